@@ -1,0 +1,77 @@
+"""Reference apps: one small service for each framework, and the gunicorn workers that can serve it."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated
+
+import msgspec
+
+from outlive.errors import UsageError
+from outlive.measurement import Connection
+from outlive.project import Project
+
+
+class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A gunicorn worker: `arguments` go on gunicorn's command line beside `--worker-class`."""
+
+    name: str
+    worker_class: str
+    connections: Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
+    arguments: tuple[str, ...] = ()
+
+
+class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A framework's reference app, as `apps/<framework>/app.toml` describes it.
+
+    `distribution` is the framework's name on the package index, `target` what gunicorn imports in the app's
+    folder. The first of `workers` that can hold a connection is the default for it.
+    """
+
+    framework: str
+    distribution: str
+    summary: str
+    app_version: Annotated[int, msgspec.Meta(ge=1)]
+    target: str
+    workers: Annotated[tuple[Worker, ...], msgspec.Meta(min_length=1)]
+
+    def worker(self, connection: Connection, selected: str | None = None) -> Worker | None:
+        """Return the worker that serves `connection`: the default one, or the one named `selected`.
+
+        None means that it, or every worker, cannot hold such a connection: the cell is unsupported.
+        Raises UsageError where no worker is named `selected`.
+        """
+        names = [worker.name for worker in self.workers]
+        if selected is not None and selected not in names:
+            raise UsageError(f"no worker {selected!r} for {self.framework}; try {_nearest(selected, names)}")
+        for worker in self.workers:
+            if connection in worker.connections and selected in {None, worker.name}:
+                return worker
+        return None
+
+
+def load(project: Project, framework: str) -> App:
+    """Return the reference app of `framework`, in the version that its `app.toml` says is current.
+
+    Raises UsageError for a framework that has no app, with the nearest names, and for a malformed `app.toml`.
+    """
+    known = project.frameworks()
+    if framework not in known:
+        raise UsageError(f"no framework {framework!r}; try {_nearest(framework, known)}")
+    path = project.apps / framework / "app.toml"
+    try:
+        app = msgspec.toml.decode(path.read_bytes(), type=App)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise UsageError(f"{path}: not an app file: {' '.join(str(error).split())}") from None
+    names = [worker.name for worker in app.workers]
+    if app.framework != framework:
+        raise UsageError(f"{path}: framework is {app.framework!r}, but the folder's name is {framework!r}")
+    if len(set(names)) < len(names):
+        raise UsageError(f"{path}: two workers have the same name: {', '.join(names)}")
+    if not (path.parent / f"v{app.app_version}.py").is_file():
+        raise UsageError(f"{path}: app_version is {app.app_version}, but there is no v{app.app_version}.py")
+    return msgspec.structs.replace(app, target=app.target.replace("{app_version}", str(app.app_version)))
+
+
+def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(get_close_matches(name, known, n=3, cutoff=0.4) or known)

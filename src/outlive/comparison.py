@@ -1,0 +1,105 @@
+"""Comparison: what changes between two stacks, cell by cell, and the one sentence that says it. Pure.
+
+How a cell is judged is in `outlive.rows`, how the sentence is built in `outlive.headline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from outlive import rows as _rows
+from outlive.controlled import Difference
+from outlive.headline import headline, subject
+from outlive.measurement import SCHEMA_VERSION, Measurement, Provenance, StackRecord
+from outlive.releases import Release
+from outlive.rows import Direction, Row, Unmeasured
+from outlive.stack import Package
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One side of a comparison: the stack as it was installed, and what the index says about its release."""
+
+    stack: StackRecord
+    release: Release
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes from `before` to `after`.
+
+    `subject` names what is varied, `headline` says what came of it. `rows` are the cells that both sides
+    measured, `unmeasured` all others. `held_equal` are the packages with the same version on both sides,
+    `differences` the others; `better`, `worse` and `same` count the rows.
+    """
+
+    subject: str
+    headline: str
+    before: Side
+    after: Side
+    held_equal: tuple[Package, ...]
+    differences: tuple[Difference, ...]
+    better: int
+    worse: int
+    same: int
+    rows: tuple[Row, ...]
+    unmeasured: tuple[Unmeasured, ...]
+
+
+class BothMeasurements(msgspec.Struct, frozen=True, kw_only=True):
+    """All measurements of both sides, as they were made."""
+
+    before: tuple[Measurement, ...]
+    after: tuple[Measurement, ...]
+
+
+class ComparisonDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One JSON document of a comparison, with everything that it was made from."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    comparison: Comparison
+    measurements: BothMeasurements
+
+    def to_json(self) -> bytes:
+        """Return the document as indented UTF-8 JSON that ends in a newline."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def compare(
+    before: Side,
+    after: Side,
+    measurements: BothMeasurements,
+    differences: Sequence[Difference] = (),
+) -> Comparison:
+    """Return the comparison of two sides; `differences` are the packages that are not the same on both.
+
+    Raises FaultError where a side has a cell twice, or a measured cell without counts.
+    """
+    rows, gaps = _rows.pair(measurements.before, measurements.after)
+    about = subject(before.stack, after.stack, differences)
+    others = set(after.stack.packages)
+    frameworks = {before.stack.framework, after.stack.framework}
+    return Comparison(
+        subject=about,
+        headline=headline(about, rows, gaps, differences, (before.release, after.release)),
+        before=before,
+        after=after,
+        held_equal=tuple(p for p in before.stack.packages if p in others and p.name not in frameworks),
+        differences=tuple(differences),
+        better=_count(rows, "better"),
+        worse=_count(rows, "worse"),
+        same=_count(rows, "same"),
+        rows=rows,
+        unmeasured=gaps,
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a `ComparisonDocument`."""
+    return msgspec.json.schema(ComparisonDocument)
+
+
+def _count(rows: Sequence[Row], direction: Direction) -> int:
+    return sum(row.direction == direction for row in rows)

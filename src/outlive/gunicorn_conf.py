@@ -1,0 +1,46 @@
+"""gunicorn configuration of every server that the harness starts: ties its life to ours, starts the probe.
+
+Runs in the environment of the release: standard library only, Python 3.8 and newer.
+"""
+
+import ctypes
+import importlib.util
+import os
+import signal
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PR_SET_PDEATHSIG = 1
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location("outlive_" + name, os.path.join(HERE, name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# A keep-alive connection must stay open for as long as a phase takes; the default is 2 seconds.
+keepalive = 600
+# Newer gunicorn opens a control socket under the home folder; older ones do not know this name.
+control_socket_disable = True
+
+# Loaded in the master, so that a worker forked from it finds everything in place.
+probe = _load("probe")
+
+
+def _die_with_parent():
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def post_fork(server, worker):
+    """Tie the worker to the master, as the launcher tied the master to the harness."""
+    _die_with_parent()
+    if os.getppid() != worker.ppid:
+        os._exit(0)
+
+
+def post_worker_init(worker):
+    """Start the probe once the app is loaded."""
+    probe.start(os.environ["OUTLIVE_PROBE_SOCKET"], getattr(worker, "loop", None))

@@ -1,0 +1,292 @@
+"""Measuring: cells of one or more stacks, each in a fresh worker, several servers at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from outlive.apps import App, Worker
+from outlive.environments import Environment
+from outlive.errors import FaultError, OutliveError
+from outlive.growth import (
+    LAST_PHASE,
+    LONG_PHASES,
+    MEMORY_PHASES,
+    PHASES,
+    WARM_UP,
+    analyse,
+    doubtful,
+    keeps_memory,
+    settled,
+)
+from outlive.measurement import Collector, Connection, Measurement, Phase
+from outlive.replay import replay, verify
+from outlive.scenarios import Scenario
+from outlive.server import Automatic, Count, ProbeLine, Server
+
+REPEATS = 8
+"""Times that a phase is repeated because a thread was started in it; a thread pool has grown by then."""
+BATCH = 8
+"""Cells that one server measures, one fresh worker each, before the next server has its turn."""
+
+
+class Cell(msgspec.Struct, frozen=True, order=True):
+    """One scenario over one kind of connection with one gc policy."""
+
+    scenario: str
+    connection: Connection
+    gc: str
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What is measured: an installed stack with the app and the worker that serve it."""
+
+    environment: Environment
+    app: App
+    folder: Path
+    worker: str | None = None
+    """Name of the gunicorn worker; None for the app's default for each connection."""
+
+    def describe(self, cell: Cell, worker: Worker | None, **fields: object) -> Measurement:
+        """Return a measurement of `cell` on this stack with the other `fields`."""
+        lock = self.environment.lock
+        return Measurement(
+            framework=lock.framework,
+            release=lock.release,
+            python=lock.python,
+            app_version=self.app.app_version,
+            scenario=cell.scenario,
+            connection=cell.connection,
+            gc=cell.gc,
+            worker=worker.name if worker else self.worker or "",
+            lock=lock.digest,
+            **fields,  # type: ignore[arg-type]
+        )
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A subject and the cells of it that are wanted."""
+
+    subject: Subject
+    cells: tuple[Cell, ...]
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    subject: Subject
+    worker: Worker
+    cells: tuple[Cell, ...]
+
+
+def measure(
+    tasks: Sequence[Task],
+    scenarios: Iterable[Scenario],
+    jobs: int,
+    done: Callable[[Measurement], None],
+) -> list[Measurement]:
+    """Return a measurement of each cell, whatever came of it; `done` is called with each as it is ready.
+
+    A cell that fails is recorded with the reason, the others go on. KeyboardInterrupt ends all servers.
+    """
+    return _Run({scenario.name: scenario for scenario in scenarios}, done).all(tasks, jobs)
+
+
+class _Run:
+    def __init__(self, scenarios: dict[str, Scenario], done: Callable[[Measurement], None]) -> None:
+        self.scenarios = scenarios
+        self.done = done
+        self.stopped = threading.Event()
+        self.servers: set[Server] = set()
+
+    def all(self, tasks: Sequence[Task], jobs: int) -> list[Measurement]:
+        results = [unsupported for task in tasks for unsupported in self._unsupported(task)]
+        with ThreadPoolExecutor(jobs, thread_name_prefix="outlive-job") as pool:
+            futures = [pool.submit(self._batch, batch) for batch in _batches(tasks)]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                results += [measurement for future in futures for measurement in future.result()]
+            except BaseException:
+                self.stopped.set()
+                for server in tuple(self.servers):
+                    server.kill()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return results
+
+    def _unsupported(self, task: Task) -> Iterator[Measurement]:
+        subject = task.subject
+        for cell in task.cells:
+            if subject.app.worker(cell.connection, subject.worker) is None:
+                reason = f"gunicorn's {subject.worker} worker cannot serve {cell.connection} connections"
+                measurement = subject.describe(cell, None, status="unsupported", reason=reason)
+                self.done(measurement)
+                yield measurement
+
+    def _batch(self, batch: _Batch) -> list[Measurement]:
+        results: list[Measurement] = []
+        left = list(batch.cells)
+        while left and not self.stopped.is_set():
+            try:
+                with self._serving(batch) as server:
+                    while left and not self.stopped.is_set():
+                        measurement = self._measured(batch, server, left[0])
+                        left.pop(0)
+                        results.append(measurement)
+                        self.done(measurement)
+                        if measurement.status == "failed":
+                            break  # whatever it was, the next cell gets a new server
+            except OutliveError as error:  # the server does not even start: neither will it for the others
+                reason = str(error)
+                for cell in left:
+                    failed = batch.subject.describe(cell, batch.worker, status="failed", reason=reason)
+                    results.append(failed)
+                    self.done(failed)
+                left.clear()
+        return results
+
+    @contextmanager
+    def _serving(self, batch: _Batch) -> Iterator[Server]:
+        """Yield a server that an interruption ends."""
+        subject = batch.subject
+        with Server(subject.environment, subject.app, batch.worker, subject.folder) as server:
+            self.servers.add(server)
+            try:
+                yield server
+            finally:
+                self.servers.discard(server)
+
+    def _measured(self, batch: _Batch, server: Server, cell: Cell) -> Measurement:
+        line = server.fresh_worker()
+        try:
+            fields = _Cell(server, line, self.scenarios[cell.scenario], cell).measure()
+        except OutliveError as error:
+            reason = "the worker died" if line.died() and not self.stopped.is_set() else str(error)
+            return batch.subject.describe(cell, batch.worker, status="failed", reason=reason)
+        return batch.subject.describe(cell, batch.worker, status="measured", **fields)
+
+
+class _Cell:
+    """The measurement of one cell in one fresh worker."""
+
+    def __init__(self, server: Server, line: ProbeLine, scenario: Scenario, cell: Cell) -> None:
+        self.server = server
+        self.line = line
+        self.scenario = scenario
+        self.cell = cell
+        self.counts: list[Count] = []
+        self.phases: list[Phase] = []
+
+    def measure(self) -> dict[str, object]:
+        """Return the fields of a `Measurement` that the counts give."""
+        answer = verify(self.server.address, self.scenario, self.cell.connection, self.line.rest)
+        self._replay(WARM_UP)
+        self.threads = self.line.begin(self.cell.gc).threads
+        for requests in PHASES:
+            self._phase(requests)
+        automatic = self.cell.gc != "off"
+        doubt = doubtful(self.phases, collecting=automatic)
+        for requests in MEMORY_PHASES:
+            if not doubt and keeps_memory(self.phases):
+                self._phase(requests)
+        if doubt or keeps_memory(self.phases):
+            for requests in LONG_PHASES:
+                self._phase(requests)
+            if not settled(self.phases):
+                self._phase(LAST_PHASE)
+        found = analyse(self.phases)
+        return {
+            "requests": sum(phase.requests for phase in self.phases),
+            "growth": found.growth if not automatic or found.growth != "cyclic" else "none",
+            "survivors_per_request": None if automatic else float(found.survivors),
+            "cyclic_per_request": None if automatic else float(found.cyclic),
+            "leaked_per_request": float(found.leaked),
+            "intercept": float(found.leaked_intercept if automatic else found.intercept),
+            "blocks_per_request": float(found.blocks_kept if automatic else found.blocks),
+            "heap_bytes_per_request": _float(found.heap_kept if automatic else found.heap),
+            "peak_rss_bytes": self.counts[-1].peak_rss,
+            "types": found.types_kept if automatic else found.types,
+            "answer": answer,
+            "collector": _collector(self.phases, [c.automatic for c in self.counts]) if automatic else None,
+            "phases": tuple(self.phases),
+        }
+
+    def _phase(self, requests: int) -> None:
+        """Replay and count; again if a thread was started meanwhile, for a thread has objects of its own."""
+        for _ in range(REPEATS):
+            self._replay(requests)
+            count = self.line.count()
+            if not count.idle:
+                raise FaultError(
+                    f"{self.scenario.name}: the worker never came to rest, so it cannot be counted"
+                )
+            if count.threads == self.threads:
+                self.counts.append(count)
+                self.phases.append(_phase(requests, count))
+                return
+            self.threads = count.threads
+        raise FaultError(
+            f"{self.scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
+        )
+
+    def _replay(self, requests: int) -> None:
+        replay(self.server.address, self.scenario, self.cell.connection, requests, self.line.rest)
+
+
+def _batches(tasks: Sequence[Task]) -> list[_Batch]:
+    """Return what each server has to do; those of different stacks take turns, so that none is favoured."""
+    by_task: list[list[_Batch]] = []
+    for task in tasks:
+        groups: dict[Worker, list[Cell]] = defaultdict(list)
+        for cell in task.cells:
+            worker = task.subject.app.worker(cell.connection, task.subject.worker)
+            if worker is not None:
+                groups[worker].append(cell)
+        by_task.append(
+            [
+                _Batch(task.subject, worker, part)
+                for worker, cells in groups.items()
+                for part in _chunks(cells)
+            ]
+        )
+    longest = max(map(len, by_task), default=0)
+    return [batches[turn] for turn in range(longest) for batches in by_task if turn < len(batches)]
+
+
+def _chunks(cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
+    return [tuple(cells[start : start + BATCH]) for start in range(0, len(cells), BATCH)]
+
+
+def _phase(requests: int, count: Count) -> Phase:
+    return Phase(
+        requests=requests,
+        survivors=count.survivors,
+        leaked=count.leaked,
+        blocks=count.blocks,
+        blocks_kept=count.blocks_kept,
+        heap=count.heap,
+        heap_kept=count.heap_kept,
+        rss=count.rss,
+        fds=count.fds,
+        threads=count.threads,
+        types=count.types,
+        types_kept=count.types_kept,
+    )
+
+
+def _collector(phases: Sequence[Phase], automatic: Sequence[Automatic]) -> Collector:
+    requests = sum(phase.requests for phase in phases)
+    return Collector(
+        collections_per_1000_requests=1000 * sum(a.collections for a in automatic) / requests,
+        pause_ms_per_1000_requests=1e6 * sum(a.pause for a in automatic) / requests,
+        longest_pause_ms=1e3 * max(a.longest for a in automatic),
+        freed_per_request=sum(a.freed for a in automatic) / requests,
+    )
+
+
+def _float(value: object) -> float | None:
+    return None if value is None else float(value)  # type: ignore[arg-type]

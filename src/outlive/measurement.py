@@ -1,0 +1,134 @@
+"""The records that cross module borders and are stored: what was measured, on what, by what.
+
+The JSON of a `Document` is public: `schema_version` changes when a field changes its meaning or goes away.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from outlive.stack import Package
+
+SCHEMA_VERSION = 1
+
+Growth = Literal["none", "cyclic", "leak", "bounded"]
+Status = Literal["measured", "unsupported", "failed"]
+Connection = Literal["keep-alive", "close"]
+CONNECTIONS: tuple[Connection, ...] = ("keep-alive", "close")
+GC_POLICIES = ("on", "off")
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """The raw readings of one phase: `requests` requests, a count, a full collection, a count.
+
+    All are differences over the phase, except `fds` and `threads`, which are the state at its end.
+    `survivors` is what the requests left (with gc on: including what automatic collections freed),
+    `leaked` what the full collection did not free. `blocks` and `heap` are taken before the collection,
+    `blocks_kept` and `heap_kept` after it, in pymalloc blocks and bytes of C heap (None: not countable here).
+    """
+
+    requests: int
+    survivors: int
+    leaked: int
+    blocks: int
+    blocks_kept: int
+    heap: int | None
+    heap_kept: int | None
+    rss: int | None
+    fds: int | None
+    threads: int
+    types: dict[str, int]
+    types_kept: dict[str, int]
+
+
+class Collector(msgspec.Struct, frozen=True, kw_only=True):
+    """What the automatic collector did in a cell, without the full collections that the harness asks for."""
+
+    collections_per_1000_requests: float
+    pause_ms_per_1000_requests: float
+    longest_pause_ms: float
+    freed_per_request: float
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What one cell gave. Numbers are None unless `status` is `measured`; then `reason` is None.
+
+    Objects are gc-tracked objects. `…_per_request` is a slope over the phases, `intercept` what a connection
+    or the first requests leave that does not grow with requests. `types` is objects per request by type name.
+    `answer` is what the scenario's verification saw, such as `404` or `aborted`.
+    """
+
+    framework: str
+    release: str
+    python: str
+    app_version: int
+    scenario: str
+    connection: Connection
+    gc: str
+    worker: str
+    lock: str
+    status: Status
+    reason: str | None = None
+    requests: int = 0
+    growth: Growth | None = None
+    survivors_per_request: float | None = None
+    cyclic_per_request: float | None = None
+    leaked_per_request: float | None = None
+    intercept: float | None = None
+    blocks_per_request: float | None = None
+    heap_bytes_per_request: float | None = None
+    peak_rss_bytes: int | None = None
+    types: dict[str, float] = {}
+    fingerprints: tuple[str, ...] = ()
+    answer: str | None = None
+    collector: Collector | None = None
+    phases: tuple[Phase, ...] = ()
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it ran."""
+
+    system: str
+    kernel: str
+    architecture: str
+    libc: str
+    cpus: int
+
+
+class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A stack as it was really installed. `lock` is the first 12 hex digits of the lock's SHA-256."""
+
+    framework: str
+    release: str
+    python: str
+    lock: str
+    packages: tuple[Package, ...]
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """By what, when (UTC, ISO 8601) and on what the measurements were made."""
+
+    outlive: str
+    counting: int
+    created: str
+    machine: Machine
+    stacks: tuple[StackRecord, ...]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One JSON document of measurements."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    measurements: tuple[Measurement, ...]
+
+    def to_json(self) -> bytes:
+        """Return the document as indented UTF-8 JSON that ends in a newline."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a `Document`."""
+    return msgspec.json.schema(Document)

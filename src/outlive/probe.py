@@ -1,0 +1,363 @@
+"""The counter inside the server worker: standard library only, Python 3.8 and newer, imports nothing of ours.
+
+It runs in a thread of the worker, connects to the harness's Unix socket and answers one-line commands with
+one line of JSON each. It never takes part in serving a request.
+
+How it counts. `begin off` collects, switches automatic collection off and freezes what is there;
+`gc.get_objects()` then returns only what is new. What died of the frozen objects shows in
+`gc.get_freeze_count()`, so new + frozen is the exact number of gc-tracked objects alive, and a timer
+that is replaced by the next one cancels out. What a collection stops tracking, such as a dict or a tuple
+that holds only numbers and strings, refers to nothing and is no survivor: whether it is tracked at an instant
+is chance. So survivors are what collections freed and what is still tracked after them. With `begin on` nothing is frozen, because a frozen heap would
+make the automatic collections cheaper than they are.
+"""
+
+import ctypes
+import fcntl
+import gc
+import heapq
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+
+COUNTING = 1
+"""Version of the counting rules: counts of different versions are never compared."""
+
+IDLE_POLL = 0.0002
+"""Seconds between two looks at the worker's threads; the GIL is free meanwhile."""
+IDLE_POLLS = 2
+"""Pauses in a row over which every other thread must have slept, before anything is counted."""
+IDLE_LIMIT = 5.0
+"""Seconds after which a worker that never rests is counted all the same, and said to be busy."""
+OWN_FILES_FROM = 900
+"""Lowest number of the probe's own file descriptors; the usual soft limit is 1,024."""
+SWITCH_INTERVAL = 0.5
+"""Seconds that a thread may keep the GIL: threads then change where they block, not where the clock says,
+and what a framework's thread pool leaves (asyncio's run_in_executor) is the same in each run."""
+COLLECTIONS = 5
+"""Most full collections in a row: finalizers can make new garbage, once or twice in practice."""
+
+
+class _MallInfo2(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def heap_reader():
+    """Return a function that gives the bytes of C heap in use (all arenas and mmapped), or None without glibc 2.33."""
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except (AttributeError, OSError, TypeError):
+        return None
+    mallinfo2.restype = _MallInfo2
+
+    def read():
+        info = mallinfo2()
+        return info.uordblks + info.hblkhd
+
+    return read
+
+
+def type_name(kind):
+    """Return the dotted name of a type, without `builtins`."""
+    module = getattr(kind, "__module__", None)
+    name = getattr(kind, "__qualname__", kind.__name__)
+    return name if module in (None, "builtins") else "{}.{}".format(module, name)
+
+
+def memory_status():
+    """Return resident and peak resident bytes of this process, None each where /proc does not tell."""
+    rss = peak = None
+    try:
+        with open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith("VmRSS:"):
+                    rss = int(line.split()[1]) * 1024
+                elif line.startswith("VmHWM:"):
+                    peak = int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return rss, peak
+
+
+def open_files():
+    """Return the number of open file descriptors, None where /proc does not tell."""
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1
+    except OSError:
+        return None
+
+
+class IdleWatch:
+    """Knows when every thread but the probe's has nothing to do."""
+
+    def __init__(self, own):
+        self.own = own
+        self.files = {}
+
+    def wait(self, polls=IDLE_POLLS):
+        """Return True once the other threads rest: asleep, and no CPU time used while the GIL was free.
+
+        A thread that waits for the GIL is asleep too, but would have run during the pause. Without /proc the
+        number of allocated blocks has to stand still instead.
+        """
+        look = self.look if os.path.isdir("/proc/self/task") else sys.getallocatedblocks
+        deadline = time.monotonic() + IDLE_LIMIT
+        before, same = look(), 0
+        while time.monotonic() < deadline:
+            time.sleep(IDLE_POLL)
+            now = look()
+            same = same + 1 if now is not None and now == before else 0
+            if same >= polls:
+                return True
+            before = now
+        return False
+
+    def look(self):
+        """Return the CPU nanoseconds of each other thread, or None if one is not asleep."""
+        spent = []
+        for thread in threading.enumerate():
+            # After a fork the main thread still bears the id it had in the parent.
+            tid = os.getpid() if thread is threading.main_thread() else thread.native_id
+            if tid == self.own:
+                continue
+            try:
+                stat, schedstat = self.files.get(tid) or self.open(tid)
+                if os.pread(stat, 512, 0).rpartition(b")")[2].split()[0] != b"S":
+                    return None
+                spent.append(os.pread(schedstat, 64, 0).split()[0])
+            except OSError:
+                self.forget(tid)
+                return None
+        return spent
+
+    def open(self, tid):
+        """Open the files that tell of a thread; they stay open, at numbers that no app reaches.
+
+        A file opened at each look would take a number for an instant, and the app's next file or
+        socket another one than in the last run.
+        """
+        files = []
+        for name in ("stat", "schedstat"):
+            low = os.open("/proc/self/task/{}/{}".format(tid, name), os.O_RDONLY)
+            files.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, OWN_FILES_FROM))
+            os.close(low)
+        self.files[tid] = tuple(files)
+        return self.files[tid]
+
+    def forget(self, tid):
+        """Close the files of a thread that has ended."""
+        for file in self.files.pop(tid, ()):
+            os.close(file)
+
+
+class CollectorLog:
+    """Sums up the automatic collections; those that the probe asks for are left out."""
+
+    def __init__(self):
+        self.own = False
+        self.clear()
+
+    def clear(self):
+        self.collections = self.freed = 0
+        self.pause = self.longest = self.started = 0.0
+
+    def __call__(self, phase, info):
+        if self.own:
+            return
+        if phase == "start":
+            self.started = time.perf_counter()
+            return
+        pause = time.perf_counter() - self.started
+        self.collections += 1
+        self.freed += info["collected"]
+        self.pause += pause
+        self.longest = max(self.longest, pause)
+
+    def take(self):
+        """Return the sums since the last call."""
+        sums = {
+            "collections": self.collections,
+            "freed": self.freed,
+            "pause": self.pause,
+            "longest": self.longest,
+        }
+        self.clear()
+        return sums
+
+
+class Probe:
+    """Answers the harness over one connection, from a thread of its own."""
+
+    def __init__(self, path, loop):
+        self.path = path
+        self.loop = loop
+        self.log = CollectorLog()
+        self.heap = heap_reader()
+        self.policy = "on"
+
+    def run(self):
+        """Serve commands until the harness closes the connection; then this worker has no reason to live."""
+        try:
+            sys.setswitchinterval(SWITCH_INTERVAL)
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(self.path)
+            stream = connection.makefile("rwb")
+            self.idle = IdleWatch(threading.get_native_id())
+            self.send(stream, self.hello())
+            for line in stream:
+                words = line.decode().split()
+                self.send(stream, getattr(self, "do_" + words[0])(*words[1:]))
+        finally:
+            os._exit(0)
+
+    @staticmethod
+    def send(stream, answer):
+        stream.write(json.dumps(answer).encode() + b"\n")
+        stream.flush()
+
+    @staticmethod
+    def hello():
+        """Return who this worker is."""
+        return {"pid": os.getpid(), "python": "{}.{}.{}".format(*sys.version_info[:3]), "counting": COUNTING}
+
+    def do_rest(self):
+        """Return once the worker has digested all that it was sent."""
+        return {"idle": self.idle.wait(polls=1)}
+
+    def settle(self):
+        """Wait for rest and drop what only waits for its time; return whether the worker came to rest."""
+        idle = self.idle.wait()
+        drop_cancelled_timers(self.loop)
+        return idle
+
+    def do_begin(self, policy):
+        """Set the gc policy and take the state that phases are counted against."""
+        idle = self.settle()
+        self.policy = policy
+        gc.disable()
+        self.collect()
+        if policy == "off":
+            gc.freeze()
+        else:
+            gc.callbacks.append(self.log)
+        # Two phases without requests: the first makes what the probe itself keeps, the second tells what
+        # it adds to each phase (its frames, before Python 3.11), which no later phase is charged for.
+        self.own = Reading(0, Counter(), 0, 0)
+        self.last = self.read()
+        self.phase()
+        before, _, _ = self.phase()
+        self.own = before
+        self.log.take()
+        if policy == "on":
+            gc.enable()
+        return {"idle": idle, "threads": threading.active_count()}
+
+    def do_count(self):
+        """Return what the requests since the last call left, before and after full collections."""
+        idle = self.settle()
+        gc.disable()
+        rss, peak = memory_status()
+        fds = open_files()
+        automatic = self.log.take()
+        before, freed, after = self.phase()
+        if self.policy == "on":
+            gc.enable()
+        return {
+            "idle": idle,
+            "survivors": automatic["freed"] + freed + after.alive,
+            "leaked": after.alive,
+            "blocks": before.blocks,
+            "blocks_kept": after.blocks,
+            "heap": before.heap,
+            "heap_kept": after.heap,
+            "rss": rss,
+            "peak_rss": peak,
+            "fds": fds,
+            "threads": threading.active_count(),
+            "types": before.named(),
+            "types_kept": after.named(),
+            "automatic": automatic,
+        }
+
+    def phase(self):
+        """Return the change since the last phase, how many objects collecting freed, and the change after it."""
+        last, self.last = self.last, None
+        before = self.read().since(last).since(self.own)
+        freed = self.collect()
+        self.last = self.read()
+        return before, freed, self.last.since(last)
+
+    def read(self):
+        """Return the present state; blocks and heap first, before counting itself takes memory."""
+        blocks = sys.getallocatedblocks()
+        heap = self.heap and self.heap()
+        objects = gc.get_objects()
+        return Reading(len(objects) + gc.get_freeze_count(), Counter(map(type, objects)), blocks, heap)
+
+    def collect(self):
+        """Run full collections until one frees nothing; return how many objects they freed."""
+        self.log.own = True
+        total = 0
+        for _ in range(COLLECTIONS):
+            freed = gc.collect()
+            total += freed
+            if not freed:
+                break
+        self.log.own = False
+        return total
+
+
+class Reading:
+    """Objects alive (frozen ones included), those not frozen by type, allocated blocks, bytes of C heap."""
+
+    __slots__ = ("alive", "blocks", "heap", "types")
+
+    def __init__(self, alive, types, blocks, heap):
+        self.alive = alive
+        self.types = types
+        self.blocks = blocks
+        self.heap = heap
+
+    def since(self, other):
+        """Return this reading less the other."""
+        types = Counter(self.types)
+        types.subtract(other.types)
+        heap = None if self.heap is None else self.heap - other.heap
+        return Reading(self.alive - other.alive, types, self.blocks - other.blocks, heap)
+
+    def named(self):
+        """Return the counts by type name, without those that are zero."""
+        names = Counter()
+        for kind, count in self.types.items():
+            names[type_name(kind)] += count
+        return {name: count for name, count in sorted(names.items()) if count}
+
+
+def drop_cancelled_timers(loop):
+    """Drop the cancelled timers that asyncio keeps until there are more than a hundred, as it would itself.
+
+    Without this a count depends on how long ago that last happened. The loop must be at rest.
+    """
+    timers = getattr(loop, "_scheduled", None)
+    if timers is None:
+        return
+    for timer in timers:
+        timer._scheduled = not timer._cancelled
+    timers[:] = [timer for timer in timers if timer._scheduled]
+    heapq.heapify(timers)
+    loop._timer_cancelled_count = 0
+
+
+def start(path, loop):
+    """Start the probe's thread in this process.
+
+    `path` is the harness's Unix socket, `loop` the asyncio event loop of the worker, or None.
+    """
+    threading.Thread(target=Probe(path, loop).run, name="outlive-probe", daemon=True).start()

@@ -1,0 +1,128 @@
+"""Processes that die with us, in sessions of their own: Ctrl-C reaches only us and we end them in order.
+
+Each is bound to the *thread* that started it (see `outlive.lifeline`): start long-lived ones from a thread
+that lives as long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from outlive.errors import FaultError
+
+LIFELINE = Path(__file__).with_name("lifeline.py")
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+
+Output = int | IO[bytes] | None
+
+
+def start(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: Output = subprocess.DEVNULL,
+    stdout: Output = None,
+    stderr: Output = None,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Return `argv` as a running process that leads a group of its own; its streams are bytes.
+
+    The caller ends it with `stop`, or uses `running`. A program that does not exist ends with status 1.
+    """
+    lifeline = [sys.executable, "-I", "-S", str(LIFELINE), str(os.getpid()), "--"]
+    return subprocess.Popen(
+        [*lifeline, *map(str, argv)],
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        start_new_session=True,
+    )
+
+
+@contextlib.contextmanager
+def running(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: Output = subprocess.DEVNULL,
+    stdout: Output = None,
+    stderr: Output = None,
+    pass_fds: Sequence[int] = (),
+    grace: float = GRACE,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield `argv` as a running process and end its whole group on the way out, whatever happens."""
+    process = start(argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds)
+    try:
+        yield process
+    except BaseException:
+        kill(process)
+        raise
+    finally:
+        stop(process, grace)
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    text: str = "",
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Return what `argv` printed (as UTF-8) and its exit status, having given it `text` to read.
+
+    Raises FaultError where it takes longer than `timeout` seconds. Its whole group is killed on any
+    exception.
+    """
+    process = start(
+        argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        stdout, stderr = process.communicate(text.encode(), timeout)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        raise FaultError(f"{Path(argv[0]).name} did not end within {timeout:g} seconds") from None
+    except BaseException:
+        kill(process)
+        raise
+    return subprocess.CompletedProcess(
+        [str(part) for part in argv],
+        process.returncode,
+        stdout.decode(errors="replace"),
+        stderr.decode(errors="replace"),
+    )
+
+
+def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
+    """Ask the leader of the group to end, and kill what is left of the group after `grace` seconds.
+
+    Nothing happens to a process that has been ended already.
+    """
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+    kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the whole group of `process`, wait for it and close our ends of its pipes."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()

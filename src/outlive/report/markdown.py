@@ -1,0 +1,115 @@
+"""The report of a comparison as GitHub's Markdown, to be posted as a comment on a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from outlive.comparison import Comparison
+from outlive.report import MARKS, Line, dependencies, facts, gaps, notes, same_summary, sections
+from outlive.rows import Row
+from outlive.wording import listed
+
+LINK = re.compile(r"(https?://[A-Za-z0-9./_~:?=#%+-]+)")
+SPECIAL = re.compile(r"([\\`*_\[\]|<>&~#!])")
+WORD_JOINER = "\u2060"  # keeps an @name from notifying anyone
+
+
+def render(comparison: Comparison) -> str:
+    """Return the report as Markdown that ends in a newline: what changed first, the rest in details."""
+    return "\n".join(_render(comparison)) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return `text` so that Markdown shows it as it is, in a table too; only plain links stay links."""
+    parts = LINK.split(text)
+    return "".join(
+        part if at % 2 else SPECIAL.sub(r"\\\1", part).replace("@", f"@{WORD_JOINER}")
+        for at, part in enumerate(parts)
+    )
+
+
+def _render(comparison: Comparison) -> Iterator[str]:
+    yield f"### outlive: {escape(comparison.subject)}"
+    yield ""
+    yield f"**{escape(comparison.headline)}**"
+    significant = [row for row in comparison.rows if row.significant]
+    if significant:
+        yield ""
+        yield from _rows(significant)
+    summary = same_summary(comparison)
+    if summary:
+        yield ""
+        yield f"{MARKS['same']}: {escape(summary)}."
+    if found := notes(comparison):
+        yield from _details(
+            "Equal objects, but other memory differs (not exact, so not judged)",
+            [f"- {escape(note)}" for note in found],
+        )
+    if missing := gaps(comparison):
+        yield from _details(
+            f"Not compared: {len(comparison.unmeasured)}",
+            [f"- {escape(gap.title)}<br>{escape(gap.cells)}" for gap in missing],
+        )
+    hidden = [row for row in comparison.rows if not row.significant]
+    if hidden:
+        yield from _details(f"Cells without a change: {len(hidden)}", _rows(hidden))
+    yield from _details("Releases and packages", _about(comparison))
+
+
+def _rows(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield one table; objects per request, and the collector's work where one runs."""
+    yield from _table(
+        ("", "scenario", "connection", "gc", "before", "after", "change", "above ok", "freed", "pauses, ms"),
+        (_cells(line) for section in sections(rows) for line in section.lines),
+        right=6,
+    )
+    yield ""
+    yield (
+        "Objects per request: with gc off all that are left, else those that no collection frees. *Above ok* "
+        "is without what a plain 200 leaves. *Freed* (objects per request) and *pauses* (per 1000 requests) "
+        "are the collector's, at most, and noisy."
+    )
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    collected = "off" not in line.policies
+    return (
+        MARKS[line.direction],
+        line.scenario,
+        listed(line.connections),
+        listed(line.policies),
+        line.before,
+        line.after,
+        line.change,
+        line.above_ok,
+        line.freed if collected else "",
+        line.pauses if collected else "",
+    )
+
+
+def _about(comparison: Comparison) -> Iterator[str]:
+    yield from _table(
+        ("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in facts(comparison))
+    )
+    yield ""
+    equal, *apart = dependencies(comparison)
+    yield equal
+    if apart:
+        yield ""
+    for line in apart:
+        yield f"- {escape(line)}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
+    """Yield a table whose last `right` columns hold numbers."""
+    yield f"| {' | '.join(header)} |"
+    yield f"| {' | '.join(['---'] * (len(header) - right) + ['--:'] * right)} |"
+    for row in rows:
+        yield f"| {' | '.join(map(escape, row))} |"
+
+
+def _details(summary: str, lines: Iterable[str]) -> Iterator[str]:
+    yield from ("", "<details>", f"<summary>{summary}</summary>", "")
+    yield from lines
+    yield from ("", "</details>")

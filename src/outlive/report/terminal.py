@@ -1,0 +1,93 @@
+"""The report of a comparison for a terminal or a pipe: readable at 80 columns and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from outlive.comparison import Comparison
+from outlive.report import MARKS, Section, dependencies, facts, gaps, notes, same_summary, sections
+from outlive.rows import Direction
+
+WIDE = 100  # columns from which on the change and the collector's work have columns of their own
+MOST_NOTES = 5  # notes shown without `everything`
+COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
+
+
+def show(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
+    """Print the report on `console`; with `everything` the rows without a change too."""
+    _say(console, comparison.headline, "bold")
+    _facts(comparison, console)
+    rows = comparison.rows if everything else tuple(row for row in comparison.rows if row.significant)
+    for section in sections(rows):
+        console.print()
+        _section(section, console)
+    console.print()
+    summary = same_summary(comparison)
+    if summary:
+        _say(console, f"{MARKS['same'] if not everything else 'In all'}: {summary}.")
+    _notes(comparison, console, everything)
+    for gap in gaps(comparison):
+        _say(console, f"? {gap.title}")
+        _indented(console, gap.cells)
+    hidden = "" if everything else "--all shows every cell. "
+    _say(console, f"{hidden}--json has all numbers, with what they were measured on.", "dim")
+
+
+def _facts(comparison: Comparison, console: Console) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("", "before", "after"):
+        table.add_column(name, overflow="fold")
+    for fact in facts(comparison):
+        table.add_row(*map(Text, (fact.name, fact.before, fact.after)))
+    console.print()
+    console.print(table)
+    console.print()
+    equal, *apart = dependencies(comparison)
+    _say(console, equal)
+    for line in apart:
+        _indented(console, line)
+
+
+def _section(section: Section, console: Console) -> None:
+    wide = console.width >= WIDE
+    _say(console, section.heading, "bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    table.add_column("scenario", overflow="fold")
+    names = ["before", "after", *(["change"] if wide else []), "above ok"]
+    names += ["freed", "pauses, ms"] if wide and section.burden else []
+    for name in names:
+        table.add_column(name, justify="right")
+    for line in section.lines:
+        cells = [line.before, line.after, *([line.change] if wide else []), line.above_ok]
+        cells += [line.freed, line.pauses] if wide and section.burden else []
+        mark = Text(MARKS[line.direction], style=COLOURS[line.direction])
+        table.add_row(mark, Text(line.scenario), *map(Text, cells))
+    console.print(table)
+    if section.burden and not wide:
+        _say(console, f"{section.burden} (noisy)", "dim")
+
+
+def _notes(comparison: Comparison, console: Console, everything: bool) -> None:
+    found: Sequence[str] = notes(comparison)
+    if not found:
+        return
+    shown = found if everything else found[:MOST_NOTES]
+    _say(console, "Equal objects, but other memory differs (not exact, so not judged):")
+    for note in shown:
+        _indented(console, note)
+    if len(found) > len(shown):
+        _indented(console, f"and {len(found) - len(shown)} more")
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style=style))
+
+
+def _indented(console: Console, text: str) -> None:
+    console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))

@@ -1,0 +1,239 @@
+"""A real gunicorn that serves one reference app in one environment, and the line to the probe in its worker."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import tempfile
+import time
+from pathlib import Path
+from subprocess import STDOUT, Popen
+from typing import Self, TypeVar
+
+import msgspec
+
+from outlive import processes
+from outlive.apps import App, Worker
+from outlive.environments import Environment
+from outlive.errors import FaultError
+
+BOOT_LIMIT = 30.0
+"""Seconds that a server may take to load the app and start its worker."""
+ANSWER_LIMIT = 60.0
+"""Seconds that a probe may take for one command, full collections of a large heap included."""
+GUNICORN_CONF = Path(__file__).with_name("gunicorn_conf.py")
+
+T = TypeVar("T")
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """A worker introduces itself: process id, full Python version, version of the counting rules."""
+
+    pid: int
+    python: str
+    counting: int
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """Whether the worker came to rest: every thread asleep with nothing to do."""
+
+    idle: bool
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """The state that phases are counted against has been taken; `threads` are the worker's at that time."""
+
+    idle: bool
+    threads: int
+
+
+class Automatic(msgspec.Struct, frozen=True):
+    """Automatic collections of a phase: how many, objects freed, seconds paused in sum and at the longest."""
+
+    collections: int
+    freed: int
+    pause: float
+    longest: float
+
+
+class Count(msgspec.Struct, frozen=True):
+    """What the probe counted for a phase. `idle` is False if the worker never came to rest."""
+
+    idle: bool
+    survivors: int
+    leaked: int
+    blocks: int
+    blocks_kept: int
+    heap: int | None
+    heap_kept: int | None
+    rss: int | None
+    peak_rss: int | None
+    fds: int | None
+    threads: int
+    types: dict[str, int]
+    types_kept: dict[str, int]
+    automatic: Automatic
+
+
+class ProbeLine:
+    """The connection to the probe of one worker."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(ANSWER_LIMIT)
+        self._connection = connection
+        self._stream = connection.makefile("rwb")
+        self.hello = self._read(Hello)
+
+    def rest(self) -> Rest:
+        """Wait until the worker has digested all that it was sent."""
+        return self._ask("rest", Rest)
+
+    def begin(self, policy: str) -> Begun:
+        """Set the gc policy and start counting."""
+        return self._ask(f"begin {policy}", Begun)
+
+    def count(self) -> Count:
+        """Return what the requests since the last call (or `begin`) left."""
+        return self._ask("count", Count)
+
+    def died(self) -> bool:
+        """Tell whether the worker has gone away."""
+        readable, _, _ = select.select([self._connection], [], [], 0)
+        return bool(readable)
+
+    def close(self) -> None:
+        """End the worker: without the harness its probe has no reason to live."""
+        self._stream.close()
+        self._connection.close()
+
+    def _ask(self, command: str, kind: type[T]) -> T:
+        try:
+            self._stream.write(command.encode() + b"\n")
+            self._stream.flush()
+            return self._read(kind)
+        except TimeoutError:
+            raise FaultError(f"the probe did not answer {command!r} within {ANSWER_LIMIT:.0f} s") from None
+        except OSError:
+            raise FaultError("the worker died: its probe is gone") from None
+
+    def _read(self, kind: type[T]) -> T:
+        line = self._stream.readline()
+        if not line:
+            raise FaultError("the worker died: its probe is gone")
+        return msgspec.json.decode(line, type=kind)
+
+
+class Server:
+    """gunicorn with one worker at a time; each `fresh_worker()` is a new process, forked from the same master."""
+
+    def __init__(self, environment: Environment, app: App, worker: Worker, folder: Path) -> None:
+        self.environment = environment
+        self.app = app
+        self.worker = worker
+        self.app_folder = folder
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="outlive-"))
+        self._line: ProbeLine | None = None
+        self._process: Popen[bytes] | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        if self._line is not None:
+            self._line.close()
+        self._probes.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End gunicorn and its worker at once; whoever talks to them gets a FaultError."""
+        if self._process is not None:
+            processes.kill(self._process)
+
+    def _start(self) -> None:
+        self._probes = socket.socket(socket.AF_UNIX)
+        path = self._folder / "probe.sock"
+        self._probes.bind(str(path))
+        path.chmod(0o600)
+        self._probes.listen()
+        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+            self.address: tuple[str, int] = listener.getsockname()
+            with self._log_path.open("wb") as log:
+                self._process = processes.start(
+                    self._command(listener.fileno()),
+                    cwd=self.app_folder,
+                    env=self._variables(path),
+                    pass_fds=[listener.fileno()],
+                    stdout=log,
+                    stderr=STDOUT,
+                )
+
+    @property
+    def _log_path(self) -> Path:
+        return self._folder / "server.log"
+
+    def _command(self, fd: int) -> list[str]:
+        return [
+            str(self.environment.python),
+            "-m",
+            "gunicorn",
+            "--config",
+            str(GUNICORN_CONF),
+            "--bind",
+            f"fd://{fd}",
+            "--worker-class",
+            self.worker.worker_class,
+            "--workers",
+            "1",
+            "--preload",
+            *self.worker.arguments,
+            self.app.target,
+        ]
+
+    def _variables(self, probe: Path) -> dict[str, str]:
+        """Return the server's whole environment: nothing of the user's reaches it but PATH and the language."""
+        own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        folders = dict.fromkeys(
+            ("HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"), str(self._folder)
+        )
+        return (
+            own
+            | folders
+            | {
+                "OUTLIVE_PROBE_SOCKET": str(probe),
+                "PYTHONHASHSEED": "0",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+        )
+
+    def fresh_worker(self) -> ProbeLine:
+        """End the present worker, if any, and return the probe of the next one.
+
+        Raises FaultError with the end of the server's log if the app or the server does not start.
+        """
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        assert self._process is not None
+        deadline = time.monotonic() + BOOT_LIMIT
+        while not select.select([self._probes], [], [], 0.02)[0]:
+            if self._process.poll() is not None:
+                raise FaultError(f"{self.app.framework} app does not start: {self.last_words()}")
+            if time.monotonic() > deadline:
+                raise FaultError(f"no worker within {BOOT_LIMIT:.0f} s: {self.last_words()}")
+        self._line = ProbeLine(self._probes.accept()[0])
+        return self._line
+
+    def last_words(self) -> str:
+        """Return the line of the server's log that most likely says what went wrong."""
+        lines = self._log_path.read_text(errors="replace").splitlines()
+        errors = [line.strip() for line in lines if "Error" in line and not line.startswith("[")]
+        said = errors or [line.strip() for line in lines if line.strip()]
+        return said[-1] if said else "it said nothing"

@@ -1,0 +1,104 @@
+"""The results folder as a database: one file for each stack, named by what it holds, whole or not there.
+
+`results/measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+
+from outlive import __version__
+from outlive.errors import FaultError
+from outlive.measurement import SCHEMA_VERSION, Document, Machine, Measurement, Provenance, StackRecord
+from outlive.probe import COUNTING
+from outlive.project import Project, cache_dir
+from outlive.releases import write_text
+
+
+def provenance(stacks: Iterable[StackRecord]) -> Provenance:
+    """Return by what and on what the measurements of `stacks` are made, now."""
+    return Provenance(
+        outlive=__version__,
+        counting=COUNTING,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        machine=Machine(
+            system=platform.system(),
+            kernel=platform.release(),
+            architecture=platform.machine(),
+            libc=" ".join(platform.libc_ver()).strip(),
+            cpus=os.cpu_count() or 1,
+        ),
+        stacks=tuple(stacks),
+    )
+
+
+class Store:
+    """The measurements that are kept of one stack."""
+
+    def __init__(self, project: Project, stack: StackRecord) -> None:
+        self.stack = stack
+        folder = project.results / "measurements" / stack.framework / stack.release
+        self.path = folder / f"py{stack.python}-{stack.lock}.json"
+
+    def load(self) -> tuple[Measurement, ...]:
+        """Return what is kept and was counted by the same rules; nothing where there is no such file.
+
+        Raises FaultError where the file is not such a document.
+        """
+        document = self._read()
+        if document is None or document.provenance.counting != COUNTING:
+            return ()
+        return document.measurements
+
+    def add(self, new: Iterable[Measurement]) -> None:
+        """Keep `new` in place of what was kept of the same cells; what failed is not kept."""
+        replacing = {key(m): m for m in new if m.status == "measured"}
+        if not replacing:
+            return
+        lock = cache_dir() / "results" / f"{self.stack.framework}-{self.path.stem}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            kept = {key(m): m for m in self.load()} | replacing
+            document = Document(
+                provenance=provenance([self.stack]), measurements=tuple(kept[name] for name in sorted(kept))
+            )
+            try:
+                write_text(self.path, document.to_json().decode())
+            except OSError as error:
+                raise FaultError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def _read(self) -> Document | None:
+        try:
+            return read(self.path)
+        except FileNotFoundError:
+            return None
+
+
+def read(path: Path) -> Document:
+    """Return the document in the file `path`.
+
+    Raises FaultError, in one line, where it is not one or has another schema version.
+    """
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=Document)
+    except msgspec.DecodeError as error:
+        raise FaultError(f"{path} is not a results file: {error}; remove it to measure again") from None
+    if document.schema_version != SCHEMA_VERSION:
+        raise FaultError(
+            f"{path} has schema version {document.schema_version}, this is {SCHEMA_VERSION}: "
+            "remove it to measure again"
+        )
+    return document
+
+
+def key(measurement: Measurement) -> tuple[str, str, str, str, int]:
+    """Return what identifies a cell within a stack."""
+    m = measurement
+    return (m.scenario, m.connection, m.gc, m.worker, m.app_version)

@@ -1,0 +1,62 @@
+"""How numbers and lists are written in every report: small pure functions, one decision each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+ARROW = "→"
+NO_VERSION = "none"
+LONGEST = 300  # characters of a text that somebody else wrote, such as the reason for a yank
+
+
+def number(value: float) -> str:
+    """Return `value` as an integer where it is one, else with as few decimals as still say something."""
+    if value == int(value):
+        return str(int(value))
+    if abs(value) < 0.001:
+        return "<0.001" if value > 0 else ">-0.001"
+    decimals = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.01 else 3
+    return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def signed(value: float) -> str:
+    """Return `value` as `number` does, with its sign; nothing has no sign."""
+    return f"+{number(value)}" if value > 0 else number(value)
+
+
+def size(value: float) -> str:
+    """Return a number of bytes in B, KiB or MiB."""
+    if abs(value) < 1024:
+        return f"{number(round(value))} B"
+    if abs(value) < 1024**2:
+        return f"{value / 1024:.1f} KiB"
+    return f"{value / 1024**2:.1f} MiB"
+
+
+def pause(value: float) -> str:
+    """Return milliseconds with one decimal: more would be noise."""
+    return f"{value:.1f}"
+
+
+def step(before: str, after: str) -> str:
+    """Return `before → after`, or the one text where both are the same."""
+    return before if before == after else f"{before} {ARROW} {after}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 cell`, `2 cells`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(names: Sequence[str], most: int | None = None) -> str:
+    """Return `a, b and c`; where there are more than `most`, the first of them `and 5 more`."""
+    if most is not None and len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def one_line(text: str) -> str:
+    """Return a text from outside as one printable line: no control characters, no more than it takes."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

@@ -1,0 +1,154 @@
+"""Measurements to compare, with the numbers of real releases."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+import msgspec
+
+from outlive.comparison import BothMeasurements, Comparison, Side, compare
+from outlive.controlled import Difference
+from outlive.measurement import CONNECTIONS, Collector, Connection, Growth, Measurement, StackRecord
+from outlive.releases import Release
+from outlive.stack import Package
+
+REASON = "Regression: https://github.com/aio-libs/aiohttp/issues/10617"
+DATES = {"3.10.10": "2024-10-10", "3.10.11": "2024-11-13", "3.11.14": "2025-03-17"}
+
+
+def cell(
+    scenario: str = "not-found",
+    objects: float = 0,
+    leaked: float = 0,
+    *,
+    connection: Connection = "close",
+    gc: str = "off",
+    growth: Growth | None = None,
+    **fields: object,
+) -> Measurement:
+    found: Growth = growth or ("leak" if leaked else "cyclic" if objects else "none")
+    values: dict[str, object] = {
+        "framework": "aiohttp",
+        "release": "1",
+        "python": "3.11",
+        "app_version": 1,
+        "scenario": scenario,
+        "connection": connection,
+        "gc": gc,
+        "worker": "asyncio",
+        "lock": "0" * 12,
+        "status": "measured",
+        "growth": found,
+        "survivors_per_request": float(objects),
+        "cyclic_per_request": float(objects - leaked),
+        "leaked_per_request": float(leaked),
+        "peak_rss_bytes": 40_000_000,
+        "collector": None if gc == "off" else collector(objects - leaked),
+    }
+    return msgspec.convert(values | fields, Measurement, from_attributes=True)
+
+
+def collector(freed: float) -> Collector:
+    return Collector(
+        collections_per_1000_requests=freed / 7,
+        pause_ms_per_1000_requests=freed / 10,
+        longest_pause_ms=0.4,
+        freed_per_request=float(freed),
+    )
+
+
+def lost(scenario: str, reason: str, status: str = "failed", **fields: object) -> Measurement:
+    numbers = dict.fromkeys(("growth", "survivors_per_request", "cyclic_per_request", "leaked_per_request"))
+    return msgspec.structs.replace(
+        cell(scenario), status=status, reason=reason, peak_rss_bytes=None, **(numbers | fields)
+    )
+
+
+def side(
+    framework: str = "aiohttp",
+    release: str = "3.10.10",
+    *,
+    python: str = "3.11",
+    packages: Iterable[tuple[str, str]] = (),
+    yanked: str | None = None,
+) -> Side:
+    all_packages = [(framework, release), ("gunicorn", "23.0.0"), *packages]
+    uploaded = dt.datetime.fromisoformat(f"{DATES.get(release, '2024-01-02')}T12:00:00Z")
+    return Side(
+        StackRecord(
+            framework=framework,
+            release=release,
+            python=python,
+            lock=release.replace(".", "").ljust(12, "0"),
+            packages=tuple(Package(*package) for package in all_packages),
+        ),
+        Release(framework, release, uploaded, ">=3.8", yanked is not None, yanked, ("py3",), sdist=True),
+    )
+
+
+def compared(
+    before: Iterable[Measurement],
+    after: Iterable[Measurement],
+    sides: tuple[Side, Side] | None = None,
+    differences: Iterable[Difference] = (),
+) -> Comparison:
+    one, other = sides or (side(), side(release="3.10.11"))
+    both = BothMeasurements(before=tuple(before), after=tuple(after))
+    return compare(one, other, both, tuple(differences))
+
+
+def aiohttp_cells(error: tuple[float, float], *, others: float = 32) -> list[Measurement]:
+    """Return `ok`, two answers without a route, which leave `error`, and two other errors, on all cells."""
+    cells = []
+    for connection in CONNECTIONS:
+        own = 7 if connection == "close" else 0  # what asyncio leaves of a closed connection on Python 3.11
+        for gc in ("on", "off"):
+            objects = {
+                "ok": (own, 0),
+                "not-found": (max(error[0] - 7 + own, error[1]), error[1]),
+                "upload-method-not-allowed": (max(error[0] - 7 + own, error[1]), error[1]),
+                "handler-error": (others - 7 + own, 0),
+                "upload": (own, 0),
+            }
+            cells += [cell(name, *counts, connection=connection, gc=gc) for name, counts in objects.items()]
+    return cells
+
+
+def aiohttp_comparison() -> Comparison:
+    """Return aiohttp 3.10.10, which leaks on 404 and 405, against a yanked release that does not."""
+    stack = [("yarl", "1.18.3"), ("attrs", "25.3.0")]
+    unsupported = "the asyncio worker cannot hold this connection"
+    return compared(
+        [
+            *aiohttp_cells((50, 44)),
+            lost("abort-upload", "worker died: signal 11"),
+            lost("stream-error", unsupported, "unsupported", connection="keep-alive"),
+            cell("bad-json", 32, blocks_per_request=40.0, heap_bytes_per_request=0.0),
+        ],
+        [
+            *aiohttp_cells((32, 0)),
+            cell("abort-upload", 12),
+            lost("stream-error", unsupported, "unsupported", connection="keep-alive"),
+            cell("bad-json", 32, blocks_per_request=43.5, heap_bytes_per_request=4096.0),
+        ],
+        (
+            side(packages=[*stack, ("multidict", "6.1.0")]),
+            side(release="3.11.14", packages=[*stack, ("multidict", "6.2.0")], yanked=REASON),
+        ),
+        [Difference("multidict", "6.1.0", "6.2.0", "aiohttp 3.11.14 requires multidict>=6.2")],
+    )
+
+
+def flask_cells() -> list[Measurement]:
+    names = {"ok": 8, "not-found": 93, "handler-error": 81}
+    return [
+        cell(name, objects, gc=gc, framework="flask", worker="sync")
+        for gc in ("on", "off")
+        for name, objects in names.items()
+    ]
+
+
+def flask_comparison() -> Comparison:
+    """Return two releases of Flask that leave the same."""
+    return compared(flask_cells(), flask_cells(), (side("flask", "2.3.3"), side("flask", "3.1.3")))
