@@ -96,6 +96,7 @@ def test_a_release_for_no_python_that_is_known() -> None:
 def looked_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     pythons.installed.cache_clear()
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
     yield tmp_path / "versions"
     pythons.installed.cache_clear()
 

@@ -1,3 +1,3 @@
-"""What does a framework release leave in memory after a request has failed, and does upgrading change that?"""
+"""Measure what framework releases leave in memory after failed requests, and compare them."""
 
 __version__ = "0.1.0"

@@ -28,7 +28,7 @@ class OutliveError(Exception):
 
 
 class UsageError(OutliveError):
-    """The command's words are wrong: unknown framework, release, scenario, Python …"""
+    """The command's words are wrong: unknown framework, release, scenario or Python."""
 
     exit_code = ExitCode.USAGE
 

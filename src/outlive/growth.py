@@ -1,4 +1,7 @@
-"""From the readings of a cell's phases to slopes, intercept and the verdict on growth. Pure, exact integers."""
+"""From the readings of a cell's phases to slopes, intercept and the verdict on growth; and what to run next.
+
+Pure. Objects are exact integers and their slopes exact fractions. Memory is not exact, so it has thresholds.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,41 @@ import msgspec
 from outlive.measurement import Growth, Phase
 
 WARM_UP = 20
-"""Requests before counting starts, after the one that verifies the answer: lazy imports, caches, code paths."""
+"""Requests before counting starts, after the one that verifies the answer: lazy imports, caches."""
 PHASES = (53, 211, 101)
 """Requests of the phases, primes, so that nothing that happens each 2nd, 10th or 100th request hides. The
 longest is not the last: what allocators and caches take once, they have taken before the last one."""
+SETS = 2
+"""Times that these phases are run at most. Where the first set is not on a straight line, something happened
+once (a cache filled, a thread pool grew), and the second is."""
 MEMORY_PHASES = (307, 401)
 """Added one by one while only memory seems to be kept: mostly a cache has just not had its fill yet."""
 LONG_PHASES = (503, 1009)
-"""Phases added where something seems to be kept: a cache of up to 1,800 entries has filled by the last one."""
+"""Added where something seems to be kept: a cache of up to 1,800 entries has filled by the last one."""
 LAST_PHASE = 757
 """Added where growth stopped in a long phase, so that two phases tell what comes after."""
+LEAST_LEAK = Fraction(1, 200)
+"""Objects per request from which on the long phases show a leak. One object for each 200 requests is a
+difference of 2.5 objects between them; one or two can be chance, such as a timer that fired."""
+BOUNDED_OBJECTS = 32
+"""Objects kept by growth that stopped from which on it is called bounded; fewer are first-time work."""
 BLOCKS_SUSPECT = 0.6
-"""Blocks kept per request of the last phase from which on a cell is run longer. An object kept for each request
-is one block at least; clean cells seldom come to 0.6, and then only take longer."""
+"""Blocks kept per request of the last phase from which on a cell is run longer. An object kept for each
+request is one block at least; clean cells seldom come to 0.6, and then only take longer."""
 BLOCKS_LEAK = 0.25
 """Blocks kept per request of each long phase from which on the cell leaks; clean cells stayed below 0.21."""
 HEAP_SUSPECT = 128.0
 """Bytes of C heap kept per request, as BLOCKS_SUSPECT; 513 is the least that pymalloc leaves to malloc."""
 HEAP_LEAK = 64.0
 """Bytes of C heap kept per request, as BLOCKS_LEAK."""
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """A phase with the objects by type name that it left before and after the full collection."""
+
+    phase: Phase
+    types: dict[str, int]
+    types_kept: dict[str, int]
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,72 +72,102 @@ def slope(a: Phase, b: Phase, reading: str) -> Fraction:
     return Fraction(getattr(b, reading) - getattr(a, reading), b.requests - a.requests)
 
 
-def doubtful(phases: Sequence[Phase], *, collecting: bool) -> bool:
-    """Tell whether long phases must show how this goes on: objects are kept, or no straight line fits.
+def plan(done: Sequence[Phase], *, collecting: bool) -> tuple[int, ...]:
+    """Return the lengths of the phases to run next; none where those that are done suffice.
 
-    With the automatic collector (`collecting`) survivors never lie on one, for it untracks some of them
-    while they live.
+    With the automatic collector (`collecting`) only leaked objects are exact, for it stops tracking some of
+    the others while they live.
     """
-    a, b, c = phases[-3:]
-    readings = ("leaked",) if collecting else ("leaked", "survivors")
-    return slope(b, c, "leaked") > 0 or any(slope(a, b, one) != slope(b, c, one) for one in readings)
+    short, memory, long = (_of(done, lengths) for lengths in (PHASES, MEMORY_PHASES, LONG_PHASES))
+    if not short:
+        return PHASES
+    straight = _straight(short[-3:], collecting=collecting)
+    if not straight and len(short) < SETS * len(PHASES):
+        return PHASES
+    if long:
+        stopped = slope(*_pair(long), "leaked") < 0
+        return (LAST_PHASE,) if stopped and done[-1].requests != LAST_PHASE else ()
+    if not straight or slope(*_pair(short), "leaked") > 0:
+        return LONG_PHASES
+    if _keeps_memory(done[-1:], BLOCKS_SUSPECT, HEAP_SUSPECT):
+        return MEMORY_PHASES[len(memory) : len(memory) + 1] or LONG_PHASES
+    return ()
 
 
-def keeps_memory(phases: Sequence[Phase]) -> bool:
-    """Tell whether the last phase kept memory for each request, so that more phases must show if that ends."""
-    return _memory_kept(phases[-1:], BLOCKS_SUSPECT, HEAP_SUSPECT)
-
-
-def analyse(phases: Sequence[Phase]) -> Analysis:
-    """Return what the phases say; the last two, which differ in length, give the slopes."""
-    a, b = phases[-2:]
-    survivors = slope(a, b, "survivors")
-    leaked = slope(a, b, "leaked")
-    countable = a.heap is not None
+def analyse(tallies: Sequence[Tally], *, collecting: bool) -> Analysis:
+    """Return what the phases say, those that `plan` asked for."""
+    phases = [tally.phase for tally in tallies]
+    a, b = _decisive(tallies, collecting=collecting)
+    leaked = slope(a.phase, b.phase, "leaked")
+    cyclic = slope(a.phase, b.phase, "survivors") - leaked
+    if _of(phases, LONG_PHASES) and abs(leaked) < LEAST_LEAK:
+        leaked = Fraction(0)
+    survivors = cyclic + leaked
+    last = _pair(phases)
+    countable = last[0].heap is not None
     return Analysis(
-        growth=_growth(phases),
+        growth=_growth(phases, cyclic, leaked),
         survivors=survivors,
-        cyclic=survivors - leaked,
+        cyclic=cyclic,
         leaked=leaked,
-        intercept=b.survivors - survivors * b.requests,
-        leaked_intercept=b.leaked - leaked * b.requests,
-        blocks=slope(a, b, "blocks"),
-        blocks_kept=slope(a, b, "blocks_kept"),
-        heap=slope(a, b, "heap") if countable else None,
-        heap_kept=slope(a, b, "heap_kept") if countable else None,
+        intercept=b.phase.survivors - survivors * b.phase.requests,
+        leaked_intercept=b.phase.leaked - leaked * b.phase.requests,
+        blocks=slope(*last, "blocks"),
+        blocks_kept=slope(*last, "blocks_kept"),
+        heap=slope(*last, "heap") if countable else None,
+        heap_kept=slope(*last, "heap_kept") if countable else None,
         types=_types(a, a.types, b, b.types),
         types_kept=_types(a, a.types_kept, b, b.types_kept),
     )
 
 
-def settled(phases: Sequence[Phase]) -> bool:
-    """Tell whether the last two phases kept no less than those before: a cache that filled in one did."""
-    a, b = phases[-2:]
-    return slope(a, b, "leaked") >= 0
+def _decisive(tallies: Sequence[Tally], *, collecting: bool) -> tuple[Tally, Tally]:
+    """Return the two phases that the slopes of objects come from."""
+    short = [tally for tally in tallies if tally.phase.requests in PHASES][-3:]
+    exact = _straight([tally.phase for tally in short], collecting=collecting)
+    if exact and slope(short[1].phase, short[2].phase, "leaked") <= 0:
+        return short[1], short[2]
+    return tallies[-2], tallies[-1]
 
 
-def _growth(phases: Sequence[Phase]) -> Growth:
-    a, b = phases[-2:]
-    long = phases[-1].requests >= LONG_PHASES[0]
-    if long and (slope(a, b, "leaked") > 0 or _memory_kept((a, b), BLOCKS_LEAK, HEAP_LEAK)):
+def _growth(phases: Sequence[Phase], cyclic: Fraction, leaked: Fraction) -> Growth:
+    long = bool(_of(phases, LONG_PHASES))
+    if long and (leaked > 0 or _keeps_memory(phases[-2:], BLOCKS_LEAK, HEAP_LEAK)):
         return "leak"
-    if slope(a, b, "survivors") > slope(a, b, "leaked"):
+    if cyclic > 0:
         return "cyclic"
-    if long and slope(phases[1], phases[2], "leaked") > 0:
+    if sum(phase.leaked for phase in phases[:-1]) >= BOUNDED_OBJECTS:
         return "bounded"
     return "none"
 
 
-def _memory_kept(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
+def _straight(phases: Sequence[Phase], *, collecting: bool) -> bool:
+    """Tell whether the object counts of three phases lie on a straight line exactly."""
+    a, b, c = phases
+    readings = ("leaked",) if collecting else ("leaked", "survivors")
+    return all(slope(a, b, one) == slope(b, c, one) for one in readings)
+
+
+def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
     """Tell whether each of the phases kept at least so many blocks, or bytes of C heap, per request."""
     return all(phase.blocks_kept >= blocks * phase.requests for phase in phases) or all(
         (phase.heap_kept or 0) >= heap * phase.requests for phase in phases
     )
 
 
-def _types(a: Phase, types_a: dict[str, int], b: Phase, types_b: dict[str, int]) -> dict[str, float]:
+def _of(phases: Sequence[Phase], lengths: Sequence[int]) -> list[Phase]:
+    return [phase for phase in phases if phase.requests in lengths]
+
+
+def _pair(phases: Sequence[Phase]) -> tuple[Phase, Phase]:
+    return phases[-2], phases[-1]
+
+
+def _types(a: Tally, types_a: dict[str, int], b: Tally, types_b: dict[str, int]) -> dict[str, float]:
     """Return objects per request by type name, most first."""
-    requests = b.requests - a.requests
-    changes = {name: types_b.get(name, 0) - types_a.get(name, 0) for name in {*types_a, *types_b}}
+    requests = b.phase.requests - a.phase.requests
+    changes = {
+        name: Fraction(types_b.get(name, 0) - types_a.get(name, 0), requests) for name in {*types_a, *types_b}
+    }
     most_first = sorted(changes, key=lambda name: (-changes[name], name))
-    return {name: changes[name] / requests for name in most_first if changes[name]}
+    return {name: float(changes[name]) for name in most_first if abs(changes[name]) >= LEAST_LEAK}

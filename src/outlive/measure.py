@@ -14,17 +14,7 @@ import msgspec
 from outlive.apps import App, Worker
 from outlive.environments import Environment
 from outlive.errors import FaultError, OutliveError
-from outlive.growth import (
-    LAST_PHASE,
-    LONG_PHASES,
-    MEMORY_PHASES,
-    PHASES,
-    WARM_UP,
-    analyse,
-    doubtful,
-    keeps_memory,
-    settled,
-)
+from outlive.growth import WARM_UP, Tally, analyse, plan
 from outlive.measurement import Collector, Connection, Measurement, Phase
 from outlive.replay import replay, verify
 from outlive.scenarios import Scenario
@@ -178,42 +168,49 @@ class _Cell:
         self.line = line
         self.scenario = scenario
         self.cell = cell
+        self.collecting = cell.gc != "off"
         self.counts: list[Count] = []
-        self.phases: list[Phase] = []
+        self.tallies: list[Tally] = []
 
     def measure(self) -> dict[str, object]:
         """Return the fields of a `Measurement` that the counts give."""
         answer = verify(self.server.address, self.scenario, self.cell.connection, self.line.rest)
         self._replay(WARM_UP)
         self.threads = self.line.begin(self.cell.gc).threads
-        for requests in PHASES:
-            self._phase(requests)
-        automatic = self.cell.gc != "off"
-        doubt = doubtful(self.phases, collecting=automatic)
-        for requests in MEMORY_PHASES:
-            if not doubt and keeps_memory(self.phases):
+        while lengths := plan(self.phases, collecting=self.collecting):
+            for requests in lengths:
                 self._phase(requests)
-        if doubt or keeps_memory(self.phases):
-            for requests in LONG_PHASES:
-                self._phase(requests)
-            if not settled(self.phases):
-                self._phase(LAST_PHASE)
-        found = analyse(self.phases)
-        return {
-            "requests": sum(phase.requests for phase in self.phases),
-            "growth": found.growth if not automatic or found.growth != "cyclic" else "none",
-            "survivors_per_request": None if automatic else float(found.survivors),
-            "cyclic_per_request": None if automatic else float(found.cyclic),
-            "leaked_per_request": float(found.leaked),
-            "intercept": float(found.leaked_intercept if automatic else found.intercept),
-            "blocks_per_request": float(found.blocks_kept if automatic else found.blocks),
-            "heap_bytes_per_request": _float(found.heap_kept if automatic else found.heap),
-            "peak_rss_bytes": self.counts[-1].peak_rss,
-            "types": found.types_kept if automatic else found.types,
+        found = analyse(self.tallies, collecting=self.collecting)
+        common = {
             "answer": answer,
-            "collector": _collector(self.phases, [c.automatic for c in self.counts]) if automatic else None,
-            "phases": tuple(self.phases),
+            "requests": sum(phase.requests for phase in self.phases),
+            "growth": found.growth,
+            "leaked_per_request": float(found.leaked),
+            "peak_rss_bytes": self.counts[-1].peak_rss,
+            "phases": self.phases,
         }
+        if self.collecting:  # survivors are counted with automatic collection off, by definition
+            return common | {
+                "growth": "none" if found.growth == "cyclic" else found.growth,
+                "intercept": float(found.leaked_intercept),
+                "blocks_per_request": float(found.blocks_kept),
+                "heap_bytes_per_request": _float(found.heap_kept),
+                "types": found.types_kept,
+                "collector": _collector(self.phases, [count.automatic for count in self.counts]),
+            }
+        return common | {
+            "survivors_per_request": float(found.survivors),
+            "cyclic_per_request": float(found.cyclic),
+            "intercept": float(found.intercept),
+            "blocks_per_request": float(found.blocks),
+            "heap_bytes_per_request": _float(found.heap),
+            "types": found.types,
+        }
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases so far."""
+        return tuple(tally.phase for tally in self.tallies)
 
     def _phase(self, requests: int) -> None:
         """Replay and count; again if a thread was started meanwhile, for a thread has objects of its own."""
@@ -226,7 +223,7 @@ class _Cell:
                 )
             if count.threads == self.threads:
                 self.counts.append(count)
-                self.phases.append(_phase(requests, count))
+                self.tallies.append(Tally(_phase(requests, count), count.types, count.types_kept))
                 return
             self.threads = count.threads
         raise FaultError(
@@ -273,8 +270,6 @@ def _phase(requests: int, count: Count) -> Phase:
         rss=count.rss,
         fds=count.fds,
         threads=count.threads,
-        types=count.types,
-        types_kept=count.types_kept,
     )
 
 

@@ -25,7 +25,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
     All are differences over the phase, except `fds` and `threads`, which are the state at its end.
     `survivors` is what the requests left (with gc on: including what automatic collections freed),
-    `leaked` what the full collection did not free. `blocks` and `heap` are taken before the collection,
+    `leaked` what is still there after the full collection. `blocks` and `heap` are taken before the collection,
     `blocks_kept` and `heap_kept` after it, in pymalloc blocks and bytes of C heap (None: not countable here).
     """
 
@@ -39,8 +39,6 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     rss: int | None
     fds: int | None
     threads: int
-    types: dict[str, int]
-    types_kept: dict[str, int]
 
 
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +53,9 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """What one cell gave. Numbers are None unless `status` is `measured`; then `reason` is None.
 
-    Objects are gc-tracked objects. `…_per_request` is a slope over the phases, `intercept` what a connection
+    Objects are gc-tracked objects. With gc on, survivors and cyclic garbage are None (they are counted with
+    automatic collection off), and blocks, heap and types are what is kept after full collections; `collector`
+    says what the automatic ones did. `…_per_request` is a slope over the phases, `intercept` what a connection
     or the first requests leave that does not grow with requests. `types` is objects per request by type name.
     `answer` is what the scenario's verification saw, such as `404` or `aborted`.
     """

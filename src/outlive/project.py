@@ -11,7 +11,7 @@ from outlive.errors import UsageError
 
 
 class Project:
-    """A checkout of the `outlive` repository: its folders are the database of what can be and was measured."""
+    """A checkout of the repository: its folders are the database of what can be and was measured."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import os
@@ -13,7 +14,8 @@ import msgspec
 
 from outlive.errors import FaultError, UnavailableError, UsageError
 from outlive.installer import try_uv
-from outlive.releases import Release
+from outlive.project import cache_dir
+from outlive.releases import Release, write_text
 
 # the minor versions that the probe knows, with the day each came out
 KNOWN = {
@@ -51,18 +53,55 @@ class _Listed(msgspec.Struct, frozen=True):
     variant: str = "default"
 
 
+class _Remembered(msgspec.Struct, frozen=True):
+    """What was found, and the folders that it was found in with their times of change."""
+
+    looked_in: dict[str, int]
+    found: tuple[Interpreter, ...]
+
+
 @functools.cache
 def installed() -> tuple[Interpreter, ...]:
     """Return the CPythons on PATH, managed by uv or by pyenv, or known to the `py` launcher, oldest first.
 
     One for each minor version in KNOWN, its newest patch. Free-threaded builds and pre-releases are left out.
-    Looked up once in a process.
+    Asking uv takes a second, so it is asked again only when one of the folders has changed.
     """
+    path = cache_dir() / "pythons.json"
+    folders = _folders()
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        remembered = msgspec.json.decode(path.read_bytes(), type=_Remembered)
+        if remembered.looked_in == folders and all(Path(one.path).exists() for one in remembered.found):
+            return remembered.found
+    found = _look()
+    with contextlib.suppress(OSError):  # a disk that is full only makes the next look slow
+        write_text(path, msgspec.json.encode(_Remembered(folders, found)).decode())
+    return found
+
+
+def _look() -> tuple[Interpreter, ...]:
     best: dict[str, Interpreter] = {}
     for found in [*_of_pyenv(), *_of_uv()]:
         if found.minor in KNOWN and (found.minor not in best or _patch(found) > _patch(best[found.minor])):
             best[found.minor] = found
     return tuple(best[minor] for minor in KNOWN if minor in best)
+
+
+def _folders() -> dict[str, int]:
+    """Return the folders in which a Python that comes or goes shows, with their times of change."""
+    on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
+    folders = [*on_path, managed, *(root / "versions" for root in _pyenv_roots())]
+    return {str(folder): folder.stat().st_mtime_ns for folder in folders if folder.is_dir()}
+
+
+def _pyenv_roots() -> list[Path]:
+    """Return the folders that pyenv may be in: the one it is told, or at home and beside shims on PATH."""
+    if named := os.environ.get("PYENV_ROOT"):
+        return [Path(named)]
+    shims = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry.endswith("shims")]
+    return list(dict.fromkeys([Path.home() / ".pyenv", *(folder.parent for folder in shims)]))
 
 
 def choose(releases: Sequence[Release], requested: str | None = None) -> Interpreter:
@@ -142,9 +181,9 @@ def _of_uv() -> list[Interpreter]:
 
 def _of_pyenv() -> list[Interpreter]:
     """Look into pyenv's own folder: its shims on PATH only answer for the versions that are switched on."""
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     return [
         Interpreter(path.parent.parent.name, str(path))
+        for root in _pyenv_roots()
         for path in sorted(root.glob("versions/*/bin/python"))
         if re.fullmatch(r"3\.\d+\.\d+", path.parent.parent.name) and os.access(path, os.X_OK)
     ]

@@ -178,7 +178,7 @@ class Client:
         return True
 
     def _drain(self) -> None:
-        """Wait for the server to close, so that the next request meets a server that is done with this one."""
+        """Wait for the server to close, so that it is done with this request when the next one comes."""
         if self.socket is None:
             return
         while self._more():

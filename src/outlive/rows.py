@@ -211,14 +211,14 @@ class _Count(msgspec.Struct, frozen=True):
 
 
 def _count(one: Measurement) -> _Count:
-    if one.survivors_per_request is None or one.leaked_per_request is None or one.growth is None:
+    off = one.gc == "off"
+    matters = one.survivors_per_request if off else one.leaked_per_request
+    if matters is None or one.leaked_per_request is None or one.growth is None:
         raise FaultError(
             f"{one.scenario}, {one.connection}, {one.gc} is measured but has no counts: measure it again"
         )
-    survivors, leaked = _exact(one.survivors_per_request), _exact(one.leaked_per_request)
-    if one.gc == "off":
-        return _Count(survivors, leaked, RANK[one.growth])
-    return _Count(leaked, leaked, RANK["leak"] if one.growth == "leak" else RANK["none"])
+    rank = RANK[one.growth] if off or one.growth == "leak" else RANK["none"]
+    return _Count(_exact(matters), _exact(one.leaked_per_request), rank)
 
 
 def _row(cell: Cell, measured: Mapping[Cell, tuple[Measurement, Measurement]]) -> Row:

@@ -1,0 +1,5 @@
+"""`python -m outlive` is the `outlive` command."""
+
+from outlive.cli import main
+
+main()

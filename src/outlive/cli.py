@@ -1,0 +1,54 @@
+"""The command line: the verbs, and how each ends: one clear line and the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from outlive import __version__
+from outlive.commands.compare import compare_command
+from outlive.commands.doctor import doctor_command
+from outlive.commands.measure import measure_command
+from outlive.commands.releases import releases_command
+from outlive.errors import ExitCode, OutliveError
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with one of `ExitCode`; errors are one line on standard error."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        click.echo(f"outlive: {error.format_message()}", err=True)
+        code = ExitCode.USAGE
+    except OutliveError as error:
+        click.echo(f"outlive: {error}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("outlive: interrupted; what was measured before is kept", err=True)
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.FAULT
+    except OSError as error:
+        click.echo(f"outlive: {error.filename or 'the system'}: {error.strerror}", err=True)
+        code = ExitCode.FAULT
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="outlive")
+def cli() -> None:
+    """Measure what framework releases leave in memory after failed requests, and compare them.
+
+    Exit codes: 0 fine, 1 regression, 2 usage, 3 inconclusive, 4 harness or environment fault, 5 release
+    withdrawn or unavailable, 130 interrupted.
+    """
+
+
+for command in (compare_command, measure_command, releases_command, doctor_command):
+    cli.add_command(command)

@@ -1,0 +1,39 @@
+"""`outlive measure`: what stacks leave in memory, cell by cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+
+from outlive import engine
+from outlive.commands.selection import Selection, fault_code, measured, measuring_options
+from outlive.measurement import Document
+from outlive.project import Project
+from outlive.report import inventory
+from outlive.stack import Stack
+from outlive.store import provenance
+
+
+@click.command("measure")
+@click.argument("stacks", nargs=-1, required=True, metavar="STACK…")
+@measuring_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def measure_command(stacks: tuple[str, ...], python: str | None, as_json: bool, **selected: Any) -> int:
+    r"""Measure what stacks leave in memory per request, cell by cell.
+
+    \b
+    outlive measure aiohttp==3.11.18,multidict==6.3.1,python==3.11 --scenario not-found --gc off
+    """
+    project = Project.find()
+    wanted = [Stack.parse(text) for text in stacks]
+    request = Selection(**selected).request(project)
+    prepared = [engine.prepare(project, stack, python) for stack in wanted]
+    found = tuple(each for stack in measured(project, prepared, request) for each in stack)
+    if as_json:
+        document = Document(provenance=provenance([one.record for one in prepared]), measurements=found)
+        click.echo(document.to_json().decode(), nl=False)
+    else:
+        inventory.show_measurements(found, Console())
+    return fault_code(found)

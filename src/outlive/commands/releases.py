@@ -1,0 +1,35 @@
+"""`outlive releases`: what is known of a framework's releases."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+from outlive.errors import ExitCode, UsageError
+from outlive.project import Project
+from outlive.releases import Catalogue
+from outlive.report import inventory
+
+
+@click.command("releases")
+@click.argument("words", nargs=-1, required=True, metavar="FRAMEWORK | update [FRAMEWORK…]")
+@click.option("--all", "everything", is_flag=True, help="List pre-releases, too.")
+def releases_command(words: tuple[str, ...], everything: bool) -> int:
+    r"""List what is known of a framework's releases, or refresh it from the package index.
+
+    \b
+    outlive releases aiohttp
+    outlive releases update
+    """
+    project = Project.find()
+    if words[0] == "update":
+        from outlive.index import update  # noqa: PLC0415 - takes a third of a second, for this verb alone
+
+        for framework in words[1:] or project.frameworks():
+            inventory.show_update(update(project, framework), Console())
+        return ExitCode.FINE
+    if len(words) > 1:
+        raise UsageError(f"releases takes one framework, not {' '.join(words)!r}")
+    catalogue = Catalogue.load(project, words[0])
+    inventory.show_releases(catalogue.releases if everything else catalogue.stable(), Console())
+    return ExitCode.FINE

@@ -1,0 +1,98 @@
+"""The options that verbs which measure have in common, and what they ask the engine for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+
+from outlive import engine, scenarios
+from outlive.engine import Prepared
+from outlive.errors import ExitCode
+from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Measurement
+from outlive.progress import progress
+from outlive.project import Project
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What a user selected; empty tuples stand for all."""
+
+    patterns: tuple[str, ...]
+    connections: tuple[Connection, ...]
+    policies: tuple[str, ...]
+    worker: str | None
+    fresh: bool
+    jobs: int
+
+    def request(self, project: Project, *, always: tuple[str, ...] = ()) -> engine.Request:
+        """Return what to measure: the selected scenarios, with those that are `always` wanted.
+
+        Raises UsageError for a pattern that matches no scenario.
+        """
+        known = scenarios.load(project.scenarios)
+        selected = scenarios.select(known, (*always, *self.patterns) if self.patterns else ())
+        return engine.Request(
+            selected,
+            engine.cells(selected, self.connections, self.policies),
+            worker=self.worker,
+            fresh=self.fresh,
+            jobs=self.jobs,
+        )
+
+
+def measuring_options(command: F) -> F:
+    """Add the options that select what is measured and how."""
+    for option in (
+        click.option(
+            "--jobs",
+            type=click.IntRange(1, 64),
+            default=os.cpu_count() or 1,
+            show_default=True,
+            help="Servers that run at the same time.",
+        ),
+        click.option("--fresh", is_flag=True, help="Measure again what is stored."),
+        click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it."),
+        click.option("--python", metavar="X.Y", help="Python for stacks that do not name one."),
+        click.option(
+            "--gc",
+            "policies",
+            multiple=True,
+            type=click.Choice(GC_POLICIES),
+            help="gc policy; all without this option.",
+        ),
+        click.option(
+            "--connection",
+            "connections",
+            multiple=True,
+            type=click.Choice(CONNECTIONS),
+            help="Kind of connection; both without this option.",
+        ),
+        click.option(
+            "--scenario",
+            "patterns",
+            multiple=True,
+            metavar="PATTERN",
+            help="Scenario, * and ? allowed; all without this option.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def measured(
+    project: Project, stacks: Sequence[Prepared], request: engine.Request
+) -> list[tuple[Measurement, ...]]:
+    """Return the measurements of each stack, showing on standard error how far it has come."""
+    with progress(Console(stderr=True)) as callbacks:
+        return engine.run(project, stacks, request, callbacks)
+
+
+def fault_code(measurements: Sequence[Measurement]) -> int:
+    """Return the exit code: a cell that failed is a fault, whatever the others say."""
+    return ExitCode.FAULT if any(m.status == "failed" for m in measurements) else ExitCode.FINE

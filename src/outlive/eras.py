@@ -1,0 +1,105 @@
+"""Eras: the committed era locks, so that the whole history installs the same way everywhere and at any time.
+
+A covered release has one for Python 3.11, which the history is measured on, one for the oldest and one for the
+newest Python of its time, and each of the newest releases has one for every Python. What has none is listed with
+the reason in `releases/<framework>/unavailable.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from outlive import history, locks, pythons
+from outlive.errors import UnavailableError
+from outlive.project import Project
+from outlive.releases import Catalogue, Release, write_text
+
+PYTHON = "3.11"
+"""The Python on which the whole history is measured."""
+NEWEST = 2
+"""Releases, counted from the newest, that have a lock for every Python."""
+JOBS = 4
+"""uv processes that resolve at the same time; they mostly wait for the index."""
+
+
+class Unavailable(msgspec.Struct, frozen=True, order=True):
+    """A release that cannot be had on a Python, and why, in one line."""
+
+    framework: str
+    release: str
+    python: str
+    reason: str
+
+
+class Added(msgspec.Struct, frozen=True):
+    """The locks that were written, and all releases that have none where they should."""
+
+    locks: tuple[Path, ...]
+    unavailable: tuple[Unavailable, ...]
+
+
+def covered(project: Project, framework: str) -> tuple[Release, ...]:
+    """Return the releases of `framework` that the history has, lowest version first."""
+    made = history.commits(Catalogue.load(project, framework))
+    return tuple(sorted((commit.release for commit in made), key=lambda release: release.parsed))
+
+
+def pythons_of(release: Release, minors: Sequence[str], *, every: bool = False) -> tuple[str, ...]:
+    """Return those of `minors`, oldest first, that `release` has a committed lock for.
+
+    They are PYTHON, the oldest, and the newest that was out at its upload; with `every` all that it supports.
+    """
+    fitting = [minor for minor in minors if release.supports(minor)]
+    if every or not fitting:
+        return tuple(fitting)
+    of_its_time = [minor for minor in fitting if release.date and pythons.KNOWN[minor] <= release.date]
+    chosen = {PYTHON, fitting[0], (of_its_time or fitting)[-1]}
+    return tuple(minor for minor in fitting if minor in chosen)
+
+
+def add_missing(project: Project, framework: str) -> Added:
+    """Resolve and write the era locks of covered releases that are not there yet, for the installed Pythons.
+
+    Raises FaultError where the index cannot be reached.
+    """
+    minors = [interpreter.minor for interpreter in pythons.installed()]
+    releases = covered(project, framework)
+    wanted = [
+        (release, minor)
+        for release in releases
+        for minor in pythons_of(release, minors, every=release in releases[-NEWEST:])
+    ]
+    unavailable = [
+        Unavailable(framework, release.version, PYTHON, reason)
+        for release in releases
+        if (reason := release.why_not(PYTHON))
+    ]
+    missing = [each for each in wanted if locks.read_era_lock(project, *each) is None]
+    with ThreadPoolExecutor(JOBS) as pool:
+        found = list(pool.map(lambda each: _add(project, *each), missing))
+    unavailable += [each for each in found if isinstance(each, Unavailable)]
+    write_list(project.releases / framework / "unavailable.json", unavailable)
+    return Added(tuple(each for each in found if isinstance(each, Path)), tuple(sorted(unavailable)))
+
+
+def write_list(path: Path, unavailable: Sequence[Unavailable]) -> None:
+    """Write what is unavailable as JSON, one a line, sorted."""
+    lines = ",\n".join(msgspec.json.encode(each).decode() for each in sorted(unavailable))
+    write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
+
+
+def read_list(path: Path) -> tuple[Unavailable, ...]:
+    """Return what `write_list` wrote to `path`; nothing where there is no such file."""
+    return msgspec.json.decode(path.read_bytes(), type=tuple[Unavailable, ...]) if path.is_file() else ()
+
+
+def _add(project: Project, release: Release, python: str) -> Path | Unavailable:
+    try:
+        lock = locks.era(project, release, python)
+    except UnavailableError as error:
+        return Unavailable(release.framework, release.version, python, str(error))
+    return locks.write_era_lock(project, lock, release)

@@ -1,0 +1,83 @@
+"""Tables of what there is: releases, measurements, what the doctor found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outlive.measurement import Measurement
+from outlive.releases import Release
+from outlive.wording import number, one_line
+
+if TYPE_CHECKING:  # both are slow to import, and only some verbs need them
+    from outlive.doctor import Check
+    from outlive.index import Update
+
+NOTHING = "-"
+
+
+def show_releases(releases: Sequence[Release], console: Console) -> None:
+    """Print one line a release, newest last: version, upload date, Requires-Python, yanked and why."""
+    table = _table("version", "uploaded", "requires Python", "wheels for", "yanked")
+    for release in releases:
+        yanked = f"yanked: {release.yanked_reason or 'no reason given'}" if release.yanked else ""
+        table.add_row(
+            *map(
+                Text,
+                (
+                    release.version,
+                    str(release.date or "unknown"),
+                    release.requires_python or NOTHING,
+                    release.pythons() if release.wheels else "no wheel",
+                    one_line(yanked),
+                ),
+            )
+        )
+    console.print(table)
+
+
+def show_update(update: Update, console: Console) -> None:
+    """Print what a refresh changed."""
+    added = f"new: {', '.join(update.added)}" if update.added else "nothing new"
+    changed = f"; changed: {', '.join(update.changed)}" if update.changed else ""
+    undated = f"; no upload date known: {', '.join(update.undated)}" if update.undated else ""
+    console.print(Text(f"{update.framework}: {added}{changed}{undated}"))
+
+
+def show_measurements(measurements: Iterable[Measurement], console: Console) -> None:
+    """Print one line a cell: what stays per request, how it grows, the most frequent type."""
+    table = _table("stack", "scenario", "connection", "gc", "survivors", "leaked", "growth", "most of it")
+    for m in measurements:
+        stack = f"{m.framework} {m.release}, Python {m.python}"
+        if m.status == "measured":
+            leaders = ", ".join(f"{number(count)} {name}" for name, count in list(m.types.items())[:1])
+            survivors = NOTHING if m.survivors_per_request is None else number(m.survivors_per_request)
+            numbers = (survivors, number(m.leaked_per_request or 0), m.growth or NOTHING, leaders)
+        else:
+            numbers = (NOTHING, NOTHING, m.status, one_line(m.reason or ""))
+        table.add_row(*map(Text, (stack, m.scenario, m.connection, m.gc, *numbers)))
+    console.print(table)
+    console.print("Objects per request; survivors are counted with gc off.", style="dim")
+
+
+def show_checks(checks: Iterable[Check], console: Console) -> bool:
+    """Print each check as it is made, with the remedy where it failed; return whether all are fine."""
+    fine = True
+    for check in checks:
+        fine = fine and (check.fine or not check.needed)
+        mark = "ok" if check.fine else "FAILED" if check.needed else "missing"
+        console.print(Text(f"{mark:8}{check.name}: {one_line(check.found)}"), soft_wrap=True)
+        if not check.fine:
+            console.print(Text(f"        {check.remedy}"), soft_wrap=True)
+    return fine
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
