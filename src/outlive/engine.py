@@ -1,4 +1,4 @@
-"""From what a user asks for to measurements: choose the Python, lock, reuse what is stored, measure the rest."""
+"""From what a user asks for to measurements: choose the Python, lock, reuse what is stored, measure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from outlive.store import Store
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A stack with everything chosen: release, Python and lock. The environment is built when it is needed."""
+    """A stack with everything chosen: release, Python, lock. Its environment is built when it is needed."""
 
     release: Release
     interpreter: Interpreter

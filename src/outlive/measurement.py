@@ -25,7 +25,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
     All are differences over the phase, except `fds` and `threads`, which are the state at its end.
     `survivors` is what the requests left (with gc on: including what automatic collections freed),
-    `leaked` what is still there after the full collection. `blocks` and `heap` are taken before the collection,
+    `leaked` what is still there after the full collection. `blocks` and `heap` are taken before it,
     `blocks_kept` and `heap_kept` after it, in pymalloc blocks and bytes of C heap (None: not countable here).
     """
 
@@ -55,8 +55,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
     Objects are gc-tracked objects. With gc on, survivors and cyclic garbage are None (they are counted with
     automatic collection off), and blocks, heap and types are what is kept after full collections; `collector`
-    says what the automatic ones did. `…_per_request` is a slope over the phases, `intercept` what a connection
-    or the first requests leave that does not grow with requests. `types` is objects per request by type name.
+    says what the automatic ones did. `…_per_request` is a slope over the phases, `intercept` what a
+    connection or the first requests leave that does not grow with requests. `types` is objects per request by type name.
     `answer` is what the scenario's verification saw, such as `404` or `aborted`.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from typing import Self
 
 import msgspec
 
@@ -46,7 +47,7 @@ class Client:
         self.buffer = b""
         self.connections = 0
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""A real gunicorn that serves one reference app in one environment, and the line to the probe in its worker."""
+"""A real gunicorn that serves a reference app in an environment, and the line to the probe in its worker."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class ProbeLine:
 
 
 class Server:
-    """gunicorn with one worker at a time; each `fresh_worker()` is a new process, forked from the same master."""
+    """gunicorn with one worker at a time; each `fresh_worker()` is a new fork of the same master."""
 
     def __init__(self, environment: Environment, app: App, worker: Worker, folder: Path) -> None:
         self.environment = environment
@@ -198,7 +198,7 @@ class Server:
         ]
 
     def _variables(self, probe: Path) -> dict[str, str]:
-        """Return the server's whole environment: nothing of the user's reaches it but PATH and the language."""
+        """Return the server's environment: nothing of the user's reaches it but PATH and the language."""
         own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         folders = dict.fromkeys(
             ("HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"), str(self._folder)
