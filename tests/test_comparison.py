@@ -166,8 +166,6 @@ def test_with_a_collector_the_blocks_that_a_collection_leaves_are_what_counts() 
                 rss=None,
                 fds=None,
                 threads=1,
-                types={},
-                types_kept={},
             )
             for requests in (211, 101)
         )

@@ -18,8 +18,9 @@ import msgspec
 from asv import util  # type: ignore[import-untyped]
 from asv.console import log  # type: ignore[import-untyped]
 from asv.environment import Environment, EnvironmentUnavailable  # type: ignore[import-untyped]
+from asv.publishing import OutputPublisher  # type: ignore[import-untyped]
 
-from outlive import environments, history, locks, pythons
+from outlive import environments, history, locks, pythons, site
 from outlive.errors import OutliveError, UnavailableError
 from outlive.project import Project
 from outlive.releases import Catalogue, write_text
@@ -158,3 +159,19 @@ class StackEnvironment(Environment):  # type: ignore[misc]
         environ["OUTLIVE_ROOT"] = str(self._checkout.root)
         environ["OUTLIVE_STACK"] = installed.stack
         return environ
+
+
+class Site(OutputPublisher):  # type: ignore[misc]
+    """The last thing that `asv publish` does: see `outlive.site`."""
+
+    name = "site"
+
+    @classmethod
+    def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:  # noqa: ARG003
+        """Have the pages name releases and load nothing from elsewhere, or say why they do."""
+        folder = Path(conf.html_dir)
+        site.name_releases(folder, {commit: name for name, commit in repo.get_tags().items()})
+        try:
+            site.bring_home(folder)
+        except OutliveError as error:
+            log.warning(f"the pages need the internet: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -18,6 +19,8 @@ from outlive.errors import ExitCode, OutliveError
 
 def main() -> NoReturn:
     """Run the command line and exit with one of `ExitCode`; errors are one line on standard error."""
+    # A polite end is an interruption like Ctrl-C: servers are ended and temporary folders removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Exit as stop:

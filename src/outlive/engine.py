@@ -162,12 +162,21 @@ def run(
             folder = project.apps / app.framework
             tasks.append(Task(Subject(environment, app, folder, request.worker), missing))
     progress.start(sum(len(task.cells) for task in tasks))
-    measured = measure(tasks, request.scenarios, request.jobs, progress.done) if tasks else []
-    for stack, store, found in zip(stacks, stores, known, strict=True):
-        mine = [m for m in measured if m.lock == stack.lock.digest and m.release == stack.release.version]
-        store.add(mine)
+    keepers = {_identity(store.stack): store for store in stores}
+
+    def done(measurement: Measurement) -> None:
+        keepers[_identity(measurement)].add([measurement])  # at once, so that an interruption loses little
+        progress.done(measurement)
+
+    measured = measure(tasks, request.scenarios, request.jobs, done) if tasks else []
+    for store, found in zip(stores, known, strict=True):
+        mine = (m for m in measured if _identity(m) == _identity(store.stack))
         found.update({Cell(m.scenario, m.connection, m.gc): m for m in mine})
     return [tuple(found[cell] for cell in request.cells) for found in known]
+
+
+def _identity(of: Measurement | StackRecord) -> tuple[str, str, str, str]:
+    return of.framework, of.release, of.python, of.lock
 
 
 def _worker_name(app: apps.App, selected: str | None, connection: Connection) -> str | None:

@@ -1,8 +1,8 @@
 """Eras: the committed era locks, so that the whole history installs the same way everywhere and at any time.
 
-A covered release has one for Python 3.11, which the history is measured on, one for the oldest and one for the
-newest Python of its time, and each of the newest releases has one for every Python. What has none is listed with
-the reason in `releases/<framework>/unavailable.json`.
+A covered release has one for Python 3.11, which the history is measured on, one for the oldest and one for
+the newest Python of its time, and each of the newest releases has one for every Python. What has none is
+listed with the reason in `releases/<framework>/unavailable.json`.
 """
 
 from __future__ import annotations

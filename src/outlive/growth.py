@@ -24,8 +24,8 @@ MEMORY_PHASES = (307, 401)
 """Added one by one while only memory seems to be kept: mostly a cache has just not had its fill yet."""
 LONG_PHASES = (503, 1009)
 """Added where something seems to be kept: a cache of up to 1,800 entries has filled by the last one."""
-LAST_PHASE = 757
-"""Added where growth stopped in a long phase, so that two phases tell what comes after."""
+LAST_PHASE = 1511
+"""Added where the longer of them kept less for each request than the other: tells whether growth stopped."""
 LEAST_LEAK = Fraction(1, 200)
 """Objects per request from which on the long phases show a leak. One object for each 200 requests is a
 difference of 2.5 objects between them; one or two can be chance, such as a timer that fired."""
@@ -85,8 +85,9 @@ def plan(done: Sequence[Phase], *, collecting: bool) -> tuple[int, ...]:
     if not straight and len(short) < SETS * len(PHASES):
         return PHASES
     if long:
-        stopped = slope(*_pair(long), "leaked") < 0
-        return (LAST_PHASE,) if stopped and done[-1].requests != LAST_PHASE else ()
+        a, b = long
+        slower = b.leaked * a.requests < a.leaked * b.requests
+        return (LAST_PHASE,) if slower and done[-1].requests != LAST_PHASE else ()
     if not straight or slope(*_pair(short), "leaked") > 0:
         return LONG_PHASES
     if _keeps_memory(done[-1:], BLOCKS_SUSPECT, HEAP_SUSPECT):
@@ -100,13 +101,13 @@ def analyse(tallies: Sequence[Tally], *, collecting: bool) -> Analysis:
     a, b = _decisive(tallies, collecting=collecting)
     leaked = slope(a.phase, b.phase, "leaked")
     cyclic = slope(a.phase, b.phase, "survivors") - leaked
-    if _of(phases, LONG_PHASES) and abs(leaked) < LEAST_LEAK:
+    if _of(phases, LONG_PHASES) and leaked < LEAST_LEAK:
         leaked = Fraction(0)
     survivors = cyclic + leaked
     last = _pair(phases)
     countable = last[0].heap is not None
     return Analysis(
-        growth=_growth(phases, cyclic, leaked),
+        growth=_growth(phases, Fraction(0) if collecting else cyclic, leaked),
         survivors=survivors,
         cyclic=cyclic,
         leaked=leaked,

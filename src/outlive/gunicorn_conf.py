@@ -4,6 +4,7 @@ Runs in the environment of the release: standard library only, Python 3.8 and ne
 """
 
 import ctypes
+import functools
 import importlib.util
 import os
 import signal
@@ -27,6 +28,7 @@ control_socket_disable = True
 
 # Loaded in the master, so that a worker forked from it finds everything in place.
 probe = _load("probe")
+capture = functools.partial(_load("capture").capture, _load("references").Names)
 
 
 def _die_with_parent():
@@ -42,5 +44,8 @@ def post_fork(server, worker):
 
 
 def post_worker_init(worker):
-    """Start the probe once the app is loaded."""
-    probe.start(os.environ["OUTLIVE_PROBE_SOCKET"], getattr(worker, "loop", None))
+    """Start the probe once the app is loaded; a gate's control has something planted in the app first."""
+    kinds = os.environ.get("OUTLIVE_PLANT")
+    if kinds:
+        worker.wsgi = _load("plant").planted(worker.wsgi, kinds.split(","))
+    probe.start(os.environ["OUTLIVE_PROBE_SOCKET"], getattr(worker, "loop", None), capture)

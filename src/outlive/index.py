@@ -134,12 +134,13 @@ def _release(framework: str, version: str, files: list[_File]) -> Release:
         requires_python=next((file.requires_python for file in files if file.requires_python), None),
         yanked=all(file.yanked for file in files),
         yanked_reason=next((file.yanked_reason for file in files if file.yanked_reason), None),
-        wheels=tuple(sorted(_tags(file.filename for file in files if file.packagetype == "bdist_wheel"))),
+        wheels=tuple(sorted(wheel_tags(f.filename for f in files if f.packagetype == "bdist_wheel"))),
         sdist=any(file.packagetype == "sdist" for file in files),
     )
 
 
-def _tags(filenames: Iterable[str]) -> set[str]:
+def wheel_tags(filenames: Iterable[str]) -> set[str]:
+    """Return the CPython tags of wheels, as `Release.wheels` has them."""
     tags: set[str] = set()
     for filename in filenames:
         try:

@@ -121,6 +121,7 @@ class _Run:
         results: list[Measurement] = []
         left = list(batch.cells)
         while left and not self.stopped.is_set():
+            served = False
             try:
                 with self._serving(batch) as server:
                     while left and not self.stopped.is_set():
@@ -128,9 +129,13 @@ class _Run:
                         left.pop(0)
                         results.append(measurement)
                         self.done(measurement)
+                        served = True
                         if measurement.status == "failed":
                             break  # whatever it was, the next cell gets a new server
-            except OutliveError as error:  # the server does not even start: neither will it for the others
+            except OutliveError as error:
+                if served or self.stopped.is_set():
+                    continue  # it died between two cells: the next one gets a new server
+                # It does not even start: neither will it for the others.
                 reason = str(error)
                 for cell in left:
                     failed = batch.subject.describe(cell, batch.worker, status="failed", reason=reason)
@@ -191,7 +196,6 @@ class _Cell:
         }
         if self.collecting:  # survivors are counted with automatic collection off, by definition
             return common | {
-                "growth": "none" if found.growth == "cyclic" else found.growth,
                 "intercept": float(found.leaked_intercept),
                 "blocks_per_request": float(found.blocks_kept),
                 "heap_bytes_per_request": _float(found.heap_kept),
@@ -255,7 +259,9 @@ def _batches(tasks: Sequence[Task]) -> list[_Batch]:
 
 
 def _chunks(cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
-    return [tuple(cells[start : start + BATCH]) for start in range(0, len(cells), BATCH)]
+    """Return the cells in parts of at most BATCH, each a mixture, so that none has all the slow scenarios."""
+    parts = -(-len(cells) // BATCH)
+    return [tuple(cells[part::parts]) for part in range(parts)]
 
 
 def _phase(requests: int, count: Count) -> Phase:

@@ -27,7 +27,7 @@ from collections import Counter
 COUNTING = 1
 """Version of the counting rules: counts of different versions are never compared."""
 
-IDLE_POLL = 0.0002
+IDLE_POLL = 0.0001
 """Seconds between two looks at the worker's threads; the GIL is free meanwhile."""
 IDLE_POLLS = 2
 """Pauses in a row over which every other thread must have slept, before anything is counted."""
@@ -63,7 +63,8 @@ class _MallInfo2(ctypes.Structure):
 def heap_reader():
     """Return a function that gives the bytes of C heap in use (all arenas and mmapped), or None without glibc 2.33."""
     try:
-        mallinfo2 = ctypes.CDLL(None).mallinfo2
+        # PyDLL, unlike CDLL, keeps the GIL: between a collection and a count no other thread may run.
+        mallinfo2 = ctypes.PyDLL(None).mallinfo2
     except (AttributeError, OSError, TypeError):
         return None
     mallinfo2.restype = _MallInfo2
@@ -206,9 +207,10 @@ class CollectorLog:
 class Probe:
     """Answers the harness over one connection, from a thread of its own."""
 
-    def __init__(self, path, loop):
+    def __init__(self, path, loop, capture):
         self.path = path
         self.loop = loop
+        self.capture = capture
         self.log = CollectorLog()
         self.heap = heap_reader()
         self.policy = "on"
@@ -250,6 +252,7 @@ class Probe:
 
     def do_begin(self, policy):
         """Set the gc policy and take the state that phases are counted against."""
+        keep_cancelled_timers()
         idle = self.settle()
         self.policy = policy
         gc.disable()
@@ -272,10 +275,11 @@ class Probe:
 
     def do_count(self):
         """Return what the requests since the last call left, before and after full collections."""
-        idle = self.settle()
-        gc.disable()
+        self.idle.wait()
         rss, peak = memory_status()
         fds = open_files()
+        idle = self.settle()  # reading files let the other threads run
+        gc.disable()
         automatic = self.log.take()
         before, freed, after = self.phase()
         if self.policy == "on":
@@ -296,6 +300,14 @@ class Probe:
             "types_kept": after.named(),
             "automatic": automatic,
         }
+
+    def do_snapshot(self, requests, *path):
+        """Write the graph of what the requests since the last `count` left; nothing can be counted afterwards."""
+        idle = self.settle()
+        self.last = self.own = None
+        graph = self.capture(self.collect)
+        graph.write(" ".join(path), int(requests))
+        return {"idle": idle}
 
     def phase(self):
         """Return the change since the last phase, how many objects collecting freed, and the change after it."""
@@ -351,10 +363,21 @@ class Reading:
         return {name: count for name, count in sorted(names.items()) if count}
 
 
-def drop_cancelled_timers(loop):
-    """Drop the cancelled timers that asyncio keeps until there are more than a hundred, as it would itself.
+def keep_cancelled_timers():
+    """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does it at each count.
 
-    Without this a count depends on how long ago that last happened. The loop must be at rest.
+    It makes a new list of the others once there are more than a hundred, which depends on the clock, and a
+    frame of the loop that an exception's traceback holds keeps the old one.
+    """
+    base_events = sys.modules.get("asyncio.base_events")
+    if base_events is not None:
+        base_events._MIN_SCHEDULED_TIMER_HANDLES = sys.maxsize
+
+
+def drop_cancelled_timers(loop):
+    """Drop the cancelled timers, as asyncio does where there are many. The loop must be at rest.
+
+    Without this a count depends on how long ago that last happened.
     """
     timers = getattr(loop, "_scheduled", None)
     if timers is None:
@@ -366,9 +389,10 @@ def drop_cancelled_timers(loop):
     loop._timer_cancelled_count = 0
 
 
-def start(path, loop):
+def start(path, loop, capture):
     """Start the probe's thread in this process.
 
-    `path` is the harness's Unix socket, `loop` the asyncio event loop of the worker, or None.
+    `path` is the harness's Unix socket, `loop` the asyncio event loop of the worker, or None, `capture` returns the
+    graph of what survived.
     """
-    threading.Thread(target=Probe(path, loop).run, name="outlive-probe", daemon=True).start()
+    threading.Thread(target=Probe(path, loop, capture).run, name="outlive-probe", daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from outlive.scenarios import Answer, Scenario
 
 TIMEOUT = 20.0
 """Seconds for any one socket operation; a server that takes longer is a fault, not a slow measurement."""
+SMALL_WINDOW = 16384
+"""Receive buffer of a client that leaves in the answer: the server must still be sending when it does."""
 LINGER_ZERO = struct.pack("ii", 1, 0)
 """SO_LINGER 0: close() sends a reset, as the kernel does for a client process that died."""
 
@@ -62,10 +65,14 @@ class Client:
             return self._send()
         except TimeoutError:
             raise FaultError(
-                f"{self.scenario.name}: no answer within {TIMEOUT:.0f} s: the server hangs"
+                f"{self.scenario.name}: no answer within {TIMEOUT:g} s: the server hangs"
             ) from None
-        except ConnectionRefusedError:
-            raise FaultError(f"{self.scenario.name}: the server takes no connection: it has died") from None
+        except OSError as error:
+            raise FaultError(
+                f"{self.scenario.name}: the server takes no connection ({error.strerror}): it has died"
+            ) from None
+        except (ValueError, IndexError):
+            raise FaultError(f"{self.scenario.name}: the server's answer is not HTTP") from None
 
     def close(self) -> None:
         """Close the connection in good order, if there is one."""
@@ -87,11 +94,13 @@ class Client:
         if kind == "leave-in-body":
             return self._leave()
         if kind == "half-close":
-            sock.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the same
+                sock.shutdown(socket.SHUT_WR)
         head = self._head()
         if head is None:
+            untouched = reused and not self.buffer
             self.close()
-            if reused:  # the server closed an idle connection: the request was never seen
+            if untouched:  # the server closed an idle connection: the request was never seen
                 return self._send()
             return "closed"
         if kind == "leave-in-answer":
@@ -103,8 +112,12 @@ class Client:
 
     def _open(self) -> socket.socket:
         if self.socket is None:
-            self.socket = socket.create_connection(self.address, TIMEOUT)
+            self.socket = socket.socket()
+            self.socket.settimeout(TIMEOUT)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.scenario.client == "leave-in-answer":
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_WINDOW)
+            self.socket.connect(self.address)
             self.connections += 1
         return self.socket
 

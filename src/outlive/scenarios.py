@@ -72,7 +72,7 @@ def load(path: Path) -> tuple[Scenario, ...]:
     """
     try:
         return msgspec.toml.decode(path.read_bytes(), type=_File).scenario
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path}: not a scenario file: {error}") from None
 
 

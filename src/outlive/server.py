@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -23,6 +24,8 @@ BOOT_LIMIT = 30.0
 """Seconds that a server may take to load the app and start its worker."""
 ANSWER_LIMIT = 60.0
 """Seconds that a probe may take for one command, full collections of a large heap included."""
+DEATH_TAKES = 0.5
+"""Seconds in which a worker that was killed has closed all its sockets."""
 GUNICORN_CONF = Path(__file__).with_name("gunicorn_conf.py")
 
 T = TypeVar("T")
@@ -84,7 +87,11 @@ class ProbeLine:
         connection.settimeout(ANSWER_LIMIT)
         self._connection = connection
         self._stream = connection.makefile("rwb")
-        self.hello = self._read(Hello)
+        try:
+            self.hello = self._read(Hello, "hello")
+        except FaultError:
+            self.close()
+            raise
 
     def rest(self) -> Rest:
         """Wait until the worker has digested all that it was sent."""
@@ -98,29 +105,37 @@ class ProbeLine:
         """Return what the requests since the last call (or `begin`) left."""
         return self._ask("count", Count)
 
+    def snapshot(self, requests: int, path: Path) -> Rest:
+        """Have the graph of what the `requests` since the last `count` left written to `path`; comes last."""
+        return self._ask(f"snapshot {requests} {path}", Rest)
+
     def died(self) -> bool:
-        """Tell whether the worker has gone away."""
-        readable, _, _ = select.select([self._connection], [], [], 0)
+        """Tell whether the worker has gone away, or does so in an instant: its sockets close one by one."""
+        readable, _, _ = select.select([self._connection], [], [], DEATH_TAKES)
         return bool(readable)
 
     def close(self) -> None:
         """End the worker: without the harness its probe has no reason to live."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # a command that the worker did not live to read
+            self._stream.close()
         self._connection.close()
 
     def _ask(self, command: str, kind: type[T]) -> T:
         try:
             self._stream.write(command.encode() + b"\n")
             self._stream.flush()
-            return self._read(kind)
-        except TimeoutError:
-            raise FaultError(f"the probe did not answer {command!r} within {ANSWER_LIMIT:.0f} s") from None
         except OSError:
             raise FaultError("the worker died: its probe is gone") from None
+        return self._read(kind, command)
 
-    def _read(self, kind: type[T]) -> T:
-        line = self._stream.readline()
-        if not line:
+    def _read(self, kind: type[T], command: str) -> T:
+        try:
+            line = self._stream.readline()
+        except TimeoutError:
+            raise FaultError(f"the probe did not answer {command!r} within {ANSWER_LIMIT:g} s") from None
+        except OSError:
+            line = b""
+        if not line.endswith(b"\n"):
             raise FaultError("the worker died: its probe is gone")
         return msgspec.json.decode(line, type=kind)
 
@@ -176,6 +191,11 @@ class Server:
                 )
 
     @property
+    def graph_path(self) -> Path:
+        """Where a worker writes the graph of what survived; it goes with the server."""
+        return self._folder / "graph.json"
+
+    @property
     def _log_path(self) -> Path:
         return self._folder / "server.log"
 
@@ -227,7 +247,7 @@ class Server:
             if self._process.poll() is not None:
                 raise FaultError(f"{self.app.framework} app does not start: {self.last_words()}")
             if time.monotonic() > deadline:
-                raise FaultError(f"no worker within {BOOT_LIMIT:.0f} s: {self.last_words()}")
+                raise FaultError(f"no worker within {BOOT_LIMIT:g} s: {self.last_words()}")
         self._line = ProbeLine(self._probes.accept()[0])
         return self._line
 

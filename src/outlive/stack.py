@@ -51,6 +51,8 @@ class Stack(msgspec.Struct, frozen=True, order=True):
         pins: list[Package] = []
         for part in parts[1:]:
             if part.name == "python":
+                if python:
+                    raise UsageError(f"{text!r}: python is named twice")
                 if not PYTHON.fullmatch(part.version):
                     raise UsageError(f"{text!r}: python takes a minor version, as in python==3.11")
                 python = part.version

@@ -39,6 +39,12 @@ def provenance(stacks: Iterable[StackRecord]) -> Provenance:
     )
 
 
+class _Versioned(msgspec.Struct, frozen=True):
+    """What is read first: with another version, the rest need not have the form that we know."""
+
+    schema_version: int = SCHEMA_VERSION
+
+
 class Store:
     """The measurements that are kept of one stack."""
 
@@ -63,16 +69,17 @@ class Store:
         if not replacing:
             return
         lock = cache_dir() / "results" / f"{self.stack.framework}-{self.path.stem}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            kept = {key(m): m for m in self.load()} | replacing
-            document = Document(
-                provenance=provenance([self.stack]), measurements=tuple(kept[name] for name in sorted(kept))
-            )
-            try:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock):
+                kept = {key(m): m for m in self.load()} | replacing
+                document = Document(
+                    provenance=provenance([self.stack]),
+                    measurements=tuple(kept[name] for name in sorted(kept)),
+                )
                 write_text(self.path, document.to_json().decode())
-            except OSError as error:
-                raise FaultError(f"{self.path} cannot be written: {error.strerror}") from None
+        except OSError as error:
+            raise FaultError(f"{lock} cannot be written: {error.strerror}") from None
 
     def _read(self) -> Document | None:
         try:
@@ -84,18 +91,23 @@ class Store:
 def read(path: Path) -> Document:
     """Return the document in the file `path`.
 
-    Raises FaultError, in one line, where it is not one or has another schema version.
+    Raises FileNotFoundError where there is none, and FaultError, in one line, where it cannot be read, is not
+    a document or has another schema version.
     """
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=Document)
-    except msgspec.DecodeError as error:
+        data = path.read_bytes()
+        found = msgspec.json.decode(data, type=_Versioned).schema_version
+        if found != SCHEMA_VERSION:
+            raise FaultError(
+                f"{path} has schema version {found}, this is {SCHEMA_VERSION}: remove it to measure again"
+            )
+        return msgspec.json.decode(data, type=Document)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FaultError(f"{path} is not a results file: {error}; remove it to measure again") from None
-    if document.schema_version != SCHEMA_VERSION:
-        raise FaultError(
-            f"{path} has schema version {document.schema_version}, this is {SCHEMA_VERSION}: "
-            "remove it to measure again"
-        )
-    return document
 
 
 def key(measurement: Measurement) -> tuple[str, str, str, str, int]:

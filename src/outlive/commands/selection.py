@@ -52,9 +52,9 @@ def measuring_options(command: F) -> F:
         click.option(
             "--jobs",
             type=click.IntRange(1, 64),
-            default=os.cpu_count() or 1,
+            default=(os.cpu_count() or 1) + 1,
             show_default=True,
-            help="Servers that run at the same time.",
+            help="Servers that run at the same time; one more than cores, for some cells mostly wait.",
         ),
         click.option("--fresh", is_flag=True, help="Measure again what is stored."),
         click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it."),

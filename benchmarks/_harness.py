@@ -1,0 +1,80 @@
+"""What the benchmarks share: the release they run in, and the one measurement of it that serves them all.
+
+The Pythons of the releases read this, 3.8 and newer. The harness that measures has a Python of its own.
+`tests/test_benchmarks.py` holds the literals against what they repeat.
+"""
+
+import json
+import math
+import os
+import subprocess
+
+FRAMEWORK = os.environ.get("OUTLIVE_STACK", "").partition("==")[0]
+COUNTING = 1
+APP_VERSIONS = {"aiohttp": 1, "flask": 1}
+CONNECTIONS = ("keep-alive", "close")
+SCENARIOS = (
+    "ok",
+    "not-found",
+    "method-not-allowed",
+    "handler-error",
+    "http-error",
+    "handled-error",
+    "nested-error",
+    "bad-json",
+    "upload",
+    "upload-method-not-allowed",
+    "upload-too-large",
+    "truncated-body",
+    "malformed-request",
+    "abort-upload",
+    "abort-response",
+    "stream-error",
+)
+
+
+class Measured:
+    """Base of the benchmarks that read a measurement."""
+
+    def setup_cache(self):
+        """Return the cells of the release; those that are stored already are not measured again."""
+        command = [
+            os.environ["OUTLIVE_PYTHON"],
+            "-m",
+            "outlive",
+            "measure",
+            os.environ["OUTLIVE_STACK"],
+            "--json",
+        ]
+        done = subprocess.run(command, cwd=os.environ["OUTLIVE_ROOT"], stdout=subprocess.PIPE, check=False)
+        if not done.stdout:  # a document comes even if cells failed; why there is none is on standard error
+            raise RuntimeError(f"outlive measure ended with exit status {done.returncode}")
+        return {(m["scenario"], m["connection"], m["gc"]): m for m in json.loads(done.stdout)["measurements"]}
+
+    setup_cache.timeout = 3600
+
+
+def tracked(framework, what, reading, unit, policies=("on", "off")):
+    """Return a benchmark of one field of the measurements of `framework`, `reading`, for each cell.
+
+    It is not applicable (nan) to the other framework's releases and to cells that cannot be.
+    """
+
+    def track(self, cells, scenario, connection, gc):
+        if framework != FRAMEWORK:
+            return math.nan
+        value = cells[scenario, connection, gc]
+        if value["status"] == "failed":
+            raise RuntimeError(value["reason"])
+        for name in reading.split("."):
+            value = (value or {}).get(name)
+        return math.nan if value is None else value
+
+    track.framework = framework
+    track.reading = reading
+    track.pretty_name = f"{framework}: {what}"
+    track.unit = unit
+    track.params = [SCENARIOS, CONNECTIONS, policies]
+    track.param_names = ["scenario", "connection", "gc"]
+    track.version = f"app {APP_VERSIONS[framework]}, counting {COUNTING}"
+    return track

@@ -1,0 +1,120 @@
+"""What capturing costs on a large heap, beside what objgraph and refcycle take and name on the same objects.
+
+    python benchmarks/by_hand/capture_cost.py [OLD] [NEW]
+
+OLD frozen objects (1,000,000) and NEW ones (100,000), two thirds of the new ones in cycles, the rest leaked. Prints
+seconds and the peak memory added. The other tools are asked where they are installed.
+"""
+
+import gc
+import importlib.util
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from outlive import capture, graph, leaks, references
+
+CHAIN = 5  # objects of one planted structure, dicts included
+
+
+class Node:
+    """An object with a dict."""
+
+
+def plant(count, leaked):
+    """Make about `count` objects: rings of two with a list between them; a third of them stays in `leaked`."""
+    for number in range(count // CHAIN):
+        one, other = Node(), Node()
+        one.others = [other]
+        other.back = one if number % 3 else None
+        one.extra, other.extra = {"node": other}, {}
+        if not number % 3:
+            leaked.append(one)
+
+
+def peak():
+    """Return the peak resident memory in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def collect():
+    """Collect until nothing more is freed."""
+    while gc.collect():
+        pass
+
+
+def in_child(run):
+    """Run in a fork, so that each tool meets the same heap; return what it reports with seconds and memory."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        before, start = peak(), time.perf_counter()
+        try:
+            said = run()
+        except Exception as error:  # noqa: BLE001 - another tool's failure is its result
+            said = repr(error)
+        seconds = time.perf_counter() - start
+        os.write(write, json.dumps([seconds, peak() - before, str(said)[:300]]).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        seconds, memory, said = json.load(answer)
+    os.waitpid(pid, 0)
+    return seconds, memory, said
+
+
+def ours():
+    """Capture and write; return how large the graph is."""
+    captured = capture.capture(references.Names, collect)
+    captured.write(PATH, 11)
+    return f"{len(captured.vertices)} objects, {len(captured.edges)} references; cut: {captured.cut}"
+
+
+def with_objgraph():
+    """Return the chain of references to one leaked object that objgraph finds."""
+    import objgraph
+
+    chain = objgraph.find_backref_chain(LEAKED[-1], objgraph.is_proper_module)
+    return [type(one).__name__ for one in chain]
+
+
+def with_refcycle():
+    """Return how many cyclic parts refcycle sees in the garbage."""
+    import refcycle
+
+    garbage = refcycle.garbage()
+    return f"{len(garbage)} objects, {len(garbage.strongly_connected_components())} components"
+
+
+PATH = str(Path(tempfile.mkdtemp()) / "graph.json")
+LEAKED = []
+
+
+def main():
+    """Print one line for each tool."""
+    old, new = (int(word) for word in (sys.argv[1:] + ["1000000", "100000"][len(sys.argv) - 1 :]))
+    heap = [[i] for i in range(old)]
+    gc.disable()
+    gc.collect()
+    gc.freeze()
+    plant(new, LEAKED)
+    print(f"{gc.get_freeze_count()} old objects, {len(gc.get_objects())} new ones, {len(heap)} in one list")
+    tools = {"outlive": ours}
+    tools |= {"objgraph": with_objgraph} if importlib.util.find_spec("objgraph") else {}
+    tools |= {"refcycle": with_refcycle} if importlib.util.find_spec("refcycle") else {}
+    for name, run in tools.items():
+        seconds, memory, said = in_child(run)
+        print(f"{name:10} {seconds:6.2f} s {memory:7.1f} MiB  {said}")
+    start = time.perf_counter()
+    analysis = leaks.analyse(graph.read(Path(PATH).read_bytes()))
+    print(f"analysis   {time.perf_counter() - start:6.2f} s, {len(analysis.structures)} structures")
+    for structure in analysis.structures:
+        print(f"  {structure.growth} {structure.instances} times: {structure.explanation.trail}")
+
+
+if __name__ == "__main__":
+    main()

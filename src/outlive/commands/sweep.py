@@ -1,0 +1,50 @@
+"""`outlive sweep`: the whole history measured, for asv to compare, search and publish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+
+from outlive import eras
+from outlive import sweep as history_sweep
+from outlive.commands.selection import Selection, measuring_options
+from outlive.errors import ExitCode, FaultError
+from outlive.progress import progress
+from outlive.project import Project
+
+
+@click.command("sweep")
+@click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
+@click.option("--since", metavar="VERSION", help="Only releases from this version on.")
+@measuring_options
+def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | None, **selected: Any) -> int:
+    r"""Measure all releases of frameworks, on Python 3.11 unless told otherwise, and write what asv reads.
+
+    What is stored is skipped, so an interrupted sweep goes on where it was. Afterwards asv has it all:
+    asv compare, asv find, asv publish.
+
+    \b
+    outlive sweep
+    outlive sweep aiohttp --since 3.11.0 --python 3.12
+    """
+    try:
+        from outlive.asv_results import AsvResults  # noqa: PLC0415 - asv is needed for this verb alone
+    except ModuleNotFoundError as error:
+        raise FaultError(f"{error.name} is not installed: sweep needs asv, as in `pip install asv`") from None
+
+    project = Project.find()
+    python = python or eras.PYTHON
+    swept = history_sweep.releases(project, frameworks, since)
+    request = Selection(**selected).request(project)
+    results = AsvResults(project, python)
+    with progress(Console(stderr=True)) as callbacks:
+        outcome = history_sweep.sweep(project, swept, python, request, callbacks, keep=results.write)
+    for lacking in outcome.unavailable:
+        click.echo(f"not measured: {lacking.framework} {lacking.release}: {lacking.reason}")
+    click.echo(
+        f"{len(swept)} releases on Python {python}: "
+        f"{outcome.cells} cells were not stored, {outcome.failed} of them failed"
+    )
+    return ExitCode.FAULT if outcome.failed else ExitCode.FINE

@@ -1,0 +1,58 @@
+"""A known leak and a known cycle, planted in the served app: what a gate must see before it may judge.
+
+Runs in the environment of the release: standard library only, Python 3.8 and newer, imports nothing of ours.
+"""
+
+LEAK_EVERY = 100
+"""Requests for each object that the planted leak keeps for ever."""
+CYCLE_OBJECTS = 2
+"""Objects of the cycle that each request leaves; only the garbage collector frees them."""
+
+
+class PlantedLeak:
+    """Is kept in a list that nobody empties. Slots: exactly one object that the collector tracks."""
+
+    __slots__ = ("request",)
+
+
+class PlantedCycle:
+    """Refers to another one, which refers back."""
+
+    __slots__ = ("other",)
+
+
+class Plant:
+    """Leaves what `kinds` names, `leak` and `cycle`, at each request."""
+
+    def __init__(self, kinds):
+        self.leaking = "leak" in kinds
+        self.cycling = "cycle" in kinds
+        self.requests = 0
+        self.kept = []
+
+    def leave(self):
+        """Count a request, and leave something behind."""
+        self.requests += 1
+        if self.leaking and self.requests % LEAK_EVERY == 0:
+            self.kept.append(PlantedLeak())
+        if self.cycling:
+            one, other = PlantedCycle(), PlantedCycle()
+            one.other, other.other = other, one
+
+
+def planted(app, kinds):
+    """Return `app`, a WSGI application or an aiohttp one, so that each request leaves what `kinds` names."""
+    plant = Plant(kinds)
+    if hasattr(app, "on_response_prepare"):
+
+        async def prepare(_request, _response):
+            plant.leave()
+
+        app.on_response_prepare.append(prepare)
+        return app
+
+    def serve(environ, start_response):
+        plant.leave()
+        return app(environ, start_response)
+
+    return serve

@@ -1,0 +1,63 @@
+"""What the tests of measuring share: real stacks, newest releases on Python 3.11, with apps of ours."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from outlive import apps, engine, environments, scenarios
+from outlive.environments import Environment
+from outlive.measure import Cell, Subject, Task, measure
+from outlive.measurement import Connection, Measurement
+from outlive.project import Project
+from outlive.releases import Catalogue
+from outlive.scenarios import Request, Scenario
+from outlive.stack import Stack
+
+CHECKOUT = Project(Path(__file__).parents[1])
+PLANTED = Path(__file__).parent / "planted"
+SCENARIOS = scenarios.load(CHECKOUT.scenarios)
+FRAMEWORKS = ("flask", "aiohttp")
+OK = Scenario("ok", "a plain 200", Request(path="/ok"), ("200",))
+
+
+@functools.cache
+def environment(framework: str) -> Environment:
+    """Return the environment of the newest release."""
+    release = Catalogue.load(CHECKOUT, framework).newest()
+    prepared = engine.prepare(CHECKOUT, Stack(framework, release.version, "3.11"))
+    return environments.ensure(prepared.lock, prepared.interpreter)
+
+
+def reference(framework: str) -> Subject:
+    """Return the reference app on the newest release."""
+    folder = CHECKOUT.apps / framework
+    return Subject(environment(framework), apps.load(CHECKOUT, framework), folder)
+
+
+def planted(framework: str, plant: str) -> Subject:
+    """Return the reference app with one of the functions of `planted/plants.py` called for each request."""
+    return served(framework, f"v1:app({plant!r})", PLANTED / framework)
+
+
+def served(framework: str, target: str, folder: Path) -> Subject:
+    """Return another app, which gunicorn imports from `folder`."""
+    app = msgspec.structs.replace(apps.load(CHECKOUT, framework), target=target)
+    return Subject(environment(framework), app, folder)
+
+
+def cell(scenario: str = "ok", connection: Connection = "close", gc: str = "off") -> Cell:
+    return Cell(scenario, connection, gc)
+
+
+def measured(
+    subject: Subject, *cells: Cell, scenarios: Iterable[Scenario] = SCENARIOS, jobs: int = 1
+) -> list[Measurement]:
+    """Return the measurements of `cells`, in their order."""
+    found = measure([Task(subject, cells)], scenarios, jobs, lambda _: None)
+    by_cell = {Cell(one.scenario, one.connection, one.gc): one for one in found}
+    assert len(by_cell) == len(found) == len(cells)
+    return [by_cell[one] for one in cells]

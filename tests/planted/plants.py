@@ -1,0 +1,74 @@
+"""What an app can leave in memory: each plant is called for each request with the client's port."""
+
+import itertools
+
+kept = []
+cache = {}
+connections = {"last": None}
+numbers = itertools.count(1)
+
+
+class Node:
+    """An object that refers to itself."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def nothing(port):
+    pass
+
+
+def one_in_a_hundred(port):
+    if next(numbers) % 100 == 0:
+        kept.append([])
+
+
+def small_bytes(port):
+    kept.append(b"%200d" % next(numbers))
+
+
+def large_bytes(port):
+    kept.append(b"%4096d" % next(numbers))
+
+
+def cache_of_500(port):
+    number = next(numbers) % 500
+    cache[number] = cache.get(number) or [number]
+
+
+def cycle(port):
+    Node()
+
+
+def three_a_connection(port):
+    if port != connections["last"]:
+        connections["last"] = port
+        kept.append([[], []])
+
+
+def wrong_answer(port):
+    raise RuntimeError("this request must not be measured")
+
+
+def die(port):
+    if next(numbers) == 100:
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_the_master(port):
+    if next(numbers) == 100:
+        import os
+        import signal
+
+        os.kill(os.getppid(), signal.SIGKILL)
+
+
+def hang(port):
+    if next(numbers) == 100:
+        import time
+
+        time.sleep(600)
