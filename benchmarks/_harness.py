@@ -49,7 +49,10 @@ class Measured:
         done = subprocess.run(command, cwd=os.environ["OUTLIVE_ROOT"], stdout=subprocess.PIPE, check=False)
         if not done.stdout:  # a document comes even if cells failed; why there is none is on standard error
             raise RuntimeError(f"outlive measure ended with exit status {done.returncode}")
-        return {(m["scenario"], m["connection"], m["gc"]): m for m in json.loads(done.stdout)["measurements"]}
+        found = json.loads(done.stdout)["measurements"]
+        for measurement in found:  # each parameter of each benchmark loads what is returned here
+            del measurement["phases"], measurement["types"]
+        return {(m["scenario"], m["connection"], m["gc"]): m for m in found}
 
     setup_cache.timeout = 3600
 
@@ -60,7 +63,7 @@ def tracked(framework, what, reading, unit, policies=("on", "off")):
     It is not applicable (nan) to the other framework's releases and to cells that cannot be.
     """
 
-    def track(self, cells, scenario, connection, gc):
+    def track(_, cells, scenario, connection, gc):
         if framework != FRAMEWORK:
             return math.nan
         value = cells[scenario, connection, gc]

@@ -23,7 +23,7 @@ class _Driven:
     params = (tuple(SCENARIOS), ("on", "off"))
     param_names = ("scenario", "gc")
 
-    def setup(self, scenario, policy):
+    def setup(self, *_):
         """Skip the other framework's releases."""
         if self.framework != FRAMEWORK:
             raise NotImplementedError(self.framework)
@@ -76,7 +76,7 @@ class Flask(_Driven):
 
 
 async def _over_loopback(app, path):
-    from aiohttp import web
+    from aiohttp import web  # noqa: PLC0415 - only its own releases have it
 
     runner = web.AppRunner(app)
     await runner.setup()
@@ -101,7 +101,7 @@ def _by_wsgi(app, path):
     environ = {"PATH_INFO": path, "wsgi.errors": io.StringIO()}
     setup_testing_defaults(environ)
     answered = []
-    body = app(environ, lambda status, headers, exc_info=None: answered.append(int(status.split()[0])))
+    body = app(environ, lambda status, *_: answered.append(int(status.split()[0])))
     try:
         b"".join(body)
     finally:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import gc
+import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlive import capture, pythons
+from outlive import capture, pythons, references
 from outlive.graph import Graph, Step, Vertex, read
 from outlive.leaks import Analysis, Explanation, Structure, analyse
 from outlive.pythons import Interpreter
@@ -38,19 +42,19 @@ PLANTED = {
     "frame_local": (
         "cyclic",
         "traceback",
-        "ring ValueError.__traceback__ frame __main__.frame_local local error",
+        "ring exception.__traceback__ frame __main__.frame_local local error",
         "frame of __main__.frame_local local error",
     ),
     "stored_exception": (
         "cyclic",
         "traceback",
-        f"ring ValueError.__traceback__ frame __main__.fail local order {ORDER}.error",
+        f"ring {ORDER}.error exception.__traceback__ frame __main__.fail local order",
         f"{ORDER} .error",
     ),
     "task": (
         "cyclic",
         "coroutine",
-        f"ring {ORDER}.task task task.wait._coro coroutine task.wait local state",
+        f"ring {ORDER}.task asyncio.Task._coro coroutine task.wait local state",
         "coroutine task.<locals>.wait local state",
     ),
     "future_callback": (
@@ -118,8 +122,10 @@ PLANTED = {
     "logging_handler": (
         "leaked",
         "logging",
-        "path module __main__ global logger logging.Logger.handlers[] __main__.KeepingHandler.records[] "
-        "logging.LogRecord",
+        (
+            "path module __main__ global logger logging.Logger.handlers[] __main__.KeepingHandler.records[] "
+            "logging.LogRecord"
+        ),
         "list [3]",
     ),
     "thread_local": (
@@ -184,7 +190,9 @@ def test_what_hangs_on_a_ring_is_told_from_its_members(captured: Path) -> None:
 
 def test_a_finalizer_in_a_ring_is_said(captured: Path) -> None:
     reason = only(analysed(captured, "finalizer")).explanation.suspect.reason
-    assert reason == "this reference closes the ring; a __del__ among them runs only when the collector does"
+    assert (
+        reason == "this reference closes the ring; a `__del__` in the ring runs only when the collector does"
+    )
 
 
 # Pure: graphs made by hand
@@ -257,3 +265,64 @@ def test_names_are_written_as_in_a_program() -> None:
 
 def test_nothing_left_gives_no_structures() -> None:
     assert analyse(Graph(python="3.11.7", requests=11, vertices=(), edges=())).structures == ()
+
+
+# Limits
+
+
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    """Freeze what is there, as the probe does before it counts, and undo it afterwards."""
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def captured_now() -> Any:
+    return capture.capture(references.Names, gc.collect)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_large_heap_is_cut_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "VERTICES", 10)
+    for _ in range(50):
+        one: list[object] = []
+        one.append(one)
+    graph = captured_now()
+    assert len(graph.vertices) == 10
+    assert re.fullmatch(r"\d+ of \d+ new objects", graph.cut[0])
+
+
+@pytest.mark.usefixtures("frozen")
+def test_no_time_for_references_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "SECONDS", -1.0)
+    ring: list[object] = []
+    ring.append(ring)
+    del ring
+    graph = captured_now()
+    assert any(text.startswith("the references of") for text in graph.cut)
+
+
+@pytest.mark.usefixtures("frozen")
+def test_no_code_of_the_app_runs() -> None:
+    class Loud:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __getattribute__(self, name: str) -> object:
+            raise AssertionError(name)
+
+        def __sizeof__(self) -> int:
+            raise AssertionError
+
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError
+
+        __hash__ = None  # type: ignore[assignment]
+
+    Loud()
+    graph = captured_now()
+    assert "attribute:me" in graph.texts

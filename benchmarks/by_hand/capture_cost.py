@@ -2,8 +2,8 @@
 
     python benchmarks/by_hand/capture_cost.py [OLD] [NEW]
 
-OLD frozen objects (1,000,000) and NEW ones (100,000), two thirds of the new ones in cycles, the rest leaked. Prints
-seconds and the peak memory added. The other tools are asked where they are installed.
+OLD frozen objects (1,000,000) and NEW ones (100,000), two thirds of the new ones in cycles, the rest leaked.
+Prints seconds and the peak memory added. The other tools are asked where they are installed.
 """
 
 import gc
@@ -26,7 +26,7 @@ class Node:
 
 
 def plant(count, leaked):
-    """Make about `count` objects: rings of two with a list between them; a third of them stays in `leaked`."""
+    """Make about `count` objects: rings of two with a list between them; a third stays in `leaked`."""
     for number in range(count // CHAIN):
         one, other = Node(), Node()
         one.others = [other]
@@ -48,14 +48,14 @@ def collect():
 
 
 def in_child(run):
-    """Run in a fork, so that each tool meets the same heap; return what it reports with seconds and memory."""
+    """Run in a fork, so that each tool meets the same heap; return its report, seconds and memory."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
         before, start = peak(), time.perf_counter()
         try:
             said = run()
-        except Exception as error:  # noqa: BLE001 - another tool's failure is its result
+        except Exception as error:  # another tool's failure is its result
             said = repr(error)
         seconds = time.perf_counter() - start
         os.write(write, json.dumps([seconds, peak() - before, str(said)[:300]]).encode())
@@ -76,18 +76,21 @@ def ours():
 
 def with_objgraph():
     """Return the chain of references to one leaked object that objgraph finds."""
-    import objgraph
+    import objgraph  # noqa: PLC0415 - it may not be installed
 
+    gc.unfreeze()  # it cannot see what is frozen
     chain = objgraph.find_backref_chain(LEAKED[-1], objgraph.is_proper_module)
     return [type(one).__name__ for one in chain]
 
 
 def with_refcycle():
     """Return how many cyclic parts refcycle sees in the garbage."""
-    import refcycle
+    import refcycle  # noqa: PLC0415 - it may not be installed
 
     garbage = refcycle.garbage()
-    return f"{len(garbage)} objects, {len(garbage.strongly_connected_components())} components"
+    parts = garbage.strongly_connected_components()
+    names = [edge.annotation for edge in min(parts, key=len).annotated().edges]
+    return f"{len(garbage)} objects, {len(parts)} components, references of one: {names}"
 
 
 PATH = str(Path(tempfile.mkdtemp()) / "graph.json")

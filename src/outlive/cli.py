@@ -12,8 +12,11 @@ import click
 from outlive import __version__
 from outlive.commands.compare import compare_command
 from outlive.commands.doctor import doctor_command
+from outlive.commands.explain import explain_command
+from outlive.commands.gate import gate_command
 from outlive.commands.measure import measure_command
 from outlive.commands.releases import releases_command
+from outlive.commands.sweep import sweep_command
 from outlive.errors import ExitCode, OutliveError
 
 
@@ -53,5 +56,13 @@ def cli() -> None:
     """
 
 
-for command in (compare_command, measure_command, releases_command, doctor_command):
+for command in (
+    compare_command,
+    measure_command,
+    explain_command,
+    gate_command,
+    sweep_command,
+    releases_command,
+    doctor_command,
+):
     cli.add_command(command)

@@ -7,15 +7,17 @@ listed with the reason in `releases/<framework>/unavailable.json`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
-from outlive import history, locks, pythons
+from outlive import environments, history, locks, pythons
 from outlive.errors import UnavailableError
 from outlive.project import Project
+from outlive.pythons import Interpreter
 from outlive.releases import Catalogue, Release, write_text
 
 PYTHON = "3.11"
@@ -24,6 +26,7 @@ NEWEST = 2
 """Releases, counted from the newest, that have a lock for every Python."""
 JOBS = 4
 """uv processes that resolve at the same time; they mostly wait for the index."""
+MACHINE_PATH = re.compile(r" \(/[^)]*\)")  # in what Python says of a name that cannot be imported
 
 
 class Unavailable(msgspec.Struct, frozen=True, order=True):
@@ -64,14 +67,14 @@ def pythons_of(release: Release, minors: Sequence[str], *, every: bool = False) 
 def add_missing(project: Project, framework: str) -> Added:
     """Resolve and write the era locks of covered releases that are not there yet, for the installed Pythons.
 
-    Raises FaultError where the index cannot be reached.
+    One whose packages cannot be imported is not written. Raises FaultError where the index cannot be reached.
     """
-    minors = [interpreter.minor for interpreter in pythons.installed()]
+    installed = {interpreter.minor: interpreter for interpreter in pythons.installed()}
     releases = covered(project, framework)
     wanted = [
         (release, minor)
         for release in releases
-        for minor in pythons_of(release, minors, every=release in releases[-NEWEST:])
+        for minor in pythons_of(release, tuple(installed), every=release in releases[-NEWEST:])
     ]
     unavailable = [
         Unavailable(framework, release.version, PYTHON, reason)
@@ -80,10 +83,17 @@ def add_missing(project: Project, framework: str) -> Added:
     ]
     missing = [each for each in wanted if locks.read_era_lock(project, *each) is None]
     with ThreadPoolExecutor(JOBS) as pool:
-        found = list(pool.map(lambda each: _add(project, *each), missing))
+        found = list(pool.map(lambda each: _add(project, each[0], installed[each[1]]), missing))
     unavailable += [each for each in found if isinstance(each, Unavailable)]
     write_list(project.releases / framework / "unavailable.json", unavailable)
     return Added(tuple(each for each in found if isinstance(each, Path)), tuple(sorted(unavailable)))
+
+
+def unavailable(project: Project, release: Release, python: str) -> str | None:
+    """Return why `release` cannot be had on `python`, as far as it is known, or None."""
+    listed = read_list(project.releases / release.framework / "unavailable.json")
+    known = {(each.release, each.python): each.reason for each in listed}
+    return release.why_not(python) or known.get((release.version, python))
 
 
 def write_list(path: Path, unavailable: Sequence[Unavailable]) -> None:
@@ -97,9 +107,16 @@ def read_list(path: Path) -> tuple[Unavailable, ...]:
     return msgspec.json.decode(path.read_bytes(), type=tuple[Unavailable, ...]) if path.is_file() else ()
 
 
-def _add(project: Project, release: Release, python: str) -> Path | Unavailable:
+def _add(project: Project, release: Release, interpreter: Interpreter) -> Path | Unavailable:
+    def unavailable(reason: str) -> Unavailable:
+        return Unavailable(release.framework, release.version, interpreter.minor, reason)
+
     try:
-        lock = locks.era(project, release, python)
+        lock = locks.era(project, release, interpreter.minor)
+        environment = environments.ensure(lock, interpreter)
     except UnavailableError as error:
-        return Unavailable(release.framework, release.version, python, str(error))
+        return unavailable(str(error))
+    if said := environments.import_error(environment):
+        said = MACHINE_PATH.sub("", said)
+        return unavailable(f"{release} on Python {interpreter.minor} cannot be imported: {said}")
     return locks.write_era_lock(project, lock, release)

@@ -125,8 +125,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     measurements: tuple[Measurement, ...]
 
     def to_json(self) -> bytes:
-        """Return the document as indented UTF-8 JSON that ends in a newline."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+        """Return the document as UTF-8 JSON, one measurement a line, so that a change is a diff to read."""
+        encode = msgspec.json.encode
+        head = b'{"schema_version":%d,\n"provenance":%s,\n"measurements":[\n'
+        lines = b",\n".join(encode(measurement) for measurement in self.measurements)
+        return head % (self.schema_version, encode(self.provenance)) + lines + b"\n]}\n"
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,0 +1,339 @@
+"""The graph of what survived: who refers to whom, captured in the server worker and written to a file.
+
+Runs in the worker beside the probe: standard library only, Python 3.8 and newer, imports nothing of ours. It
+is the last thing that a worker does: the heap is thawed and searched, so nothing can be counted afterwards.
+
+Vertices are the gc-tracked objects made since the last full collection and still alive, edges are their
+references, named by `references.Names`. A full collection then tells which are kept. For those that something
+outside holds, a search backwards over the whole heap finds the old objects that lead to them, up to a root.
+A vertex is [kind, type, name, place, bytes, flags], an edge [referrer, referent, name]; texts are numbers of
+`texts`.
+"""
+
+import gc
+import json
+import os
+import sys
+import time
+import types
+
+VERTICES = 100000
+"""Most new objects that are captured, the youngest of them; one sample of requests leaves some hundreds."""
+SECONDS = 1.0
+"""Time for naming references, and again for the search backwards; what is left then is cut, and said."""
+HELD = 72
+"""Most kept objects from which the search backwards starts."""
+HELD_ALIKE = 24
+"""Most of these of one type: one for each request of the sample is enough."""
+LEVELS = 14
+"""Longest path from a root that is searched for."""
+FRONTIER = 48
+"""Most objects of one level whose referrers are searched for; each costs a comparison for each reference."""
+FRONTIER_ALIKE = 8
+"""Most of these of one type."""
+REFERRERS = 400
+"""Most referrers of one level that are looked at."""
+BUFFER = 4096
+"""Bytes from which on a string or buffer is a vertex of its own; smaller ones are added to their owner."""
+
+KEPT, OLD, ROOT, FINALIZER, OPAQUE, CONTENT, ATOM = 1, 2, 4, 8, 16, 32, 64
+"""Flags of a vertex: a full collection did not free it; it is older than the sample; a path may start here;
+its class has `__del__`; something that the collector cannot see holds it; it is no gc-tracked
+object; a collection may stop tracking it."""
+ATOMIC = (dict, tuple)  # a collection stops tracking those that refer to nothing
+OWN = (list, dict, tuple, set, types.MethodType, types.CellType)
+CONTENTS = (str, bytes, bytearray, memoryview, dict, tuple)
+
+
+class Texts(dict):
+    """Numbers for texts, in the order in which they come."""
+
+    def __missing__(self, text):
+        number = self[text] = len(self)
+        return number
+
+
+class Graph:
+    """What is captured: vertices, edges, and what was cut."""
+
+    def __init__(self):
+        self.texts = Texts()
+        self.ids = {}
+        self.vertices = []
+        self.edges = []
+        self.cut = []
+
+    def add(self, obj, described, size, flags):
+        """Add a vertex and return its number."""
+        number = self.ids[id(obj)] = len(self.vertices)
+        self.vertices.append([*(self.texts[text] for text in described), size, flags])
+        return number
+
+    def connect(self, names, obj, number):
+        """Add the edges from `obj` to the vertices that are known, one for each referent, the best name."""
+        ids = self.ids
+        done = set()
+        for name, target in names.references(obj):
+            other = ids.get(id(target))
+            if other is not None and other not in done:
+                done.add(other)
+                self.edges.append((number, other, self.texts[name]))
+
+    def write(self, path, requests):
+        """Write the graph to a file as one JSON document."""
+        document = {
+            "python": "{}.{}.{}".format(*sys.version_info[:3]),
+            "requests": requests,
+            "texts": list(self.texts),
+            "vertices": self.vertices,
+            "edges": self.edges,
+            "cut": self.cut,
+        }
+        with open(path + ".part", "w", encoding="utf-8") as file:
+            json.dump(document, file, separators=(",", ":"))
+        os.replace(path + ".part", path)
+
+
+def capture(names_class, collect):
+    """Return the `Graph` of the objects made since the last full collection.
+
+    `names_class` is `references.Names`; `collect` runs full collections.
+    """
+    young = gc.get_objects(generation=0)
+    own = _own_ids()
+    _remove(young, own)
+    graph = Graph()
+    if len(young) > VERTICES:
+        graph.cut.append("{} of {} new objects".format(len(young) - VERTICES, len(young)))
+        del young[:-VERTICES]
+    ids = list(map(id, young))
+    held = _new_objects(graph, names_class(), young)
+    young.clear()
+    numbers = {identity: number for number, identity in enumerate(ids)}
+    kept = []
+    # From here to the next line but one nothing may be made: it could get the address of something freed.
+    collect()
+    alive = gc.get_objects()
+    for obj in alive:
+        number = numbers.get(id(obj))
+        if number is not None:
+            graph.vertices[number][5] |= KEPT
+            kept.append(obj)
+    obj = alive = None
+    _untracked(graph, ids, held)
+    _keep_held(kept, held)
+    gc.unfreeze()
+    Search(graph, names_class(), kept, own).run()
+    return graph
+
+
+def _own_ids():
+    """Return the ids of this thread's frames and of the containers that they hold."""
+    own = set()
+    frame = sys._getframe(1)
+    while frame is not None:
+        own.add(id(frame))
+        shared = (frame.f_globals, frame.f_builtins)
+        if frame.f_code.co_name != "<module>":
+            for value in [*gc.get_referents(frame), *frame.f_locals.values()]:
+                if type(value) in OWN and not any(value is one for one in shared):
+                    own.add(id(value))
+        frame = frame.f_back
+    return own
+
+
+def _remove(young, own):
+    """Remove from the list what is our own."""
+    young[:] = [obj for obj in young if id(obj) not in own and not _is_ours(obj)]
+
+
+def _atomic(obj):
+    return type(obj) in ATOMIC and not any(map(gc.is_tracked, gc.get_referents(obj)))
+
+
+def _new_objects(graph, names, young):
+    """Add the objects and their references; return the ids of those that something else holds, too."""
+    contents = {}
+    inside = [0] * len(young)
+    for obj in young:
+        graph.add(obj, names.describe(obj), _size(obj), _flags(obj))
+    for number, obj in enumerate(young):
+        for target in gc.get_referents(obj):
+            other = graph.ids.get(id(target))
+            if other is not None:
+                inside[other] += 1
+            elif type(target) in CONTENTS and not (gc.is_tracked(target) and not _atomic(target)):
+                content = contents.setdefault(id(target), [target, 0, number])
+                content[1] += 1
+    obj = target = None
+    sample = [object()]
+    own = sys.getrefcount(sample[0])
+    held = {id(young[i]) for i in range(len(young)) if sys.getrefcount(young[i]) - own > inside[i]}
+    _add_contents(graph, names, contents, own)
+    deadline = time.monotonic() + SECONDS
+    for number, obj in enumerate(young):
+        graph.connect(names, obj, number)
+        if not number % 256 and time.monotonic() > deadline:
+            graph.cut.append("the references of {} new objects".format(len(young) - number - 1))
+            break
+    return held
+
+
+def _add_contents(graph, names, contents, own):
+    """Add the bytes of strings and the like that only new objects hold to the first that does."""
+    for content in contents.values():
+        if sys.getrefcount(content[0]) - own > content[1]:
+            continue
+        size = _size(content[0])
+        if size >= BUFFER:
+            graph.add(content[0], names.describe(content[0]), size, CONTENT)
+        else:
+            graph.vertices[content[2]][4] += size
+
+
+def _size(obj):
+    """Return the bytes of an object; a `__sizeof__` of the app's is not called."""
+    if type(getattr(type(obj), "__sizeof__", None)) is types.FunctionType:
+        return object.__sizeof__(obj)
+    try:
+        return sys.getsizeof(obj)
+    except Exception:
+        return 0
+
+
+def _keep_held(kept, held):
+    """Remove from the list what only new objects hold."""
+    kept[:] = [obj for obj in kept if id(obj) in held]
+
+
+def _untracked(graph, ids, held):
+    """Tell what the collection only stopped tracking, which is no survivor, from what it freed."""
+    flags = [vertex[5] for vertex in graph.vertices]
+    still = {other for number, other, _ in graph.edges if flags[number] & KEPT}
+    for number, identity in enumerate(ids):
+        if flags[number] & ATOM and not flags[number] & KEPT and (identity in held or number in still):
+            graph.vertices[number][5] |= CONTENT
+
+
+class Search:
+    """The search backwards from kept objects, level by level, all at once; `leads_to` has a bit for each."""
+
+    def __init__(self, graph, names, start, own):
+        self.graph = graph
+        self.names = names
+        self.frontier = _some(start, HELD, HELD_ALIKE)
+        if len(self.frontier) < len(start):
+            cut = len(start) - len(self.frontier)
+            graph.cut.append("the paths to {} of {} kept objects".format(cut, len(start)))
+        self.leads_to = {id(obj): 1 << bit for bit, obj in enumerate(self.frontier)}
+        self.missing = (1 << len(self.frontier)) - 1
+        self.running = _running(own)
+        self.keep = []  # no id may be used again
+        self.ours = own | {id(start), id(self.keep), id(self.leads_to), id(self.running), id(names.plans)}
+        self.ours.update(map(id, self.running.values()))
+
+    def run(self):
+        """Add the old objects that lead from roots to those it started from, within the limits."""
+        deadline = time.monotonic() + SECONDS
+        self.ours.add(id(sys._getframe()))
+        for level in range(LEVELS):
+            self.add_frames()
+            if not self.missing or not self.frontier:
+                return
+            if time.monotonic() > deadline:
+                self.graph.cut.append("paths from roots longer than {} steps".format(level))
+                return
+            self.frontier = self.one_level()
+
+    def add_frames(self):
+        """Add the running frames that have objects of the frontier among their locals."""
+        graph = self.graph
+        for obj in self.frontier:
+            for frame, name in self.running.get(id(obj), ()):
+                self.missing &= ~self.leads_to[id(obj)]
+                if id(frame) not in graph.ids:
+                    graph.add(frame, self.names.describe(frame), 0, OLD)
+                number = graph.ids[id(frame)]
+                graph.vertices[number][5] |= ROOT
+                graph.edges.append((number, graph.ids[id(obj)], graph.texts["local:" + name]))
+
+    def one_level(self):
+        """Add what refers to the frontier and return the next one."""
+        frontier = self.own(self.frontier)
+        self.ours.add(id(sys._getframe()))
+        referrers = self.own(gc.get_referrers(*frontier))
+        wanted = set(map(id, frontier))
+        referred = set()
+        new = self.own([])
+        for obj in referrers[:REFERRERS]:
+            if id(obj) in self.ours or _is_ours(obj, frontier):
+                continue
+            targets = {id(target) for target in gc.get_referents(obj)} & wanted
+            referred |= targets
+            if self.add(obj, targets):
+                new.append(obj)
+        if len(referrers) <= REFERRERS:
+            for opaque in wanted - referred - set(self.running):
+                self.graph.vertices[self.graph.ids[opaque]][5] |= OPAQUE
+                self.missing &= ~self.leads_to[opaque]
+        return _some(new, FRONTIER, FRONTIER_ALIKE)
+
+    def own(self, objects):
+        """Keep a list out of the search, and return it."""
+        self.ours.add(id(objects))
+        self.keep.append(objects)
+        return objects
+
+    def add(self, obj, targets):
+        """Add a referrer with its edges; return whether the search goes on from it."""
+        graph = self.graph
+        mask = 0
+        for target in targets:
+            mask |= self.leads_to[target]
+        root = self.names.is_root(obj)
+        if id(obj) not in graph.ids:
+            graph.add(obj, self.names.describe(obj), 0, OLD | ROOT if root else OLD)
+            graph.connect(self.names, obj, graph.ids[id(obj)])
+        if root:
+            self.missing &= ~mask
+            return False
+        known = self.leads_to.get(id(obj), 0)
+        self.leads_to[id(obj)] = known | mask
+        return bool(mask & ~known)
+
+
+def _some(objects, most, alike):
+    """Return some of the objects: not more than `most`, and of one type not more than `alike`."""
+    found = []
+    counts = {}
+    for obj in objects:
+        counts[type(obj)] = counts.get(type(obj), 0) + 1
+        if counts[type(obj)] <= alike:
+            found.append(obj)
+    return found[:most]
+
+
+def _is_ours(obj, frontier=()):
+    """Tell whether an object is the harness's own, a method of such a one, or the arguments of a search."""
+    if type(obj) is tuple and len(obj) == len(frontier) > 0:
+        return all(one is other for one, other in zip(obj, frontier))
+    kind = type(obj.__self__) if type(obj) is types.MethodType else type(obj)
+    return str(type.__dict__["__module__"].__get__(kind)).startswith("outlive_")
+
+
+def _flags(obj):
+    finalizer = type(getattr(type(obj), "__del__", None)) is types.FunctionType
+    return (FINALIZER if finalizer else 0) | (ATOM if _atomic(obj) else 0)
+
+
+def _running(own):
+    """Return, for each object that is a local of a running frame, that frame and the local's name."""
+    found = {}
+    for running in list(sys._current_frames().values()):
+        frame = running
+        while frame is not None:
+            if id(frame) not in own:
+                for name, value in list(frame.f_locals.items()) if frame.f_code.co_name != "<module>" else ():
+                    found.setdefault(id(value), []).append((frame, name))
+            frame = frame.f_back
+    return found

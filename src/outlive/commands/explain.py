@@ -1,0 +1,108 @@
+"""`outlive explain`: which references keep alive what outlives a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from outlive import apps, engine, environments, scenarios
+from outlive.commands.selection import Selection, measured
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.explain import SAMPLE, sample
+from outlive.leaks import Analysis, analyse
+from outlive.measure import Cell, Subject
+from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
+from outlive.project import Project
+from outlive.releases import write_text
+from outlive.report import drawing, explanation
+from outlive.stack import Stack
+from outlive.store import provenance
+
+SCHEMA_VERSION = 1
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ExplanationDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The explanation of one cell as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    cell: Cell
+    analysis: Analysis
+
+    def to_json(self) -> str:
+        """Return the document as indented JSON that ends in a newline."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
+
+
+def _file(flag: str, what: str) -> Callable[[F], F]:
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option(flag, flag.strip("-"), type=path, metavar="FILE", help=f"Also write {what}.")
+
+
+@click.command("explain")
+@click.argument("stack", metavar="STACK")
+@click.option("--scenario", required=True, metavar="NAME", help="Scenario to explain.")
+@click.option("--connection", type=click.Choice(CONNECTIONS), default="close", show_default=True)
+@click.option(
+    "--gc",
+    "policy",
+    type=click.Choice(GC_POLICIES),
+    default="off",
+    show_default=True,
+    help="With gc on only what a collection does not free is explained.",
+)
+@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
+@click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")
+@_file("--json", "JSON")
+@_file("--dot", "the rings and paths for Graphviz")
+@_file("--svg", "them as a picture")
+@_file("--mermaid", "them as a Mermaid flowchart")
+def explain_command(
+    stack: str,
+    *,
+    scenario: str,
+    connection: Connection,
+    policy: str,
+    python: str | None,
+    worker: str | None,
+    **files: Path | None,
+) -> int:
+    r"""Explain which references keep alive what outlives a request.
+
+    \b
+    outlive explain flask==2.3.3 --scenario not-found
+    outlive explain aiohttp==3.10.10,python==3.11 --scenario not-found --gc on
+    """
+    project = Project.find()
+    chosen = scenarios.select(scenarios.load(project.scenarios), [scenario])
+    if len(chosen) > 1:
+        raise UsageError(f"explain takes one scenario; {scenario!r} matches {len(chosen)}")
+    cell = Cell(chosen[0].name, connection, policy)
+    prepared = engine.prepare(project, Stack.parse(stack), python)
+    selection = Selection((cell.scenario,), (connection,), (policy,), worker, fresh=False, jobs=1)
+    ((measurement,),) = measured(project, [prepared], selection.request(project))
+    if measurement.status != "measured":
+        raise FaultError(f"{cell.scenario} cannot be measured: {measurement.reason}")
+    app = apps.load(project, prepared.release.framework)
+    environment = environments.ensure(prepared.lock, prepared.interpreter)
+    subject = Subject(environment, app, project.apps / app.framework, worker)
+    analysis = analyse(
+        sample(subject, chosen[0], cell),
+        connections=len(SAMPLE[connection]),
+        bounded=measurement.growth != "leak",
+        collecting=policy == "on",
+    )
+    heading = f"{prepared.release} · {cell.scenario} · {connection} · gc {policy} · Python {analysis.python}"
+    click.echo(explanation.render(heading, analysis), nl=False)
+    document = ExplanationDocument(provenance=provenance([prepared.record]), cell=cell, analysis=analysis)
+    pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
+    for kind, path in files.items():
+        if path:
+            write_text(path, pictures[kind](analysis) if kind in pictures else document.to_json())
+    return ExitCode.FINE

@@ -1,0 +1,181 @@
+"""`outlive gate`: words in, the gate run for each release, its verdict shown and written, the exit code."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from outlive import accepting, engine, gate, limits, scenarios, unreleased
+from outlive.engine import Prepared
+from outlive.errors import ExitCode, UsageError
+from outlive.gate import Gate, GateDocument, Wanted
+from outlive.judging import Judged
+from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection
+from outlive.progress import progress
+from outlive.project import Project
+from outlive.releases import Catalogue, write_text
+from outlive.report.gate import screen, summary
+from outlive.report.gate_files import junit, sarif
+from outlive.stack import Stack
+from outlive.store import provenance
+from outlive.wording import counted
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("gate")
+@click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK[==VERSION] [VERSION…]")
+@click.option("--gc", "policy", required=True, type=click.Choice(GC_POLICIES), help="gc policy.")
+@click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Scenario; all without it.")
+@click.option(
+    "--connection", "connections", multiple=True, type=click.Choice(CONNECTIONS), help="Both without it."
+)
+@click.option("--python", metavar="X.Y", help="Python for releases that do not name one.")
+@click.option("--unreleased", "source", metavar="PATH|URL", help="Gate this wheel, sdist or source tree.")
+@click.option("--accept", is_flag=True, help="Write what was measured as new limits, to be reviewed.")
+@click.option("--prove", metavar="STACK", help="Also replay this known-bad release: it must go red.")
+@click.option("--plant", is_flag=True, help="Leave the planted leak in: see the gate go red.")
+@click.option("--allow-yanked", is_flag=True, help="Gate a release that was withdrawn, too.")
+@click.option("--json", "json_file", type=FILE, metavar="FILE", help="Also write JSON.")
+@click.option("--junit", "junit_file", type=FILE, metavar="FILE", help="Also write JUnit XML.")
+@click.option("--sarif", "sarif_file", type=FILE, metavar="FILE", help="Also write SARIF 2.1.0.")
+@click.option(
+    "--summary",
+    "summary_file",
+    type=FILE,
+    metavar="FILE",
+    help="Also write Markdown; without it to GITHUB_STEP_SUMMARY, where that is set.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Servers at once.",
+)
+def gate_command(
+    *,
+    what: tuple[str, ...],
+    policy: str,
+    patterns: tuple[str, ...],
+    connections: tuple[Connection, ...],
+    python: str | None,
+    source: str | None,
+    accept: bool,
+    prove: str | None,
+    plant: bool,
+    allow_yanked: bool,
+    json_file: Path | None,
+    junit_file: Path | None,
+    sarif_file: Path | None,
+    summary_file: Path | None,
+    jobs: int,
+) -> int:
+    r"""Gate releases of a framework against its reviewed limits: the newest one, or those that are named.
+
+    \b
+    outlive gate flask --gc off
+    outlive gate aiohttp==3.14.5 --gc on --scenario not-found --python 3.11
+    outlive gate flask --gc off --unreleased dist/flask-3.2.0-py3-none-any.whl
+
+    Exit codes: 0 as the limits have it, 1 over or under a limit or a stale limit, 2 usage, 3 a count did not
+    repeat, 4 fault or no proof, 5 yanked.
+    """
+    project = Project.find()
+    if accept and plant:
+        raise UsageError("--accept does not go with --plant: a planted leak is no limit")
+    known = scenarios.load(project.scenarios)
+    wanted = Wanted(
+        known=known,
+        scenarios=scenarios.select(known, patterns),
+        connections=connections or CONNECTIONS,
+        gc=policy,
+        jobs=jobs,
+        today=dt.datetime.now(dt.UTC).date(),
+        plant=plant,
+    )
+    stacks = _stacks(project, what, source)
+    bad = Stack.parse(prove) if prove else None
+    reviewed = limits.load(project, stacks[0].framework, known)
+    prepared = [_prepared(project, stack, source, python) for stack in stacks]
+    if not allow_yanked:
+        for one in prepared:
+            engine.check_withdrawn(one.release)
+    gates: list[Gate] = []
+    for one in prepared:
+        with progress(Console(stderr=True)) as callbacks:
+            found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
+        if bad:
+            with progress(Console(stderr=True)) as callbacks:
+                found = gate.replay(project, found, bad, wanted, limits=reviewed, progress=callbacks)
+        click.echo(("\n" if gates else "") + screen(found), nl=False)
+        gates.append(found)
+    code = gate.code(gates)
+    if json_file:
+        document = GateDocument(
+            provenance=provenance([one.stack for one in gates]), exit_code=code, gates=tuple(gates)
+        )
+        write_text(json_file, document.to_json())
+    if junit_file:
+        write_text(junit_file, junit(gates))
+    if sarif_file:
+        write_text(sarif_file, sarif(gates))
+    _summarize(summary_file, gates)
+    return _accepted(project, reviewed, gates, wanted) if accept else code
+
+
+def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[Stack]:
+    """Return the stacks that the words name: the newest release of a framework where no version is."""
+    first, *versions = words
+    if "==" in first:
+        stack = Stack.parse(first)
+        stacks = [stack, *(Stack.parse(f"{stack.framework}=={version}") for version in versions)]
+    elif versions:
+        stacks = [Stack.parse(f"{first}=={version}") for version in versions]
+    else:
+        stacks = [Stack(first, Catalogue.load(project, first).newest().version)]
+    if source and (versions or "==" in first):
+        raise UsageError("--unreleased takes the framework's name alone: its version is that of the file")
+    return stacks
+
+
+def _prepared(project: Project, stack: Stack, source: str | None, python: str | None) -> Prepared:
+    if source:
+        return unreleased.prepare(project, stack.framework, source, python)
+    return engine.prepare(project, stack, python)
+
+
+def _summarize(file: Path | None, gates: Sequence[Gate]) -> None:
+    if file:
+        write_text(file, summary(gates))
+    elif step := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(step).open("a", encoding="utf-8") as stream:  # a step may have written to it before
+            stream.write(summary(gates))
+
+
+def _accepted(project: Project, reviewed: limits.Limits, gates: Sequence[Gate], wanted: Wanted) -> int:
+    """Write what was measured as limits; nothing where something is in doubt."""
+    code = gate.code(gates)
+    doubtful = [cell for found in gates for cell in found.cells if not _certain(cell)]
+    if doubtful or not all(control.seen for found in gates for control in found.controls):
+        click.echo(f"not accepted: {counted(len(doubtful), 'cell')} in doubt; the limits are as they were")
+        return code if code != ExitCode.REGRESSION else ExitCode.INCONCLUSIVE
+    framework = gates[0].stack.framework
+    releases = [release.version for release in Catalogue.load(project, framework).releases]
+    measurements = [cell.measurement for found in gates for cell in found.cells]
+    new = accepting.accept(reviewed, measurements, releases, wanted.known, wanted.today)
+    if new == reviewed:
+        click.echo(f"{reviewed.path} is as measured")
+    else:
+        write_text(limits.limits_path(project, framework), new.text)
+        click.echo(f"{reviewed.path} written: review it, and say in each `reason` why it may be")
+    return ExitCode.FINE
+
+
+def _certain(cell: Judged) -> bool:
+    return cell.outcome in ("within", "over", "under", "unsupported")

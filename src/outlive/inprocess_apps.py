@@ -1,0 +1,223 @@
+"""Requests to a WSGI, ASGI or aiohttp application in this process, with as little around them as can be."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import io
+import socket
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote
+from wsgiref.util import setup_testing_defaults
+
+import msgspec
+
+Send = Callable[[], int]
+"""Sends one request and returns the status of the answer."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent. `path` may have a query."""
+
+    path: str = "/"
+    method: str = "GET"
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+@contextmanager
+def wsgi(app: Callable[..., Any], request: Request) -> Iterator[Send]:
+    """Yield what sends `request` to a WSGI application."""
+    path, _, query = request.path.partition("?")
+    fixed = {
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": unquote(path, "latin-1"),
+        "QUERY_STRING": query,
+        "CONTENT_LENGTH": str(len(request.body)),
+    }
+    for name, value in request.headers.items():
+        key = name.upper().replace("-", "_")
+        fixed[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = value
+
+    def send() -> int:
+        environ: dict[str, Any] = dict(fixed)
+        environ["wsgi.input"] = io.BytesIO(request.body)
+        setup_testing_defaults(environ)
+        answer: list[str] = []
+
+        def start_response(status: str, *_: object) -> Callable[[bytes], object]:
+            answer[:] = [status]
+            return len
+
+        parts = app(environ, start_response)
+        try:
+            for _ in parts:
+                pass
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        return int(answer[0].partition(" ")[0])
+
+    yield send
+
+
+@contextmanager
+def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Yield an event loop of its own, closed in good order afterwards."""
+    with asyncio.Runner() as runner:
+        yield runner.get_loop()
+
+
+@contextmanager
+def asgi(app: Callable[..., Any], request: Request, loop: asyncio.AbstractEventLoop) -> Iterator[Send]:
+    """Yield what sends `request` to an ASGI 3 application, which is started and shut down around it."""
+    path, _, query = request.path.partition("?")
+    headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
+    if request.body:
+        headers.append((b"content-length", str(len(request.body)).encode()))
+
+    def scope() -> MutableMapping[str, Any]:
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": request.method,
+            "scheme": "http",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": headers,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+
+    async def serve() -> int:
+        unread = [{"type": "http.request", "body": request.body, "more_body": False}]
+        status = 0
+
+        async def receive() -> dict[str, Any]:
+            return unread.pop() if unread else {"type": "http.disconnect"}
+
+        async def answer(message: Mapping[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
+
+        await app(scope(), receive, answer)
+        return status
+
+    with _lifespan(app, loop):
+        yield lambda: loop.run_until_complete(serve())
+
+
+@contextmanager
+def _lifespan(app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Start the application and shut it down, if it knows the lifespan protocol."""
+    events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    answers: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+
+    async def answer(message: Mapping[str, Any]) -> None:
+        answers.put_nowait(message)
+
+    async def live() -> None:
+        try:
+            await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, events.get, answer)
+        except Exception:  # noqa: BLE001 - by the specification: an application that does not know it raises
+            answers.put_nowait({"type": "unknown"})
+
+    async def tell(kind: str) -> str:
+        events.put_nowait({"type": kind})
+        done, _ = await asyncio.wait(
+            [task, told := asyncio.ensure_future(answers.get())], return_when=asyncio.FIRST_COMPLETED
+        )
+        if told not in done:
+            told.cancel()
+            return "unknown"
+        return str(told.result()["type"])
+
+    task = loop.create_task(live())
+    started = loop.run_until_complete(tell("lifespan.startup"))
+    if started == "lifespan.startup.failed":
+        raise RuntimeError("the application says that it cannot start (lifespan.startup.failed)")
+    yield
+    if started == "lifespan.startup.complete":
+        loop.run_until_complete(tell("lifespan.shutdown"))
+    loop.run_until_complete(task)
+
+
+@contextmanager
+def aiohttp(app: Any, request: Request, loop: asyncio.AbstractEventLoop) -> Iterator[Send]:
+    """Yield what sends `request` to an aiohttp application over a socket; the connection is kept alive."""
+    # only who tests an aiohttp application has it
+    web = importlib.import_module("aiohttp.web")
+
+    runner = web.AppRunner(app, access_log=None)
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
+    client = _Client(runner.addresses[0], request, loop)
+    try:
+        yield lambda: loop.run_until_complete(client.send())
+    finally:
+        client.close()
+        loop.run_until_complete(runner.cleanup())
+
+
+class _Client:
+    """A bare socket: asyncio's streams would leave objects of their own."""
+
+    def __init__(self, address: tuple[str, int], request: Request, loop: asyncio.AbstractEventLoop) -> None:
+        self.address = address
+        self.loop = loop
+        self.socket: socket.socket | None = None
+        self.buffer = b""
+        headers = {"Host": "localhost", **request.headers}
+        if request.body:
+            headers["Content-Length"] = str(len(request.body))
+        lines = [f"{request.method} {request.path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
+        self.message = "\r\n".join([*lines, "", ""]).encode() + request.body
+
+    def close(self) -> None:
+        if self.socket:
+            self.socket.close()
+        self.socket = None
+        self.buffer = b""
+
+    async def send(self) -> int:
+        sock = self.socket
+        if sock is None:
+            sock = self.socket = socket.socket()
+            sock.setblocking(False)
+            await self.loop.sock_connect(sock, self.address)
+        await self.loop.sock_sendall(sock, self.message)
+        head = (await self._until(sock, b"\r\n\r\n")).decode("latin-1").lower()
+        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        if "content-length" in fields:
+            await self._take(sock, int(fields["content-length"]))
+        elif "chunked" in fields.get("transfer-encoding", ""):
+            while size := int(await self._until(sock, b"\r\n"), 16):
+                await self._take(sock, size + 2)
+            await self._take(sock, 2)
+        if fields.get("connection") == "close":
+            while await self.loop.sock_recv(sock, 65536):
+                pass
+            self.close()
+        return int(head.split(" ")[1])
+
+    async def _until(self, sock: socket.socket, end: bytes) -> bytes:
+        while end not in self.buffer:
+            await self._more(sock)
+        text, _, self.buffer = self.buffer.partition(end)
+        return text
+
+    async def _take(self, sock: socket.socket, length: int) -> None:
+        while len(self.buffer) < length:
+            await self._more(sock)
+        self.buffer = self.buffer[length:]
+
+    async def _more(self, sock: socket.socket) -> None:
+        data = await self.loop.sock_recv(sock, 65536)
+        if not data:
+            raise ConnectionError("the application closed the connection before its answer was whole")
+        self.buffer += data

@@ -1,0 +1,188 @@
+"""The site that `asv publish` makes, so that it works without the internet and names releases.
+
+asv's pages load JavaScript from public servers. Here it comes from npm packages, by name through the user's
+own npm, and is kept in the cache: after the first time nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from outlive import processes
+from outlive.errors import FaultError
+from outlive.project import cache_dir
+
+FOLDER = "vendor"  # beside index.html
+NAMES = ("releases.js", "releases.css")  # of ours: they put the names of releases where asv has hashes
+FETCH_LIMIT = 120.0  # seconds that npm may take
+FOREIGN = re.compile(r'<(script|link)\b[^>]*?\b(?:src|href)="https?://[^"]*/([^"/]+)"[^>]*>')
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """A file that asv's pages load: `name` as they call it, where npm has it, and its SHA-256."""
+
+    name: str
+    package: str
+    path: str
+    sha256: str
+
+    @property
+    def cached(self) -> Path:
+        """Where it is kept."""
+        return cache_dir() / "assets" / f"{self.sha256[:12]}-{self.name}"
+
+
+# The bytes that asv asks for, except for flot and stupidtable: their packages have the same code, minified
+# otherwise or not at all.
+ASSETS = (
+    Asset(
+        "jquery-3.3.1.min.js",
+        "jquery@3.3.1",
+        "dist/jquery.min.js",
+        "160a426ff2894252cd7cebbdd6d6b7da8fcd319c65b70468f10b6690c45d02ef",
+    ),
+    Asset(
+        "jquery.flot.min.js",
+        "flot@0.8.3",
+        "jquery.flot.js",
+        "b7b931f273c38b1277b9c6c1f4e05c4ec09885a487bddaf3279e2d7e49a38e12",
+    ),
+    Asset(
+        "jquery.flot.time.min.js",
+        "flot@0.8.3",
+        "jquery.flot.time.js",
+        "a582c832adc7138a6b05aaf61f16ebac274701f1be4afea77e739a1c34b9c41a",
+    ),
+    Asset(
+        "jquery.flot.selection.min.js",
+        "flot@0.8.3",
+        "jquery.flot.selection.js",
+        "e6c85f6c1ebe4b4da29d8ae238c7c5060283f05f7ef054f6b91817d02c092918",
+    ),
+    Asset(
+        "jquery.flot.categories.min.js",
+        "flot@0.8.3",
+        "jquery.flot.categories.js",
+        "6e81664b28ea795c734906f4aa15614640a75ac7fbd399a7fb9084040698351a",
+    ),
+    Asset(
+        "jquery.flot.orderBars.js",
+        "flot-orderbars@1.0.0",
+        "js/jquery.flot.orderBars.js",
+        "39735b4f46f96ff4e082572401f47c55a2767b366fd1d1e821e44a8d830a12bf",
+    ),
+    Asset(
+        "stupidtable.min.js",
+        "stupid-table-plugin@1.1.3",
+        "stupidtable.min.js",
+        "4642380f28ebe9ed7cac251793b281ef8620c4386205d92788f9b12f5cceb4e0",
+    ),
+    Asset(
+        "md5.min.js",
+        "blueimp-md5@2.19.0",
+        "js/md5.min.js",
+        "64d7ded388c562e4bde9e58ce205e5fa01b9734fcd434d496eb7b4fbfe9b927d",
+    ),
+    Asset(
+        "bootstrap.min.js",
+        "bootstrap@3.1.1",
+        "dist/js/bootstrap.min.js",
+        "898d05a17f2cfc5120ddcdba47a885c378c0b466f30f0700e502757e24b403a1",
+    ),
+    Asset(
+        "bootstrap.min.css",
+        "bootstrap@3.1.1",
+        "dist/css/bootstrap.min.css",
+        "e9503448692b738dd260fbd7f7cabf2e11f09b600fa97e6eb3a56eba5b1a7e9b",
+    ),
+)
+
+
+def name_releases(folder: Path, releases: Mapping[str, str]) -> None:
+    """Make the site in `folder` name releases: `releases` has the name of each by its commit's hash."""
+    vendor = folder / FOLDER
+    vendor.mkdir(exist_ok=True)
+    for name in NAMES:
+        shutil.copyfile(Path(__file__).with_name(name), vendor / name)
+    index = folder / "index.html"
+    page = index.read_text(encoding="utf-8")
+    script, style = (f"{FOLDER}/{name}" for name in NAMES)
+    ours = f'<script src="{script}"></script>\n    <link rel="stylesheet" href="{style}">\n  </head>'
+    index.write_text(page.replace("</head>", ours, 1), encoding="utf-8")
+    feed = folder / "regressions.xml"
+    text = feed.read_text(encoding="utf-8")
+    for commit, name in releases.items():
+        text = text.replace(f"{commit[:8]}&lt;/a&gt;", f"{name}&lt;/a&gt;").replace(
+            f"{commit[:8]}...", f"{name}..."
+        )
+    feed.write_text(text, encoding="utf-8")
+
+
+def bring_home(folder: Path) -> None:
+    """Make the site in `folder` load nothing from elsewhere.
+
+    Raises FaultError, and leaves the pages as they are, where an asset cannot be had.
+    """
+    index = folder / "index.html"
+    page = index.read_text(encoding="utf-8")
+    known = {asset.name: asset for asset in ASSETS}
+    wanted = [found[2] for found in FOREIGN.finditer(page)]
+    if unknown := [name for name in wanted if name not in known]:
+        raise FaultError(f"this asv's pages load {unknown[0]}, which is not among the assets in {__name__}")
+    assets = [known[name] for name in wanted]
+    fetch(assets)
+    (folder / FOLDER).mkdir(exist_ok=True)
+    for asset in assets:
+        shutil.copyfile(asset.cached, folder / FOLDER / asset.name)
+    index.write_text(FOREIGN.sub(_at_home, page), encoding="utf-8")
+
+
+def fetch(assets: Iterable[Asset]) -> None:
+    """Have all `assets` in the cache; npm is asked for those that are not.
+
+    Raises FaultError where npm is missing or fails, and where a file is not what it was.
+    """
+    missing = [asset for asset in assets if not asset.cached.is_file()]
+    if not missing:
+        return
+    npm = shutil.which("npm")
+    if npm is None:
+        raise FaultError("npm is not installed: it fetches the JavaScript that asv's pages load, once")
+    with tempfile.TemporaryDirectory(prefix="outlive-") as name:
+        folder = Path(name)
+        packages = sorted({asset.package for asset in missing})
+        done = processes.run([npm, "pack", "--silent", *packages], cwd=folder, timeout=FETCH_LIMIT)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            raise FaultError(f"npm cannot fetch {', '.join(packages)}: {said[-1]}")
+        for asset in missing:
+            _keep(asset, folder / f"{asset.package.replace('@', '-')}.tgz")
+
+
+def _keep(asset: Asset, archive: Path) -> None:
+    content = b""
+    with contextlib.suppress(OSError, KeyError), tarfile.open(archive) as tar:
+        if member := tar.extractfile(f"package/{asset.path}"):
+            content = member.read()
+    if hashlib.sha256(content).hexdigest() != asset.sha256:
+        raise FaultError(f"{asset.path} of {asset.package} is not the file that it was: do not trust it")
+    asset.cached.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=asset.cached.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(asset.cached)
+
+
+def _at_home(found: re.Match[str]) -> str:
+    path = f"{FOLDER}/{found[2]}"
+    if found[1] == "link":
+        return f'<link rel="stylesheet" href="{path}">'
+    return f'<script src="{path}" onerror="js_load_failure()">'

@@ -1,0 +1,93 @@
+"""Limits and runs of the gate, made up, for tests that measure nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from comparisons import cell, lost
+from outlive import scenarios
+from outlive.gate import Gate, Replayed
+from outlive.judging import Judged, Stale, judge
+from outlive.limits import Limits, parse
+from outlive.measurement import Measurement, StackRecord
+from outlive.project import Project
+from outlive.proof import Control
+
+CHECKOUT = Project(Path(__file__).parent.parent)
+KNOWN = scenarios.load(CHECKOUT.scenarios)
+TODAY = dt.date(2026, 3, 1)
+PATH = "releases/aiohttp/limits.toml"
+LIMITS = """\
+[[limits]]
+gc = "off"
+connections = ["close"]
+pythons = ["3.11"]
+releases = ">=1"
+reason = "a traceback and its frames refer to each other"
+link = "https://github.com/aio-libs/aiohttp/issues/1"
+expires = 2027-01-01
+
+[limits.objects]
+not-found = 33
+"upload*" = 5
+"""
+
+
+def limits(text: str = LIMITS) -> Limits:
+    return parse(text, PATH, KNOWN)
+
+
+def changed(old: str, new: str) -> str:
+    assert old in LIMITS
+    return LIMITS.replace(old, new)
+
+
+def control(fault: str | None = None) -> Control:
+    return Control(
+        connection="close",
+        worker="asyncio",
+        leak=5 / 506,
+        leak_expected=5 / 506,
+        cycle=2,
+        cycle_expected=2,
+        fault=fault,
+    )
+
+
+def judged(measurement: Measurement, again: Measurement | None = None) -> Judged:
+    return judge(limits(), measurement, again)
+
+
+WITHIN = judged(cell("not-found", 33))
+OVER = judged(cell("not-found", 34.5, types={"frame": 12.0, "list": 1.5, "dict": 1.0}))
+NO_LIMIT = judged(cell("bad-json", 2, types={"tuple": 2.0}))
+UNDER = judged(cell("upload", 4))
+FAILED = judged(lost("abort-upload", "the worker died"))
+INCONCLUSIVE = judged(cell("upload-too-large", 7), cell("upload-too-large", 6))
+EXPIRED = Stale(
+    kind="expired",
+    place=limits().place(0, "expires"),
+    what="expired on 2026-01-01: a traceback and its frames refer to each other",
+    advice=f"{PATH}:8: give a new date after review, or delete the entry",
+)
+
+
+def gate(*cells: Judged, stale: tuple[Stale, ...] = (), **fields: object) -> Gate:
+    values: dict[str, object] = {
+        "stack": StackRecord(framework="aiohttp", release="1", python="3.11", lock="0" * 12, packages=()),
+        "source": None,
+        "gc": "off",
+        "planted": False,
+        "limits": PATH,
+        "controls": (control(),),
+        "least_leak": 100,
+        "cells": cells,
+        "stale": stale,
+        "replayed": None,
+    }
+    return Gate(**(values | fields))  # type: ignore[arg-type]
+
+
+def replayed(*over: Judged) -> Replayed:
+    return Replayed(stack="aiohttp==0.9,python==3.11", cells=2, over=over, unmeasured=0)
