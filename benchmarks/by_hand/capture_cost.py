@@ -93,7 +93,8 @@ def with_refcycle():
     return f"{len(garbage)} objects, {len(parts)} components, references of one: {names}"
 
 
-PATH = str(Path(tempfile.mkdtemp()) / "graph.json")
+FOLDER = tempfile.TemporaryDirectory()
+PATH = str(Path(FOLDER.name) / "graph.json")
 LEAKED = []
 
 

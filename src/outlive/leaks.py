@@ -211,7 +211,7 @@ def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connec
 
 
 def _package(explanation: Explanation) -> str:
-    """Return the package at fault: the nearest to the suspect link, Python's own only where there is no other."""
+    """Return the package at fault: the nearest to the suspect link, Python's own if there is no other."""
     found = []
     at = explanation.suspect.step + 1
     for step in (*reversed(explanation.steps[:at]), *explanation.steps[at:]):

@@ -119,8 +119,8 @@ def _traceback(steps: Sequence[Step]) -> tuple[int, str] | None:
         after = steps[(number + 1) % len(steps)]
         if holder.reference == "attribute:_exception" and after.sort == "local":
             return (number + 1) % len(steps), (
-                f"local `{after.name}` holds what was awaited, that the exception, whose traceback holds the "
-                f"frame; `del {after.name}` when done with it breaks the ring"
+                f"local `{after.name}` holds what was awaited, which holds the exception, whose traceback "
+                f"holds the frame; `del {after.name}` when done with it breaks the ring"
             )
         if holder.vertex.kind == "exception":
             return before, "an exception is chained to one whose traceback leads back to it"

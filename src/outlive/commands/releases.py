@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
+from outlive import eras
 from outlive.errors import ExitCode, UsageError
 from outlive.project import Project
 from outlive.releases import Catalogue
@@ -27,6 +28,7 @@ def releases_command(words: tuple[str, ...], everything: bool) -> int:
 
         for framework in words[1:] or project.frameworks():
             inventory.show_update(update(project, framework), Console())
+            inventory.show_locks(eras.add_missing(project, framework), Console())
         return ExitCode.FINE
     if len(words) > 1:
         raise UsageError(f"releases takes one framework, not {' '.join(words)!r}")

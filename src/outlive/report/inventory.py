@@ -11,10 +11,11 @@ from rich.text import Text
 
 from outlive.measurement import Measurement
 from outlive.releases import Release
-from outlive.wording import number, one_line
+from outlive.wording import counted, number, one_line
 
 if TYPE_CHECKING:  # both are slow to import, and only some verbs need them
     from outlive.doctor import Check
+    from outlive.eras import Added
     from outlive.index import Update
 
 NOTHING = "-"
@@ -46,6 +47,13 @@ def show_update(update: Update, console: Console) -> None:
     changed = f"; changed: {', '.join(update.changed)}" if update.changed else ""
     undated = f"; no upload date known: {', '.join(update.undated)}" if update.undated else ""
     console.print(Text(f"{update.framework}: {added}{changed}{undated}"))
+
+
+def show_locks(added: Added, console: Console) -> None:
+    """Print how many era locks were written, and what has none."""
+    console.print(Text(f"  {counted(len(added.locks), 'new lock')}"))
+    for each in added.unavailable:
+        console.print(Text(f"  none for {each.release} on Python {each.python}: {one_line(each.reason)}"))
 
 
 def show_measurements(measurements: Iterable[Measurement], console: Console) -> None:
