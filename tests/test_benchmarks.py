@@ -69,7 +69,7 @@ def test_the_requests_without_a_server_are_those_of_the_scenarios(monkeypatch: p
 
 @pytest.mark.parametrize("path", sorted(SUITE.glob("*.py")), ids=operator.attrgetter("name"))
 def test_the_oldest_python_of_a_release_can_read_the_suite(path: Path) -> None:
-    ast.parse(path.read_text(), feature_version=(3, 8))
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
 def test_what_asv_lists(listed: dict[str, dict[str, Any]]) -> None:

@@ -137,7 +137,7 @@ def main(rounds: int) -> None:
             source = APP.format(
                 folder=str(project.apps / "flask"), tool=tool, first=WARM_UP + 1, last=WARM_UP + REQUESTS
             )
-            Path(folder, f"with_{tool}.py").write_text(source)
+            Path(folder, f"with_{tool}.py").write_text(source, encoding="utf-8")
             served = msgspec.structs.replace(app, target=f"with_{tool}:app")
             server = servers.enter_context(Server(environment, served, worker, Path(folder)))
             courses.append(Course(name, server, scenario))

@@ -126,5 +126,5 @@ def discovered(suite: Path) -> list[dict[str, Any]]:
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise FaultError(f"asv cannot read the benchmarks in {suite}: {said[-1]}")
-        found: list[dict[str, Any]] = json.loads(listed.read_text())
+        found: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8"))
         return found

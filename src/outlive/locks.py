@@ -202,9 +202,9 @@ def _compile(
     with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
         output = Path(folder, "lock.txt")
         if prefer:  # versions that are in the output file already are kept where they are allowed
-            output.write_text("".join(f"{package}\n" for package in prefer))
+            output.write_text("".join(f"{package}\n" for package in prefer), encoding="utf-8")
         done = try_uv(arguments, text=requirements, cwd=Path(folder))
-        return done.returncode, output.read_text() if done.returncode == 0 else "", done.stderr
+        return done.returncode, output.read_text(encoding="utf-8") if done.returncode == 0 else "", done.stderr
 
 
 def kept(find: Callable[[], Record], kind: type[Record], *inputs: object) -> Record:
