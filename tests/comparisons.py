@@ -9,7 +9,7 @@ import msgspec
 
 from outlive.comparison import BothMeasurements, Comparison, Side, compare
 from outlive.controlled import Difference
-from outlive.measurement import CONNECTIONS, Collector, Connection, Growth, Measurement, StackRecord
+from outlive.measurement import CONNECTIONS, Collector, Connection, Growth, Measurement, Phase, StackRecord
 from outlive.releases import Release
 from outlive.stack import Package
 
@@ -47,6 +47,22 @@ def cell(
         "collector": None if gc == "off" else collector(objects - leaked),
     }
     return msgspec.convert(values | fields, Measurement, from_attributes=True)
+
+
+def phase(requests: int, **readings: int) -> Phase:
+    values: dict[str, object] = {
+        "requests": requests,
+        "survivors": 0,
+        "leaked": 0,
+        "blocks": 0,
+        "blocks_kept": 0,
+        "heap": None,
+        "heap_kept": None,
+        "rss": None,
+        "fds": None,
+        "threads": 1,
+    }
+    return msgspec.convert(values | readings, Phase)
 
 
 def collector(freed: float) -> Collector:

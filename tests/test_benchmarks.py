@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from outlive import apps, asv_results, probe, scenarios
+from outlive import apps, asv_results, scenarios
 from outlive.measure import Cell
 from outlive.measurement import CONNECTIONS, Collector, Measurement
 from outlive.project import Project
+from outlive.worker import probe
 
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = Project(CHECKOUT)

@@ -16,6 +16,7 @@ from comparisons import (
     flask_cells,
     flask_comparison,
     lost,
+    phase,
     side,
 )
 from outlive.comparison import BothMeasurements, Comparison, ComparisonDocument, json_schema
@@ -154,21 +155,7 @@ def test_there_is_no_note_where_objects_differ() -> None:
 
 def test_with_a_collector_the_blocks_that_a_collection_leaves_are_what_counts() -> None:
     def phases(kept: int) -> tuple[Phase, ...]:
-        return tuple(
-            Phase(
-                requests=requests,
-                survivors=0,
-                leaked=0,
-                blocks=0,
-                blocks_kept=kept * requests,
-                heap=None,
-                heap_kept=None,
-                rss=None,
-                fds=None,
-                threads=1,
-            )
-            for requests in (211, 101)
-        )
+        return tuple(phase(requests, blocks_kept=kept * requests) for requests in (211, 101))
 
     row = one(
         cell(gc="on", blocks_per_request=90.0, phases=phases(0)),

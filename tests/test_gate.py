@@ -33,12 +33,12 @@ from outlive.errors import ExitCode, OutliveError
 from outlive.gate import Gate, GateDocument
 from outlive.growth import Tally, analyse, plan
 from outlive.measurement import Phase
-from outlive.plant import Plant, planted
 from outlive.project import Project
 from outlive.releases import Catalogue
 from outlive.report.gate import screen, summary
 from outlive.report.gate_files import junit, sarif
 from outlive.stack import Stack
+from outlive.worker.plant import Plant, planted
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlive import capture, pythons, references
+from outlive import pythons
 from outlive.graph import Graph, Step, Vertex, read
 from outlive.leaks import Analysis, Explanation, Structure, analyse
 from outlive.pythons import Interpreter
 from outlive.suspects import link, title
+from outlive.worker import capture, references
 
 TIMES = 5
 STRUCTURES = Path(__file__).parent / "planted" / "structures.py"
@@ -282,7 +283,7 @@ def frozen() -> Iterator[None]:
 
 
 def captured_now() -> Any:
-    return capture.capture(references.Names, gc.collect)  # type: ignore[no-untyped-call]
+    return capture.capture(references.Names, gc.collect)
 
 
 @pytest.mark.usefixtures("frozen")

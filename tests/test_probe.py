@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 import socket
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from outlive import probe, pythons
+from outlive import pythons
 from outlive.errors import FaultError
 from outlive.pythons import Interpreter
 from outlive.server import Count, ProbeLine
+from outlive.worker import probe
 
-SOURCES = ("probe.py", "gunicorn_conf.py", "lifeline.py")
 FOLDER = Path(probe.__file__).parent
+SOURCES = sorted(FOLDER.glob("*.py"))
 WORKER = """
 import importlib.util, sys, threading
 spec = importlib.util.spec_from_file_location("probe", sys.argv[1])
@@ -195,16 +197,34 @@ def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
             worker.line.count()
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_what_runs_in_the_worker_is_of_the_oldest_python_and_imports_nothing_of_ours(name: str) -> None:
-    tree = ast.parse((FOLDER / name).read_text(), feature_version=(3, 8))
-    imported = {
-        alias.name.partition(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    } | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Yield the names of the modules that are imported when the code runs."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name.partition(".")[0] for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield "." * node.level + (node.module or "").partition(".")[0]
+    for child in ast.iter_child_nodes(node):
+        if not is_for_types(child):
+            yield from imports(child)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=operator.attrgetter("name"))
+def test_what_runs_in_the_worker_is_of_the_oldest_python_and_imports_nothing_of_ours(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+    imported = set(imports(tree))
     assert imported <= sys.stdlib_module_names
+    assert "typing" not in imported
+
+
+def test_what_is_for_types_alone_does_not_run() -> None:
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if any(map(is_for_types, ast.walk(tree))):
+            assert "TYPE_CHECKING = False" in map(ast.unparse, tree.body)
 
 
 class TestTimers:
@@ -219,7 +239,7 @@ class TestTimers:
             timers = [loop.call_later(0.001 * number, fired.append, number) for number in range(20)]
             for timer in timers[::2]:
                 timer.cancel()
-            probe.drop_cancelled_timers(loop)  # type: ignore[no-untyped-call]
+            probe.drop_cancelled_timers(loop)
             assert len(loop._scheduled) == 10  # type: ignore[attr-defined]
             timers[1].cancel()
             await asyncio.sleep(0.1)
@@ -228,11 +248,11 @@ class TestTimers:
         assert asyncio.run(main()) == list(range(3, 20, 2))
 
     def test_a_worker_without_a_loop_has_none(self) -> None:
-        probe.drop_cancelled_timers(None)  # type: ignore[no-untyped-call]
+        probe.drop_cancelled_timers(None)
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [(dict, "dict"), (Path, "pathlib.Path"), (type("Odd", (), {"__module__": None}), "Odd")]
 )
 def test_names_of_types(kind: type, name: str) -> None:
-    assert probe.type_name(kind) == name  # type: ignore[no-untyped-call]
+    assert probe.type_name(kind) == name

@@ -181,7 +181,7 @@ def test_starting_pytest_imports_nothing_heavy(pytester: pytest.Pytester) -> Non
     tests = """
 import sys
 def test_modules():
-    assert not {"msgspec", "outlive.probe", "outlive.inprocess"} & set(sys.modules)
+    assert not {"msgspec", "outlive.worker.probe", "outlive.inprocess"} & set(sys.modules)
 """
     run(pytester, tests).assert_outcomes(passed=1)
 

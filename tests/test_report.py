@@ -9,10 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from comparisons import aiohttp_comparison, cell, collector, compared, flask_comparison, lost, side
+from comparisons import (
+    aiohttp_comparison,
+    cell,
+    collector,
+    compared,
+    flask_comparison,
+    lost,
+    phase,
+    side,
+)
 from outlive import wording
 from outlive.comparison import Comparison
-from outlive.measurement import CONNECTIONS
+from outlive.measurement import CONNECTIONS, Measurement
 from outlive.report import markdown, sections, terminal
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -147,6 +156,17 @@ def test_many_notes_are_cut_and_counted() -> None:
     )
     assert "    s4 (close, gc off): 0 → 3 blocks per request\n    and 2 more\n" in shown(comparison)
     assert "    s6 (close, gc off): 0 → 3 blocks per request\n" in shown(comparison, everything=True)
+
+
+def test_files_that_stay_open_are_told() -> None:
+    def holding(files: int) -> Measurement:
+        return cell("abort-upload", 60, phases=tuple(phase(n, fds=10 + files * n) for n in (211, 101)))
+
+    comparison = compared([holding(1)], [holding(0)])
+    told = "Files that stay open until a collection:\n    abort-upload (close, gc off): 1 → 0 per request\n"
+    assert told in shown(comparison)
+    assert "- abort-upload (close, gc off): 1 → 0 per request\n" in markdown.render(comparison)
+    assert "Files" not in shown(compared([holding(0)], [holding(0)]))
 
 
 def test_without_collector_records_its_work_is_left_out() -> None:

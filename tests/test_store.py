@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from outlive import store as stores
 from outlive.errors import FaultError
 from outlive.measurement import SCHEMA_VERSION, Document, Measurement, StackRecord
-from outlive.probe import COUNTING
 from outlive.project import Project
 from outlive.stack import Package
 from outlive.store import Store, read
+from outlive.worker.probe import COUNTING
 
 STACK = StackRecord(
     framework="flask",

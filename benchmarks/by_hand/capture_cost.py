@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from outlive import capture, graph, leaks, references
+from outlive import graph, leaks
+from outlive.worker import capture, references
 
 CHAIN = 5  # objects of one planted structure, dicts included
 
@@ -55,7 +56,7 @@ def in_child(run):
         before, start = peak(), time.perf_counter()
         try:
             said = run()
-        except Exception as error:  # another tool's failure is its result
+        except Exception as error:  # noqa: BLE001 - another tool's failure is its result
             said = repr(error)
         seconds = time.perf_counter() - start
         os.write(write, json.dumps([seconds, peak() - before, str(said)[:300]]).encode())

@@ -20,7 +20,7 @@ import msgspec
 from outlive.errors import FaultError
 from outlive.growth import WARM_UP, Tally, analyse, plan
 from outlive.measurement import Growth, Phase
-from outlive.probe import IdleWatch, Probe
+from outlive.worker.probe import IdleWatch, Probe
 
 
 class Survivors(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,15 +72,15 @@ def _counting(loop: asyncio.AbstractEventLoop | None) -> Iterator[Probe]:
     enabled, frozen = gc.isenabled(), gc.get_freeze_count()
     base_events: Any = asyncio.base_events
     handles = base_events._MIN_SCHEDULED_TIMER_HANDLES  # the probe changes it
-    probe = Probe(None, loop, None)  # type: ignore[no-untyped-call]
-    probe.idle = IdleWatch(threading.get_native_id())  # type: ignore[no-untyped-call]
+    probe = Probe(loop)
+    probe.idle = IdleWatch(threading.get_native_id())
     try:
-        probe.do_begin("off")  # type: ignore[no-untyped-call]
+        probe.do_begin("off")
         yield probe
     finally:
         base_events._MIN_SCHEDULED_TIMER_HANDLES = handles
         for thread in tuple(probe.idle.files):
-            probe.idle.forget(thread)  # type: ignore[no-untyped-call]
+            probe.idle.forget(thread)
         if not frozen:  # what somebody froze before stays frozen, and nothing tells the two apart
             gc.unfreeze()
         if enabled:
@@ -105,7 +105,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _tally(requests: int, probe: Probe) -> Tally:
-    found: dict[str, Any] = probe.do_count()  # type: ignore[no-untyped-call]
+    found: dict[str, Any] = probe.do_count()
     if not found["idle"]:
         raise FaultError(
             "other threads of this process never rest, so nothing can be counted: end them first"

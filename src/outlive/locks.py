@@ -204,7 +204,8 @@ def _compile(
         if prefer:  # versions that are in the output file already are kept where they are allowed
             output.write_text("".join(f"{package}\n" for package in prefer), encoding="utf-8")
         done = try_uv(arguments, text=requirements, cwd=Path(folder))
-        return done.returncode, output.read_text(encoding="utf-8") if done.returncode == 0 else "", done.stderr
+        resolved = output.read_text(encoding="utf-8") if done.returncode == 0 else ""
+        return done.returncode, resolved, done.stderr
 
 
 def kept(find: Callable[[], Record], kind: type[Record], *inputs: object) -> Record:

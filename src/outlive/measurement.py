@@ -55,9 +55,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
     Objects are gc-tracked objects. With gc on, survivors and cyclic garbage are None (they are counted with
     automatic collection off), and blocks, heap and types are what is kept after full collections; `collector`
-    says what the automatic ones did. `…_per_request` is a slope over the phases, `intercept` what a connection
-    or the first requests leave that does not grow with requests. `types` is objects per request by type name.
-    `answer` is what the scenario's verification saw, such as `404` or `aborted`.
+    says what the automatic ones did. `…_per_request` is a slope over the phases, `intercept` what a
+    connection or the first requests leave that does not grow with requests. `types` is objects per request by
+    type name. `answer` is what the scenario's verification saw, such as `404` or `aborted`.
     """
 
     framework: str

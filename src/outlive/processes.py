@@ -1,7 +1,7 @@
 """Processes that die with us, in sessions of their own: Ctrl-C reaches only us and we end them in order.
 
-Each is bound to the *thread* that started it (see `outlive.lifeline`): start long-lived ones from a thread
-that lives as long.
+Each is bound to the *thread* that started it (see `outlive.worker.lifeline`): start long-lived ones from a
+thread that lives as long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO
 
 from outlive.errors import FaultError
 
-LIFELINE = Path(__file__).with_name("lifeline.py")
+LIFELINE = Path(__file__).with_name("worker") / "lifeline.py"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 Output = int | IO[bytes] | None

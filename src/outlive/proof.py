@@ -1,7 +1,7 @@
 """The proof that a gate sees leaks: a known leak and a known cycle, counted in the same server. Pure.
 
-The `ok` scenario is measured twice, as it is and with both planted (`outlive.plant`). The difference must be
-what was planted, to the object.
+The `ok` scenario is measured twice, as it is and with both planted (`outlive.worker.plant`). The difference
+must be what was planted, to the object.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import msgspec
 from outlive.apps import App
 from outlive.growth import WARM_UP, slope
 from outlive.measurement import Connection, Measurement, Phase
-from outlive.plant import CYCLE_OBJECTS, LEAK_EVERY
 from outlive.rows import MOST_REQUESTS
 from outlive.wording import number
+from outlive.worker.plant import CYCLE_OBJECTS, LEAK_EVERY
 
 MARK = "planted"
 """What the name of a worker ends in whose app has something planted."""

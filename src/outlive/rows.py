@@ -49,8 +49,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
     `objects` is the count that matters: survivors with gc off (`leaked` of them for ever), else leaked ones.
     `…above_ok` is what is left of it beyond the `ok` scenario, None where that is not measured on both sides
-    and for `ok` itself. `blocks` and `heap_bytes` are what stays in that sense too; `freed` and the pauses
-    are the collector's.
+    and for `ok` itself. `blocks` and `heap_bytes` are what stays in that sense too; `open_files` are file
+    descriptors that stay open until a collection, with gc off; `freed` and the pauses are the collector's.
     """
 
     objects: float
@@ -60,6 +60,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     growth: Growth
     blocks: float | None
     heap_bytes: float | None
+    open_files: float | None
     peak_rss_bytes: int | None
     freed: float | None
     pause_ms_per_1000_requests: float | None
@@ -102,6 +103,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     def judged_change(self) -> float:
         """The change in objects per request that the direction is about: above `ok` where that is known."""
         return self.change if self.change_above_ok is None else self.change_above_ok
+
+    @property
+    def open_files(self) -> tuple[float, float]:
+        """Files that each request leaves open until a collection, before and after."""
+        return self.before.open_files or 0.0, self.after.open_files or 0.0
 
     @property
     def still_leaks(self) -> bool:
@@ -281,10 +287,19 @@ def _reading(one: Measurement, count: _Count, ok: _Count | None) -> Reading:
         growth=one.growth or "none",
         blocks=blocks,
         heap_bytes=heap,
+        open_files=_open_files(one) if one.gc == "off" else None,
         peak_rss_bytes=one.peak_rss_bytes,
         freed=one.collector.freed_per_request if one.collector else None,
         pause_ms_per_1000_requests=one.collector.pause_ms_per_1000_requests if one.collector else None,
     )
+
+
+def _open_files(one: Measurement) -> float | None:
+    """Return how many more files are open after each request, or None where that cannot be counted."""
+    if len(one.phases) < 2 or one.phases[-1].fds is None:
+        return None
+    a, b = one.phases[-2:]
+    return float(slope(a, b, "fds"))
 
 
 def _note(before: Reading, after: Reading) -> str | None:

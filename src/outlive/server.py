@@ -26,7 +26,7 @@ ANSWER_LIMIT = 60.0
 """Seconds that a probe may take for one command, full collections of a large heap included."""
 DEATH_TAKES = 0.5
 """Seconds in which a worker that was killed has closed all its sockets."""
-GUNICORN_CONF = Path(__file__).with_name("gunicorn_conf.py")
+GUNICORN_CONF = Path(__file__).with_name("worker") / "gunicorn_conf.py"
 
 T = TypeVar("T")
 

@@ -17,9 +17,9 @@ from filelock import FileLock
 from outlive import __version__
 from outlive.errors import FaultError
 from outlive.measurement import SCHEMA_VERSION, Document, Machine, Measurement, Provenance, StackRecord
-from outlive.probe import COUNTING
 from outlive.project import Project, cache_dir
 from outlive.releases import write_text
+from outlive.worker.probe import COUNTING
 
 
 def provenance(stacks: Iterable[StackRecord]) -> Provenance:

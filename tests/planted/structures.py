@@ -1,7 +1,7 @@
 """Structures that outlive the call that makes them, each planted a few times and captured: one file each.
 
-`python structures.py SOURCES FOLDER`: SOURCES is the folder of `capture.py` and `references.py`, FOLDER takes a
-`NAME.json` for each structure. Standard library only, Python 3.8 and newer, as in a server's worker.
+`python structures.py SOURCES FOLDER`: SOURCES is the folder of `capture.py` and `references.py`, FOLDER takes
+a `NAME.json` for each structure. Standard library only, Python 3.8 and newer, as in a server's worker.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Order:
 
 
 class Shop:
-    __slots__ = ("order", "__weakref__")
+    __slots__ = ("__weakref__", "order")
 
 
 class Finalized:

@@ -14,6 +14,10 @@ MARKS: dict[Direction, str] = {"worse": "▲ worse", "better": "▼ better", "sa
 UNKNOWN = "?"
 
 
+FILES_TOLD = 0.5
+"""Files left open per request from which on a report says so; a thread pool that opens a few stays below."""
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a table: the rows of one scenario that say the same."""
 
@@ -171,6 +175,17 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
         if row.note:
             by_text.setdefault((row.scenario, row.note), []).append(row)
     return tuple(f"{scenario} ({_cells(part)}): {note}" for (scenario, note), part in by_text.items())
+
+
+def open_files(comparison: Comparison) -> tuple[str, ...]:
+    """Return which scenarios leave files open until a collection, with how many for each request."""
+    by_text: dict[tuple[str, str], list[Row]] = {}
+    for row in comparison.rows:
+        if any(abs(count) >= FILES_TOLD for count in row.open_files):
+            by_text.setdefault((row.scenario, step(*map(number, row.open_files))), []).append(row)
+    return tuple(
+        f"{scenario} ({_cells(part)}): {count} per request" for (scenario, count), part in by_text.items()
+    )
 
 
 def gaps(comparison: Comparison) -> tuple[Gap, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from outlive.comparison import Comparison
-from outlive.report import MARKS, Line, dependencies, facts, gaps, notes, same_summary, sections
+from outlive.report import MARKS, Line, dependencies, facts, gaps, notes, open_files, same_summary, sections
 from outlive.rows import Row
 from outlive.wording import listed
 
@@ -41,6 +41,10 @@ def _render(comparison: Comparison) -> Iterator[str]:
     if summary:
         yield ""
         yield f"{MARKS['same']}: {escape(summary)}."
+    if files := open_files(comparison):
+        yield from _details(
+            "Files that stay open until a collection", [f"- {escape(line)}" for line in files]
+        )
     if found := notes(comparison):
         yield from _details(
             "Equal objects, but other memory differs (not exact, so not judged)",

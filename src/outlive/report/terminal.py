@@ -10,7 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from outlive.comparison import Comparison
-from outlive.report import MARKS, Section, dependencies, facts, gaps, notes, same_summary, sections
+from outlive.report import (
+    MARKS,
+    Section,
+    dependencies,
+    facts,
+    gaps,
+    notes,
+    open_files,
+    same_summary,
+    sections,
+)
 from outlive.rows import Direction
 
 WIDE = 100  # columns from which on the change and the collector's work have columns of their own
@@ -30,6 +40,10 @@ def show(comparison: Comparison, console: Console, *, everything: bool = False) 
     summary = same_summary(comparison)
     if summary:
         _say(console, f"{MARKS['same'] if not everything else 'In all'}: {summary}.")
+    if found := open_files(comparison):
+        _say(console, "Files that stay open until a collection:")
+        for line in found:
+            _indented(console, line)
     _notes(comparison, console, everything)
     for gap in gaps(comparison):
         _say(console, f"? {gap.title}")

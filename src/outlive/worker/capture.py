@@ -10,12 +10,21 @@ A vertex is [kind, type, name, place, bytes, flags], an edge [referrer, referent
 `texts`.
 """
 
+from __future__ import annotations
+
 import gc
 import json
 import os
 import sys
 import time
 import types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from outlive.worker.references import Names
 
 VERTICES = 100000
 """Most new objects that are captured, the youngest of them; one sample of requests leaves some hundreds."""
@@ -45,41 +54,36 @@ OWN = (list, dict, tuple, set, types.MethodType, types.CellType)
 CONTENTS = (str, bytes, bytearray, memoryview, dict, tuple)
 
 
-class Texts(dict):
-    """Numbers for texts, in the order in which they come."""
-
-    def __missing__(self, text):
-        number = self[text] = len(self)
-        return number
-
-
 class Graph:
     """What is captured: vertices, edges, and what was cut."""
 
-    def __init__(self):
-        self.texts = Texts()
-        self.ids = {}
-        self.vertices = []
-        self.edges = []
-        self.cut = []
+    def __init__(self) -> None:
+        self.texts: dict[str, int] = {}
+        self.ids: dict[int, int] = {}
+        self.vertices: list[list[int]] = []
+        self.edges: list[tuple[int, int, int]] = []
+        self.cut: list[str] = []
 
-    def add(self, obj, described, size, flags):
-        """Add a vertex and return its number."""
-        number = self.ids[id(obj)] = len(self.vertices)
-        self.vertices.append([*(self.texts[text] for text in described), size, flags])
-        return number
+    def text(self, text: str) -> int:
+        """Return the number of a text, the next one if it is new."""
+        return self.texts.setdefault(text, len(self.texts))
 
-    def connect(self, names, obj, number):
+    def add(self, obj: object, described: Iterable[str], size: int, flags: int) -> None:
+        """Add a vertex."""
+        self.ids[id(obj)] = len(self.vertices)
+        self.vertices.append([*map(self.text, described), size, flags])
+
+    def connect(self, names: Names, obj: object, number: int) -> None:
         """Add the edges from `obj` to the vertices that are known, one for each referent, the best name."""
         ids = self.ids
-        done = set()
+        done: set[int] = set()
         for name, target in names.references(obj):
             other = ids.get(id(target))
             if other is not None and other not in done:
                 done.add(other)
-                self.edges.append((number, other, self.texts[name]))
+                self.edges.append((number, other, self.text(name)))
 
-    def write(self, path, requests):
+    def write(self, path: str, requests: int) -> None:
         """Write the graph to a file as one JSON document."""
         document = {
             "python": "{}.{}.{}".format(*sys.version_info[:3]),
@@ -94,7 +98,7 @@ class Graph:
         os.replace(path + ".part", path)
 
 
-def capture(names_class, collect):
+def capture(names_class: type[Names], collect: Callable[[], int]) -> Graph:
     """Return the `Graph` of the objects made since the last full collection.
 
     `names_class` is `references.Names`; `collect` runs full collections.
@@ -104,7 +108,7 @@ def capture(names_class, collect):
     _remove(young, own)
     graph = Graph()
     if len(young) > VERTICES:
-        graph.cut.append("{} of {} new objects".format(len(young) - VERTICES, len(young)))
+        graph.cut.append(f"{len(young) - VERTICES} of {len(young)} new objects")
         del young[:-VERTICES]
     ids = list(map(id, young))
     held = _new_objects(graph, names_class(), young)
@@ -119,7 +123,8 @@ def capture(names_class, collect):
         if number is not None:
             graph.vertices[number][5] |= KEPT
             kept.append(obj)
-    obj = alive = None
+    obj = None
+    del alive
     _untracked(graph, ids, held)
     _keep_held(kept, held)
     gc.unfreeze()
@@ -127,10 +132,10 @@ def capture(names_class, collect):
     return graph
 
 
-def _own_ids():
+def _own_ids() -> set[int]:
     """Return the ids of this thread's frames and of the containers that they hold."""
-    own = set()
-    frame = sys._getframe(1)
+    own: set[int] = set()
+    frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         own.add(id(frame))
         shared = (frame.f_globals, frame.f_builtins)
@@ -142,18 +147,18 @@ def _own_ids():
     return own
 
 
-def _remove(young, own):
+def _remove(young: list[Any], own: set[int]) -> None:
     """Remove from the list what is our own."""
     young[:] = [obj for obj in young if id(obj) not in own and not _is_ours(obj)]
 
 
-def _atomic(obj):
+def _atomic(obj: object) -> bool:
     return type(obj) in ATOMIC and not any(map(gc.is_tracked, gc.get_referents(obj)))
 
 
-def _new_objects(graph, names, young):
+def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
     """Add the objects and their references; return the ids of those that something else holds, too."""
-    contents = {}
+    contents: dict[int, list[Any]] = {}
     inside = [0] * len(young)
     for obj in young:
         graph.add(obj, names.describe(obj), _size(obj), _flags(obj))
@@ -174,12 +179,12 @@ def _new_objects(graph, names, young):
     for number, obj in enumerate(young):
         graph.connect(names, obj, number)
         if not number % 256 and time.monotonic() > deadline:
-            graph.cut.append("the references of {} new objects".format(len(young) - number - 1))
+            graph.cut.append(f"the references of {len(young) - number - 1} new objects")
             break
     return held
 
 
-def _add_contents(graph, names, contents, own):
+def _add_contents(graph: Graph, names: Names, contents: dict[int, list[Any]], own: int) -> None:
     """Add the bytes of strings and the like that only new objects hold to the first that does."""
     for content in contents.values():
         if sys.getrefcount(content[0]) - own > content[1]:
@@ -191,22 +196,22 @@ def _add_contents(graph, names, contents, own):
             graph.vertices[content[2]][4] += size
 
 
-def _size(obj):
+def _size(obj: object) -> int:
     """Return the bytes of an object; a `__sizeof__` of the app's is not called."""
     if type(getattr(type(obj), "__sizeof__", None)) is types.FunctionType:
         return object.__sizeof__(obj)
     try:
         return sys.getsizeof(obj)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever a type of the app's, written in C, raises
         return 0
 
 
-def _keep_held(kept, held):
+def _keep_held(kept: list[Any], held: set[int]) -> None:
     """Remove from the list what only new objects hold."""
     kept[:] = [obj for obj in kept if id(obj) in held]
 
 
-def _untracked(graph, ids, held):
+def _untracked(graph: Graph, ids: list[int], held: set[int]) -> None:
     """Tell what the collection only stopped tracking, which is no survivor, from what it freed."""
     flags = [vertex[5] for vertex in graph.vertices]
     still = {other for number, other, _ in graph.edges if flags[number] & KEPT}
@@ -218,21 +223,21 @@ def _untracked(graph, ids, held):
 class Search:
     """The search backwards from kept objects, level by level, all at once; `leads_to` has a bit for each."""
 
-    def __init__(self, graph, names, start, own):
+    def __init__(self, graph: Graph, names: Names, start: list[Any], own: set[int]) -> None:
         self.graph = graph
         self.names = names
         self.frontier = _some(start, HELD, HELD_ALIKE)
         if len(self.frontier) < len(start):
             cut = len(start) - len(self.frontier)
-            graph.cut.append("the paths to {} of {} kept objects".format(cut, len(start)))
+            graph.cut.append(f"the paths to {cut} of {len(start)} kept objects")
         self.leads_to = {id(obj): 1 << bit for bit, obj in enumerate(self.frontier)}
         self.missing = (1 << len(self.frontier)) - 1
         self.running = _running(own)
-        self.keep = []  # no id may be used again
+        self.keep: list[list[Any]] = []  # no id may be used again
         self.ours = own | {id(start), id(self.keep), id(self.leads_to), id(self.running), id(names.plans)}
         self.ours.update(map(id, self.running.values()))
 
-    def run(self):
+    def run(self) -> None:
         """Add the old objects that lead from roots to those it started from, within the limits."""
         deadline = time.monotonic() + SECONDS
         self.ours.add(id(sys._getframe()))
@@ -241,11 +246,11 @@ class Search:
             if not self.missing or not self.frontier:
                 return
             if time.monotonic() > deadline:
-                self.graph.cut.append("paths from roots longer than {} steps".format(level))
+                self.graph.cut.append(f"paths from roots longer than {level} steps")
                 return
             self.frontier = self.one_level()
 
-    def add_frames(self):
+    def add_frames(self) -> None:
         """Add the running frames that have objects of the frontier among their locals."""
         graph = self.graph
         for obj in self.frontier:
@@ -255,15 +260,15 @@ class Search:
                     graph.add(frame, self.names.describe(frame), 0, OLD)
                 number = graph.ids[id(frame)]
                 graph.vertices[number][5] |= ROOT
-                graph.edges.append((number, graph.ids[id(obj)], graph.texts["local:" + name]))
+                graph.edges.append((number, graph.ids[id(obj)], graph.text("local:" + name)))
 
-    def one_level(self):
+    def one_level(self) -> list[Any]:
         """Add what refers to the frontier and return the next one."""
         frontier = self.own(self.frontier)
         self.ours.add(id(sys._getframe()))
         referrers = self.own(gc.get_referrers(*frontier))
         wanted = set(map(id, frontier))
-        referred = set()
+        referred: set[int] = set()
         new = self.own([])
         for obj in referrers[:REFERRERS]:
             if id(obj) in self.ours or _is_ours(obj, frontier):
@@ -278,13 +283,13 @@ class Search:
                 self.missing &= ~self.leads_to[opaque]
         return _some(new, FRONTIER, FRONTIER_ALIKE)
 
-    def own(self, objects):
+    def own(self, objects: list[Any]) -> list[Any]:
         """Keep a list out of the search, and return it."""
         self.ours.add(id(objects))
         self.keep.append(objects)
         return objects
 
-    def add(self, obj, targets):
+    def add(self, obj: object, targets: set[int]) -> bool:
         """Add a referrer with its edges; return whether the search goes on from it."""
         graph = self.graph
         mask = 0
@@ -302,10 +307,10 @@ class Search:
         return bool(mask & ~known)
 
 
-def _some(objects, most, alike):
+def _some(objects: list[Any], most: int, alike: int) -> list[Any]:
     """Return some of the objects: not more than `most`, and of one type not more than `alike`."""
     found = []
-    counts = {}
+    counts: dict[type, int] = {}
     for obj in objects:
         counts[type(obj)] = counts.get(type(obj), 0) + 1
         if counts[type(obj)] <= alike:
@@ -313,7 +318,7 @@ def _some(objects, most, alike):
     return found[:most]
 
 
-def _is_ours(obj, frontier=()):
+def _is_ours(obj: object, frontier: Sequence[object] = ()) -> bool:
     """Tell whether an object is the harness's own, a method of such a one, or the arguments of a search."""
     if type(obj) is tuple and len(obj) == len(frontier) > 0:
         return all(one is other for one, other in zip(obj, frontier))
@@ -321,16 +326,16 @@ def _is_ours(obj, frontier=()):
     return str(type.__dict__["__module__"].__get__(kind)).startswith("outlive_")
 
 
-def _flags(obj):
+def _flags(obj: object) -> int:
     finalizer = type(getattr(type(obj), "__del__", None)) is types.FunctionType
     return (FINALIZER if finalizer else 0) | (ATOM if _atomic(obj) else 0)
 
 
-def _running(own):
+def _running(own: set[int]) -> dict[int, list[tuple[types.FrameType, str]]]:
     """Return, for each object that is a local of a running frame, that frame and the local's name."""
-    found = {}
+    found: dict[int, list[tuple[types.FrameType, str]]] = {}
     for running in list(sys._current_frames().values()):
-        frame = running
+        frame: types.FrameType | None = running
         while frame is not None:
             if id(frame) not in own:
                 for name, value in list(frame.f_locals.items()) if frame.f_code.co_name != "<module>" else ():

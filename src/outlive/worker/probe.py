@@ -8,9 +8,11 @@ How it counts. `begin off` collects, switches automatic collection off and freez
 `gc.get_freeze_count()`, so new + frozen is the exact number of gc-tracked objects alive, and a timer
 that is replaced by the next one cancels out. What a collection stops tracking, such as a dict or a tuple
 that holds only numbers and strings, refers to nothing and is no survivor: whether it is tracked at an instant
-is chance. So survivors are what collections freed and what is still tracked after them. With `begin on` nothing is frozen, because a frozen heap would
-make the automatic collections cheaper than they are.
+is chance. So survivors are what collections freed and what is still tracked after them. With `begin on`
+nothing is frozen, because a frozen heap would make the automatic collections cheaper than they are.
 """
+
+from __future__ import annotations
 
 import ctypes
 import fcntl
@@ -23,6 +25,16 @@ import sys
 import threading
 import time
 from collections import Counter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import BufferedRWPair
+    from typing import Any
+
+    from outlive.worker.capture import Graph
+
+    Capture = Callable[[Callable[[], int]], Graph]
 
 COUNTING = 1
 """Version of the counting rules: counts of different versions are never compared."""
@@ -60,8 +72,8 @@ class _MallInfo2(ctypes.Structure):
     ]
 
 
-def heap_reader():
-    """Return a function that gives the bytes of C heap in use (all arenas and mmapped), or None without glibc 2.33."""
+def heap_reader() -> Callable[[], int] | None:
+    """Return a function that gives the bytes of C heap in use, mmapped too, or None without glibc 2.33."""
     try:
         # PyDLL, unlike CDLL, keeps the GIL: between a collection and a count no other thread may run.
         mallinfo2 = ctypes.PyDLL(None).mallinfo2
@@ -69,21 +81,21 @@ def heap_reader():
         return None
     mallinfo2.restype = _MallInfo2
 
-    def read():
-        info = mallinfo2()
-        return info.uordblks + info.hblkhd
+    def read() -> int:
+        info: _MallInfo2 = mallinfo2()
+        return int(info.uordblks + info.hblkhd)
 
     return read
 
 
-def type_name(kind):
+def type_name(kind: type) -> str:
     """Return the dotted name of a type, without `builtins`."""
     module = getattr(kind, "__module__", None)
-    name = getattr(kind, "__qualname__", kind.__name__)
-    return name if module in (None, "builtins") else "{}.{}".format(module, name)
+    name: str = getattr(kind, "__qualname__", kind.__name__)
+    return name if module in (None, "builtins") else f"{module}.{name}"
 
 
-def memory_status():
+def memory_status() -> tuple[int | None, int | None]:
     """Return resident and peak resident bytes of this process, None each where /proc does not tell."""
     rss = peak = None
     try:
@@ -98,7 +110,7 @@ def memory_status():
     return rss, peak
 
 
-def open_files():
+def open_files() -> int | None:
     """Return the number of open file descriptors, None where /proc does not tell."""
     try:
         return len(os.listdir("/proc/self/fd")) - 1
@@ -109,17 +121,17 @@ def open_files():
 class IdleWatch:
     """Knows when every thread but the probe's has nothing to do."""
 
-    def __init__(self, own):
+    def __init__(self, own: int) -> None:
         self.own = own
-        self.files = {}
+        self.files: dict[int | None, tuple[int, ...]] = {}
 
-    def wait(self, polls=IDLE_POLLS):
+    def wait(self, polls: int = IDLE_POLLS) -> bool:
         """Return True once the other threads rest: asleep, and no CPU time used while the GIL was free.
 
         A thread that waits for the GIL is asleep too, but would have run during the pause. Without /proc the
         number of allocated blocks has to stand still instead.
         """
-        look = self.look if os.path.isdir("/proc/self/task") else sys.getallocatedblocks
+        look: Callable[[], object] = self.look if os.path.isdir("/proc/self/task") else sys.getallocatedblocks
         deadline = time.monotonic() + IDLE_LIMIT
         before, same = look(), 0
         while time.monotonic() < deadline:
@@ -131,7 +143,7 @@ class IdleWatch:
             before = now
         return False
 
-    def look(self):
+    def look(self) -> list[bytes] | None:
         """Return the CPU nanoseconds of each other thread, or None if one is not asleep."""
         spent = []
         for thread in threading.enumerate():
@@ -149,7 +161,7 @@ class IdleWatch:
                 return None
         return spent
 
-    def open(self, tid):
+    def open(self, tid: int | None) -> tuple[int, ...]:
         """Open the files that tell of a thread; they stay open, at numbers that no app reaches.
 
         A file opened at each look would take a number for an instant, and the app's next file or
@@ -157,13 +169,13 @@ class IdleWatch:
         """
         files = []
         for name in ("stat", "schedstat"):
-            low = os.open("/proc/self/task/{}/{}".format(tid, name), os.O_RDONLY)
+            low = os.open(f"/proc/self/task/{tid}/{name}", os.O_RDONLY)
             files.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, OWN_FILES_FROM))
             os.close(low)
         self.files[tid] = tuple(files)
         return self.files[tid]
 
-    def forget(self, tid):
+    def forget(self, tid: int | None) -> None:
         """Close the files of a thread that has ended."""
         for file in self.files.pop(tid, ()):
             os.close(file)
@@ -172,15 +184,17 @@ class IdleWatch:
 class CollectorLog:
     """Sums up the automatic collections; those that the probe asks for are left out."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.own = False
         self.clear()
 
-    def clear(self):
+    def clear(self) -> None:
+        """Start from zero."""
         self.collections = self.freed = 0
         self.pause = self.longest = self.started = 0.0
 
-    def __call__(self, phase, info):
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        """Take note of the start or the end of a collection: this is a callback of `gc`."""
         if self.own:
             return
         if phase == "start":
@@ -192,9 +206,9 @@ class CollectorLog:
         self.pause += pause
         self.longest = max(self.longest, pause)
 
-    def take(self):
+    def take(self) -> dict[str, float]:
         """Return the sums since the last call."""
-        sums = {
+        sums: dict[str, float] = {
             "collections": self.collections,
             "freed": self.freed,
             "pause": self.pause,
@@ -207,20 +221,23 @@ class CollectorLog:
 class Probe:
     """Answers the harness over one connection, from a thread of its own."""
 
-    def __init__(self, path, loop, capture):
-        self.path = path
+    idle: IdleWatch
+    own: Reading | None
+    last: Reading | None
+
+    def __init__(self, loop: Any, capture: Capture | None = None) -> None:
         self.loop = loop
         self.capture = capture
         self.log = CollectorLog()
         self.heap = heap_reader()
         self.policy = "on"
 
-    def run(self):
+    def run(self, path: str) -> None:
         """Serve commands until the harness closes the connection; then this worker has no reason to live."""
         try:
             sys.setswitchinterval(SWITCH_INTERVAL)
             connection = socket.socket(socket.AF_UNIX)
-            connection.connect(self.path)
+            connection.connect(path)
             stream = connection.makefile("rwb")
             self.idle = IdleWatch(threading.get_native_id())
             self.send(stream, self.hello())
@@ -231,26 +248,27 @@ class Probe:
             os._exit(0)
 
     @staticmethod
-    def send(stream, answer):
+    def send(stream: BufferedRWPair, answer: dict[str, Any]) -> None:
+        """Write an answer, one line."""
         stream.write(json.dumps(answer).encode() + b"\n")
         stream.flush()
 
     @staticmethod
-    def hello():
+    def hello() -> dict[str, Any]:
         """Return who this worker is."""
         return {"pid": os.getpid(), "python": "{}.{}.{}".format(*sys.version_info[:3]), "counting": COUNTING}
 
-    def do_rest(self):
+    def do_rest(self) -> dict[str, Any]:
         """Return once the worker has digested all that it was sent."""
         return {"idle": self.idle.wait(polls=1)}
 
-    def settle(self):
+    def settle(self) -> bool:
         """Wait for rest and drop what only waits for its time; return whether the worker came to rest."""
         idle = self.idle.wait()
         drop_cancelled_timers(self.loop)
         return idle
 
-    def do_begin(self, policy):
+    def do_begin(self, policy: str) -> dict[str, Any]:
         """Set the gc policy and take the state that phases are counted against."""
         keep_cancelled_timers()
         idle = self.settle()
@@ -273,7 +291,7 @@ class Probe:
             gc.enable()
         return {"idle": idle, "threads": threading.active_count()}
 
-    def do_count(self):
+    def do_count(self) -> dict[str, Any]:
         """Return what the requests since the last call left, before and after full collections."""
         self.idle.wait()
         rss, peak = memory_status()
@@ -301,30 +319,33 @@ class Probe:
             "automatic": automatic,
         }
 
-    def do_snapshot(self, requests, *path):
-        """Write the graph of what the requests since the last `count` left; nothing can be counted afterwards."""
+    def do_snapshot(self, requests: str, *path: str) -> dict[str, Any]:
+        """Write the graph of what requests since the last `count` left; nothing can be counted afterwards."""
+        assert self.capture is not None
         idle = self.settle()
         self.last = self.own = None
         graph = self.capture(self.collect)
         graph.write(" ".join(path), int(requests))
         return {"idle": idle}
 
-    def phase(self):
-        """Return the change since the last phase, how many objects collecting freed, and the change after it."""
+    def phase(self) -> tuple[Reading, int, Reading]:
+        """Return the change since the last phase, how many objects collecting freed, the change after it."""
         last, self.last = self.last, None
+        assert last is not None
+        assert self.own is not None
         before = self.read().since(last).since(self.own)
         freed = self.collect()
         self.last = self.read()
         return before, freed, self.last.since(last)
 
-    def read(self):
+    def read(self) -> Reading:
         """Return the present state; blocks and heap first, before counting itself takes memory."""
         blocks = sys.getallocatedblocks()
         heap = self.heap and self.heap()
         objects = gc.get_objects()
         return Reading(len(objects) + gc.get_freeze_count(), Counter(map(type, objects)), blocks, heap)
 
-    def collect(self):
+    def collect(self) -> int:
         """Run full collections until one frees nothing; return how many objects they freed."""
         self.log.own = True
         total = 0
@@ -342,39 +363,39 @@ class Reading:
 
     __slots__ = ("alive", "blocks", "heap", "types")
 
-    def __init__(self, alive, types, blocks, heap):
+    def __init__(self, alive: int, types: Counter[type], blocks: int, heap: int | None) -> None:
         self.alive = alive
         self.types = types
         self.blocks = blocks
         self.heap = heap
 
-    def since(self, other):
+    def since(self, other: Reading) -> Reading:
         """Return this reading less the other."""
         types = Counter(self.types)
         types.subtract(other.types)
-        heap = None if self.heap is None else self.heap - other.heap
+        heap = None if self.heap is None or other.heap is None else self.heap - other.heap
         return Reading(self.alive - other.alive, types, self.blocks - other.blocks, heap)
 
-    def named(self):
+    def named(self) -> dict[str, int]:
         """Return the counts by type name, without those that are zero."""
-        names = Counter()
+        names: Counter[str] = Counter()
         for kind, count in self.types.items():
             names[type_name(kind)] += count
         return {name: count for name, count in sorted(names.items()) if count}
 
 
-def keep_cancelled_timers():
+def keep_cancelled_timers() -> None:
     """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does it at each count.
 
     It makes a new list of the others once there are more than a hundred, which depends on the clock, and a
     frame of the loop that an exception's traceback holds keeps the old one.
     """
-    base_events = sys.modules.get("asyncio.base_events")
+    base_events: Any = sys.modules.get("asyncio.base_events")
     if base_events is not None:
         base_events._MIN_SCHEDULED_TIMER_HANDLES = sys.maxsize
 
 
-def drop_cancelled_timers(loop):
+def drop_cancelled_timers(loop: Any) -> None:
     """Drop the cancelled timers, as asyncio does where there are many. The loop must be at rest.
 
     Without this a count depends on how long ago that last happened.
@@ -389,10 +410,11 @@ def drop_cancelled_timers(loop):
     loop._timer_cancelled_count = 0
 
 
-def start(path, loop, capture):
+def start(path: str, loop: Any, capture: Capture | None) -> None:
     """Start the probe's thread in this process.
 
-    `path` is the harness's Unix socket, `loop` the asyncio event loop of the worker, or None, `capture` returns the
-    graph of what survived.
+    `path` is the harness's Unix socket, `loop` the asyncio event loop of the worker, or None; `capture`
+    returns the graph of what survived.
     """
-    threading.Thread(target=Probe(path, loop, capture).run, name="outlive-probe", daemon=True).start()
+    probe = Probe(loop, capture)
+    threading.Thread(target=probe.run, args=(path,), name="outlive-probe", daemon=True).start()

@@ -3,6 +3,8 @@
 Runs in the environment of the release: standard library only, Python 3.8 and newer.
 """
 
+from __future__ import annotations
+
 import ctypes
 import functools
 import importlib.util
@@ -10,12 +12,19 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 
 
-def _load(name):
+def _load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location("outlive_" + name, os.path.join(HERE, name + ".py"))
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -31,19 +40,19 @@ probe = _load("probe")
 capture = functools.partial(_load("capture").capture, _load("references").Names)
 
 
-def _die_with_parent():
+def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def post_fork(server, worker):
+def post_fork(_server: Any, worker: Any) -> None:
     """Tie the worker to the master, as the launcher tied the master to the harness."""
     _die_with_parent()
     if os.getppid() != worker.ppid:
         os._exit(0)
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
     """Start the probe once the app is loaded; a gate's control has something planted in the app first."""
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:

@@ -4,6 +4,8 @@ On Linux the kernel kills the program when the *thread* that started it ends, so
 killed with SIGKILL. Elsewhere the program is started as it is. Standard library only.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import signal

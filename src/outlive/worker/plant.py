@@ -3,6 +3,13 @@
 Runs in the environment of the release: standard library only, Python 3.8 and newer, imports nothing of ours.
 """
 
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
 LEAK_EVERY = 100
 """Requests for each object that the planted leak keeps for ever."""
 CYCLE_OBJECTS = 2
@@ -20,17 +27,19 @@ class PlantedCycle:
 
     __slots__ = ("other",)
 
+    other: PlantedCycle
+
 
 class Plant:
     """Leaves what `kinds` names, `leak` and `cycle`, at each request."""
 
-    def __init__(self, kinds):
+    def __init__(self, kinds: Sequence[str]) -> None:
         self.leaking = "leak" in kinds
         self.cycling = "cycle" in kinds
         self.requests = 0
-        self.kept = []
+        self.kept: list[PlantedLeak] = []
 
-    def leave(self):
+    def leave(self) -> None:
         """Count a request, and leave something behind."""
         self.requests += 1
         if self.leaking and self.requests % LEAK_EVERY == 0:
@@ -40,18 +49,18 @@ class Plant:
             one.other, other.other = other, one
 
 
-def planted(app, kinds):
+def planted(app: Any, kinds: Sequence[str]) -> Any:
     """Return `app`, a WSGI application or an aiohttp one, so that each request leaves what `kinds` names."""
     plant = Plant(kinds)
     if hasattr(app, "on_response_prepare"):
 
-        async def prepare(_request, _response):
+        async def prepare(_request: object, _response: object) -> None:
             plant.leave()
 
         app.on_response_prepare.append(prepare)
         return app
 
-    def serve(environ, start_response):
+    def serve(environ: dict[str, Any], start_response: Any) -> Any:
         plant.leave()
         return app(environ, start_response)
 

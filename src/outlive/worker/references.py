@@ -9,6 +9,8 @@ instance to its attributes over its dict, from a function to its closure variabl
 an exception to the frames of its traceback, from a coroutine to its locals over its frame.
 """
 
+from __future__ import annotations
+
 import collections
 import contextvars
 import functools
@@ -19,6 +21,14 @@ import types
 import weakref
 from _thread import _local
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
+
+    References = list[tuple[str, Any]]
+    Reader = Callable[[Any, Any], References]
+
 LONGEST_KEY = 40
 """Characters of a dict key that are kept."""
 MOST_ITEMS = 20000
@@ -26,7 +36,7 @@ MOST_ITEMS = 20000
 MOST_FRAMES = 100
 """Frames of one traceback that are followed."""
 
-FIELDS = (
+FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (BaseException, ("__cause__", "__context__", "__traceback__")),
     (types.TracebackType, ("tb_frame", "tb_next")),
     (types.MethodType, ("__self__", "__func__")),
@@ -40,7 +50,7 @@ FIELDS = (
     (collections.defaultdict, ("default_factory",)),
     (contextvars.Token, ("var", "old_value")),
 )
-FRAME_OF = (
+FRAME_OF: tuple[tuple[type, str], ...] = (
     (types.GeneratorType, "gi_frame"),
     (types.CoroutineType, "cr_frame"),
     (types.AsyncGeneratorType, "ag_frame"),
@@ -48,7 +58,7 @@ FRAME_OF = (
 FUTURE_FIELDS = ("_exception", "_result", "_loop")
 TASK_FIELDS = ("_coro", "_fut_waiter")
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class statement made it, or a newer extension
-NAMED = {
+NAMED: dict[type, str] = {
     weakref.ref: "weakref.ref",
     contextvars.Context: "contextvars.Context",
     contextvars.ContextVar: "contextvars.ContextVar",
@@ -58,40 +68,40 @@ NAMED = {
 CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque, types.CellType)
 LIBRARY = re.compile(r".*/(?:site|dist)-packages/|.*/lib/python3\.\d+/|.*/(?=[^/]+$)")
 GETSET = types.GetSetDescriptorType
-_mro = type.__dict__["__mro__"].__get__
-_namespace = type.__dict__["__dict__"].__get__
+_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_namespace: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 
 
-def type_name(kind):
+def type_name(kind: type) -> str:
     """Return the dotted name of a type, without `builtins` and the underscore of C accelerators."""
     if kind in NAMED:
         return NAMED[kind]
     module = type.__dict__["__module__"].__get__(kind)
-    name = type.__dict__["__qualname__"].__get__(kind)
+    name: str = type.__dict__["__qualname__"].__get__(kind)
     if not isinstance(module, str) or module == "builtins":
         return name
     return "{}.{}".format("asyncio" if module == "_asyncio" else module, name)
 
 
-def place(code, line=None):
+def place(code: types.CodeType, line: int | None = None) -> str:
     """Return where code is: its file from the library's folder on, and the line."""
     name = code.co_filename
     found = LIBRARY.match(name)
-    return "{}:{}".format(name[found.end() :] if found else name, line or code.co_firstlineno)
+    return f"{name[found.end() :] if found else name}:{line or code.co_firstlineno}"
 
 
 class Names:
     """Names references and objects; keeps what it found out about types, so drop it before you collect."""
 
-    def __init__(self):
-        self.plans = {}
+    def __init__(self) -> None:
+        self.plans: dict[type, list[tuple[Any, Reader]]] = {}
         asyncio = sys.modules.get("_asyncio")  # an app without it is not made to import it
         self.future = asyncio.Future if asyncio else ()
         self.task = asyncio.Task if asyncio else ()
 
     # Objects
 
-    def describe(self, obj):
+    def describe(self, obj: Any) -> tuple[str, str, str, str]:
         """Return kind, type, name and place of an object; name and place are empty where it has none."""
         kind = type(obj)
         if kind is types.FrameType:
@@ -116,7 +126,7 @@ class Names:
         sort, name = self.sort(kind, obj)
         return sort, type_name(kind), name, ""
 
-    def sort(self, kind, obj):
+    def sort(self, kind: type, obj: Any) -> tuple[str, str]:
         """Return kind and name of an object that is no code."""
         if self.task and issubclass(kind, self.task):
             return "task", getattr(obj._coro, "__qualname__", "")
@@ -130,43 +140,43 @@ class Names:
         return "container" if kind in CONTAINERS else "instance", ""
 
     @staticmethod
-    def full_name(function):
+    def full_name(function: types.FunctionType) -> str:
         """Return module and qualified name of a function."""
-        return "{}.{}".format(function.__module__, function.__qualname__)
+        return f"{function.__module__}.{function.__qualname__}"
 
-    def function_name(self, frame):
+    def function_name(self, frame: types.FrameType) -> str:
         """Return module and name of a frame's function, qualified where Python or `self` tells."""
         code = frame.f_code
         name = getattr(code, "co_qualname", None)
         if name is None:
             name = code.co_name
             if code.co_argcount and code.co_varnames[0] in ("self", "cls"):
-                owner = frame.f_locals.get(code.co_varnames[0])
+                owner: Any = frame.f_locals.get(code.co_varnames[0])
                 for base in _mro(owner if issubclass(type(owner), type) else type(owner)):
-                    own = _namespace(base).get(name)
+                    own: Any = _namespace(base).get(name)
                     own = own.__func__ if type(own) in (staticmethod, classmethod) else own
                     if type(own) is types.FunctionType and own.__code__ is code:
                         name = "{}.{}".format(type.__dict__["__qualname__"].__get__(base), name)
         return "{}.{}".format(frame.f_globals.get("__name__", "?"), name)
 
     @staticmethod
-    def is_module(namespace):
+    def is_module(namespace: dict[Any, Any]) -> bool:
         """Tell whether a dict is the namespace of an imported module."""
         name = namespace.get("__name__")
         module = sys.modules.get(name) if type(name) is str else None
         return issubclass(type(module), types.ModuleType) and _namespace_of(module) is namespace
 
-    def is_root(self, obj):
+    def is_root(self, obj: Any) -> bool:
         """Tell whether an object needs no explanation of why it is there: a module, a class."""
         kind = type(obj)
         return self.is_module(obj) if kind is dict else issubclass(kind, (types.ModuleType, type))
 
     # References
 
-    def references(self, obj):
+    def references(self, obj: object) -> References:
         """Return a list of (name, referent), the best name of a referent first, shortcuts before the rest."""
         kind = type(obj)
-        found = []
+        found: References = []
         for base, read in self.plan(kind):
             found.extend(read(base, obj))
         seen = {id(target) for _, target in found}
@@ -183,14 +193,14 @@ class Names:
             found.append(("attribute:__class__", kind))
         return found
 
-    def plan(self, kind):
+    def plan(self, kind: type) -> list[tuple[Any, Reader]]:
         """Return the readers that fit a type, each with what it takes beside the object."""
         plan = self.plans.get(kind)
         if plan is None:
             plan = self.plans[kind] = list(self.readers(kind))
         return plan
 
-    def readers(self, kind):
+    def readers(self, kind: type) -> Iterator[tuple[Any, Reader]]:
         """Yield (argument, reader) for each kind of reference that objects of this type can have."""
         for base, read in READERS:
             if issubclass(kind, base):
@@ -214,16 +224,16 @@ class Names:
             yield members, _members
 
 
-def _namespace_of(obj):
+def _namespace_of(obj: object) -> Mapping[str, Any]:
     """Return the dict of a module, or of another object that has one; an empty one where it has none."""
     for base in _mro(type(obj)):
-        reader = _namespace(base).get("__dict__")
+        reader: Any = _namespace(base).get("__dict__")
         if type(reader) in (GETSET, types.MemberDescriptorType):
             return reader.__get__(obj) or {}
     return {}
 
 
-def _attributes(reader, obj):
+def _attributes(reader: Any, obj: object) -> References:
     namespace = reader.__get__(obj)
     if type(namespace) is not dict:
         return []
@@ -232,63 +242,64 @@ def _attributes(reader, obj):
     return found
 
 
-def _members(members, obj):
+def _members(members: Iterable[tuple[str, Any]], obj: object) -> References:
     found = []
     for name, reader in members:
         try:
-            found.append(("attribute:" + name, reader.__get__(obj)))
+            value = reader.__get__(obj)
         except (AttributeError, ValueError):  # a slot that is not set, an empty cell
-            pass
+            continue
+        found.append(("attribute:" + name, value))
     return found
 
 
-def _readers(base, names):
+def _readers(base: type, names: Iterable[str]) -> list[tuple[str, Any]]:
     namespace = _namespace(base)
     return [(name, namespace[name]) for name in names if name in namespace]
 
 
-def _items(mapping):
+def _items(mapping: Any) -> list[tuple[Any, Any]]:
     try:
         return list(dict.items(mapping))[:MOST_ITEMS]
     except RuntimeError:  # it changed meanwhile
         return []
 
 
-def _key(key):
+def _key(key: object) -> str:
     if type(key) is str:
-        return "key:{!r}".format(key[:LONGEST_KEY])
+        return f"key:{key[:LONGEST_KEY]!r}"
     if type(key) in (int, bytes, bool, float):
-        return "key:{!r}".format(key)[:LONGEST_KEY]
-    return "key:<{}>".format(type_name(type(key)))
+        return f"key:{key!r}"[:LONGEST_KEY]
+    return f"key:<{type_name(type(key))}>"
 
 
-def _dict(_, obj):
+def _dict(_: object, obj: dict[Any, Any]) -> References:
     items = _items(obj)
     if type(obj) is dict and Names.is_module(obj):
-        return [("global:{}".format(key), value) for key, value in items]
+        return [(f"global:{key}", value) for key, value in items]
     return [(_key(key), value) for key, value in items] + [("keyed:", key) for key, _ in items]
 
 
-def _sequence(base, obj):
-    return [("index:{}".format(i), value) for i, value in zip(range(MOST_ITEMS), base.__iter__(obj))]
+def _sequence(base: Any, obj: object) -> References:
+    return [(f"index:{i}", value) for i, value in zip(range(MOST_ITEMS), base.__iter__(obj))]
 
 
-def _set(base, obj):
+def _set(base: Any, obj: object) -> References:
     return [("member:", value) for _, value in zip(range(MOST_ITEMS), base.__iter__(obj))]
 
 
-def _module(_, obj):
-    return [("global:{}".format(name), value) for name, value in _items(_namespace_of(obj))]
+def _module(_: object, obj: types.ModuleType) -> References:
+    return [(f"global:{name}", value) for name, value in _items(_namespace_of(obj))]
 
 
-def _class(_, obj):
+def _class(_: object, obj: type) -> References:
     found = [("attribute:" + name, value) for name, value in list(_namespace(obj).items())]
     found.append(("attribute:__bases__", type.__dict__["__bases__"].__get__(obj)))
     found.append(("attribute:__mro__", _mro(obj)))
     return found
 
 
-def _function(_, obj):
+def _function(_: object, obj: types.FunctionType) -> References:
     code = obj.__code__
     found = []
     for name, cell in zip(code.co_freevars, obj.__closure__ or ()):
@@ -302,14 +313,14 @@ def _function(_, obj):
     return found
 
 
-def _content(cell):
+def _content(cell: types.CellType) -> object:
     try:
         return cell.cell_contents
     except ValueError:  # an empty cell
         return None
 
 
-def _locals(frame):
+def _locals(frame: types.FrameType) -> References:
     if frame.f_code.co_name == "<module>":
         return []
     try:
@@ -318,59 +329,59 @@ def _locals(frame):
         return []
 
 
-def _frame(_, obj):
+def _frame(_: object, obj: types.FrameType) -> References:
     return _locals(obj)
 
 
-def _suspended(base, obj):
+def _suspended(base: type, obj: object) -> References:
     frame = getattr(obj, dict(FRAME_OF)[base])
     return [*_locals(frame), ("attribute:" + dict(FRAME_OF)[base], frame)] if frame is not None else []
 
 
-def _exception(_, obj):
-    found = []
+def _exception(_: object, obj: BaseException) -> References:
+    found: References = []
     step = obj.__traceback__
     while step is not None and len(found) < MOST_FRAMES:
         found.append(("attribute:__traceback__", step.tb_frame))
         step = step.tb_next
-    args = BaseException.args.__get__(obj)
-    found.extend(("argument:{}".format(i), value) for i, value in enumerate(args))
+    args = BaseException.__dict__["args"].__get__(obj)
+    found.extend((f"argument:{i}", value) for i, value in enumerate(args))
     found.append(("attribute:args", args))
     return found
 
 
-def _partial(_, obj):
-    found = [("argument:{}".format(i), value) for i, value in enumerate(obj.args)]
-    return found + [("argument:{}".format(name), value) for name, value in obj.keywords.items()]
+def _partial(_: object, obj: functools.partial[Any]) -> References:
+    found = [(f"argument:{i}", value) for i, value in enumerate(obj.args)]
+    return found + [(f"argument:{name}", value) for name, value in obj.keywords.items()]
 
 
-def _callbacks(base, obj):
-    found = []
+def _callbacks(base: type, obj: object) -> References:
+    found: References = []
     for callback in _namespace(base)["_callbacks"].__get__(obj) or ():
         if isinstance(callback, tuple) and len(callback) == 2:
             found += [("callback:", callback[0]), ("context:", callback[1])]
     return found
 
 
-def _weakref(_, obj):
+def _weakref(_: object, obj: weakref.ref[Any]) -> References:
     return [("callback:", obj.__callback__)]
 
 
-def _context(_, obj):
+def _context(_: object, obj: contextvars.Context) -> References:
     return [("context:" + variable.name, value) for variable, value in obj.items()]
 
 
-def _thread_local(_, obj):
-    found = []
+def _thread_local(_: object, obj: object) -> References:
+    found: References = []
     for table in gc.get_referents(obj):
         if type(table) is dict:
             for namespace in dict.values(table):
                 if type(namespace) is dict:
-                    found += [("attribute:{}".format(name), value) for name, value in _items(namespace)]
+                    found += [(f"attribute:{name}", value) for name, value in _items(namespace)]
     return found
 
 
-READERS = (
+READERS: tuple[tuple[type, Reader], ...] = (
     (dict, _dict),
     (list, _sequence),
     (tuple, _sequence),
