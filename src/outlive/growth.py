@@ -90,8 +90,7 @@ def plan(done: Sequence[Phase], *, collecting: bool) -> tuple[int, ...]:
         return (LAST_PHASE,) if slower and done[-1].requests != LAST_PHASE else ()
     if not straight or slope(*_pair(short), "leaked") > 0:
         return LONG_PHASES
-    # Memory that no collector tracks is kept with gc off as with gc on: it is judged once.
-    if not collecting and _keeps_memory(done[-1:], BLOCKS_SUSPECT, HEAP_SUSPECT):
+    if _keeps_memory(done[-1:], BLOCKS_SUSPECT, HEAP_SUSPECT):
         return MEMORY_PHASES[len(memory) : len(memory) + 1] or LONG_PHASES
     return ()
 
