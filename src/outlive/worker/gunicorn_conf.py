@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import importlib.util
 import os
 import signal
@@ -43,6 +44,12 @@ capture = functools.partial(_load("capture").capture, _load("references").Names)
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def pre_fork(_server: Any, _worker: Any) -> None:
+    """Freeze what the master has loaded: a fresh worker then has only its own few objects to collect."""
+    gc.collect()
+    gc.freeze()
 
 
 def post_fork(_server: Any, worker: Any) -> None:

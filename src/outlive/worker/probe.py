@@ -274,6 +274,8 @@ class Probe:
         idle = self.settle()
         self.policy = policy
         gc.disable()
+        if policy == "on":
+            gc.unfreeze()  # what the master froze: a user's collector has to go through it
         self.collect()
         if policy == "off":
             gc.freeze()
