@@ -56,7 +56,7 @@ class AsvResults:
 
     def write(self, release: Release, measurements: Iterable[Measurement]) -> None:
         """Bring asv's file of `release` to what `measurements` say; one that says so already is untouched."""
-        cells = {Cell(m.scenario, m.connection, m.gc): m for m in measurements}
+        cells = {Cell.of(m): m for m in measurements}
         commit = self._repo.get_hash_from_name(history.tag(release))
         env = self._environment
         params = {**vars(self._machine), "python": env.python, **env.requirements}

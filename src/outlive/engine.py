@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -145,16 +144,7 @@ def run(
     tasks: list[Task] = []
     for stack, store in zip(stacks, stores, strict=True):
         app = apps.load(project, stack.release.framework)
-        wanted = functools.partial(_worker_name, app, request.worker)
-        have = (
-            {}
-            if request.fresh
-            else {
-                Cell(m.scenario, m.connection, m.gc): m
-                for m in store.load()
-                if m.app_version == app.app_version and m.worker == wanted(m.connection)
-            }
-        )
+        have = {} if request.fresh else {Cell.of(m): m for m in stored(store, app, request.worker)}
         known.append({cell: have[cell] for cell in request.cells if cell in have})
         missing = tuple(cell for cell in request.cells if cell not in have)
         if missing:
@@ -171,7 +161,7 @@ def run(
     measured = measure(tasks, request.scenarios, request.jobs, done) if tasks else []
     for store, found in zip(stores, known, strict=True):
         mine = (m for m in measured if _identity(m) == _identity(store.stack))
-        found.update({Cell(m.scenario, m.connection, m.gc): m for m in mine})
+        found.update({Cell.of(m): m for m in mine})
     return [tuple(found[cell] for cell in request.cells) for found in known]
 
 
@@ -179,9 +169,15 @@ def _identity(of: Measurement | StackRecord) -> tuple[str, str, str, str]:
     return of.framework, of.release, of.python, of.lock
 
 
-def _worker_name(app: apps.App, selected: str | None, connection: Connection) -> str | None:
-    worker = app.worker(connection, selected)
-    return worker.name if worker else None
+def stored(store: Store, app: apps.App, selected: str | None) -> tuple[Measurement, ...]:
+    """Return what is stored of a stack by the app and the workers that would serve it now."""
+    return tuple(
+        m
+        for m in store.load()
+        if m.app_version == app.app_version
+        and (worker := app.worker(m.connection, selected))
+        and worker.name == m.worker
+    )
 
 
 def check_withdrawn(release: Release) -> None:

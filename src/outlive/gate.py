@@ -185,7 +185,7 @@ def run(
 
 
 def _by_cell(measurements: Iterable[Measurement]) -> dict[Cell, Measurement]:
-    return {Cell(m.scenario, m.connection, m.gc): m for m in measurements}
+    return {Cell.of(m): m for m in measurements}
 
 
 def replay(

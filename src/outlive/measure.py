@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -32,6 +33,11 @@ class Cell(msgspec.Struct, frozen=True, order=True):
     scenario: str
     connection: Connection
     gc: str
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> Self:
+        """Return the cell that was measured."""
+        return cls(measurement.scenario, measurement.connection, measurement.gc)
 
 
 class Subject(msgspec.Struct, frozen=True):

@@ -154,22 +154,15 @@ class _Sweep:
             self._lacks(release, str(error))
             return None
         whole = _Planned(prepared, apps.load(self.project, release.framework), self.request.cells)
-        have = {Cell(m.scenario, m.connection, m.gc) for m in self._stored(whole)}
+        have = {Cell.of(m) for m in self._stored(whole)}
         if self.request.fresh:
             have.clear()
         missing = tuple(cell for cell in self.request.cells if cell not in have)
         return msgspec.structs.replace(whole, missing=missing)
 
-    def _stored(self, planned: _Planned) -> list[Measurement]:
-        """Return what is stored of a release by the app and the workers that would serve it now."""
-        app = planned.app
-        return [
-            m
-            for m in Store(self.project, planned.stack.record).load()
-            if m.app_version == app.app_version
-            and (worker := app.worker(m.connection, self.request.worker))
-            and worker.name == m.worker
-        ]
+    def _stored(self, planned: _Planned) -> tuple[Measurement, ...]:
+        store = Store(self.project, planned.stack.record)
+        return engine.stored(store, planned.app, self.request.worker)
 
     def _measure(self, window: Sequence[tuple[_Planned, Future[Environment]]]) -> None:
         tasks: list[Task] = []
