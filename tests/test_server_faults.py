@@ -149,7 +149,7 @@ def test_an_interruption_ends_all_servers(folders: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure([Task(reference("flask"), (cell("ok"), cell("not-found")))], [OK], 2, interrupted)
+        measure([Task(reference("flask"), (cell("ok"), cell("not-found")))], SCENARIOS, 2, interrupted)
     assert gunicorns(folders) == []
 
 
@@ -173,7 +173,7 @@ def test_a_harness_that_is_ended_leaves_no_process(
         wait_for(lambda: len(gunicorns(folder)) >= 2)  # a master and its worker
         harness.send_signal(number)
         harness.wait(20)
-        wait_for(lambda: not gunicorns(folder), 2)
+        wait_for(lambda: not gunicorns(folder))
     assert (list(folder.glob("outlive-*")) == []) == tidy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -23,8 +23,6 @@ from outlive.server import Automatic, Count, ProbeLine, Server
 
 REPEATS = 8
 """Times that a phase is repeated because a thread was started in it; a thread pool has grown by then."""
-BATCH = 8
-"""Cells that one server measures, one fresh worker each, before the next server has its turn."""
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
@@ -73,10 +71,14 @@ class Task(msgspec.Struct, frozen=True):
     cells: tuple[Cell, ...]
 
 
-class _Batch(msgspec.Struct, frozen=True):
-    subject: Subject
-    worker: Worker
-    cells: tuple[Cell, ...]
+class _Group:
+    """The cells of a subject that one gunicorn worker serves; every server of the group takes from them."""
+
+    def __init__(self, subject: Subject, worker: Worker, cells: Sequence[Cell]) -> None:
+        self.subject = subject
+        self.worker = worker
+        self.left = deque(cells)
+        self.servers = 0
 
 
 def measure(
@@ -97,12 +99,14 @@ class _Run:
         self.scenarios = scenarios
         self.done = done
         self.stopped = threading.Event()
+        self.choice = threading.Lock()
         self.servers: set[Server] = set()
 
     def all(self, tasks: Sequence[Task], jobs: int) -> list[Measurement]:
         results = [unsupported for task in tasks for unsupported in self._unsupported(task)]
+        groups = _groups(tasks)
         with ThreadPoolExecutor(jobs, thread_name_prefix="outlive-job") as pool:
-            futures = [pool.submit(self._batch, batch) for batch in _batches(tasks)]
+            futures = [pool.submit(self._job, groups) for _ in range(jobs)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
                 results += [measurement for future in futures for measurement in future.result()]
@@ -123,52 +127,66 @@ class _Run:
                 self.done(measurement)
                 yield measurement
 
-    def _batch(self, batch: _Batch) -> list[Measurement]:
+    def _job(self, groups: Sequence[_Group]) -> list[Measurement]:
+        """Serve a group to its end, then help with the one that has most left for each of its servers."""
         results: list[Measurement] = []
-        left = list(batch.cells)
-        while left and not self.stopped.is_set():
-            served = False
-            try:
-                with self._serving(batch) as server:
-                    while left and not self.stopped.is_set():
-                        measurement = self._measured(batch, server, left[0])
-                        left.pop(0)
-                        results.append(measurement)
-                        self.done(measurement)
-                        served = True
-                        if measurement.status == "failed":
-                            break  # whatever it was, the next cell gets a new server
-            except OutliveError as error:
-                if served or self.stopped.is_set():
-                    continue  # it died between two cells: the next one gets a new server
-                # It does not even start: neither will it for the others.
-                reason = str(error)
-                for cell in left:
-                    failed = batch.subject.describe(cell, batch.worker, status="failed", reason=reason)
-                    results.append(failed)
-                    self.done(failed)
-                left.clear()
+        while not self.stopped.is_set():
+            with self.choice:
+                group = max(groups, key=lambda one: len(one.left) / (1 + one.servers), default=None)
+                if group is None or not group.left:
+                    break
+                group.servers += 1
+            results += self._served(group)
+            with self.choice:
+                group.servers -= 1
+        return results
+
+    def _served(self, group: _Group) -> list[Measurement]:
+        """Measure cells of the group in one server, until none is left or the server is of no more use."""
+        results: list[Measurement] = []
+        cell: Cell | None = None
+        try:
+            with self._serving(group) as server:
+                while (cell := _next(group.left)) and not self.stopped.is_set():
+                    measurement = self._measured(group, server, cell)
+                    results.append(measurement)
+                    self.done(measurement)
+                    if measurement.status == "failed":
+                        break  # whatever it was, the next cell gets a new server
+        except OutliveError as error:
+            if self.stopped.is_set():
+                return results
+            if results:  # it died between two cells: the next server takes this one
+                if cell:
+                    group.left.appendleft(cell)
+                return results
+            # It does not even start: neither will it for the others.
+            while cell := cell or _next(group.left):
+                failed = group.subject.describe(cell, group.worker, status="failed", reason=str(error))
+                results.append(failed)
+                self.done(failed)
+                cell = None
         return results
 
     @contextmanager
-    def _serving(self, batch: _Batch) -> Iterator[Server]:
+    def _serving(self, group: _Group) -> Iterator[Server]:
         """Yield a server that an interruption ends."""
-        subject = batch.subject
-        with Server(subject.environment, subject.app, batch.worker, subject.folder) as server:
+        subject = group.subject
+        with Server(subject.environment, subject.app, group.worker, subject.folder) as server:
             self.servers.add(server)
             try:
                 yield server
             finally:
                 self.servers.discard(server)
 
-    def _measured(self, batch: _Batch, server: Server, cell: Cell) -> Measurement:
+    def _measured(self, group: _Group, server: Server, cell: Cell) -> Measurement:
         line = server.fresh_worker()
         try:
             fields = _Cell(server, line, self.scenarios[cell.scenario], cell).measure()
         except OutliveError as error:
             reason = "the worker died" if line.died() and not self.stopped.is_set() else str(error)
-            return batch.subject.describe(cell, batch.worker, status="failed", reason=reason)
-        return batch.subject.describe(cell, batch.worker, status="measured", **fields)
+            return group.subject.describe(cell, group.worker, status="failed", reason=reason)
+        return group.subject.describe(cell, group.worker, status="measured", **fields)
 
 
 class _Cell:
@@ -244,30 +262,24 @@ class _Cell:
         replay(self.server.address, self.scenario, self.cell.connection, requests, self.line.rest)
 
 
-def _batches(tasks: Sequence[Task]) -> list[_Batch]:
-    """Return what each server has to do; those of different stacks take turns, so that none is favoured."""
-    by_task: list[list[_Batch]] = []
+def _groups(tasks: Sequence[Task]) -> list[_Group]:
+    """Return what the servers have to do."""
+    groups: list[_Group] = []
     for task in tasks:
-        groups: dict[Worker, list[Cell]] = defaultdict(list)
+        cells: dict[Worker, list[Cell]] = defaultdict(list)
         for cell in task.cells:
             worker = task.subject.app.worker(cell.connection, task.subject.worker)
             if worker is not None:
-                groups[worker].append(cell)
-        by_task.append(
-            [
-                _Batch(task.subject, worker, part)
-                for worker, cells in groups.items()
-                for part in _chunks(cells)
-            ]
-        )
-    longest = max(map(len, by_task), default=0)
-    return [batches[turn] for turn in range(longest) for batches in by_task if turn < len(batches)]
+                cells[worker].append(cell)
+        groups += [_Group(task.subject, worker, mine) for worker, mine in cells.items()]
+    return groups
 
 
-def _chunks(cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
-    """Return the cells in parts of at most BATCH, each a mixture, so that none has all the slow scenarios."""
-    parts = -(-len(cells) // BATCH)
-    return [tuple(cells[part::parts]) for part in range(parts)]
+def _next(cells: deque[Cell]) -> Cell | None:
+    try:
+        return cells.popleft()
+    except IndexError:
+        return None
 
 
 def _phase(requests: int, count: Count) -> Phase:
