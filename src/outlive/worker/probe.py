@@ -44,6 +44,8 @@ COUNTING = 1
 SWITCH_INTERVAL = 0.5
 """Seconds that a thread may keep the GIL: threads then change where they block, not where the clock says,
 and what a framework's thread pool leaves (asyncio's run_in_executor) is the same in each run."""
+YOUNGEST, OLDEST = 0, 2
+"""Generations of the collector; a collection up to the oldest is a full one."""
 COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, once or twice in practice."""
 
@@ -209,8 +211,8 @@ class Probe:
         # it adds to each phase (its frames, before Python 3.11), which no later phase is charged for.
         self.own = Reading(0, Counter(), 0, 0)
         self.last = self.read()
-        self.phase()
-        before, _, _ = self.phase()
+        self.phase(YOUNGEST)
+        before, _, _ = self.phase(YOUNGEST)
         self.own = before
         self.log.take()
         if self.automatic:
@@ -221,11 +223,12 @@ class Probe:
         """Collect and do all that the gc policy asks for but to enable the collector, where it does."""
         kind, _, numbers = policy.partition(":")
         gc.disable()
-        if kind not in ("off", "freeze"):
-            gc.unfreeze()  # what the master froze: a user's collector has to go through it
         self.collect()
         if kind in ("off", "freeze"):
             gc.freeze()
+        else:
+            gc.unfreeze()  # what the master froze: a user's collector has to go through it
+            self.collect()
         if kind == "thresholds":
             gc.set_threshold(*map(int, numbers.split(",")))
         if kind == "periodic":
@@ -272,13 +275,16 @@ class Probe:
         graph.write(" ".join(path), int(requests))
         return {"idle": idle}
 
-    def phase(self) -> tuple[Reading, int, Reading]:
-        """Return the change since the last phase, how many objects collecting freed, the change after it."""
+    def phase(self, oldest: int = OLDEST) -> tuple[Reading, int, Reading]:
+        """Return the change since the last phase, how many objects collecting freed, the change after it.
+
+        Generations up to `oldest` are collected.
+        """
         last, self.last = self.last, None
         assert last is not None
         assert self.own is not None
         before = self.read().since(last).since(self.own)
-        freed = self.collect()
+        freed = self.collect(oldest)
         self.last = self.read()
         return before, freed, self.last.since(last)
 
@@ -289,12 +295,12 @@ class Probe:
         objects = gc.get_objects()
         return Reading(len(objects) + gc.get_freeze_count(), Counter(map(type, objects)), blocks, heap)
 
-    def collect(self) -> int:
-        """Run full collections until one frees nothing; return how many objects they freed."""
+    def collect(self, oldest: int = OLDEST) -> int:
+        """Collect generations up to `oldest` until that frees nothing; return how many objects were freed."""
         self.log.own = True
         total = 0
         for _ in range(COLLECTIONS):
-            freed = gc.collect()
+            freed = gc.collect(oldest)
             total += freed
             if not freed:
                 break
