@@ -24,8 +24,11 @@ MEMORY_PHASES = (307, 401)
 """Added one by one while only memory seems to be kept: mostly a cache has just not had its fill yet."""
 LONG_PHASES = (503, 1009)
 """Added where something seems to be kept: a cache of up to 1,800 entries has filled by the last one."""
+STEADY = Fraction(99, 100)
+"""Share of the shorter one's objects per request that the longer of them keeps if growth goes on. What
+differs by less is a connection's own objects; growth that stopped in the last ten requests is not seen."""
 LAST_PHASE = 1511
-"""Added where the longer of them kept less for each request than the other: tells whether growth stopped."""
+"""Added where the longer one kept less than that: tells whether growth stopped."""
 LEAST_LEAK = Fraction(1, 200)
 """Objects per request from which on the long phases show a leak. One object for each 200 requests is a
 difference of 2.5 objects between them; one or two can be chance, such as a timer that fired."""
@@ -81,14 +84,14 @@ def plan(done: Sequence[Phase], *, collecting: bool) -> tuple[int, ...]:
     short, memory, long = (_of(done, lengths) for lengths in (PHASES, MEMORY_PHASES, LONG_PHASES))
     if not short:
         return PHASES
-    straight = _straight(short[-3:], collecting=collecting)
-    if not straight and len(short) < SETS * len(PHASES):
+    exact = _exact(short[-3:], collecting=collecting)
+    if not exact and len(short) < SETS * len(PHASES):
         return PHASES
     if long:
         a, b = long
-        slower = b.leaked * a.requests < a.leaked * b.requests
+        slower = b.leaked * a.requests < STEADY * a.leaked * b.requests
         return (LAST_PHASE,) if slower and done[-1].requests != LAST_PHASE else ()
-    if not straight or slope(*_pair(short), "leaked") > 0:
+    if not exact or slope(*_pair(short), "leaked") > 0:
         return LONG_PHASES
     if _keeps_memory(done[-1:], BLOCKS_SUSPECT, HEAP_SUSPECT):
         return MEMORY_PHASES[len(memory) : len(memory) + 1] or LONG_PHASES
@@ -125,7 +128,7 @@ def analyse(tallies: Sequence[Tally], *, collecting: bool) -> Analysis:
 def _decisive(tallies: Sequence[Tally], *, collecting: bool) -> tuple[Tally, Tally]:
     """Return the two phases that the slopes of objects come from."""
     short = [tally for tally in tallies if tally.phase.requests in PHASES][-3:]
-    exact = _straight([tally.phase for tally in short], collecting=collecting)
+    exact = _exact([tally.phase for tally in short], collecting=collecting)
     if exact and slope(short[1].phase, short[2].phase, "leaked") <= 0:
         return short[1], short[2]
     return tallies[-2], tallies[-1]
@@ -142,11 +145,20 @@ def _growth(phases: Sequence[Phase], cyclic: Fraction, leaked: Fraction) -> Grow
     return "none"
 
 
-def _straight(phases: Sequence[Phase], *, collecting: bool) -> bool:
-    """Tell whether the object counts of three phases lie on a straight line exactly."""
-    a, b, c = phases
-    readings = ("leaked",) if collecting else ("leaked", "survivors")
-    return all(slope(a, b, one) == slope(b, c, one) for one in readings)
+def _exact(phases: Sequence[Phase], *, collecting: bool) -> bool:
+    """Tell whether the object counts of three phases lie on a straight line exactly.
+
+    Leaked objects may also have come in the first one alone: the other two prove that no more come.
+    """
+    leaked = [phase.leaked for phase in phases]
+    cyclic = [phase.survivors - phase.leaked for phase in phases]
+    return (_straight(phases, leaked) or not any(leaked[1:])) and (collecting or _straight(phases, cyclic))
+
+
+def _straight(phases: Sequence[Phase], counts: Sequence[int]) -> bool:
+    """Tell whether the counts of three phases lie on a straight line exactly."""
+    (a, b, c), (x, y, z) = (phase.requests for phase in phases), counts
+    return (y - x) * (c - b) == (z - y) * (b - a)
 
 
 def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
@@ -165,10 +177,16 @@ def _pair(phases: Sequence[Phase]) -> tuple[Phase, Phase]:
 
 
 def _types(a: Tally, types_a: dict[str, int], b: Tally, types_b: dict[str, int]) -> dict[str, float]:
-    """Return objects per request by type name, most first."""
+    """Return objects per request by type name, most first.
+
+    What is one object off a whole number for each request is that number: the server's timer that was
+    replaced. Its predecessor cancels out in the number of all objects, but has no type any more.
+    """
     requests = b.phase.requests - a.phase.requests
-    changes = {
-        name: Fraction(types_b.get(name, 0) - types_a.get(name, 0), requests) for name in {*types_a, *types_b}
-    }
+    changes: dict[str, Fraction] = {}
+    for name in {*types_a, *types_b}:
+        change = Fraction(types_b.get(name, 0) - types_a.get(name, 0), requests)
+        whole = Fraction(round(change))
+        changes[name] = whole if abs(change - whole) * abs(requests) <= 1 else change
     most_first = sorted(changes, key=lambda name: (-changes[name], name))
     return {name: float(changes[name]) for name in most_first if abs(changes[name]) >= LEAST_LEAK}

@@ -84,6 +84,11 @@ def heap_reader() -> Callable[[], int] | None:
     return read
 
 
+# It keeps the names of attributes that were looked up. On Python 3.11 each `case ClassName()`, so each
+# traceback that is formatted, looks up a new string "__match_args__", and up to 4,096 of them stay there.
+clear_type_cache: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
+
+
 def type_name(kind: type) -> str:
     """Return the dotted name of a type, without `builtins`."""
     module = getattr(kind, "__module__", None)
@@ -290,6 +295,7 @@ class Probe:
 
     def read(self) -> Reading:
         """Return the present state; blocks and heap first, before counting itself takes memory."""
+        clear_type_cache()
         blocks = sys.getallocatedblocks()
         heap = self.heap and self.heap()
         objects = gc.get_objects()
