@@ -13,12 +13,13 @@ from click.testing import CliRunner
 from measuring import CHECKOUT, SCENARIOS
 from outlive import apps, engine, environments
 from outlive.commands.explain import explain_command
-from outlive.explain import SAMPLE, sample
+from outlive.explain import sample
 from outlive.graph import OLD, ROOT, Graph, Vertex
-from outlive.leaks import Analysis, analyse, fingerprints
+from outlive.leaks import Analysis, analyse, records
 from outlive.measure import Cell, Subject
 from outlive.measurement import Connection
 from outlive.report import drawing, explanation
+from outlive.sampling import SAMPLE
 from outlive.stack import Stack
 
 real = pytest.mark.real
@@ -134,7 +135,8 @@ def test_a_frame_that_holds_what_it_awaited_is_the_suspect() -> None:
 def test_a_fault_that_has_company_in_an_older_release_is_known_again() -> None:
     older = explained("flask==1.1.4,python==3.8", "handler-error")
     newer = explained("flask==3.1.3,python==3.13", "handler-error")
-    assert set(fingerprints(older)) & set(fingerprints(newer)) == {"9912e7d579a2"}
+    shared = {leak.fingerprint for leak in records(older)} & {leak.fingerprint for leak in records(newer)}
+    assert shared == {"9912e7d579a2"}
 
 
 @real

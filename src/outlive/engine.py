@@ -173,11 +173,12 @@ def _identity(of: Measurement | StackRecord) -> tuple[str, str, str, str]:
 
 
 def stored(store: Store, app: apps.App, selected: str | None) -> tuple[Measurement, ...]:
-    """Return what is stored of a stack by the app and the workers that would serve it now."""
+    """Return what is stored, and explained, of a stack by the app and the workers that would serve it now."""
     return tuple(
         m
         for m in store.load()
         if m.app_version == app.app_version
+        and m.explained
         and (worker := app.worker(m.connection, selected))
         and worker.name == m.worker
     )

@@ -1,19 +1,17 @@
-"""Explaining: one cell in a fresh worker, a small sample of requests, and the graph of what survived them."""
+"""Explaining: one cell in a fresh worker, warmed up, and a sample of what outlives its requests."""
 
 from __future__ import annotations
 
+from outlive import sampling
 from outlive.errors import FaultError
-from outlive.graph import Graph, read
+from outlive.graph import Graph
 from outlive.measure import Cell, Subject
 from outlive.replay import replay, verify
 from outlive.scenarios import Scenario
-from outlive.server import ProbeLine, Server
+from outlive.server import Server
 
 WARM_UP = (53, 31)
 """Requests before the sample, in turns with full collections: caches fill, thread pools grow."""
-SAMPLE = {"close": (1,) * 11, "keep-alive": (7, 7, 7)}
-"""Requests of each connection whose survivors are captured: enough to tell what each request leaves, or each
-connection, from what comes once."""
 
 
 def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
@@ -27,16 +25,7 @@ def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
     with Server(subject.environment, subject.app, worker, subject.folder) as server:
         line = server.fresh_worker()
         verify(server.address, scenario, cell.connection, line.rest)
-        _send(server, line, scenario, cell, WARM_UP[0])
-        line.begin("off")
-        _send(server, line, scenario, cell, WARM_UP[1])
-        line.count()
-        for requests in SAMPLE[cell.connection]:
-            _send(server, line, scenario, cell, requests)
-        if not line.snapshot(sum(SAMPLE[cell.connection]), server.graph_path).idle:
-            raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be explained")
-        return read(server.graph_path.read_bytes())
-
-
-def _send(server: Server, line: ProbeLine, scenario: Scenario, cell: Cell, requests: int) -> None:
-    replay(server.address, scenario, cell.connection, requests, line.rest)
+        for requests in WARM_UP:
+            replay(server.address, scenario, cell.connection, requests, line.rest)
+            line.begin("off")
+        return sampling.take(server, line, scenario, cell.connection)

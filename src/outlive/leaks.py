@@ -31,7 +31,8 @@ from outlive.graph import (
     lightest_paths,
     rings,
 )
-from outlive.suspects import Suspect, path_suspect, ring_suspect
+from outlive.measurement import Leak
+from outlive.suspects import Suspect, link, path_suspect, ring_suspect, title
 
 Class = Literal["cyclic", "leaked", "bounded"]
 
@@ -140,13 +141,39 @@ def analyse(
     )
 
 
-def fingerprints(analysis: Analysis) -> tuple[str, ...]:
-    """Return the fingerprints of all rings and paths, sorted: those to compare between two stacks.
+def records(analysis: Analysis) -> tuple[Leak, ...]:
+    """Return the rings and paths of what comes with requests, in the order of their fingerprints.
 
-    A structure's further rings are among them: which of several is the shortest may differ between releases.
+    What comes with connections shows where each request has its own. A structure's further rings are among
+    them: which of several is the shortest may differ between releases. Where several structures have a
+    ring, it is one record with the objects of all.
     """
-    rings = {one.fingerprint for s in analysis.structures for one in (s.explanation, *s.further)}
-    return tuple(sorted(rings))
+    found: dict[str, Leak] = {}
+    for structure in analysis.structures:
+        if structure.per == "connection":
+            continue
+        for explanation in (structure.explanation, *structure.further):
+            leak = _record(structure, explanation)
+            same = found.get(leak.fingerprint)
+            if same:
+                objects = same.objects_per_request + leak.objects_per_request
+                leak = msgspec.structs.replace(same, objects_per_request=objects)
+            found[leak.fingerprint] = leak
+    return tuple(found[fingerprint] for fingerprint in sorted(found))
+
+
+def _record(structure: Structure, explanation: Explanation) -> Leak:
+    step = explanation.steps[explanation.suspect.step]
+    return Leak(
+        fingerprint=explanation.fingerprint,
+        growth=structure.growth,
+        package=structure.package,
+        python=structure.python,
+        trail=explanation.trail,
+        suspect=f"{title(step.vertex)} {link(step)}".strip(),
+        objects_per_request=round(structure.objects_per_request, 2),
+        further=explanation is not structure.explanation,
+    )
 
 
 def _clusters(instances: Iterable[_Instance]) -> list[list[_Instance]]:

@@ -12,11 +12,12 @@ from typing import Self
 
 import msgspec
 
+from outlive import leaks, sampling
 from outlive.apps import App, Worker
 from outlive.environments import Environment
 from outlive.errors import FaultError, OutliveError
 from outlive.growth import WARM_UP, Tally, analyse, plan
-from outlive.measurement import Collector, Connection, Measurement, Phase
+from outlive.measurement import GROWING, Collector, Connection, Growth, Measurement, Phase
 from outlive.replay import replay, verify
 from outlive.scenarios import Scenario
 from outlive.server import Automatic, Count, ProbeLine, Server
@@ -183,6 +184,8 @@ class _Run:
         line = server.fresh_worker()
         try:
             fields = _Cell(server, line, self.scenarios[cell.scenario], cell).measure()
+            if "unexplained" in fields and self.stopped.is_set():
+                raise FaultError("interrupted while it was explained")
         except OutliveError as error:
             reason = "the worker died" if line.died() and not self.stopped.is_set() else str(error)
             return group.subject.describe(cell, group.worker, status="failed", reason=reason)
@@ -210,7 +213,7 @@ class _Cell:
             for requests in lengths:
                 self._phase(requests)
         found = analyse(self.tallies, collecting=self.collecting)
-        common = {
+        common: dict[str, object] = {
             "answer": answer,
             "requests": sum(phase.requests for phase in self.phases),
             "growth": found.growth,
@@ -218,6 +221,8 @@ class _Cell:
             "peak_rss_bytes": self.counts[-1].peak_rss,
             "phases": self.phases,
         }
+        if found.growth in GROWING:  # the sample comes last, so that it changes no count
+            common |= self._explained(found.growth)
         if self.collecting:  # survivors are counted with automatic collection off, by definition
             return common | {
                 "intercept": float(found.leaked_intercept),
@@ -234,6 +239,24 @@ class _Cell:
             "heap_bytes_per_request": _float(found.heap),
             "types": found.types,
         }
+
+    def _explained(self, growth: Growth) -> dict[str, object]:
+        """Return the fields that say what keeps alive what is left, or why that is not known."""
+        try:
+            graph = sampling.take(self.server, self.line, self.scenario, self.cell.connection)
+        except FaultError as error:
+            return {"unexplained": str(error)}
+        found = leaks.records(
+            leaks.analyse(
+                graph,
+                connections=len(sampling.SAMPLE[self.cell.connection]),
+                bounded=growth != "leak",
+                collecting=self.collecting,
+            )
+        )
+        if not found:
+            return {"unexplained": f"none of its objects came with each of {graph.requests} sampled requests"}
+        return {"leaks": found, "fingerprints": tuple(leak.fingerprint for leak in found)}
 
     @property
     def phases(self) -> tuple[Phase, ...]:

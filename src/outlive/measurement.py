@@ -14,6 +14,7 @@ from outlive.stack import Package
 SCHEMA_VERSION = 1
 
 Growth = Literal["none", "cyclic", "leak", "bounded"]
+GROWING: tuple[Growth, ...] = ("cyclic", "leak")
 Status = Literal["measured", "unsupported", "failed"]
 Connection = Literal["keep-alive", "close"]
 CONNECTIONS: tuple[Connection, ...] = ("keep-alive", "close")
@@ -51,6 +52,25 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     freed_per_request: float
 
 
+class Leak(msgspec.Struct, frozen=True, kw_only=True):
+    """A ring or path of references that keeps objects of a cell alive, as a sample of requests showed it.
+
+    `trail` are its normalised steps, `suspect` is the link at fault, `package` where that is, and `python`
+    tells whether this is the standard library. `objects_per_request` are those of the structure that it
+    holds; where several rings hold one structure, each has all of them, and `further` are those that are
+    left when the suspect links before them are cut.
+    """
+
+    fingerprint: str
+    growth: Literal["cyclic", "leaked", "bounded"]
+    package: str
+    python: bool
+    trail: str
+    suspect: str
+    objects_per_request: float
+    further: bool = False
+
+
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """What one cell gave. Numbers are None unless `status` is `measured`; then `reason` is None.
 
@@ -59,7 +79,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     and types are what is kept after full collections; `collector` says what the policy's own collections
     did. `…_per_request` is a slope over the phases, `intercept` what a
     connection or the first requests leave that does not grow with requests. `types` is objects per request by
-    type name. `answer` is what the scenario's verification saw, such as `404` or `aborted`.
+    type name. `leaks` say what keeps it alive where objects are left, and `fingerprints` are theirs;
+    `unexplained` says why there are none. `answer` is what the scenario's verification saw, such as `404` or
+    `aborted`.
     """
 
     framework: str
@@ -84,9 +106,16 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_bytes: int | None = None
     types: dict[str, float] = {}
     fingerprints: tuple[str, ...] = ()
+    leaks: tuple[Leak, ...] = ()
+    unexplained: str | None = None
     answer: str | None = None
     collector: Collector | None = None
     phases: tuple[Phase, ...] = ()
+
+    @property
+    def explained(self) -> bool:
+        """Whether it is known what keeps alive what the cell leaves, or why that is not known."""
+        return self.growth not in GROWING or bool(self.leaks or self.unexplained)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,13 +12,14 @@ import msgspec
 from outlive import apps, engine, environments, scenarios
 from outlive.commands.selection import Selection, measured
 from outlive.errors import ExitCode, FaultError, UsageError
-from outlive.explain import SAMPLE, sample
+from outlive.explain import sample
 from outlive.leaks import Analysis, analyse
 from outlive.measure import Cell, Subject
 from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
 from outlive.project import Project
 from outlive.releases import write_text
 from outlive.report import drawing, explanation
+from outlive.sampling import SAMPLE
 from outlive.stack import Stack
 from outlive.store import provenance
 

@@ -161,10 +161,14 @@ class Names:
 
     @staticmethod
     def is_module(namespace: dict[Any, Any]) -> bool:
-        """Tell whether a dict is the namespace of an imported module."""
+        """Tell whether a dict is the namespace of a module, be it one that is not in `sys.modules`."""
         name = namespace.get("__name__")
-        module = sys.modules.get(name) if type(name) is str else None
-        return issubclass(type(module), types.ModuleType) and _namespace_of(module) is namespace
+        if type(name) is not str:
+            return False
+        module = sys.modules.get(name)
+        if issubclass(type(module), types.ModuleType) and _namespace_of(module) is namespace:
+            return True
+        return "__spec__" in namespace and "__builtins__" in namespace
 
     def is_root(self, obj: Any) -> bool:
         """Tell whether an object needs no explanation of why it is there: a module, a class."""
