@@ -66,16 +66,20 @@ class ScenarioUser(FastHttpUser):
             http = scenario.client == "complete" and scenario.request.raw is None
             answered = self.over_http(scenario, due) if http else self.over_socket(scenario, due)
         if not answered:
-            gevent.sleep(BACKOFF)
+            time.sleep(BACKOFF)
 
     def over_http(self, scenario: Scenario, due: float) -> bool:
         """Send a request as HTTP clients do, and report it; return whether there was an answer."""
         head, _, body = scenario.message(session.options.connection).partition(b"\r\n\r\n")
         first, *fields = head.decode().split("\r\n")
         method, path, _ = first.split(" ")
-        headers = dict(field.split(": ", 1) for field in fields)
         with self.client.request(
-            method, path, name=scenario.name, data=body, headers=headers, catch_response=True
+            method,
+            path,
+            name=scenario.name,
+            data=body,  # type: ignore[arg-type] # bytes are sent as they are
+            headers=dict(field.split(": ", 1) for field in fields),
+            catch_response=True,
         ) as response:
             # From when it was due, which may be long before a client was free to send it.
             response.request_meta["response_time"] = (time.perf_counter() - due) * 1000
@@ -97,9 +101,10 @@ class ScenarioUser(FastHttpUser):
         """Send what no HTTP client would, or behave as none should, and report it like any other request."""
         client = self.sockets.get(scenario.name)
         if client is None:
-            url = urlsplit(self.host)
-            rest = functools.partial(gevent.sleep, PATIENCE)
-            client = replay.Client((url.hostname, url.port or 80), scenario, session.options.connection, rest)
+            url = urlsplit(str(self.host))
+            rest = functools.partial(time.sleep, PATIENCE)
+            address = (url.hostname or "", url.port or 80)
+            client = replay.Client(address, scenario, session.options.connection, rest)
             self.sockets[scenario.name] = client
         sent = time.time()
         fault: Exception | None
@@ -213,6 +218,8 @@ def begin(environment: Environment, **_: object) -> None:
     environment.shape_class = (environment.available_shape_classes or {}).get(options.shape)
     if environment.shape_class is not None:
         environment.shape_class.runner = environment.runner
+    # locust's timers go by the loop's clock, which stood still while all this was loaded.
+    gevent.get_hub().loop.update_now()
     session.attach(environment)
 
 

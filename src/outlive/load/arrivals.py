@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -44,7 +45,8 @@ class Arrivals:
 
     A request is due at its time whether or not a client is free. Where all are busy because the server
     stalls, the requests that should have been sent meanwhile are late, and their latency counts from when
-    they were due: leaving them out ("coordinated omission") would hide the stall.
+    they were due: leaving them out ("coordinated omission") would hide the stall. `unsent` is how many were
+    still waiting for a client at the end.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class Arrivals:
         self.share = share
         self.closed = False
         self.pending = 0
+        self.unsent = 0
+        self.began: float | None = None
         self._taken = 0
-        self._began: float | None = None
         self._clock = clock
         self._sleep = sleep
 
@@ -68,6 +71,9 @@ class Arrivals:
 
     def close(self) -> None:
         """Let no more requests begin; those that are under way come to their end."""
+        if not self.closed and self.began is not None and self.share.rate is not None:
+            due = math.ceil((self._clock() - self.began - self.share.first) * self.share.rate)
+            self.unsent = max(0, min(due, self.share.requests or due) - self._taken)
         self.closed = True
 
     @contextlib.contextmanager
@@ -86,11 +92,11 @@ class Arrivals:
 
     def _wait(self, number: int) -> float | None:
         now = self._clock()
+        if self.began is None:
+            self.began = now
         if self.share.rate is None:
             return now
-        if self._began is None:
-            self._began = now
-        due = self._began + self.share.first + number / self.share.rate
+        due = self.began + self.share.first + number / self.share.rate
         while not self.closed and (left := due - self._clock()) > 0:
             self._sleep(min(left, NAP))
         return None if self.closed else due

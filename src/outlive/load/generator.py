@@ -50,8 +50,9 @@ class Generated(msgspec.Struct, frozen=True):
 
     `started` is in seconds since the epoch, `throughput` in requests per second, `cores` what locust used of
     the processor. `busiest` is the part of the time for which its busiest process ran or waited for a core.
-    `faults` are texts of unexpected answers, each with its count. `stopped` says why it ended early; None
-    where all that was asked for was sent, or still is.
+    `faults` are texts of unexpected answers, each with its count, `unsent` requests that were due at a constant
+    rate but found no client free before the end. `stopped` says why it ended early; None where all that was
+    asked for was sent, or still is.
     """
 
     started: float
@@ -64,6 +65,7 @@ class Generated(msgspec.Struct, frozen=True):
     stopped: str | None = None
     busiest: float = 0.0
     faults: tuple[tuple[str, int], ...] = ()
+    unsent: int = 0
 
     @property
     def saturated(self) -> bool:
@@ -90,7 +92,7 @@ def generate(
     """Send `traffic` to the server at `address` and return what came back.
 
     `progress` is called about each second with what was seen so far. Where no request is answered for `stall`
-    seconds, or one of several locust processes is lost, the test ends early: `stopped` of the result says why.
+    seconds, or one of several locust processes is lost, the test ends early; `stopped` then says why.
 
     Raises UsageError for traffic that cannot be sent, and GeneratorError, with what was seen until then,
     where locust does not start, dies or hangs.
@@ -170,7 +172,7 @@ def _generated(result: Result) -> Generated:
     requests = sum(tally.requests for tally in tallies.values())
     busy = sum(sent.busy for sent in result.processes) + result.overhead
     return Generated(
-        started=min((sent.started for sent in result.processes), default=0.0),
+        started=min((sent.started for sent in result.processes if sent.started), default=0.0),
         seconds=seconds,
         requests=requests,
         unexpected=sum(tally.unexpected for tally in tallies.values()),
@@ -182,6 +184,7 @@ def _generated(result: Result) -> Generated:
             ((sent.busy + sent.waiting) / sent.seconds for sent in result.processes if sent.seconds),
             default=0.0,
         ),
+        unsent=sum(sent.unsent for sent in result.processes),
         faults=tuple(sorted(faults.items(), key=lambda fault: (-fault[1], fault[0]))),
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 import msgspec
+from locust import runners
 from locust.env import Environment
 from locust.rpc.protocol import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
@@ -27,8 +28,12 @@ TICK = 0.05
 """Seconds between two looks at whether the test is over."""
 REPORT = 1.0
 """Seconds between two reports of what was seen so far."""
+HEARTBEATS = 10
+"""Seconds without a sign of life after which a worker is lost; locust's 3 are short on a machine under load."""
 DRAIN = TIMEOUT + 5
 """Seconds that the requests under way at the end have to be answered; by then each has been or has failed."""
+
+LOST = "a locust worker was lost"
 
 SHARE, CLOSE, SENT = "outlive-share", "outlive-close", "outlive-sent"
 
@@ -63,11 +68,12 @@ class Session:
     """What one locust process knows of the running test; it is attached to locust's events once."""
 
     def __init__(self, loadtests: Path) -> None:
+        runners.HEARTBEAT_LIVENESS = HEARTBEATS
         self.loadtests = loadtests
         self.arrivals = Arrivals(NOTHING)
         self._decks: dict[str, Deck] = {}
-        self._share = NOTHING
-        self._own = Sent(started=0.0)
+        self._share: Share | None = None
+        self._own = Sent()
         self._seen: dict[str, Sent] = {}
         self._last = 0.0
         self._meter = Meter()
@@ -80,7 +86,7 @@ class Session:
         assert environment.runner is not None
         self.environment = environment
         self.runner = environment.runner
-        self.is_master = isinstance(self.runner, MasterRunner)
+        self.master = self.runner if isinstance(self.runner, MasterRunner) else None
         self.is_worker = isinstance(self.runner, WorkerRunner)
         # Without, locust ends users in the middle of a request: the server would see clients that leave.
         environment.stop_timeout = max(environment.stop_timeout, DRAIN)
@@ -88,8 +94,8 @@ class Session:
         events.test_start.add_listener(self._on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)
         events.test_stop.add_listener(self._on_test_stop)
-        if self.is_master:
-            self.runner.register_message(SENT, self._on_sent)
+        if self.master:
+            self.master.register_message(SENT, self._on_sent)
         else:
             events.request.add_listener(self._on_request)
         if self.is_worker:
@@ -117,27 +123,31 @@ class Session:
         self._meter = Meter()
         self._abandoned = False
         self._stopped = None
-        self._own = Sent(started=time.time())
+        self._own = Sent()
         self._last = time.perf_counter()
         asked = (self.options.requests or None, self.options.rate or None)
-        if self.is_master:
-            ready = self.runner.clients.ready + self.runner.clients.running + self.runner.clients.spawning
+        if self.master:
+            clients = self.master.clients
+            ready = clients.ready + clients.running + clients.spawning
             for worker, share in zip(ready, shares(*asked, len(ready)), strict=True):
                 # Sent before the order to spawn, so that a worker has its share when its users begin.
-                self.runner.send_message(SHARE, msgspec.to_builtins(share), client_id=worker.id)
-                self._seen[worker.id] = Sent(started=time.time())
+                self.master.send_message(SHARE, msgspec.to_builtins(share), client_id=worker.id)
+                self._seen[worker.id] = Sent()
         elif self.is_worker:
-            self.arrivals = Arrivals(self._share)
-            self._share = NOTHING
+            # One that joins later has none: all that was asked for is dealt out already.
+            self.arrivals = Arrivals(self._share or (NOTHING if any(asked) else Share()))
+            self._share = None
         else:
-            self.arrivals = Arrivals(*shares(*asked, 1))
+            self.arrivals = Arrivals(shares(*asked, 1)[0])
         self._running = True
         gevent.spawn(self._watch)
 
     def _on_test_stopping(self, **_: object) -> None:
+        if self._lost():  # locust ends the test by itself when the last one is
+            self._stopped, self._abandoned = LOST, True
         self.arrivals.close()
-        if self.is_master:
-            self.runner.send_message(CLOSE)
+        if self.master:
+            self.master.send_message(CLOSE)
         if not self.is_worker and not self._abandoned:
             until = time.perf_counter() + DRAIN
             while not self._over() and time.perf_counter() < until:
@@ -163,8 +173,7 @@ class Session:
         self.arrivals.close()
 
     def _on_sent(self, msg: Message, **_: object) -> None:
-        if msg.node_id in self._seen:
-            self._seen[msg.node_id] = msgspec.convert(msg.data, Sent)
+        self._seen[msg.node_id] = msgspec.convert(msg.data, Sent)
 
     # Watching over the test
 
@@ -185,16 +194,20 @@ class Session:
                     return
 
     def _over(self) -> bool:
-        if self.is_master:
+        if self.master:
             return all(sent.done for sent in self._seen.values())
         return self.arrivals.over
 
+    def _lost(self) -> bool:
+        if self.master is None:
+            return False
+        clients = self.master.clients
+        return any(name not in clients or clients[name].state == STATE_MISSING for name in self._seen)
+
     def _fault(self) -> str | None:
         """Return why the test cannot go on, None if it can."""
-        if self.is_master:
-            for worker in self._seen:
-                if worker not in self.runner.clients or self.runner.clients[worker].state == STATE_MISSING:
-                    return "a locust worker was lost"
+        if self._lost():
+            return LOST
         senders = [sent for sent in self._sent() if not sent.done]
         gap = len(senders) / self.options.rate if self.options.rate else 0.0
         if min((sent.quiet for sent in senders), default=0.0) > self.options.stall + gap:
@@ -212,12 +225,17 @@ class Session:
 
     def _sent(self) -> tuple[Sent, ...]:
         """Return what each process that sends has seen so far."""
-        if self.is_master:
+        if self.master:
             return tuple(self._seen.values())
         own = self._own
-        own.seconds, own.busy, own.waiting = self._meter.read()
-        own.quiet = time.perf_counter() - self._last
+        now = time.perf_counter()
+        own.quiet = now - self._last
         own.done = self.arrivals.over
+        own.unsent = self.arrivals.unsent
+        _, own.busy, own.waiting = self._meter.read()
+        if self.arrivals.began is not None:
+            own.started = time.time() - (now - self.arrivals.began)
+            own.seconds = (self._last if own.done else now) - self.arrivals.began
         return (own,)
 
     def _report(self, final: bool = False) -> None:
@@ -228,7 +246,7 @@ class Session:
             seconds, busy, _ = self._meter.read()
             result = Result(
                 processes=sent,
-                overhead=busy if self.is_master else 0.0,
+                overhead=busy if self.master else 0.0,
                 final=final,
                 stopped=self._stopped or (self._short(sent, seconds) if final else None),
             )

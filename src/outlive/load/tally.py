@@ -67,17 +67,19 @@ def bound(bucket: int) -> float:
 class Sent(msgspec.Struct):
     """What one locust process has sent and seen so far.
 
-    `started` is in seconds since the epoch. In the `seconds` since then, the process ran for `busy` and was
-    kept `waiting` for a core; it is one thread, so that busy + waiting near `seconds` means that it could
-    not send more. `quiet` is how many seconds ago the last answer came; `done`: it has nothing more to send.
+    `started` is when the first request was due, in seconds since the epoch, `seconds` the time since then, in
+    the end until the last answer. In it, the process ran for `busy` and was kept `waiting` for a core; it is
+    one thread, so that busy + waiting near `seconds` means that it could not send more. `quiet` is how many
+    seconds ago the last answer came; `done`: it has nothing more to send, though `unsent` were due.
     """
 
-    started: float
+    started: float = 0.0
     seconds: float = 0.0
     busy: float = 0.0
     waiting: float = 0.0
     quiet: float = 0.0
     done: bool = False
+    unsent: int = 0
     scenarios: dict[str, Tally] = {}
     faults: dict[str, int] = {}
 
