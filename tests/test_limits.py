@@ -50,6 +50,12 @@ class TestParse:
     def test_unreleased_versions_are_releases_too(self) -> None:
         assert limits().allowed(cell("not-found", release="2.0.dev1+local")).objects == 33
 
+    @pytest.mark.parametrize("policy", ["on", "freeze", "periodic:100"])
+    def test_gc_on_stands_for_all_policies_that_collect(self, policy: str) -> None:
+        collected = limits(changed('gc = "off"', 'gc = "on"'))
+        assert collected.allowed(cell("not-found", 33, gc=policy)).objects == 33
+        assert collected.allowed(cell("not-found", 33)).objects == 0
+
     def test_without_pythons_it_is_for_all(self) -> None:
         everywhere = limits(changed('pythons = ["3.11"]\n', ""))
         assert everywhere.allowed(cell("not-found", python="3.8")).objects == 33

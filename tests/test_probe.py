@@ -23,10 +23,13 @@ FOLDER = Path(probe.__file__).parent
 SOURCES = sorted(FOLDER.glob("*.py"))
 WORKER = """
 import importlib.util, sys, threading
-spec = importlib.util.spec_from_file_location("probe", sys.argv[1])
-probe = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(probe)
-probe.start(sys.argv[2], None, None)
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, f"{sys.argv[1]}/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+probe, idle = load("probe"), load("idle")
+probe.start(sys.argv[2], idle.IdleWatch, None, None, None)
 kept = []
 class Node:
     def __init__(self):
@@ -64,12 +67,12 @@ class Worker:
 
 @contextmanager
 def working(python: Path | str, folder: Path, policy: str = "off") -> Iterator[Worker]:
-    path = str(folder / "probe.sock")
+    path = str(folder / f"{policy}.sock")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
         listener.settimeout(20)
-        command = [str(python), "-I", "-c", WORKER, str(FOLDER / "probe.py"), path]
+        command = [str(python), "-I", "-c", WORKER, str(FOLDER), path]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             line = ProbeLine(listener.accept()[0])
             try:
@@ -144,6 +147,26 @@ def test_with_the_collector_on_the_sum_is_the_same(interpreter: Interpreter, tmp
         assert worker.count("kept += [[] for _ in range(7)]").leaked == 7
 
 
+def test_a_policy_of_thresholds_sets_them(interpreter: Interpreter, tmp_path: Path) -> None:
+    code = "for _ in range(5000): Node()"
+    with (
+        working(interpreter.path, tmp_path, "thresholds:50,5,5") as often,
+        working(interpreter.path, tmp_path, "thresholds:500000,5,5") as seldom,
+    ):
+        assert often.count(code).automatic.collections > 10
+        assert seldom.count(code).automatic.collections == 0
+
+
+def test_a_frozen_heap_still_counts(interpreter: Interpreter, tmp_path: Path) -> None:
+    with working(interpreter.path, tmp_path, "freeze") as worker:
+        count = worker.count("for _ in range(5000): Node()")
+        assert count.automatic.collections > 0
+        assert worker.count("kept += [[] for _ in range(7)]").leaked == 7
+        assert worker.count("kept.clear()").leaked == -7
+        worker.do("import gc")
+        worker.do("assert gc.isenabled() and gc.get_freeze_count() > 1000")
+
+
 def test_memory_that_the_collector_does_not_know(interpreter: Interpreter, tmp_path: Path) -> None:
     with working(interpreter.path, tmp_path) as worker:
         worker.do("kept += [None] * 5000; kept.clear()")
@@ -176,7 +199,7 @@ def test_a_thread_that_works_on_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_worker_that_never_rests_is_told(tmp_path: Path) -> None:
     with working(sys.executable, tmp_path) as worker:
-        worker.do("probe.IDLE_LIMIT = 0.3")
+        worker.do("idle.IDLE_LIMIT = 0.3")
         worker.do("threading.Thread(target=lambda: [0 for _ in iter(int, 1)], daemon=True).start()")
         assert worker.line.count().idle is False
 

@@ -17,7 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from outlive.judging import leaks_memory, objects
-from outlive.limits import HEAD, HEADER, Limit, Limits, exact, parse
+from outlive.limits import HEAD, HEADER, Limit, Limits, exact, parse, policy
 from outlive.measurement import CONNECTIONS, Connection, Measurement
 from outlive.pythons import KNOWN
 from outlive.scenarios import Scenario
@@ -94,7 +94,7 @@ def _is_about(atom: Atom, m: Measurement) -> bool:
     return (
         atom.where == (m.connection, m.python)
         and atom.scenario == m.scenario
-        and atom.entry.gc == m.gc
+        and atom.entry.gc == policy(m)
         and atom.entry.holds_for(m.release, m.python)
     )
 
@@ -128,7 +128,7 @@ def _new(m: Measurement, before: Sequence[Atom], releases: Sequence[str], today:
     old = before[0].entry if before else None
     operator = ">=" if _is_newest(m.release, releases) else "=="
     entry = Limit(
-        gc="off" if m.gc == "off" else "on",
+        gc=policy(m),
         releases=f"{operator}{m.release}",
         type=old.type if old and old.covers(m) else None,
         fingerprint=old.fingerprint if old and old.covers(m) else None,

@@ -106,7 +106,10 @@ def _interpreters(
 def cells(
     scenarios: Sequence[Scenario], connections: Sequence[Connection], policies: Sequence[str]
 ) -> tuple[Cell, ...]:
-    """Return the cells of these scenarios, connections and gc policies; all where a selection is empty."""
+    """Return the cells of these scenarios, connections and gc policies.
+
+    Where none are selected these are all connections, and on and off.
+    """
     return tuple(
         Cell(scenario.name, connection, policy)
         for scenario in scenarios

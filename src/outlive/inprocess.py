@@ -20,7 +20,8 @@ import msgspec
 from outlive.errors import FaultError
 from outlive.growth import WARM_UP, Tally, analyse, plan
 from outlive.measurement import Growth, Phase
-from outlive.worker.probe import IdleWatch, Probe
+from outlive.worker.idle import IdleWatch
+from outlive.worker.probe import Probe
 
 
 class Survivors(msgspec.Struct, frozen=True, kw_only=True):

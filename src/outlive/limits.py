@@ -36,11 +36,12 @@ Objects = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One entry: numbers that hold for the same gc policy, connections, Pythons and releases.
+    """One entry: numbers that hold for gc off or every other policy, for connections, Pythons and releases.
 
-    `objects` is objects per request by scenario (a shell-style pattern), `memory` names the scenarios that
-    may leak memory which is not in objects. `type` and `fingerprint` restrict it to cells that leave objects
-    of this type, or show this fingerprint. The entry is void after the day `expires`.
+    `gc` is `off`, or `on` for all policies under which collections run. `objects` is objects per request by
+    scenario (a shell-style pattern), `memory` names the scenarios that may leak memory which is not in
+    objects. `type` and `fingerprint` restrict it to cells that leave objects of this type, or show this
+    fingerprint. The entry is void after the day `expires`.
     """
 
     gc: Literal["off", "on"]
@@ -77,7 +78,9 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def about(self, measurement: Measurement) -> bool:
         """Return whether it is about this cell, whatever the cell leaves."""
         m = measurement
-        return self.gc == m.gc and m.connection in self.connections and self.holds_for(m.release, m.python)
+        return (
+            self.gc == policy(m) and m.connection in self.connections and self.holds_for(m.release, m.python)
+        )
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
@@ -148,6 +151,11 @@ class Limits(msgspec.Struct, frozen=True):
                 f"gc {m.gc}, {m.framework} {m.release}, Python {m.python}: leave one of them"
             )
         return found[0] if found else None
+
+
+def policy(measurement: Measurement) -> Literal["off", "on"]:
+    """Return the policy of a cell as limits have it: what is leaked is the same under all that collect."""
+    return "off" if measurement.gc == "off" else "on"
 
 
 def exact(objects: float) -> str:

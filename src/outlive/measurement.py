@@ -18,6 +18,7 @@ Status = Literal["measured", "unsupported", "failed"]
 Connection = Literal["keep-alive", "close"]
 CONNECTIONS: tuple[Connection, ...] = ("keep-alive", "close")
 GC_POLICIES = ("on", "off")
+"""Those that are measured unless others are asked for; `outlive.gcpolicy` has all."""
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +54,10 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """What one cell gave. Numbers are None unless `status` is `measured`; then `reason` is None.
 
-    Objects are gc-tracked objects. With gc on, survivors and cyclic garbage are None (they are counted with
-    automatic collection off), and blocks, heap and types are what is kept after full collections; `collector`
-    says what the automatic ones did. `…_per_request` is a slope over the phases, `intercept` what a
+    Objects are gc-tracked objects. `gc` is a policy as `outlive.gcpolicy` has it. With all but `off`,
+    survivors and cyclic garbage are None (they are counted with automatic collection off), and blocks, heap
+    and types are what is kept after full collections; `collector` says what the policy's own collections
+    did. `…_per_request` is a slope over the phases, `intercept` what a
     connection or the first requests leave that does not grow with requests. `types` is objects per request by
     type name. `answer` is what the scenario's verification saw, such as `404` or `aborted`.
     """

@@ -11,11 +11,12 @@ import click
 from rich.console import Console
 
 from outlive import accepting, engine, gate, limits, scenarios, unreleased
+from outlive.commands.selection import gc_policy
 from outlive.engine import Prepared
 from outlive.errors import ExitCode, UsageError
 from outlive.gate import Gate, GateDocument, Wanted
 from outlive.judging import Judged
-from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection
+from outlive.measurement import CONNECTIONS, Connection
 from outlive.progress import progress
 from outlive.project import Project
 from outlive.releases import Catalogue, write_text
@@ -30,7 +31,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command("gate")
 @click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK[==VERSION] [VERSION…]")
-@click.option("--gc", "policy", required=True, type=click.Choice(GC_POLICIES), help="gc policy.")
+@click.option("--gc", "policy", required=True, type=gc_policy, metavar="POLICY", help="on, off, freeze, …")
 @click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Scenario; all without it.")
 @click.option(
     "--connection", "connections", multiple=True, type=click.Choice(CONNECTIONS), help="Both without it."

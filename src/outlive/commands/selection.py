@@ -13,15 +13,21 @@ from rich.console import Console
 from outlive import engine, scenarios
 from outlive.engine import Prepared
 from outlive.errors import ExitCode
-from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Measurement
+from outlive.gcpolicy import GcPolicy
+from outlive.measurement import CONNECTIONS, Connection, Measurement
 from outlive.progress import progress
 from outlive.project import Project
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def gc_policy(text: str) -> str:
+    """Return the gc policy, as records have it. Raises UsageError where it names none."""
+    return str(GcPolicy.parse(text))
+
+
 class Selection(msgspec.Struct, frozen=True):
-    """What a user selected; empty tuples stand for all."""
+    """What a user selected; empty tuples stand for all, or the default gc policies."""
 
     patterns: tuple[str, ...]
     connections: tuple[Connection, ...]
@@ -63,8 +69,9 @@ def measuring_options(command: F) -> F:
             "--gc",
             "policies",
             multiple=True,
-            type=click.Choice(GC_POLICIES),
-            help="gc policy; all without this option.",
+            type=gc_policy,
+            metavar="POLICY",
+            help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
         ),
         click.option(
             "--connection",

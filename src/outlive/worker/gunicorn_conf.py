@@ -38,6 +38,8 @@ control_socket_disable = True
 
 # Loaded in the master, so that a worker forked from it finds everything in place.
 probe = _load("probe")
+idle = _load("idle")
+periodic = _load("periodic")
 capture = functools.partial(_load("capture").capture, _load("references").Names)
 
 
@@ -64,4 +66,10 @@ def post_worker_init(worker: Any) -> None:
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
         worker.wsgi = _load("plant").planted(worker.wsgi, kinds.split(","))
-    probe.start(os.environ["OUTLIVE_PROBE_SOCKET"], getattr(worker, "loop", None), capture)
+    probe.start(
+        os.environ["OUTLIVE_PROBE_SOCKET"],
+        idle.IdleWatch,
+        getattr(worker, "loop", None),
+        capture,
+        functools.partial(periodic.collect_every, worker),
+    )

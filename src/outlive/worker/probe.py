@@ -8,14 +8,14 @@ How it counts. `begin off` collects, switches automatic collection off and freez
 `gc.get_freeze_count()`, so new + frozen is the exact number of gc-tracked objects alive, and a timer
 that is replaced by the next one cancels out. What a collection stops tracking, such as a dict or a tuple
 that holds only numbers and strings, refers to nothing and is no survivor: whether it is tracked at an instant
-is chance. So survivors are what collections freed and what is still tracked after them. With `begin on`
-nothing is frozen, because a frozen heap would make the automatic collections cheaper than they are.
+is chance. So survivors are what collections freed and what is still tracked after them. With the policies
+`on`, `thresholds` and `periodic` nothing is frozen, because a frozen heap would make the collections cheaper
+than they are; with `freeze` it is, because that is the policy.
 """
 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import gc
 import heapq
 import json
@@ -33,20 +33,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from outlive.worker.capture import Graph
+    from outlive.worker.idle import IdleWatch
 
     Capture = Callable[[Callable[[], int]], Graph]
+    Periodic = Callable[[int], None]
 
 COUNTING = 1
 """Version of the counting rules: counts of different versions are never compared."""
 
-IDLE_POLL = 0.0001
-"""Seconds between two looks at the worker's threads; the GIL is free meanwhile."""
-IDLE_POLLS = 2
-"""Pauses in a row over which every other thread must have slept, before anything is counted."""
-IDLE_LIMIT = 5.0
-"""Seconds after which a worker that never rests is counted all the same, and said to be busy."""
-OWN_FILES_FROM = 900
-"""Lowest number of the probe's own file descriptors; the usual soft limit is 1,024."""
 SWITCH_INTERVAL = 0.5
 """Seconds that a thread may keep the GIL: threads then change where they block, not where the clock says,
 and what a framework's thread pool leaves (asyncio's run_in_executor) is the same in each run."""
@@ -118,69 +112,6 @@ def open_files() -> int | None:
         return None
 
 
-class IdleWatch:
-    """Knows when every thread but the probe's has nothing to do."""
-
-    def __init__(self, own: int) -> None:
-        self.own = own
-        self.files: dict[int | None, tuple[int, ...]] = {}
-
-    def wait(self, polls: int = IDLE_POLLS) -> bool:
-        """Return True once the other threads rest: asleep, and no CPU time used while the GIL was free.
-
-        A thread that waits for the GIL is asleep too, but would have run during the pause. Without /proc the
-        number of allocated blocks has to stand still instead.
-        """
-        look: Callable[[], object] = self.look if os.path.isdir("/proc/self/task") else sys.getallocatedblocks
-        deadline = time.monotonic() + IDLE_LIMIT
-        before, same = look(), 0
-        while time.monotonic() < deadline:
-            time.sleep(IDLE_POLL)
-            now = look()
-            same = same + 1 if now is not None and now == before else 0
-            if same >= polls:
-                return True
-            before = now
-        return False
-
-    def look(self) -> list[bytes] | None:
-        """Return the CPU nanoseconds of each other thread, or None if one is not asleep."""
-        spent = []
-        for thread in threading.enumerate():
-            # After a fork the main thread still bears the id it had in the parent.
-            tid = os.getpid() if thread is threading.main_thread() else thread.native_id
-            if tid == self.own:
-                continue
-            try:
-                stat, schedstat = self.files.get(tid) or self.open(tid)
-                if os.pread(stat, 512, 0).rpartition(b")")[2].split()[0] != b"S":
-                    return None
-                spent.append(os.pread(schedstat, 64, 0).split()[0])
-            except OSError:
-                self.forget(tid)
-                return None
-        return spent
-
-    def open(self, tid: int | None) -> tuple[int, ...]:
-        """Open the files that tell of a thread; they stay open, at numbers that no app reaches.
-
-        A file opened at each look would take a number for an instant, and the app's next file or
-        socket another one than in the last run.
-        """
-        files = []
-        for name in ("stat", "schedstat"):
-            low = os.open(f"/proc/self/task/{tid}/{name}", os.O_RDONLY)
-            files.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, OWN_FILES_FROM))
-            os.close(low)
-        self.files[tid] = tuple(files)
-        return self.files[tid]
-
-    def forget(self, tid: int | None) -> None:
-        """Close the files of a thread that has ended."""
-        for file in self.files.pop(tid, ()):
-            os.close(file)
-
-
 class CollectorLog:
     """Sums up the automatic collections; those that the probe asks for are left out."""
 
@@ -225,21 +156,22 @@ class Probe:
     own: Reading | None
     last: Reading | None
 
-    def __init__(self, loop: Any, capture: Capture | None = None) -> None:
+    def __init__(self, loop: Any, capture: Capture | None = None, periodic: Periodic | None = None) -> None:
         self.loop = loop
         self.capture = capture
+        self.periodic = periodic
         self.log = CollectorLog()
         self.heap = heap_reader()
-        self.policy = "on"
+        self.automatic = True
 
-    def run(self, path: str) -> None:
+    def run(self, path: str, watch: type[IdleWatch]) -> None:
         """Serve commands until the harness closes the connection; then this worker has no reason to live."""
         try:
             sys.setswitchinterval(SWITCH_INTERVAL)
             connection = socket.socket(socket.AF_UNIX)
             connection.connect(path)
             stream = connection.makefile("rwb")
-            self.idle = IdleWatch(threading.get_native_id())
+            self.idle = watch(threading.get_native_id())
             self.send(stream, self.hello())
             for line in stream:
                 words = line.decode().split()
@@ -272,15 +204,7 @@ class Probe:
         """Set the gc policy and take the state that phases are counted against."""
         keep_cancelled_timers()
         idle = self.settle()
-        self.policy = policy
-        gc.disable()
-        if policy == "on":
-            gc.unfreeze()  # what the master froze: a user's collector has to go through it
-        self.collect()
-        if policy == "off":
-            gc.freeze()
-        else:
-            gc.callbacks.append(self.log)
+        self.set_policy(policy)
         # Two phases without requests: the first makes what the probe itself keeps, the second tells what
         # it adds to each phase (its frames, before Python 3.11), which no later phase is charged for.
         self.own = Reading(0, Counter(), 0, 0)
@@ -289,9 +213,27 @@ class Probe:
         before, _, _ = self.phase()
         self.own = before
         self.log.take()
-        if policy == "on":
+        if self.automatic:
             gc.enable()
         return {"idle": idle, "threads": threading.active_count()}
+
+    def set_policy(self, policy: str) -> None:
+        """Collect and do all that the gc policy asks for but to enable the collector, where it does."""
+        kind, _, numbers = policy.partition(":")
+        gc.disable()
+        if kind not in ("off", "freeze"):
+            gc.unfreeze()  # what the master froze: a user's collector has to go through it
+        self.collect()
+        if kind in ("off", "freeze"):
+            gc.freeze()
+        if kind == "thresholds":
+            gc.set_threshold(*map(int, numbers.split(",")))
+        if kind == "periodic":
+            assert self.periodic is not None
+            self.periodic(int(numbers))
+        if kind != "off":
+            gc.callbacks.append(self.log)
+        self.automatic = kind not in ("off", "periodic")
 
     def do_count(self) -> dict[str, Any]:
         """Return what the requests since the last call left, before and after full collections."""
@@ -302,7 +244,7 @@ class Probe:
         gc.disable()
         automatic = self.log.take()
         before, freed, after = self.phase()
-        if self.policy == "on":
+        if self.automatic:
             gc.enable()
         return {
             "idle": idle,
@@ -412,11 +354,14 @@ def drop_cancelled_timers(loop: Any) -> None:
     loop._timer_cancelled_count = 0
 
 
-def start(path: str, loop: Any, capture: Capture | None) -> None:
+def start(
+    path: str, watch: type[IdleWatch], loop: Any, capture: Capture | None, periodic: Periodic | None
+) -> None:
     """Start the probe's thread in this process.
 
-    `path` is the harness's Unix socket, `loop` the asyncio event loop of the worker, or None; `capture`
-    returns the graph of what survived.
+    `path` is the harness's Unix socket, `watch` the class that knows when threads rest, `loop` the asyncio
+    event loop of the worker, or None; `capture` returns the graph of what survived; `periodic` has this
+    worker collect after each so many requests.
     """
-    probe = Probe(loop, capture)
-    threading.Thread(target=probe.run, args=(path,), name="outlive-probe", daemon=True).start()
+    probe = Probe(loop, capture, periodic)
+    threading.Thread(target=probe.run, args=(path, watch), name="outlive-probe", daemon=True).start()

@@ -1,0 +1,51 @@
+"""gc policies: how a deployment uses Python's garbage collector, and the text that names each. Pure.
+
+`on`, `off`, `freeze` (on, but what start-up made is never looked at again), `periodic:N` (off, and a full
+collection after each N requests) and `thresholds:A,B,C` (on, with these in place of Python's own). Options
+and records hold the text. Under every policy but `off` cells are read alike: what is leaked is exact, what is
+cyclic is freed, and the collector's work is told.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, cast
+
+import msgspec
+
+from outlive.errors import UsageError
+
+Kind = Literal["on", "off", "freeze", "periodic", "thresholds"]
+
+PLAIN = ("on", "off", "freeze")
+EXAMPLES = {"periodic": "periodic:1000", "thresholds": "thresholds:50000,20,100"}
+NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")  # each fits the C int that CPython has for a threshold
+
+
+class GcPolicy(msgspec.Struct, frozen=True, order=True):
+    """One policy; `numbers` are the requests between two collections, or the three thresholds."""
+
+    kind: Kind
+    numbers: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{','.join(map(str, self.numbers))}" if self.numbers else self.kind
+
+    @classmethod
+    def parse(cls, text: str) -> GcPolicy:
+        """Return the policy that `text` names, as in `periodic:1000`.
+
+        Raises UsageError where the text does not have this form.
+        """
+        kind, _, rest = text.partition(":")
+        if text in PLAIN:
+            return cls(cast("Kind", text))
+        example = EXAMPLES.get(kind)
+        if example is None:
+            raise UsageError(f"no gc policy {text!r}; try {', '.join((*PLAIN, *EXAMPLES.values()))}")
+        if not NUMBERS.fullmatch(rest) or rest.count(",") != example.count(","):
+            raise UsageError(f"gc policy {text!r} does not have the form of {example}")
+        numbers = tuple(map(int, rest.split(",")))
+        if numbers[0] == 0:
+            raise UsageError(f"gc policy {text!r}: 0 means no collection at all, and that is called off")
+        return cls(cast("Kind", kind), numbers)

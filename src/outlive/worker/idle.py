@@ -1,0 +1,88 @@
+"""Knowing when a worker rests: every thread but the probe's is asleep and uses no CPU time.
+
+Standard library only, Python 3.8 and newer, imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IDLE_POLL = 0.0001
+"""Seconds between two looks at the worker's threads; the GIL is free meanwhile."""
+IDLE_POLLS = 2
+"""Pauses in a row over which every other thread must have slept, before anything is counted."""
+IDLE_LIMIT = 5.0
+"""Seconds after which a worker that never rests is counted all the same, and said to be busy."""
+OWN_FILES_FROM = 900
+"""Lowest number of the probe's own file descriptors; the usual soft limit is 1,024."""
+
+
+class IdleWatch:
+    """Knows when every thread but the probe's has nothing to do."""
+
+    def __init__(self, own: int) -> None:
+        self.own = own
+        self.files: dict[int | None, tuple[int, ...]] = {}
+
+    def wait(self, polls: int = IDLE_POLLS) -> bool:
+        """Return True once the other threads rest: asleep, and no CPU time used while the GIL was free.
+
+        A thread that waits for the GIL is asleep too, but would have run during the pause. Without /proc the
+        number of allocated blocks has to stand still instead.
+        """
+        look: Callable[[], object] = self.look if os.path.isdir("/proc/self/task") else sys.getallocatedblocks
+        deadline = time.monotonic() + IDLE_LIMIT
+        before, same = look(), 0
+        while time.monotonic() < deadline:
+            time.sleep(IDLE_POLL)
+            now = look()
+            same = same + 1 if now is not None and now == before else 0
+            if same >= polls:
+                return True
+            before = now
+        return False
+
+    def look(self) -> list[bytes] | None:
+        """Return the CPU nanoseconds of each other thread, or None if one is not asleep."""
+        spent = []
+        for thread in threading.enumerate():
+            # After a fork the main thread still bears the id it had in the parent.
+            tid = os.getpid() if thread is threading.main_thread() else thread.native_id
+            if tid == self.own:
+                continue
+            try:
+                stat, schedstat = self.files.get(tid) or self.open(tid)
+                if os.pread(stat, 512, 0).rpartition(b")")[2].split()[0] != b"S":
+                    return None
+                spent.append(os.pread(schedstat, 64, 0).split()[0])
+            except OSError:
+                self.forget(tid)
+                return None
+        return spent
+
+    def open(self, tid: int | None) -> tuple[int, ...]:
+        """Open the files that tell of a thread; they stay open, at numbers that no app reaches.
+
+        A file opened at each look would take a number for an instant, and the app's next file or
+        socket another one than in the last run.
+        """
+        files = []
+        for name in ("stat", "schedstat"):
+            low = os.open(f"/proc/self/task/{tid}/{name}", os.O_RDONLY)
+            files.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, OWN_FILES_FROM))
+            os.close(low)
+        self.files[tid] = tuple(files)
+        return self.files[tid]
+
+    def forget(self, tid: int | None) -> None:
+        """Close the files of a thread that has ended."""
+        for file in self.files.pop(tid, ()):
+            os.close(file)
