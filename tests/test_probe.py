@@ -29,7 +29,7 @@ def load(name):
     spec.loader.exec_module(module)
     return module
 probe, idle = load("probe"), load("idle")
-probe.start(sys.argv[2], idle.IdleWatch, None, None, None)
+probe.start(sys.argv[2], probe.Probe(None), idle.IdleWatch)
 kept = []
 class Node:
     def __init__(self):

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from measuring import FRAMEWORKS, OK, SCENARIOS, cell, measured, planted, reference, served
+from measuring import FRAMEWORKS, SCENARIOS, cell, measured, planted, reference, served
 from outlive import replay, server
 from outlive.measure import Task, measure
 from outlive.measurement import CONNECTIONS, Connection, Measurement

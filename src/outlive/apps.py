@@ -13,12 +13,17 @@ from outlive.project import Project
 
 
 class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A gunicorn worker: `arguments` go on gunicorn's command line beside `--worker-class`."""
+    """A gunicorn worker: `arguments` go on gunicorn's command line beside `--worker-class`.
+
+    `packages` are requirements beyond the framework and gunicorn, as in `gunicorn[gevent]`. A worker with
+    such is for load tests: the exact replay has an environment without them.
+    """
 
     name: str
     worker_class: str
     connections: Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
     arguments: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,12 +46,27 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         None means that it, or every worker, cannot hold such a connection: the cell is unsupported.
         Raises UsageError where no worker is named `selected`.
         """
-        names = [worker.name for worker in self.workers]
-        if selected is not None and selected not in names:
-            raise UsageError(f"no worker {selected!r} for {self.framework}; try {_nearest(selected, names)}")
+        if selected is not None:
+            self.named(selected)
         for worker in self.workers:
-            if connection in worker.connections and selected in {None, worker.name}:
+            if self.why_not(connection, worker) is None and selected in {None, worker.name}:
                 return worker
+        return None
+
+    def named(self, name: str) -> Worker:
+        """Return the worker with this name. Raises UsageError, with the nearest names, where none has it."""
+        by_name = {worker.name: worker for worker in self.workers}
+        if name not in by_name:
+            raise UsageError(f"no worker {name!r} for {self.framework}; try {_nearest(name, list(by_name))}")
+        return by_name[name]
+
+    @staticmethod
+    def why_not(connection: Connection, worker: Worker) -> str | None:
+        """Return why a worker cannot serve a replay over such connections, or None."""
+        if worker.packages:
+            return f"gunicorn's {worker.name} worker needs {', '.join(worker.packages)}: see outlive load"
+        if connection not in worker.connections:
+            return f"gunicorn's {worker.name} worker cannot serve {connection} connections"
         return None
 
 

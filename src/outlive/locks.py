@@ -66,15 +66,16 @@ class Lock(msgspec.Struct, frozen=True):
         return {package.name: package.version for package in self.packages}
 
 
-class Side(msgspec.Struct, frozen=True):
+class Side(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a lock is resolved from: a release, a Python (`3.11`), and packages that have an exact version.
 
-    gunicorn is always among the pins.
+    gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`.
     """
 
     release: Release
     python: str
     pins: tuple[Package, ...]
+    extras: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.release} on Python {self.python}"
@@ -123,6 +124,32 @@ def era(project: Project, release: Release, python: str, pins: tuple[Package, ..
             return committed
     until = release.uploaded + ERA if release.uploaded else None
     return kept(lambda: resolve(wanted, until), Lock, wanted)
+
+
+def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock:
+    """Return `lock` with what `extras` require beside it, as of the release's time; itself without any.
+
+    No package of `lock` changes. gunicorn is newer than most releases and may want something newer beside
+    it than there was: then it is of the first later time that has it. Raises as `era` does.
+    """
+    if not extras:
+        return lock
+    pins = tuple(package for package in lock.packages if package.name != release.framework)
+    wanted = Side(release, lock.python, pins, extras)
+    return kept(lambda: _resolve_later(wanted, lock.until), Lock, wanted, lock.until)
+
+
+def _resolve_later(wanted: Side, until: dt.datetime | None) -> Lock:
+    for days in (0, *LATER):
+        found = attempt(wanted, until and until + dt.timedelta(days=days))
+        if isinstance(found, Lock) or until is None:
+            break
+    if isinstance(found, Lock):
+        return found
+    error = explain(found)
+    if not isinstance(error, UnavailableError):
+        raise error
+    raise UnavailableError(f"{wanted} cannot be served with {', '.join(wanted.extras)}: {error}")
 
 
 def era_lock_path(project: Project, release: Release, python: str) -> Path:
@@ -199,6 +226,7 @@ def _compile(
         for name, cutoff in cutoffs.items():
             arguments += ["--exclude-newer-package", f"{name}={cutoff}"]
     requirements = "".join(f"{name}=={version}\n" for name, version in wanted.exact.items())
+    requirements += "".join(f"{extra}\n" for extra in wanted.extras)
     with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
         output = Path(folder, "lock.txt")
         if prefer:  # versions that are in the output file already are kept where they are allowed

@@ -48,6 +48,12 @@ class Subject(msgspec.Struct, frozen=True):
     worker: str | None = None
     """Name of the gunicorn worker; None for the app's default for each connection."""
 
+    def why_not(self, cell: Cell) -> str:
+        """Return why no worker serves this cell."""
+        app = self.app
+        chosen = (app.named(self.worker),) if self.worker else app.workers
+        return app.why_not(cell.connection, chosen[0]) or ""
+
     def describe(self, cell: Cell, worker: Worker | None, **fields: object) -> Measurement:
         """Return a measurement of `cell` on this stack with the other `fields`."""
         lock = self.environment.lock
@@ -123,7 +129,7 @@ class _Run:
         subject = task.subject
         for cell in task.cells:
             if subject.app.worker(cell.connection, subject.worker) is None:
-                reason = f"gunicorn's {subject.worker} worker cannot serve {cell.connection} connections"
+                reason = subject.why_not(cell)
                 measurement = subject.describe(cell, None, status="unsupported", reason=reason)
                 self.done(measurement)
                 yield measurement

@@ -18,7 +18,8 @@ class Project:
         self.apps = root / "apps"
         self.releases = root / "releases"
         self.results = root / "results"
-        self.scenarios = root / "loadtests" / "scenarios.toml"
+        self.loadtests = root / "loadtests"
+        self.scenarios = self.loadtests / "scenarios.toml"
 
     @classmethod
     def find(cls, start: Path | None = None) -> Project:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import STDOUT, Popen
 from typing import Self, TypeVar
@@ -26,6 +27,8 @@ ANSWER_LIMIT = 60.0
 """Seconds that a probe may take for one command, full collections of a large heap included."""
 DEATH_TAKES = 0.5
 """Seconds in which a worker that was killed has closed all its sockets."""
+BACKLOG = 2048
+"""Connections that wait to be accepted; gunicorn's own default."""
 GUNICORN_CONF = Path(__file__).with_name("worker") / "gunicorn_conf.py"
 
 T = TypeVar("T")
@@ -140,19 +143,33 @@ class ProbeLine:
         return msgspec.json.decode(line, type=kind)
 
 
-class Server:
-    """gunicorn with one worker at a time; each `fresh_worker()` is a new fork of the same master."""
+class Gunicorn:
+    """A real gunicorn that serves an app from an environment while the context lasts.
 
-    def __init__(self, environment: Environment, app: App, worker: Worker, folder: Path) -> None:
+    `options` go on its command line. With a gc `policy` its workers are prepared for load, else for exact
+    counts. They connect to `probes`.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        app: App,
+        worker: Worker,
+        folder: Path,
+        *,
+        options: Sequence[str],
+        policy: str | None = None,
+    ) -> None:
         self.environment = environment
         self.app = app
         self.worker = worker
         self.app_folder = folder
+        self._options = options
+        self._policy = policy
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="outlive-"))
-        self._line: ProbeLine | None = None
-        self._process: Popen[bytes] | None = None
+        self.process: Popen[bytes] | None = None
         try:
             self._start()
         except BaseException:
@@ -162,26 +179,24 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        if self._line is not None:
-            self._line.close()
-        self._probes.close()
+        self.probes.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
         """End gunicorn and its worker at once; whoever talks to them gets a FaultError."""
-        if self._process is not None:
-            processes.kill(self._process)
+        if self.process is not None:
+            processes.kill(self.process)
 
     def _start(self) -> None:
-        self._probes = socket.socket(socket.AF_UNIX)
+        self.probes = socket.socket(socket.AF_UNIX)
         path = self._folder / "probe.sock"
-        self._probes.bind(str(path))
+        self.probes.bind(str(path))
         path.chmod(0o600)
-        self._probes.listen()
-        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        self.probes.listen()
+        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             self.address: tuple[str, int] = listener.getsockname()
             with self._log_path.open("wb") as log:
-                self._process = processes.start(
+                self.process = processes.start(
                     self._command(listener.fileno()),
                     cwd=self.app_folder,
                     env=self._variables(path),
@@ -189,11 +204,6 @@ class Server:
                     stdout=log,
                     stderr=STDOUT,
                 )
-
-    @property
-    def graph_path(self) -> Path:
-        """Where a worker writes the graph of what survived; it goes with the server."""
-        return self._folder / "graph.json"
 
     @property
     def _log_path(self) -> Path:
@@ -210,9 +220,7 @@ class Server:
             f"fd://{fd}",
             "--worker-class",
             self.worker.worker_class,
-            "--workers",
-            "1",
-            "--preload",
+            *self._options,
             *self.worker.arguments,
             self.app.target,
         ]
@@ -231,29 +239,61 @@ class Server:
                 "PYTHONHASHSEED": "0",
                 "PYTHONDONTWRITEBYTECODE": "1",
             }
+            | ({"OUTLIVE_GC": self._policy} if self._policy else {})
         )
+
+    def wait_for_worker(self) -> socket.socket:
+        """Return the connection of the next worker that has loaded the app.
+
+        Raises FaultError with the end of the server's log if the app or the server does not start.
+        """
+        assert self.process is not None
+        deadline = time.monotonic() + BOOT_LIMIT
+        while not select.select([self.probes], [], [], 0.02)[0]:
+            if self.process.poll() is not None:
+                raise FaultError(f"{self.app.framework} app does not start: {self.last_words()}")
+            if time.monotonic() > deadline:
+                raise FaultError(f"no worker within {BOOT_LIMIT:g} s: {self.last_words()}")
+        return self.probes.accept()[0]
+
+    @property
+    def log(self) -> str:
+        """What the server has logged so far."""
+        return self._log_path.read_text(errors="replace")
+
+    def last_words(self) -> str:
+        """Return the line of the server's log that most likely says what went wrong."""
+        lines = self.log.splitlines()
+        errors = [line.strip() for line in lines if "Error" in line and not line.startswith("[")]
+        said = errors or [line.strip() for line in lines if line.strip()]
+        return said[-1] if said else "it said nothing"
+
+
+class Server(Gunicorn):
+    """gunicorn with one worker at a time; each `fresh_worker()` is a new fork of the same master."""
+
+    def __init__(self, environment: Environment, app: App, worker: Worker, folder: Path) -> None:
+        super().__init__(environment, app, worker, folder, options=("--workers", "1", "--preload"))
+        self._line: ProbeLine | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        if self._line is not None:
+            self._line.close()
+        super().__exit__()
+
+    @property
+    def graph_path(self) -> Path:
+        """Where a worker writes the graph of what survived; it goes with the server."""
+        return self._folder / "graph.json"
 
     def fresh_worker(self) -> ProbeLine:
         """End the present worker, if any, and return the probe of the next one.
 
-        Raises FaultError with the end of the server's log if the app or the server does not start.
+        Raises FaultError as `wait_for_worker` does.
         """
         if self._line is not None:
             self._line.close()
             self._line = None
-        assert self._process is not None
-        deadline = time.monotonic() + BOOT_LIMIT
-        while not select.select([self._probes], [], [], 0.02)[0]:
-            if self._process.poll() is not None:
-                raise FaultError(f"{self.app.framework} app does not start: {self.last_words()}")
-            if time.monotonic() > deadline:
-                raise FaultError(f"no worker within {BOOT_LIMIT:g} s: {self.last_words()}")
-        self._line = ProbeLine(self._probes.accept()[0])
+        self._line = ProbeLine(self.wait_for_worker())
         return self._line
-
-    def last_words(self) -> str:
-        """Return the line of the server's log that most likely says what went wrong."""
-        lines = self._log_path.read_text(errors="replace").splitlines()
-        errors = [line.strip() for line in lines if "Error" in line and not line.startswith("[")]
-        said = errors or [line.strip() for line in lines if line.strip()]
-        return said[-1] if said else "it said nothing"

@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from filelock import FileLock
@@ -20,6 +21,8 @@ from outlive.measurement import SCHEMA_VERSION, Document, Machine, Measurement, 
 from outlive.project import Project, cache_dir
 from outlive.releases import write_text
 from outlive.worker.probe import COUNTING
+
+D = TypeVar("D", bound=msgspec.Struct)
 
 
 def provenance(stacks: Iterable[StackRecord]) -> Provenance:
@@ -89,10 +92,15 @@ class Store:
 
 
 def read(path: Path) -> Document:
-    """Return the document in the file `path`.
+    """Return the measurements in the file `path`. Raises as `decode` does."""
+    return decode(path, Document)
+
+
+def decode(path: Path, kind: type[D]) -> D:
+    """Return the document of this kind in the file `path`.
 
     Raises FileNotFoundError where there is none, and FaultError, in one line, where it cannot be read, is not
-    a document or has another schema version.
+    such a document or has another schema version.
     """
     try:
         data = path.read_bytes()
@@ -101,7 +109,7 @@ def read(path: Path) -> Document:
             raise FaultError(
                 f"{path} has schema version {found}, this is {SCHEMA_VERSION}: remove it to measure again"
             )
-        return msgspec.json.decode(data, type=Document)
+        return msgspec.json.decode(data, type=kind)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
+POLICY = os.environ.get("OUTLIVE_GC")
+"""The gc policy of a load test, None where requests are replayed and the harness sets it."""
 
 
 def _load(name: str) -> ModuleType:
@@ -40,6 +42,7 @@ control_socket_disable = True
 probe = _load("probe")
 idle = _load("idle")
 periodic = _load("periodic")
+load_probe = _load("load_probe")
 capture = functools.partial(_load("capture").capture, _load("references").Names)
 
 
@@ -48,10 +51,16 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def pre_fork(_server: Any, _worker: Any) -> None:
-    """Freeze what the master has loaded: a fresh worker then has only its own few objects to collect."""
-    gc.collect()
-    gc.freeze()
+def pre_fork(server: Any, _worker: Any) -> None:
+    """Freeze what the master has loaded: a fresh worker then has only its own few objects to collect.
+
+    Under load the master does what the gc policy has a deployment do, and only if it has loaded the app.
+    """
+    if POLICY is None:
+        gc.collect()
+        gc.freeze()
+    elif server.cfg.preload_app:
+        load_probe.prepare_fork(POLICY)
 
 
 def post_fork(_server: Any, worker: Any) -> None:
@@ -66,10 +75,23 @@ def post_worker_init(worker: Any) -> None:
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
         worker.wsgi = _load("plant").planted(worker.wsgi, kinds.split(","))
-    probe.start(
-        os.environ["OUTLIVE_PROBE_SOCKET"],
-        idle.IdleWatch,
-        getattr(worker, "loop", None),
-        capture,
-        functools.partial(periodic.collect_every, worker),
+    path = os.environ["OUTLIVE_PROBE_SOCKET"]
+    found = probe.Probe(
+        getattr(worker, "loop", None), capture, functools.partial(periodic.collect_every, worker)
     )
+    if POLICY is None:
+        probe.start(path, found, idle.IdleWatch)
+    else:
+        worker.outlive = load_probe.start(path, found, POLICY, worker.cfg.preload_app)
+
+
+def worker_abort(worker: Any) -> None:
+    """Note that the master ends this worker, because it hangs."""
+    if hasattr(worker, "outlive"):
+        worker.outlive.aborted = True
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Tell the harness that this worker ends by itself: one that is killed cannot."""
+    if hasattr(worker, "outlive"):
+        worker.outlive.farewell()

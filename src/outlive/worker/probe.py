@@ -157,7 +157,11 @@ class CollectorLog:
 
 
 class Probe:
-    """Answers the harness over one connection, from a thread of its own."""
+    """Answers the harness over one connection, from a thread of its own.
+
+    `loop` is the asyncio event loop of the worker, or None; `capture` returns the graph of what survived;
+    `periodic` has this worker collect after each so many requests.
+    """
 
     idle: IdleWatch
     own: Reading | None
@@ -212,13 +216,7 @@ class Probe:
         keep_cancelled_timers()
         idle = self.settle()
         self.set_policy(policy)
-        # Two phases without requests: the first makes what the probe itself keeps, the second tells what
-        # it adds to each phase (its frames, before Python 3.11), which no later phase is charged for.
-        self.own = Reading(0, Counter(), 0, 0)
-        self.last = self.read()
-        self.phase(YOUNGEST)
-        before, _, _ = self.phase(YOUNGEST)
-        self.own = before
+        self.begin()
         self.log.take()
         if self.automatic:
             gc.enable()
@@ -279,6 +277,16 @@ class Probe:
         graph = self.capture(self.collect)
         graph.write(" ".join(path), int(requests))
         return {"idle": idle}
+
+    def begin(self) -> None:
+        """Take the state that the first phase is counted against."""
+        # Two phases without requests: the first makes what the probe itself keeps, the second tells what
+        # it adds to each phase (its frames, before Python 3.11), which no later phase is charged for.
+        self.own = Reading(0, Counter(), 0, 0)
+        self.last = self.read()
+        self.phase(YOUNGEST)
+        before, _, _ = self.phase(YOUNGEST)
+        self.own = before
 
     def phase(self, oldest: int = OLDEST) -> tuple[Reading, int, Reading]:
         """Return the change since the last phase, how many objects collecting freed, the change after it.
@@ -366,14 +374,9 @@ def drop_cancelled_timers(loop: Any) -> None:
     loop._timer_cancelled_count = 0
 
 
-def start(
-    path: str, watch: type[IdleWatch], loop: Any, capture: Capture | None, periodic: Periodic | None
-) -> None:
+def start(path: str, probe: Probe, watch: type[IdleWatch]) -> None:
     """Start the probe's thread in this process.
 
-    `path` is the harness's Unix socket, `watch` the class that knows when threads rest, `loop` the asyncio
-    event loop of the worker, or None; `capture` returns the graph of what survived; `periodic` has this
-    worker collect after each so many requests.
+    `path` is the harness's Unix socket, `watch` the class that knows when the other threads rest.
     """
-    probe = Probe(loop, capture, periodic)
     threading.Thread(target=probe.run, args=(path, watch), name="outlive-probe", daemon=True).start()

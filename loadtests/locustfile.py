@@ -1,0 +1,229 @@
+"""Load for the reference apps, or for any server that speaks their routes.
+
+    locust -f loadtests/locustfile.py --host http://127.0.0.1:8000
+
+needs `pip install -e ".[load]"` in the checkout. What is sent is in scenarios.toml, who sends how much of it
+in users.toml; docs/load.md describes both, and the options.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import signal
+import sys
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+from locust import FastHttpUser, LoadTestShape, events, task
+from locust.env import Environment
+from locust.exception import StopUser
+from locust.runners import WorkerRunner
+
+from outlive import replay, scenarios
+from outlive.errors import FaultError
+from outlive.load.plain import PlainAgent
+from outlive.load.session import NoAnswer, Session
+from outlive.scenarios import Scenario
+
+HERE = Path(__file__).parent
+SCENARIOS = {scenario.name: scenario for scenario in scenarios.load(HERE / "scenarios.toml")}
+PATIENCE = 0.05
+"""Seconds for which a client that leaves in the middle stays, so that the server is in the middle, too."""
+BACKOFF = 0.2
+"""Seconds that a client pauses after it got no answer at all: a dead server is not asked in a loop."""
+PR_SET_PDEATHSIG = 1
+
+session = Session(HERE)
+
+
+class ScenarioUser(FastHttpUser):
+    """A client: sends the scenarios of its mix one after the other, each when it is due.
+
+    The names of its requests are the scenarios'. An answer that the scenario expects is a success, also if it
+    is an error; any other is a failure.
+    """
+
+    abstract = True
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.client.client = PlainAgent()
+        self.sockets: dict[str, replay.Client] = {}
+
+    @task
+    def send(self) -> None:
+        """Send the next request, or end where there are no more."""
+        with session.arrivals.take() as due:
+            if due is None:
+                raise StopUser
+            scenario = SCENARIOS[session.draw(type(self).__name__)]
+            http = scenario.client == "complete" and scenario.request.raw is None
+            answered = self.over_http(scenario, due) if http else self.over_socket(scenario, due)
+        if not answered:
+            time.sleep(BACKOFF)
+
+    def over_http(self, scenario: Scenario, due: float) -> bool:
+        """Send a request as HTTP clients do, and report it; return whether there was an answer."""
+        head, _, body = scenario.message(session.options.connection).partition(b"\r\n\r\n")
+        first, *fields = head.decode().split("\r\n")
+        method, path, _ = first.split(" ")
+        with self.client.request(
+            method,
+            path,
+            name=scenario.name,
+            data=body,  # type: ignore[arg-type] # bytes are sent as they are
+            headers=dict(field.split(": ", 1) for field in fields),
+            catch_response=True,
+        ) as response:
+            # From when it was due, which may be long before a client was free to send it.
+            response.request_meta["response_time"] = (time.perf_counter() - due) * 1000
+            broken = response.request_meta["exception"]
+            if not response.status_code:
+                response.failure(
+                    NoAnswer(f"{scenario.name} got no answer: {type(broken).__name__}: {broken}")
+                )
+                return False
+            answer = f"{response.status_code} cut" if broken else str(response.status_code)
+            fault = verdict(scenario, answer)
+            if fault is None:
+                response.success()
+            else:
+                response.failure(fault)
+        return True
+
+    def over_socket(self, scenario: Scenario, due: float) -> bool:
+        """Send what no HTTP client would, or behave as none should, and report it like any other request."""
+        client = self.sockets.get(scenario.name)
+        if client is None:
+            url = urlsplit(str(self.host))
+            rest = functools.partial(time.sleep, PATIENCE)
+            address = (url.hostname or "", url.port or 80)
+            client = replay.Client(address, scenario, session.options.connection, rest)
+            self.sockets[scenario.name] = client
+        sent = time.time()
+        fault: Exception | None
+        try:
+            fault = verdict(scenario, client.send())
+        except FaultError as error:
+            client.close()
+            fault = NoAnswer(str(error))
+        self.environment.events.request.fire(
+            request_type="RAW",
+            name=scenario.name,
+            response_time=(time.perf_counter() - due) * 1000,
+            response_length=0,
+            exception=fault,
+            context=self.context(),
+            start_time=sent,
+            url=self.host,
+        )
+        return not isinstance(fault, NoAnswer)
+
+    def on_stop(self) -> None:
+        """Close all connections."""
+        self.client.client.close()
+        for client in self.sockets.values():
+            client.close()
+
+
+def verdict(scenario: Scenario, answer: str) -> FaultError | None:
+    """Return what is wrong with the answer, None if the scenario expects it."""
+    try:
+        replay.check(scenario, answer)
+    except FaultError as error:
+        return error
+    return None
+
+
+class ErrorHeavy(ScenarioUser):
+    """A service on a bad day: about 40 % errors, over all scenarios."""
+
+
+class ErrorStorm(ScenarioUser):
+    """An outage, or a scanner: nearly all errors."""
+
+
+class Steady(ScenarioUser):
+    """No errors."""
+
+
+class Shape(LoadTestShape):
+    """How many of the `--users` there are as the `--run-time` goes by; chosen by `--shape`."""
+
+    abstract = True
+    use_common_options = True
+
+    def share(self, elapsed: float) -> float:
+        """Return the part of the users that are there when the part `elapsed` of the time is over."""
+        raise NotImplementedError
+
+    def tick(self) -> tuple[int, float] | None:
+        """Return how many users there shall be now and how many may come a second; None ends the test."""
+        options = session.options
+        users, elapsed = options.num_users or 1, self.get_run_time() / (options.run_time or 60)
+        return None if elapsed >= 1 else (max(1, math.ceil(users * self.share(elapsed))), users)
+
+
+class Ramp(Shape):
+    """From one user to all of them, evenly."""
+
+    def share(self, elapsed: float) -> float:
+        """Return the part that has come so far."""
+        return elapsed
+
+
+class Spike(Shape):
+    """A tenth of the users, and all of them in the middle third."""
+
+    def share(self, elapsed: float) -> float:
+        """Return all in the middle third."""
+        return 1.0 if 1 / 3 <= elapsed < 2 / 3 else 0.1
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: ArgumentParser) -> None:
+    """Add our options to locust's. 0 and no text mean "not asked for", as the web interface needs a type."""
+    group: Any = parser.add_argument_group("Options of outlive's load tests")
+    group.add_argument("--requests", type=int, default=0, help="Send exactly so many requests, then stop")
+    group.add_argument(
+        "--rate",
+        type=float,
+        default=0.0,
+        help="Requests due a second, at a constant rate; latency counts from when a request was due",
+    )
+    group.add_argument("--connection", choices=["keep-alive", "close"], default="keep-alive")
+    group.add_argument("--scenarios", default="", help="Only these, such as: not-found,*-error")
+    group.add_argument("--shape", choices=["", "Ramp", "Spike"], default="", help="Vary the number of users")
+    group.add_argument(
+        "--stall", type=float, default=10.0, help="Stop after so many seconds without any answer"
+    )
+    group.add_argument("--result", default="", help="Write what was seen to this JSON file, each second")
+
+
+@events.init.add_listener
+def begin(environment: Environment, **_: object) -> None:
+    """Take up the options that decide who sends; ErrorHeavy does where no user is named."""
+    options: Any = environment.parsed_options
+    if isinstance(environment.runner, WorkerRunner):
+        if options.processes:
+            die_with_master()
+    elif not options.user_classes and not options.class_picker:
+        environment.user_classes = [ErrorHeavy]
+    environment.shape_class = (environment.available_shape_classes or {}).get(options.shape)
+    if environment.shape_class is not None:
+        environment.shape_class.runner = environment.runner
+    # locust's timers go by the loop's clock, which stood still while all this was loaded.
+    gevent.get_hub().loop.update_now()
+    session.attach(environment)
+
+
+def die_with_master() -> None:
+    """Have a worker that locust forked die with its master, also where that is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

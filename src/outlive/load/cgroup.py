@@ -1,0 +1,101 @@
+"""A control group of our own, which knows the peak memory of a server with all its processes.
+
+Linux counts anonymous memory, the page cache that the group filled, and kernel memory such as socket buffers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+ROOT = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+NAME = re.compile(r"outlive-(\d+)-\d+")
+PEAKS = {"memory.peak": "cgroup v2 memory.peak", "memory.max_usage_in_bytes": "cgroup v1 max_usage_in_bytes"}
+
+
+class MemoryGroup:
+    """A control group for memory; `source` names where its peak comes from, None where there is no group.
+
+    It is made where this process may: below its own group. What an earlier harness left there, because it
+    was killed, is removed.
+    """
+
+    made = 0
+
+    def __init__(self, root: Path = ROOT, own: Path = OWN) -> None:
+        self.path: Path | None = None
+        self.source: str | None = None
+        for parent in _parents(root, own):
+            _remove_left(parent)
+            MemoryGroup.made += 1
+            path = parent / f"outlive-{os.getpid()}-{MemoryGroup.made}"
+            with contextlib.suppress(OSError):
+                path.mkdir()
+                for name, source in PEAKS.items():
+                    if (path / name).is_file():
+                        self.path, self._peak, self.source = path, path / name, source
+                        return
+                path.rmdir()  # here the kernel does not account for memory
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.path is not None:
+            with contextlib.suppress(
+                OSError
+            ):  # some process has not been reaped yet: the next one removes it
+                self.path.rmdir()
+
+    def add(self, pid: int) -> None:
+        """Take in a process; what it starts from now on is in, too."""
+        if self.path is not None:
+            try:
+                (self.path / "cgroup.procs").write_text(str(pid))
+            except OSError:
+                self.__exit__()
+                self.path = self.source = None
+
+    def reset(self) -> None:
+        """Forget the peak so far, where the kernel can: v1, and v2 since Linux 6.12."""
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                self._peak.write_text("0")
+
+    def peak(self) -> int | None:
+        """Return the peak in bytes, None where it is not known."""
+        if self.path is None:
+            return None
+        try:
+            return int(self._peak.read_text())
+        except (OSError, ValueError):
+            return None
+
+
+def _parents(root: Path, own: Path) -> list[Path]:
+    """Return the groups for memory that this process is in, and whose children count what they use."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return []
+    groups = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            bases = (root / "memory",) if controllers else (root, root / "unified")
+            groups += [base / path.lstrip("/") for base in bases]
+    return [group for group in groups if (group / "cgroup.procs").is_file()]
+
+
+def _remove_left(parent: Path) -> None:
+    for path in parent.glob("outlive-*"):
+        left = NAME.fullmatch(path.name)
+        if left and not psutil.pid_exists(int(left[1])):
+            with contextlib.suppress(OSError):
+                path.rmdir()

@@ -1,0 +1,328 @@
+"""One load test: a server as it is deployed, locust's traffic, and somebody who watches the server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from outlive import apps, engine, environments, locks, replay, scenarios
+from outlive.apps import App, Worker
+from outlive.engine import Prepared
+from outlive.errors import FaultError, OutliveError, UnavailableError
+from outlive.load import growth, soak
+from outlive.load.cgroup import MemoryGroup
+from outlive.load.generator import Generated, GeneratorError, generate
+from outlive.load.record import Deployment, LoadMeasurement, Segment, Status, WorkerRecord
+from outlive.load.sampling import Sampler
+from outlive.load.server import Counted, Line, LoadServer
+from outlive.load.traffic import Traffic, mix
+from outlive.measure import Cell
+from outlive.measurement import Connection, Measurement
+from outlive.project import Project
+from outlive.scenarios import Scenario
+from outlive.store import Store
+
+WARM_UP = 3
+"""Times that each scenario is sent to each worker before anything is counted: lazy imports, caches."""
+PATIENCE = 0.05
+"""Seconds for which a warming client that leaves in the middle stays, so that the server is in the middle."""
+KEEP_EVERY = 30.0
+"""Seconds after which what is known so far is kept, so that a soak that is killed has lost little."""
+ENDED = "the harness was ended in the middle"
+LEAST_TYPE = 0.005
+"""Objects per request from which on a type is recorded."""
+
+Keep = Callable[[LoadMeasurement], object]
+"""Is given the record of a running load test now and then, and at the end whatever comes of it."""
+Watch = Callable[[Generated], object]
+"""Is told about each second what was sent and seen so far."""
+
+
+class LoadTest(msgspec.Struct, frozen=True):
+    """What to run: a stack, how it is deployed, what is sent. `earlier` is the part that was done before."""
+
+    stack: Prepared
+    deployment: Deployment
+    traffic: Traffic
+    earlier: LoadMeasurement | None = None
+
+
+def run(
+    project: Project,
+    test: LoadTest,
+    *,
+    keep: Keep = lambda _: None,
+    watch: Watch = lambda _: None,
+    predictions: Mapping[str, float] | None = None,
+) -> LoadMeasurement:
+    """Run one load test and return what it gave; a fault is recorded with its reason, not raised.
+
+    `predictions` are the objects that one request of a scenario leaves in replay. Raises UsageError for a
+    worker or traffic that does not exist, and KeyboardInterrupt once what was seen until then is kept.
+    """
+    running = _Run(project, test, keep, watch, predictions or {})
+    try:
+        environment = prepare(test.stack, running.worker)
+    except UnavailableError as error:
+        return running.record("unsupported", str(error))
+    return running.all(environment)
+
+
+def prepare(stack: Prepared, worker: Worker) -> environments.Environment:
+    """Return the environment of a stack with what a worker needs beside it.
+
+    Raises UnavailableError where that cannot be had for this release and Python, and as `ensure` does.
+    """
+    lock = locks.with_packages(stack.lock, stack.release, worker.packages)
+    return environments.ensure(lock, stack.interpreter)
+
+
+def connection(worker: Worker, traffic: Traffic) -> Connection:
+    """Return the kind of connection that comes of it: some workers close each after a request."""
+    return traffic.connection if traffic.connection in worker.connections else worker.connections[0]
+
+
+def cells(project: Project, worker: Worker, traffic: Traffic) -> tuple[Cell, ...]:
+    """Return the cells of the exact replay from which the survivors under this traffic can be predicted."""
+    names = mix(project.loadtests, traffic.user, traffic.scenarios)
+    return tuple(Cell(name, connection(worker, traffic), "off") for name in names)
+
+
+def stored_predictions(project: Project, test: LoadTest) -> dict[str, float]:
+    """Return what one request of each scenario leaves, as far as it is measured and stored."""
+    app = apps.load(project, test.stack.release.framework)
+    worker = app.named(test.deployment.worker)
+    wanted = set(cells(project, worker, test.traffic))
+    known = engine.stored(Store(project, test.stack.record), app, worker.name)
+    return predictions([one for one in known if Cell.of(one) in wanted])
+
+
+def predictions(measurements: list[Measurement] | tuple[Measurement, ...]) -> dict[str, float]:
+    """Return what one request of each scenario leaves in replay, with automatic collection off."""
+    return {
+        one.scenario: one.survivors_per_request
+        for one in measurements
+        if one.survivors_per_request is not None
+    }
+
+
+class _Run:
+    """The state of one load test."""
+
+    def __init__(
+        self, project: Project, test: LoadTest, keep: Keep, watch: Watch, predictions: Mapping[str, float]
+    ) -> None:
+        self.project = project
+        self.test = test
+        self.app: App = apps.load(project, test.stack.release.framework)
+        self.worker = self.app.named(test.deployment.worker)
+        test.traffic.check(project.loadtests)
+        self.keep = keep
+        self.watch = watch
+        self.predictions = predictions
+        self.started = dt.datetime.now(dt.UTC)
+        self.generated: Generated | None = None
+        self.server: LoadServer | None = None
+        self.sampler: Sampler | None = None
+        self.group = MemoryGroup()
+        self.peak: int | None = None
+        self.kept = time.monotonic()
+
+    def all(self, environment: environments.Environment) -> LoadMeasurement:
+        try:
+            with self.group:
+                found = self._served(environment)
+        except OutliveError as error:
+            found = self.record("failed", self._fault() or str(error))
+        except BaseException:
+            if self.generated is not None:
+                self.keep(self.record("partial", ENDED))
+            raise
+        self.keep(found)
+        return found
+
+    def _served(self, environment: environments.Environment) -> LoadMeasurement:
+        folder = self.project.apps / self.app.framework
+        with LoadServer(environment, self.app, self.worker, folder, self.test.deployment) as server:
+            self.server = server
+            assert server.process is not None
+            self.group.add(server.process.pid)
+            server.boot()
+            self._warm_up(server)
+            server.begin()
+            earlier = self.test.earlier
+            self.sampler = sampler = Sampler(
+                server,
+                self._requests,
+                segment=len(earlier.segments) if earlier else 0,
+                since=earlier.seconds if earlier else 0.0,
+                earlier=earlier.samples if earlier else (),
+            )
+            self.group.reset()
+            sampler.start()
+            try:
+                self.generated = generate(
+                    server.address,
+                    soak.remaining(self.test.traffic, earlier),
+                    project=self.project,
+                    progress=self._progress,
+                )
+            except GeneratorError as error:
+                self.generated = error.partial or self.generated
+                raise
+            finally:
+                sampler.stop()
+                self.peak = self.group.peak()
+            if sampler.fault or self.generated.stopped:
+                return self.record("failed", sampler.fault or self.generated.stopped)
+            return self.record("measured", None, self._counted(server))
+
+    def _warm_up(self, server: LoadServer) -> None:
+        """Send each scenario a few times, each over a connection of its own: they go to all workers."""
+        known = {one.name: one for one in scenarios.load(self.project.scenarios)}
+        for name in mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios):
+            for _ in range(WARM_UP * self.test.deployment.workers):
+                _send(server, known[name])
+
+    def _counted(self, server: LoadServer) -> list[Counted] | None:
+        """Return what each worker has left, None where that is only a part of all that requests left."""
+        if server.restarts or self.test.earlier is not None:
+            return None
+        counts = server.count()
+        return counts if all(one.idle for one in counts) else None
+
+    def _requests(self) -> int:
+        before = self.test.earlier.requests if self.test.earlier else 0
+        return before + (self.generated.requests if self.generated else 0)
+
+    def _progress(self, generated: Generated) -> None:
+        self.generated = generated
+        if fault := self._fault():
+            raise FaultError(fault)
+        self.watch(generated)
+        if time.monotonic() - self.kept > KEEP_EVERY:
+            self.kept = time.monotonic()
+            self.peak = self.group.peak()
+            self.keep(self.record("partial", ENDED))
+
+    def _fault(self) -> str | None:
+        return self.sampler.fault if self.sampler else None
+
+    def record(
+        self, status: Status, reason: str | None, counts: list[Counted] | None = None
+    ) -> LoadMeasurement:
+        """Return the record of what is known by now."""
+        stack, test = self.test.stack, self.test
+        bare = LoadMeasurement(
+            framework=stack.release.framework,
+            release=stack.release.version,
+            python=stack.lock.python,
+            lock=stack.lock.digest,
+            app_version=self.app.app_version,
+            deployment=test.deployment,
+            traffic=test.traffic,
+            status=status,
+            reason=reason,
+            segments=soak.segments(
+                test.earlier,
+                Segment(started=self.started.isoformat(timespec="milliseconds"), seconds=0.0, requests=0),
+            ),
+        )
+        if self.server is None or self.sampler is None:
+            return bare
+        with self.sampler.lock:
+            return self._full(bare, self.server, self.sampler, counts)
+
+    def _full(
+        self, bare: LoadMeasurement, server: LoadServer, sampler: Sampler, counts: list[Counted] | None
+    ) -> LoadMeasurement:
+        earlier = self.test.earlier
+        latest = self.generated or Generated(self.started.timestamp(), 0.0, 0, 0, 0.0, (), 0.0)
+        sent = soak.together(earlier, latest)
+        segment = msgspec.structs.replace(
+            bare.segments[-1], seconds=latest.seconds, requests=latest.requests, ended=bare.reason
+        )
+        workers = [_worker(line) for line in (*server.retired, *server.lines) if line.pid is not None]
+        if counts is not None:
+            workers = [
+                msgspec.structs.replace(worker, survivors=count.survivors, leaked=count.leaked)
+                for worker, count in zip(workers, counts, strict=True)
+            ]
+        peaks = [worker.peak_rss_bytes for worker in workers if worker.peak_rss_bytes is not None]
+        tree_peak, source = self._tree_peak(sampler)
+        if earlier is not None:
+            peaks += [earlier.peak_rss_bytes or 0]
+            tree_peak = max(tree_peak, earlier.tree_peak_bytes or 0)
+        predicted = growth.predicted(sent.scenarios, self.predictions)
+        return msgspec.structs.replace(
+            bare,
+            segments=(*bare.segments[:-1], segment),
+            seconds=sent.seconds,
+            requests=sent.requests,
+            unexpected=sent.unexpected,
+            unsent=sent.unsent,
+            throughput=sent.throughput,
+            scenarios=sent.scenarios,
+            faults=sent.faults,
+            peak_rss_bytes=max(peaks, default=None),
+            tree_peak_bytes=tree_peak or None,
+            tree_peak_source=source,
+            workers=tuple(workers),
+            restarts=server.restarts + (earlier.restarts if earlier else 0),
+            collections=server.collections([earlier.collections] if earlier else []),
+            survivors_per_request=_per_request(counts, "survivors", sent.requests),
+            leaked_per_request=_per_request(counts, "leaked", sent.requests),
+            predicted_per_request=predicted,
+            types=_types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
+            growth=growth.rate(sampler.samples),
+            server_cores=sampler.cores,
+            generator_cores=sent.cores,
+            generator_busiest=sent.busiest,
+            generator_saturated=sent.saturated,
+            samples=tuple(sampler.samples),
+        )
+
+    def _tree_peak(self, sampler: Sampler) -> tuple[int, str]:
+        """Return the peak of all processes together, and how it was obtained."""
+        if self.peak is not None and self.group.source is not None:
+            return self.peak, self.group.source
+        if sampler.peak_pss:
+            return sampler.peak_pss, "largest sample of PSS"
+        return sampler.peak_rss, "largest sample of RSS"
+
+
+def _send(server: LoadServer, scenario: Scenario) -> None:
+    with replay.Client(server.address, scenario, "close", lambda: time.sleep(PATIENCE)) as client:
+        replay.check(scenario, client.send())
+
+
+def _worker(line: Line) -> WorkerRecord:
+    assert line.pid is not None
+    return WorkerRecord(
+        pid=line.pid,
+        first=line.first,
+        last=line.last,
+        end=LoadServer.end(line),
+        peak_rss_bytes=line.peak,
+        collections=line.collections,
+    )
+
+
+def _per_request(counts: list[Counted] | None, what: str, requests: int) -> float | None:
+    return sum(getattr(one, what) for one in counts) / requests if counts and requests else None
+
+
+def _types(counts: list[Counted] | None, requests: int, *, collecting: bool) -> dict[str, float]:
+    """Return objects per request by type name, most first; with a collector only of what is leaked."""
+    found: Counter[str] = Counter()
+    for one in counts or ():
+        found.update(one.types_kept if collecting else one.types)
+    return {
+        name: count / requests
+        for name, count in found.most_common()
+        if requests and abs(count) / requests >= LEAST_TYPE
+    }

@@ -1,0 +1,271 @@
+"""gunicorn under load: several workers that come and go, each with a line to its probe that never waits."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self, TypeVar
+
+import msgspec
+
+from outlive.apps import App, Worker
+from outlive.environments import Environment
+from outlive.errors import FaultError
+from outlive.load.record import Collections, Deployment, End, total
+from outlive.server import ANSWER_LIMIT, Gunicorn
+
+MOST_RETIRED = 100
+"""Workers that gunicorn replaced that have a record each; with --max-requests there is no end to them."""
+REAPED = 2.0
+"""Seconds in which gunicorn says in its log how a worker ended."""
+LAST_WORDS = r"Worker \(pid:{}\) (?:was sent (?P<signal>SIG\w+)|exited with code (?P<code>-?\d+))"
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
+    """A worker introduces itself."""
+
+    pid: int
+
+
+class Burden(msgspec.Struct, frozen=True, tag_field="type", tag="collector"):
+    """What the collector has done so far; pauses are in seconds, (upper bound, how many)."""
+
+    collections: int
+    freed: int
+    pause: float
+    longest: float
+    pauses: tuple[tuple[float, int], ...]
+
+
+class Farewell(Burden, frozen=True, tag_field="type", tag="farewell"):
+    """A worker ends by itself; `aborted` because gunicorn found that it hangs."""
+
+    aborted: bool
+
+
+class Begun(msgspec.Struct, frozen=True, tag_field="type", tag="begin"):
+    """The state that survivors are counted against has been taken."""
+
+    idle: bool
+
+
+class Counted(msgspec.Struct, frozen=True, tag_field="type", tag="count"):
+    """What the requests have left, in gc-tracked objects; by type before and after full collections."""
+
+    idle: bool
+    survivors: int
+    leaked: int
+    types: dict[str, int]
+    types_kept: dict[str, int]
+
+
+Message = Hello | Burden | Farewell | Begun | Counted
+M = TypeVar("M", Hello, Begun, Counted)
+
+_decode = msgspec.json.Decoder(Message).decode
+
+
+class Line:
+    """The connection to the probe of one worker: what has arrived is read, nothing is waited for.
+
+    `first` and `last` are when the worker was seen, in seconds of the load test, `peak` is its peak of
+    resident bytes.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+        self._buffer = b""
+        self._messages: list[Message] = []
+        self.closed = False
+        self.first = self.last = 0.0
+        self.peak: int | None = None
+        self.pid: int | None = None
+        self.burden: Burden | None = None
+        self.farewell: Farewell | None = None
+
+    def ask(self, word: str) -> None:
+        """Send a command, if the worker can still be asked."""
+        try:
+            self._connection.send(word.encode() + b"\n")
+        except BlockingIOError:
+            pass  # it is stopped, and has not read what it was asked before
+        except OSError:
+            self.closed = True
+
+    def read(self) -> None:
+        """Take in what has arrived."""
+        with contextlib.suppress(BlockingIOError):
+            while not self.closed:
+                try:
+                    data = self._connection.recv(65536)
+                except ConnectionError:
+                    data = b""
+                if not data:
+                    self.closed = True
+                *lines, self._buffer = (self._buffer + data).split(b"\n")
+                for line in lines:
+                    self._take(_decode(line))
+
+    @property
+    def collections(self) -> Collections:
+        """What its collector has done, as far as it has said."""
+        if self.burden is None:
+            return Collections()
+        found = self.burden
+        return Collections.of(found.collections, found.freed, found.pause, found.longest, found.pauses)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Hello):
+            self.pid = message.pid
+        elif isinstance(message, Burden):
+            self.burden = message
+            if isinstance(message, Farewell):
+                self.farewell = message
+        else:
+            self._messages.append(message)
+
+    def wait(self, kind: type[M], limit: float = ANSWER_LIMIT) -> M:
+        """Return the next message of this kind.
+
+        Raises FaultError where the worker dies or does not answer.
+        """
+        deadline = time.monotonic() + limit
+        while True:
+            self.read()
+            for message in self._messages:
+                if isinstance(message, kind):
+                    self._messages.remove(message)
+                    return message
+            if self.closed:
+                raise FaultError(f"worker {self.pid} died: its probe is gone")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise FaultError(f"worker {self.pid} did not answer its probe within {limit:g} s")
+            select.select([self._connection], [], [], min(left, 1.0))
+
+    def close(self) -> None:
+        """Close our end."""
+        self._connection.close()
+
+
+class LoadServer(Gunicorn):
+    """gunicorn as a deployment has it. After the start, one thread at a time calls `look` and the rest."""
+
+    def __init__(
+        self, environment: Environment, app: App, worker: Worker, folder: Path, deployment: Deployment
+    ) -> None:
+        options = ["--workers", str(deployment.workers), "--max-requests", str(deployment.max_requests)]
+        if deployment.preload:
+            options.append("--preload")
+        super().__init__(environment, app, worker, folder, options=options, policy=deployment.gc)
+        self.deployment = deployment
+        self.lines: list[Line] = []
+        self.retired: deque[Line] = deque(maxlen=MOST_RETIRED)
+        self.restarts = 0
+        self._before = Collections()
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        try:
+            self.probes.setblocking(False)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        for line in self.lines:
+            line.close()
+        super().__exit__()
+
+    def boot(self) -> None:
+        """Wait until all workers have loaded the app. Raises as `wait_for_worker` does."""
+        while len(self.lines) < self.deployment.workers:
+            self.lines.append(Line(self.wait_for_worker()))
+        for line in self.lines:
+            while line.pid is None:
+                line.read()
+                if line.closed:
+                    raise FaultError(f"a worker died at once: {self.last_words()}")
+                time.sleep(0.01)
+
+    def begin(self) -> None:
+        """Have each worker take the state that survivors are counted against."""
+        for line in self.lines:
+            line.ask("begin")
+        for line in self.lines:
+            line.wait(Begun)
+
+    def count(self) -> list[Counted]:
+        """Return what each worker has left, in the order of `lines`. Raises FaultError where one dies."""
+        for line in self.lines:
+            line.ask("count")
+        return [line.wait(Counted) for line in self.lines]
+
+    def look(self) -> None:
+        """Welcome new workers, read what all have said, and ask what their collectors have done."""
+        for line in self.lines:
+            line.read()
+            line.ask("collector")
+        for line in [line for line in self.lines if self.end(line) == "recycled"]:
+            self.lines.remove(line)
+            self.retired.append(line)
+            self._before = total([self._before, line.collections])
+            line.close()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.lines.append(Line(self.probes.accept()[0]))
+                self.restarts += 1
+
+    def collections(self, earlier: Sequence[Collections] = ()) -> Collections:
+        """Return what the collectors of all workers have done so far, with what they did earlier."""
+        return total([*earlier, self._before, *(line.collections for line in self.lines)])
+
+    def fault(self) -> str | None:
+        """Return what has gone wrong with the server since the start: None for all that is in order."""
+        assert self.process is not None
+        status = self.process.poll()
+        if status is not None:
+            how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+            return f"gunicorn's master {how}"
+        for line in self.lines:
+            end = self.end(line)
+            if end == "killed":
+                return f"worker {line.pid} died: {self.how_it_ended(line)}"
+            if end == "hung":
+                return f"worker {line.pid} hung until gunicorn ended it"
+        return None
+
+    @staticmethod
+    def end(line: Line) -> End:
+        """Return how a worker has ended, if it has."""
+        if line.farewell:
+            return "hung" if line.farewell.aborted else "recycled"
+        return "killed" if line.closed else "served"
+
+    def how_it_ended(self, line: Line) -> str:
+        """Return what gunicorn says of the end of a worker."""
+        pattern = re.compile(LAST_WORDS.format(line.pid))
+        found = _soon(lambda: pattern.search(self.log), REAPED)
+        if found is None:
+            return "nobody knows why"
+        return f"it was sent {found['signal']}" if found["signal"] else f"it exited with code {found['code']}"
+
+
+T = TypeVar("T")
+
+
+def _soon(find: Callable[[], T | None], seconds: float) -> T | None:
+    """Return what `find` finds within so many seconds, or None."""
+    deadline = time.monotonic() + seconds
+    while (found := find()) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found

@@ -1,0 +1,80 @@
+"""A load test that was continued: what its runs gave together. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from outlive.load.generator import Generated, ScenarioTraffic
+from outlive.load.record import LoadMeasurement, Segment, percentile
+from outlive.load.traffic import Traffic
+
+
+def remaining(traffic: Traffic, earlier: LoadMeasurement | None) -> Traffic:
+    """Return what is still to be sent of `traffic`, a whole second or request at least."""
+    if earlier is None:
+        return traffic
+    seconds, requests = traffic.seconds, traffic.requests
+    return msgspec.structs.replace(
+        traffic,
+        seconds=None if seconds is None else max(math.ceil(seconds - earlier.seconds), 1),
+        requests=None if requests is None else max(requests - earlier.requests, 1),
+    )
+
+
+def together(earlier: LoadMeasurement | None, later: Generated) -> Generated:
+    """Return what was sent and seen in all."""
+    if earlier is None:
+        return later
+    seconds = earlier.seconds + later.seconds
+    requests = earlier.requests + later.requests
+    faults = Counter(dict(earlier.faults)) + Counter(dict(later.faults))
+    cores = earlier.generator_cores * earlier.seconds + later.cores * later.seconds
+    return msgspec.structs.replace(
+        later,
+        seconds=seconds,
+        requests=requests,
+        unexpected=earlier.unexpected + later.unexpected,
+        unsent=earlier.unsent + later.unsent,
+        throughput=requests / seconds if seconds else 0.0,
+        scenarios=_scenarios([*earlier.scenarios, *later.scenarios]),
+        cores=cores / seconds if seconds else 0.0,
+        busiest=max(earlier.generator_busiest, later.busiest),
+        faults=tuple(faults.most_common()),
+    )
+
+
+def segments(earlier: LoadMeasurement | None, latest: Segment) -> tuple[Segment, ...]:
+    """Return all runs, the latest with them."""
+    return (*(earlier.segments if earlier else ()), latest)
+
+
+def _scenarios(parts: Sequence[ScenarioTraffic]) -> tuple[ScenarioTraffic, ...]:
+    by_name: dict[str, list[ScenarioTraffic]] = {}
+    for part in parts:
+        by_name.setdefault(part.scenario, []).append(part)
+    return tuple(_merged(by_name[name]) for name in sorted(by_name))
+
+
+def _merged(parts: Sequence[ScenarioTraffic]) -> ScenarioTraffic:
+    requests = sum(part.requests for part in parts)
+    answers: Counter[float] = Counter()
+    for part in parts:
+        answers.update(dict(part.histogram))
+    histogram = tuple(sorted(answers.items()))
+    longest = max(part.longest for part in parts)
+    p50, p95, p99 = (min(percentile(histogram, percent), longest) for percent in (50, 95, 99))
+    return ScenarioTraffic(
+        scenario=parts[0].scenario,
+        requests=requests,
+        unexpected=sum(part.unexpected for part in parts),
+        mean=sum(part.mean * part.requests for part in parts) / requests,
+        p50=p50,
+        p95=p95,
+        p99=p99,
+        longest=longest,
+        histogram=histogram,
+    )

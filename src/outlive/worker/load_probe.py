@@ -1,0 +1,209 @@
+"""The probe of a worker under load: nothing of it runs while requests are served, but when a collection does.
+
+Standard library only, Python 3.8 and newer, imports nothing of ours. Its thread is one of the system's, also
+under gevent, which replaces what starts threads, sleeps and talks to sockets: so the names are taken here, in
+the master, before it does. What the exact probe changes in a process to have each count repeat (how long a
+thread keeps the GIL, when asyncio drops timers) is left as it is.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import sys
+import threading
+from _socket import AF_UNIX
+from _socket import socket as plain_socket
+from _thread import start_new_thread
+from time import monotonic, perf_counter, sleep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from outlive.worker.probe import Probe
+
+FINEST = 1e-6
+"""Seconds below which pauses are not told apart."""
+WIDTH = 1.02
+"""Upper bound of a bucket of pauses over its lower bound: a percentile is at most 2 percent too high."""
+LONGEST = 1200
+"""Number of buckets; the last holds all pauses from six hours on."""
+REST_POLL = 0.02
+"""Seconds between two looks at whether the worker rests."""
+REST_POLLS = 5
+"""Looks in a row at which no thread may have used the processor."""
+REST_LIMIT = 10.0
+"""Seconds after which a worker that never rests is counted all the same, and said to be busy."""
+
+
+class Pauses:
+    """Sums up the collections but those that the probe asks for; a constant size, however many there are."""
+
+    def __init__(self) -> None:
+        self.own = False
+        self.clear()
+
+    def clear(self) -> None:
+        """Start from zero."""
+        self.collections = self.freed = 0
+        self.pause = self.longest = self.started = 0.0
+        self.buckets = [0] * LONGEST
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        """Take note of the start or the end of a collection: this is a callback of `gc`."""
+        if self.own:
+            return
+        if phase == "start":
+            self.started = perf_counter()
+            return
+        pause = perf_counter() - self.started
+        bucket = math.ceil(math.log(pause / FINEST, WIDTH)) if pause > FINEST else 0
+        self.buckets[min(bucket, LONGEST - 1)] += 1
+        self.collections += 1
+        self.freed += info["collected"]
+        self.pause += pause
+        self.longest = max(self.longest, pause)
+
+    def sums(self) -> dict[str, Any]:
+        """Return the sums since the last `clear`; `pauses` are (upper bound in seconds, how many)."""
+        return {
+            "collections": self.collections,
+            "freed": self.freed,
+            "pause": self.pause,
+            "longest": self.longest,
+            "pauses": [(FINEST * WIDTH**at, count) for at, count in enumerate(self.buckets) if count],
+        }
+
+
+class LoadProbe:
+    """Answers the harness over one connection; `probe` is what reads and collects for it."""
+
+    def __init__(self, probe: Probe, policy: str, preloaded: bool) -> None:
+        self.probe = probe
+        self.kind, _, self.numbers = policy.partition(":")
+        self.preloaded = preloaded
+        self.pauses = probe.log = Pauses()  # type: ignore[assignment]
+        probe.idle = self  # type: ignore[assignment]
+        self.aborted = False
+
+    def apply(self) -> None:
+        """Do what the gc policy asks for, as a deployment would once the app is loaded, and no more.
+
+        In a worker that was forked from a master with the app in it, collecting would copy its memory.
+        """
+        if self.kind in ("off", "periodic"):
+            gc.disable()
+        if self.kind == "thresholds":
+            gc.set_threshold(*map(int, self.numbers.split(",")))
+        if self.kind == "periodic":
+            assert self.probe.periodic is not None
+            self.probe.periodic(int(self.numbers))
+        if self.kind == "freeze" and not self.preloaded:
+            gc.collect()
+        if self.kind in ("off", "freeze"):
+            gc.freeze()  # with gc off it changes nothing, and what is new can be told from what is not
+        gc.callbacks.append(self.pauses)
+
+    def run(self, path: str) -> None:
+        """Serve commands until the harness closes the connection; then this worker has no reason to live."""
+        try:
+            self.own = threading.get_native_id()
+            self.connection = plain_socket(AF_UNIX)
+            self.connection.connect(path)
+            self.send({"type": "hello", **self.probe.hello()})
+            buffer = b""
+            while True:
+                data = self.connection.recv(4096)
+                if not data:
+                    return
+                *lines, buffer = (buffer + data).split(b"\n")
+                for line in lines:
+                    word = line.decode()
+                    self.send({"type": word, **getattr(self, "do_" + word)()})
+        finally:
+            os._exit(0)
+
+    def send(self, answer: dict[str, Any]) -> None:
+        """Write an answer, one line."""
+        data = json.dumps(answer).encode() + b"\n"
+        while data:
+            data = data[self.connection.send(data) :]
+
+    def farewell(self) -> None:
+        """Say that this worker ends by itself: in good order, unless the master found that it hangs."""
+        if hasattr(self, "connection"):
+            self.send({"type": "farewell", "aborted": self.aborted, **self.pauses.sums()})
+
+    def do_collector(self) -> dict[str, Any]:
+        """Return what the collector has done since `begin`, or since this worker was started."""
+        return self.pauses.sums()
+
+    def do_begin(self) -> dict[str, Any]:
+        """Take the state that survivors are counted against, once the worker rests."""
+        idle = self.probe.settle()
+        enabled = gc.isenabled()
+        gc.disable()
+        self.probe.begin()
+        self.pauses.clear()
+        if enabled:
+            gc.enable()
+        return {"idle": idle}
+
+    def do_count(self) -> dict[str, Any]:
+        """Return what the requests since `begin` left, once the worker rests; the collector stays off."""
+        idle = self.probe.settle()
+        gc.disable()
+        sums = self.pauses.sums()
+        before, freed, after = self.probe.phase()
+        return {
+            "idle": idle,
+            "survivors": sums["freed"] + freed + after.alive,
+            "leaked": after.alive,
+            "types": before.named(),
+            "types_kept": after.named(),
+        }
+
+    def wait(self, polls: int = REST_POLLS) -> bool:
+        """Return whether no other thread of the process used the processor for some time."""
+        deadline = monotonic() + REST_LIMIT
+        before, same = self.spent(), 0
+        while monotonic() < deadline:
+            sleep(REST_POLL)
+            now = self.spent()
+            same = same + 1 if now == before else 0
+            if same >= polls:
+                return True
+            before = now
+        return False
+
+    def spent(self) -> object:
+        """Return the CPU nanoseconds of all other threads, those included that Python does not know."""
+        spent = {}
+        try:
+            for tid in os.listdir("/proc/self/task"):
+                if int(tid) != self.own:
+                    with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
+                        spent[tid] = file.read().split()[0]
+        except FileNotFoundError:  # a thread has just ended, or there is no /proc
+            return sys.getallocatedblocks() if not os.path.isdir("/proc/self/task") else None
+        return spent
+
+
+def prepare_fork(policy: str) -> None:
+    """Do in a master that has loaded the app what deployments do so that workers share its memory."""
+    if policy == "off" or policy.startswith("periodic"):
+        gc.disable()
+    if policy == "freeze":
+        gc.collect()
+        gc.freeze()
+
+
+def start(path: str, probe: Probe, policy: str, preloaded: bool) -> LoadProbe:
+    """Apply the gc policy and start the probe's thread in this process; `path` is the harness's socket."""
+    found = LoadProbe(probe, policy, preloaded)
+    found.apply()
+    start_new_thread(found.run, (path,))
+    return found
