@@ -50,9 +50,9 @@ class Generated(msgspec.Struct, frozen=True):
 
     `started` is in seconds since the epoch, `throughput` in requests per second, `cores` what locust used of
     the processor. `busiest` is the part of the time for which its busiest process ran or waited for a core.
-    `faults` are texts of unexpected answers, each with its count, `unsent` requests that were due at a constant
-    rate but found no client free before the end. `stopped` says why it ended early; None where all that was
-    asked for was sent, or still is.
+    `faults` are texts of unexpected answers, each with its count, `unsent` requests that were due at a
+    constant rate but found no client free before the end. `stopped` says why it ended early; None where all
+    that was asked for was sent, or still is.
     """
 
     started: float

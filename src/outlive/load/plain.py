@@ -11,13 +11,15 @@ from typing import IO
 
 from geventhttpclient.client import HTTPClient, HTTPClientPool
 from geventhttpclient.header import Headers, HeadersDataType
-from geventhttpclient.response import HTTPSocketPoolResponse
+from geventhttpclient.response import HTTPConnectionClosed, HTTPSocketPoolResponse
 from geventhttpclient.url import URL
 from locust.contrib.fasthttp import LocustUserAgent
 
 from outlive.replay import TIMEOUT
 
 UNASKED = ("User-Agent", "Accept-Encoding")
+
+CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)
 
 Body = str | bytes | bytearray | memoryview | IO[bytes] | Iterable[bytes] | None
 
@@ -26,15 +28,28 @@ class PlainClient(HTTPClient):
     """The connections to one server."""
 
     DEFAULT_HEADERS = Headers()
+    reused = False
 
     def request(
         self, method: str, request_uri: str, body: Body = b"", headers: HeadersDataType | None = None
     ) -> HTTPSocketPoolResponse:
-        """Send the request with only those headers that a scenario has."""
+        """Send the request with only those headers that a scenario has.
+
+        Servers close a kept connection without a word; gunicorn does after an answer to a large body that
+        was not read. The next request then was never seen and is sent again, as a replay does.
+        """
         asked = Headers(headers or {})
         for name in UNASKED:
             asked.discard(name)
-        return super().request(method, request_uri, body, asked)
+        reused, self.reused = self.reused, False
+        try:
+            response = super().request(method, request_uri, body, asked)
+        except CLOSED:
+            if not reused:
+                raise
+            response = super().request(method, request_uri, body, asked)
+        self.reused = True
+        return response
 
 
 class PlainPool(HTTPClientPool):

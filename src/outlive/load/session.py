@@ -29,7 +29,7 @@ TICK = 0.05
 REPORT = 1.0
 """Seconds between two reports of what was seen so far."""
 HEARTBEATS = 10
-"""Seconds without a sign of life after which a worker is lost; locust's 3 are short on a machine under load."""
+"""Seconds without a sign of life after which a worker is lost; locust's 3 are too short under load."""
 DRAIN = TIMEOUT + 5
 """Seconds that the requests under way at the end have to be answered; by then each has been or has failed."""
 
