@@ -83,14 +83,19 @@ def ask(framework: str) -> tuple[Release, ...]:
             if files is None:
                 files = _from_simple(client, framework)
     except (requests.RequestException, UnsupportedContentTypeError, OSError) as error:
-        cause = str(error).splitlines()[0] if isinstance(error, requests.HTTPError) else type(error).__name__
-        raise FaultError(
-            f"the package index at {USERINFO.sub('', endpoint)} cannot be read ({USERINFO.sub('', cause)}): "
-            "check the network, or name another index with OUTLIVE_INDEX_URL"
-        ) from None
+        raise unreadable(endpoint, error) from None
     except NoSuchProjectError:
         raise UnavailableError(f"the package index has no project {framework}") from None
     return tuple(_release(framework, version, found) for version, found in files.items() if found)
+
+
+def unreadable(endpoint: str, error: Exception) -> FaultError:
+    """Return the error that says why the index at `endpoint` cannot be read, without secrets."""
+    cause = str(error).splitlines()[0] if isinstance(error, requests.HTTPError) else type(error).__name__
+    return FaultError(
+        f"the package index at {USERINFO.sub('', endpoint)} cannot be read ({USERINFO.sub('', cause)}): "
+        "check the network, or name another index with OUTLIVE_INDEX_URL"
+    )
 
 
 def _from_json(session: requests.Session, endpoint: str, name: str) -> dict[str, list[_File]] | None:

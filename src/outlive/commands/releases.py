@@ -13,14 +13,17 @@ from outlive.report import inventory
 
 
 @click.command("releases")
-@click.argument("words", nargs=-1, required=True, metavar="FRAMEWORK | update [FRAMEWORK…]")
+@click.argument("words", nargs=-1, required=True, metavar="FRAMEWORK | update|claims [FRAMEWORK…]")
 @click.option("--all", "everything", is_flag=True, help="List pre-releases, too.")
 def releases_command(words: tuple[str, ...], everything: bool) -> int:
     r"""List what is known of a framework's releases, or refresh it from the package index.
 
+    `claims` reads what their changelogs say of memory, from the released packages.
+
     \b
     outlive releases aiohttp
     outlive releases update
+    outlive releases claims
     """
     project = Project.find()
     if words[0] == "update":
@@ -29,6 +32,12 @@ def releases_command(words: tuple[str, ...], everything: bool) -> int:
         for framework in words[1:] or project.frameworks():
             inventory.show_update(update(project, framework), Console())
             inventory.show_locks(eras.add_missing(project, framework), Console())
+        return ExitCode.FINE
+    if words[0] == "claims":
+        from outlive import packages  # noqa: PLC0415 - as above
+
+        for framework in words[1:] or project.frameworks():
+            inventory.show_claims(framework, packages.refresh(project, framework), Console())
         return ExitCode.FINE
     if len(words) > 1:
         raise UsageError(f"releases takes one framework, not {' '.join(words)!r}")

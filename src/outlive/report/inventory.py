@@ -13,7 +13,8 @@ from outlive.measurement import Measurement
 from outlive.releases import Release
 from outlive.wording import counted, number, one_line
 
-if TYPE_CHECKING:  # both are slow to import, and only some verbs need them
+if TYPE_CHECKING:  # these are slow to import, and only some verbs need them
+    from outlive.claims import Changelog
     from outlive.doctor import Check
     from outlive.eras import Added
     from outlive.index import Update
@@ -54,6 +55,18 @@ def show_locks(added: Added, console: Console) -> None:
     console.print(Text(f"  {counted(len(added.locks), 'new lock')}"))
     for each in added.unavailable:
         console.print(Text(f"  none for {each.release} on Python {each.python}: {one_line(each.reason)}"))
+
+
+def show_claims(framework: str, logs: Sequence[Changelog], console: Console) -> None:
+    """Print what the changelogs of a framework's releases claim about memory."""
+    claimed = sum(len(log.claims) for log in logs)
+    console.print(Text(f"{framework}: {counted(claimed, 'claim')} in {counted(len(logs), 'release')}"))
+    for log in logs:
+        if log.source is None:
+            console.print(Text(f"  {log.release}: no changelog: {one_line(log.reason or '')}"))
+        for claim in log.claims:
+            issues = "".join(f" #{issue}" for issue in claim.issues)
+            console.print(Text(f"  {log.release}: {one_line(claim.text)}{issues}"))
 
 
 def show_measurements(measurements: Iterable[Measurement], console: Console) -> None:

@@ -1,0 +1,182 @@
+"""What a reader of a report asks, and the answers in a sentence each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from outlive.comparison import Comparison, Side
+from outlive.headline import withdrawn
+from outlive.report import gaps
+from outlive.reports import Report
+from outlive.rows import BASELINE, Row
+from outlive.verdict import ADVICE, Verdict, way
+from outlive.wording import NO_VERSION, counted, listed, number, one_line, step
+
+MOST_EXAMPLES = 4
+MEANS: dict[Verdict, str] = {
+    "UPGRADE": "It leaves less memory behind, and nothing got worse.",
+    "UPGRADE WITH A SETTING": "It leaves less behind, and a setting keeps at bay what does not.",
+    "NO DIFFERENCE SEEN": "As far as memory after failed requests goes, it makes no difference.",
+    "HOLD": "As far as memory after failed requests goes, wait: it leaves more behind.",
+    "WITHDRAWN": "Its authors have withdrawn this release from the package index.",
+    "NOT ENOUGH DATA": "Too little was measured on both sides to say.",
+}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One question and its answer."""
+
+    question: str
+    answer: str
+
+
+def answers(report: Report) -> tuple[Answer, ...]:
+    """Return the questions that decide on an upgrade, with what the report says to them."""
+    rows = report.comparison.rows
+    better = [row for row in rows if way(row) == "better"]
+    worse = [row for row in rows if way(row) == "worse"]
+    return (
+        Answer("Is it safe?", _safe(report)),
+        Answer("What improves?", _sentence(examples(better)) if better else "Nothing that was measured."),
+        Answer("What does not?", " ".join(_not_better(rows, worse))),
+        Answer("On which path?", _paths(better, worse)),
+        Answer("Is it withdrawn?", _withdrawn(report)),
+        Answer("How sure is this?", " ".join(_sure(report))),
+    )
+
+
+def examples(rows: Iterable[Row]) -> str:
+    """Return the largest changes, one a scenario, in whole objects, as in `not-found 47 → 43`."""
+    most: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: -abs(row.change)):
+        most.setdefault(row.scenario, row)
+    texts = [
+        f"{scenario} {step(number(row.before.objects), number(row.after.objects))}"
+        if row.change
+        else f"{scenario} ({step(row.before.growth, row.after.growth)})"
+        for scenario, row in most.items()
+    ]
+    return listed(texts, MOST_EXAMPLES)
+
+
+def repeat(comparison: Comparison) -> str:
+    """Return the command that makes the report again."""
+    sides = [_words(comparison, side) for side in (comparison.before, comparison.after)]
+    framework = comparison.after.stack.framework
+    plain = [side.removeprefix(f"{framework}==") for side in sides]
+    python = comparison.after.stack.python
+    if all("," not in side for side in sides):
+        return f"outlive report {framework} {plain[0]} {plain[1]} --python {python} --fresh"
+    return f"outlive report {sides[0]} {sides[1]} --fresh"
+
+
+def install(report: Report) -> str:
+    """Return the version to install: the release that was asked about, or the one to take instead of it."""
+    return report.judgement.nearest or report.comparison.after.stack.release
+
+
+def _words(comparison: Comparison, side: Side) -> str:
+    stack = side.stack
+    asked = [one.package for one in comparison.differences if one.asked]
+    pins = [str(package) for package in stack.packages if package.name in asked]
+    python = (
+        [f"python=={stack.python}"] if comparison.before.stack.python != comparison.after.stack.python else []
+    )
+    return ",".join([f"{stack.framework}=={stack.release}", *pins, *python])
+
+
+def _safe(report: Report) -> str:
+    judged, evidence = report.judgement.overall, report.judgement.evidence
+    if judged.verdict == "WITHDRAWN":
+        instead = report.judgement.nearest
+        take = f"Take {instead} instead. " if instead else ""
+        return f"No, it is withdrawn. {take}On memory alone: {_lower(evidence.verdict)}, {evidence.because}."
+    if judged.verdict == "HOLD":
+        only = [one.gc for one in report.judgement.policies if one.judged.verdict == "HOLD"]
+        where = (
+            f" This is with gc {listed(only)}." if only and len(only) < len(report.judgement.policies) else ""
+        )
+        return f"Not as far as memory goes: {judged.because}.{where}"
+    if judged.verdict == "NOT ENOUGH DATA":
+        return f"Not known: {judged.because}."
+    said = f"As far as memory goes, yes: {judged.because}."
+    settings = [ADVICE[setting] for setting in judged.settings]
+    return f"{said} But {'; and '.join(settings)}." if settings else said
+
+
+def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
+    if worse:
+        yield f"Worse: {examples(worse)}."
+    off = [row for row in rows if row.gc == "off" and row.scenario != BASELINE and row.after.objects > 0]
+    leaking = [row for row in rows if row.after.growth == "leak"]
+    if leaking:
+        names = listed(list(dict.fromkeys(row.scenario for row in leaking)), MOST_EXAMPLES)
+        yield f"It leaks, whatever the collector does: {names}."
+    if off:
+        top = max(off, key=lambda row: row.after.objects)
+        frees = "" if leaking else "; a collection frees all of it"
+        yield (
+            f"With gc off it leaves up to {number(top.after.objects)} objects per request "
+            f"({top.scenario}){frees}."
+        )
+    if not worse and not off and not leaking:
+        yield "Nothing is left behind in any scenario, even with gc off." if rows else "Nothing was measured."
+
+
+def _paths(better: Sequence[Row], worse: Sequence[Row]) -> str:
+    said = [f"{name}: {_where(rows)}" for name, rows in (("Better", better), ("Worse", worse)) if rows]
+    return ". ".join(said) + "." if said else "On none of those that were measured."
+
+
+def _where(rows: Sequence[Row]) -> str:
+    """Return scenarios by the connections and gc policies for which they changed."""
+    by_cells: dict[str, list[str]] = {}
+    for name in dict.fromkeys(row.scenario for row in rows):
+        own = [row for row in rows if row.scenario == name]
+        connections = listed(list(dict.fromkeys(row.connection for row in own)))
+        policies = listed(list(dict.fromkeys(row.gc for row in own)))
+        by_cells.setdefault(f"on {connections} connections, gc {policies}", []).append(name)
+    return "; ".join(f"{listed(names)} {cells}" for cells, names in by_cells.items())
+
+
+def _withdrawn(report: Report) -> str:
+    before, after = (side.release for side in (report.comparison.before, report.comparison.after))
+    said = list(withdrawn([after])) or [f"No, {after} is not."]
+    if report.judgement.nearest:
+        said.append(f"The nearest release that is not: {report.judgement.nearest}")
+    if before.yanked and before != after:
+        said += withdrawn([before])
+    return " ".join(_sentence(one) for one in said)
+
+
+def _sure(report: Report) -> Iterator[str]:
+    comparison, judgement = report.comparison, report.judgement
+    yield (
+        f"Objects are counted exactly, in {judgement.measured} of {counted(judgement.wanted, 'cell')} "
+        f"on both sides, Python {step(comparison.before.stack.python, comparison.after.stack.python)}."
+    )
+    apart = [
+        f"{one.package} {one.before or NO_VERSION} → {one.after or NO_VERSION}"
+        for one in comparison.differences
+        if not one.asked
+    ]
+    equal = counted(len(comparison.held_equal), "package")
+    if apart:
+        yield f"{equal} held equal, but not {listed(apart)}: these are part of what changes."
+    else:
+        yield f"{equal} held equal, so what changes is {comparison.subject.partition(' ')[0]}'s own."
+    for gap in gaps(comparison):
+        if "unsupported on both sides" not in gap.title:
+            yield f"{_sentence(gap.title)}"
+    yield "Bytes and times are estimates, good to about a quarter."
+
+
+def _lower(verdict: Verdict) -> str:
+    return verdict.lower()
+
+
+def _sentence(text: str) -> str:
+    line = one_line(text)
+    return line if line.endswith((".", "…")) else f"{line}."

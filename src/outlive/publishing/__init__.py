@@ -1,0 +1,1 @@
+"""Pages, plots and the static site: everything that turns a `reports.Report` into something to look at."""

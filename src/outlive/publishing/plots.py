@@ -1,0 +1,292 @@
+"""The plots of reports and of the site, as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from markupsafe import Markup
+
+from outlive.measurement import Growth
+from outlive.publishing.svg import CHARACTER, element, figure, hint, joined, path, text, ticks
+from outlive.timeline import Point, Strip, changes
+from outlive.wording import number, step
+
+WIDTH = 760.0
+BAR, BARS_GAP = 9.0, 10.0
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """A pair of bars: before and after, with the part of each that no collection frees."""
+
+    label: str
+    before: float
+    after: float
+    before_leaked: float = 0.0
+    after_leaked: float = 0.0
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a plot over numbers. `style` is the number of its colour and dash; it may have a band."""
+
+    label: str
+    style: int
+    points: tuple[tuple[float, float], ...]
+
+
+class Axis(msgspec.Struct, frozen=True, kw_only=True):
+    """What an axis measures; `log` for one that spans powers of ten."""
+
+    label: str
+    log: bool = False
+
+
+def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
+    """Return pairs of bars, before above after, longest label to the left."""
+    left = 12 + CHARACTER * max((len(bar.label) for bar in data), default=0)
+    scale = ticks(max((max(bar.before, bar.after) for bar in data), default=0))
+    room = WIDTH - left - 60
+    factor = room / scale[-1]
+    row = 2 * BAR + BARS_GAP
+    top = 26.0
+    bottom = top + row * len(data)
+    parts: list[Markup] = []
+    for tick in scale:
+        x = left + tick * factor
+        parts.append(element("line", x1=x, x2=x, y1=top - 4, y2=bottom, class_="grid"))
+        parts.append(text(x, top - 10, number(tick), anchor="middle", class_="tick"))
+    for at, bar in enumerate(data):
+        y = top + at * row + BARS_GAP / 2
+        parts.append(text(left - 8, y + BAR + 4, bar.label, anchor="end"))
+        for side, value, leaked, place in (
+            ("before", bar.before, bar.before_leaked, y),
+            ("after", bar.after, bar.after_leaked, y + BAR),
+        ):
+            shown = max(0.0, value)
+            said = hint(f"{bar.label}, {side}: {number(value)} {unit}")
+            parts.append(
+                element("rect", said, x=left, y=place, width=shown * factor, height=BAR - 1, class_=side)
+            )
+            if leaked > 0:
+                wide = min(leaked, shown) * factor
+                parts.append(element("rect", x=left, y=place, width=wide, height=BAR - 1, class_="leaked"))
+        most = max(bar.before, bar.after, 0.0)
+        if most:
+            at_end = left + most * factor + 6
+            parts.append(
+                text(at_end, y + BAR + 3, step(number(bar.before), number(bar.after)), class_="value")
+            )
+    desc = "; ".join(f"{bar.label} {step(number(bar.before), number(bar.after))}" for bar in data)
+    return figure(name, (WIDTH, bottom + 6), title, f"{desc} ({unit})", parts)
+
+
+def history(name: str, title: str, strips: Sequence[Strip], marked: Sequence[tuple[str, str]]) -> Markup:
+    """Return what each release leaves in a few scenarios, as steps; `marked` are (release, label)."""
+    points = strips[0].points
+    left, right, top, bottom = 40.0, WIDTH - 150, 24.0, 250.0
+    at = _columns(points, left, right)
+    scale = ticks(max((p.objects or 0 for strip in strips for p in strip.points), default=0))
+    factor = (bottom - top) / scale[-1]
+    parts: list[Markup] = []
+    for tick in scale:
+        y = bottom - tick * factor
+        parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+        parts.append(text(left - 6, y + 4, number(tick), anchor="end", class_="tick"))
+    parts += _releases(points, at, bottom)
+    for version, label in marked:
+        if version in at:
+            parts.append(
+                element("line", x1=at[version], x2=at[version], y1=top - 6, y2=bottom, class_="mark")
+            )
+            parts.append(text(at[version], top - 10, label, anchor="middle", class_="tick"))
+    ends: list[tuple[float, int, str]] = []
+    for place, strip in enumerate(strips):
+        known = [
+            (p, at[p.release], bottom - p.objects * factor) for p in strip.points if p.objects is not None
+        ]
+        corners: list[tuple[float, float]] = []
+        for _, x, y in known:
+            if corners:
+                corners.append((x, corners[-1][1]))
+            corners.append((x, y))
+        parts.append(path(corners, class_=f"line s{place}"))
+        parts += [
+            element("circle", hint(_said(strip.scenario, p)), cx=x, cy=y, r=2.5, class_=f"dot s{place}")
+            for p, x, y in known
+        ]
+        if known:
+            ends.append((known[-1][2], place, strip.scenario))
+    parts += _ends(ends, right + 8)
+    desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
+    return figure(name, (WIDTH, bottom + 44), title, desc, parts)
+
+
+def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
+    """Return scenarios by releases, darker for more objects; runs of equal releases are one tile.
+
+    The kind of growth is a pattern and a letter, not a colour alone.
+    """
+    points = strips[0].points
+    left = 12 + CHARACTER * max(len(strip.scenario) for strip in strips)
+    right, top, high = WIDTH - 8, 22.0, 20.0
+    at = _columns(points, left + 4, right - 4)
+    half = (right - left - 8) / max(1, len(points) - 1) / 2
+    most = max((p.objects or 0 for strip in strips for p in strip.points), default=0) or 1
+    parts: list[Markup] = []
+    for row, strip in enumerate(strips):
+        y = top + row * high
+        parts.append(text(left - 8, y + 14, strip.scenario, anchor="end"))
+        for first, last in changes(strip):
+            x = at[first.release] - half
+            wide = at[last.release] + half - x
+            parts += _tile(first, last, (x, y, wide, high - 2), most)
+    bottom = top + high * len(strips)
+    parts += _releases(points, at, bottom + 2)
+    desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
+    return figure(name, (WIDTH, bottom + 46), title, desc, parts)
+
+
+def lines(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Line], desc: str) -> Markup:
+    """Return lines over numbers, such as memory over time."""
+    left, right, top, bottom = 52.0, WIDTH - 150, 14.0, 250.0
+    xs = [x for line in data for x, _ in line.points]
+    ys = [y for line in data for _, y in line.points]
+    across, up = axes
+    if across.log:
+        low, high = math.log10(max(min(xs), 1e-9)), math.log10(max(*xs, 1e-9))
+        low, high = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
+        x_ticks = [
+            (10.0**power, left + (power - low) / (high - low) * (right - left))
+            for power in range(low, high + 1)
+        ]
+
+        def place_x(x: float) -> float:
+            return left + (math.log10(max(x, 10.0**low)) - low) / (high - low) * (right - left)
+
+    else:
+        scale = ticks(max(xs, default=0), 6)
+        x_ticks = [(tick, left + tick / scale[-1] * (right - left)) for tick in scale]
+
+        def place_x(x: float) -> float:
+            return left + x / scale[-1] * (right - left)
+
+    y_scale = ticks(max(ys, default=0))
+    factor = (bottom - top) / y_scale[-1]
+    parts = [
+        joined(
+            [
+                element(
+                    "line",
+                    x1=left,
+                    x2=right,
+                    y1=bottom - tick * factor,
+                    y2=bottom - tick * factor,
+                    class_="grid",
+                ),
+                text(left - 6, bottom - tick * factor + 4, number(tick), anchor="end", class_="tick"),
+            ]
+        )
+        for tick in y_scale
+    ]
+    parts += [
+        joined(
+            [
+                element("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="grid"),
+                text(x, bottom + 16, number(tick), anchor="middle", class_="tick"),
+            ]
+        )
+        for tick, x in x_ticks
+    ]
+    parts.append(text((left + right) / 2, bottom + 34, across.label, anchor="middle", class_="tick"))
+    parts.append(text(left, top - 2, up.label, class_="tick"))
+    ends: list[tuple[float, int, str]] = []
+    for line in data:
+        placed = [(place_x(x), bottom - max(0.0, y) * factor) for x, y in line.points]
+        parts.append(path(placed, class_=f"line s{line.style}"))
+        if placed:
+            ends.append((placed[-1][1], line.style, line.label))
+    parts += _ends(ends, right + 8)
+    return figure(name, (WIDTH, bottom + 44), title, desc, parts)
+
+
+def runs(strip: Strip) -> str:
+    """Return a strip in words: `3.8.3 to 3.10.10: 50, 44 leaked; 3.10.11: 32 cyclic`."""
+    said = []
+    for first, last in changes(strip):
+        where = first.release if first.release == last.release else f"{first.release} to {last.release}"
+        said.append(f"{where}: {leaves(first)}")
+    return "; ".join(said)
+
+
+def leaves(point: Point) -> str:
+    """Return what a release leaves: `0`, `32 cyclic`, `50, 44 leaked`, `leaks memory`, `not measured`."""
+    if point.objects is None:
+        return "not measured"
+    if point.growth == "leak":
+        leaked = number(point.leaked or 0)
+        return (
+            f"{number(point.objects)}, {leaked} leaked"
+            if point.leaked
+            else f"{number(point.objects)}, leaks memory"
+        )
+    if point.growth == "none" or (point.growth == "cyclic" and not point.objects):
+        return number(point.objects)
+    return f"{number(point.objects)} {point.growth}"
+
+
+def _said(scenario: str, point: Point) -> str:
+    yanked = ", yanked" if point.yanked else ""
+    return f"{point.release} ({point.date}{yanked}), {scenario}: {leaves(point)}"
+
+
+def _columns(points: Sequence[Point], left: float, right: float) -> dict[str, float]:
+    gap = (right - left) / max(1, len(points) - 1)
+    return {point.release: left + at * gap for at, point in enumerate(points)}
+
+
+def _releases(points: Sequence[Point], at: dict[str, float], y: float) -> Iterator[Markup]:
+    """Yield a label for the first release of each minor version, and a cross for each that is yanked."""
+    seen: set[str] = set()
+    free = 0.0
+    for point in points:
+        x = at[point.release]
+        minor = ".".join(point.release.split(".")[:2])
+        if minor not in seen:
+            seen.add(minor)
+            yield element("line", x1=x, x2=x, y1=y, y2=y + 5, class_="axis")
+            if x >= free:
+                yield text(x - 2, y + 30, minor, class_="tick")
+                free = x + CHARACTER * len(minor) + 8
+        if point.yanked:
+            yield text(x, y + 16, "✕", anchor="middle", class_="yanked")
+
+
+def _tile(first: Point, last: Point, box: tuple[float, float, float, float], most: float) -> Iterator[Markup]:
+    x, y, wide, high = box
+    where = first.release if first is last else f"{first.release} to {last.release}"
+    said = hint(f"{where}: {leaves(first)}")
+    if first.objects is None:
+        yield element("rect", said, x=x, y=y, width=wide, height=high, class_="tile unknown")
+        return
+    kind: Growth = first.growth
+    if kind == "cyclic" and not first.objects:
+        kind = "none"
+    level = min(4, int(4 * max(0.0, first.objects) / most + 0.999)) if first.objects > 0 else 0
+    yield element("rect", said, x=x, y=y, width=wide, height=high, class_=f"tile {kind} l{level}")
+    if kind in {"leak", "bounded"}:
+        yield element("rect", x=x, y=y, width=wide, height=high, fill=f"url(#{kind}-hatch)", class_="hatch")
+    label = number(first.objects)
+    if wide >= CHARACTER * len(label) + 4:
+        strong = "on-dark" if level >= 3 or kind == "leak" else "on-light"
+        yield text(x + wide / 2, y + 13, label, anchor="middle", class_=f"cell {strong}")
+
+
+def _ends(ends: Sequence[tuple[float, int, str]], x: float) -> Iterator[Markup]:
+    """Yield the labels of lines at their right ends, moved apart where they would cover each other."""
+    below = 0.0
+    for y, style, label in sorted(ends):
+        placed = max(y + 4, below)
+        below = placed + 14
+        yield element("line", x1=x, x2=x + 12, y1=placed - 4, y2=placed - 4, class_=f"line s{style}")
+        yield text(x + 16, placed, label)

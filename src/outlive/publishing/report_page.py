@@ -1,0 +1,467 @@
+"""A report as one HTML page: the verdict, the answers, then what they rest on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from markupsafe import Markup
+
+from outlive import answers, costs
+from outlive.answers import MEANS, Answer
+from outlive.claims import Held, Seen
+from outlive.costs import Charge
+from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
+from outlive.publishing import plots
+from outlive.publishing.pages import ALONE, Frame, render
+from outlive.publishing.plots import Bar
+from outlive.publishing.words import about, requests, span
+from outlive.report import (
+    MARKS,
+    Fact,
+    Gap,
+    dependencies,
+    facts,
+    gaps,
+    notes,
+    open_files,
+    reading_text,
+    sections,
+)
+from outlive.reports import Report
+from outlive.rows import BASELINE, Row
+from outlive.verdict import Judged, OfPolicy, Verdict
+from outlive.wording import counted, listed, number, one_line, step
+
+MOST_LINES = 5  # scenarios that one plot over the releases shows
+SEEN_TONES: dict[Seen, str] = {
+    "confirmed": "good",
+    "partly": "setting",
+    "not seen": "unknown",
+    "contradicted": "hold",
+}
+COSTS_NOTE = (
+    "Bytes are the C heap that each request leaves plus its memory blocks, at "
+    f"{costs.BYTES_PER_BLOCK} bytes a block; estimates, good to about a quarter. The limit is of all workers "
+    "together, and what they take when they start counts. “Restart” is max_requests so that a worker "
+    f"uses {costs.RESTART_SHARE:.0%} of its room, “collect” how often to collect so that garbage takes "
+    f"{costs.GARBAGE_SHARE:.0%} of it, both in requests per worker."
+)
+
+
+class Drawing(msgspec.Struct, frozen=True):
+    """A plot and what it shows."""
+
+    svg: Markup
+    caption: str
+
+
+class ScenarioLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One scenario of the table; `quiet` where nothing changed."""
+
+    name: str
+    summary: str
+    verdict: Verdict
+    cells: tuple[str, ...]
+    quiet: bool
+
+
+class BillCell(msgspec.Struct, frozen=True):
+    """A number of the bill; `key` says which one, so that the page can compute it anew."""
+
+    text: str
+    key: str = ""
+
+
+class BillLine(msgspec.Struct, frozen=True):
+    """One scenario of the bill."""
+
+    name: str
+    cells: tuple[BillCell, ...]
+
+
+class BillTable(msgspec.Struct, frozen=True):
+    """The bill for one kind of connection."""
+
+    title: str
+    heads: tuple[str, ...]
+    lines: tuple[BillLine, ...]
+
+
+class ClaimLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One claim of a changelog beside what was measured."""
+
+    release: str
+    text: str
+    issues: tuple[int, ...]
+    seen: Seen
+    tone: str
+    span: str
+    evidence: str
+
+
+class CellLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the table of all cells."""
+
+    mark: str
+    scenario: str
+    before: str
+    after: str
+    above_ok: str
+    freed: str
+    pauses: str
+
+
+class CellSection(msgspec.Struct, frozen=True):
+    """The cells of some connections and gc policies."""
+
+    heading: str
+    burden: bool
+    lines: tuple[CellLine, ...]
+
+
+class StripLine(msgspec.Struct, frozen=True):
+    """What the releases leave in one scenario, in words."""
+
+    scenario: str
+    connection: str
+    runs: str
+
+
+class RatesShown(msgspec.Struct, frozen=True):
+    """The reader's numbers as the page shows them."""
+
+    rate: str
+    errors: str
+    workers: str
+    limit: str
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """What the template shows."""
+
+    name: str
+    subject: str
+    overall: Judged
+    means: str
+    because: str
+    policies: tuple[OfPolicy, ...]
+    answers: tuple[Answer, ...]
+    repeat: str
+    bars: tuple[Drawing, ...]
+    heads: tuple[str, ...]
+    scenarios: tuple[ScenarioLine, ...]
+    rates: RatesShown
+    bills: tuple[BillTable, ...]
+    costs_note: str
+    loads: None
+    pauses: Drawing | None
+    history: tuple[Drawing, ...]
+    strips: tuple[StripLine, ...]
+    no_history: str
+    claims: tuple[ClaimLine, ...]
+    claims_note: str
+    facts: tuple[Fact, ...]
+    dependencies: tuple[str, ...]
+    packages: str
+    gaps: tuple[Gap, ...]
+    files: tuple[str, ...]
+    notes: tuple[str, ...]
+    cells_title: str
+    sections: tuple[CellSection, ...]
+    provenance: Provenance
+    data: Any
+
+
+def html(report: Report, frame: Frame = ALONE) -> str:
+    """Return the report as one HTML page that loads nothing."""
+    page = view(report)
+    return render(
+        "report.html.j2",
+        frame,
+        title=f"{page.subject}: {page.overall.verdict.lower()}",
+        summary=one_line(report.comparison.headline),
+        script="costs.js",
+        page=page,
+    )
+
+
+def view(report: Report) -> Page:
+    """Return what the page shows."""
+    comparison = report.comparison
+    columns = _columns(comparison.rows)
+    return Page(
+        name=report.name,
+        subject=comparison.subject,
+        overall=report.judgement.overall,
+        means=MEANS[report.judgement.overall.verdict],
+        because=f"{report.judgement.overall.because}.",
+        policies=report.judgement.policies,
+        answers=answers.answers(report),
+        repeat=answers.repeat(comparison),
+        bars=tuple(_bars(comparison.rows)),
+        heads=tuple(f"{connection}, gc {gc}" for connection, gc in columns),
+        scenarios=tuple(_scenarios(report, columns)),
+        rates=_rates(report),
+        bills=tuple(_bills(report)),
+        costs_note=COSTS_NOTE,
+        loads=None,
+        pauses=_pauses(comparison.rows),
+        history=tuple(_history(report)),
+        strips=tuple(
+            StripLine(strip.scenario, strip.connection, plots.runs(strip)) for strip in report.history
+        ),
+        no_history=_no_history(report),
+        claims=tuple(map(_claim, report.held)),
+        claims_note=claims_note(report),
+        facts=facts(comparison),
+        dependencies=dependencies(comparison),
+        packages=_packages(report),
+        gaps=gaps(comparison),
+        files=open_files(comparison),
+        notes=notes(comparison),
+        cells_title=f"All {counted(len(comparison.rows), 'cell')} as a table",
+        sections=tuple(_sections(comparison.rows)),
+        provenance=report.provenance,
+        data=_data(report),
+    )
+
+
+def claims_note(report: Report) -> str:
+    """Return which changelogs were read, and where none could be had."""
+    framework = report.comparison.after.stack.framework
+    if report.changelogs is None:
+        return f"No changelog of {framework} has been read: `outlive releases claims {framework}` reads them."
+    if not report.changelogs:
+        return "No release came out in between, so there is no changelog to hold against this."
+    lost = [log for log in report.changelogs if log.source is None]
+    found = sorted({log.source for log in report.changelogs if log.source})
+    count = counted(len(report.changelogs) - len(lost), "release")
+    said = f"Changelogs of {count} were read, in {listed(found)}." if found else ""
+    if not report.held:
+        said += " None of their entries speaks of leaks, cycles, references, memory or garbage."
+    for log in lost:
+        said += f" {log.release}: no changelog could be had, {one_line(log.reason or '')}."
+    return said.strip()
+
+
+def _columns(rows: Sequence[Row]) -> tuple[tuple[Connection, str], ...]:
+    policies = dict.fromkeys([*reversed(GC_POLICIES), *(row.gc for row in rows)])
+    cells = {(row.connection, row.gc) for row in rows}
+    return tuple(
+        (connection, gc) for gc in policies for connection in CONNECTIONS if (connection, gc) in cells
+    )
+
+
+def _scenarios(report: Report, columns: Sequence[tuple[Connection, str]]) -> Iterator[ScenarioLine]:
+    by_cell = {(row.scenario, row.connection, row.gc): row for row in report.comparison.rows}
+    for one in report.judgement.scenarios:
+        cells = []
+        for connection, gc in columns:
+            row = by_cell.get((one.scenario, connection, gc))
+            cells.append(
+                step(reading_text(row.before, gc), reading_text(row.after, gc)) if row else "not compared"
+            )
+        yield ScenarioLine(
+            name=one.scenario,
+            summary=report.scenarios.get(one.scenario, ""),
+            verdict=one.judged.verdict,
+            cells=tuple(cells),
+            quiet=one.judged.verdict == "NO DIFFERENCE SEEN",
+        )
+
+
+def _bars(rows: Sequence[Row]) -> Iterator[Drawing]:
+    """Yield a plot for each kind of connection; one for both where they say the same."""
+    drawn: dict[tuple[Bar, ...], list[Connection]] = {}
+    for connection in CONNECTIONS:
+        data = tuple(
+            Bar(
+                label=row.scenario,
+                before=row.before.objects,
+                after=row.after.objects,
+                before_leaked=row.before.leaked,
+                after_leaked=row.after.leaked,
+            )
+            for row in rows
+            if row.gc == "off" and row.connection == connection
+        )
+        if any(bar.before or bar.after for bar in data):
+            drawn.setdefault(data, []).append(connection)
+    for at, (data, connections) in enumerate(drawn.items()):
+        title = f"Objects that each request leaves with gc off, {listed(connections)}"
+        caption = f"{title}: before (grey) above after (blue); what no collection frees is hatched."
+        yield Drawing(plots.bars(f"bars-{at}", title, "objects", data), caption)
+
+
+def _pauses(rows: Sequence[Row]) -> Drawing | None:
+    data = []
+    for row in rows:
+        pauses = (row.before.pause_ms_per_1000_requests, row.after.pause_ms_per_1000_requests)
+        if row.gc == "on" and None not in pauses:
+            label = f"{row.scenario}, {row.connection}"
+            data.append(Bar(label=label, before=round(pauses[0] or 0, 2), after=round(pauses[1] or 0, 2)))
+    data = sorted(data, key=lambda bar: -max(bar.before, bar.after))[:12]
+    if not any(bar.before or bar.after for bar in data):
+        return None
+    title = "What the collector's pauses cost, in ms per 1,000 requests, gc on"
+    caption = f"{title}: the largest ones, before (grey) above after (blue). Times are noisy."
+    return Drawing(plots.bars("pauses", title, "ms per 1,000 requests", data), caption)
+
+
+def _history(report: Report) -> Iterator[Drawing]:
+    before, after = report.comparison.before.stack.release, report.comparison.after.stack.release
+    for at, connection in enumerate(CONNECTIONS):
+        strips = [strip for strip in report.history if strip.connection == connection]
+        strips = [strip for strip in strips if strip.scenario != BASELINE] or strips
+        strips.sort(key=lambda strip: -max((point.objects or 0 for point in strip.points), default=0))
+        if strips:
+            title = f"Objects left per request by release, gc off, {connection}"
+            caption = (
+                f"{title}; ✕ marks yanked releases. Each release ran with the dependencies of its time, "
+                "on Python 3.11."
+            )
+            marked = [(before, "before"), (after, "after")]
+            yield Drawing(plots.history(f"history-{at}", title, strips[:MOST_LINES], marked), caption)
+
+
+def _no_history(report: Report) -> str:
+    if any(one.judged.better or one.judged.worse for one in report.judgement.scenarios):
+        return "The releases around these were not measured: `outlive sweep` does that."
+    return "No scenario changed between these two, so there is no change to place in the history."
+
+
+def _rates(report: Report) -> RatesShown:
+    rates = report.bill.rates
+    return RatesShown(
+        rate=number(rates.rate),
+        errors=number(rates.errors * 100),
+        workers=str(rates.workers),
+        limit=number(rates.limit / costs.MIB),
+    )
+
+
+def _bills(report: Report) -> Iterator[BillTable]:
+    charges = list(enumerate(report.bill.charges))
+    for connection in CONNECTIONS:
+        own = {
+            name: {charge.gc: (at, charge) for at, charge in group}
+            for name, group in itertools.groupby(
+                sorted((one for one in charges if one[1].connection == connection), key=_scenario),
+                key=_scenario,
+            )
+        }
+        policies = [
+            gc for gc in (*reversed(GC_POLICIES), *_others(report)) if any(gc in one for one in own.values())
+        ]
+        if own:
+            heads = [head for gc in policies for head in _heads(gc)]
+            worst = sorted(
+                own.items(), key=lambda one: -max(c.after.mib_per_hour for _, c in one[1].values())
+            )
+            yield BillTable(
+                f"{connection} connections",
+                tuple(heads),
+                tuple(
+                    BillLine(name, tuple(cell for gc in policies for cell in _bill_cells(of.get(gc), gc)))
+                    for name, of in worst
+                ),
+            )
+
+
+def _scenario(one: tuple[int, Charge]) -> str:
+    return one[1].scenario
+
+
+def _others(report: Report) -> Sequence[str]:
+    return tuple(dict.fromkeys(one.gc for one in report.bill.charges if one.gc not in GC_POLICIES))
+
+
+def _heads(gc: str) -> tuple[str, ...]:
+    common = (f"gc {gc}: MiB per hour", "until the limit")
+    return (*common, "collect every", "restart every") if gc == "off" else (*common, "collector, ms per s")
+
+
+def _bill_cells(one: tuple[int, Charge] | None, gc: str) -> Iterator[BillCell]:
+    if one is None:
+        yield from [BillCell("not compared")] * len(_heads(gc))
+        return
+    at, charge = one
+    before, after = charge.before, charge.after
+    yield BillCell(step(about(before.mib_per_hour), about(after.mib_per_hour)), f"{at} mib")
+    yield BillCell(step(span(before.hours), span(after.hours)), f"{at} hours")
+    if gc == "off":
+        yield BillCell(step(requests(before.periodic), requests(after.periodic)), f"{at} collect")
+        yield BillCell(step(requests(before.max_requests), requests(after.max_requests)), f"{at} restart")
+    else:
+        pauses = step(about(before.pause_ms_per_second), about(after.pause_ms_per_second))
+        yield BillCell(pauses, f"{at} pause")
+
+
+def _claim(held: Held) -> ClaimLine:
+    return ClaimLine(
+        release=held.release,
+        text=one_line(held.claim.text),
+        issues=held.claim.issues,
+        seen=held.seen,
+        tone=SEEN_TONES[held.seen],
+        span=held.span,
+        evidence=held.evidence,
+    )
+
+
+def _packages(report: Report) -> str:
+    before, after = (
+        ", ".join(map(str, side.stack.packages))
+        for side in (report.comparison.before, report.comparison.after)
+    )
+    return f"Before: {before}. After: {after}."
+
+
+def _sections(rows: Sequence[Row]) -> Iterator[CellSection]:
+    for section in sections(rows):
+        yield CellSection(
+            section.heading,
+            bool(section.burden),
+            tuple(
+                CellLine(
+                    mark=MARKS[line.direction],
+                    scenario=line.scenario,
+                    before=line.before,
+                    after=line.after,
+                    above_ok=line.above_ok,
+                    freed=line.freed,
+                    pauses=line.pauses,
+                )
+                for line in section.lines
+            ),
+        )
+
+
+def _data(report: Report) -> Any:
+    """Return what the page's script needs to compute the bill anew."""
+    bill = report.bill
+
+    def leaves(side: Sequence[costs.Leaves]) -> list[dict[str, float | None]]:
+        return [
+            {
+                "bytes_each": one.bytes_each,
+                "garbage_each": one.garbage_each,
+                "ok_bytes": one.ok_bytes,
+                "ok_garbage": one.ok_garbage,
+                "pause_each": one.pause_each,
+                "ok_pause": one.ok_pause,
+            }
+            for one in side
+        ]
+
+    return {
+        "before": leaves(bill.leaves_before),
+        "after": leaves(bill.leaves_after),
+        "base_before": bill.base_before,
+        "base_after": bill.base_after,
+        "restart_share": costs.RESTART_SHARE,
+        "garbage_share": costs.GARBAGE_SHARE,
+    }

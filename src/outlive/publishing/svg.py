@@ -1,0 +1,94 @@
+"""The least that a plot is made of: elements with attributes, text, axes. What comes in is escaped.
+
+Colours are classes that the page's style sheet defines for light, dark and print. Each plot says in words
+what it shows (`title`, `desc`); the page has its numbers as a table, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup, escape
+
+CHARACTER = 6.4
+"""Width of a character of the plots' font (11 px) in pixels, near enough to make room for labels."""
+
+
+def element(name: str, content: str = "", **attributes: object) -> Markup:
+    """Return an element; `content` is escaped unless it is `Markup`.
+
+    `_` in the names of attributes stands for `-`, `class_` for `class`; one that is None is left out.
+    """
+    said = Markup("").join(
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _plain(value))
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if not content:
+        return Markup("<{}{}/>").format(name, said)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, said, content)
+
+
+def text(x: float, y: float, content: str, *, anchor: str = "start", class_: str | None = None) -> Markup:
+    """Return a line of text whose `anchor` (start, middle, end) is at `x`."""
+    anchored = None if anchor == "start" else anchor
+    return element("text", escape(content), x=x, y=y, text_anchor=anchored, class_=class_)
+
+
+def hint(content: str) -> Markup:
+    """Return what a pointer over an element shows."""
+    return element("title", escape(content))
+
+
+def joined(parts: Iterable[str]) -> Markup:
+    """Return elements one after the other."""
+    return Markup("").join(parts)
+
+
+def figure(name: str, size: tuple[float, float], title: str, desc: str, parts: Iterable[str]) -> Markup:
+    """Return a whole plot of a `size` in pixels; `name` is unique on its page.
+
+    A screen reader reads `title` and `desc`.
+    """
+    width, height = size
+    return element(
+        "svg",
+        joined(
+            [
+                element("title", escape(title), id=f"{name}-title"),
+                element("desc", escape(desc), id=f"{name}-desc"),
+                *parts,
+            ]
+        ),
+        class_="plot",
+        viewBox=f"0 0 {_plain(width)} {_plain(height)}",
+        width=width,
+        height=height,
+        role="img",
+        aria_labelledby=f"{name}-title {name}-desc",
+    )
+
+
+def ticks(most: float, count: int = 5) -> tuple[float, ...]:
+    """Return about `count` round numbers from 0 up to at least `most`."""
+    if not 0 < most < math.inf:
+        return (0.0, 1.0)
+    raw = most / count
+    unit = 10.0 ** math.floor(math.log10(raw))
+    size = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw)
+    return tuple(itertools.accumulate(itertools.repeat(size, math.ceil(most / size - 1e-9)), initial=0.0))
+
+
+def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
+    """Return a line through points."""
+    drawn = " ".join(f"{'L' if at else 'M'}{_plain(x)} {_plain(y)}" for at, (x, y) in enumerate(points))
+    return element("path", d=drawn, fill="none", class_=class_)
+
+
+def _plain(value: object) -> str:
+    """Return a number with as few characters as a pixel needs."""
+    if isinstance(value, float):
+        return f"{value:.1f}".rstrip("0").rstrip(".") if math.isfinite(value) else "0"
+    return str(value)

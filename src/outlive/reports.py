@@ -1,0 +1,224 @@
+"""Reports: all that a page, a Markdown comment and a JSON file say about one upgrade, in one record.
+
+`results/reports/<framework>/<name>.json` is a `Report`. Only its evidence is read back (both stacks, what
+could not be held equal, the measurements): everything else is made anew from it by the rules and the release
+facts of today, so that a release that was yanked since is no longer recommended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from outlive import claims, costs, scenarios, timeline, verdict
+from outlive.claims import Changelog, Claim, Held, Span
+from outlive.comparison import BothMeasurements, Comparison, Side, compare
+from outlive.controlled import Difference
+from outlive.costs import Bill, Rates
+from outlive.errors import FaultError
+from outlive.measurement import CONNECTIONS, SCHEMA_VERSION, Provenance
+from outlive.project import Project
+from outlive.releases import Catalogue, Release
+from outlive.timeline import Strip, Timeline
+from outlive.verdict import Judgement
+
+UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is made from."""
+
+    provenance: Provenance
+    before: Side
+    after: Side
+    differences: tuple[Difference, ...]
+    measurements: BothMeasurements
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What is known beside the evidence: releases, whole set of scenarios, changelogs, measured history."""
+
+    releases: tuple[Release, ...]
+    scenarios: tuple[tuple[str, str], ...]
+    logs: tuple[Changelog, ...] | None
+    timeline: Timeline
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is said about one upgrade.
+
+    `scenarios` has the summary of each by name. `changelogs` are those of the releases in between; None where
+    no claims are stored for the framework. `history` is what each release leaves in those that changed.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    judgement: Judgement
+    comparison: Comparison
+    bill: Bill
+    changelogs: tuple[Changelog, ...] | None
+    held: tuple[Held, ...]
+    scenarios: dict[str, str]
+    history: tuple[Strip, ...]
+    measurements: BothMeasurements
+
+    @property
+    def name(self) -> str:
+        """The report's file name without suffix, as in `3.11.13-to-3.11.14-py3.11`."""
+        return name(self.comparison)
+
+    def to_json(self) -> bytes:
+        """Return the report as UTF-8 JSON, each part and each measurement on a line of its own."""
+        encode = msgspec.json.encode
+        parts = [
+            b'"%s":%s' % (field.encode(), encode(getattr(self, field)))
+            for field in self.__struct_fields__
+            if field != "measurements"
+        ]
+        sides = (
+            b'"%s":[\n%s\n]' % (side.encode(), b",\n".join(map(encode, getattr(self.measurements, side))))
+            for side in ("before", "after")
+        )
+        return b'{%s,\n"measurements":{%s}}\n' % (b",\n".join(parts), b",\n".join(sides))
+
+
+class _Sides(msgspec.Struct, frozen=True):
+    before: Side
+    after: Side
+    differences: tuple[Difference, ...] = ()
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What is read of a stored report, and of the JSON that `compare --json` writes."""
+
+    provenance: Provenance
+    comparison: _Sides
+    measurements: BothMeasurements
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    schema_version: int
+
+
+def facts(project: Project, framework: str) -> Facts:
+    """Return what is known of `framework` now. Raises UsageError or FaultError where a file is malformed."""
+    return Facts(
+        releases=Catalogue.load(project, framework).releases,
+        scenarios=tuple((one.name, one.summary) for one in scenarios.load(project.scenarios)),
+        logs=claims.load(project, framework),
+        timeline=timeline.load(project, framework),
+    )
+
+
+def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
+    """Return the report of `evidence` by the rules and the facts of now. Raises FaultError as `compare`."""
+    sides = [_current(side, known.releases) for side in (evidence.before, evidence.after)]
+    comparison = compare(sides[0], sides[1], evidence.measurements, evidence.differences)
+    own = {row.scenario for row in comparison.rows} | {gap.scenario for gap in comparison.unmeasured}
+    logs = None
+    if known.logs is not None:
+        logs = claims.between(known.logs, sides[0].release, sides[1].release)
+    return Report(
+        provenance=evidence.provenance,
+        judgement=verdict.judge(
+            comparison.rows,
+            comparison.unmeasured,
+            sides[1].release,
+            releases=known.releases,
+            expected=[name for name, _ in known.scenarios],
+            python=sides[1].stack.python,
+        ),
+        comparison=comparison,
+        bill=costs.bill(comparison.rows, rates),
+        changelogs=logs,
+        held=tuple(
+            _hold(log.release, claim, comparison, known.timeline, len(logs or ()) - 1)
+            for log in logs or ()
+            for claim in log.claims
+        ),
+        scenarios={name: summary for name, summary in known.scenarios if name in own},
+        history=_history(comparison, known.timeline),
+        measurements=evidence.measurements,
+    )
+
+
+def read(path: Path) -> Evidence:
+    """Return the evidence of the report in the file `path`, which is also what `compare --json` writes.
+
+    Raises FaultError, in one line, for a file that cannot be read or has another schema version.
+    """
+    again = "make it again with `outlive report`"
+    try:
+        data = path.read_bytes()
+        found = msgspec.json.decode(data, type=_Versioned).schema_version
+        if found != SCHEMA_VERSION:
+            raise FaultError(f"{path} has schema version {found}, this is {SCHEMA_VERSION}: {again}")
+        stored = msgspec.json.decode(data, type=_Stored)
+    except OSError as error:
+        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FaultError(f"{path} is not a report: {error}; {again}") from None
+    sides = stored.comparison
+    return Evidence(
+        provenance=stored.provenance,
+        before=sides.before,
+        after=sides.after,
+        differences=sides.differences,
+        measurements=stored.measurements,
+    )
+
+
+def folder(project: Project, framework: str) -> Path:
+    """Return where the reports of `framework` are."""
+    return project.results / "reports" / framework
+
+
+def name(comparison: Comparison) -> str:
+    """Return the file name of a report without suffix; what else was varied is in it."""
+    before, after = comparison.before.stack, comparison.after.stack
+    sides = [before.release, after.release]
+    for one in comparison.differences:
+        if one.asked:
+            sides = [
+                f"{side}+{one.package}-{version or 'none'}"
+                for side, version in zip(sides, (one.before, one.after), strict=True)
+            ]
+    if before.python != after.python:
+        sides = [f"{side}-py{stack.python}" for side, stack in zip(sides, (before, after), strict=True)]
+        return _safe("-to-".join(sides))
+    return _safe(f"{'-to-'.join(sides)}-py{after.python}")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a `Report`."""
+    return msgspec.json.schema(Report)
+
+
+def _current(side: Side, releases: Sequence[Release]) -> Side:
+    """Return a side with what the catalogue says of its release today; as stored where it has none."""
+    for release in releases:
+        if (release.framework, release.version) == (side.stack.framework, side.stack.release):
+            return Side(side.stack, release)
+    return side
+
+
+def _hold(release: str, claim: Claim, comparison: Comparison, known: Timeline, others: int) -> Held:
+    """Hold a claim against the step to its own release where that was measured, else against the pair."""
+    step = known.step_to(release)
+    if step is not None:
+        return claims.hold(release, claim, step[1], Span(step[0], release, 0))
+    span = Span(comparison.before.stack.release, comparison.after.stack.release, others)
+    return claims.hold(release, claim, comparison.rows, span)
+
+
+def _history(comparison: Comparison, known: Timeline) -> tuple[Strip, ...]:
+    changed = dict.fromkeys(row.scenario for row in comparison.rows if verdict.way(row) != "same")
+    return tuple(strip for connection in CONNECTIONS for strip in timeline.strips(known, changed, connection))
+
+
+def _safe(text: str) -> str:
+    return UNSAFE.sub("-", text).strip(".-") or "report"
