@@ -17,6 +17,7 @@ from outlive.commands.gate import gate_command
 from outlive.commands.load import load_command
 from outlive.commands.measure import measure_command
 from outlive.commands.releases import releases_command
+from outlive.commands.steps import steps_command
 from outlive.commands.sweep import sweep_command
 from outlive.errors import ExitCode, OutliveError
 
@@ -64,6 +65,7 @@ for command in (
     explain_command,
     gate_command,
     sweep_command,
+    steps_command,
     releases_command,
     doctor_command,
 ):

@@ -51,6 +51,15 @@ def headline(
     releases: Iterable[Release],
 ) -> str:
     """Return the sentence, followed by one for each reason for which a release is yanked."""
+    yanked = "".join(f". {sentence}" for sentence in withdrawn(releases))
+    end = "" if yanked else "."
+    return f"{about}: {changes(rows, gaps, differences)}{yanked}{end}"
+
+
+def changes(
+    rows: Sequence[Row], gaps: Sequence[Unmeasured] = (), differences: Sequence[Difference] = ()
+) -> str:
+    """Return what changes, without a subject and a full stop."""
     claims = list(_claims(rows))
     apart = sum(not one.asked for one in differences)
     if apart and any(row.direction != "same" for row in rows):
@@ -63,9 +72,7 @@ def headline(
         claims.append(f"{counted(failed, 'cell')} failed")
     if len(lost) > failed:
         claims.append(f"{counted(len(lost) - failed, 'cell')} could not be compared")
-    yanked = "".join(f". {sentence}" for sentence in withdrawn(releases))
-    end = "" if yanked else "."
-    return f"{about}: {'; '.join(claims)}{yanked}{end}"
+    return "; ".join(claims)
 
 
 def _claims(rows: Sequence[Row]) -> Iterator[str]:

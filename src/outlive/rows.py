@@ -267,7 +267,12 @@ def _changes(
     objects, leaked = (
         late - early for early, late in zip(before.above(ok_before), after.above(ok_after), strict=True)
     )
-    return growth, objects, leaked
+    # A cell that leaves what it left has no part in the change of `ok`.
+    return (
+        growth,
+        objects if after.objects != before.objects else Fraction(0),
+        leaked if after.leaked != before.leaked else Fraction(0),
+    )
 
 
 def _reading(one: Measurement, count: _Count, ok: _Count | None) -> Reading:

@@ -1,6 +1,6 @@
 """The history of a framework as it was measured: what each release leaves, from the stored measurements.
 
-A release stands in it with the dependencies of its time (its era lock) on `eras.PYTHON`.
+A release stands in it with the dependencies of its time (its era lock) on one Python.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ from outlive.measurement import Connection, Growth, Measurement, StackRecord
 from outlive.project import Project
 from outlive.releases import Release
 from outlive.rows import RANK, Row, pair
+from outlive.stack import Package
 from outlive.store import Store
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """One release of the history with all that was measured of it; nothing where it could not be had."""
+    """One release of the history with all that was measured of it; nothing where it could not be had.
+
+    `packages` are those that it was measured with, itself included.
+    """
 
     release: Release
     measurements: tuple[Measurement, ...]
+    packages: tuple[Package, ...] = ()
 
 
 class Timeline(msgspec.Struct, frozen=True):
@@ -65,18 +70,18 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
     points: tuple[Point, ...]
 
 
-def load(project: Project, framework: str) -> Timeline:
+def load(project: Project, framework: str, python: str = eras.PYTHON) -> Timeline:
     """Return the measured history of `framework`; a file that cannot be read is a problem, not an error."""
     moments: list[Moment] = []
     problems: list[str] = []
     for release in eras.covered(project, framework):
         measurements: tuple[Measurement, ...] = ()
-        lock = locks.read_era_lock(project, release, eras.PYTHON)
+        lock = locks.read_era_lock(project, release, python)
         if lock is not None:
             record = StackRecord(
                 framework=framework,
                 release=release.version,
-                python=eras.PYTHON,
+                python=python,
                 lock=lock.digest,
                 packages=lock.packages,
             )
@@ -84,8 +89,8 @@ def load(project: Project, framework: str) -> Timeline:
                 measurements = tuple(m for m in Store(project, record).load() if m.status == "measured")
             except OutliveError as error:
                 problems.append(str(error))
-        moments.append(Moment(release, measurements))
-    return Timeline(framework, eras.PYTHON, tuple(moments), tuple(problems))
+        moments.append(Moment(release, measurements, lock.packages if lock else ()))
+    return Timeline(framework, python, tuple(moments), tuple(problems))
 
 
 def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection) -> tuple[Strip, ...]:

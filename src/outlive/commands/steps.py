@@ -1,0 +1,48 @@
+"""`outlive steps`: the releases at which what requests leave in memory changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from outlive import claims, eras, history, steps, timeline
+from outlive.errors import ExitCode, UsageError
+from outlive.project import Project
+from outlive.releases import Catalogue, write_text
+from outlive.report import steps as report
+from outlive.steps import Steps
+
+
+@click.command("steps")
+@click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
+@click.option(
+    "--python", metavar="X.Y", default=eras.PYTHON, show_default=True, help="Python of the results."
+)
+@click.option(
+    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to this file."
+)
+def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | None) -> int:
+    r"""Say at which releases what requests leave in memory changed, from what a sweep has stored.
+
+    \b
+    outlive steps aiohttp
+    outlive steps --markdown docs/history.md
+    """
+    project = Project.find()
+    found = [_steps(project, framework, python) for framework in frameworks or project.frameworks()]
+    if not any(one.measured for one in found):
+        raise UsageError(f"nothing is measured on Python {python} yet; `outlive sweep` does it")
+    if markdown:
+        write_text(markdown, report.markdown(found))
+    else:
+        report.show(found, Console())
+    return ExitCode.FINE
+
+
+def _steps(project: Project, framework: str, python: str) -> Steps:
+    catalogue = Catalogue.load(project, framework)
+    return steps.find(
+        timeline.load(project, framework, python), history.commits(catalogue), claims.load(project, framework)
+    )
