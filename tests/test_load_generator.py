@@ -146,7 +146,10 @@ class TestFaults:
         found = generate(stub.address, traffic, project=CHECKOUT, stall=1)
         assert found.stopped == "the server stopped answering: no request was answered for 1 s"
         assert found.requests == found.unexpected > 0
-        assert {text.partition(":")[0] for text, _ in found.faults} == {"handler-error got no answer", "truncated-body"}
+        assert {text.partition(":")[0] for text, _ in found.faults} == {
+            "handler-error got no answer",
+            "truncated-body",
+        }
 
     def test_locust_is_killed(self) -> None:
         with Stub() as stub, pytest.raises(GeneratorError) as caught:
