@@ -21,7 +21,7 @@ class Stub:
     """Answers each scenario as it expects, at any address; `wrong` gives other statuses, `before` may delay.
 
     `seen` counts the messages by scenario, byte for byte as the scenario defines them; what is none of them
-    is in `strange`. `connections` counts them.
+    is in `strange`. `connections` counts those, `peers` are the addresses that they come from.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Stub:
         self.seen: Counter[str] = Counter()
         self.strange: list[bytes] = []
         self.connections = 0
+        self.peers: set[str] = set()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -73,11 +74,12 @@ class Stub:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, peer = self._listener.accept()
             except OSError:
                 return
             with self._lock:
                 self.connections += 1
+                self.peers.add(peer[0])
                 self._open.add(connection)
             self._start(self._serve, connection)
 

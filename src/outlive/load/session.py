@@ -7,6 +7,7 @@ process. It tells the others what to send, collects what they have seen, writes 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ TICK = 0.05
 """Seconds between two looks at whether the test is over."""
 REPORT = 1.0
 """Seconds between two reports of what was seen so far."""
-HEARTBEATS = 10
-"""Seconds without a sign of life after which a worker is lost; locust's 3 are too short under load."""
+HEARTBEATS = 30
+"""Seconds without a sign of life after which a remote worker is lost; locust's 3 are too short under load."""
 DRAIN = TIMEOUT + 5
 """Seconds that the requests under way at the end have to be answered; by then each has been or has failed."""
 
@@ -62,6 +63,14 @@ class Meter:
         except (OSError, IndexError, ValueError):
             waited = 0.0  # a kernel that does not say
         return time.perf_counter(), time.process_time(), waited
+
+
+def a_child_ended() -> bool:
+    """Return whether a forked worker has ended; locust is still the one to reap it."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 class Session:
@@ -201,6 +210,8 @@ class Session:
     def _lost(self) -> bool:
         if self.master is None:
             return False
+        if self.options.processes and a_child_ended():
+            return True
         clients = self.master.clients
         return any(name not in clients or clients[name].state == STATE_MISSING for name in self._seen)
 
