@@ -9,7 +9,16 @@ import msgspec
 
 from outlive.comparison import BothMeasurements, Comparison, Side, compare
 from outlive.controlled import Difference
-from outlive.measurement import CONNECTIONS, Collector, Connection, Growth, Measurement, Phase, StackRecord
+from outlive.measurement import (
+    CONNECTIONS,
+    Collector,
+    Connection,
+    Growth,
+    Leak,
+    Measurement,
+    Phase,
+    StackRecord,
+)
 from outlive.releases import Release
 from outlive.stack import Package
 
@@ -47,6 +56,19 @@ def cell(
         "collector": None if gc == "off" else collector(objects - leaked),
     }
     return msgspec.convert(values | fields, Measurement, from_attributes=True)
+
+
+def leak(fingerprint: str, objects: float, **fields: object) -> Leak:
+    values: dict[str, object] = {
+        "fingerprint": fingerprint,
+        "growth": "cyclic",
+        "package": "aiohttp",
+        "python": False,
+        "trail": f"ring aiohttp.{fingerprint}",
+        "suspect": f"aiohttp.{fingerprint}.itself",
+        "objects_per_request": objects,
+    }
+    return msgspec.convert(values | fields, Leak)
 
 
 def phase(requests: int, **readings: int) -> Phase:
@@ -127,8 +149,28 @@ def aiohttp_cells(error: tuple[float, float], *, others: float = 32) -> list[Mea
                 "handler-error": (others - 7 + own, 0),
                 "upload": (own, 0),
             }
-            cells += [cell(name, *counts, connection=connection, gc=gc) for name, counts in objects.items()]
+            cells += [
+                cell(name, *counts, connection=connection, gc=gc, leaks=aiohttp_leaks(*counts, own, gc))
+                for name, counts in objects.items()
+            ]
     return cells
+
+
+def aiohttp_leaks(objects: float, leaked: float, own: float, gc: str) -> tuple[Leak, ...]:
+    """Return what such cells are explained with: asyncio's ring, and a leak or a ring of aiohttp."""
+    transport = "asyncio.selector_events._SelectorSocketTransport._read_ready_cb"
+    asyncio = leak("0566f80d9876", own, package="asyncio", python=True, suspect=transport)
+    found = [asyncio] if own and gc == "off" else []
+    if leaked:
+        suspect = "lru_cache of aiohttp.web_app._build_middlewares cached call[]"
+        found.append(leak("e88cd2ff63f0", leaked, growth="leaked", suspect=suspect))
+    elif objects > own and gc == "off":
+        suspect = "aiohttp.web_urldispatcher.SystemRoute._handler"
+        found += [
+            leak("31113a1c2a8a", objects - own, suspect=suspect),
+            leak("cf61ec58a54a", objects - own, further=True),
+        ]
+    return tuple(found)
 
 
 def aiohttp_comparison() -> Comparison:

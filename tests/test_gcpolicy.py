@@ -62,6 +62,7 @@ class TestServed:
             planted(framework, "three_a_connection"), *(cell(gc=policy) for policy in self.POLICIES)
         )
         assert {(one.growth, one.leaked_per_request) for one in found} == {("leak", 3.0)}
+        assert len({one.fingerprints for one in found}) == 1
 
     def test_a_cycle_is_no_leak_and_the_collector_has_the_work(self, framework: str) -> None:
         found = measured(planted(framework, "cycle"), *(cell(gc=policy) for policy in self.POLICIES))

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from outlive import pythons
 from outlive.graph import Graph, Step, Vertex, read
-from outlive.leaks import Analysis, Explanation, Structure, analyse
+from outlive.leaks import Analysis, Structure, analyse
 from outlive.pythons import Interpreter
 from outlive.suspects import link, title
+from outlive.trails import Explanation
 from outlive.worker import capture, references
 
 TIMES = 5
@@ -214,7 +215,6 @@ def moved(edges: tuple[tuple[int, int, str], ...], by: int) -> tuple[tuple[int, 
     return tuple((a + by, b + by, name) for a, b, name in edges)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(0, 7), st.integers(1, 9999))
 def test_a_fingerprint_does_not_depend_on_order_or_lines(length: int, shift: int, line: int) -> None:
     names = [f"package.Type{letter}" for letter in "ABCDE"[:length]]

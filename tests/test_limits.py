@@ -350,7 +350,7 @@ def identity(one: Measurement) -> tuple[str, ...]:
     return one.scenario, one.connection, one.gc, one.python, one.release
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(measured, max_size=12, unique_by=identity))
 def test_what_was_accepted_is_within_and_written_the_same_in_any_order(cells: list[Measurement]) -> None:
     accepted = accept(limits(""), cells, RELEASES, KNOWN, TODAY)

@@ -12,6 +12,7 @@ import msgspec
 
 from outlive import rows as _rows
 from outlive.controlled import Difference
+from outlive.fingerprints import Change, changes
 from outlive.headline import headline, subject
 from outlive.measurement import SCHEMA_VERSION, Measurement, Provenance, StackRecord
 from outlive.releases import Release
@@ -30,8 +31,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What changes from `before` to `after`.
 
     `subject` names what is varied, `headline` says what came of it. `rows` are the cells that both sides
-    measured, `unmeasured` all others. `held_equal` are the packages with the same version on both sides,
-    `differences` the others; `better`, `worse` and `same` count the rows.
+    measured, `unmeasured` all others. `fingerprints` say what became of each leak and ring. `held_equal` are
+    the packages with the same version on both sides, `differences` the others; `better`, `worse` and `same`
+    count the rows.
     """
 
     subject: str
@@ -45,6 +47,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     same: int
     rows: tuple[Row, ...]
     unmeasured: tuple[Unmeasured, ...]
+    fingerprints: tuple[Change, ...]
 
 
 class BothMeasurements(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +80,8 @@ def compare(
 
     Raises FaultError where a side has a cell twice, or a measured cell without counts.
     """
-    rows, gaps = _rows.pair(measurements.before, measurements.after)
+    measured, gaps = _rows.match(measurements.before, measurements.after)
+    rows = _rows.judge(measured)
     about = subject(before.stack, after.stack, differences)
     others = set(after.stack.packages)
     frameworks = {before.stack.framework, after.stack.framework}
@@ -93,6 +97,7 @@ def compare(
         same=_count(rows, "same"),
         rows=rows,
         unmeasured=gaps,
+        fingerprints=changes(measured.values()),
     )
 
 

@@ -7,8 +7,6 @@ its explanation a path from a root.
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,13 +24,13 @@ from outlive.graph import (
     ROOT,
     Graph,
     Step,
-    Vertex,
     cycles,
     lightest_paths,
     rings,
 )
 from outlive.measurement import Leak
-from outlive.suspects import Suspect, link, path_suspect, ring_suspect, title
+from outlive.suspects import Suspect, path_suspect, ring_suspect
+from outlive.trails import ACCELERATOR, Explanation, normal, place, trail
 
 Class = Literal["cyclic", "leaked", "bounded"]
 
@@ -42,21 +40,8 @@ LEAST_RATE = 0.5
 """Instances per request, or connection, from which on a structure comes with them; it is only a sample."""
 LARGE = 5
 """Objects per request from which on even a single instance is told: a chain that grows is one."""
-ACCELERATOR = re.compile(r"^_(?=[a-z])")
 NAMED = ("frame", "function", "method", "class", "cache")
 """Kinds of vertices whose own name tells the package."""
-STABLE_KEY = re.compile(r"'[A-Za-z_][A-Za-z_.\-]*'")
-
-
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """A ring or a path, the link of it that is suspected and why, and its stable identity."""
-
-    steps: tuple[Step, ...]
-    suspect: Suspect
-    trail: str
-    """The normalised steps that the fingerprint is made of."""
-    fingerprint: str
-    """Stable identity: the same across runs, machines and Pythons."""
 
 
 class Structure(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,14 +148,13 @@ def records(analysis: Analysis) -> tuple[Leak, ...]:
 
 
 def _record(structure: Structure, explanation: Explanation) -> Leak:
-    step = explanation.steps[explanation.suspect.step]
     return Leak(
         fingerprint=explanation.fingerprint,
         growth=structure.growth,
         package=structure.package,
         python=structure.python,
         trail=explanation.trail,
-        suspect=f"{title(step.vertex)} {link(step)}".strip(),
+        suspect=place(explanation.steps, explanation.suspect.step),
         objects_per_request=round(structure.objects_per_request, 2),
         further=explanation is not structure.explanation,
     )
@@ -287,7 +271,7 @@ def _likeness(graph: Graph, network: nx.DiGraph[int], members: Iterable[int]) ->
     inside = network.subgraph(members)
     return tuple(
         sorted(
-            (_normal(graph.vertices[a]), data["reference"], _normal(graph.vertices[b]))
+            (normal(graph.vertices[a]), data["reference"], normal(graph.vertices[b]))
             for a, b, data in inside.edges(data=True)
         )
     )
@@ -305,11 +289,11 @@ def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation
         best = min(found, key=lambda one: one.trail)
         explanations.append(best)
         suspect, following = _around(best)
-        cut = (_normal(suspect.vertex), suspect.reference, _normal(following.vertex))
+        cut = (normal(suspect.vertex), suspect.reference, normal(following.vertex))
         alike = [
             (a, b)
             for a, b, data in left.edges(data=True)
-            if (_normal(graph.vertices[a]), data["reference"], _normal(graph.vertices[b])) == cut
+            if (normal(graph.vertices[a]), data["reference"], normal(graph.vertices[b])) == cut
         ]
         left.remove_edges_from([edge for a, b in alike for edge in [(a, b), *_behind(graph, left, a, b)]])
     return explanations[0], tuple(explanations[1:])
@@ -334,11 +318,11 @@ def _around(explanation: Explanation) -> tuple[Step, Step]:
 
 def _ring(steps: tuple[Step, ...]) -> Explanation:
     """Return a ring from the object on that its suspect link leads to, so that this link comes last."""
-    parts = _trail(steps)
+    parts = trail(steps)
     start = min(range(len(parts)), key=lambda at: parts[at:] + parts[:at])
     suspect = ring_suspect(steps)
     first = (suspect.step + 1) % len(steps)
-    return _explanation(
+    return Explanation.of(
         steps[first:] + steps[:first],
         Suspect(len(steps) - 1, suspect.rule, suspect.reason),
         ("ring", *parts[start:], *parts[:start]),
@@ -368,7 +352,7 @@ def _leaked(graph: Graph) -> list[_Instance]:
         below = _below(whole, [entry], taken)
         taken |= below | {entry}
         steps = graph.steps(whole, paths[entry], ring=False)
-        explanation = _explanation(steps, path_suspect(steps), ("path", *_trail(steps)))
+        explanation = Explanation.of(steps, path_suspect(steps), ("path", *trail(steps)))
         instances.append(_Instance(explanation, (), frozenset([entry]), frozenset(below)))
     return instances
 
@@ -384,58 +368,3 @@ def _from_roots(graph: Graph, network: nx.DiGraph[int]) -> tuple[dict[int, float
             more = lightest_paths(network, start)
             weights, paths = more[0] | weights, more[1] | paths
     return weights, paths
-
-
-# Identity
-
-
-def _explanation(steps: tuple[Step, ...], suspect: Suspect, parts: Iterable[str]) -> Explanation:
-    trail = " ".join(parts)
-    fingerprint = hashlib.sha256(trail.encode()).hexdigest()[:12]
-    return Explanation(steps=steps, suspect=suspect, trail=trail, fingerprint=fingerprint)
-
-
-def _trail(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return the steps without what differs between runs: indices, keys that are data, containers."""
-    parts: list[str] = []
-    for step in steps:
-        reference = _reference(step)
-        if step.vertex.kind == "container" and parts:
-            parts[-1] += reference if step.sort in ("key", "index", "member", "keyed") else ""
-        else:
-            parts.append(_normal(step.vertex) + reference)
-    if len(parts) > 1 and steps[0].vertex.kind == "container":  # a ring that happens to begin in a container
-        parts[-1] += parts.pop(0).partition(" ")[2]
-    return tuple(parts)
-
-
-def _reference(step: Step) -> str:
-    match step.sort:
-        case "keyed":
-            return "[key]"
-        case "index" | "member":
-            return "[]"
-        case "key":
-            return f"[{step.name}]" if STABLE_KEY.fullmatch(step.name) else "[]"
-        case "attribute" if step.name in ("__dict__", "__closure__", "cell_contents"):
-            return ""
-        case "attribute":
-            return f".{step.name}"
-        case "":
-            return ""
-    return f" {step.sort} {step.name}".rstrip()
-
-
-def _normal(vertex: Vertex) -> str:
-    """Return package and own name of an object's type, or of the function, frame or class itself."""
-    if vertex.kind == "container":
-        return f"{vertex.type} "
-    if vertex.kind == "exception":  # the same fault with another error is the same fault
-        return "exception"
-    if vertex.kind == "task":  # a task that is done has forgotten its name on Python 3.12 and newer
-        return vertex.type
-    named = vertex.name if vertex.name and vertex.kind != "instance" else vertex.type
-    package, own = named.partition(".")[0], named.rpartition(".")[2]
-    package = ACCELERATOR.sub("", package)
-    prefix = "" if vertex.kind == "instance" else f"{vertex.kind} "
-    return f"{prefix}{package}.{own}" if package != own else f"{prefix}{own}"

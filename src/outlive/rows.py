@@ -131,19 +131,23 @@ class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def pair(
+def match(
     before: Sequence[Measurement], after: Sequence[Measurement]
-) -> tuple[tuple[Row, ...], tuple[Unmeasured, ...]]:
-    """Return the rows of all cells that both sides measured, and the cells that they did not.
+) -> tuple[dict[Cell, tuple[Measurement, Measurement]], tuple[Unmeasured, ...]]:
+    """Return the measurements of all cells that both sides measured alike, and the cells that they did not.
 
     Both are in the order of `before`; what only `after` has comes last. Raises FaultError where a side has a
-    cell twice, or a measured cell without counts.
+    cell twice.
     """
     sides = _by_cell(before), _by_cell(after)
     gaps = tuple(filter(None, (_gap(cell, *(side.get(cell) for side in sides)) for cell in _cells(*sides))))
     apart = {(gap.scenario, gap.connection, gap.gc) for gap in gaps}
-    measured = {cell: (sides[0][cell], sides[1][cell]) for cell in _cells(*sides) if cell not in apart}
-    return tuple(_row(cell, measured) for cell in measured), gaps
+    return {cell: (sides[0][cell], sides[1][cell]) for cell in _cells(*sides) if cell not in apart}, gaps
+
+
+def judge(measured: Mapping[Cell, tuple[Measurement, Measurement]]) -> tuple[Row, ...]:
+    """Return a row for each cell. Raises FaultError where a measured cell has no counts."""
+    return tuple(_row(cell, measured) for cell in measured)
 
 
 def _cells(*sides: Mapping[Cell, Measurement]) -> Iterator[Cell]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
-from outlive.leaks import Analysis, Explanation
+from outlive.leaks import Analysis
 from outlive.suspects import link, title
+from outlive.trails import Explanation
 
 BOX_WIDTH, BOX_HEIGHT, GAP, MARGIN = 520, 34, 34, 16
 CHARACTER = 7.4

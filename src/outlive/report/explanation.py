@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from outlive.graph import Step
-from outlive.leaks import Analysis, Explanation, Structure
+from outlive.leaks import Analysis, Structure
 from outlive.suspects import link, title
+from outlive.trails import Explanation
 from outlive.wording import counted, listed, number, size
 
 WIDTH = 80

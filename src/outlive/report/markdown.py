@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from outlive.comparison import Comparison
-from outlive.report import MARKS, Line, dependencies, facts, gaps, notes, open_files, same_summary, sections
+from outlive.report import (
+    MARKS,
+    Line,
+    dependencies,
+    facts,
+    fingerprints,
+    gaps,
+    notes,
+    open_files,
+    same_summary,
+    sections,
+)
 from outlive.rows import Row
 from outlive.wording import listed
 
@@ -41,6 +52,9 @@ def _render(comparison: Comparison) -> Iterator[str]:
     if summary:
         yield ""
         yield f"{MARKS['same']}: {escape(summary)}."
+    if counts := fingerprints.summary(comparison.fingerprints):
+        yield from ("", f"What keeps them alive: {counts}.")
+        yield from _fingerprints(comparison)
     if files := open_files(comparison):
         yield from _details(
             "Files that stay open until a collection", [f"- {escape(line)}" for line in files]
@@ -90,6 +104,16 @@ def _cells(line: Line) -> tuple[str, ...]:
         line.freed if collected else "",
         line.pauses if collected else "",
     )
+
+
+def _fingerprints(comparison: Comparison) -> Iterator[str]:
+    lines = fingerprints.told(comparison.fingerprints)
+    if lines:
+        yield ""
+        yield from _table(
+            ("", "fingerprint", "objects per request", "scenarios", "suspect"),
+            ((one.verdict, one.fingerprint, one.objects, one.where, one.suspect) for one in lines),
+        )
 
 
 def _about(comparison: Comparison) -> Iterator[str]:

@@ -15,6 +15,7 @@ from outlive.report import (
     Section,
     dependencies,
     facts,
+    fingerprints,
     gaps,
     notes,
     open_files,
@@ -25,6 +26,7 @@ from outlive.rows import Direction
 
 WIDE = 100  # columns from which on the change and the collector's work have columns of their own
 MOST_NOTES = 5  # notes shown without `everything`
+VERDICT_COLOURS = {"NEW": "red", "GONE": "green"}
 COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
 
 
@@ -40,6 +42,7 @@ def show(comparison: Comparison, console: Console, *, everything: bool = False) 
     summary = same_summary(comparison)
     if summary:
         _say(console, f"{MARKS['same'] if not everything else 'In all'}: {summary}.")
+    _fingerprints(comparison, console, everything)
     if found := open_files(comparison):
         _say(console, "Files that stay open until a collection:")
         for line in found:
@@ -85,6 +88,18 @@ def _section(section: Section, console: Console) -> None:
     console.print(table)
     if section.burden and not wide:
         _say(console, f"{section.burden} (noisy)", "dim")
+
+
+def _fingerprints(comparison: Comparison, console: Console, everything: bool) -> None:
+    counts = fingerprints.summary(comparison.fingerprints)
+    if counts:
+        _say(console, f"What keeps them alive: {counts}.")
+    table = Table.grid(padding=(0, 1))
+    for line in fingerprints.told(comparison.fingerprints, everything=everything):
+        verdict = Text(line.verdict, style=VERDICT_COLOURS.get(line.verdict, ""))
+        table.add_row(verdict, Text(f"{line.what}\n{line.suspect}"))
+    if table.row_count:
+        console.print(Padding(table, (0, 0, 0, 4), expand=False))
 
 
 def _notes(comparison: Comparison, console: Console, everything: bool) -> None:

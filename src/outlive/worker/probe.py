@@ -174,6 +174,7 @@ class Probe:
         self.log = CollectorLog()
         self.heap = heap_reader()
         self.automatic = True
+        self.kind = "on"
 
     def run(self, path: str, watch: type[IdleWatch]) -> None:
         """Serve commands until the harness closes the connection; then this worker has no reason to live."""
@@ -237,6 +238,10 @@ class Probe:
         if kind == "periodic":
             assert self.periodic is not None
             self.periodic(int(numbers))
+        elif self.kind == "periodic":  # no more: a sample for an explanation is taken with gc off
+            assert self.periodic is not None
+            self.periodic(sys.maxsize)
+        self.kind = kind
         if kind != "off":
             gc.callbacks.append(self.log)
         self.automatic = kind not in ("off", "periodic")
