@@ -137,7 +137,7 @@ class TestArrivals:
     def test_processes_take_turns_at_a_constant_rate(
         self, requests: int, rate: float, processes: int
     ) -> None:
-        dues = []
+        dues: list[float] = []
         for share in shares(requests, rate, processes):
             clock = Clock()
             dues += taken(Arrivals(share, clock, clock.sleep))

@@ -15,7 +15,7 @@ from outlive.claims import Changelog, Claim
 from outlive.headline import changes
 from outlive.history import Commit
 from outlive.releases import Release
-from outlive.rows import Row, pair
+from outlive.rows import Row, judge, match
 from outlive.timeline import Moment, Timeline
 from outlive.wording import step
 
@@ -60,7 +60,7 @@ def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog
         before = _measured_before(commit.release, parents, measured)
         if after is None or before is None:
             continue
-        rows, _ = pair(before.measurements, after.measurements)
+        rows = judge(match(before.measurements, after.measurements)[0])
         changed = tuple(row for row in rows if row.direction != "same")
         if changed:
             found.append(

@@ -15,7 +15,7 @@ from outlive.errors import OutliveError
 from outlive.measurement import Connection, Growth, Measurement, StackRecord
 from outlive.project import Project
 from outlive.releases import Release
-from outlive.rows import RANK, Row, pair
+from outlive.rows import RANK, Row, judge, match
 from outlive.stack import Package
 from outlive.store import Store
 
@@ -44,7 +44,7 @@ class Timeline(msgspec.Struct, frozen=True):
         measured = [moment for moment in self.moments if moment.measurements]
         for early, late in itertools.pairwise(measured):
             if late.release.version == version:
-                return early.release.version, pair(early.measurements, late.measurements)[0]
+                return early.release.version, judge(match(early.measurements, late.measurements)[0])
         return None
 
 
