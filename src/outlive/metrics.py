@@ -26,7 +26,7 @@ GROWTH_WANTED = HEAP_NOTED
 PAUSE_TOLD = 0.001
 """Seconds of gc pause in 1,000 requests: a thousandth of a millisecond for each."""
 PAUSE_WANTED = 0.02
-"""Seconds of gc pause in 1,000 requests that a run must be able to see: a fiftieth of a millisecond for each."""
+"""Seconds of gc pause in 1,000 requests that a run must be able to see: 0.02 ms for each request."""
 OBJECTS_TOLD = float(LEAST_LEAK)
 """Objects per request that are left once the connections are closed, as in an exact cell."""
 OBJECTS_WANTED = 0.5
