@@ -106,8 +106,10 @@ class TestParse:
             (
                 "not-found = 33",
                 "not-found = inf",
-                f"{PATH}: not a limits file: Expected `float` <= 1000000000.0 - at "
-                "`$.limits[0].objects[...]`, in the entry of line 1",
+                (
+                    f"{PATH}: not a limits file: Expected `float` <= 1000000000.0 - at "
+                    "`$.limits[0].objects[...]`, in the entry of line 1"
+                ),
             ),
             (
                 'not-found = 33\n"upload*" = 5\n',

@@ -60,7 +60,7 @@ def main() -> int:
             each = (time.monotonic() - begun) / runs
             print(f"{name}: {runs - others.total()} of {runs}, {each:.0f} s each", flush=True)
             for said, count in others.items():
-                print(f"  {count} × {said}", flush=True)
+                print(f"  {count} times {said}", flush=True)
             odd += others.total()
     return 1 if odd else 0
 
