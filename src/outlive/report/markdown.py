@@ -5,8 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from outlive.comparison import Comparison
-from outlive.report import MARKS, Line, dependencies, facts, gaps, notes, open_files, same_summary, sections
+from outlive.comparison import Compared, Comparison
+from outlive.report import (
+    MARKS,
+    Fact,
+    Line,
+    dependencies,
+    facts,
+    gaps,
+    notes,
+    open_files,
+    peaks,
+    same_summary,
+    sections,
+)
 from outlive.rows import Row
 from outlive.wording import listed
 
@@ -42,28 +54,26 @@ def _render(comparison: Comparison) -> Iterator[str]:
         yield ""
         yield f"{MARKS['same']}: {escape(summary)}."
     if files := open_files(comparison):
-        yield from _details(
-            "Files that stay open until a collection", [f"- {escape(line)}" for line in files]
-        )
+        yield from details("Files that stay open until a collection", [f"- {escape(line)}" for line in files])
     if found := notes(comparison):
-        yield from _details(
+        yield from details(
             "Equal objects, but other memory differs (not exact, so not judged)",
             [f"- {escape(note)}" for note in found],
         )
     if missing := gaps(comparison):
-        yield from _details(
+        yield from details(
             f"Not compared: {len(comparison.unmeasured)}",
             [f"- {escape(gap.title)}<br>{escape(gap.cells)}" for gap in missing],
         )
     hidden = [row for row in comparison.rows if not row.significant]
     if hidden:
-        yield from _details(f"Cells without a change: {len(hidden)}", _rows(hidden))
-    yield from _details("Releases and packages", _about(comparison))
+        yield from details(f"Cells without a change: {len(hidden)}", _rows(hidden))
+    yield from details("Releases and packages", about(comparison, (*facts(comparison), *peaks(comparison))))
 
 
 def _rows(rows: Sequence[Row]) -> Iterator[str]:
     """Yield one table; objects per request, and the collector's work where one runs."""
-    yield from _table(
+    yield from table(
         ("", "scenario", "connection", "gc", "before", "after", "change", "above ok", "freed", "pauses, ms"),
         (_cells(line) for section in sections(rows) for line in section.lines),
         right=6,
@@ -92,12 +102,11 @@ def _cells(line: Line) -> tuple[str, ...]:
     )
 
 
-def _about(comparison: Comparison) -> Iterator[str]:
-    yield from _table(
-        ("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in facts(comparison))
-    )
+def about(compared: Compared, known: Sequence[Fact]) -> Iterator[str]:
+    """Yield what is known of both sides, and which packages differ."""
+    yield from table(("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in known))
     yield ""
-    equal, *apart = dependencies(comparison)
+    equal, *apart = dependencies(compared)
     yield equal
     if apart:
         yield ""
@@ -105,7 +114,7 @@ def _about(comparison: Comparison) -> Iterator[str]:
         yield f"- {escape(line)}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
     """Yield a table whose last `right` columns hold numbers."""
     yield f"| {' | '.join(header)} |"
     yield f"| {' | '.join(['---'] * (len(header) - right) + ['--:'] * right)} |"
@@ -113,7 +122,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0)
         yield f"| {' | '.join(map(escape, row))} |"
 
 
-def _details(summary: str, lines: Iterable[str]) -> Iterator[str]:
+def details(summary: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines that are folded under a summary."""
     yield from ("", "<details>", f"<summary>{summary}</summary>", "")
     yield from lines
     yield from ("", "</details>")
