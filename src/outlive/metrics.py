@@ -5,7 +5,13 @@ Pure. How they are judged is in `outlive.noise`.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
 from outlive.growth import HEAP_LEAK, LEAST_LEAK
+from outlive.load.record import LoadMeasurement, percentile
 from outlive.noise import Metric
 from outlive.rows import HEAP_NOTED
 
@@ -92,3 +98,35 @@ SURVIVORS = Metric(
     told=OBJECTS_TOLD,
     wanted=OBJECTS_WANTED,
 )
+LEAKED = msgspec.structs.replace(SURVIVORS, name="objects leaked per request")
+PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+"""The percentiles of latency that are compared."""
+
+
+def readings(measurement: LoadMeasurement) -> dict[Metric, float]:
+    """Return the noisy numbers of one load test by metric, those that it has."""
+    return dict(_readings(measurement))
+
+
+def _readings(m: LoadMeasurement) -> Iterator[tuple[Metric, float]]:
+    if m.peak_rss_bytes:
+        yield memory("peak RSS"), float(m.peak_rss_bytes)
+    if m.tree_peak_bytes:
+        yield memory("peak of all processes"), float(m.tree_peak_bytes)
+    if m.growth is not None:
+        yield GROWTH, m.growth.bytes_per_request
+    left = m.survivors_per_request if m.deployment.gc == "off" else m.leaked_per_request
+    if left is not None:
+        yield (SURVIVORS if m.deployment.gc == "off" else LEAKED), left
+    yield THROUGHPUT, m.throughput
+    everything: Counter[float] = Counter()
+    for one in m.scenarios:
+        everything.update(dict(one.histogram))
+    histogram = sorted(everything.items())
+    yield from ((latency(name), percentile(histogram, percent)) for name, percent in PERCENTILES.items())
+    if m.deployment.gc != "off" and m.requests:
+        yield PAUSES, 1000 * m.collections.pause / m.requests
+    for one in m.scenarios:
+        for name, percent in PERCENTILES.items():
+            if one.requests * (1 - percent / 100) >= LEAST_BEYOND:
+                yield latency(name, one.scenario), percentile(one.histogram, percent)
