@@ -14,6 +14,7 @@ from outlive.commands.compare import compare_command
 from outlive.commands.doctor import doctor_command
 from outlive.commands.explain import explain_command
 from outlive.commands.gate import gate_command
+from outlive.commands.load import load_command
 from outlive.commands.measure import measure_command
 from outlive.commands.releases import releases_command
 from outlive.commands.sweep import sweep_command
@@ -59,6 +60,7 @@ def cli() -> None:
 for command in (
     compare_command,
     measure_command,
+    load_command,
     explain_command,
     gate_command,
     sweep_command,

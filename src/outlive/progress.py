@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from outlive.engine import Progress
+from outlive.load.generator import Generated
+from outlive.load.traffic import Traffic
 from outlive.measurement import Measurement
 
 LINE_EVERY = 10.0
@@ -70,3 +72,30 @@ def _lines(console: Console) -> Progress:
             console.print(f"measured {finished} of {total} cells", highlight=False)
 
     return Progress(start, done)
+
+
+@contextmanager
+def load_progress(console: Console, traffic: Traffic, name: str) -> Iterator[Callable[[Generated], None]]:
+    """Yield the callback that shows on `console` how far the load test of this name has come."""
+    total = traffic.requests or traffic.seconds or 0
+
+    def done(seen: Generated) -> float:
+        return seen.requests if traffic.requests else seen.seconds
+
+    if console.is_terminal:
+        with _bar(console) as bar:
+            task = bar.add_task(f"gc {name}", total=total)
+            yield lambda seen: bar.update(
+                task, completed=done(seen), description=f"gc {name}, {seen.throughput:.0f}/s"
+            )
+    else:
+        last = time.monotonic()
+
+        def line(seen: Generated) -> None:
+            nonlocal last
+            if time.monotonic() - last >= LINE_EVERY:
+                last = time.monotonic()
+                unit = "requests" if traffic.requests else "s"
+                console.print(f"gc {name}: {done(seen):.0f} of {total:.0f} {unit}", highlight=False)
+
+        yield line

@@ -9,22 +9,19 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from outlive import apps, engine, environments, locks, replay, scenarios
-from outlive.apps import App, Worker
-from outlive.engine import Prepared
+from outlive import apps, environments, replay, scenarios
+from outlive.apps import App
 from outlive.errors import FaultError, OutliveError, UnavailableError
-from outlive.load import growth, soak
+from outlive.load import growth, plan, soak
 from outlive.load.cgroup import MemoryGroup
 from outlive.load.generator import Generated, GeneratorError, generate
-from outlive.load.record import Deployment, LoadMeasurement, Segment, Status, WorkerRecord
+from outlive.load.plan import LoadTest
+from outlive.load.record import LoadMeasurement, LoadStore, Segment, Status, WorkerRecord
 from outlive.load.sampling import Sampler
 from outlive.load.server import Counted, Line, LoadServer
-from outlive.load.traffic import Traffic, mix
-from outlive.measure import Cell
-from outlive.measurement import Connection, Measurement
+from outlive.load.traffic import mix
 from outlive.project import Project
 from outlive.scenarios import Scenario
-from outlive.store import Store
 
 WARM_UP = 3
 """Times that each scenario is sent to each worker before anything is counted: lazy imports, caches."""
@@ -36,94 +33,51 @@ ENDED = "the harness was ended in the middle"
 LEAST_TYPE = 0.005
 """Objects per request from which on a type is recorded."""
 
-Keep = Callable[[LoadMeasurement], object]
-"""Is given the record of a running load test now and then, and at the end whatever comes of it."""
 Watch = Callable[[Generated], object]
 """Is told about each second what was sent and seen so far."""
-
-
-class LoadTest(msgspec.Struct, frozen=True):
-    """What to run: a stack, how it is deployed, what is sent. `earlier` is the part that was done before."""
-
-    stack: Prepared
-    deployment: Deployment
-    traffic: Traffic
-    earlier: LoadMeasurement | None = None
 
 
 def run(
     project: Project,
     test: LoadTest,
     *,
-    keep: Keep = lambda _: None,
+    earlier: LoadMeasurement | None = None,
     watch: Watch = lambda _: None,
     predictions: Mapping[str, float] | None = None,
 ) -> LoadMeasurement:
     """Run one load test and return what it gave; a fault is recorded with its reason, not raised.
 
-    `predictions` are the objects that one request of a scenario leaves in replay. Raises UsageError for a
-    worker or traffic that does not exist, and KeyboardInterrupt once what was seen until then is kept.
+    The record is kept under results/loads/, every KEEP_EVERY seconds and at the end. `earlier` is the record
+    of the same test that was ended in the middle: it is continued. `predictions` are the objects that one
+    request of a scenario leaves in replay. Raises UsageError for a worker or traffic that does not exist, and
+    KeyboardInterrupt once what was seen until then is kept.
     """
-    running = _Run(project, test, keep, watch, predictions or {})
+    app = apps.load(project, test.stack.release.framework)
+    test.traffic.check(project.loadtests)
+    running = _Run(project, app, test, earlier)
     try:
-        environment = prepare(test.stack, running.worker)
+        stack = plan.deployed(test.stack, app.named(test.deployment.worker))
+        environment = environments.ensure(stack.lock, stack.interpreter)
     except UnavailableError as error:
         return running.record("unsupported", str(error))
+    running.stack = stack
+    running.watch = watch
+    running.predictions = predictions or {}
     return running.all(environment)
-
-
-def prepare(stack: Prepared, worker: Worker) -> environments.Environment:
-    """Return the environment of a stack with what a worker needs beside it.
-
-    Raises UnavailableError where that cannot be had for this release and Python, and as `ensure` does.
-    """
-    lock = locks.with_packages(stack.lock, stack.release, worker.packages)
-    return environments.ensure(lock, stack.interpreter)
-
-
-def connection(worker: Worker, traffic: Traffic) -> Connection:
-    """Return the kind of connection that comes of it: some workers close each after a request."""
-    return traffic.connection if traffic.connection in worker.connections else worker.connections[0]
-
-
-def cells(project: Project, worker: Worker, traffic: Traffic) -> tuple[Cell, ...]:
-    """Return the cells of the exact replay from which the survivors under this traffic can be predicted."""
-    names = mix(project.loadtests, traffic.user, traffic.scenarios)
-    return tuple(Cell(name, connection(worker, traffic), "off") for name in names)
-
-
-def stored_predictions(project: Project, test: LoadTest) -> dict[str, float]:
-    """Return what one request of each scenario leaves, as far as it is measured and stored."""
-    app = apps.load(project, test.stack.release.framework)
-    worker = app.named(test.deployment.worker)
-    wanted = set(cells(project, worker, test.traffic))
-    known = engine.stored(Store(project, test.stack.record), app, worker.name)
-    return predictions([one for one in known if Cell.of(one) in wanted])
-
-
-def predictions(measurements: list[Measurement] | tuple[Measurement, ...]) -> dict[str, float]:
-    """Return what one request of each scenario leaves in replay, with automatic collection off."""
-    return {
-        one.scenario: one.survivors_per_request
-        for one in measurements
-        if one.survivors_per_request is not None
-    }
 
 
 class _Run:
     """The state of one load test."""
 
-    def __init__(
-        self, project: Project, test: LoadTest, keep: Keep, watch: Watch, predictions: Mapping[str, float]
-    ) -> None:
+    watch: Watch
+    predictions: Mapping[str, float]
+
+    def __init__(self, project: Project, app: App, test: LoadTest, earlier: LoadMeasurement | None) -> None:
         self.project = project
+        self.app = app
         self.test = test
-        self.app: App = apps.load(project, test.stack.release.framework)
-        self.worker = self.app.named(test.deployment.worker)
-        test.traffic.check(project.loadtests)
-        self.keep = keep
-        self.watch = watch
-        self.predictions = predictions
+        self.earlier = earlier
+        self.stack = test.stack
         self.started = dt.datetime.now(dt.UTC)
         self.generated: Generated | None = None
         self.server: LoadServer | None = None
@@ -140,21 +94,23 @@ class _Run:
             found = self.record("failed", self._fault() or str(error))
         except BaseException:
             if self.generated is not None:
-                self.keep(self.record("partial", ENDED))
+                self._keep(self.record("partial", ENDED))
             raise
-        self.keep(found)
+        if found.samples:
+            self._keep(found)
         return found
 
     def _served(self, environment: environments.Environment) -> LoadMeasurement:
         folder = self.project.apps / self.app.framework
-        with LoadServer(environment, self.app, self.worker, folder, self.test.deployment) as server:
+        worker = self.app.named(self.test.deployment.worker)
+        with LoadServer(environment, self.app, worker, folder, self.test.deployment) as server:
             self.server = server
             assert server.process is not None
             self.group.add(server.process.pid)
             server.boot()
             self._warm_up(server)
             server.begin()
-            earlier = self.test.earlier
+            earlier = self.earlier
             self.sampler = sampler = Sampler(
                 server,
                 self._requests,
@@ -190,13 +146,13 @@ class _Run:
 
     def _counted(self, server: LoadServer) -> list[Counted] | None:
         """Return what each worker has left, None where that is only a part of all that requests left."""
-        if server.restarts or self.test.earlier is not None:
+        if server.restarts or self.earlier is not None:
             return None
         counts = server.count()
         return counts if all(one.idle for one in counts) else None
 
     def _requests(self) -> int:
-        before = self.test.earlier.requests if self.test.earlier else 0
+        before = self.earlier.requests if self.earlier else 0
         return before + (self.generated.requests if self.generated else 0)
 
     def _progress(self, generated: Generated) -> None:
@@ -207,7 +163,10 @@ class _Run:
         if time.monotonic() - self.kept > KEEP_EVERY:
             self.kept = time.monotonic()
             self.peak = self.group.peak()
-            self.keep(self.record("partial", ENDED))
+            self._keep(self.record("partial", ENDED))
+
+    def _keep(self, measurement: LoadMeasurement) -> None:
+        LoadStore(self.project, self.stack.record).keep(measurement)
 
     def _fault(self) -> str | None:
         return self.sampler.fault if self.sampler else None
@@ -216,7 +175,7 @@ class _Run:
         self, status: Status, reason: str | None, counts: list[Counted] | None = None
     ) -> LoadMeasurement:
         """Return the record of what is known by now."""
-        stack, test = self.test.stack, self.test
+        stack, test = self.stack, self.test
         bare = LoadMeasurement(
             framework=stack.release.framework,
             release=stack.release.version,
@@ -228,7 +187,7 @@ class _Run:
             status=status,
             reason=reason,
             segments=soak.segments(
-                test.earlier,
+                self.earlier,
                 Segment(started=self.started.isoformat(timespec="milliseconds"), seconds=0.0, requests=0),
             ),
         )
@@ -240,7 +199,7 @@ class _Run:
     def _full(
         self, bare: LoadMeasurement, server: LoadServer, sampler: Sampler, counts: list[Counted] | None
     ) -> LoadMeasurement:
-        earlier = self.test.earlier
+        earlier = self.earlier
         latest = self.generated or Generated(self.started.timestamp(), 0.0, 0, 0, 0.0, (), 0.0)
         sent = soak.together(earlier, latest)
         segment = msgspec.structs.replace(
@@ -279,7 +238,7 @@ class _Run:
             predicted_per_request=predicted,
             types=_types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
             growth=growth.rate(sampler.samples),
-            server_cores=sampler.cores,
+            server_cores=sampler.cpu / latest.seconds if latest.seconds else 0.0,
             generator_cores=sent.cores,
             generator_busiest=sent.busiest,
             generator_saturated=sent.saturated,

@@ -46,7 +46,9 @@ class Sampler:
         """Held while a look changes what is known of the server."""
         self._segment = segment
         self._since = since
-        self._every = every
+        # a soak that is continued has samples as far apart as it had before
+        self._every = max(every, since / len(earlier)) if earlier else every
+        self._cpu = self._cpu_before = 0.0
         self._most = most
         self._master = psutil.Process(server.process.pid)
         self._ended = threading.Event()
@@ -60,6 +62,7 @@ class Sampler:
                     Path(f"/proc/{line.pid}/clear_refs").write_text(RESET_PEAK)
         self._began = time.monotonic()
         self._look()
+        self._cpu_before = self._cpu
         self._thread.start()
 
     def stop(self) -> None:
@@ -78,12 +81,9 @@ class Sampler:
             self._look()
 
     @property
-    def cores(self) -> float:
-        """Processor cores that all processes of the server used, over the last segment."""
-        own = [one for one in self.samples if one.segment == self._segment]
-        if len(own) < 2 or own[-1].seconds <= own[0].seconds:
-            return 0.0
-        return (own[-1].cpu - own[0].cpu) / (own[-1].seconds - own[0].seconds)
+    def cpu(self) -> float:
+        """Processor seconds that all processes of the server used so far in this segment."""
+        return self._cpu - self._cpu_before
 
     def _look(self) -> None:
         with self.lock:
@@ -107,6 +107,7 @@ class Sampler:
             _note(line, seconds)
         if not memory:
             return  # all have ended
+        self._cpu = cpu
         pids = {line.pid for line in server.lines}
         sample = Sample(
             segment=self._segment,

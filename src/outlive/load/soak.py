@@ -56,10 +56,11 @@ def _scenarios(parts: Sequence[ScenarioTraffic]) -> tuple[ScenarioTraffic, ...]:
     by_name: dict[str, list[ScenarioTraffic]] = {}
     for part in parts:
         by_name.setdefault(part.scenario, []).append(part)
-    return tuple(_merged(by_name[name]) for name in sorted(by_name))
+    return tuple(merged(by_name[name]) for name in sorted(by_name))
 
 
-def _merged(parts: Sequence[ScenarioTraffic]) -> ScenarioTraffic:
+def merged(parts: Sequence[ScenarioTraffic]) -> ScenarioTraffic:
+    """Return the answers to all of them together, by the name of the first."""
     requests = sum(part.requests for part in parts)
     answers: Counter[float] = Counter()
     for part in parts:

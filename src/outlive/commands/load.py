@@ -1,0 +1,169 @@
+"""`outlive load`: a release under many clients at once, as a deployment would serve it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from outlive import apps, engine, scenarios
+from outlive.commands.selection import gc_policy, measured
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.load import plan
+from outlive.load.plan import LoadTest
+from outlive.load.record import Deployment, LoadDocument, LoadMeasurement, LoadStore
+from outlive.load.traffic import Traffic
+from outlive.measurement import CONNECTIONS, Connection, Measurement
+from outlive.progress import load_progress
+from outlive.project import Project
+from outlive.releases import write_text
+from outlive.report import load as report
+from outlive.stack import Stack
+from outlive.store import provenance
+
+DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+SECONDS = 30.0
+"""How long a load test takes where neither a duration nor a number of requests is asked for."""
+
+
+def duration(text: str) -> float:
+    """Return the seconds that `30s`, `2h` or `1h30m` stand for; raises UsageError for anything else."""
+    found = DURATION.fullmatch(text)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    total = 3600.0 * hours + 60 * minutes + seconds
+    if not total:
+        raise UsageError(f"{text!r} is not a duration, as in 30s, 10m, 2h or 1h30m")
+    return total
+
+
+@click.command("load")
+@click.argument("stack", metavar="FRAMEWORK==VERSION")
+@click.option("--gc", "policies", multiple=True, type=gc_policy, metavar="POLICY", help="gc policy; on.")
+@click.option(
+    "--worker-class", "names", multiple=True, metavar="NAME", help="gunicorn worker, as app.toml names it."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="gunicorn's workers."
+)
+@click.option("--preload", is_flag=True, help="gunicorn's --preload: the app is loaded before the fork.")
+@click.option(
+    "--max-requests", type=click.IntRange(0), default=0, help="Have a worker replaced after so many requests."
+)
+@click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml.")
+@click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Only these of the mix.")
+@click.option("--connection", type=click.Choice(CONNECTIONS), default="keep-alive", show_default=True)
+@click.option("--clients", type=click.IntRange(1), default=16, show_default=True, help="Clients at once.")
+@click.option("--requests", type=click.IntRange(1), help="Send exactly so many requests.")
+@click.option("--duration", type=duration, metavar="TIME", help="Send for 30s, 10m or 2h.")
+@click.option("--rate", type=float, metavar="R", help="Requests due a second, whether answered or not.")
+@click.option(
+    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="locust's processes."
+)
+@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
+@click.option(
+    "--predict", is_flag=True, help="Measure by replay what requests leave, where it is not stored."
+)
+@click.option("--fresh", is_flag=True, help="Do not continue a test that was ended in the middle.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
+def load_command(
+    stack: str,
+    *,
+    policies: tuple[str, ...],
+    names: tuple[str, ...],
+    workers: int,
+    preload: bool,
+    max_requests: int,
+    user: str,
+    patterns: tuple[str, ...],
+    connection: Connection,
+    clients: int,
+    requests: int | None,
+    duration: float | None,
+    rate: float | None,
+    processes: int,
+    python: str | None,
+    predict: bool,
+    fresh: bool,
+    json_file: Path | None,
+) -> int:
+    r"""Load a release with many clients at once, a third of whom fail, and see what it takes.
+
+    A test that was ended in the middle is continued by the same command. Several policies or worker classes
+    are tested one after the other and shown side by side.
+
+    \b
+    outlive load flask==3.1.3 --gc on --gc off --gc freeze --requests 20000
+    outlive load aiohttp==3.14.5 --worker-class uvloop --workers 2 --preload --rate 300
+    outlive load flask==3.1.3 --gc off --duration 2h
+    """
+    try:
+        from outlive.load.run import run  # noqa: PLC0415 - what it needs comes with an extra
+    except ModuleNotFoundError as error:
+        raise FaultError(
+            f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
+        ) from None
+
+    project = Project.find()
+    if requests and duration:
+        raise UsageError("--requests and --duration do not go together: one of them ends the test")
+    traffic = Traffic(
+        user=user,
+        clients=clients,
+        requests=requests,
+        seconds=None if requests else duration or SECONDS,
+        rate=rate,
+        workers=processes,
+        scenarios=patterns,
+        connection=connection,
+    )
+    prepared = engine.prepare(project, Stack.parse(stack), python)
+    app = apps.load(project, prepared.release.framework)
+    chosen = [app.named(name) for name in names] or [app.worker(connection) or app.workers[0]]
+    found = []
+    stacks = []
+    for worker, policy in itertools.product(chosen, dict.fromkeys(policies or ("on",))):
+        test = LoadTest(
+            prepared,
+            Deployment(
+                worker=worker.name, workers=workers, preload=preload, max_requests=max_requests, gc=policy
+            ),
+            traffic,
+        )
+        stack_record = plan.recorded(project, test).record
+        earlier = None if fresh else LoadStore(project, stack_record).unfinished(test.deployment, traffic)
+        if earlier is not None:
+            click.echo(f"continuing the test that began at {earlier.segments[0].started}", err=True)
+        replayed = _replayed(project, test) if predict else plan.stored(project, test)
+        with load_progress(Console(stderr=True), traffic, policy) as watch:
+            found.append(
+                run(project, test, earlier=earlier, watch=watch, predictions=plan.predictions(replayed))
+            )
+        stacks.append(stack_record)
+    report.show(found, Console())
+    if json_file:
+        document = LoadDocument(provenance=provenance(dict.fromkeys(stacks)), measurements=tuple(found))
+        write_text(json_file, document.to_json())
+    return _code(found)
+
+
+def _replayed(project: Project, test: LoadTest) -> tuple[Measurement, ...]:
+    """Return the cells that predict what this test leaves, as they are stored, or measured now."""
+    wanted = plan.cells(project, test)
+    known = {one.name: one for one in scenarios.load(project.scenarios)}
+    request = engine.Request(
+        tuple(known[cell.scenario] for cell in wanted), wanted, worker=test.deployment.worker
+    )
+    (found,) = measured(project, [test.stack], request)
+    return found
+
+
+def _code(found: Sequence[LoadMeasurement]) -> int:
+    """Return the exit code: a fault whatever the others say, unavailable where nothing could be served."""
+    statuses = {one.status for one in found}
+    if "failed" in statuses:
+        return ExitCode.FAULT
+    return ExitCode.UNAVAILABLE if statuses == {"unsupported"} else ExitCode.FINE
