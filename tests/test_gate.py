@@ -296,6 +296,18 @@ class TestCommand:
         code, said = run_gate("flask", "--gc", "off")
         assert (code, said.partition(": Expected")[0]) == (2, "releases/flask/limits.toml: not a limits file")
 
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [(b"\xff\xfe", "not a limits file: it is not UTF-8 text"), (None, "cannot be read: Is a directory")],
+    )
+    def test_a_limits_file_that_is_none_is_one_line(
+        self, project: Path, content: bytes | None, said: str
+    ) -> None:
+        path = project / "releases" / "flask" / "limits.toml"
+        path.unlink(missing_ok=True)
+        path.write_bytes(content) if content else path.mkdir()
+        assert run_gate("flask", "--gc", "off") == (2, f"releases/flask/limits.toml: {said}")
+
 
 FEW = ("--scenario", "ok", "--scenario", "not-found", "--connection", "close", "--python", "3.11")
 

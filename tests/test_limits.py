@@ -104,6 +104,14 @@ class TestParse:
             ('">=1"', '"1.x"', f"{PATH}:5: '1.x' is not a version specifier, as in >=3.1,<3.2"),
             ('["3.11"]', '["3"]', f"{PATH}:4: '3' is not a Python's minor version, as in 3.13"),
             (
+                "not-found = 33",
+                "not-found = inf",
+                (
+                    f"{PATH}: not a limits file: Expected `float` <= 1000000000.0 - at "
+                    "`$.limits[0].objects[...]`, in the entry of line 1"
+                ),
+            ),
+            (
                 'not-found = 33\n"upload*" = 5\n',
                 "",
                 f"{PATH}:1: an entry without numbers: give it a table [limits.objects], or remove it",

@@ -131,6 +131,98 @@ def test_leak(count_survivors):
     run(pytester, tests).assert_outcomes(passed=2)
 
 
+AIOHTTP = """
+from aiohttp import web
+
+started = []
+
+async def ok(request):
+    return web.Response(text=await request.text() + request.headers.get("X-Id", ""))
+
+async def chunked(request):
+    response = web.StreamResponse()
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    for part in range(3):
+        await response.write(b"part " * (part + 1))
+    await response.write_eof()
+    return response
+
+async def leak(request):
+    kept.append(Kept())
+    return web.Response(status=201)
+
+async def cycle(request):
+    one = Kept()
+    one.self = one
+    return web.Response()
+
+async def fail(request):
+    raise RuntimeError("the handler failed")
+
+async def lives(app):
+    started.append("up")
+    yield
+    started.append("down")
+
+def application():
+    app = web.Application()
+    app.cleanup_ctx.append(lives)
+    app.router.add_route("*", "/", ok)
+    for handler in (chunked, leak, cycle, fail):
+        app.router.add_route("*", f"/{handler.__name__}", handler)
+    return app
+"""
+
+
+def test_aiohttp_apps_are_started_served_and_shut_down(pytester: pytest.Pytester) -> None:
+    tests = """
+@pytest.mark.limit_survivors(per_request=0)
+@pytest.mark.parametrize("path", ["/", "/chunked"])
+def test_clean(count_survivors, path):
+    request = {"headers": {"X-Id": "1"}, "body": b"x" * 70_000, "method": "POST", "status": 200}
+    found = count_survivors.aiohttp(application(), path, **request)
+    assert (found.per_request, found.growth, started[-2:]) == (0, "none", ["up", "down"])
+
+@pytest.mark.limit_survivors(per_request=0)
+def test_an_answer_without_a_body(count_survivors):
+    count_survivors.aiohttp(application(), method="HEAD", status=200)
+
+def test_leak(count_survivors):
+    found = count_survivors.aiohttp(application(), "/leak", status=201)
+    assert (found.leaked, found.cyclic, found.growth) == (1, 0, "leak")
+
+def test_cycle(count_survivors):
+    found = count_survivors.aiohttp(application(), "/cycle")
+    assert (found.leaked, found.cyclic, found.growth) == (0, 1, "cyclic")
+
+def test_each_404_leaves_the_ring_of_its_route(count_survivors):
+    found = count_survivors.aiohttp(application(), "/missing", status=404)
+    assert (found.leaked, found.growth) == (0, "cyclic")
+    assert "aiohttp.web_exceptions.HTTPNotFound" in found.types
+"""
+    run(pytester, AIOHTTP + tests).assert_outcomes(passed=6)
+
+
+def test_aiohttp_connections_that_close_and_handlers_that_fail(pytester: pytest.Pytester) -> None:
+    tests = """
+import sys
+def test_closed(count_survivors):
+    found = count_survivors.aiohttp(application(), headers={"Connection": "close"}, status=200)
+    assert (found.leaked, found.cyclic) == (0, 7 if sys.version_info < (3, 12) else 0)  # asyncio's transport
+
+def test_failed(count_survivors):
+    found = count_survivors.aiohttp(application(), "/fail", status=500)
+    assert found.leaked == 0
+
+def test_wrong_status(count_survivors):
+    count_survivors.aiohttp(application(), "/fail", status=200)
+"""
+    result = run(pytester, AIOHTTP + tests)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["/fail was answered 500, not 200: nothing is counted"])
+
+
 def test_an_unexpected_status_is_not_counted(pytester: pytest.Pytester) -> None:
     tests = """
 def test_app(count_survivors):

@@ -121,6 +121,12 @@ def test_a_wheel_of_another_package(tmp_path: Path) -> None:
     assert refused(path, UsageError) == "--unreleased SOURCE: that is bottle 1.0, not a Flask"
 
 
+def test_a_wheel_of_another_package_under_our_name(tmp_path: Path) -> None:
+    path = tmp_path / "flask-1.0-py3-none-any.whl"
+    path.write_bytes(Wheel("bottle", "1.0").content())
+    assert refused(path, UsageError) == "--unreleased SOURCE: that is bottle 1.0, not a Flask"
+
+
 def test_a_source_tree_of_another_package(served: Index, tmp_path: Path) -> None:
     said = refused(tree(tmp_path / "tree", "bottle"), UsageError)
     assert said == "--unreleased SOURCE: that is bottle 9.1, not a Flask"

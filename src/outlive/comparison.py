@@ -27,13 +27,11 @@ class Side(msgspec.Struct, frozen=True):
     release: Release
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes from `before` to `after`.
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """Two sides and what is said of them, whatever was measured.
 
-    `subject` names what is varied, `headline` says what came of it. `rows` are the cells that both sides
-    measured, `unmeasured` all others. `fingerprints` say what became of each leak and ring. `held_equal` are
-    the packages with the same version on both sides, `differences` the others; `better`, `worse` and `same`
-    count the rows.
+    `subject` names what is varied, `headline` says what came of it. `held_equal` are the packages with the
+    same version on both sides, `differences` the others.
     """
 
     subject: str
@@ -42,6 +40,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     after: Side
     held_equal: tuple[Package, ...]
     differences: tuple[Difference, ...]
+
+
+class Comparison(Compared, frozen=True, kw_only=True):
+    """What changes from `before` to `after` in exact cells.
+
+    `rows` are the cells that both sides measured, `unmeasured` all others; `better`, `worse` and `same` count
+    the rows. `fingerprints` say what became of each leak and ring.
+    """
+
     better: int
     worse: int
     same: int
@@ -83,14 +90,12 @@ def compare(
     measured, gaps = _rows.match(measurements.before, measurements.after)
     rows = _rows.judge(measured)
     about = subject(before.stack, after.stack, differences)
-    others = set(after.stack.packages)
-    frameworks = {before.stack.framework, after.stack.framework}
     return Comparison(
         subject=about,
         headline=headline(about, rows, gaps, differences, (before.release, after.release)),
         before=before,
         after=after,
-        held_equal=tuple(p for p in before.stack.packages if p in others and p.name not in frameworks),
+        held_equal=held_equal(before.stack, after.stack),
         differences=tuple(differences),
         better=_count(rows, "better"),
         worse=_count(rows, "worse"),
@@ -99,6 +104,13 @@ def compare(
         unmeasured=gaps,
         fingerprints=changes(measured.values()),
     )
+
+
+def held_equal(before: StackRecord, after: StackRecord) -> tuple[Package, ...]:
+    """Return the packages beside the framework that have the same version in both stacks."""
+    others = set(after.packages)
+    frameworks = {before.framework, after.framework}
+    return tuple(one for one in before.packages if one in others and one.name not in frameworks)
 
 
 def json_schema() -> dict[str, Any]:

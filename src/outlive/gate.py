@@ -144,6 +144,9 @@ def run(
     plain = Subject(environment, app, folder)
     control = Subject(environment, proof.planted(app, "leak", "cycle"), folder)
 
+    for cell in wanted.cells:
+        limits.allowed(judged.describe(cell, None, status="measured"))  # a clash is told before, not after
+
     reused = set() if wanted.plant else set(wanted.cells) & set(wanted.baseline)
     rest = tuple(cell for cell in wanted.cells if cell not in reused)
     progress.start(2 * len(wanted.baseline) + len(rest))

@@ -32,7 +32,7 @@ HEAD = """\
 """
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-Objects = Annotated[float, msgspec.Meta(gt=0)]
+Objects = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # no end (inf) is no limit
 
 
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -179,8 +179,10 @@ def load(project: Project, framework: str, known: Sequence[Scenario]) -> Limits:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Limits(shown, "", ())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{shown}: cannot be read: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{shown}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{shown}: not a limits file: it is not UTF-8 text") from None
     return parse(text, shown, known)
 
 

@@ -101,10 +101,11 @@ def _why(stderr: str) -> str:
 def _release(wheel: Path, source: str, framework: str, distribution: str) -> Release:
     """Return the release that a wheel would be."""
     try:
-        name, version, _, _ = parse_wheel_filename(wheel.name)
+        _, version, _, _ = parse_wheel_filename(wheel.name)
         with zipfile.ZipFile(wheel) as archive:
             inside = next(one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
             metadata = email.parser.HeaderParser().parsestr(archive.read(inside).decode())
+        name = canonicalize_name(str(metadata["Name"]))  # a file can be renamed
     except (InvalidWheelFilename, zipfile.BadZipFile, StopIteration, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--unreleased {source}: not a wheel: {error or 'no metadata in it'}") from None
     if name != canonicalize_name(distribution):

@@ -41,14 +41,14 @@ def compare_command(
     markdown_file: Path | None,
     **selected: Any,
 ) -> int:
-    r"""Compare two releases of a framework, or two stacks.
+    """Compare two releases of a framework, or two stacks.
 
     The scenario `ok` is measured with every selection: the others are read against it.
 
     \b
     outlive compare aiohttp 3.11.13 3.11.14
     outlive compare flask==3.1.3,python==3.11 flask==3.1.3,python==3.13
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     before, after = _two_stacks(what)
     request = Selection(**selected).request(project, always=(BASELINE,))

@@ -74,12 +74,12 @@ def explain_command(
     worker: str | None,
     **files: Path | None,
 ) -> int:
-    r"""Explain which references keep alive what outlives a request.
+    """Explain which references keep alive what outlives a request.
 
     \b
     outlive explain flask==2.3.3 --scenario not-found
     outlive explain aiohttp==3.10.10,python==3.11 --scenario not-found --gc on
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     chosen = scenarios.select(scenarios.load(project.scenarios), [scenario])
     if len(chosen) > 1:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from outlive import accepting, engine, gate, limits, scenarios, unreleased
-from outlive.commands.selection import gc_policy
+from outlive.commands.selection import gc_policy, selecting_options
 from outlive.engine import Prepared
 from outlive.errors import ExitCode, UsageError
 from outlive.gate import Gate, GateDocument, Wanted
@@ -32,11 +32,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command("gate")
 @click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK[==VERSION] [VERSION…]")
 @click.option("--gc", "policy", required=True, type=gc_policy, metavar="POLICY", help="on, off, freeze, …")
-@click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Scenario; all without it.")
-@click.option(
-    "--connection", "connections", multiple=True, type=click.Choice(CONNECTIONS), help="Both without it."
-)
-@click.option("--python", metavar="X.Y", help="Python for releases that do not name one.")
+@selecting_options
 @click.option("--unreleased", "source", metavar="PATH|URL", help="Gate this wheel, sdist or source tree.")
 @click.option("--accept", is_flag=True, help="Write what was measured as new limits, to be reviewed.")
 @click.option("--prove", metavar="STACK", help="Also replay this known-bad release: it must go red.")
@@ -51,13 +47,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     type=FILE,
     metavar="FILE",
     help="Also write Markdown; without it to GITHUB_STEP_SUMMARY, where that is set.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=os.cpu_count() or 1,
-    show_default=True,
-    help="Servers at once.",
 )
 def gate_command(
     *,
@@ -77,7 +66,7 @@ def gate_command(
     summary_file: Path | None,
     jobs: int,
 ) -> int:
-    r"""Gate releases of a framework against its reviewed limits: the newest one, or those that are named.
+    """Gate releases of a framework against its reviewed limits: the newest one, or those that are named.
 
     \b
     outlive gate flask --gc off
@@ -86,7 +75,7 @@ def gate_command(
 
     Exit codes: 0 as the limits have it, 1 over or under a limit or a stale limit, 2 usage, 3 a count did not
     repeat, 4 fault or no proof, 5 yanked.
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     if accept and plant:
         raise UsageError("--accept does not go with --plant: a planted leak is no limit")

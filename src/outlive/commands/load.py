@@ -90,7 +90,7 @@ def load_command(
     fresh: bool,
     json_file: Path | None,
 ) -> int:
-    r"""Load a release with many clients at once, a third of whom fail, and see what it takes.
+    """Load a release with many clients at once, a third of whom fail, and see what it takes.
 
     A test that was ended in the middle is continued by the same command. Several policies or worker classes
     are tested one after the other and shown side by side.
@@ -99,7 +99,7 @@ def load_command(
     outlive load flask==3.1.3 --gc on --gc off --gc freeze --requests 20000
     outlive load aiohttp==3.14.5 --worker-class uvloop --workers 2 --preload --rate 300
     outlive load flask==3.1.3 --gc off --duration 2h
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     try:
         from outlive.load.run import run  # noqa: PLC0415 - what it needs comes with an extra
     except ModuleNotFoundError as error:

@@ -21,11 +21,11 @@ from outlive.store import provenance
 @measuring_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def measure_command(stacks: tuple[str, ...], python: str | None, as_json: bool, **selected: Any) -> int:
-    r"""Measure what stacks leave in memory per request, cell by cell.
+    """Measure what stacks leave in memory per request, cell by cell.
 
     \b
     outlive measure aiohttp==3.11.18,multidict==6.3.1,python==3.11 --scenario not-found --gc off
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     wanted = [Stack.parse(text) for text in stacks]
     request = Selection(**selected).request(project)

@@ -16,7 +16,7 @@ from outlive.report import inventory
 @click.argument("words", nargs=-1, required=True, metavar="FRAMEWORK | update|claims [FRAMEWORK…]")
 @click.option("--all", "everything", is_flag=True, help="List pre-releases, too.")
 def releases_command(words: tuple[str, ...], everything: bool) -> int:
-    r"""List what is known of a framework's releases, or refresh it from the package index.
+    """List what is known of a framework's releases, or refresh it from the package index.
 
     `claims` reads what their changelogs say of memory, from the released packages.
 
@@ -24,7 +24,7 @@ def releases_command(words: tuple[str, ...], everything: bool) -> int:
     outlive releases aiohttp
     outlive releases update
     outlive releases claims
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     if words[0] == "update":
         from outlive.index import update  # noqa: PLC0415 - takes a third of a second, for this verb alone

@@ -52,8 +52,8 @@ class Selection(msgspec.Struct, frozen=True):
         )
 
 
-def measuring_options(command: F) -> F:
-    """Add the options that select what is measured and how."""
+def selecting_options(command: F) -> F:
+    """Add the options that select scenarios, connections and the Python, and how many servers run at once."""
     for option in (
         click.option(
             "--jobs",
@@ -62,17 +62,7 @@ def measuring_options(command: F) -> F:
             show_default=True,
             help="Servers that run at the same time; one more than cores, for some cells mostly wait.",
         ),
-        click.option("--fresh", is_flag=True, help="Measure again what is stored."),
-        click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it."),
         click.option("--python", metavar="X.Y", help="Python for stacks that do not name one."),
-        click.option(
-            "--gc",
-            "policies",
-            multiple=True,
-            type=gc_policy,
-            metavar="POLICY",
-            help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
-        ),
         click.option(
             "--connection",
             "connections",
@@ -87,6 +77,25 @@ def measuring_options(command: F) -> F:
             metavar="PATTERN",
             help="Scenario, * and ? allowed; all without this option.",
         ),
+    ):
+        command = option(command)
+    return command
+
+
+def measuring_options(command: F) -> F:
+    """Add the options that select what is measured and how."""
+    for option in (
+        click.option("--fresh", is_flag=True, help="Measure again what is stored."),
+        click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it."),
+        click.option(
+            "--gc",
+            "policies",
+            multiple=True,
+            type=gc_policy,
+            metavar="POLICY",
+            help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
+        ),
+        selecting_options,
     ):
         command = option(command)
     return command

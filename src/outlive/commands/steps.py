@@ -24,12 +24,12 @@ from outlive.steps import Steps
     "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to this file."
 )
 def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | None) -> int:
-    r"""Say at which releases what requests leave in memory changed, from what a sweep has stored.
+    """Say at which releases what requests leave in memory changed, from what a sweep has stored.
 
     \b
     outlive steps aiohttp
     outlive steps --markdown docs/history.md
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     found = [_steps(project, framework, python) for framework in frameworks or project.frameworks()]
     if not any(one.measured for one in found):

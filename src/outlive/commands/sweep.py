@@ -20,7 +20,7 @@ from outlive.project import Project
 @click.option("--since", metavar="VERSION", help="Only releases from this version on.")
 @measuring_options
 def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | None, **selected: Any) -> int:
-    r"""Measure all releases of frameworks, on Python 3.11 unless told otherwise, and write what asv reads.
+    """Measure all releases of frameworks, on Python 3.11 unless told otherwise, and write what asv reads.
 
     What is stored is skipped, so an interrupted sweep goes on where it was. Afterwards asv has it all:
     asv compare, asv find, asv publish.
@@ -28,7 +28,7 @@ def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | 
     \b
     outlive sweep
     outlive sweep aiohttp --since 3.11.0 --python 3.12
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     try:
         from outlive.asv_results import AsvResults  # noqa: PLC0415 - asv is needed for this verb alone
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from outlive.comparison import Comparison, Side
+from outlive.comparison import Compared, Comparison, Side
 from outlive.rows import BASELINE, Direction, Reading, Row, Unmeasured
 from outlive.wording import NO_VERSION, counted, listed, number, one_line, pause, signed, size, step
 
@@ -206,10 +206,10 @@ def gaps(comparison: Comparison) -> tuple[Gap, ...]:
     return tuple(found)
 
 
-def facts(comparison: Comparison) -> tuple[Fact, ...]:
+def facts(compared: Compared) -> tuple[Fact, ...]:
     """Return what is known about the two releases and what they ran on."""
-    before, after = comparison.before, comparison.after
-    found = [
+    before, after = compared.before, compared.after
+    return tuple(
         Fact(name, tell(before), tell(after))
         for name, tell in (
             ("release", lambda side: f"{side.stack.framework} {side.stack.release}"),
@@ -218,17 +218,21 @@ def facts(comparison: Comparison) -> tuple[Fact, ...]:
             ("requires", lambda side: f"Python {one_line(side.release.requires_python or 'any')}"),
             ("measured on", lambda side: f"Python {side.stack.python}, lock {side.stack.lock}"),
         )
-    ]
-    peaks = [
+    )
+
+
+def peaks(comparison: Comparison) -> tuple[Fact, ...]:
+    """Return the largest peak RSS of both sides, where it is known."""
+    found = [
         [peak for row in comparison.rows if (peak := getattr(row, side).peak_rss_bytes) is not None]
         for side in ("before", "after")
     ]
-    if all(peaks):
-        found.append(Fact("peak RSS, noisy", *(f"up to {size(max(side))}" for side in peaks)))
-    return tuple(found)
+    if not all(found):
+        return ()
+    return (Fact("peak RSS, noisy", *(f"up to {size(max(side))}" for side in found)),)
 
 
-def dependencies(comparison: Comparison) -> tuple[str, ...]:
+def dependencies(comparison: Compared) -> tuple[str, ...]:
     """Return one line on the packages that are the same, and one for each that is not, with the reason."""
     equal = f"{counted(len(comparison.held_equal), 'package')} held equal"
     return (

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from outlive.comparison import Comparison
+from outlive.comparison import Compared, Comparison
 from outlive.report import (
     MARKS,
+    Fact,
     Line,
     dependencies,
     facts,
@@ -15,6 +16,7 @@ from outlive.report import (
     gaps,
     notes,
     open_files,
+    peaks,
     same_summary,
     sections,
 )
@@ -56,28 +58,26 @@ def _render(comparison: Comparison) -> Iterator[str]:
         yield from ("", f"What keeps them alive: {counts}.")
         yield from _fingerprints(comparison)
     if files := open_files(comparison):
-        yield from _details(
-            "Files that stay open until a collection", [f"- {escape(line)}" for line in files]
-        )
+        yield from details("Files that stay open until a collection", [f"- {escape(line)}" for line in files])
     if found := notes(comparison):
-        yield from _details(
+        yield from details(
             "Equal objects, but other memory differs (not exact, so not judged)",
             [f"- {escape(note)}" for note in found],
         )
     if missing := gaps(comparison):
-        yield from _details(
+        yield from details(
             f"Not compared: {len(comparison.unmeasured)}",
             [f"- {escape(gap.title)}<br>{escape(gap.cells)}" for gap in missing],
         )
     hidden = [row for row in comparison.rows if not row.significant]
     if hidden:
-        yield from _details(f"Cells without a change: {len(hidden)}", _rows(hidden))
-    yield from _details("Releases and packages", _about(comparison))
+        yield from details(f"Cells without a change: {len(hidden)}", _rows(hidden))
+    yield from details("Releases and packages", about(comparison, (*facts(comparison), *peaks(comparison))))
 
 
 def _rows(rows: Sequence[Row]) -> Iterator[str]:
     """Yield one table; objects per request, and the collector's work where one runs."""
-    yield from _table(
+    yield from table(
         ("", "scenario", "connection", "gc", "before", "after", "change", "above ok", "freed", "pauses, ms"),
         (_cells(line) for section in sections(rows) for line in section.lines),
         right=6,
@@ -110,18 +110,17 @@ def _fingerprints(comparison: Comparison) -> Iterator[str]:
     lines = fingerprints.told(comparison.fingerprints)
     if lines:
         yield ""
-        yield from _table(
+        yield from table(
             ("", "fingerprint", "objects per request", "scenarios", "suspect"),
             ((one.verdict, one.fingerprint, one.objects, one.where, one.suspect) for one in lines),
         )
 
 
-def _about(comparison: Comparison) -> Iterator[str]:
-    yield from _table(
-        ("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in facts(comparison))
-    )
+def about(compared: Compared, known: Sequence[Fact]) -> Iterator[str]:
+    """Yield what is known of both sides, and which packages differ."""
+    yield from table(("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in known))
     yield ""
-    equal, *apart = dependencies(comparison)
+    equal, *apart = dependencies(compared)
     yield equal
     if apart:
         yield ""
@@ -129,7 +128,7 @@ def _about(comparison: Comparison) -> Iterator[str]:
         yield f"- {escape(line)}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
     """Yield a table whose last `right` columns hold numbers."""
     yield f"| {' | '.join(header)} |"
     yield f"| {' | '.join(['---'] * (len(header) - right) + ['--:'] * right)} |"
@@ -137,7 +136,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0)
         yield f"| {' | '.join(map(escape, row))} |"
 
 
-def _details(summary: str, lines: Iterable[str]) -> Iterator[str]:
+def details(summary: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines that are folded under a summary."""
     yield from ("", "<details>", f"<summary>{summary}</summary>", "")
     yield from lines
     yield from ("", "</details>")

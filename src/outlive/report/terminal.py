@@ -9,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from outlive.comparison import Comparison
+from outlive.comparison import Compared, Comparison
 from outlive.report import (
     MARKS,
+    Fact,
     Section,
     dependencies,
     facts,
@@ -19,6 +20,7 @@ from outlive.report import (
     gaps,
     notes,
     open_files,
+    peaks,
     same_summary,
     sections,
 )
@@ -32,8 +34,8 @@ COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
 
 def show(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
     """Print the report on `console`; with `everything` the rows without a change too."""
-    _say(console, comparison.headline, "bold")
-    _facts(comparison, console)
+    say(console, comparison.headline, "bold")
+    show_facts(comparison, (*facts(comparison), *peaks(comparison)), console)
     rows = comparison.rows if everything else tuple(row for row in comparison.rows if row.significant)
     for section in sections(rows):
         console.print()
@@ -41,38 +43,39 @@ def show(comparison: Comparison, console: Console, *, everything: bool = False) 
     console.print()
     summary = same_summary(comparison)
     if summary:
-        _say(console, f"{MARKS['same'] if not everything else 'In all'}: {summary}.")
+        say(console, f"{MARKS['same'] if not everything else 'In all'}: {summary}.")
     _fingerprints(comparison, console, everything)
     if found := open_files(comparison):
-        _say(console, "Files that stay open until a collection:")
+        say(console, "Files that stay open until a collection:")
         for line in found:
-            _indented(console, line)
+            indented(console, line)
     _notes(comparison, console, everything)
     for gap in gaps(comparison):
-        _say(console, f"? {gap.title}")
-        _indented(console, gap.cells)
+        say(console, f"? {gap.title}")
+        indented(console, gap.cells)
     hidden = "" if everything else "--all shows every cell. "
-    _say(console, f"{hidden}--json has all numbers, with what they were measured on.", "dim")
+    say(console, f"{hidden}--json has all numbers, with what they were measured on.", "dim")
 
 
-def _facts(comparison: Comparison, console: Console) -> None:
+def show_facts(compared: Compared, known: Sequence[Fact], console: Console) -> None:
+    """Print what is known of both sides, and which packages differ."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("", "before", "after"):
         table.add_column(name, overflow="fold")
-    for fact in facts(comparison):
+    for fact in known:
         table.add_row(*map(Text, (fact.name, fact.before, fact.after)))
     console.print()
     console.print(table)
     console.print()
-    equal, *apart = dependencies(comparison)
-    _say(console, equal)
+    equal, *apart = dependencies(compared)
+    say(console, equal)
     for line in apart:
-        _indented(console, line)
+        indented(console, line)
 
 
 def _section(section: Section, console: Console) -> None:
     wide = console.width >= WIDE
-    _say(console, section.heading, "bold")
+    say(console, section.heading, "bold")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
     table.add_column("scenario", overflow="fold")
@@ -87,13 +90,13 @@ def _section(section: Section, console: Console) -> None:
         table.add_row(mark, Text(line.scenario), *map(Text, cells))
     console.print(table)
     if section.burden and not wide:
-        _say(console, f"{section.burden} (noisy)", "dim")
+        say(console, f"{section.burden} (noisy)", "dim")
 
 
 def _fingerprints(comparison: Comparison, console: Console, everything: bool) -> None:
     counts = fingerprints.summary(comparison.fingerprints)
     if counts:
-        _say(console, f"What keeps them alive: {counts}.")
+        say(console, f"What keeps them alive: {counts}.")
     table = Table.grid(padding=(0, 1))
     for line in fingerprints.told(comparison.fingerprints, everything=everything):
         verdict = Text(line.verdict, style=VERDICT_COLOURS.get(line.verdict, ""))
@@ -107,16 +110,18 @@ def _notes(comparison: Comparison, console: Console, everything: bool) -> None:
     if not found:
         return
     shown = found if everything else found[:MOST_NOTES]
-    _say(console, "Equal objects, but other memory differs (not exact, so not judged):")
+    say(console, "Equal objects, but other memory differs (not exact, so not judged):")
     for note in shown:
-        _indented(console, note)
+        indented(console, note)
     if len(found) > len(shown):
-        _indented(console, f"and {len(found) - len(shown)} more")
+        indented(console, f"and {len(found) - len(shown)} more")
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a text as it is, without markup."""
     console.print(Text(text, style=style))
 
 
-def _indented(console: Console, text: str) -> None:
+def indented(console: Console, text: str) -> None:
+    """Print a text under the one above it."""
     console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))

@@ -1,9 +1,11 @@
-"""A known leak and a known cycle, planted in the served app: what a gate must see before it may judge.
+"""Known faults planted in the served app: what a gate, or a comparison under load, must see.
 
 Runs in the environment of the release: standard library only, Python 3.8 and newer, imports nothing of ours.
 """
 
 from __future__ import annotations
+
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,11 +33,17 @@ class PlantedCycle:
 
 
 class Plant:
-    """Leaves what `kinds` names, `leak` and `cycle`, at each request."""
+    """Leaves what `kinds` names, `leak` and `cycle`, at each request.
+
+    `memory:N` holds N bytes from the start, `work:S` keeps the processor busy for S seconds at each request.
+    """
 
     def __init__(self, kinds: Sequence[str]) -> None:
+        amounts = {kind: float(amount) for kind, _, amount in (one.partition(":") for one in kinds) if amount}
         self.leaking = "leak" in kinds
         self.cycling = "cycle" in kinds
+        self.work = amounts.get("work", 0.0)
+        self.held = b"x" * int(amounts.get("memory", 0))
         self.requests = 0
         self.kept: list[PlantedLeak] = []
 
@@ -47,6 +55,10 @@ class Plant:
         if self.cycling:
             one, other = PlantedCycle(), PlantedCycle()
             one.other, other.other = other, one
+        if self.work:
+            until = time.perf_counter() + self.work
+            while time.perf_counter() < until:
+                pass
 
 
 def planted(app: Any, kinds: Sequence[str]) -> Any:

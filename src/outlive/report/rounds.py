@@ -1,0 +1,190 @@
+"""The report of a load comparison, for a terminal and as Markdown; what is hidden is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outlive.load.traffic import Traffic
+from outlive.loadcomparison import LoadComparison
+from outlive.noise import FALSE_ALARM, POWER, Decided
+from outlive.quantities import bounds, difference, seen, title, value
+from outlive.report import MARKS, UNKNOWN, facts
+from outlive.report.markdown import about, details, escape, table
+from outlive.report.terminal import COLOURS, WIDE, indented, say, show_facts
+from outlive.rows import Direction
+from outlive.wording import counted, listed, number
+
+UNSURE = "? unsure"
+MOST_NAMES = 4  # metrics that are named for one reason
+RULE = (
+    f"*same*: no change seen. *sees*: the smallest change it would have seen {10 * POWER:g} times in 10. "
+    f"Intervals hold for all metrics at once: a stack against itself shows a change in at most "
+    f"{100 * FALSE_ALARM:g} of 100 such comparisons; see docs/how-we-decide.md."
+)
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric as it is shown. `control` is the A/A: the same stack against itself."""
+
+    direction: Direction
+    mark: str
+    metric: str
+    before: str
+    after: str
+    change: str
+    interval: str
+    sees: str
+    control: str
+
+
+def lines(decided: Sequence[Decided]) -> tuple[Line, ...]:
+    """Return a line for each metric, what got worse first, then better, inconclusive and the same."""
+    order = ("worse", "better", UNSURE, "same")
+    return tuple(sorted(map(_line, decided), key=lambda one: order.index(_rank(one))))
+
+
+def split(comparison: LoadComparison) -> tuple[list[Decided], list[Decided]]:
+    """Return the metrics of all scenarios together, and those of single ones."""
+    overall = [one for one in comparison.decided if one.metric.scenario is None]
+    return overall, [one for one in comparison.decided if one.metric.scenario is not None]
+
+
+def hidden(single: Sequence[Decided]) -> str:
+    """Return what is said of the metrics of single scenarios that did not change; empty where all did."""
+    same = sum(one.decision == "no change seen" for one in single)
+    unsure = sum(one.decision == "inconclusive" for one in single)
+    said = [
+        f"{counted(same, 'metric')} of single scenarios with no change seen" if same else "",
+        f"{unsure} inconclusive" if unsure else "",
+    ]
+    return listed([one for one in said if one])
+
+
+def traffic(comparison: LoadComparison) -> str:
+    """Return in one line what was sent to what, and how often."""
+    d = comparison.deployment
+    server = f"{counted(d.workers, f'{d.worker} worker')}, gc {d.gc}"
+    rounds = counted(comparison.rounds, "round")
+    return f"{_sent(comparison.traffic)} to {server}; {rounds} of before, after and before again"
+
+
+def reasons(decided: Sequence[Decided]) -> tuple[str, ...]:
+    """Return why metrics are inconclusive, one entry a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for one in decided:
+        if one.reason is not None:
+            by_reason.setdefault(one.reason, []).append(title(one.metric))
+    return tuple(f"{listed(names, MOST_NAMES)}: {reason}" for reason, names in by_reason.items())
+
+
+def show(comparison: LoadComparison, console: Console, *, everything: bool = False) -> None:
+    """Print the report on `console`; with `everything` single scenarios without a change, too."""
+    say(console, comparison.headline, "bold")
+    show_facts(comparison, facts(comparison), console)
+    overall, single = split(comparison)
+    console.print()
+    say(console, traffic(comparison), "bold")
+    _show_table(lines(overall), console)
+    shown = single if everything else [one for one in single if one.decision == "changed"]
+    if shown:
+        console.print()
+        say(console, "single scenarios", "bold")
+        _show_table(lines(shown), console)
+    console.print()
+    if not everything and (rest := hidden(single)):
+        say(console, f"Not shown: {rest}.")
+    if found := reasons(overall + shown):
+        say(console, "Inconclusive:")
+        for line in found:
+            indented(console, line)
+    for warning in _warnings(comparison):
+        say(console, f"! {warning}")
+    say(console, RULE.replace("*", ""), "dim")
+
+
+def render(comparison: LoadComparison) -> str:
+    """Return the report as Markdown that ends in a newline."""
+    return "\n".join(_render(comparison)) + "\n"
+
+
+def _render(comparison: LoadComparison) -> Iterator[str]:
+    overall, single = split(comparison)
+    changed = [one for one in single if one.decision == "changed"]
+    rest = [one for one in single if one.decision != "changed"]
+    yield f"### outlive: {escape(comparison.subject)} under load"
+    yield ""
+    yield f"**{escape(comparison.headline)}**"
+    yield ""
+    yield from _table(overall + changed)
+    yield ""
+    yield f"{escape(traffic(comparison))}. *A/A*: the stack before against itself. {RULE}"
+    for warning in _warnings(comparison):
+        yield ""
+        yield f"**{escape(warning)}**"
+    if found := reasons(comparison.decided):
+        yield from details("Inconclusive", [f"- {escape(line)}" for line in found])
+    if rest:
+        yield from details(f"Single scenarios: {escape(hidden(rest))}", _table(rest))
+    yield from details("Releases and packages", about(comparison, facts(comparison)))
+
+
+def _table(decided: Sequence[Decided]) -> Iterator[str]:
+    yield from table(
+        ("", "metric", "before", "after", "change", "interval", "sees", "A/A"),
+        (
+            (one.mark, one.metric, one.before, one.after, one.change, one.interval, one.sees, one.control)
+            for one in lines(decided)
+        ),
+        right=6,
+    )
+
+
+def _show_table(found: Sequence[Line], console: Console) -> None:
+    wide = console.width >= WIDE
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    grid.add_column("", no_wrap=True)
+    grid.add_column("metric", overflow="fold")
+    for name in ("before", "after", "change", "interval", "sees", *(["A/A"] if wide else [])):
+        grid.add_column(name, justify="right", no_wrap=name != "interval")
+    for one in found:
+        cells = [one.before, one.after, one.change, one.interval, one.sees, *([one.control] if wide else [])]
+        grid.add_row(Text(one.mark, style=COLOURS[one.direction]), Text(one.metric), *map(Text, cells))
+    console.print(grid)
+
+
+def _line(one: Decided) -> Line:
+    metric = one.metric
+    values = [UNKNOWN if v is None else value(metric, v) for v in (one.before, one.after)]
+    return Line(
+        direction=one.direction,
+        mark=UNSURE if one.decision == "inconclusive" else MARKS[one.direction],
+        metric=title(metric),
+        before=values[0],
+        after=values[1],
+        change=UNKNOWN if one.change is None else difference(metric, one.change.change),
+        interval=UNKNOWN if one.change is None else bounds(metric, one.change),
+        sees=seen(one),
+        control=UNKNOWN if one.control is None else difference(metric, one.control.change),
+    )
+
+
+def _rank(line: Line) -> str:
+    return line.mark if line.mark == UNSURE else line.direction
+
+
+def _sent(sent: Traffic) -> str:
+    much = f"{sent.requests} requests" if sent.requests is not None else f"{number(sent.seconds or 0)} s"
+    rate = f" at {number(sent.rate)} a second" if sent.rate is not None else ""
+    which = f" ({listed(sent.scenarios)})" if sent.scenarios else ""
+    return f"{much} of {sent.user}{which} from {counted(sent.clients, 'client')}{rate}, {sent.connection},"
+
+
+def _warnings(comparison: LoadComparison) -> Iterator[str]:
+    if comparison.stopped is not None:
+        yield f"stopped early: {comparison.stopped}"
+    yield from comparison.warnings
