@@ -7,13 +7,13 @@ process. It tells the others what to send, collects what they have seen, writes 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import gevent
 import msgspec
+import psutil
 from locust import runners
 from locust.env import Environment
 from locust.rpc.protocol import Message
@@ -63,14 +63,6 @@ class Meter:
         except (OSError, IndexError, ValueError):
             waited = 0.0  # a kernel that does not say
         return time.perf_counter(), time.process_time(), waited
-
-
-def a_child_ended() -> bool:
-    """Return whether a forked worker has ended; locust is still the one to reap it."""
-    try:
-        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
 
 
 class Session:
@@ -210,8 +202,8 @@ class Session:
     def _lost(self) -> bool:
         if self.master is None:
             return False
-        if self.options.processes and a_child_ended():
-            return True
+        if self.options.processes and len(psutil.Process().children()) < self.options.processes:
+            return True  # one that was forked from here is noticed at once
         clients = self.master.clients
         return any(name not in clients or clients[name].state == STATE_MISSING for name in self._seen)
 
