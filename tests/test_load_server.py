@@ -118,7 +118,7 @@ class TestProbe:
             worker.do("for _ in range(5000): Node()")
             found = worker.count()
             done = worker.line.collections
-            assert found.leaked == pytest.approx(0, abs=OWN)
+            assert found.leaked == pytest.approx(0, abs=100)  # nothing is frozen: also what others let go of
             assert found.survivors >= 5000
             assert 0 < done.count == sum(count for _, count in done.histogram)
             assert 0 < done.freed <= found.survivors
