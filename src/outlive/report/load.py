@@ -44,34 +44,35 @@ def traffic(m: LoadMeasurement) -> str:
 
 def facts(m: LoadMeasurement) -> Iterator[tuple[str, str]]:
     """Yield what the server took for it: each fact with its name."""
-    yield "peak RSS", f"{_size(m.peak_rss_bytes)}, the largest worker"
-    yield "peak of all processes", f"{_size(m.tree_peak_bytes)} ({m.tree_peak_source})"
-    yield "memory", f"{rate(m.growth)}{_interval(m.growth)}"
-    yield "left per request", left(m)
+    yield "peak RSS", f"{_size(m.peak_rss_bytes)} in the largest worker"
+    yield "peak in all", f"{_size(m.tree_peak_bytes)} ({m.tree_peak_source})"
+    yield "grows", rate(m.growth)
+    yield "left/request", left(m)
     yield "collections", collections(m)
     yield "throughput", f"{m.throughput:.0f} requests/s"
     yield "processor", f"server {m.server_cores:.2f} cores, locust {m.generator_cores:.2f}"
     if m.restarts:
-        yield "workers replaced", str(m.restarts)
+        yield "replaced", counted(m.restarts, "worker")
 
 
 def rate(growth: Rate | None) -> str:
     """Return how memory grew, `?` where the test was too short for that."""
     if growth is None:
-        return f"{UNKNOWN} (too short for a rate)"
-    return f"{_signed(growth.bytes_per_request)} per request, {_signed(growth.bytes_per_hour)} per hour"
+        return f"{UNKNOWN}, too short for a rate"
+    interval = f"{_signed(growth.low)} to {_signed(growth.high)}"
+    return f"{_signed(growth.bytes_per_request)}/request, {_signed(growth.bytes_per_hour)}/h ({interval})"
 
 
 def left(m: LoadMeasurement) -> str:
     """Return the objects that a request left, and what the exact replay predicts."""
     if m.survivors_per_request is None or m.leaked_per_request is None:
-        return f"{UNKNOWN} (only counted where the same workers serve all)"
+        return f"{UNKNOWN}, counted where the same workers serve from start to end"
     if m.deployment.gc != "off":
-        return f"{number(m.leaked_per_request)} leaked objects"
-    said = f"{number(m.survivors_per_request)} objects, {number(m.leaked_per_request)} leaked"
+        return f"{_objects(m.leaked_per_request)} leaked objects"
+    said = f"{_objects(m.survivors_per_request)} objects, {_objects(m.leaked_per_request)} leaked"
     if m.predicted_per_request is None:
-        return f"{said}; what replay predicts is not known, see --predict"
-    return f"{said}; replay predicts {number(m.predicted_per_request)}{_apart(m)}"
+        return f"{said}; see --predict"
+    return f"{said}; replay predicts {_objects(m.predicted_per_request)}{_apart(m)}"
 
 
 def collections(m: LoadMeasurement) -> str:
@@ -79,8 +80,8 @@ def collections(m: LoadMeasurement) -> str:
     c = m.collections
     if not c.count:
         return "none"
-    pauses = f"{c.pause * 1e3:.0f} ms in all, p99 {c.p99 * 1e3:.1f}, longest {c.longest * 1e3:.1f}"
-    return f"{c.count}, {counted(c.freed, 'object')} freed; pauses {pauses}"
+    pauses = f"paused {c.pause * 1e3:.0f} ms, p99 {c.p99 * 1e3:.1f}, longest {c.longest * 1e3:.1f}"
+    return f"{c.count}, they freed {counted(c.freed, 'object')}; {pauses}"
 
 
 def warnings(m: LoadMeasurement) -> Iterator[str]:
@@ -115,7 +116,7 @@ def _one(m: LoadMeasurement, console: Console) -> None:
 
 
 def _latencies(m: LoadMeasurement) -> Table:
-    table = _table("latency, ms", "requests", "p50", "p95", "p99", "longest", "unexpected")
+    table = _table("latency, ms", "requests", "p50", "p95", "p99", "longest", "wrong")
     for one in m.scenarios:
         times = (one.p50, one.p95, one.p99, one.longest)
         cells = [str(one.requests), *(f"{1e3 * value:.1f}" for value in times), str(one.unexpected or "")]
@@ -128,14 +129,15 @@ def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
     sent = next((m for m in measurements if m.samples), None)
     if sent is not None:
         _say(console, traffic(sent).replace(f" in {sent.seconds:.1f} s", ""))
-    names = ("peak RSS", "grows/req", "left/req", "req/s", "p99 ms", "gc", "pauses ms", "longest")
+    names = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
     table = _table(_what(measurements), *names)
     for m in measurements:
         table.add_row(_row_name(m, measurements), *_cells(m))
     console.print()
     console.print(table)
     console.print()
-    _say(console, "gc: collections. left: objects with gc off, else leaked ones.", "dim")
+    _say(console, "growth, left: per request; left are objects with gc off, else leaked ones.", "dim")
+    _say(console, "gc: collections; p99 of the latency and pauses in ms.", "dim")
     for m in measurements:
         for line in warnings(m):
             indented = line.startswith(" ")
@@ -150,7 +152,7 @@ def _cells(m: LoadMeasurement) -> list[str]:
     return [
         _size(m.peak_rss_bytes),
         _signed(m.growth.bytes_per_request) if m.growth else UNKNOWN,
-        number(left) if left is not None else UNKNOWN,
+        _objects(left) if left is not None else UNKNOWN,
         f"{m.throughput:.0f}",
         f"{1e3 * p99:.0f}",
         str(m.collections.count),
@@ -175,10 +177,9 @@ def _apart(m: LoadMeasurement) -> str:
     return f" ({100 * (seen / expected - 1):+.1f} %)"
 
 
-def _interval(growth: Rate | None) -> str:
-    if growth is None:
-        return ""
-    return f" ({_signed(growth.low)} to {_signed(growth.high)})"
+def _objects(value: float) -> str:
+    """Return objects per request with no more digits than many clients at once leave exact."""
+    return number(round(value, 2))
 
 
 def _signed(value: float) -> str:
@@ -198,7 +199,7 @@ def _table(*columns: str) -> Table:
         show_header=bool(columns),
     )
     for at, name in enumerate(columns):
-        table.add_column(name, justify="right" if at else "left", overflow="fold")
+        table.add_column(name, justify="right" if at else "left", no_wrap=True)
     return table
 
 

@@ -1,0 +1,241 @@
+"""Load tests of real releases: ways to deploy them, what goes wrong meanwhile, a soak that is continued."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from loads import load_test, scratch
+from outlive.errors import ExitCode, UsageError
+from outlive.load import run as running
+from outlive.load.generator import Generated, generate
+from outlive.load.plan import LoadTest, predictions
+from outlive.load.record import LoadMeasurement, LoadStore
+from outlive.load.run import run
+from outlive.project import Project
+
+pytestmark = pytest.mark.real
+
+STALL = 2.0
+HARNESS = """
+import sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from loads import load_test
+from outlive.load import run
+from outlive.project import Project
+run.KEEP_EVERY = 0.5
+def watch(seen):
+    print("seen", flush=True)
+run.run(Project(Path({root!r})), load_test(gc="off", seconds=60.0), watch=watch)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return scratch(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    yield
+    assert [child.cmdline() for child in psutil.Process().children() if is_ours(child)] == []
+    assert list(folder.glob("outlive-*")) == []
+
+
+def is_ours(process: psutil.Process) -> bool:
+    return any("gunicorn" in word or "locust" in word for word in process.cmdline())
+
+
+def kept(project: Project, test: LoadTest) -> list[LoadMeasurement]:
+    return list(LoadStore(project, test.stack.record).load())
+
+
+def test_what_is_served_is_measured_and_kept(project: Project) -> None:
+    test = load_test(gc="off", requests=400)
+    found = run(project, test, predictions={"ok": 8.0})
+    assert (found.status, found.reason, found.requests, found.unexpected) == ("measured", None, 400, 0)
+    assert found.survivors_per_request == pytest.approx(26, rel=0.1)
+    assert found.leaked_per_request == pytest.approx(0, abs=0.05)
+    assert found.predicted_per_request is None  # not all scenarios are known
+    assert found.collections.count == 0
+    assert found.peak_rss_bytes is not None
+    assert found.tree_peak_bytes is not None
+    assert found.tree_peak_source
+    assert found.server_cores > 0
+    assert [one.end for one in found.workers] == ["served"]
+    assert found.samples[-1].requests == 400
+    assert found.samples[-1].rss > found.samples[-1].pss > 0
+    assert kept(project, test) == [found]
+
+
+@pytest.mark.parametrize(
+    ("framework", "worker"), [("flask", "gevent"), ("aiohttp", "uvloop"), ("flask", "sync")]
+)
+def test_workers_that_come_and_go(project: Project, framework: str, worker: str) -> None:
+    test = load_test(framework, worker, workers=2, preload=worker != "gevent", max_requests=100, requests=600)
+    found = run(project, test)
+    assert (found.status, found.requests, found.unexpected) == ("measured", 600, 0)
+    assert found.restarts > 0
+    assert {one.end for one in found.workers} <= {"served", "recycled"}
+    assert found.survivors_per_request is None
+    assert 2 <= len(found.workers) <= 2 + found.restarts  # the last may not have said hello
+
+
+def test_a_worker_that_is_not_to_be_had(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = load_test("flask", "gevent")
+    app = (project.apps / "flask" / "app.toml").read_text()
+    (project.root / "apps").unlink()
+    (project.apps / "flask").mkdir(parents=True)
+    (project.apps / "flask" / "v1.py").touch()
+    (project.apps / "flask" / "app.toml").write_text(app.replace("gunicorn[gevent]", "gevent==0.1"))
+    found = run(project, test)
+    assert found.status == "unsupported"
+    assert found.reason is not None
+    assert found.reason.startswith("flask 3.1.3 on Python 3.11 cannot be served with gevent==0.1: ")
+    assert kept(project, test) == []
+
+
+def test_a_worker_that_nobody_knows(project: Project) -> None:
+    with pytest.raises(UsageError, match=r"^no worker 'gthred' for flask; try gthread"):
+        run(project, load_test(worker="gthred"))
+
+
+class TestFaults:
+    """Each is told, and what was seen before is kept."""
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(running, "generate", functools.partial(generate, stall=STALL))
+
+    def reason(self, project: Project, harm: Callable[[], None]) -> str:
+        """Return why the test failed when something was done to it after its first answers."""
+        test = load_test(seconds=120.0, workers=2)
+        done = False
+
+        def watch(seen: Generated) -> None:
+            nonlocal done
+            if seen.requests and not done:
+                done = True
+                harm()
+
+        found = run(project, test, watch=watch)
+        assert done
+        assert found.status == "failed"
+        assert found.requests > 0
+        assert found.samples
+        assert found.seconds < 60
+        assert kept(project, test) == [found]
+        assert found.reason is not None
+        return found.reason
+
+    def process(self, word: str, *, worker: bool = False) -> psutil.Process:
+        (found,) = (one for one in psutil.Process().children() if word in " ".join(one.cmdline()))
+        return found.children()[0] if worker else found
+
+    def test_a_worker_is_killed(self, project: Project) -> None:
+        worker = None
+
+        def harm() -> None:
+            nonlocal worker
+            worker = self.process("gunicorn", worker=True)
+            worker.kill()
+
+        reason = self.reason(project, harm)
+        assert worker is not None
+        assert reason == f"worker {worker.pid} died: it was sent SIGKILL"
+
+    def test_the_master_is_killed(self, project: Project) -> None:
+        reason = self.reason(project, lambda: self.process("gunicorn").kill())
+        assert reason == "gunicorn's master was killed by signal 9"
+
+    def test_locust_is_killed(self, project: Project) -> None:
+        reason = self.reason(project, lambda: self.process("locustfile").kill())
+        assert reason.startswith("locust was killed by signal 9")
+
+    def test_the_workers_are_stopped(self, project: Project) -> None:
+        def harm() -> None:
+            for worker in self.process("gunicorn").children():
+                worker.suspend()
+
+        reason = self.reason(project, harm)
+        assert reason == "the server stopped answering: no request was answered for 2 s"
+
+    def test_an_app_that_does_not_start(self, project: Project) -> None:
+        (project.root / "apps").unlink()
+        (project.apps / "flask").mkdir(parents=True)
+        text = (Path(__file__).parents[1] / "apps" / "flask" / "app.toml").read_text()
+        (project.apps / "flask" / "app.toml").write_text(text)
+        (project.apps / "flask" / "v1.py").write_text("import no_such_module")
+        test = load_test()
+        found = run(project, test)
+        assert found.status == "failed"
+        assert found.reason == (
+            "flask app does not start: ModuleNotFoundError: No module named 'no_such_module'"
+        )
+
+
+def test_a_soak_that_is_killed_is_kept_and_continued(project: Project) -> None:
+    test = load_test(gc="off", seconds=60.0)
+    paths = [str(Path(__file__).parent), str(Path(running.__file__).parents[2])]
+    code = HARNESS.format(path=paths, root=str(project.root))
+    environment = os.environ | {"TMPDIR": str(project.root)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE) as harness:
+        assert harness.stdout
+        for _ in range(5):
+            assert harness.stdout.readline() == b"seen\n"
+        processes = [one for one in psutil.Process(harness.pid).children(recursive=True) if is_ours(one)]
+        assert len(processes) >= 3  # a master, a worker, locust
+        harness.send_signal(signal.SIGKILL)
+        harness.wait(20)
+    deadline = time.monotonic() + 10
+    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    (partial,) = kept(project, test)
+    assert (partial.status, partial.reason) == ("partial", "the harness was ended in the middle")
+    assert 0 < partial.seconds < 60
+    earlier = LoadStore(project, test.stack.record).unfinished(test.deployment, test.traffic)
+    assert earlier == partial
+
+    def interrupt(seen: Generated) -> None:
+        if seen.requests > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(project, test, earlier=earlier, watch=interrupt)
+    (found,) = kept(project, test)
+    assert found.status == "partial"
+    assert len(found.segments) == 2
+    assert found.requests == partial.requests + found.segments[1].requests
+    assert found.seconds > partial.seconds
+    assert {one.segment for one in found.samples} == {0, 1}
+
+
+def test_exit_codes() -> None:
+    from loads import load_measurement
+    from outlive.commands.load import _code
+
+    measured, failed, unsupported = (
+        load_measurement(status=status) for status in ("measured", "failed", "unsupported")
+    )
+    assert _code([measured, unsupported]) == ExitCode.FINE
+    assert _code([measured, failed, unsupported]) == ExitCode.FAULT
+    assert _code([unsupported]) == ExitCode.UNAVAILABLE
+
+
+def test_predictions_are_of_replay_with_gc_off() -> None:
+    assert predictions([]) == {}
