@@ -41,7 +41,7 @@ def measured(
     seed: object = 0,
     noise: float = 0.01,
     gc: str = "off",
-    **fields: object,
+    **fields: Any,
 ) -> LoadMeasurement:
     chance = random.Random(str(seed))
 

@@ -84,9 +84,9 @@ def load_progress(console: Console, traffic: Traffic, name: str) -> Iterator[Cal
 
     if console.is_terminal:
         with _bar(console) as bar:
-            task = bar.add_task(f"gc {name}", total=total)
+            task = bar.add_task(name, total=total)
             yield lambda seen: bar.update(
-                task, completed=done(seen), description=f"gc {name}, {seen.throughput:.0f}/s"
+                task, completed=done(seen), description=f"{name}, {seen.throughput:.0f}/s"
             )
     else:
         last = time.monotonic()
@@ -96,6 +96,6 @@ def load_progress(console: Console, traffic: Traffic, name: str) -> Iterator[Cal
             if time.monotonic() - last >= LINE_EVERY:
                 last = time.monotonic()
                 unit = "requests" if traffic.requests else "s"
-                console.print(f"gc {name}: {done(seen):.0f} of {total:.0f} {unit}", highlight=False)
+                console.print(f"{name}: {done(seen):.0f} of {total:.0f} {unit}", highlight=False)
 
         yield line

@@ -26,7 +26,7 @@ def value(metric: Metric, amount: float) -> str:
 def difference(metric: Metric, amount: float) -> str:
     """Return a change of the metric with its sign: in percent where it is a ratio, else in the unit."""
     if metric.scale == "ratio":
-        percent = f"{100 * amount:+.1f} %"
+        percent = f"{100 * amount:+.{1 if abs(amount) < 1 else 0}f} %"
         return "0 %" if percent[1:] == "0.0 %" else percent
     sign = "+" if amount > 0 else ""
     return f"{sign}{value(metric, amount)}"

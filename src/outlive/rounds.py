@@ -27,6 +27,9 @@ class Turn(msgspec.Struct, frozen=True):
     round: int
     arm: Arm
 
+    def __str__(self) -> str:
+        return f"round {self.round}, {self.arm}"
+
 
 class LoadTest(Protocol):
     """Runs one load test and returns its numbers. Raises FaultError where it comes to none."""

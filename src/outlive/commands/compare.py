@@ -10,9 +10,11 @@ import click
 from rich.console import Console
 
 from outlive import engine
-from outlive.commands.selection import Selection, measured, measuring_options
+from outlive.commands.compare_load import Wanted, compare_under_load
+from outlive.commands.selection import Selection, measured, measuring_options, traffic_options
 from outlive.comparison import BothMeasurements, Comparison, ComparisonDocument, Side, compare
 from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.noise import ROUNDS
 from outlive.project import Project
 from outlive.releases import write_text
 from outlive.report import markdown, terminal
@@ -33,25 +35,49 @@ from outlive.store import provenance
     metavar="FILE",
     help="Also write Markdown.",
 )
+@click.option(
+    "--load", "under_load", is_flag=True, help="Compare under load, over rounds; gc on without --gc."
+)
+@click.option(
+    "--rounds", type=int, metavar="N", help=f"Rounds of three load tests each; {ROUNDS} without it."
+)
+@traffic_options
 def compare_command(
+    *,
     what: tuple[str, ...],
     python: str | None,
     everything: bool,
     json_file: Path | None,
     markdown_file: Path | None,
+    under_load: bool,
+    rounds: int | None,
+    user: str,
+    clients: int,
+    requests: int | None,
+    rate: float | None,
     **selected: Any,
 ) -> int:
     """Compare two releases of a framework, or two stacks.
 
-    The scenario `ok` is measured with every selection: the others are read against it.
+    The scenario `ok` is measured with every selection: the others are read against it. With --load they take
+    turns under the same load, and what is noisy (memory, latency, throughput) is decided as in
+    docs/how-we-decide.md.
 
     \b
     outlive compare aiohttp 3.11.13 3.11.14
     outlive compare flask==3.1.3,python==3.11 flask==3.1.3,python==3.13
+    outlive compare flask 2.3.3 3.1.3 --load --gc off --rounds 6
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     before, after = _two_stacks(what)
-    request = Selection(**selected).request(project, always=(BASELINE,))
+    selection = Selection(**selected)
+    if under_load:
+        wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
+        pair = engine.prepare_pair(project, before, after, python)
+        return compare_under_load(project, pair, selection, wanted)
+    if rounds or requests or rate:
+        raise UsageError("--rounds, --requests and --rate are for a comparison with --load")
+    request = selection.request(project, always=(BASELINE,))
     pair = engine.prepare_pair(project, before, after, python)
     sides = (pair.before, pair.after)
     found = measured(project, sides, request)

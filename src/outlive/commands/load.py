@@ -138,7 +138,7 @@ def load_command(
         if earlier is not None:
             click.echo(f"continuing the test that began at {earlier.segments[0].started}", err=True)
         replayed = _replayed(project, test) if predict else plan.stored(project, test)
-        with load_progress(Console(stderr=True), traffic, policy) as watch:
+        with load_progress(Console(stderr=True), traffic, f"gc {policy}") as watch:
             found.append(
                 run(project, test, earlier=earlier, watch=watch, predictions=plan.predictions(replayed))
             )

@@ -101,6 +101,20 @@ def measuring_options(command: F) -> F:
     return command
 
 
+def traffic_options(command: F) -> F:
+    """Add the options that say what a load test of a certain number of requests sends."""
+    for option in (
+        click.option("--rate", type=float, metavar="R", help="Requests due a second, answered or not."),
+        click.option("--requests", type=click.IntRange(1), metavar="N", help="Requests of each load test."),
+        click.option(
+            "--clients", type=click.IntRange(1), default=16, show_default=True, help="Clients at once."
+        ),
+        click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml."),
+    ):
+        command = option(command)
+    return command
+
+
 def measured(
     project: Project, stacks: Sequence[Prepared], request: engine.Request
 ) -> list[tuple[Measurement, ...]]:

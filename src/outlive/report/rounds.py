@@ -60,7 +60,7 @@ def hidden(single: Sequence[Decided]) -> str:
     unsure = sum(one.decision == "inconclusive" for one in single)
     said = [
         f"{counted(same, 'metric')} of single scenarios with no change seen" if same else "",
-        f"{unsure} inconclusive" if unsure else "",
+        f"{unsure} that {'is' if unsure == 1 else 'are'} inconclusive" if unsure else "",
     ]
     return listed([one for one in said if one])
 
@@ -129,7 +129,7 @@ def _render(comparison: LoadComparison) -> Iterator[str]:
     if found := reasons(comparison.decided):
         yield from details("Inconclusive", [f"- {escape(line)}" for line in found])
     if rest:
-        yield from details(f"Single scenarios: {escape(hidden(rest))}", _table(rest))
+        yield from details(escape(hidden(rest)), _table(rest))
     yield from details("Releases and packages", about(comparison, facts(comparison)))
 
 
@@ -150,7 +150,7 @@ def _show_table(found: Sequence[Line], console: Console) -> None:
     grid.add_column("", no_wrap=True)
     grid.add_column("metric", overflow="fold")
     for name in ("before", "after", "change", "interval", "sees", *(["A/A"] if wide else [])):
-        grid.add_column(name, justify="right", no_wrap=name != "interval")
+        grid.add_column(name, justify="right", no_wrap=True)
     for one in found:
         cells = [one.before, one.after, one.change, one.interval, one.sees, *([one.control] if wide else [])]
         grid.add_row(Text(one.mark, style=COLOURS[one.direction]), Text(one.metric), *map(Text, cells))

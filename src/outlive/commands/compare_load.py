@@ -1,0 +1,137 @@
+"""`outlive compare … --load`: what changes from one stack to another under the same load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from outlive import apps, engine
+from outlive.commands.selection import Selection
+from outlive.comparison import Side
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.load.plan import LoadTest
+from outlive.load.record import Deployment
+from outlive.load.traffic import Traffic
+from outlive.loadcomparison import LoadComparison, LoadComparisonDocument, Run, compare
+from outlive.noise import LEAST_ROUNDS, ROUNDS
+from outlive.progress import load_progress
+from outlive.project import Project
+from outlive.releases import write_text
+from outlive.report import rounds as report
+from outlive.rounds import Turn, order
+from outlive.store import provenance
+
+REQUESTS = 4000
+"""Requests of each run without --requests: enough that p99 is not the luck of a few."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What was asked for beside the selection."""
+
+    rounds: int | None
+    user: str
+    clients: int
+    requests: int | None
+    rate: float | None
+    everything: bool
+    json_file: Path | None
+    markdown_file: Path | None
+
+
+def compare_under_load(project: Project, pair: engine.Pair, selection: Selection, wanted: Wanted) -> int:
+    """Run the rounds for each gc policy, show and write what they say; return the exit code.
+
+    What whole rounds say is shown and written even where a run fails or the user interrupts.
+    """
+    rounds = ROUNDS if wanted.rounds is None else wanted.rounds
+    if rounds < LEAST_ROUNDS or rounds % 2:
+        raise UsageError(f"--rounds {rounds}: the order is balanced for even numbers, from {LEAST_ROUNDS} on")
+    if len(selection.connections) > 1:
+        raise UsageError("--connection: a load test has one kind of connection")
+    traffic = _sent(selection, wanted)
+    comparisons: list[LoadComparison] = []
+    runs: list[tuple[Run, ...]] = []
+    code = ExitCode.FINE
+    for policy in dict.fromkeys(selection.policies or ("on",)):
+        deployment = _deployed(project, pair, selection, policy)
+        done: list[Run] = []
+        stopped: BaseException | None = None
+        try:
+            for turn in order(rounds):
+                done.append(_run(project, pair, turn, deployment, traffic))  # noqa: PERF401 - kept on a fault
+        except (FaultError, KeyboardInterrupt) as error:
+            stopped = error
+        if done:
+            comparison = compare(
+                Side(pair.before.record, pair.before.release),
+                Side(pair.after.record, pair.after.release),
+                done,
+                pair.differences,
+                stopped=None if stopped is None else str(stopped) or "interrupted",
+            )
+            if comparisons:
+                click.echo()
+            report.show(comparison, Console(), everything=wanted.everything)
+            comparisons.append(comparison)
+            runs.append(tuple(done))
+            _write(wanted, pair, comparisons, runs)
+        if isinstance(stopped, FaultError) and done:
+            code = ExitCode.FAULT
+        elif stopped is not None:
+            raise stopped
+    return code
+
+
+def _deployed(project: Project, pair: engine.Pair, selection: Selection, policy: str) -> Deployment:
+    app = apps.load(project, pair.before.release.framework)
+    connection = selection.connections[0] if selection.connections else "keep-alive"
+    worker = app.named(selection.worker) if selection.worker else app.worker(connection) or app.workers[0]
+    return Deployment(worker=worker.name, gc=policy)
+
+
+def _sent(selection: Selection, wanted: Wanted) -> Traffic:
+    return Traffic(
+        user=wanted.user,
+        clients=wanted.clients,
+        requests=wanted.requests or REQUESTS,
+        rate=wanted.rate,
+        scenarios=selection.patterns,
+        connection=selection.connections[0] if selection.connections else "keep-alive",
+    )
+
+
+def _run(project: Project, pair: engine.Pair, turn: Turn, deployment: Deployment, traffic: Traffic) -> Run:
+    """Run the stack whose turn it is on a fresh server; its record is stored.
+
+    Raises FaultError where that fails.
+    """
+    try:
+        from outlive.load.run import run  # noqa: PLC0415 - what it needs comes with an extra
+    except ModuleNotFoundError as error:
+        raise FaultError(
+            f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
+        ) from None
+    test = LoadTest(pair.after if turn.arm == "after" else pair.before, deployment, traffic)
+    with load_progress(Console(stderr=True), traffic, f"gc {deployment.gc}, {turn}") as watch:
+        found = run(project, test, watch=watch)
+    if found.status != "measured":
+        raise FaultError(f"{turn}: {found.framework} {found.release} {found.status}: {found.reason}")
+    return Run(turn, found)
+
+
+def _write(
+    wanted: Wanted, pair: engine.Pair, comparisons: Sequence[LoadComparison], runs: Sequence[tuple[Run, ...]]
+) -> None:
+    if wanted.json_file:
+        document = LoadComparisonDocument(
+            provenance=provenance([pair.before.record, pair.after.record]),
+            comparisons=tuple(comparisons),
+            runs=tuple(runs),
+        )
+        write_text(wanted.json_file, document.to_json().decode())
+    if wanted.markdown_file:
+        write_text(wanted.markdown_file, "\n".join(map(report.render, comparisons)))
