@@ -32,7 +32,8 @@ from outlive.report import markdown, terminal
     help="Also write Markdown.",
 )
 def compare_command(
-    *what: tuple[str, ...],
+    *,
+    what: tuple[str, ...],
     python: str | None,
     everything: bool,
     json_file: Path | None,

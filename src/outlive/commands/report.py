@@ -26,7 +26,8 @@ from outlive.report import summary
 @open_option
 @measuring_options
 def report_command(
-    *what: tuple[str, ...],
+    *,
+    what: tuple[str, ...],
     rate: str,
     errors: str,
     workers: int,
