@@ -77,11 +77,7 @@ def body(comparison: Comparison) -> Iterator[str]:
     hidden = [row for row in comparison.rows if not row.significant]
     if hidden:
         yield from details(f"Cells without a change: {len(hidden)}", _rows(hidden))
-<<<<<<< HEAD
     yield from details("Releases and packages", about(comparison, (*facts(comparison), *peaks(comparison))))
-=======
-    yield from details("Releases and packages", _about(comparison))
->>>>>>> 8dd0c3f (outlive report; compare writes the report and says where it is)
 
 
 def _rows(rows: Sequence[Row]) -> Iterator[str]:
@@ -115,7 +111,6 @@ def _cells(line: Line) -> tuple[str, ...]:
     )
 
 
-<<<<<<< HEAD
 def _fingerprints(comparison: Comparison) -> Iterator[str]:
     lines = fingerprints.told(comparison.fingerprints)
     if lines:
@@ -129,12 +124,6 @@ def _fingerprints(comparison: Comparison) -> Iterator[str]:
 def about(compared: Compared, known: Sequence[Fact]) -> Iterator[str]:
     """Yield what is known of both sides, and which packages differ."""
     yield from table(("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in known))
-=======
-def _about(comparison: Comparison) -> Iterator[str]:
-    yield from table(
-        ("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in facts(comparison))
-    )
->>>>>>> 8dd0c3f (outlive report; compare writes the report and says where it is)
     yield ""
     equal, *apart = dependencies(compared)
     yield equal
@@ -145,11 +134,7 @@ def _about(comparison: Comparison) -> Iterator[str]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
-<<<<<<< HEAD
     """Yield a table whose last `right` columns hold numbers."""
-=======
-    """Yield the lines of a table whose last `right` columns hold numbers; the cells of rows are escaped."""
->>>>>>> 8dd0c3f (outlive report; compare writes the report and says where it is)
     yield f"| {' | '.join(header)} |"
     yield f"| {' | '.join(['---'] * (len(header) - right) + ['--:'] * right)} |"
     for row in rows:
@@ -157,11 +142,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) 
 
 
 def details(summary: str, lines: Iterable[str]) -> Iterator[str]:
-<<<<<<< HEAD
     """Yield lines that are folded under a summary."""
-=======
-    """Yield `lines` of Markdown behind a summary."""
->>>>>>> 8dd0c3f (outlive report; compare writes the report and says where it is)
     yield from ("", "<details>", f"<summary>{summary}</summary>", "")
     yield from lines
     yield from ("", "</details>")
