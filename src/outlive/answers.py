@@ -8,7 +8,7 @@ import msgspec
 
 from outlive.comparison import Comparison, Side
 from outlive.headline import withdrawn
-from outlive.report import gaps
+from outlive.report import gaps, step_text
 from outlive.reports import Report
 from outlive.rows import BASELINE, Row
 from outlive.verdict import ADVICE, Verdict, way
@@ -39,7 +39,10 @@ def answers(report: Report) -> tuple[Answer, ...]:
     worse = [row for row in rows if way(row) == "worse"]
     return (
         Answer("Is it safe?", _safe(report)),
-        Answer("What improves?", _sentence(examples(better)) if better else "Nothing that was measured."),
+        Answer(
+            "What improves?",
+            f"Objects per request: {examples(better)}." if better else "Nothing that was measured.",
+        ),
         Answer("What does not?", " ".join(_not_better(rows, worse))),
         Answer("On which path?", _paths(better, worse)),
         Answer("Is it withdrawn?", _withdrawn(report)),
@@ -48,12 +51,12 @@ def answers(report: Report) -> tuple[Answer, ...]:
 
 
 def examples(rows: Iterable[Row]) -> str:
-    """Return the largest changes, one a scenario, in whole objects, as in `not-found 47 → 43`."""
+    """Return the largest changes in objects per request, one a scenario, as in `not-found 47 → 43 cyclic`."""
     most: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: -abs(row.change)):
         most.setdefault(row.scenario, row)
     texts = [
-        f"{scenario} {step(number(row.before.objects), number(row.after.objects))}"
+        f"{scenario} {step_text(row)}"
         if row.change
         else f"{scenario} ({step(row.before.growth, row.after.growth)})"
         for scenario, row in most.items()
@@ -70,11 +73,6 @@ def repeat(comparison: Comparison) -> str:
     if all("," not in side for side in sides):
         return f"outlive report {framework} {plain[0]} {plain[1]} --python {python} --fresh"
     return f"outlive report {sides[0]} {sides[1]} --fresh"
-
-
-def install(report: Report) -> str:
-    """Return the version to install: the release that was asked about, or the one to take instead of it."""
-    return report.judgement.nearest or report.comparison.after.stack.release
 
 
 def _words(comparison: Comparison, side: Side) -> str:
@@ -108,7 +106,7 @@ def _safe(report: Report) -> str:
 
 def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
     if worse:
-        yield f"Worse: {examples(worse)}."
+        yield f"Objects per request: {examples(worse)}."
     off = [row for row in rows if row.gc == "off" and row.scenario != BASELINE and row.after.objects > 0]
     leaking = [row for row in rows if row.after.growth == "leak"]
     if leaking:

@@ -172,6 +172,19 @@ def read(path: Path) -> Evidence:
     )
 
 
+def kept_provenance(path: Path, evidence: Evidence) -> Evidence:
+    """Return `evidence` as it was first reported in the file `path`, if it is the same but for when."""
+    try:
+        known = read(path)
+    except FaultError:
+        return evidence
+    same = msgspec.structs.replace(
+        evidence, provenance=known.provenance, before=known.before, after=known.after
+    )
+    stacks = [(one.before.stack, one.after.stack) for one in (evidence, known)]
+    return same if known == same and stacks[0] == stacks[1] else evidence
+
+
 def folder(project: Project, framework: str) -> Path:
     """Return where the reports of `framework` are."""
     return project.results / "reports" / framework

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,20 @@ from rich.console import Console
 
 from outlive import engine
 from outlive.commands.compare_load import Wanted, compare_under_load
-from outlive.commands.selection import Selection, measured, measuring_options, traffic_options
-from outlive.comparison import BothMeasurements, Comparison, ComparisonDocument, Side, compare
+from outlive.commands.pairs import measured_pair, open_option, show_page, two_stacks, write_report
+from outlive.commands.selection import Selection, measuring_options, traffic_options
+from outlive.comparison import Comparison, ComparisonDocument, compare
+from outlive.costs import Rates
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.noise import ROUNDS
 from outlive.project import Project
 from outlive.releases import write_text
 from outlive.report import markdown, terminal
-from outlive.rows import BASELINE
-from outlive.stack import Stack
-from outlive.store import provenance
 
 
 @click.command("compare")
 @click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK BEFORE AFTER | STACK STACK")
+@open_option
 @measuring_options
 @click.option("--all", "everything", is_flag=True, help="Show the rows that are the same, too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
@@ -55,6 +54,7 @@ def compare_command(
     clients: int,
     requests: int | None,
     rate: float | None,
+    opened: bool,
     **selected: Any,
 ) -> int:
     """Compare two releases of a framework, or two stacks.
@@ -69,47 +69,27 @@ def compare_command(
     outlive compare flask 2.3.3 3.1.3 --load --gc off --rounds 6
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    before, after = _two_stacks(what)
     selection = Selection(**selected)
     if under_load:
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
-        pair = engine.prepare_pair(project, before, after, python)
+        pair = engine.prepare_pair(project, *two_stacks(what), python)
         return compare_under_load(project, pair, selection, wanted)
     if rounds or requests or rate:
         raise UsageError("--rounds, --requests and --rate are for a comparison with --load")
-    request = selection.request(project, always=(BASELINE,))
-    pair = engine.prepare_pair(project, before, after, python)
-    sides = (pair.before, pair.after)
-    found = measured(project, sides, request)
-    both = BothMeasurements(before=found[0], after=found[1])
-    comparison = compare(
-        Side(pair.before.record, pair.before.release),
-        Side(pair.after.record, pair.after.release),
-        both,
-        pair.differences,
-    )
+    asked, evidence = measured_pair(project, what, python, selection)
+    comparison = compare(asked.before, asked.after, asked.measurements, asked.differences)
     _check(comparison)
     terminal.show(comparison, Console(), everything=everything)
     if json_file:
         document = ComparisonDocument(
-            provenance=provenance([side.record for side in sides]), comparison=comparison, measurements=both
+            provenance=asked.provenance, comparison=comparison, measurements=asked.measurements
         )
         write_text(json_file, document.to_json().decode())
     if markdown_file:
         write_text(markdown_file, markdown.render(comparison))
+    _, page = write_report(project, evidence, Rates())
+    show_page(page, Console(), opened=opened)
     return ExitCode.FAULT if any(gap.gap == "failed" for gap in comparison.unmeasured) else ExitCode.FINE
-
-
-def _two_stacks(words: Sequence[str]) -> tuple[Stack, Stack]:
-    if len(words) == 2 and all("==" in word for word in words):
-        return Stack.parse(words[0]), Stack.parse(words[1])
-    if len(words) == 3 and "==" not in words[0]:
-        framework, before, after = words
-        return Stack.parse(f"{framework}=={before}"), Stack.parse(f"{framework}=={after}")
-    raise UsageError(
-        "compare takes a framework and two versions (aiohttp 3.11.13 3.11.14) "
-        "or two stacks (flask==3.1.3,python==3.11 flask==3.1.3,python==3.13)"
-    )
 
 
 def _check(comparison: Comparison) -> None:

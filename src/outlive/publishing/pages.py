@@ -11,7 +11,9 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
+from outlive.report.markdown import LINK
 from outlive.verdict import Verdict
+from outlive.wording import ARROW
 
 TONES: dict[Verdict, str] = {
     "UPGRADE": "good",
@@ -69,6 +71,16 @@ def render(
     )
 
 
+def linked(text: str) -> Markup:
+    """Return `text` escaped, with its plain addresses as links; arrows stay with what they connect."""
+    parts = LINK.split(text.replace(f" {ARROW} ", f"\u00a0{ARROW}\u00a0"))
+    link = Markup('<a rel="nofollow noreferrer" href="{0}">{0}</a>')
+    return Markup("").join(
+        link.format(part.rstrip(".")) + "." * part.endswith(".") if at % 2 else part
+        for at, part in enumerate(parts)
+    )
+
+
 @functools.cache
 def asset(name: str) -> Markup:
     """Return one of our own files beside the templates, as it is."""
@@ -88,6 +100,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["tone"] = TONES.__getitem__
     environment.filters["sign"] = SIGNS.__getitem__
+    environment.filters["linked"] = linked
     return environment
 
 

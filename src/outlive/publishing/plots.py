@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -81,10 +82,14 @@ def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
     return figure(name, (WIDTH, bottom + 6), title, f"{desc} ({unit})", parts)
 
 
-def history(name: str, title: str, strips: Sequence[Strip], marked: Sequence[tuple[str, str]]) -> Markup:
-    """Return what each release leaves in a few scenarios, as steps; `marked` are (release, label)."""
+def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, str] | None = None) -> Markup:
+    """Return what each release leaves in a few scenarios, as steps; `marked` are two releases to point at.
+
+    Where a release was not measured, the steps break off.
+    """
     points = strips[0].points
-    left, right, top, bottom = 40.0, WIDTH - 150, 24.0, 250.0
+    named = 30 + CHARACTER * max(len(strip.scenario) for strip in strips)
+    left, right, top, bottom = 40.0, WIDTH - named, 24.0, 250.0
     at = _columns(points, left, right)
     scale = ticks(max((p.objects or 0 for strip in strips for p in strip.points), default=0))
     factor = (bottom - top) / scale[-1]
@@ -94,29 +99,23 @@ def history(name: str, title: str, strips: Sequence[Strip], marked: Sequence[tup
         parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
         parts.append(text(left - 6, y + 4, number(tick), anchor="end", class_="tick"))
     parts += _releases(points, at, bottom)
-    for version, label in marked:
+    for version, label, anchor, shift in zip(
+        marked or (), ("before", "after"), ("end", "start"), (-3, 3), strict=False
+    ):
         if version in at:
-            parts.append(
-                element("line", x1=at[version], x2=at[version], y1=top - 6, y2=bottom, class_="mark")
-            )
-            parts.append(text(at[version], top - 10, label, anchor="middle", class_="tick"))
+            x = at[version]
+            parts.append(element("line", x1=x, x2=x, y1=top - 14, y2=bottom, class_="mark"))
+            parts.append(text(x + shift, top - 8, label, anchor=anchor, class_="tick"))
     ends: list[tuple[float, int, str]] = []
     for place, strip in enumerate(strips):
-        known = [
-            (p, at[p.release], bottom - p.objects * factor) for p in strip.points if p.objects is not None
-        ]
-        corners: list[tuple[float, float]] = []
-        for _, x, y in known:
-            if corners:
-                corners.append((x, corners[-1][1]))
-            corners.append((x, y))
-        parts.append(path(corners, class_=f"line s{place}"))
-        parts += [
-            element("circle", hint(_said(strip.scenario, p)), cx=x, cy=y, r=2.5, class_=f"dot s{place}")
-            for p, x, y in known
-        ]
-        if known:
-            ends.append((known[-1][2], place, strip.scenario))
+        last = None
+        for known, group in itertools.groupby(strip.points, key=lambda point: point.objects is not None):
+            if known:
+                run = [(p, at[p.release], bottom - (p.objects or 0) * factor) for p in group]
+                parts += _steps(strip.scenario, place, run)
+                last = run[-1]
+        if last:
+            ends.append((last[2], place, strip.scenario))
     parts += _ends(ends, right + 8)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
     return figure(name, (WIDTH, bottom + 44), title, desc, parts)
@@ -203,7 +202,7 @@ def lines(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Line], 
     ends: list[tuple[float, int, str]] = []
     for line in data:
         placed = [(place_x(x), bottom - max(0.0, y) * factor) for x, y in line.points]
-        parts.append(path(placed, class_=f"line s{line.style}"))
+        parts.append(path(placed, f"line s{line.style}"))
         if placed:
             ends.append((placed[-1][1], line.style, line.label))
     parts += _ends(ends, right + 8)
@@ -238,6 +237,18 @@ def leaves(point: Point) -> str:
 def _said(scenario: str, point: Point) -> str:
     yanked = ", yanked" if point.yanked else ""
     return f"{point.release} ({point.date}{yanked}), {scenario}: {leaves(point)}"
+
+
+def _steps(scenario: str, style: int, run: Sequence[tuple[Point, float, float]]) -> Iterator[Markup]:
+    """Yield the steps over releases that follow each other, with a dot for each."""
+    corners: list[tuple[float, float]] = []
+    for _, x, y in run:
+        if corners:
+            corners.append((x, corners[-1][1]))
+        corners.append((x, y))
+    yield path(corners, f"line s{style}")
+    for point, x, y in run:
+        yield element("circle", hint(_said(scenario, point)), cx=x, cy=y, r=2.5, class_=f"dot s{style}")
 
 
 def _columns(points: Sequence[Point], left: float, right: float) -> dict[str, float]:

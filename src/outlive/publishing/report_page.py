@@ -27,8 +27,8 @@ from outlive.report import (
     gaps,
     notes,
     open_files,
-    reading_text,
     sections,
+    step_text,
 )
 from outlive.reports import Report
 from outlive.rows import BASELINE, Row
@@ -59,13 +59,12 @@ class Drawing(msgspec.Struct, frozen=True):
 
 
 class ScenarioLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One scenario of the table; `quiet` where nothing changed."""
+    """One scenario of the table."""
 
     name: str
     summary: str
     verdict: Verdict
     cells: tuple[str, ...]
-    quiet: bool
 
 
 class BillCell(msgspec.Struct, frozen=True):
@@ -152,7 +151,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     repeat: str
     bars: tuple[Drawing, ...]
     heads: tuple[str, ...]
-    scenarios: tuple[ScenarioLine, ...]
+    changed: tuple[ScenarioLine, ...]
+    unchanged: tuple[ScenarioLine, ...]
     rates: RatesShown
     bills: tuple[BillTable, ...]
     costs_note: str
@@ -192,6 +192,7 @@ def view(report: Report) -> Page:
     """Return what the page shows."""
     comparison = report.comparison
     columns = _columns(comparison.rows)
+    scenarios = tuple(_scenarios(report, columns))
     return Page(
         name=report.name,
         subject=comparison.subject,
@@ -203,7 +204,8 @@ def view(report: Report) -> Page:
         repeat=answers.repeat(comparison),
         bars=tuple(_bars(comparison.rows)),
         heads=tuple(f"{connection}, gc {gc}" for connection, gc in columns),
-        scenarios=tuple(_scenarios(report, columns)),
+        changed=tuple(one for one in scenarios if one.verdict != "NO DIFFERENCE SEEN"),
+        unchanged=tuple(one for one in scenarios if one.verdict == "NO DIFFERENCE SEEN"),
         rates=_rates(report),
         bills=tuple(_bills(report)),
         costs_note=COSTS_NOTE,
@@ -261,15 +263,12 @@ def _scenarios(report: Report, columns: Sequence[tuple[Connection, str]]) -> Ite
         cells = []
         for connection, gc in columns:
             row = by_cell.get((one.scenario, connection, gc))
-            cells.append(
-                step(reading_text(row.before, gc), reading_text(row.after, gc)) if row else "not compared"
-            )
+            cells.append(step_text(row) if row else "not compared")
         yield ScenarioLine(
             name=one.scenario,
             summary=report.scenarios.get(one.scenario, ""),
             verdict=one.judged.verdict,
             cells=tuple(cells),
-            quiet=one.judged.verdict == "NO DIFFERENCE SEEN",
         )
 
 
@@ -286,13 +285,16 @@ def _bars(rows: Sequence[Row]) -> Iterator[Drawing]:
                 after_leaked=row.after.leaked,
             )
             for row in rows
-            if row.gc == "off" and row.connection == connection
+            if row.gc == "off" and row.connection == connection and (row.before.objects or row.after.objects)
         )
-        if any(bar.before or bar.after for bar in data):
+        if data:
             drawn.setdefault(data, []).append(connection)
-    for at, (data, connections) in enumerate(drawn.items()):
+    most_first = sorted(drawn.items(), key=lambda one: -sum(bar.before != bar.after for bar in one[0]))
+    for at, (data, connections) in enumerate(most_first):
         title = f"Objects that each request leaves with gc off, {listed(connections)}"
-        caption = f"{title}: before (grey) above after (blue); what no collection frees is hatched."
+        leaked = any(bar.before_leaked or bar.after_leaked for bar in data)
+        hatched = "; what no collection frees is hatched" if leaked else ""
+        caption = f"{title}: before (grey) above after (blue){hatched}. The others leave nothing."
         yield Drawing(plots.bars(f"bars-{at}", title, "objects", data), caption)
 
 
@@ -323,8 +325,8 @@ def _history(report: Report) -> Iterator[Drawing]:
                 f"{title}; ✕ marks yanked releases. Each release ran with the dependencies of its time, "
                 "on Python 3.11."
             )
-            marked = [(before, "before"), (after, "after")]
-            yield Drawing(plots.history(f"history-{at}", title, strips[:MOST_LINES], marked), caption)
+            svg = plots.history(f"history-{at}", title, strips[:MOST_LINES], (before, after))
+            yield Drawing(svg, caption)
 
 
 def _no_history(report: Report) -> str:
@@ -357,7 +359,9 @@ def _bills(report: Report) -> Iterator[BillTable]:
             gc for gc in (*reversed(GC_POLICIES), *_others(report)) if any(gc in one for one in own.values())
         ]
         if own:
-            heads = [head for gc in policies for head in _heads(gc)]
+            kept = [charge for _, charge in charges if charge.gc != "off"]
+            leaks = any(charge.before.hours or charge.after.hours for charge in kept)
+            heads = [head for gc in policies for head in _heads(gc, leaks)]
             worst = sorted(
                 own.items(), key=lambda one: -max(c.after.mib_per_hour for _, c in one[1].values())
             )
@@ -365,7 +369,9 @@ def _bills(report: Report) -> Iterator[BillTable]:
                 f"{connection} connections",
                 tuple(heads),
                 tuple(
-                    BillLine(name, tuple(cell for gc in policies for cell in _bill_cells(of.get(gc), gc)))
+                    BillLine(
+                        name, tuple(cell for gc in policies for cell in _bill_cells(of.get(gc), gc, leaks))
+                    )
                     for name, of in worst
                 ),
             )
@@ -379,19 +385,23 @@ def _others(report: Report) -> Sequence[str]:
     return tuple(dict.fromkeys(one.gc for one in report.bill.charges if one.gc not in GC_POLICIES))
 
 
-def _heads(gc: str) -> tuple[str, ...]:
-    common = (f"gc {gc}: MiB per hour", "until the limit")
-    return (*common, "collect every", "restart every") if gc == "off" else (*common, "collector, ms per s")
+def _heads(gc: str, leaks: bool) -> tuple[str, ...]:
+    """Return the columns of a policy; with the collector on, hours only matter where something leaks."""
+    if gc == "off":
+        return "gc off: MiB per hour", "until the limit", "collect every", "restart every"
+    hours = ("until the limit",) if leaks else ()
+    return f"gc {gc}: MiB per hour", *hours, "collector, ms per s"
 
 
-def _bill_cells(one: tuple[int, Charge] | None, gc: str) -> Iterator[BillCell]:
+def _bill_cells(one: tuple[int, Charge] | None, gc: str, leaks: bool) -> Iterator[BillCell]:
     if one is None:
-        yield from [BillCell("not compared")] * len(_heads(gc))
+        yield from [BillCell("not compared")] * len(_heads(gc, leaks))
         return
     at, charge = one
     before, after = charge.before, charge.after
     yield BillCell(step(about(before.mib_per_hour), about(after.mib_per_hour)), f"{at} mib")
-    yield BillCell(step(span(before.hours), span(after.hours)), f"{at} hours")
+    if gc == "off" or leaks:
+        yield BillCell(step(span(before.hours), span(after.hours)), f"{at} hours")
     if gc == "off":
         yield BillCell(step(requests(before.periodic), requests(after.periodic)), f"{at} collect")
         yield BillCell(step(requests(before.max_requests), requests(after.max_requests)), f"{at} restart")

@@ -146,6 +146,13 @@ def reading_text(reading: Reading, gc: str) -> str:
     return objects if reading.growth == "none" else f"{objects} ({reading.growth})"
 
 
+def step_text(row: Row) -> str:
+    """Return both readings, the kind of growth once where it is the same: `36 → 32 cyclic`."""
+    before, after = (reading_text(side, row.gc) for side in (row.before, row.after))
+    (first, _, kind), (last, _, other) = before.partition(" "), after.partition(" ")
+    return f"{step(first, last)} {kind}".rstrip() if kind == other else step(before, after)
+
+
 def same_summary(comparison: Comparison) -> str:
     """Return how many rows are not worth a line, and what they still leave."""
     hidden = [row for row in comparison.rows if not row.significant]

@@ -46,6 +46,11 @@ def _render(comparison: Comparison) -> Iterator[str]:
     yield f"### outlive: {escape(comparison.subject)}"
     yield ""
     yield f"**{escape(comparison.headline)}**"
+    yield from body(comparison)
+
+
+def body(comparison: Comparison) -> Iterator[str]:
+    """Yield the lines below the headline: what changed, then details."""
     significant = [row for row in comparison.rows if row.significant]
     if significant:
         yield ""

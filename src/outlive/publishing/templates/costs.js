@@ -1,7 +1,8 @@
 "use strict";
 (() => {
   const form = document.getElementById("rates");
-  const data = JSON.parse(document.getElementById("costs").textContent);
+  const inputs = [...form.querySelectorAll("input")];
+  const data = JSON.parse(document.getElementById("leaves").textContent);
   const MIB = 1048576;
 
   const digits = (value, most) => value.toLocaleString("en-US", { minimumFractionDigits: most, maximumFractionDigits: most });
@@ -43,8 +44,8 @@
   };
 
   const update = () => {
-    if (!form.checkValidity()) return;
-    const value = (name) => Number(form.elements[name].value);
+    if (!inputs.every((input) => input.checkValidity())) return;
+    const value = (name) => Number(inputs.find((input) => input.name === name).value);
     const rates = {
       rate: value("rate"), errors: value("errors") / 100, workers: value("workers"), limit: value("limit") * MIB,
     };
@@ -61,5 +62,5 @@
 
   form.hidden = false;
   form.addEventListener("input", update);
-  form.addEventListener("submit", (event) => event.preventDefault());
+
 })();

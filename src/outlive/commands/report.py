@@ -1,0 +1,56 @@
+"""`outlive report`: one upgrade as a page, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+
+from outlive.commands.pairs import measured_pair, open_option, show_page, write_report
+from outlive.commands.selection import Selection, measuring_options
+from outlive.costs import Rates, parse_bytes, parse_rate, parse_share
+from outlive.errors import ExitCode
+from outlive.project import Project
+from outlive.report import summary
+
+
+@click.command("report")
+@click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK BEFORE AFTER | STACK STACK")
+@click.option("--rate", default="200/s", show_default=True, help="Your requests, of all workers together.")
+@click.option("--errors", default="5%", show_default=True, help="The share of them that fails.")
+@click.option(
+    "--workers", type=click.IntRange(1, 100_000), default=8, show_default=True, help="Your workers."
+)
+@click.option("--limit", default="512MiB", show_default=True, help="The memory that they share.")
+@open_option
+@measuring_options
+def report_command(
+    *,
+    what: tuple[str, ...],
+    rate: str,
+    errors: str,
+    workers: int,
+    limit: str,
+    opened: bool,
+    python: str | None,
+    **selected: Any,
+) -> int:
+    r"""Write a report on an upgrade: a page, Markdown and JSON, under results/reports.
+
+    What is not stored is measured first. What it costs is estimated for your traffic.
+
+    \b
+    outlive report aiohttp 3.11.13 3.11.14
+    outlive report flask 2.0.3 3.1.3 --rate 50/s --errors 2% --workers 4 --limit 1GiB
+    """
+    rates = Rates(
+        rate=parse_rate(rate), errors=parse_share(errors), workers=workers, limit=parse_bytes(limit)
+    )
+    project = Project.find()
+    _, evidence = measured_pair(project, what, python, Selection(**selected))
+    report, page = write_report(project, evidence, rates)
+    summary.show(report, Console())
+    show_page(page, Console(), opened=opened)
+    failed = any(gap.gap == "failed" for gap in report.comparison.unmeasured)
+    return ExitCode.FAULT if failed else ExitCode.FINE

@@ -1,0 +1,85 @@
+"""A report as GitHub's Markdown, short enough for a comment on a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from outlive import answers
+from outlive.answers import MEANS
+from outlive.claims import Held
+from outlive.publishing.pages import SIGNS
+from outlive.publishing.report_page import claims_note
+from outlive.publishing.words import about, requests, span
+from outlive.report.markdown import body, details, escape, table
+from outlive.reports import Report
+from outlive.wording import number, one_line, step
+
+LONGEST = 65_000
+"""Characters that a comment may have on GitHub, less some that it counts otherwise."""
+MOST_CHARGES = 5  # lines of the bill
+
+
+def render(report: Report) -> str:
+    """Return the report as Markdown that ends in a newline. What does not fit is left out, and said so."""
+    head = "\n".join(_head(report))
+    rest = "\n".join([*_bill(report), *_claims(report), *body(report.comparison)])
+    if len(head) + len(rest) > LONGEST:
+        rest = "\nThe tables are too long for a comment: see the page of this report."
+    return f"{head}\n{rest}\n"
+
+
+def _head(report: Report) -> Iterator[str]:
+    judgement, comparison = report.judgement, report.comparison
+    verdict = judgement.overall.verdict
+    yield f"### outlive: {escape(comparison.subject)}"
+    yield ""
+    yield f"**{SIGNS[verdict]} {verdict}** · {escape(MEANS[verdict])} {escape(judgement.overall.because)}."
+    yield ""
+    policies = (f"gc {escape(one.gc)}: {one.judged.verdict}" for one in judgement.policies)
+    yield " · ".join(policies)
+    yield ""
+    rows = [(one.question, one.answer) for one in answers.answers(report)]
+    yield from table(("", ""), rows)
+    yield ""
+    yield f"Repeat it: `{answers.repeat(comparison).replace('`', '')}`"
+
+
+def _bill(report: Report) -> Iterator[str]:
+    rates = report.bill.rates
+    off = [one for one in report.bill.charges if one.gc == "off"]
+    costly = sorted(off, key=lambda one: -max(one.before.mib_per_hour, one.after.mib_per_hour))
+    if not costly or not costly[0].after.mib_per_hour + costly[0].before.mib_per_hour:
+        return
+    lines = [
+        (
+            f"{one.scenario}, {one.connection}",
+            step(about(one.before.mib_per_hour), about(one.after.mib_per_hour)),
+            step(span(one.before.hours), span(one.after.hours)),
+            step(requests(one.before.periodic), requests(one.after.periodic)),
+        )
+        for one in costly[:MOST_CHARGES]
+    ]
+    traffic = (
+        f"{number(rates.rate)} requests/s, {number(rates.errors * 100)} % failing, "
+        f"{rates.workers} workers, {number(rates.limit / 2**20)} MiB"
+    )
+    yield from details(
+        f"What it costs with gc off: {traffic} (estimates)",
+        table(
+            ("failures, all of one kind", "MiB per hour", "until the limit", "collect every"), lines, right=3
+        ),
+    )
+
+
+def _claims(report: Report) -> Iterator[str]:
+    lines = [_claim(held) for held in report.held]
+    yield from details(
+        "What the changelog says, what was measured", [*lines, "", escape(claims_note(report))]
+    )
+
+
+def _claim(held: Held) -> str:
+    issues = "".join(f" `#{issue}`" for issue in held.claim.issues)
+    said = escape(one_line(held.claim.text))
+    seen = f"measured, {escape(held.span)}: {escape(held.evidence)}"
+    return f"- **{held.seen}** · {escape(held.release)}{issues}: {said}<br>{seen}"
