@@ -45,6 +45,7 @@ def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = N
     Raises FaultError where other threads never rest, and whatever `send` raises.
     """
     tallies: list[Tally] = []
+    _rehearse()
     with _quiet():
         for _ in range(1 + WARM_UP):
             send()
@@ -66,6 +67,17 @@ def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = N
         types=found.types,
         requests=sum(tally.phase.requests for tally in tallies),
     )
+
+
+def _rehearse() -> None:
+    """Judge a leak that is made up: what our own code keeps the first time must not come between phases."""
+    tallies: list[Tally] = []
+    while lengths := plan([tally.phase for tally in tallies], collecting=False):
+        for kept in lengths:
+            own = dict.fromkeys(Phase.__struct_fields__, 0)
+            phase = msgspec.convert(own | {"requests": kept, "survivors": kept, "leaked": kept}, Phase)
+            tallies.append(Tally(phase, {}, {}))
+    analyse(tallies, collecting=False)
 
 
 @contextmanager
