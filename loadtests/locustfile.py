@@ -26,7 +26,7 @@ from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
 from outlive import replay, scenarios
-from outlive.errors import FaultError
+from outlive.errors import FaultError, UsageError
 from outlive.load.plain import PlainAgent
 from outlive.load.session import NoAnswer, Session
 from outlive.scenarios import Scenario
@@ -221,6 +221,10 @@ def begin(environment: Environment, **_: object) -> None:
     # locust's timers go by the loop's clock, which stood still while all this was loaded.
     gevent.get_hub().loop.update_now()
     session.attach(environment)
+    try:
+        session.check()
+    except UsageError as error:
+        sys.exit(str(error))
 
 
 def die_with_master() -> None:

@@ -39,6 +39,15 @@ class TestMix:
         assert set(mix(LOADTESTS, user)) >= {"not-found", "abort-upload", "malformed-request", "stream-error"}
         assert len(mix(LOADTESTS, user)) == 16
 
+    def test_the_table_in_the_documentation(self) -> None:
+        text = (CHECKOUT.root / "docs" / "load.md").read_text()
+        table = [line.strip("|") for line in text.splitlines() if line.startswith("|")]
+        rows = [[cell.strip() for cell in row.split("|")] for row in table]
+        assert rows[0] == ["scenario", *USERS]
+        for column, user in enumerate(USERS, 1):
+            found = {row[0]: int(row[column]) for row in rows[2:] if row[column].isdecimal()}
+            assert found == weights(LOADTESTS, user)
+
     def test_patterns_narrow_the_mix_in_proportion(self) -> None:
         found = weights(LOADTESTS, "ErrorHeavy", ("not-found", "http-*"))
         assert found == {"not-found": 8, "http-error": 4}

@@ -16,9 +16,11 @@ import msgspec
 import psutil
 from locust import runners
 from locust.env import Environment
+from locust.exception import StopTest
 from locust.rpc.protocol import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
+from outlive.errors import UsageError
 from outlive.load.arrivals import NOTHING, Arrivals, Share, shares
 from outlive.load.tally import Result, Sent
 from outlive.load.traffic import Deck, weights
@@ -89,8 +91,7 @@ class Session:
         self.runner = environment.runner
         self.master = self.runner if isinstance(self.runner, MasterRunner) else None
         self.is_worker = isinstance(self.runner, WorkerRunner)
-        # Without, locust ends users in the middle of a request: the server would see clients that leave.
-        environment.stop_timeout = max(environment.stop_timeout, DRAIN)
+        self._patience = max(environment.stop_timeout, DRAIN)
         events = environment.events
         events.test_start.add_listener(self._on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)
@@ -103,13 +104,24 @@ class Session:
             self.runner.register_message(SHARE, self._on_share)
             self.runner.register_message(CLOSE, self._on_close)
 
+    def check(self) -> None:
+        """Raise UsageError where the options ask for what cannot be sent."""
+        for name in ("requests", "rate", "stall"):
+            if not getattr(self.options, name) >= 0:
+                raise UsageError(f"--{name} is {getattr(self.options, name)}: it must not be negative")
+        for user in self.environment.user_classes:
+            self._weights(user.__name__)
+
     def draw(self, user: str) -> str:
         """Return the name of the scenario that a client of the kind `user` sends next."""
         if user not in self._decks:
-            patterns = [name.strip() for name in self.options.scenarios.split(",") if name.strip()]
             index = getattr(self.runner, "worker_index", 0)
-            self._decks[user] = Deck(weights(self.loadtests, user, patterns), f"{user} {index}")
+            self._decks[user] = Deck(self._weights(user), f"{user} {index}")
         return self._decks[user].draw()
+
+    def _weights(self, user: str) -> dict[str, int]:
+        patterns = [name.strip() for name in self.options.scenarios.split(",") if name.strip()]
+        return weights(self.loadtests, user, patterns)
 
     @property
     def options(self) -> Any:
@@ -119,6 +131,12 @@ class Session:
     # What locust tells every process
 
     def _on_test_start(self, **_: object) -> None:
+        try:
+            self.check()
+        except UsageError as error:
+            raise StopTest(str(error)) from None
+        # Without, locust ends users in the middle of a request: the server would see clients that leave.
+        self.environment.stop_timeout = self._patience
         self._decks.clear()
         self._seen.clear()
         self._meter = Meter()
@@ -180,8 +198,10 @@ class Session:
 
     def _watch(self) -> None:
         reported, told = time.perf_counter(), False
-        while self._running:
+        while True:
             gevent.sleep(TICK)
+            if not self._running:
+                return  # the last word has been said meanwhile
             over, now = self._over(), time.perf_counter()
             if now - reported > REPORT or (over and not told):
                 reported, told = now, over
