@@ -13,13 +13,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
-from loads import load_test, scratch
+from loads import load_measurement, load_test, scratch
+from outlive.commands.load import code, duration, load_command
 from outlive.errors import ExitCode, UsageError
 from outlive.load import run as running
 from outlive.load.generator import Generated, generate
-from outlive.load.plan import LoadTest, predictions
-from outlive.load.record import LoadMeasurement, LoadStore
+from outlive.load.plan import LoadTest
+from outlive.load.record import LoadMeasurement, LoadStore, read
 from outlive.load.run import run
 from outlive.project import Project
 
@@ -226,16 +228,68 @@ def test_a_soak_that_is_killed_is_kept_and_continued(project: Project) -> None:
 
 
 def test_exit_codes() -> None:
-    from loads import load_measurement
-    from outlive.commands.load import _code
-
     measured, failed, unsupported = (
         load_measurement(status=status) for status in ("measured", "failed", "unsupported")
     )
-    assert _code([measured, unsupported]) == ExitCode.FINE
-    assert _code([measured, failed, unsupported]) == ExitCode.FAULT
-    assert _code([unsupported]) == ExitCode.UNAVAILABLE
+    assert code([measured, unsupported]) == ExitCode.FINE
+    assert code([measured, failed, unsupported]) == ExitCode.FAULT
+    assert code([unsupported]) == ExitCode.UNAVAILABLE
 
 
-def test_predictions_are_of_replay_with_gc_off() -> None:
-    assert predictions([]) == {}
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def here(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OUTLIVE_ROOT", str(project.root))
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (
+                ["--gc", "auto"],
+                "no gc policy 'auto'; try on, off, freeze, periodic:1000, thresholds:50000,20,100",
+            ),
+            (["--duration", "soon"], "'soon' is not a duration, as in 30s, 10m, 2h or 1h30m"),
+            (["--duration", "0s"], "'0s' is not a duration, as in 30s, 10m, 2h or 1h30m"),
+            (
+                ["--duration", "5s", "--requests", "5"],
+                "--requests and --duration do not go together: one of them ends the test",
+            ),
+            (["--worker-class", "gevnt"], "no worker 'gevnt' for flask; try gevent"),
+            (["--user", "Errorheavy"], "no user 'Errorheavy'; try ErrorHeavy, ErrorStorm"),
+            (["--rate", "-1"], "rate is -1: it must be more than 0"),
+            (["--clients", "1", "--processes", "2"], "1 clients cannot be spread over 2 workers"),
+        ],
+    )
+    def test_bad_words_are_one_line(self, words: list[str], said: str) -> None:
+        found = CliRunner().invoke(load_command, ["flask==3.1.3", *words], standalone_mode=False)
+        assert isinstance(found.exception, UsageError)
+        assert str(found.exception) == said
+
+    def test_two_policies_side_by_side(self, tmp_path: Path) -> None:
+        file = tmp_path / "both.json"
+        words = [
+            "flask==3.1.3",
+            "--python",
+            "3.11",
+            "--requests",
+            "100",
+            "--clients",
+            "4",
+            "--json",
+            str(file),
+        ]
+        words += ["--gc", "on", "--gc", "periodic:20", "--scenario", "not-found"]
+        found = CliRunner().invoke(load_command, words, standalone_mode=False)
+        assert found.return_value == ExitCode.FINE
+        lines = found.stdout.splitlines()
+        assert lines[0] == "flask 3.1.3, Python 3.11"
+        assert [line.split()[0] for line in lines[3:6]] == ["gc", "on", "periodic:20"]
+        policies = {one.deployment.gc: one for one in read(file).measurements}
+        assert policies["periodic:20"].collections.count == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("45", 45), ("10m", 600), ("2h", 7200), ("1h30m", 5400)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration(text) == seconds

@@ -90,7 +90,7 @@ def load_command(
     fresh: bool,
     json_file: Path | None,
 ) -> int:
-    """Load a release with many clients at once, a third of whom fail, and see what it takes.
+    """Load a release with many clients at once, two fifths of whose requests fail, and see what it takes.
 
     A test that was ended in the middle is continued by the same command. Several policies or worker classes
     are tested one after the other and shown side by side.
@@ -147,7 +147,7 @@ def load_command(
     if json_file:
         document = LoadDocument(provenance=provenance(dict.fromkeys(stacks)), measurements=tuple(found))
         write_text(json_file, document.to_json())
-    return _code(found)
+    return code(found)
 
 
 def _replayed(project: Project, test: LoadTest) -> tuple[Measurement, ...]:
@@ -161,7 +161,7 @@ def _replayed(project: Project, test: LoadTest) -> tuple[Measurement, ...]:
     return found
 
 
-def _code(found: Sequence[LoadMeasurement]) -> int:
+def code(found: Sequence[LoadMeasurement]) -> int:
     """Return the exit code: a fault whatever the others say, unavailable where nothing could be served."""
     statuses = {one.status for one in found}
     if "failed" in statuses:

@@ -178,8 +178,11 @@ def _apart(m: LoadMeasurement) -> str:
 
 
 def _objects(value: float) -> str:
-    """Return objects per request with no more digits than many clients at once leave exact."""
-    return number(round(value, 2))
+    """Return objects per request with no more digits than many clients at once leave exact.
+
+    Where requests leave nothing there can be fewer in the end: what the start had made and no one needs.
+    """
+    return number(max(0.0, round(value, 2)))
 
 
 def _signed(value: float) -> str:
@@ -199,7 +202,9 @@ def _table(*columns: str) -> Table:
         show_header=bool(columns),
     )
     for at, name in enumerate(columns):
-        table.add_column(name, justify="right" if at else "left", no_wrap=True)
+        table.add_column(
+            name, justify="right" if at else "left", no_wrap=bool(at), overflow="fold", min_width=len(name)
+        )
     return table
 
 

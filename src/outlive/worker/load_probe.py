@@ -31,6 +31,9 @@ WIDTH = 1.02
 """Upper bound of a bucket of pauses over its lower bound: a percentile is at most 2 percent too high."""
 LONGEST = 1200
 """Number of buckets; the last holds all pauses from six hours on."""
+SETTLES = 10
+"""Most times that the heap is collected at the beginning until its objects are as many as before: each time
+tuples of tuples that hold only numbers and strings are no longer tracked, one level of them."""
 REST_POLL = 0.02
 """Seconds between two looks at whether the worker rests."""
 REST_POLLS = 5
@@ -146,7 +149,13 @@ class LoadProbe:
         idle = self.probe.settle()
         enabled = gc.isenabled()
         gc.disable()
-        self.probe.begin()
+        before = None
+        for _ in range(SETTLES):
+            self.probe.begin()
+            assert self.probe.last is not None
+            if self.probe.last.alive == before:
+                break
+            before = self.probe.last.alive
         self.pauses.clear()
         if enabled:
             gc.enable()
