@@ -41,22 +41,25 @@ def run(
     project: Project,
     test: LoadTest,
     *,
+    app: App | None = None,
     earlier: LoadMeasurement | None = None,
     watch: Watch = lambda _: None,
     predictions: Mapping[str, float] | None = None,
 ) -> LoadMeasurement:
     """Run one load test and return what it gave; a fault is recorded with its reason, not raised.
 
-    The record is kept under results/loads/, every KEEP_EVERY seconds and at the end. `earlier` is the record
+    The record is kept under results/loads/, every KEEP_EVERY seconds and at the end. `app` is served instead
+    of the framework's reference app, as with something planted; then nothing is kept. `earlier` is the record
     of the same test that was ended in the middle: it is continued. `predictions` are the objects that one
     request of a scenario leaves in replay. Raises UsageError for a worker or traffic that does not exist, and
     KeyboardInterrupt once what was seen until then is kept.
     """
-    app = apps.load(project, test.stack.release.framework)
+    served = app or apps.load(project, test.stack.release.framework)
     test.traffic.check(project.loadtests)
-    running = _Run(project, app, test, earlier)
+    running = _Run(project, served, test, earlier)
+    running.keeps = app is None
     try:
-        stack = plan.deployed(test.stack, app.named(test.deployment.worker))
+        stack = plan.deployed(test.stack, served.named(test.deployment.worker))
         environment = environments.ensure(stack.lock, stack.interpreter)
     except UnavailableError as error:
         return running.record("unsupported", str(error))
@@ -71,6 +74,7 @@ class _Run:
 
     watch: Watch
     predictions: Mapping[str, float]
+    keeps: bool = True
 
     def __init__(self, project: Project, app: App, test: LoadTest, earlier: LoadMeasurement | None) -> None:
         self.project = project
@@ -166,7 +170,8 @@ class _Run:
             self._keep(self.record("partial", ENDED))
 
     def _keep(self, measurement: LoadMeasurement) -> None:
-        LoadStore(self.project, self.stack.record).keep(measurement)
+        if self.keeps:
+            LoadStore(self.project, self.stack.record).keep(measurement)
 
     def _fault(self) -> str | None:
         return self.sampler.fault if self.sampler else None
