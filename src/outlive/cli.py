@@ -14,6 +14,7 @@ from outlive.commands.compare import compare_command
 from outlive.commands.doctor import doctor_command
 from outlive.commands.explain import explain_command
 from outlive.commands.gate import gate_command
+from outlive.commands.leaks import leaks_command
 from outlive.commands.load import load_command
 from outlive.commands.measure import measure_command
 from outlive.commands.releases import releases_command
@@ -65,6 +66,7 @@ for command in (
     measure_command,
     load_command,
     explain_command,
+    leaks_command,
     gate_command,
     sweep_command,
     steps_command,

@@ -58,7 +58,7 @@ def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, .
     cells: dict[str, list[Seen]] = {}
     examples: dict[str, list[tuple[bool, Leak]]] = {}
     for before, after in pairs:
-        if not (_known(before) and _known(after)):
+        if not (is_known(before) and is_known(after)):
             continue
         sides = _by_fingerprint(before.leaks), _by_fingerprint(after.leaks)
         for fingerprint in dict.fromkeys((*sides[0], *sides[1])):
@@ -87,7 +87,8 @@ def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, .
     )
 
 
-def _known(one: Measurement) -> bool:
+def is_known(one: Measurement) -> bool:
+    """Tell whether the fingerprints of a cell are known: what it leaves, if anything, is explained."""
     return one.status == "measured" and one.explained and not one.unexplained
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
 from outlive import apps, engine, environments, scenarios
 from outlive.commands.selection import Selection, measured
+from outlive.documents import Document
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.explain import sample
 from outlive.leaks import Analysis, analyse
@@ -28,17 +28,13 @@ SCHEMA_VERSION = 1
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class ExplanationDocument(msgspec.Struct, frozen=True, kw_only=True):
+class ExplanationDocument(Document, frozen=True, kw_only=True):
     """The explanation of one cell as JSON."""
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     cell: Cell
     analysis: Analysis
-
-    def to_json(self) -> str:
-        """Return the document as indented JSON that ends in a newline."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
 
 def _file(flag: str, what: str) -> Callable[[F], F]:

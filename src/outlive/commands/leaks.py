@@ -1,0 +1,53 @@
+"""`outlive leaks`: in which release each leak and ring of a framework came, changed and went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from outlive import pythons, timeline
+from outlive.errors import ExitCode, UsageError
+from outlive.lifelines import LifeLinesDocument, Measured, life_lines
+from outlive.project import Project
+from outlive.releases import write_text
+from outlive.report import lifelines
+from outlive.timeline import Timeline
+
+
+@click.command("leaks")
+@click.argument("framework")
+@click.option("--python", metavar="X.Y", help="Only what was measured on this Python.")
+@click.option("--all", "everything", is_flag=True, help="Show rings that are nowhere the shortest, too.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
+def leaks_command(framework: str, python: str | None, everything: bool, json_file: Path | None) -> int:
+    r"""Say in which release each leak and ring came, changed and went, from the stored measurements.
+
+    Nothing is measured: `outlive sweep` does that, on Python 3.11 or another.
+
+    \b
+    outlive leaks aiohttp
+    outlive leaks flask --python 3.13
+    """
+    project = Project.find()
+    if python and python not in pythons.KNOWN:
+        raise UsageError(f"--python takes one of {', '.join(pythons.KNOWN)}, not {python!r}")
+    minors = (python,) if python else tuple(pythons.KNOWN)
+    timelines = [timeline.load(project, framework, minor) for minor in minors]
+    for problem in (problem for one in timelines for problem in one.problems):
+        click.echo(f"outlive: left out: {problem}", err=True)
+    measured = tuple(one for each in timelines if (one := _measured(each)).releases)
+    if not measured:
+        where = f" on Python {python}" if python else ""
+        raise UsageError(f"nothing of {framework} is measured{where} yet; `outlive sweep` does it")
+    lines = life_lines(timelines)
+    lifelines.show(framework, measured, lines, Console(), everything=everything)
+    if json_file:
+        document = LifeLinesDocument(framework=framework, measured=measured, lines=lines)
+        write_text(json_file, document.to_json())
+    return ExitCode.FINE
+
+
+def _measured(one: Timeline) -> Measured:
+    return Measured(one.python, tuple(m.release.version for m in one.moments if m.measurements))
