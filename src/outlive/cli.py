@@ -17,6 +17,7 @@ from outlive.commands.gate import gate_command
 from outlive.commands.leaks import leaks_command
 from outlive.commands.load import load_command
 from outlive.commands.measure import measure_command
+from outlive.commands.publish import publish_command
 from outlive.commands.releases import releases_command
 from outlive.commands.report import report_command
 from outlive.commands.steps import steps_command
@@ -63,6 +64,7 @@ def cli() -> None:
 for command in (
     compare_command,
     report_command,
+    publish_command,
     measure_command,
     load_command,
     explain_command,

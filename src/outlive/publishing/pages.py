@@ -71,6 +71,11 @@ def render(
     )
 
 
+def feed(verdicts: object) -> str:
+    """Return the Atom feed that shows `verdicts`."""
+    return _environment().get_template("feed.xml.j2").render(feed=verdicts) + "\n"
+
+
 def linked(text: str) -> Markup:
     """Return `text` escaped, with its plain addresses as links; arrows stay with what they connect."""
     parts = LINK.split(text.replace(f" {ARROW} ", f"\u00a0{ARROW}\u00a0"))

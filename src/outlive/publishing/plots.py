@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -11,7 +13,7 @@ from markupsafe import Markup
 
 from outlive.measurement import Growth
 from outlive.publishing.svg import CHARACTER, element, figure, hint, joined, path, text, ticks
-from outlive.timeline import Point, Strip, changes
+from outlive.timeline import Moment, Point, Strip, Timeline, changes, worst
 from outlive.wording import number, step
 
 WIDTH = 760.0
@@ -209,6 +211,40 @@ def lines(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Line], 
     return figure(name, (WIDTH, bottom + 44), title, desc, parts)
 
 
+def lanes(name: str, title: str, timeline: Timeline) -> Markup:
+    """Return all releases over time, a lane for each minor version, newest on top.
+
+    A square leaks, a full circle leaves cyclic garbage, an empty one nothing; a dash was not measured.
+    """
+    dated = [(one.release.date, one) for one in timeline.moments if one.release.date]
+    minors = sorted({one.release.parsed.release[:2] for _, one in dated}, reverse=True)
+    left, right, top, high = 60.0, WIDTH - 16, 12.0, 24.0
+    first, last = (limit(date for date, _ in dated) for limit in (min, max))
+    days = max(1, (last - first).days)
+    bottom = top + high * len(minors)
+    parts: list[Markup] = []
+    for year in range(first.year + 1, last.year + 1):
+        x = left + (dt.date(year, 1, 1) - first).days / days * (right - left)
+        parts.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
+        parts.append(text(x, bottom + 16, str(year), anchor="middle", class_="tick"))
+    for at, minor in enumerate(minors):
+        y = top + at * high + high / 2
+        parts.append(text(left - 14, y + 4, ".".join(map(str, minor)), anchor="end"))
+        parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+    counts: Counter[str] = Counter()
+    for date, moment in dated:
+        x = left + (date - first).days / days * (right - left)
+        y = top + minors.index(moment.release.parsed.release[:2]) * high + high / 2
+        kind = _kind(moment)
+        counts[kind] += 1
+        yanked = ", yanked" if moment.release.yanked else ""
+        parts.append(_sign(kind, x, y, hint(f"{moment.release} ({date}{yanked}): {kind}")))
+        if yanked:
+            parts.append(text(x, y + 4, "✕", anchor="middle", class_="yanked"))
+    desc = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    return figure(name, (WIDTH, bottom + 26), title, f"{len(dated)} releases: {desc}", parts)
+
+
 def runs(strip: Strip) -> str:
     """Return a strip in words: `3.8.3 to 3.10.10: 50, 44 leaked; 3.10.11: 32 cyclic`."""
     said = []
@@ -271,6 +307,21 @@ def _releases(points: Sequence[Point], at: dict[str, float], y: float) -> Iterat
                 free = x + CHARACTER * len(minor) + 8
         if point.yanked:
             yield text(x, y + 16, "✕", anchor="middle", class_="yanked")
+
+
+def _kind(moment: Moment) -> str:
+    growth = worst([m.growth for m in moment.measurements if m.growth])
+    names = {"leak": "leaks", "cyclic": "cyclic garbage", "bounded": "bounded growth", "none": "nothing"}
+    return names[growth] if moment.measurements else "not measured"
+
+
+def _sign(kind: str, x: float, y: float, said: Markup) -> Markup:
+    if kind == "leaks":
+        return element("rect", said, x=x - 5, y=y - 5, width=10, height=10, class_="release leaks")
+    if kind == "not measured":
+        return element("line", said, x1=x - 4, x2=x + 4, y1=y, y2=y, class_="release missing")
+    known = "clean" if kind == "nothing" else "cyclic"
+    return element("circle", said, cx=x, cy=y, r=5, class_=f"release {known}")
 
 
 def _tile(first: Point, last: Point, box: tuple[float, float, float, float], most: float) -> Iterator[Markup]:

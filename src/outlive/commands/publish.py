@@ -1,0 +1,37 @@
+"""`outlive publish`: the static site of all that is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from outlive.errors import ExitCode
+from outlive.project import Project
+from outlive.wording import counted, one_line
+
+
+@click.command("publish")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+def publish_command(folder: Path | None) -> int:
+    """Write the site of all that is stored to FOLDER, or to .outlive/site.
+
+    Pages of both frameworks, of each report under results/reports and of each leak, the method, a feed of
+    verdicts and a badge for each framework. It needs no network, and any file server can serve it. `asv
+    publish` before it brings asv's own pages along.
+    """
+    from outlive.publishing import site  # noqa: PLC0415 - templates take a tenth of a second to import
+
+    project = Project.find()
+    target = folder or project.root / ".outlive" / "site"
+    done = site.publish(project, target)
+    console = Console()
+    removed = f", {done.removed} removed" if done.removed else ""
+    changed = f"{done.written} of {counted(done.files, 'file')} written{removed}"
+    console.print(Text(f"{target / 'index.html'}: {changed}"), soft_wrap=True)
+    errors = Console(stderr=True)
+    for problem in done.problems:
+        errors.print(Text(f"left out: {one_line(problem)}"), soft_wrap=True)
+    return ExitCode.FAULT if done.problems else ExitCode.FINE
