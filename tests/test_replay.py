@@ -10,10 +10,12 @@ from contextlib import contextmanager
 import pytest
 
 from outlive import replay as replaying
+from outlive import wire
 from outlive.errors import FaultError
 from outlive.measurement import Connection
-from outlive.replay import Address, replay, verify
+from outlive.replay import replay, verify
 from outlive.scenarios import Client, Request, Scenario
+from outlive.wire import Address
 
 Script = Callable[[socket.socket, list[bytes]], None]
 """Serves one connection and notes what it received."""
@@ -222,7 +224,8 @@ class TestFaults:
         assert len(received) <= 4
 
     def test_silence(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(replaying, "TIMEOUT", 0.2)
+        for module in (replaying, wire):
+            monkeypatch.setattr(module, "TIMEOUT", 0.2)
         gone = threading.Event()
 
         def script(connection: socket.socket, received: list[bytes]) -> None:
