@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -115,7 +115,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return whether it is a scenario of `framework`."""
         return not self.frameworks or framework in self.frameworks
 
-    def lacks(self, framework: str, release: str, packages: Sequence[str]) -> str | None:
+    def lacks(self, framework: str, release: str, packages: Container[str]) -> str | None:
         """Return why a stack with these packages cannot serve it, or None where it can."""
         if not SpecifierSet(self.releases).contains(release, prereleases=True):
             return f"needs {framework} {self.releases}"
