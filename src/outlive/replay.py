@@ -115,6 +115,7 @@ class _Exchange:
     ) -> None:
         self.wire = wire
         self.unsent = list(messages)
+        self.sent = 0  # bytes of the first of them
         self.rest = rest  # also a step
         self.bodyless = bodyless
         self.untouched = reused
@@ -129,7 +130,9 @@ class _Exchange:
 
     def send(self) -> None:
         """Send the next request, or what is left of it."""
-        self.wire.send(self.unsent.pop(0))
+        self._send_until(len(self.unsent[0]))
+        del self.unsent[0]
+        self.sent = 0
 
     def send_all(self) -> None:
         """Send all requests in one piece."""
@@ -137,16 +140,16 @@ class _Exchange:
 
     def send_half_head(self) -> None:
         """Send the first half of the head."""
-        self._send_part(_head_length(self.unsent[0]) // 2)
+        self._send_until(_head_length(self.unsent[0]) // 2)
 
     def send_head(self) -> None:
         """Send the head."""
-        self._send_part(_head_length(self.unsent[0]))
+        self._send_until(_head_length(self.unsent[0]))
 
     def send_half(self) -> None:
         """Send the head and the first half of the body."""
         head = _head_length(self.unsent[0])
-        self._send_part(head + (len(self.unsent[0]) - head) // 2)
+        self._send_until(head + (len(self.unsent[0]) - head) // 2)
 
     def receive(self) -> None:
         """Receive a whole answer, or what is left of it, and note its status."""
@@ -192,9 +195,9 @@ class _Exchange:
         self.seen.append("aborted")
         self.over = self.gone = True
 
-    def _send_part(self, length: int) -> None:
-        self.wire.send(self.unsent[0][:length])
-        self.unsent[0] = self.unsent[0][length:]
+    def _send_until(self, position: int) -> None:
+        self.wire.send(self.unsent[0][self.sent : position])
+        self.sent = position
 
     def _next_head(self, *, interim: bool = False) -> Head | None:
         """Return the next head; where the server closes instead, that is noted and None returned."""
