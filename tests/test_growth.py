@@ -185,6 +185,14 @@ class TestGrowth:
         found = verdict(served(cache(entries), cyclic))
         assert of(found, "growth", "leaked", "cyclic") == ("cyclic" if cyclic else "bounded", 0, cyclic)
 
+    def test_a_full_cache_that_makes_room_now_and_then_is_no_leak(self) -> None:
+        def held(requests: int) -> int:  # 180 entries at most, the oldest 30 are dropped at once
+            return requests if requests <= 180 else 150 + (requests - 151) % 30 + 1
+
+        phases = served(lambda first, last: 3 * (held(last) - held(first - 1)))
+        assert any(one.leaked > 0 for one in phases[-2:])
+        assert of(verdict(phases), "growth", "leaked", "cyclic") == ("bounded", 0, 0)
+
     def test_with_the_collector_on_garbage_is_no_growth_and_hides_none(self) -> None:
         for kept, growth in ((nothing, "none"), (cache(500), "bounded"), (each(1), "leak")):
             assert analyse(tallies(*served(kept, 8)), collecting=True).growth == growth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -10,10 +11,12 @@ from contextlib import contextmanager
 import pytest
 
 from outlive import replay as replaying
+from outlive import wire
 from outlive.errors import FaultError
 from outlive.measurement import Connection
-from outlive.replay import Address, replay, verify
-from outlive.scenarios import Client, Request, Scenario
+from outlive.replay import replay, verify
+from outlive.scenarios import Client, Request, Scenario, Step
+from outlive.wire import Address
 
 Script = Callable[[socket.socket, list[bytes]], None]
 """Serves one connection and notes what it received."""
@@ -222,7 +225,8 @@ class TestFaults:
         assert len(received) <= 4
 
     def test_silence(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(replaying, "TIMEOUT", 0.2)
+        for module in (replaying, wire):
+            monkeypatch.setattr(module, "TIMEOUT", 0.2)
         gone = threading.Event()
 
         def script(connection: socket.socket, received: list[bytes]) -> None:
@@ -251,3 +255,136 @@ class TestFaults:
     )
     def test_an_answer_that_is_not_http(self, answer: bytes) -> None:
         assert self.fault(answering(answer, requests=1)) == "one: the server's answer is not HTTP"
+
+
+class TestSteps:
+    """Clients whose behaviour is a list of steps."""
+
+    def exchange(
+        self, script: Script, *steps: Step, then: tuple[Request, ...] = (), **request: object
+    ) -> tuple[str, list[bytes]]:
+        """Return what the client notes and what the server received."""
+        one = Scenario("one", "a summary", Request(**request), ("200",), steps, then)  # type: ignore[arg-type]
+        with serving(script) as (address, received):
+            with replaying.Client(address, one, "keep-alive", nothing) as client:
+                seen = client.send()
+            return seen, received
+
+    def test_halves_come_in_order(self) -> None:
+        pieces = threading.Semaphore(0)
+
+        def script(connection: socket.socket, received: list[bytes]) -> None:
+            for _ in range(4):
+                received.append(connection.recv(65536))
+                pieces.release()
+            connection.sendall(OK)
+
+        one = Scenario(
+            "one",
+            "a summary",
+            Request(method="POST", body="json"),
+            ("200",),
+            ("send-half-head", "rest", "send-head", "rest", "send-half", "rest", "send", "receive"),
+        )
+        with serving(script) as (address, received):
+            # Each piece is sent only when the server has the one before it.
+            assert verify(address, one, "close", lambda: pieces.acquire(timeout=10)) == "200"
+        whole = one.message("close")
+        assert b"".join(received) == whole
+        head = whole.index(b"\r\n\r\n") + 4
+        assert [len(piece) for piece in received[:2]] == [head // 2, head - head // 2]
+
+    def test_several_requests_in_one_piece(self) -> None:
+        def script(connection: socket.socket, received: list[bytes]) -> None:
+            received.append(connection.recv(65536))
+            connection.sendall(OK + b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n" + OK)
+
+        seen, received = self.exchange(
+            script,
+            *("send-all", "receive", "receive", "receive"),
+            then=(Request(path="/fail"), Request(path="/two")),
+        )
+        assert seen == "200 500 200"
+        assert [line.split()[1] for line in received[0].splitlines() if line.startswith(b"GET")] == [
+            b"/",
+            b"/fail",
+            b"/two",
+        ]
+
+    def test_a_100_before_the_body(self) -> None:
+        def script(connection: socket.socket, received: list[bytes]) -> None:
+            received.append(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            received.append(connection.recv(65536))
+            connection.sendall(OK)
+
+        seen, received = self.exchange(
+            script,
+            *("send-head", "receive-head", "send", "receive"),
+            method="POST",
+            body="json",
+            headers={"Expect": "100-continue"},
+        )
+        assert seen == "100 200"
+        assert received[0].endswith(b"Expect: 100-continue\r\n\r\n")
+        assert received[1] == b'{"item": "widget", "quantity": 3}'
+
+    @pytest.mark.parametrize(
+        ("frames", "seen"),
+        [
+            (b"\x81\x02hi\x88\x00", "101 text close"),
+            (b"\x8a\x00\x82\x01x", "101 pong binary"),
+            (b"\x81\x05he", "101 closed"),
+        ],
+    )
+    def test_frames(self, frames: bytes, seen: str) -> None:
+        def script(connection: socket.socket, received: list[bytes]) -> None:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n" + frames)
+
+        assert self.exchange(script, "send", "receive-head", "receive-frame", "receive-frame")[0] == seen
+
+    def test_no_step_follows_a_connection_that_broke_off(self) -> None:
+        def script(connection: socket.socket, received: list[bytes]) -> None:
+            received.append(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
+
+        seen, received = self.exchange(
+            script, "send", "receive", "send", "receive", then=(Request(path="/two"),)
+        )
+        assert seen == "200 cut"
+        assert len(received) == 1
+
+    def test_an_answer_is_read_on_after_its_first_bytes(self) -> None:
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200000
+        assert self.exchange(answering(answer), "send", "receive-some", "rest", "receive")[0] == "200"
+
+    @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+    def test_an_answer_without_a_body(self, status: bytes) -> None:
+        assert seen(answering(b"HTTP/1.1 " + status + b"\r\n\r\n"), scenario(), "keep-alive") == (
+            status[:3].decode()
+        )
+
+
+class TestNumbers:
+    def test_each_request_has_its_own(self) -> None:
+        one = scenario(path="/things/{n}", headers={"Host": "host-{n}.test"})
+        with serving(answering(OK)) as (address, received):
+            numbers = itertools.count(7)
+            replay(address, one, "keep-alive", 2, nothing, numbers=numbers)
+            replay(address, one, "keep-alive", 1, nothing, numbers=numbers)
+        asked = [data for data in received if data.startswith(b"GET")]
+        assert [data.split()[1] for data in asked] == [
+            b"/things/000007",
+            b"/things/000008",
+            b"/things/000009",
+        ]
+        assert [b"Host: host-%06d.test" % number in data for number, data in enumerate(asked, 7)] == [
+            True
+        ] * 3
+
+    def test_one_that_is_sent_again_keeps_its_number(self) -> None:
+        one = scenario(path="/things/{n}")
+        with serving(answering(OK, requests=1)) as (address, received):
+            assert replay(address, one, "keep-alive", 2, nothing) == 2
+        assert [data.split()[1] for data in received] == [b"/things/000000", b"/things/000001"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from email.parser import BytesParser
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from outlive.errors import UsageError
 from outlive.measurement import CONNECTIONS, Connection
-from outlive.scenarios import PNG_SIGNATURE, Request, Scenario, load, select
+from outlive.scenarios import PNG_SIGNATURE, Request, Scenario, Set, find, load, load_set, select
 
 FILE = Path(__file__).parents[1] / "loadtests" / "scenarios.toml"
 SCENARIOS = load(FILE)
@@ -34,7 +36,7 @@ class TestTheFile:
         (one,) = select(SCENARIOS, [name])
         assert one.summary
         assert one.expect
-        assert (one.expect == ("aborted",)) == one.client.startswith("leave-in-")
+        assert (one.expect == ("aborted",)) == ("leave" in one.steps)
 
 
 class TestMessage:
@@ -75,6 +77,106 @@ class TestMessage:
         assert len(whole) - len(cut) == len(body) - len(body) // 2
 
 
+class TestRequest:
+    def test_headers_come_last_or_in_place_of_others(self) -> None:
+        one = scenario(path="/ok", headers={"Cookie": "a=1", "Connection": "Upgrade"})
+        assert one.message("close") == (
+            b"GET /ok HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nCookie: a=1\r\n\r\n"
+        )
+
+    def test_raw_bytes_are_latin_1(self) -> None:
+        assert scenario(raw="\u0088\u0080\u0000").message("close") == b"\x88\x80\x00"
+
+    def test_a_corrupt_body_says_what_it_should_be(self) -> None:
+        head, _, body = scenario(method="POST", body="broken-gzip").message("close").partition(b"\r\n\r\n")
+        assert b"Content-Encoding: gzip" in head
+        assert body.startswith(b"\x1f\x8b")
+        with pytest.raises((OSError, zlib.error)):
+            gzip.decompress(body)
+
+    @given(size=st.integers(1, 5000))
+    def test_chunks_hold_the_whole_body(self, size: int) -> None:
+        request = {"method": "POST", "body": "image", "bytes": size}
+        head, _, framed = scenario(**request, chunked=True).message("close").partition(b"\r\n\r\n")
+        assert b"Transfer-Encoding: chunked" in head
+        assert b"Content-Length" not in head
+        body, rest = b"", framed
+        while True:
+            length, _, rest = rest.partition(b"\r\n")
+            body, rest = body + rest[: int(length, 16)], rest[int(length, 16) :].removeprefix(b"\r\n")
+            if length == b"0":
+                break
+        assert rest == b""
+        assert body == scenario(**request).message("close").partition(b"\r\n\r\n")[2]
+
+
+class TestSets:
+    def test_the_default_one_is_the_file(self) -> None:
+        assert load_set(FILE, "default") == SCENARIOS
+
+    def test_together_they_are_all(self) -> None:
+        extended = load_set(FILE, "extended")
+        assert load_set(FILE, "all") == (*SCENARIOS, *extended)
+        assert len(extended) > 100
+
+    def test_every_extended_one_has_an_app_of_its_own(self) -> None:
+        assert all(one.app for one in load_set(FILE, "extended"))
+
+    def test_without_a_folder_there_is_no_extended_one(self, tmp_path: Path) -> None:
+        path = tmp_path / "scenarios.toml"
+        path.write_bytes(FILE.read_bytes())
+        assert load_set(path, "all") == SCENARIOS
+
+    def test_a_name_is_taken_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "scenarios.toml"
+        path.write_bytes(FILE.read_bytes())
+        (tmp_path / "extended").mkdir()
+        (tmp_path / "extended" / "more.toml").write_text(
+            '[[scenario]]\nname = "ok"\nsummary = "again"\nrequest = {}\nexpect = ["200"]\n'
+        )
+        with pytest.raises(UsageError, match=r"two scenarios have the same name: ok$"):
+            load_set(path, "all")
+
+    def test_what_a_file_says_holds_for_its_scenarios(self, tmp_path: Path) -> None:
+        path = tmp_path / "more.toml"
+        path.write_text(
+            'app = "site"\nframeworks = ["flask"]\n'
+            '[[scenario]]\nname = "a"\nsummary = "b"\nrequest = {}\nexpect = ["200"]\n'
+            '[[scenario]]\nname = "c"\nsummary = "d"\nrequest = {}\nexpect = ["200"]\napp = "other"\n'
+        )
+        assert [(one.app, one.frameworks) for one in load(path)] == [
+            ("site", ("flask",)),
+            ("other", ("flask",)),
+        ]
+
+
+class TestFind:
+    def names(self, *patterns: str, chosen: Set | None = None) -> list[str]:
+        return [one.name for one in find(FILE, patterns, chosen)]
+
+    def test_nothing_finds_the_default_set(self) -> None:
+        assert self.names() == NAMES
+
+    def test_a_pattern_that_fits_default_ones_finds_no_others(self) -> None:
+        assert self.names("*-error") == [name for name in NAMES if name.endswith("-error")]
+
+    def test_a_pattern_that_fits_none_of_them_finds_extended_ones(self) -> None:
+        found = self.names("ok", "gateway-*")
+        assert found[:2] == ["ok", "gateway-ok"]
+        assert all(name.startswith("gateway-") for name in found[1:])
+
+    def test_a_set_is_kept_to(self) -> None:
+        assert self.names("ok", chosen="default") == ["ok"]
+        assert "site-error" in self.names("*-error", chosen="extended")
+        with pytest.raises(UsageError, match=r"^no scenario 'ok'; try "):
+            self.names("ok", chosen="extended")
+
+    def test_a_wrong_name_gets_the_nearest_of_all(self) -> None:
+        with pytest.raises(UsageError) as caught:
+            self.names("gateway-refusd")
+        assert str(caught.value).startswith("no scenario 'gateway-refusd'; try gateway-refused")
+
+
 class TestSelect:
     def test_nothing_selects_all(self) -> None:
         assert select(SCENARIOS, []) == SCENARIOS
@@ -112,6 +214,14 @@ class TestSelect:
         (
             b'[[scenario]]\nname = "a"\nsummary = "b"\nexpect = ["200"]\nrequest = {}\nclient = "shout"\n',
             "Invalid enum value 'shout' - at `$.scenario[0].client`",
+        ),
+        (
+            b'[[scenario]]\nname = "a"\nsummary = "b"\nexpect = ["200"]\nrequest = {}\nclient = ["shout"]\n',
+            "Invalid enum value 'shout' - at `$.scenario[0].client[0]`",
+        ),
+        (
+            b'[[scenario]]\nname = "a"\nsummary = "b"\nexpect = ["200"]\nrequest = {}\nreleases = "new"\n',
+            "Invalid specifier: 'new'",
         ),
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     ],

@@ -26,11 +26,25 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: tuple[str, ...] = ()
 
 
+class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One more reference app of a framework, for extended scenarios: a `[[further]]` of its `app.toml`.
+
+    `peer` says that it calls out, to a peer of ours on loopback; `tls` that it is served over TLS.
+    """
+
+    name: str
+    app_version: Annotated[int, msgspec.Meta(ge=1)]
+    target: str
+    peer: bool = False
+    tls: bool = False
+
+
 class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A framework's reference app, as `apps/<framework>/app.toml` describes it.
 
     `distribution` is the framework's name on the package index, `target` what gunicorn imports in the app's
-    folder. The first of `workers` that can hold a connection is the default for it.
+    folder. The first of `workers` that can hold a connection is the default for it. `peer` and `tls` are as
+    in `Further`.
     """
 
     framework: str
@@ -39,6 +53,9 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     app_version: Annotated[int, msgspec.Meta(ge=1)]
     target: str
     workers: Annotated[tuple[Worker, ...], msgspec.Meta(min_length=1)]
+    further: tuple[Further, ...] = ()
+    peer: bool = False
+    tls: bool = False
 
     def worker(self, connection: Connection, selected: str | None = None) -> Worker | None:
         """Return the worker that serves `connection`: the default one, or the one named `selected`.
@@ -70,10 +87,11 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None
 
 
-def load(project: Project, framework: str) -> App:
+def load(project: Project, framework: str, name: str = "") -> App:
     """Return the reference app of `framework`, in the version that its `app.toml` says is current.
 
-    Raises UsageError for a framework that has no app, with the nearest names, and for a malformed `app.toml`.
+    `name` is that of a further app; without one it is the main one. Raises UsageError for a framework that
+    has no app, or none of that name, with the nearest names, and for a malformed `app.toml`.
     """
     known = project.frameworks()
     if framework not in known:
@@ -88,9 +106,24 @@ def load(project: Project, framework: str) -> App:
         raise UsageError(f"{path}: framework is {app.framework!r}, but the folder's name is {framework!r}")
     if len(set(names)) < len(names):
         raise UsageError(f"{path}: two workers have the same name: {', '.join(names)}")
-    if not (path.parent / f"v{app.app_version}.py").is_file():
-        raise UsageError(f"{path}: app_version is {app.app_version}, but there is no v{app.app_version}.py")
-    return msgspec.structs.replace(app, target=app.target.replace("{app_version}", str(app.app_version)))
+    if name:
+        app = _further(app, name)
+    target = app.target.replace("{app_version}", str(app.app_version))
+    module = f"{target.partition(':')[0]}.py"
+    if not (path.parent / module).is_file():
+        raise UsageError(f"{path}: app_version is {app.app_version}, but there is no {module}")
+    return msgspec.structs.replace(app, target=target)
+
+
+def _further(app: App, name: str) -> App:
+    """Return `app` with what the further app `name` has of its own."""
+    names = [one.name for one in app.further]
+    if name not in names:
+        raise UsageError(f"{app.framework} has no app {name!r}; try {_nearest(name, names)}")
+    own = app.further[names.index(name)]
+    return msgspec.structs.replace(
+        app, app_version=own.app_version, target=own.target, peer=own.peer, tls=own.tls
+    )
 
 
 def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from outlive import apps, controlled, environments, locks, pythons
 from outlive.controlled import Difference
+from outlive.environments import Environment
 from outlive.errors import UnavailableError, UsageError
 from outlive.locks import Lock
 from outlive.measure import Cell, Subject, Task, measure
@@ -15,7 +16,7 @@ from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Measuremen
 from outlive.project import Project
 from outlive.pythons import Interpreter
 from outlive.releases import Catalogue, Release
-from outlive.scenarios import Scenario
+from outlive.scenarios import Scenario, load_set
 from outlive.stack import Stack
 from outlive.store import Store
 
@@ -108,12 +109,14 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Return the cells of these scenarios, connections and gc policies.
 
-    Where none are selected these are all connections, and on and off.
+    Where none are selected these are all connections, and on and off. A scenario that a kind of connection
+    makes no difference to has no cell of it.
     """
     return tuple(
         Cell(scenario.name, connection, policy)
         for scenario in scenarios
         for connection in connections or CONNECTIONS
+        if connection in scenario.connections
         for policy in policies or GC_POLICIES
     )
 
@@ -140,20 +143,21 @@ def run(
 ) -> list[tuple[Measurement, ...]]:
     """Return the measurements of each stack, in the order of the request's cells; new ones are stored.
 
-    Raises as `environments.ensure` does; what fails while measuring is recorded, not raised.
+    A stack has only cells of scenarios that are about its framework; UsageError where there are none. Raises
+    as `environments.ensure` does; what fails while measuring is recorded, not raised.
     """
     stores = [Store(project, stack.record) for stack in stacks]
+    wanted = [_about(stack.release.framework, request) for stack in stacks]
     known: list[dict[Cell, Measurement]] = []
     tasks: list[Task] = []
-    for stack, store in zip(stacks, stores, strict=True):
-        app = apps.load(project, stack.release.framework)
-        have = {} if request.fresh else {Cell.of(m): m for m in stored(store, app, request.worker)}
-        known.append({cell: have[cell] for cell in request.cells if cell in have})
-        missing = tuple(cell for cell in request.cells if cell not in have)
+    for stack, store, cells in zip(stacks, stores, wanted, strict=True):
+        served = serving(project, stack.release.framework, request.scenarios)
+        have = {} if request.fresh else {Cell.of(m): m for m in stored(store, served, request.worker)}
+        known.append({cell: have[cell] for cell in cells if cell in have})
+        missing = tuple(cell for cell in cells if cell not in have)
         if missing:
             environment = environments.ensure(stack.lock, stack.interpreter)
-            folder = project.apps / app.framework
-            tasks.append(Task(Subject(environment, app, folder, request.worker), missing))
+            tasks += to_measure(project, environment, served, request.worker, missing)
     progress.start(sum(len(task.cells) for task in tasks))
     keepers = {_identity(store.stack): store for store in stores}
 
@@ -165,23 +169,68 @@ def run(
     for store, found in zip(stores, known, strict=True):
         mine = (m for m in measured if _identity(m) == _identity(store.stack))
         found.update({Cell.of(m): m for m in mine})
-    return [tuple(found[cell] for cell in request.cells) for found in known]
+    return [tuple(found[cell] for cell in cells) for found, cells in zip(known, wanted, strict=True)]
+
+
+def _about(framework: str, request: Request) -> tuple[Cell, ...]:
+    """Return the cells whose scenarios are about `framework`; UsageError where none is."""
+    names = {scenario.name for scenario in request.scenarios if scenario.about(framework)}
+    found = tuple(cell for cell in request.cells if cell.scenario in names)
+    if request.cells and not found:
+        raise UsageError(
+            f"{', '.join(dict.fromkeys(c.scenario for c in request.cells))}: not about {framework}"
+        )
+    return found
 
 
 def _identity(of: Measurement | StackRecord) -> tuple[str, str, str, str]:
     return of.framework, of.release, of.python, of.lock
 
 
-def stored(store: Store, app: apps.App, selected: str | None) -> tuple[Measurement, ...]:
-    """Return what is stored, and explained, of a stack by the app and the workers that would serve it now."""
+def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> dict[str, apps.App]:
+    """Return the reference app that serves each of those `scenarios` that are about `framework`, by name.
+
+    Raises UsageError as `apps.load` does.
+    """
+    mine = [scenario for scenario in scenarios if scenario.about(framework)]
+    by_name = {name: apps.load(project, framework, name) for name in {scenario.app for scenario in mine}}
+    return {scenario.name: by_name[scenario.app] for scenario in mine}
+
+
+def to_measure(
+    project: Project,
+    environment: Environment,
+    served: Mapping[str, apps.App],
+    worker: str | None,
+    cells: Sequence[Cell],
+) -> list[Task]:
+    """Return what is to be measured of an installed stack: a task for each app that serves some cells."""
+    by_app: dict[apps.App, list[Cell]] = {}
+    for cell in cells:
+        by_app.setdefault(served[cell.scenario], []).append(cell)
+    return [
+        Task(Subject(environment, app, project.apps / app.framework, worker), tuple(mine))
+        for app, mine in by_app.items()
+    ]
+
+
+def stored(store: Store, served: Mapping[str, apps.App], selected: str | None) -> tuple[Measurement, ...]:
+    """Return what is stored, and explained, by the apps and workers that would serve the stack now."""
     return tuple(
         m
         for m in store.load()
-        if m.app_version == app.app_version
+        if (app := served.get(m.scenario))
+        and m.app_version == app.app_version
         and m.explained
         and (worker := app.worker(m.connection, selected))
         and worker.name == m.worker
     )
+
+
+def known(project: Project, stack: Prepared, selected: str | None) -> tuple[Measurement, ...]:
+    """Return what is stored of a stack, of all scenarios, as `stored` does."""
+    every = load_set(project.scenarios, "all")
+    return stored(Store(project, stack.record), serving(project, stack.release.framework, every), selected)
 
 
 def check_withdrawn(release: Release) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from outlive import sampling
+from outlive.driver import Driver
 from outlive.errors import FaultError
 from outlive.graph import Graph
 from outlive.measure import Cell, Subject
-from outlive.replay import replay, verify
 from outlive.scenarios import Scenario
 from outlive.server import Server
 
@@ -24,8 +24,9 @@ def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
         raise FaultError(f"gunicorn's {subject.worker} worker cannot serve {cell.connection} connections")
     with Server(subject.environment, subject.app, worker, subject.folder) as server:
         line = server.fresh_worker()
-        verify(server.address, scenario, cell.connection, line.rest)
+        driver = Driver(server, scenario, cell.connection)
+        driver.verify()
         for requests in WARM_UP:
-            replay(server.address, scenario, cell.connection, requests, line.rest)
+            driver.send(requests)
             line.begin("off")
-        return sampling.take(server, line, scenario, cell.connection)
+        return sampling.take(line, driver)

@@ -104,8 +104,8 @@ def analyse(tallies: Sequence[Tally], *, collecting: bool) -> Analysis:
     a, b = _decisive(tallies, collecting=collecting)
     leaked = slope(a.phase, b.phase, "leaked")
     cyclic = slope(a.phase, b.phase, "survivors") - leaked
-    if _of(phases, LONG_PHASES) and leaked < LEAST_LEAK:
-        leaked = Fraction(0)
+    if _of(phases, LONG_PHASES) and (leaked < LEAST_LEAK or min(a.phase.leaked, b.phase.leaked) <= 0):
+        leaked = Fraction(0)  # a full cache that makes room now and then gives back what it kept
     survivors = cyclic + leaked
     last = _pair(phases)
     countable = last[0].heap is not None

@@ -14,11 +14,11 @@ import msgspec
 
 from outlive import leaks, sampling
 from outlive.apps import App, Worker
+from outlive.driver import Driver
 from outlive.environments import Environment
 from outlive.errors import FaultError, OutliveError
 from outlive.growth import WARM_UP, Tally, analyse, plan
 from outlive.measurement import GROWING, Collector, Connection, Growth, Measurement, Phase
-from outlive.replay import replay, verify
 from outlive.scenarios import Scenario
 from outlive.server import Automatic, Count, ProbeLine, Server
 
@@ -48,11 +48,12 @@ class Subject(msgspec.Struct, frozen=True):
     worker: str | None = None
     """Name of the gunicorn worker; None for the app's default for each connection."""
 
-    def why_not(self, cell: Cell) -> str:
-        """Return why no worker serves this cell."""
-        app = self.app
-        chosen = (app.named(self.worker),) if self.worker else app.workers
-        return app.why_not(cell.connection, chosen[0]) or ""
+    def lacks(self, scenario: Scenario, cell: Cell) -> str | None:
+        """Return why `cell`, of `scenario`, cannot be had of it, or None where it can."""
+        app, lock = self.app, self.environment.lock
+        if app.worker(cell.connection, self.worker) is None:
+            return app.why_not(cell.connection, app.named(self.worker) if self.worker else app.workers[0])
+        return scenario.lacks(lock.framework, lock.release, lock.versions)
 
     def describe(self, cell: Cell, worker: Worker | None, **fields: object) -> Measurement:
         """Return a measurement of `cell` on this stack with the other `fields`."""
@@ -111,7 +112,7 @@ class _Run:
 
     def all(self, tasks: Sequence[Task], jobs: int) -> list[Measurement]:
         results = [unsupported for task in tasks for unsupported in self._unsupported(task)]
-        groups = _groups(tasks)
+        groups = self._groups(tasks)
         with ThreadPoolExecutor(jobs, thread_name_prefix="outlive-job") as pool:
             futures = [pool.submit(self._job, groups) for _ in range(jobs)]
             try:
@@ -128,11 +129,23 @@ class _Run:
     def _unsupported(self, task: Task) -> Iterator[Measurement]:
         subject = task.subject
         for cell in task.cells:
-            if subject.app.worker(cell.connection, subject.worker) is None:
-                reason = subject.why_not(cell)
+            if reason := subject.lacks(self.scenarios[cell.scenario], cell):
                 measurement = subject.describe(cell, None, status="unsupported", reason=reason)
                 self.done(measurement)
                 yield measurement
+
+    def _groups(self, tasks: Sequence[Task]) -> list[_Group]:
+        """Return what the servers have to do."""
+        groups: list[_Group] = []
+        for task in tasks:
+            subject = task.subject
+            cells: dict[Worker, list[Cell]] = defaultdict(list)
+            for cell in task.cells:
+                worker = subject.app.worker(cell.connection, subject.worker)
+                if worker is not None and not subject.lacks(self.scenarios[cell.scenario], cell):
+                    cells[worker].append(cell)
+            groups += [_Group(subject, worker, mine) for worker, mine in cells.items()]
+        return groups
 
     def _job(self, groups: Sequence[_Group]) -> list[Measurement]:
         """Serve a group to its end, then help with the one that has most left for each of its servers."""
@@ -202,7 +215,7 @@ class _Cell:
     """The measurement of one cell in one fresh worker."""
 
     def __init__(self, server: Server, line: ProbeLine, scenario: Scenario, cell: Cell) -> None:
-        self.server = server
+        self.driver = Driver(server, scenario, cell.connection)
         self.line = line
         self.scenario = scenario
         self.cell = cell
@@ -212,8 +225,8 @@ class _Cell:
 
     def measure(self) -> dict[str, object]:
         """Return the fields of a `Measurement` that the counts give."""
-        answer = verify(self.server.address, self.scenario, self.cell.connection, self.line.rest)
-        self._replay(WARM_UP)
+        answer = self.driver.verify()
+        self.driver.send(WARM_UP)
         self.threads = self.line.begin(self.cell.gc).threads
         while lengths := plan(self.phases, collecting=self.collecting):
             for requests in lengths:
@@ -249,7 +262,7 @@ class _Cell:
     def _explained(self, growth: Growth) -> dict[str, object]:
         """Return the fields that say what keeps alive what is left, or why that is not known."""
         try:
-            graph = sampling.take(self.server, self.line, self.scenario, self.cell.connection)
+            graph = sampling.take(self.line, self.driver)
         except FaultError as error:
             return {"unexplained": str(error)}
         found = leaks.records(
@@ -272,7 +285,7 @@ class _Cell:
     def _phase(self, requests: int) -> None:
         """Replay and count; again if a thread was started meanwhile, for a thread has objects of its own."""
         for _ in range(REPEATS):
-            self._replay(requests)
+            self.driver.send(requests)
             count = self.line.count()
             if not count.idle:
                 raise FaultError(
@@ -286,22 +299,6 @@ class _Cell:
         raise FaultError(
             f"{self.scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
         )
-
-    def _replay(self, requests: int) -> None:
-        replay(self.server.address, self.scenario, self.cell.connection, requests, self.line.rest)
-
-
-def _groups(tasks: Sequence[Task]) -> list[_Group]:
-    """Return what the servers have to do."""
-    groups: list[_Group] = []
-    for task in tasks:
-        cells: dict[Worker, list[Cell]] = defaultdict(list)
-        for cell in task.cells:
-            worker = task.subject.app.worker(cell.connection, task.subject.worker)
-            if worker is not None:
-                cells[worker].append(cell)
-        groups += [_Group(task.subject, worker, mine) for worker, mine in cells.items()]
-    return groups
 
 
 def _next(cells: deque[Cell]) -> Cell | None:

@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import struct
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Self
-
-import msgspec
 
 from outlive.errors import FaultError
 from outlive.measurement import Connection
-from outlive.scenarios import Answer, Scenario
-
-TIMEOUT = 20.0
-"""Seconds for any one socket operation; a server that takes longer is a fault, not a slow measurement."""
-SMALL_WINDOW = 16384
-"""Receive buffer of a client that leaves in the answer: the server must still be sending when it does."""
-LINGER_ZERO = struct.pack("ii", 1, 0)
-"""SO_LINGER 0: close() sends a reset, as the kernel does for a client process that died."""
-
-Address = tuple[str, int]
+from outlive.scenarios import COUNTER, Answer, Scenario, Step
+from outlive.wire import TIMEOUT, Address, Head, Wire
 
 
-class Head(msgspec.Struct, frozen=True):
-    """What of an answer's head decides how to read its body."""
-
-    status: str
-    length: int | None
-    chunked: bool
-    close: bool
+class _StaleError(Exception):
+    """The server had closed the idle connection: it never saw the request."""
 
 
 class Client:
-    """A client that sends one scenario again and again and says what it sees."""
+    """A client that goes through a scenario's steps again and again and says what it sees.
+
+    `numbers` counts the requests: paths and headers that are new each time have it in them.
+    """
 
     def __init__(
-        self, address: Address, scenario: Scenario, connection: Connection, rest: Callable[[], object]
+        self,
+        address: Address,
+        scenario: Scenario,
+        connection: Connection,
+        rest: Callable[[], object],
+        *,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self.address = address
         self.rest = rest
         self.scenario = scenario
         self.connection = connection
-        self.whole = scenario.message(connection)
-        self.cut = scenario.cut(connection)
+        self.numbers = numbers or itertools.count()
+        self.messages = scenario.messages(connection)
+        self.counted = any(COUNTER in message for message in self.messages)
         self.bodyless = scenario.request.method == "HEAD"
-        self.socket: socket.socket | None = None
-        self.buffer = b""
+        self.small_window = "receive-some" in scenario.steps
+        self.wire: Wire | None = None
         self.connections = 0
 
     def __enter__(self) -> Self:
@@ -57,169 +50,207 @@ class Client:
         self.close()
 
     def send(self) -> Answer:
-        """Send the scenario once; return what a client sees: `404`, `200 cut`, `closed` or `aborted`.
+        """Go through the steps once; return what a client sees: `404`, `200 cut`, `closed`, `aborted`.
 
         Raises FaultError if the server does not answer in time or takes no connection.
         """
+        name = self.scenario.name
+        number = next(self.numbers)
         try:
-            return self._send()
+            try:
+                return self._exchange(number)
+            except _StaleError:
+                self.close()
+                return self._exchange(number)
         except TimeoutError:
-            raise FaultError(
-                f"{self.scenario.name}: no answer within {TIMEOUT:g} s: the server hangs"
-            ) from None
+            raise FaultError(f"{name}: no answer within {TIMEOUT:g} s: the server hangs") from None
         except OSError as error:
             raise FaultError(
-                f"{self.scenario.name}: the server takes no connection ({error.strerror}): it has died"
+                f"{name}: the server takes no connection ({error.strerror}): it has died"
             ) from None
-        except (ValueError, IndexError):
-            raise FaultError(f"{self.scenario.name}: the server's answer is not HTTP") from None
+        except (ValueError, IndexError, KeyError):
+            raise FaultError(f"{name}: the server's answer is not HTTP") from None
 
     def close(self) -> None:
         """Close the connection in good order, if there is one."""
-        if self.socket is not None:
-            self.socket.close()
-            self.socket = None
-        self.buffer = b""
+        if self.wire is not None:
+            self.wire.close()
+            self.wire = None
 
-    def _send(self) -> Answer:
-        kind = self.scenario.client
-        reused = self.socket is not None
-        sock = self._open()
-        try:
-            sock.sendall(self.whole if kind in ("complete", "leave-in-answer") else self.cut)
-        except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            # The server may have answered and closed before it read all: the answer is still to be read.
-        if kind == "leave-in-body":
-            return self._leave()
-        if kind == "half-close":
-            with contextlib.suppress(OSError):  # the same
-                sock.shutdown(socket.SHUT_WR)
-        head = self._head()
-        if head is None:
-            untouched = reused and not self.buffer
-            self.close()
-            if untouched:  # the server closed an idle connection: the request was never seen
-                return self._send()
-            return "closed"
-        if kind == "leave-in-answer":
-            return self._leave() if self._more() else f"{head.status} cut"
-        whole = self._body(head)
-        if head.close or not whole or kind != "complete" or self.connection == "close":
-            self._drain()
-        return head.status if whole else f"{head.status} cut"
-
-    def _open(self) -> socket.socket:
-        if self.socket is None:
-            self.socket = socket.socket()
-            self.socket.settimeout(TIMEOUT)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.scenario.client == "leave-in-answer":
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_WINDOW)
-            self.socket.connect(self.address)
+    def _exchange(self, number: int) -> Answer:
+        reused = self.wire is not None
+        if self.wire is None:
+            self.wire = Wire(self.address, small_window=self.small_window, tls=self.scenario.tls)
             self.connections += 1
-        return self.socket
+        messages = self.messages
+        if self.counted:
+            messages = tuple(message.replace(COUNTER, b"%06d" % number) for message in messages)
+        exchange = _Exchange(self.wire, messages, self.rest, bodyless=self.bodyless, reused=reused)
+        for step in self.scenario.steps:
+            exchange.take(step)
+            if exchange.over:
+                break
+        if exchange.gone or self.connection == "close" or not exchange.keeps:
+            wire, self.wire = self.wire, None
+            if not exchange.gone:
+                wire.drain()
+        return " ".join(exchange.seen)
 
-    def _leave(self) -> Answer:
-        assert self.socket is not None
+
+class _Exchange:
+    """The state of one run through a scenario's steps.
+
+    `seen` is what a client notes, `over` that no further step makes sense, `gone` that the client has closed
+    the connection, `keeps` that both sides can go on using it.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        messages: tuple[bytes, ...],
+        rest: Callable[[], object],
+        *,
+        bodyless: bool,
+        reused: bool,
+    ) -> None:
+        self.wire = wire
+        self.unsent = list(messages)
+        self.sent = 0  # bytes of the first of them
+        self.rest = rest  # also a step
+        self.bodyless = bodyless
+        self.untouched = reused
+        self.head: Head | None = None
+        self.seen: list[str] = []
+        self.over = self.gone = False
+        self.keeps = True
+
+    def take(self, step: Step) -> None:
+        """Do one step: each is a method of its own."""
+        getattr(self, step.replace("-", "_"))()
+
+    def send(self) -> None:
+        """Send the next request, or what is left of it."""
+        self._send_until(len(self.unsent[0]))
+        del self.unsent[0]
+        self.sent = 0
+
+    def send_all(self) -> None:
+        """Send all requests in one piece."""
+        self.wire.send(b"".join(self.unsent))
+
+    def send_half_head(self) -> None:
+        """Send the first half of the head."""
+        self._send_until(_head_length(self.unsent[0]) // 2)
+
+    def send_head(self) -> None:
+        """Send the head."""
+        self._send_until(_head_length(self.unsent[0]))
+
+    def send_half(self) -> None:
+        """Send the head and the first half of the body."""
+        head = _head_length(self.unsent[0])
+        self._send_until(head + (len(self.unsent[0]) - head) // 2)
+
+    def receive(self) -> None:
+        """Receive a whole answer, or what is left of it, and note its status."""
+        head = self.head or self._next_head()
+        self.head = None
+        if head is None:
+            return
+        if not self.wire.body(head):
+            self._break_off(f"{head.status} cut")
+            return
+        self.keeps = self.keeps and not head.close
+        self.seen.append(head.status)
+
+    def receive_head(self) -> None:
+        """Receive a head, such as that of a 100 or a 101, and note its status."""
+        if head := self._next_head(interim=True):
+            self.seen.append(head.status)
+
+    def receive_some(self) -> None:
+        """Receive the head and the first bytes of an answer."""
+        self.head = self._next_head()
+        if self.head and not self.wire.more():
+            self._break_off(f"{self.head.status} cut")
+
+    def receive_frame(self) -> None:
+        """Receive a WebSocket frame and note its kind."""
+        if kind := self.wire.frame():
+            self.seen.append(kind)
+        else:
+            self._break_off("closed")
+
+    def end(self) -> None:
+        """Close the sending side."""
+        self.wire.end()
+        self.keeps = False
+
+    def leave(self) -> None:
+        """Be gone, without a word."""
         # The server must have met the state that the client leaves it in, or the count is a race.
         self.rest()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-        self.close()
+        self.wire.reset()
         self.rest()
-        return "aborted"
+        self.seen.append("aborted")
+        self.over = self.gone = True
 
-    def _more(self) -> bool:
-        """Receive something into the buffer; False once the server has closed or reset."""
-        assert self.socket is not None
-        try:
-            data = self.socket.recv(65536)
-        except ConnectionError:
-            return False
-        self.buffer += data
-        return bool(data)
+    def _send_until(self, position: int) -> None:
+        self.wire.send(self.unsent[0][self.sent : position])
+        self.sent = position
 
-    def _head(self) -> Head | None:
-        while True:
-            while b"\r\n\r\n" not in self.buffer:
-                if not self._more():
-                    return None
-            text, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
-            lines = text.decode("latin-1").split("\r\n")
-            status = lines[0].split(" ")[1]
-            if not status.startswith("1"):
-                break
-        fields = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            fields[name.lower()] = value.strip().lower()
-        length = fields.get("content-length")
-        return Head(
-            status,
-            0 if self.bodyless else None if length is None else int(length),
-            "chunked" in fields.get("transfer-encoding", ""),
-            fields.get("connection") == "close" or lines[0].startswith("HTTP/1.0"),
-        )
+    def _next_head(self, *, interim: bool = False) -> Head | None:
+        """Return the next head; where the server closes instead, that is noted and None returned."""
+        head = self.wire.head(interim=interim, bodyless=self.bodyless)
+        if head is None:
+            if self.untouched and not self.wire.buffer:
+                raise _StaleError
+            self._break_off("closed")
+        self.untouched = False
+        return head
 
-    def _body(self, head: Head) -> bool:
-        """Read the body; return whether it came whole."""
-        if head.chunked:
-            return self._chunks()
-        if head.length is not None:
-            return self._take(head.length)
-        while self._more():
-            self.buffer = b""
-        return True
+    def _break_off(self, note: str) -> None:
+        self.seen.append(note)
+        self.over = True
+        self.keeps = False
 
-    def _chunks(self) -> bool:
-        while True:
-            while b"\r\n" not in self.buffer:
-                if not self._more():
-                    return False
-            size, _, self.buffer = self.buffer.partition(b"\r\n")
-            length = int(size.split(b";")[0], 16)
-            if not self._take(length + 2):
-                return False
-            if not length:
-                return True
 
-    def _take(self, length: int) -> bool:
-        while len(self.buffer) < length:
-            if not self._more():
-                return False
-        self.buffer = self.buffer[length:]
-        return True
-
-    def _drain(self) -> None:
-        """Wait for the server to close, so that it is done with this request when the next one comes."""
-        if self.socket is None:
-            return
-        while self._more():
-            self.buffer = b""
-        self.close()
+def _head_length(message: bytes) -> int:
+    return message.index(b"\r\n\r\n") + 4
 
 
 def replay(
-    address: Address, scenario: Scenario, connection: Connection, requests: int, rest: Callable[[], object]
+    address: Address,
+    scenario: Scenario,
+    connection: Connection,
+    requests: int,
+    rest: Callable[[], object],
+    *,
+    numbers: Iterator[int] | None = None,
 ) -> int:
     """Send `requests` requests one after the other and close; return how many connections it took.
 
-    `rest` returns when the server has nothing left to do; a client that leaves waits for it.
+    `rest` returns when the server has nothing left to do; a client that leaves waits for it. `numbers` goes
+    on from one replay to the next.
 
     Raises FaultError as soon as an answer is not one that the scenario expects.
     """
-    with Client(address, scenario, connection, rest) as client:
+    with Client(address, scenario, connection, rest, numbers=numbers) as client:
         for _ in range(requests):
             check(scenario, client.send())
         return client.connections
 
 
 def verify(
-    address: Address, scenario: Scenario, connection: Connection, rest: Callable[[], object]
+    address: Address,
+    scenario: Scenario,
+    connection: Connection,
+    rest: Callable[[], object],
+    *,
+    numbers: Iterator[int] | None = None,
 ) -> Answer:
     """Send the scenario once and return the answer; raises FaultError if it is not an expected one."""
-    with Client(address, scenario, connection, rest) as client:
+    with Client(address, scenario, connection, rest, numbers=numbers) as client:
         answer = client.send()
     check(scenario, answer)
     return answer

@@ -16,10 +16,11 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from outlive import processes
+from outlive import certificate, processes
 from outlive.apps import App, Worker
 from outlive.environments import Environment
 from outlive.errors import FaultError
+from outlive.peer import Peer
 
 BOOT_LIMIT = 30.0
 """Seconds that a server may take to load the app and start its worker."""
@@ -146,6 +147,8 @@ class ProbeLine:
 class Gunicorn:
     """A real gunicorn that serves an app from an environment while the context lasts.
 
+    An app that calls out has a peer beside it.
+
     `options` go on its command line. With a gc `policy` its workers are prepared for load, else for exact
     counts. They connect to `probes`.
     """
@@ -169,8 +172,14 @@ class Gunicorn:
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="outlive-"))
+        self.probes = socket.socket(socket.AF_UNIX)
         self.process: Popen[bytes] | None = None
+        self.peer: Peer | None = None
         try:
+            self._certificate = certificate.make(self._folder) if self.app.peer or self.app.tls else None
+            if self.app.peer:
+                assert self._certificate is not None
+                self.peer = Peer(self._certificate)
             self._start()
         except BaseException:
             self.__exit__()
@@ -179,6 +188,8 @@ class Gunicorn:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        if self.peer is not None:
+            self.peer.close()
         self.probes.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -188,7 +199,6 @@ class Gunicorn:
             processes.kill(self.process)
 
     def _start(self) -> None:
-        self.probes = socket.socket(socket.AF_UNIX)
         path = self._folder / "probe.sock"
         self.probes.bind(str(path))
         path.chmod(0o600)
@@ -221,6 +231,7 @@ class Gunicorn:
             "--worker-class",
             self.worker.worker_class,
             *self._options,
+            *(("--certfile", str(self._certificate)) if self.app.tls else ()),
             *self.worker.arguments,
             self.app.target,
         ]
@@ -234,6 +245,7 @@ class Gunicorn:
         return (
             own
             | folders
+            | ({"OUTLIVE_PEER": self.peer.ports} if self.peer else {})
             | {
                 "OUTLIVE_PROBE_SOCKET": str(probe),
                 "PYTHONHASHSEED": "0",
@@ -281,6 +293,20 @@ class Server(Gunicorn):
         if self._line is not None:
             self._line.close()
         super().__exit__()
+
+    def rest(self) -> None:
+        """Wait until the worker, and the peer with it, have digested all that they were sent."""
+        assert self._line is not None
+        self._line.rest()
+        if self.peer is not None:  # each may still have something for the other
+            for _ in range(2):
+                self.peer.rest()
+                self._line.rest()
+
+    def settle(self) -> None:
+        """Wait for the peer, where there is one: what it still has to say would be counted later."""
+        if self.peer is not None:
+            self.rest()
 
     @property
     def graph_path(self) -> Path:

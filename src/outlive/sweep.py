@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 from packaging.version import InvalidVersion, Version
 
-from outlive import apps, engine, environments, eras
+from outlive import engine, environments, eras, scenarios
 from outlive.apps import App
 from outlive.engine import Prepared, Progress, Request
 from outlive.environments import Environment
 from outlive.eras import Unavailable
 from outlive.errors import OutliveError, UnavailableError, UsageError
-from outlive.measure import Cell, Subject, Task, measure
+from outlive.measure import Cell, Task, measure
 from outlive.measurement import Measurement
 from outlive.project import Project
 from outlive.releases import Release
@@ -44,10 +44,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Planned(msgspec.Struct, frozen=True):
-    """A release of the sweep: its stack, the app that serves it, and the cells that are not stored."""
+    """A release of the sweep: its stack, the app that serves each scenario, the cells that are not stored."""
 
     stack: Prepared
-    app: App
+    served: dict[str, App]
     missing: tuple[Cell, ...]
 
     def made(self, measurement: Measurement) -> bool:
@@ -111,6 +111,7 @@ class _Sweep:
         self.request = request
         self.progress = progress
         self.keep = keep
+        self.known = scenarios.load_set(project.scenarios, "all")
         self.failed = 0
         self.unavailable: list[Unavailable] = []
 
@@ -153,23 +154,24 @@ class _Sweep:
         except UnavailableError as error:
             self._lacks(release, str(error))
             return None
-        whole = _Planned(prepared, apps.load(self.project, release.framework), self.request.cells)
+        served = engine.serving(self.project, release.framework, self.known)
+        whole = _Planned(prepared, served, ())
         have = {Cell.of(m) for m in self._stored(whole)}
         if self.request.fresh:
             have.clear()
-        missing = tuple(cell for cell in self.request.cells if cell not in have)
+        missing = tuple(c for c in self.request.cells if c.scenario in served and c not in have)
         return msgspec.structs.replace(whole, missing=missing)
 
     def _stored(self, planned: _Planned) -> tuple[Measurement, ...]:
         store = Store(self.project, planned.stack.record)
-        return engine.stored(store, planned.app, self.request.worker)
+        return engine.stored(store, planned.served, self.request.worker)
 
     def _measure(self, window: Sequence[tuple[_Planned, Future[Environment]]]) -> None:
         tasks: list[Task] = []
         ready: list[_Planned] = []
         for planned, future in window:
             try:
-                tasks.append(self._task(planned, future.result()))
+                tasks += self._tasks(planned, future.result())
                 ready.append(planned)
             except OutliveError as error:
                 self.failed += len(planned.missing)
@@ -192,9 +194,9 @@ class _Sweep:
                 self._lacks(planned.stack.release, f"{_cells(cells)}: {reason}")
             self.keep(planned.stack.release, [*self._stored(planned), *mine])
 
-    def _task(self, planned: _Planned, environment: Environment) -> Task:
-        folder = self.project.apps / planned.app.framework
-        return Task(Subject(environment, planned.app, folder, self.request.worker), planned.missing)
+    def _tasks(self, planned: _Planned, environment: Environment) -> list[Task]:
+        worker = self.request.worker
+        return engine.to_measure(self.project, environment, planned.served, worker, planned.missing)
 
     def _lacks(self, release: Release, reason: str) -> None:
         self.unavailable.append(Unavailable(release.framework, release.version, self.python, reason))

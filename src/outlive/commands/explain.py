@@ -77,16 +77,16 @@ def explain_command(
     outlive explain aiohttp==3.10.10,python==3.11 --scenario not-found --gc on
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    chosen = scenarios.select(scenarios.load(project.scenarios), [scenario])
+    chosen = scenarios.find(project.scenarios, [scenario])
     if len(chosen) > 1:
         raise UsageError(f"explain takes one scenario; {scenario!r} matches {len(chosen)}")
     cell = Cell(chosen[0].name, connection, policy)
     prepared = engine.prepare(project, Stack.parse(stack), python)
-    selection = Selection((cell.scenario,), (connection,), (policy,), worker, fresh=False, jobs=1)
+    selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh=False, jobs=1)
     ((measurement,),) = measured(project, [prepared], selection.request(project))
     if measurement.status != "measured":
         raise FaultError(f"{cell.scenario} cannot be measured: {measurement.reason}")
-    app = apps.load(project, prepared.release.framework)
+    app = apps.load(project, prepared.release.framework, chosen[0].app)
     environment = environments.ensure(prepared.lock, prepared.interpreter)
     subject = Subject(environment, app, project.apps / app.framework, worker)
     analysis = analyse(

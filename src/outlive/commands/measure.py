@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,8 @@ from outlive import engine
 from outlive.commands.selection import Selection, fault_code, measured, measuring_options
 from outlive.measurement import Document
 from outlive.project import Project
-from outlive.report import inventory
+from outlive.releases import write_text
+from outlive.report import findings, inventory
 from outlive.stack import Stack
 from outlive.store import provenance
 
@@ -20,11 +22,25 @@ from outlive.store import provenance
 @click.argument("stacks", nargs=-1, required=True, metavar="STACK…")
 @measuring_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def measure_command(stacks: tuple[str, ...], python: str | None, as_json: bool, **selected: Any) -> int:
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a table of scenarios and stacks.",
+)
+def measure_command(
+    stacks: tuple[str, ...],
+    python: str | None,
+    as_json: bool,
+    markdown_file: Path | None,
+    **selected: Any,
+) -> int:
     """Measure what stacks leave in memory per request, cell by cell.
 
     \b
     outlive measure aiohttp==3.11.18,multidict==6.3.1,python==3.11 --scenario not-found --gc off
+    outlive measure aiohttp==3.14.5 flask==3.1.3 --set all --markdown findings.md
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     wanted = [Stack.parse(text) for text in stacks]
@@ -36,4 +52,6 @@ def measure_command(stacks: tuple[str, ...], python: str | None, as_json: bool, 
         click.echo(document.to_json().decode(), nl=False)
     else:
         inventory.show_measurements(found, Console())
+    if markdown_file:
+        write_text(markdown_file, findings.render(request.scenarios, found))
     return fault_code(found)

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from outlive import apps, engine
+from outlive import engine
 from outlive.commands.selection import Selection, measured
 from outlive.comparison import BothMeasurements, Side
 from outlive.costs import Rates
@@ -23,7 +23,7 @@ from outlive.project import Project
 from outlive.reports import Evidence
 from outlive.rows import BASELINE
 from outlive.stack import Stack
-from outlive.store import Store, provenance
+from outlive.store import provenance
 
 if TYPE_CHECKING:
     from outlive.reports import Report
@@ -88,5 +88,4 @@ def show_page(page: Path, console: Console, *, opened: bool) -> None:
 
 
 def _known(project: Project, side: Prepared, worker: str | None) -> dict[Cell, Measurement]:
-    app = apps.load(project, side.release.framework)
-    return {Cell.of(m): m for m in engine.stored(Store(project, side.record), app, worker)}
+    return {Cell.of(m): m for m in engine.known(project, side, worker)}

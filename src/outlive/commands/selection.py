@@ -30,6 +30,7 @@ class Selection(msgspec.Struct, frozen=True):
     """What a user selected; empty tuples stand for all, or the default gc policies."""
 
     patterns: tuple[str, ...]
+    chosen: scenarios.Set | None
     connections: tuple[Connection, ...]
     policies: tuple[str, ...]
     worker: str | None
@@ -41,8 +42,9 @@ class Selection(msgspec.Struct, frozen=True):
 
         Raises UsageError for a pattern that matches no scenario.
         """
-        known = scenarios.load(project.scenarios)
-        selected = scenarios.select(known, (*always, *self.patterns) if self.patterns else ())
+        selected = scenarios.find(project.scenarios, self.patterns, self.chosen)
+        wanted = scenarios.find(project.scenarios, always) if always else ()
+        selected = (*(one for one in wanted if one not in selected), *selected)
         return engine.Request(
             selected,
             engine.cells(selected, self.connections, self.policies),
@@ -75,7 +77,7 @@ def selecting_options(command: F) -> F:
             "patterns",
             multiple=True,
             metavar="PATTERN",
-            help="Scenario, * and ? allowed; all without this option.",
+            help="Scenario, * and ? allowed; all of the set without this option.",
         ),
     ):
         command = option(command)
@@ -94,6 +96,12 @@ def measuring_options(command: F) -> F:
             type=gc_policy,
             metavar="POLICY",
             help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
+        ),
+        click.option(
+            "--set",
+            "chosen",
+            type=click.Choice(scenarios.SETS),
+            help="Set of scenarios; the default one without this option, unless --scenario names others.",
         ),
         selecting_options,
     ):

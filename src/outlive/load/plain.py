@@ -15,7 +15,7 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPSocketPoolRespon
 from geventhttpclient.url import URL
 from locust.contrib.fasthttp import LocustUserAgent
 
-from outlive.replay import TIMEOUT
+from outlive.wire import TIMEOUT
 
 UNASKED = ("User-Agent", "Accept-Encoding")
 

@@ -15,7 +15,6 @@ from outlive.load.traffic import Traffic, mix
 from outlive.measure import Cell
 from outlive.measurement import Measurement
 from outlive.project import Project
-from outlive.store import Store
 
 
 class LoadTest(msgspec.Struct, frozen=True):
@@ -61,9 +60,8 @@ def cells(project: Project, test: LoadTest) -> tuple[Cell, ...]:
 
 def stored(project: Project, test: LoadTest) -> tuple[Measurement, ...]:
     """Return those of the cells that are stored."""
-    app = apps.load(project, test.stack.release.framework)
     wanted = set(cells(project, test))
-    known = engine.stored(Store(project, test.stack.record), app, test.deployment.worker)
+    known = engine.known(project, test.stack, test.deployment.worker)
     return tuple(one for one in known if Cell.of(one) in wanted)
 
 

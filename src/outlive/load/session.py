@@ -25,7 +25,7 @@ from outlive.load.arrivals import NOTHING, Arrivals, Share, shares
 from outlive.load.tally import Result, Sent
 from outlive.load.traffic import Deck, weights
 from outlive.releases import write_text
-from outlive.replay import TIMEOUT
+from outlive.wire import TIMEOUT
 
 TICK = 0.05
 """Seconds between two looks at whether the test is over."""

@@ -96,6 +96,14 @@ def type_name(kind: type) -> str:
     return name if module in (None, "builtins") else f"{module}.{name}"
 
 
+def by_name(types: Counter[type]) -> Counter[str]:
+    """Return the counts by the names of their types."""
+    names: Counter[str] = Counter()
+    for kind, count in types.items():
+        names[type_name(kind)] += count
+    return names
+
+
 def memory_status() -> tuple[int | None, int | None]:
     """Return resident and peak resident bytes of this process, None each where /proc does not tell."""
     rss = peak = None
@@ -312,7 +320,8 @@ class Probe:
         blocks = sys.getallocatedblocks()
         heap = self.heap and self.heap()
         objects = gc.get_objects()
-        return Reading(len(objects) + gc.get_freeze_count(), Counter(map(type, objects)), blocks, heap)
+        alive = len(objects) + gc.get_freeze_count()
+        return Reading(alive, by_name(Counter(map(type, objects))), blocks, heap)
 
     def collect(self, oldest: int = OLDEST) -> int:
         """Collect generations up to `oldest` until that frees nothing; return how many objects were freed."""
@@ -328,11 +337,14 @@ class Probe:
 
 
 class Reading:
-    """Objects alive (frozen ones included), those not frozen by type, allocated blocks, bytes of C heap."""
+    """Objects alive (frozen ones included), those not frozen by type, allocated blocks, bytes of C heap.
+
+    Types are names: a class that an app makes for one request would live as long as a reading that holds it.
+    """
 
     __slots__ = ("alive", "blocks", "heap", "types")
 
-    def __init__(self, alive: int, types: Counter[type], blocks: int, heap: int | None) -> None:
+    def __init__(self, alive: int, types: Counter[str], blocks: int, heap: int | None) -> None:
         self.alive = alive
         self.types = types
         self.blocks = blocks
@@ -347,10 +359,7 @@ class Reading:
 
     def named(self) -> dict[str, int]:
         """Return the counts by type name, without those that are zero."""
-        names: Counter[str] = Counter()
-        for kind, count in self.types.items():
-            names[type_name(kind)] += count
-        return {name: count for name, count in sorted(names.items()) if count}
+        return {name: count for name, count in sorted(self.types.items()) if count}
 
 
 def keep_cancelled_timers() -> None:

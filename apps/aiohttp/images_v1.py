@@ -1,0 +1,28 @@
+"""Reference app for aiohttp: the service that takes images of https://github.com/aio-libs/aiohttp/issues/10548.
+
+There the objects of class `Request` were seen to stay. Nothing stands around the handler, neither middleware
+nor error handler. It runs on aiohttp 3.8.0 and newer, Python 3.8 and newer.
+"""
+
+from aiohttp import web
+
+BODY_LIMIT = 1024 * 1024
+
+
+async def take_image(request):
+    image = (await request.post())["image"].file.read()
+    return web.json_response({"size": len(image)})
+
+
+async def take_document(request):
+    return web.json_response({"fields": len(await request.json())})  # what is sent is an image: ValueError
+
+
+def create_app():
+    """Return the service as an application that is bound to no event loop yet: it survives a fork."""
+    app = web.Application(client_max_size=BODY_LIMIT)
+    app.add_routes([web.post("/image", take_image), web.post("/document", take_document)])
+    return app
+
+
+app = create_app()

@@ -1,0 +1,76 @@
+"""Whether counts repeat: cells measured again and again, each time in a fresh worker.
+
+Run by hand: `python benchmarks/by_hand/exactness.py STACK [--times N]` with the options of `outlive measure`.
+Lists the cells whose runs differ, with what differs in how many of the runs; the exit code is 3 where there
+are any. What is measured is not stored.
+
+    python benchmarks/by_hand/exactness.py aiohttp==3.14.5 --set extended --gc off --times 10
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+
+from outlive import engine, environments
+from outlive.commands.selection import Selection, measuring_options
+from outlive.errors import ExitCode, OutliveError
+from outlive.measure import Cell, measure
+from outlive.measurement import Measurement
+from outlive.progress import progress
+from outlive.project import Project
+from outlive.stack import Stack
+
+READINGS = ("status", "reason", "answer", "growth", "survivors_per_request", "leaked_per_request")
+"""What must repeat; memory does not, and decides nothing alone."""
+
+
+@click.command()
+@click.argument("stack")
+@click.option("--times", type=click.IntRange(2), default=10, show_default=True)
+@measuring_options
+def main(stack: str, times: int, python: str | None, **selected: Any) -> None:
+    """Measure cells again and again and list those that differ."""
+    project = Project.find()
+    prepared = engine.prepare(project, Stack.parse(stack), python)
+    request = Selection(**selected).request(project)
+    served = engine.serving(project, prepared.release.framework, request.scenarios)
+    cells = [cell for cell in request.cells if cell.scenario in served]
+    environment = environments.ensure(prepared.lock, prepared.interpreter)
+    tasks = engine.to_measure(project, environment, served, request.worker, cells)
+    runs: dict[Cell, list[Measurement]] = defaultdict(list)
+    with progress(Console(stderr=True)) as callbacks:
+        callbacks.start(times * len(cells))
+        for _ in range(times):
+            for found in measure(tasks, request.scenarios, request.jobs, callbacks.done):
+                runs[Cell.of(found)].append(found)
+    different = {cell: text for cell in cells if (text := differences(runs[cell]))}
+    for cell, text in different.items():
+        click.echo(f"{cell.scenario}, {cell.connection}, gc {cell.gc}: {text}")
+    whole = {m.reason for of_cell in runs.values() for m in of_cell if m.status != "measured"}
+    for reason in sorted(filter(None, whole)):
+        click.echo(f"not measured: {reason}")
+    click.echo(f"{len(cells)} cells of {prepared.release}, {times} runs: {len(different)} differ")
+    sys.exit(ExitCode.INCONCLUSIVE if different else ExitCode.FINE)
+
+
+def differences(runs: Sequence[Measurement]) -> str:
+    """Return what differs among the runs of a cell, with how often each was seen; nothing where all agree."""
+    parts = []
+    for reading in READINGS:
+        seen = Counter(getattr(run, reading) for run in runs)
+        if len(seen) > 1:
+            parts.append(f"{reading} " + ", ".join(f"{value} ({n}x)" for value, n in seen.most_common()))
+    return "; ".join(parts)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OutliveError as error:
+        sys.exit(f"exactness: {error}")
