@@ -1,8 +1,8 @@
 """Whether the rule for noisy metrics holds on this machine: A/A comparisons, and planted changes, for real.
 
-Run by hand: `python benchmarks/by_hand/load_decisions.py COMPARISONS [STACK [ROUNDS [REQUESTS]]]`, on a
-machine that does nothing else. Each comparison runs a stack against itself under load. Then once more with 5 %
-more peak memory planted on one side, and once with 10 % more time for each request. Prints each decision.
+Run by hand: `python benchmarks/by_hand/load_decisions.py COMPARISONS [STACK [ROUNDS [REQUESTS]]]`, on an idle
+machine. Each comparison runs a stack against itself under load. Then once more with 5 % more peak memory
+planted on one side, and once with 10 % more time for each request. Prints each decision.
 """
 
 from __future__ import annotations
