@@ -14,7 +14,7 @@ from outlive.measurement import Growth, Phase
 
 WARM_UP = 20
 """Requests before counting starts, after the one that verifies the answer: lazy imports, caches."""
-PHASES = (53, 211, 101)
+PHASES = (23, 211, 79)
 """Requests of the phases, primes, so that nothing that happens each 2nd, 10th or 100th request hides. The
 longest is not the last: what allocators and caches take once, they have taken before the last one."""
 SETS = 2
