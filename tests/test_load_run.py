@@ -244,10 +244,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (
-                ["--gc", "auto"],
-                "no gc policy 'auto'; try on, off, freeze, periodic:1000, thresholds:50000,20,100",
-            ),
+            (["--gc", "periodic"], "gc policy 'periodic' does not have the form of periodic:1000"),
             (["--duration", "soon"], "'soon' is not a duration, as in 30s, 10m, 2h or 1h30m"),
             (["--duration", "0s"], "'0s' is not a duration, as in 30s, 10m, 2h or 1h30m"),
             (

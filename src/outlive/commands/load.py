@@ -13,7 +13,7 @@ from rich.console import Console
 from outlive import apps, engine, scenarios
 from outlive.commands.selection import gc_policy, measured
 from outlive.errors import ExitCode, FaultError, UsageError
-from outlive.load import plan
+from outlive.load import plan, soak
 from outlive.load.plan import LoadTest
 from outlive.load.record import Deployment, LoadDocument, LoadMeasurement, LoadStore
 from outlive.load.traffic import Traffic
@@ -138,7 +138,7 @@ def load_command(
         if earlier is not None:
             click.echo(f"continuing the test that began at {earlier.segments[0].started}", err=True)
         replayed = _replayed(project, test) if predict else plan.stored(project, test)
-        with load_progress(Console(stderr=True), traffic, f"gc {policy}") as watch:
+        with load_progress(Console(stderr=True), soak.remaining(traffic, earlier), f"gc {policy}") as watch:
             found.append(
                 run(project, test, earlier=earlier, watch=watch, predictions=plan.predictions(replayed))
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 
+from scipy.stats import theilslopes
+
 from outlive.load.generator import ScenarioTraffic
 from outlive.load.record import Rate, Sample
 
@@ -26,8 +28,6 @@ def rate(samples: Sequence[Sample]) -> Rate | None:
     settled = [one for one in found if one.seconds >= found[0].seconds + SETTLING * _length(found)]
     if len(settled) < LEAST_SAMPLES or settled[0].requests == settled[-1].requests:
         return None
-    from scipy.stats import theilslopes  # noqa: PLC0415 - takes longer to import than most commands run
-
     memory = [one.pss or one.rss for one in settled]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # samples without a request in between
