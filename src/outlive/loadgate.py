@@ -24,6 +24,7 @@ from outlive.load.traffic import Traffic
 from outlive.measurement import Connection, Measurement
 from outlive.project import Project
 from outlive.proof import Control
+from outlive.rows import BASELINE
 from outlive.wording import number, one_line
 from outlive.worker.plant import CYCLE_OBJECTS, LEAK_EVERY
 
@@ -49,6 +50,11 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     longest: LoadMeasurement | None = None
     fault: str | None = None
 
+    @property
+    def cyclic(self) -> float:
+        """What a collection frees of it."""
+        return self.survivors - self.leaked
+
 
 def run(
     project: Project,
@@ -70,16 +76,17 @@ def run(
         raise UsageError(f"no worker of {app.framework} can hold {wanted.connections[0]} connections")
     alone = msgspec.structs.replace(app, workers=(worker,))
     bench = _Bench(project, prepared, wanted, watch)
-    plain = bench.left(proof.planted(alone, "nothing"))
-    planted = bench.left(proof.planted(alone, "leak", "cycle"))
+    plain, planted = (
+        bench.left(proof.planted(alone, *kinds), (BASELINE,)) for kinds in (("nothing",), ("leak", "cycle"))
+    )
     control = _control(wanted.connections[0], worker.name, plain, planted)
     cells: list[Judged] = []
     if control.seen:
         judged_app = proof.planted(alone, "leak" if wanted.plant else "nothing")
-        one = bench.left(judged_app) if wanted.plant else plain
+        one = bench.left(judged_app, wanted.patterns)
         judged = _judged(bench, limits, one)
         if judged.outcome != "within":
-            judged = _judged(bench, limits, one, bench.left(judged_app))
+            judged = _judged(bench, limits, one, bench.left(judged_app, wanted.patterns))
         cells.append(judged)
     return Gate(
         stack=prepared.record,
@@ -104,13 +111,11 @@ class _Bench(msgspec.Struct, frozen=True):
     wanted: Wanted
     watch: Watch
 
-    def left(self, app: App) -> Left:
-        """Return what one request more leaves in `app`, from two load tests."""
+    def left(self, app: App, patterns: tuple[str, ...]) -> Left:
+        """Return what one request more of these scenarios leaves in `app`, from two load tests."""
         tests = []
         for requests in REQUESTS:
-            traffic = Traffic(
-                requests=requests, scenarios=self.wanted.patterns, connection=self.wanted.connections[0]
-            )
+            traffic = Traffic(requests=requests, scenarios=patterns, connection=self.wanted.connections[0])
             deployment = Deployment(worker=app.workers[0].name, gc=self.wanted.gc)
             found = load(
                 self.project, LoadTest(self.prepared, deployment, traffic), app=app, watch=self.watch
@@ -168,7 +173,7 @@ def _slope(short: LoadMeasurement, long: LoadMeasurement, what: str) -> float:
 
 
 def _control(connection: Connection, worker: str, plain: Left, planted: Left) -> Control:
-    leak, cycle = planted.leaked - plain.leaked, planted.survivors - plain.survivors
+    leak, cycle = planted.leaked - plain.leaked, planted.cyclic - plain.cyclic
     fault = plain.fault or planted.fault
     if fault:
         fault = f"the load test failed: {fault}"
@@ -209,7 +214,7 @@ def _judged(bench: _Bench, limits: Limits, one: Left, again: Left | None = None)
         reason=what if outcome == "failed" else None,
         requests=found.requests,
         survivors_per_request=one.survivors,
-        cyclic_per_request=one.survivors - one.leaked,
+        cyclic_per_request=one.cyclic,
         leaked_per_request=one.leaked,
         types=found.types,
     )
