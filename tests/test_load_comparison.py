@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import click
 import msgspec
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 import load_comparisons
 from comparisons import side
 from load_comparisons import SIDES, measured, runs
-from outlive import metrics
+from loads import scratch
+from outlive import engine, metrics
+from outlive.commands import compare_load
+from outlive.commands.compare import compare_command
+from outlive.comparison import Side
 from outlive.controlled import Difference
+from outlive.engine import Pair, Prepared
+from outlive.errors import OutliveError
+from outlive.load.plan import LoadTest
+from outlive.load.record import Deployment, LoadMeasurement
+from outlive.load.traffic import Traffic
 from outlive.loadcomparison import LoadComparison, LoadComparisonDocument, compare, json_schema
+from outlive.locks import Lock
 from outlive.noise import Decided, Interval, Metric
+from outlive.project import Project
+from outlive.pythons import Interpreter
 from outlive.quantities import bounds, difference, value
+from outlive.releases import Release
 from outlive.report import rounds as report
-from outlive.rounds import Turn
+from outlive.rounds import Turn, order
+from outlive.stack import Stack
 from outlive.store import provenance
 from test_report import same_as_golden
 
@@ -81,6 +98,123 @@ class TestDecisions:
         assert (found.rounds, found.stopped) == (0, "the worker died")
         assert {one.decision for one in found.decided} == {"inconclusive"}
         assert "! stopped early: the worker died" in shown(found)
+
+
+class TestCommand:
+    """With load tests that are made up; what they are asked for is what matters."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[LoadTest]:
+        asked: list[LoadTest] = []
+
+        def run(project: Project, test: LoadTest, *, watch: object) -> LoadMeasurement:
+            asked.append(test)
+            if test.traffic.user == "Steady" and len(asked) == 14:
+                return measured(status="failed", reason="the server stopped answering")
+            if test.traffic.user == "ErrorStorm" and len(asked) == 14:
+                raise KeyboardInterrupt
+            slow = 1.1 if test.stack.release.version == "3.1.3" else 1
+            return measured(latency=slow, seed=len(asked), deployment=test.deployment, traffic=test.traffic)
+
+        monkeypatch.setattr("outlive.load.run.run", run)
+        monkeypatch.setattr(
+            "outlive.engine.prepare_pair", lambda *_: Pair(stack("3.1.2"), stack("3.1.3"), ())
+        )
+        return asked
+
+    def test_the_stacks_take_turns_and_both_files_are_written(
+        self, asked: list[LoadTest], tmp_path: Path
+    ) -> None:
+        code, said = invoke(
+            *("--requests", "500", "--clients", "4", "--gc", "off", "--gc", "freeze"),
+            *("--json", str(tmp_path / "found.json"), "--markdown", str(tmp_path / "found.md")),
+        )
+        assert code == 0
+        turns = [test.stack.release.version[-1] for test in asked]
+        assert "".join(turns) == "232232" * 8
+        assert [test.deployment.gc for test in asked] == ["off"] * 24 + ["freeze"] * 24
+        assert {(t.traffic.requests, t.traffic.clients, t.deployment.worker) for t in asked} == {
+            (500, 4, "gthread")
+        }
+        assert said.count("worse: throughput") == 2
+        document = msgspec.json.decode((tmp_path / "found.json").read_bytes(), type=LoadComparisonDocument)
+        assert [one.deployment.gc for one in document.comparisons] == ["off", "freeze"]
+        assert [len(runs) for runs in document.runs] == [24, 24]
+        assert (tmp_path / "found.md").read_text().count("### outlive: flask 3.1.2 → 3.1.3 under load") == 2
+
+    def test_without_more_words_the_collector_is_on(self, asked: list[LoadTest]) -> None:
+        assert invoke("--rounds", "4")[0] == 0
+        assert len(asked) == 12
+        assert {test.deployment.gc for test in asked} == {"on"}
+
+    def test_a_run_that_fails_ends_it_but_whole_rounds_are_told(
+        self, asked: list[LoadTest], tmp_path: Path
+    ) -> None:
+        code, said = invoke("--user", "Steady", "--json", str(tmp_path / "found.json"))
+        assert code == 4
+        assert "! stopped early: round 5, after: flask 3.1.3 failed: the server stopped" in said
+        assert "4 rounds of before, after and before again" in " ".join(said.split())
+        assert (tmp_path / "found.json").exists()
+
+    def test_an_interruption_tells_whole_rounds_too(self, asked: list[LoadTest], tmp_path: Path) -> None:
+        with pytest.raises(click.Abort):
+            invoke("--user", "ErrorStorm", "--json", str(tmp_path / "found.json"))
+        document = msgspec.json.decode((tmp_path / "found.json").read_bytes(), type=LoadComparisonDocument)
+        assert (document.comparisons[0].rounds, document.comparisons[0].stopped) == (4, "interrupted")
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--rounds", "5"], "--rounds 5: the order is balanced for even numbers, from 4 on"),
+            (["--rounds", "2"], "--rounds 2: the order is balanced for even numbers, from 4 on"),
+            (
+                ["--connection", "close", "--connection", "keep-alive"],
+                "--connection: a load test has one kind of connection",
+            ),
+        ],
+    )
+    def test_wrong_words_are_one_line(self, asked: list[LoadTest], words: list[str], said: str) -> None:
+        assert invoke(*words) == (2, said)
+        assert asked == []
+
+    def test_words_for_load_tests_need_one(self) -> None:
+        found = CliRunner().invoke(
+            compare_command, ["flask", "3.1.2", "3.1.3", "--rounds", "4"], standalone_mode=False
+        )
+        assert str(found.exception) == "--rounds, --requests and --rate are for a comparison with --load"
+
+
+def stack(version: str) -> Prepared:
+    release = Release("flask", version, None, ">=3.9", False, None, ("py3",), sdist=True)
+    return Prepared(
+        release, Interpreter("3.12.1", "/nowhere/python"), Lock("flask", version, "3.12", (), "", None)
+    )
+
+
+def invoke(*words: str) -> tuple[int, str]:
+    command = ["flask", "3.1.2", "3.1.3", "--load", *words]
+    found = CliRunner().invoke(compare_command, command, standalone_mode=False)
+    if isinstance(found.exception, OutliveError):
+        return int(found.exception.exit_code), str(found.exception)
+    if found.exception:
+        raise found.exception
+    return int(found.return_value), found.stdout
+
+
+@pytest.mark.real
+def test_one_round_of_real_load_tests(tmp_path: Path) -> None:
+    project = scratch(tmp_path)
+    stack = engine.prepare(project, Stack("flask", "3.1.3"), "3.11")
+    pair, deployment = Pair(stack, stack, ()), Deployment(worker="gthread", gc="off")
+    traffic = Traffic(requests=150, clients=4)
+    runs = [compare_load._run(project, pair, turn, deployment, traffic) for turn in order(1)]
+    here = Side(stack.record, stack.release)
+    found = compare(here, here, runs)
+    assert found.rounds == 1
+    names = {one.metric.name for one in found.decided}
+    assert names >= {"peak RSS", "throughput", "p50", "objects left per request"}
+    assert {one.reason for one in found.decided} == {"fewer than 4 rounds"}
+    assert len(list(project.results.glob("loads/flask/3.1.3/*.json"))) == 3
 
 
 class TestReadings:

@@ -31,8 +31,9 @@ PROOFS = 2
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What to gate: the selected scenarios, connections and the gc policy.
 
-    `known` are all scenarios there are. `plant` leaves the planted leak in the app that is judged, to see the
-    gate go red. `today` is the day that expiry dates are held against.
+    `known` are all scenarios there are, `patterns` the words that selected.
+    `plant` leaves the planted leak in the app that is judged, to see the gate go red. `today` is the day
+    that expiry dates are held against.
     """
 
     known: tuple[Scenario, ...]
@@ -42,6 +43,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int
     today: dt.date
     plant: bool = False
+    patterns: tuple[str, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -67,6 +69,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the gate. `source` is where an unreleased framework came from.
 
     `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file.
+    `load`: it was judged under load, in one cell for the whole mix of scenarios.
     `least_leak`: a leak of one object for each so many requests is seen for sure. There are no `cells` where
     the `controls` prove nothing.
     """
@@ -81,6 +84,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[Judged, ...]
     stale: tuple[Stale, ...]
     replayed: Replayed | None
+    load: bool = False
 
     @property
     def failing(self) -> tuple[Judged, ...]:

@@ -13,11 +13,11 @@ from rich.console import Console
 from outlive import accepting, engine, gate, limits, scenarios, unreleased
 from outlive.commands.selection import gc_policy, selecting_options
 from outlive.engine import Prepared
-from outlive.errors import ExitCode, UsageError
+from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.gate import Gate, GateDocument, Wanted
 from outlive.judging import Judged
 from outlive.measurement import CONNECTIONS, Connection
-from outlive.progress import progress
+from outlive.progress import load_progress, progress
 from outlive.project import Project
 from outlive.releases import Catalogue, write_text
 from outlive.report.gate import screen, summary
@@ -33,6 +33,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK[==VERSION] [VERSION…]")
 @click.option("--gc", "policy", required=True, type=gc_policy, metavar="POLICY", help="on, off, freeze, …")
 @selecting_options
+@click.option("--load", "under_load", is_flag=True, help="Judge what many clients at once leave.")
 @click.option("--unreleased", "source", metavar="PATH|URL", help="Gate this wheel, sdist or source tree.")
 @click.option("--accept", is_flag=True, help="Write what was measured as new limits, to be reviewed.")
 @click.option("--prove", metavar="STACK", help="Also replay this known-bad release: it must go red.")
@@ -55,6 +56,7 @@ def gate_command(
     patterns: tuple[str, ...],
     connections: tuple[Connection, ...],
     python: str | None,
+    under_load: bool,
     source: str | None,
     accept: bool,
     prove: str | None,
@@ -79,6 +81,8 @@ def gate_command(
     project = Project.find()
     if accept and plant:
         raise UsageError("--accept does not go with --plant: a planted leak is no limit")
+    if under_load and (accept or prove or len(connections) > 1):
+        raise UsageError("--load has one connection, and goes neither with --accept nor with --prove")
     known = scenarios.load(project.scenarios)
     wanted = Wanted(
         known=known,
@@ -88,6 +92,7 @@ def gate_command(
         jobs=jobs,
         today=dt.datetime.now(dt.UTC).date(),
         plant=plant,
+        patterns=patterns,
     )
     stacks = _stacks(project, what, source)
     bad = Stack.parse(prove) if prove else None
@@ -98,6 +103,10 @@ def gate_command(
             engine.check_withdrawn(one.release)
     gates: list[Gate] = []
     for one in prepared:
+        if under_load:
+            gates.append(_under_load(project, one, wanted, reviewed, source))
+            click.echo(("\n" if len(gates) > 1 else "") + screen(gates[-1]), nl=False)
+            continue
         with progress(Console(stderr=True)) as callbacks:
             found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
         if bad:
@@ -117,6 +126,19 @@ def gate_command(
         write_text(sarif_file, sarif(gates))
     _summarize(summary_file, gates)
     return _accepted(project, reviewed, gates, wanted) if accept else code
+
+
+def _under_load(
+    project: Project, prepared: Prepared, wanted: Wanted, reviewed: limits.Limits, source: str | None
+) -> Gate:
+    try:
+        from outlive import loadgate  # noqa: PLC0415 - what it needs comes with an extra
+    except ModuleNotFoundError as error:
+        raise FaultError(
+            f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
+        ) from None
+    with load_progress(Console(stderr=True), loadgate.LONGEST, "under load") as watch:
+        return loadgate.run(project, prepared, wanted, reviewed, watch, source=source)
 
 
 def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[Stack]:

@@ -47,7 +47,8 @@ def subject(gate: Gate) -> str:
     stack = gate.stack
     source = f" from {gate.source}" if gate.source else ""
     plant = ", with a planted leak" if gate.planted else ""
-    return f"{stack.framework} {stack.release}{source}, Python {stack.python}, gc {gate.gc}{plant}"
+    load = " under load" if gate.load else ""
+    return f"{stack.framework} {stack.release}{source}{load}, Python {stack.python}, gc {gate.gc}{plant}"
 
 
 def notable(gate: Gate) -> tuple[Judged, ...]:
@@ -61,7 +62,14 @@ def reproduce(gate: Gate, cell: Judged) -> str:
     """Return the command that gates this cell again."""
     stack, m = gate.stack, cell.measurement
     what = [stack.framework] if gate.source else [f"{stack.framework}=={stack.release}"]
-    words = ["outlive", "gate", *what, "--gc", gate.gc, "--scenario", m.scenario]
+    words = [
+        "outlive",
+        "gate",
+        *what,
+        "--gc",
+        gate.gc,
+        *(["--load"] if gate.load else ["--scenario", m.scenario]),
+    ]
     words += ["--connection", m.connection, "--python", stack.python]
     words += ["--unreleased", gate.source] if gate.source else []
     return shlex.join([*words, *(["--plant"] if gate.planted else [])])
@@ -87,6 +95,8 @@ def proved(gate: Gate) -> str:
     exactly = (
         "both seen to the object" if gate.gc == "off" else "the leak seen to the object, the cycle freed"
     )
+    if gate.load:
+        exactly = "both seen under load"
     return (
         f"planted a leak of {least} and a cycle of {number(gate.controls[0].cycle_expected)} objects per "
         f"request: {exactly} ({where}). The smallest leak that this run is sure to see: {least}."

@@ -141,7 +141,8 @@ def sarif(gates: Sequence[Gate]) -> str:
 
 def _category(gate: Gate) -> str:
     stack = gate.stack
-    return f"outlive-gate/{stack.framework}/{stack.release}/py{stack.python}/gc-{gate.gc}/"
+    load = "load/" if gate.load else ""
+    return f"outlive-gate/{stack.framework}/{stack.release}/py{stack.python}/gc-{gate.gc}/{load}"
 
 
 def _results(gate: Gate) -> Iterator[_Result]:
