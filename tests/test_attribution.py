@@ -107,9 +107,9 @@ def test_a_dependency_s_share_is_told_from_the_framework_s(tmp_path: Path) -> No
     )
     assert done.exception is None
     bars = msgspec.json.decode(path.read_bytes(), type=AttributionDocument).waterfall.bars
-    assert {bar.swapped: bar.change for bar in bars if bar.change} == {("werkzeug 2.1.2 → 2.2.0",): 9}
+    assert {bar.swapped: bar.change for bar in bars if bar.change} == {("werkzeug 2.1.2 → 2.2.1",): 9}
     assert (bars[0].objects, bars[-1].objects, bars[-1].swapped) == (0, 9, ("flask 2.1.3 → 2.2.0",))
-    assert done.stdout.endswith("0 → 9 objects per request: werkzeug 2.1.2 → 2.2.0 +9.\n")
+    assert done.stdout.endswith("0 → 9 objects per request: werkzeug 2.1.2 → 2.2.1 +9.\n")
 
 
 def test_there_must_be_something_to_swap() -> None:

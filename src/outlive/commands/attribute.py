@@ -81,7 +81,7 @@ def _measure(
     found: list[Reached] = []
     for policy in dict.fromkeys(policy for _, _, policy in runs):
         mine = [run for run in runs if run[2] == policy]
-        selection = Selection((scenario,), (connection,), (policy,), None, fresh=False, jobs=2)
+        selection = Selection((scenario,), None, (connection,), (policy,), None, fresh=False, jobs=2)
         measurements = measured(project, [stack for stack, _, _ in mine], selection.request(project))
         found += [
             Reached(swapped, stack.record, one)
