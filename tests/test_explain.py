@@ -78,6 +78,7 @@ def found(analysis: Analysis) -> set[str]:
         ("aiohttp==3.11.14,python==3.11", "http-error", {ASYNCIO}),
         ("aiohttp==3.11.14,python==3.11", "not-found", {SYSTEM_ROUTE, ASYNCIO}),
         ("aiohttp==3.10.10,python==3.11", "not-found", {MIDDLEWARES, ASYNCIO}),
+        ("aiohttp==3.10.10,python==3.12", "not-found", {MIDDLEWARES}),
     ],
 )
 def test_real_releases_are_explained_as_their_sources_say(

@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from outlive import __version__
+from outlive.commands.attribute import attribute_command
 from outlive.commands.compare import compare_command
 from outlive.commands.doctor import doctor_command
 from outlive.commands.explain import explain_command
@@ -68,6 +69,7 @@ for command in (
     measure_command,
     load_command,
     explain_command,
+    attribute_command,
     leaks_command,
     gate_command,
     sweep_command,

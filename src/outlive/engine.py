@@ -63,17 +63,29 @@ def prepare(project: Project, stack: Stack, python: str | None = None) -> Prepar
     return Prepared(release, interpreter, locks.era(project, release, interpreter.minor, stack.pins))
 
 
+def prepare_each(
+    project: Project, before: Stack, after: Stack, python: str | None = None
+) -> tuple[Prepared, Prepared]:
+    """Return two stacks, each with its era lock, on one Python unless a stack names its own.
+
+    Raises as `pythons.choose` and `locks.era` do, UsageError for two frameworks.
+    """
+    releases = _releases(project, before, after)
+    first, second = (
+        Prepared(release, interpreter, locks.era(project, release, interpreter.minor, stack.pins))
+        for stack, release, interpreter in zip(
+            (before, after), releases, _interpreters((before, after), releases, python), strict=True
+        )
+    )
+    return first, second
+
+
 def prepare_pair(project: Project, before: Stack, after: Stack, python: str | None = None) -> Pair:
     """Return two stacks with controlled locks, on one Python unless a stack names its own.
 
     Raises as `pythons.choose` and `controlled.locks` do, UsageError for two frameworks.
     """
-    if before.framework != after.framework:
-        raise UsageError(
-            f"{before.framework} and {after.framework} are two frameworks: "
-            "compare two stacks of the same one, as in flask==2.3.3 flask==3.1.3"
-        )
-    releases = [find_release(project, stack) for stack in (before, after)]
+    releases = _releases(project, before, after)
     interpreters = _interpreters((before, after), releases, python)
     by_minor = {interpreter.minor: interpreter for interpreter in interpreters}
 
@@ -87,6 +99,15 @@ def prepare_pair(project: Project, before: Stack, after: Stack, python: str | No
         Prepared(releases[1], interpreters[1], found.after),
         found.differences,
     )
+
+
+def _releases(project: Project, before: Stack, after: Stack) -> list[Release]:
+    if before.framework != after.framework:
+        raise UsageError(
+            f"{before.framework} and {after.framework} are two frameworks: "
+            "compare two stacks of the same one, as in flask==2.3.3 flask==3.1.3"
+        )
+    return [find_release(project, stack) for stack in (before, after)]
 
 
 def _interpreters(

@@ -6,12 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from outlive.fingerprints import VERDICTS, Change
 from outlive.measurement import Leak
 from outlive.wording import listed, number, step
 
 MOST_SCENARIOS = 3
+COLOURS = {"NEW": "red", "GONE": "green"}
 
 
 class ChangeLine(msgspec.Struct, frozen=True):
@@ -45,6 +50,16 @@ def summary(changes: Iterable[Change]) -> str:
     names = {"new": "new", "changed": "changed", "same": "the same", "gone": "gone"}
     said = [f"{counts[verdict]} {names[verdict]}" for verdict in VERDICTS if counts[verdict]]
     return listed(said)
+
+
+def grid(lines: Iterable[ChangeLine], *, where: bool = True) -> RenderableType:
+    """Return lines for a terminal: the verdict, and beside it the rest; without `where` only how many."""
+    table = Table.grid(padding=(0, 1))
+    for line in lines:
+        what = line.what if where else f"{line.fingerprint}  {line.objects}"
+        verdict = Text(line.verdict, style=COLOURS.get(line.verdict, ""))
+        table.add_row(verdict, Text(f"{what}\n{line.suspect}", overflow="fold"))
+    return Padding(table, (0, 0, 0, 4), expand=False)
 
 
 def suspect(leak: Leak) -> str:

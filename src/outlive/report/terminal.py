@@ -28,7 +28,6 @@ from outlive.rows import Direction
 
 WIDE = 100  # columns from which on the change and the collector's work have columns of their own
 MOST_NOTES = 5  # notes shown without `everything`
-VERDICT_COLOURS = {"NEW": "red", "GONE": "green"}
 COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
 
 
@@ -97,12 +96,8 @@ def _fingerprints(comparison: Comparison, console: Console, everything: bool) ->
     counts = fingerprints.summary(comparison.fingerprints)
     if counts:
         say(console, f"What keeps them alive: {counts}.")
-    table = Table.grid(padding=(0, 1))
-    for line in fingerprints.told(comparison.fingerprints, everything=everything):
-        verdict = Text(line.verdict, style=VERDICT_COLOURS.get(line.verdict, ""))
-        table.add_row(verdict, Text(f"{line.what}\n{line.suspect}"))
-    if table.row_count:
-        console.print(Padding(table, (0, 0, 0, 4), expand=False))
+    if lines := fingerprints.told(comparison.fingerprints, everything=everything):
+        console.print(fingerprints.grid(lines))
 
 
 def _notes(comparison: Comparison, console: Console, everything: bool) -> None:

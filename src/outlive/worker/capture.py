@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 VERTICES = 100000
 """Most new objects that are captured, the youngest of them; one sample of requests leaves some hundreds."""
 SECONDS = 1.0
-"""Time for naming references, and again for the search backwards; what is left then is cut, and said."""
+"""CPU time for naming references, and again for the search backwards; what is left then is cut, and said."""
 HELD = 72
 """Most kept objects from which the search backwards starts."""
 HELD_ALIKE = 24
@@ -111,10 +111,12 @@ def capture(names_class: type[Names], collect: Callable[[], int]) -> Graph:
         graph.cut.append(f"{len(young) - VERTICES} of {len(young)} new objects")
         del young[:-VERTICES]
     ids = list(map(id, young))
-    held = _new_objects(graph, names_class(), young)
+    made: set[int] = set()
+    held = _new_objects(graph, names_class(made), young)
     young.clear()
     numbers = {identity: number for number, identity in enumerate(ids)}
     kept = []
+    still: set[int] = set()
     # From here to the next line but one nothing may be made: it could get the address of something freed.
     collect()
     alive = gc.get_objects()
@@ -123,12 +125,15 @@ def capture(names_class: type[Names], collect: Callable[[], int]) -> Graph:
         if number is not None:
             graph.vertices[number][5] |= KEPT
             kept.append(obj)
+        elif id(obj) in made:
+            still.add(id(obj))
     obj = None
     del alive
     _untracked(graph, ids, held)
     _keep_held(kept, held)
     gc.unfreeze()
-    Search(graph, names_class(), kept, own).run()
+    made &= still
+    Search(graph, names_class(made), kept, own).run()
     return graph
 
 
@@ -163,7 +168,7 @@ def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
     for obj in young:
         graph.add(obj, names.describe(obj), _size(obj), _flags(obj))
     for number, obj in enumerate(young):
-        for target in gc.get_referents(obj):
+        for target in names.referents(obj):
             other = graph.ids.get(id(target))
             if other is not None:
                 inside[other] += 1
@@ -175,10 +180,10 @@ def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
     own = sys.getrefcount(sample[0])
     held = {id(young[i]) for i in range(len(young)) if sys.getrefcount(young[i]) - own > inside[i]}
     _add_contents(graph, names, contents, own)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.thread_time() + SECONDS
     for number, obj in enumerate(young):
         graph.connect(names, obj, number)
-        if not number % 256 and time.monotonic() > deadline:
+        if not number % 256 and time.thread_time() > deadline:
             graph.cut.append(f"the references of {len(young) - number - 1} new objects")
             break
     return held
@@ -232,20 +237,20 @@ class Search:
             graph.cut.append(f"the paths to {cut} of {len(start)} kept objects")
         self.leads_to = {id(obj): 1 << bit for bit, obj in enumerate(self.frontier)}
         self.missing = (1 << len(self.frontier)) - 1
-        self.running = _running(own)
+        self.running = _running(names, own)
         self.keep: list[list[Any]] = []  # no id may be used again
         self.ours = own | {id(start), id(self.keep), id(self.leads_to), id(self.running), id(names.plans)}
         self.ours.update(map(id, self.running.values()))
 
     def run(self) -> None:
         """Add the old objects that lead from roots to those it started from, within the limits."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.thread_time() + SECONDS
         self.ours.add(id(sys._getframe()))
         for level in range(LEVELS):
             self.add_frames()
             if not self.missing or not self.frontier:
                 return
-            if time.monotonic() > deadline:
+            if time.thread_time() > deadline:
                 self.graph.cut.append(f"paths from roots longer than {level} steps")
                 return
             self.frontier = self.one_level()
@@ -271,9 +276,9 @@ class Search:
         referred: set[int] = set()
         new = self.own([])
         for obj in referrers[:REFERRERS]:
-            if id(obj) in self.ours or _is_ours(obj, frontier):
+            if id(obj) in self.ours or id(obj) in self.names.made or _is_ours(obj, frontier):
                 continue
-            targets = {id(target) for target in gc.get_referents(obj)} & wanted
+            targets = {id(target) for target in self.names.referents(obj)} & wanted
             referred |= targets
             if self.add(obj, targets):
                 new.append(obj)
@@ -331,13 +336,14 @@ def _flags(obj: object) -> int:
     return (FINALIZER if finalizer else 0) | (ATOM if _atomic(obj) else 0)
 
 
-def _running(own: set[int]) -> dict[int, list[tuple[types.FrameType, str]]]:
+def _running(names: Names, own: set[int]) -> dict[int, list[tuple[types.FrameType, str]]]:
     """Return, for each object that is a local of a running frame, that frame and the local's name."""
     found: dict[int, list[tuple[types.FrameType, str]]] = {}
     for running in list(sys._current_frames().values()):
         frame: types.FrameType | None = running
         while frame is not None:
             if id(frame) not in own:
+                names.note_locals(frame)
                 for name, value in list(frame.f_locals.items()) if frame.f_code.co_name != "<module>" else ():
                     found.setdefault(id(value), []).append((frame, name))
             frame = frame.f_back

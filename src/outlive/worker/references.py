@@ -57,6 +57,7 @@ FRAME_OF: tuple[tuple[type, str], ...] = (
 )
 FUTURE_FIELDS = ("_exception", "_result", "_loop")
 TASK_FIELDS = ("_coro", "_fut_waiter")
+OPTIMIZED = 1  # CO_OPTIMIZED: a function, whose locals are in no dict
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class statement made it, or a newer extension
 NAMED: dict[type, str] = {
     weakref.ref: "weakref.ref",
@@ -91,9 +92,14 @@ def place(code: types.CodeType, line: int | None = None) -> str:
 
 
 class Names:
-    """Names references and objects; keeps what it found out about types, so drop it before you collect."""
+    """Names references and objects; keeps what it found out about types, so drop it before you collect.
 
-    def __init__(self) -> None:
+    `made` has the ids of dicts that came into being because of that: up to Python 3.12 a frame keeps a dict
+    of its locals once it was asked for them.
+    """
+
+    def __init__(self, made: set[int]) -> None:
+        self.made = made
         self.plans: dict[type, list[tuple[Any, Reader]]] = {}
         asyncio = sys.modules.get("_asyncio")  # an app without it is not made to import it
         self.future = asyncio.Future if asyncio else ()
@@ -177,15 +183,26 @@ class Names:
 
     # References
 
+    @staticmethod
+    def referents(obj: object) -> list[Any]:
+        """Return what the collector sees that an object refers to; of a module only its namespace.
+
+        Python 3.12's _asyncio shows dead objects that wait to be used again, and touching them corrupts it.
+        """
+        if issubclass(type(obj), types.ModuleType):
+            return [_namespace_of(obj)]
+        return gc.get_referents(obj)
+
     def references(self, obj: object) -> References:
         """Return a list of (name, referent), the best name of a referent first, shortcuts before the rest."""
         kind = type(obj)
         found: References = []
         for base, read in self.plan(kind):
             found.extend(read(base, obj))
+        self.note_locals(obj)
         seen = {id(target) for _, target in found}
         rest = "cached:" if kind is functools._lru_cache_wrapper else "internal:"
-        for target in gc.get_referents(obj):
+        for target in self.referents(obj):
             if id(target) not in seen:
                 if kind is types.FrameType and type(target) is types.FrameType:
                     found.append(("attribute:f_back", target))
@@ -196,6 +213,15 @@ class Names:
         if kind.__flags__ & HEAP_TYPE:  # Python 3.8 does not tell the collector of this one
             found.append(("attribute:__class__", kind))
         return found
+
+    def note_locals(self, obj: object) -> None:
+        """Note the dict of locals that a frame, or that of a generator or coroutine, has by now."""
+        fields = [field for base, field in FRAME_OF if type(obj) is base]
+        frame = getattr(obj, fields[0]) if fields else obj
+        if type(frame) is types.FrameType and frame.f_code.co_flags & OPTIMIZED:
+            found = frame.f_locals
+            if type(found) is dict:  # and no proxy that is gone with this function
+                self.made.add(id(found))
 
     def plan(self, kind: type) -> list[tuple[Any, Reader]]:
         """Return the readers that fit a type, each with what it takes beside the object."""

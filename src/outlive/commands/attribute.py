@@ -1,0 +1,90 @@
+"""`outlive attribute`: which package, Python or gc policy the difference between two stacks comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from outlive import engine, scenarios, swaps
+from outlive.attribution import AttributionDocument, Reached, waterfall
+from outlive.commands.selection import Selection, gc_policy, measured
+from outlive.engine import Prepared
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.measurement import CONNECTIONS, Connection
+from outlive.project import Project
+from outlive.releases import write_text
+from outlive.report import attribution
+from outlive.stack import Stack
+from outlive.store import provenance
+from outlive.wording import step
+
+
+@click.command("attribute")
+@click.argument("before", metavar="STACK")
+@click.argument("after", metavar="STACK")
+@click.option("--scenario", required=True, metavar="NAME", help="Scenario to attribute.")
+@click.option("--connection", type=click.Choice(CONNECTIONS), default="close", show_default=True)
+@click.option("--gc", "policy", metavar="POLICY", default="off", show_default=True, help="gc policy before.")
+@click.option("--gc-after", "policy_after", metavar="POLICY", help="gc policy after, if another one.")
+@click.option("--python", metavar="X.Y", help="Python for stacks that do not name one.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
+def attribute_command(
+    before: str,
+    after: str,
+    *,
+    scenario: str,
+    connection: Connection,
+    policy: str,
+    policy_after: str | None,
+    python: str | None,
+    json_file: Path | None,
+) -> int:
+    r"""Swap one package, the Python or the gc policy at a time, and say which swap makes the difference.
+
+    Each stack has the dependencies of its time, where it does not name others.
+
+    \b
+    outlive attribute aiohttp==3.10.5 aiohttp==3.10.6 --scenario not-found
+    outlive attribute aiohttp==3.11.14,python==3.11 aiohttp==3.14.5,python==3.13 --scenario not-found
+    """
+    project = Project.find()
+    chosen = scenarios.select(scenarios.load(project.scenarios), [scenario])
+    if len(chosen) > 1:
+        raise UsageError(f"attribute takes one scenario; {scenario!r} matches {len(chosen)}")
+    policies = gc_policy(policy), gc_policy(policy_after or policy)
+    ends = engine.prepare_each(project, Stack.parse(before), Stack.parse(after), python)
+    way = swaps.stages(project, *ends)
+    if len(way) == 1 and len(set(policies)) == 1:
+        raise UsageError(f"{before} and {after} are the same stack: there is nothing to swap")
+    runs = [(stage.stack, stage.swapped, policies[0]) for stage in way]
+    if len(set(policies)) == 2:
+        runs.append((way[-1].stack, (f"gc {step(*policies)}",), policies[1]))
+    reached = _measure(project, chosen[0].name, connection, runs)
+    found = waterfall(reached)
+    attribution.show(found, Console())
+    if json_file:
+        document = AttributionDocument(
+            provenance=provenance([stage.stack for stage in reached]), waterfall=found
+        )
+        write_text(json_file, document.to_json())
+    if all(one.measurement.status != "measured" for one in reached):
+        raise FaultError(f"no stage could be measured: {reached[0].measurement.reason}")
+    return ExitCode.FINE
+
+
+def _measure(
+    project: Project, scenario: str, connection: Connection, runs: list[tuple[Prepared, tuple[str, ...], str]]
+) -> list[Reached]:
+    """Return each run with its measurement; those with the same gc policy are measured in one go."""
+    found: list[Reached] = []
+    for policy in dict.fromkeys(policy for _, _, policy in runs):
+        mine = [run for run in runs if run[2] == policy]
+        selection = Selection((scenario,), None, (connection,), (policy,), None, fresh=False, jobs=2)
+        measurements = measured(project, [stack for stack, _, _ in mine], selection.request(project))
+        found += [
+            Reached(swapped, stack.record, one)
+            for (stack, swapped, _), (one,) in zip(mine, measurements, strict=True)
+        ]
+    return found
