@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from outlive import underload
 from outlive.comparison import Comparison, Side
 from outlive.headline import withdrawn
 from outlive.report import gaps, step_text
@@ -168,7 +169,12 @@ def _sure(report: Report) -> Iterator[str]:
     for gap in gaps(comparison):
         if "unsupported on both sides" not in gap.title:
             yield f"{_sentence(gap.title)}"
-    yield "Bytes and times are estimates, good to about a quarter."
+    for one in report.loads.comparisons:
+        rounds = counted(one.rounds, "round")
+        yield f"Under load with gc {one.deployment.gc}, over {rounds}: {underload.said(one)}."
+    if not report.loads.comparisons:
+        yield "Nothing was compared under load over rounds, so nothing is said of speed."
+    yield "Costs are estimates, good to about a quarter."
 
 
 def _lower(verdict: Verdict) -> str:

@@ -7,25 +7,33 @@ facts of today, so that a release that was yanked since is no longer recommended
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from packaging.version import InvalidVersion, Version
 
 from outlive import claims, costs, scenarios, timeline, verdict
 from outlive.claims import Changelog, Claim, Held, Span
-from outlive.comparison import BothMeasurements, Comparison, Side, compare
+from outlive.comparison import BothMeasurements, Compared, Comparison, Side, compare
 from outlive.controlled import Difference
 from outlive.costs import Bill, Rates
 from outlive.errors import FaultError
 from outlive.measurement import CONNECTIONS, SCHEMA_VERSION, Provenance
 from outlive.project import Project
 from outlive.releases import Catalogue, Release
+from outlive.stack import PYTHON
 from outlive.timeline import Strip, Timeline
+from outlive.underload import Loads
 from outlive.verdict import Judgement
+from outlive.wording import one_line
 
+LARGEST = 1e15
+"""No number of a measurement is larger: a petabyte, or as many requests."""
+HUGE = 1e300  # in place of integers that no float can hold
 UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
@@ -37,6 +45,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     after: Side
     differences: tuple[Difference, ...]
     measurements: BothMeasurements
+    loads: Loads = Loads()
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -64,6 +73,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[Held, ...]
     scenarios: dict[str, str]
     history: tuple[Strip, ...]
+    loads: Loads
     measurements: BothMeasurements
 
     @property
@@ -98,6 +108,7 @@ class _Stored(msgspec.Struct, frozen=True):
     provenance: Provenance
     comparison: _Sides
     measurements: BothMeasurements
+    loads: Loads = Loads()
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -131,6 +142,7 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
             releases=known.releases,
             expected=[name for name, _ in known.scenarios],
             python=sides[1].stack.python,
+            loads=evidence.loads.comparisons,
         ),
         comparison=comparison,
         bill=costs.bill(comparison.rows, rates),
@@ -142,6 +154,7 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
         ),
         scenarios={name: summary for name, summary in known.scenarios if name in own},
         history=_history(comparison, known.timeline),
+        loads=evidence.loads,
         measurements=evidence.measurements,
     )
 
@@ -163,13 +176,49 @@ def read(path: Path) -> Evidence:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FaultError(f"{path} is not a report: {error}; {again}") from None
     sides = stored.comparison
-    return Evidence(
+    evidence = Evidence(
         provenance=stored.provenance,
         before=sides.before,
         after=sides.after,
         differences=sides.differences,
         measurements=stored.measurements,
+        loads=stored.loads,
     )
+    if fault := next(_faults(evidence), None):
+        raise FaultError(f"{path} is not a report: {fault}; {again}")
+    return evidence
+
+
+def _faults(evidence: Evidence) -> Iterator[str]:
+    """Yield what no report of ours can hold: it would break a page, or is no measurement."""
+    for side in (evidence.before, evidence.after):
+        stack, release = side.stack, side.release
+        for version in (stack.release, release.version):
+            try:
+                Version(version)
+            except InvalidVersion:
+                yield f"{one_line(version)!r} is not a version"
+        if stack.framework != release.framework or not PYTHON.fullmatch(stack.python):
+            yield f"{one_line(f'{stack.framework}, {release.framework}, {stack.python}')!r} is not a stack"
+    try:
+        dt.datetime.fromisoformat(evidence.provenance.created)
+    except ValueError:
+        yield f"{one_line(evidence.provenance.created)!r} is not a time"
+    for name, value in _numbers(msgspec.to_builtins(evidence.measurements), "measurements"):
+        if abs(value) > LARGEST:
+            yield f"{name} is {value:.3g}: nothing that was measured is so large"
+
+
+def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
+    """Yield all numbers in plain values, each with the name of the field that holds it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(inner, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield one_line(name), min(max(value, -HUGE), HUGE)
 
 
 def kept_provenance(path: Path, evidence: Evidence) -> Evidence:
@@ -190,11 +239,11 @@ def folder(project: Project, framework: str) -> Path:
     return project.results / "reports" / framework
 
 
-def name(comparison: Comparison) -> str:
+def name(pair: Compared | Evidence) -> str:
     """Return the file name of a report without suffix; what else was varied is in it."""
-    before, after = comparison.before.stack, comparison.after.stack
+    before, after = pair.before.stack, pair.after.stack
     sides = [before.release, after.release]
-    for one in comparison.differences:
+    for one in pair.differences:
         if one.asked:
             sides = [
                 f"{side}+{one.package}-{version or 'none'}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
 
 from outlive.measurement import Connection, Leak
 from outlive.timeline import Moment, Timeline
+
+FINGERPRINT = re.compile(r"[0-9a-f]{12}")
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ def _of_release(framework: str, moment: Moment) -> dict[str, tuple[Leak, Sightin
     cells: dict[str, list[tuple[Leak, Sighting]]] = {}
     for m in moment.measurements:
         for leak in m.leaks:
+            if not FINGERPRINT.fullmatch(leak.fingerprint):
+                continue  # it would name a file of the site
             sighting = Sighting(
                 framework=framework,
                 release=moment.release.version,

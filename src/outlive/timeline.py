@@ -10,14 +10,16 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from outlive import eras, locks
-from outlive.errors import OutliveError
+from outlive import apps, engine, eras, locks
+from outlive.apps import App
+from outlive.errors import FaultError, OutliveError
 from outlive.measurement import Connection, Growth, Measurement, StackRecord
 from outlive.project import Project
 from outlive.releases import Release
 from outlive.rows import RANK, Row, judge, match
 from outlive.stack import Package
 from outlive.store import Store
+from outlive.wording import one_line
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -71,7 +73,11 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(project: Project, framework: str, python: str = eras.PYTHON) -> Timeline:
-    """Return the measured history of `framework`; a file that cannot be read is a problem, not an error."""
+    """Return the measured history of `framework`; a file that cannot be read is a problem, not an error.
+
+    Raises UsageError where it has no reference app.
+    """
+    app = apps.load(project, framework)
     moments: list[Moment] = []
     problems: list[str] = []
     for release in eras.covered(project, framework):
@@ -86,11 +92,21 @@ def load(project: Project, framework: str, python: str = eras.PYTHON) -> Timelin
                 packages=lock.packages,
             )
             try:
-                measurements = tuple(m for m in Store(project, record).load() if m.status == "measured")
+                measurements = _whole(Store(project, record), app)
             except OutliveError as error:
                 problems.append(str(error))
         moments.append(Moment(release, measurements, lock.packages if lock else ()))
     return Timeline(framework, python, tuple(moments), tuple(problems))
+
+
+def _whole(store: Store, app: App) -> tuple[Measurement, ...]:
+    """Return what is stored of a release by the default workers. Raises FaultError where that is damaged."""
+    found = tuple(m for m in engine.stored(store, app, None) if m.status == "measured")
+    for m in found:
+        if m.growth is None or m.leaked_per_request is None:
+            raise FaultError(f"{store.path} has no counts of {one_line(m.scenario)}: measure it again")
+    match(found, found)  # a cell that is there twice is told
+    return found
 
 
 def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection) -> tuple[Strip, ...]:

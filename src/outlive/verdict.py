@@ -7,6 +7,7 @@ the data. The first rule that holds decides:
 2. `NOT ENOUGH DATA`: no cell was measured on both sides.
 3. `HOLD`: a cell got worse that no collection helps (it leaks, or leaks more), or cells got worse and none
    better.
+   Overall also where something got surely worse under load by LOAD_HOLDS or more.
 4. `NOT ENOUGH DATA`: for a scenario, one of its cells was lost; overall, fewer than LEAST_MEASURED of all.
 5. `UPGRADE WITH A SETTING`: cells got better, and a setting keeps at bay what got worse or still leaks.
 6. `UPGRADE`: cells got better, none worse, none leaks.
@@ -19,13 +20,15 @@ make one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Literal
 
 import msgspec
 
+from outlive.loadcomparison import LoadComparison
 from outlive.measurement import CONNECTIONS, GC_POLICIES
+from outlive.quantities import changed_by
 from outlive.releases import Release
 from outlive.rows import RANK, Direction, Row, Unmeasured
 from outlive.wording import counted, listed
@@ -47,6 +50,10 @@ LEAST_MEASURED = 0.75
 """Share of all cells that both sides must have for an overall verdict other than HOLD. Below it a quarter of
 the traffic could hide anything; a few cells that one old release cannot serve do not take the verdict away,
 but they are named beside it."""
+
+LOAD_HOLDS = 0.1
+"""Part by which memory, latency or throughput must be worse under load, with the whole interval, to hold an
+upgrade: a tenth more servers, or answers that users wait for. Less is told beside the verdict."""
 
 ADVICE: dict[Setting, str] = {
     "collect": "keep the collector on, or collect periodically: a collection frees what got worse",
@@ -106,6 +113,7 @@ def judge(
     releases: Iterable[Release],
     expected: Sequence[str],
     python: str,
+    loads: Iterable[LoadComparison] = (),
 ) -> Judgement:
     """Return the verdicts on upgrading to `after`.
 
@@ -118,6 +126,10 @@ def judge(
     nowhere = sum(_nowhere(gap) for gap in unmeasured)
     wanted = max(len(names) * len(CONNECTIONS) * len(GC_POLICIES) - nowhere, len(rows) + len(lost))
     evidence = _judged(rows, wanted - len(rows), enough=len(rows) >= LEAST_MEASURED * wanted)
+    heavier = [said for comparison in loads for said in _heavier(comparison)]
+    if heavier and evidence.verdict != "HOLD":
+        because = f"under load {listed(heavier)}; {evidence.because}"
+        evidence = msgspec.structs.replace(evidence, verdict="HOLD", because=because, settings=())
     nearest = nearest_kept(after, releases, python) if after.yanked else None
     overall = evidence
     if after.yanked:
@@ -246,6 +258,17 @@ def _freed(row: Row) -> bool:
     """Return whether a collection frees what a row has more of."""
     before, after = (Fraction(side.objects) - Fraction(side.leaked) for side in (row.before, row.after))
     return after > before or row.after.growth == "cyclic"
+
+
+def _heavier(comparison: LoadComparison) -> Iterator[str]:
+    """Yield what got surely worse under load by LOAD_HOLDS or more, of all scenarios together."""
+    for one in comparison.decided:
+        metric, change = one.metric, one.change
+        if one.direction != "worse" or metric.scenario or metric.scale != "ratio" or change is None:
+            continue
+        least = change.low if metric.higher_is == "worse" else -change.high
+        if least >= LOAD_HOLDS:
+            yield f"{metric.name} {changed_by(one)} with gc {comparison.deployment.gc}"
 
 
 def _by_policy(rows: Sequence[Row], lost: Sequence[Unmeasured], wanted: int) -> tuple[OfPolicy, ...]:

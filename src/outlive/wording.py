@@ -11,6 +11,8 @@ LONGEST = 300  # characters of a text that somebody else wrote, such as the reas
 
 def number(value: float) -> str:
     """Return `value` as an integer where it is one, else with as few decimals as still say something."""
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
     if value == int(value):
         return str(int(value))
     if abs(value) < 0.001:

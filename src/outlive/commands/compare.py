@@ -10,7 +10,14 @@ from rich.console import Console
 
 from outlive import engine
 from outlive.commands.compare_load import Wanted, compare_under_load
-from outlive.commands.pairs import measured_pair, open_option, show_page, two_stacks, write_report
+from outlive.commands.pairs import (
+    measured_pair,
+    open_option,
+    show_page,
+    stored_pair,
+    two_stacks,
+    write_report,
+)
 from outlive.commands.selection import Selection, measuring_options, traffic_options
 from outlive.comparison import Comparison, ComparisonDocument, compare
 from outlive.costs import Rates
@@ -73,7 +80,11 @@ def compare_command(
     if under_load:
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
         pair = engine.prepare_pair(project, *two_stacks(what), python)
-        return compare_under_load(project, pair, selection, wanted)
+        code = compare_under_load(project, pair, selection, wanted)
+        stored = stored_pair(project, pair, selection.worker)
+        if stored:
+            show_page(write_report(project, stored, Rates())[1], Console(), opened=opened)
+        return code
     if rounds or requests or rate:
         raise UsageError("--rounds, --requests and --rate are for a comparison with --load")
     asked, evidence = measured_pair(project, what, python, selection)

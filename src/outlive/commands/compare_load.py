@@ -9,7 +9,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from outlive import apps, engine
+from outlive import apps, engine, reports, underload
 from outlive.commands.selection import Selection
 from outlive.comparison import Side
 from outlive.errors import ExitCode, FaultError, UsageError
@@ -77,6 +77,7 @@ def compare_under_load(project: Project, pair: engine.Pair, selection: Selection
                 click.echo()
             report.show(comparison, Console(), everything=wanted.everything)
             comparisons.append(comparison)
+            underload.keep(project, comparison, reports.name(comparison))
             runs.append(tuple(done))
             _write(wanted, pair, comparisons, runs)
         if isinstance(stopped, FaultError) and done:

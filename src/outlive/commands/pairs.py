@@ -5,28 +5,25 @@ from __future__ import annotations
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from outlive import engine
+from outlive import engine, reports, underload
 from outlive.commands.selection import Selection, measured
 from outlive.comparison import BothMeasurements, Side
 from outlive.costs import Rates
-from outlive.engine import Prepared
+from outlive.engine import Pair
 from outlive.errors import UsageError
 from outlive.measure import Cell
 from outlive.measurement import Measurement
 from outlive.project import Project
-from outlive.reports import Evidence
+from outlive.reports import Evidence, Report
 from outlive.rows import BASELINE
 from outlive.stack import Stack
 from outlive.store import provenance
-
-if TYPE_CHECKING:
-    from outlive.reports import Report
 
 open_option = click.option("--open", "opened", is_flag=True, help="Open the report's page in the browser.")
 
@@ -48,31 +45,23 @@ def measured_pair(
     project: Project, words: Sequence[str], python: str | None, selection: Selection
 ) -> tuple[Evidence, Evidence]:
     """Measure what is selected of both stacks. Return that, and that with all else that both have stored."""
-    before, after = two_stacks(words)
     request = selection.request(project, always=(BASELINE,))
-    pair = engine.prepare_pair(project, before, after, python)
-    sides = (pair.before, pair.after)
-    asked = measured(project, sides, request)
-    known = [_known(project, side, selection.worker) for side in sides]
-    shared = known[0].keys() & known[1].keys() - set(request.cells)
-    more = [tuple(known[at][cell] for cell in sorted(shared)) for at in range(2)]
-    made = provenance([side.record for side in sides])
+    pair = engine.prepare_pair(project, *two_stacks(words), python)
+    asked = measured(project, (pair.before, pair.after), request)
+    more = _stored(project, pair, selection.worker, frozenset(request.cells))
+    all_known = (asked[0] + more[0], asked[1] + more[1])
+    return _evidence(project, pair, asked[0], asked[1]), _evidence(project, pair, *all_known)
 
-    def evidence(first: tuple[Measurement, ...], second: tuple[Measurement, ...]) -> Evidence:
-        return Evidence(
-            provenance=made,
-            before=Side(pair.before.record, pair.before.release),
-            after=Side(pair.after.record, pair.after.release),
-            differences=pair.differences,
-            measurements=BothMeasurements(before=first, after=second),
-        )
 
-    return evidence(asked[0], asked[1]), evidence(asked[0] + more[0], asked[1] + more[1])
+def stored_pair(project: Project, pair: Pair, worker: str | None) -> Evidence | None:
+    """Return what both stacks have stored, None where no cell was measured on both."""
+    before, after = _stored(project, pair, worker, frozenset())
+    return _evidence(project, pair, before, after) if before else None
 
 
 def write_report(project: Project, evidence: Evidence, rates: Rates) -> tuple[Report, Path]:
     """Write the page, the Markdown and the JSON of a report; return it and the path of the page."""
-    from outlive import publishing, reports  # noqa: PLC0415 - templates take a tenth of a second to import
+    from outlive import publishing  # noqa: PLC0415 - templates take a tenth of a second to import
 
     known = reports.facts(project, evidence.after.stack.framework)
     return publishing.write(project, evidence, known, rates)
@@ -87,5 +76,26 @@ def show_page(page: Path, console: Console, *, opened: bool) -> None:
         webbrowser.open(page.as_uri())
 
 
-def _known(project: Project, side: Prepared, worker: str | None) -> dict[Cell, Measurement]:
-    return {Cell.of(m): m for m in engine.known(project, side, worker)}
+def _evidence(
+    project: Project, pair: Pair, before: tuple[Measurement, ...], after: tuple[Measurement, ...]
+) -> Evidence:
+    records = (pair.before.record, pair.after.record)
+    found = Evidence(
+        provenance=provenance(records),
+        before=Side(records[0], pair.before.release),
+        after=Side(records[1], pair.after.release),
+        differences=pair.differences,
+        measurements=BothMeasurements(before=before, after=after),
+    )
+    return msgspec.structs.replace(found, loads=underload.gather(project, *records, reports.name(found)))
+
+
+def _stored(
+    project: Project, pair: Pair, worker: str | None, apart: frozenset[Cell]
+) -> tuple[tuple[Measurement, ...], tuple[Measurement, ...]]:
+    """Return the measurements of all cells that both sides have stored, but for those `apart`."""
+    known = [
+        {Cell.of(m): m for m in engine.known(project, side, worker)} for side in (pair.before, pair.after)
+    ]
+    shared = sorted((known[0].keys() & known[1].keys()) - apart)
+    return tuple(known[0][cell] for cell in shared), tuple(known[1][cell] for cell in shared)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -12,12 +11,18 @@ import msgspec
 from markupsafe import Markup
 
 from outlive.measurement import Growth
-from outlive.publishing.svg import CHARACTER, element, figure, hint, joined, path, text, ticks
+from outlive.publishing.svg import CHARACTER, WIDTH, element, ends, figure, hint, path, text, ticks
 from outlive.timeline import Moment, Point, Strip, Timeline, changes, worst
 from outlive.wording import number, step
 
-WIDTH = 760.0
 BAR, BARS_GAP = 9.0, 10.0
+
+
+class Drawing(msgspec.Struct, frozen=True):
+    """A plot and what it shows."""
+
+    svg: Markup
+    caption: str
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,21 +33,6 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     after: float
     before_leaked: float = 0.0
     after_leaked: float = 0.0
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a plot over numbers. `style` is the number of its colour and dash; it may have a band."""
-
-    label: str
-    style: int
-    points: tuple[tuple[float, float], ...]
-
-
-class Axis(msgspec.Struct, frozen=True, kw_only=True):
-    """What an axis measures; `log` for one that spans powers of ten."""
-
-    label: str
-    log: bool = False
 
 
 def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
@@ -108,7 +98,7 @@ def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, s
             x = at[version]
             parts.append(element("line", x1=x, x2=x, y1=top - 14, y2=bottom, class_="mark"))
             parts.append(text(x + shift, top - 8, label, anchor=anchor, class_="tick"))
-    ends: list[tuple[float, int, str]] = []
+    last_points: list[tuple[float, int, str]] = []
     for place, strip in enumerate(strips):
         last = None
         for known, group in itertools.groupby(strip.points, key=lambda point: point.objects is not None):
@@ -117,8 +107,8 @@ def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, s
                 parts += _steps(strip.scenario, place, run)
                 last = run[-1]
         if last:
-            ends.append((last[2], place, strip.scenario))
-    parts += _ends(ends, right + 8)
+            last_points.append((last[2], place, strip.scenario))
+    parts += ends(last_points, right + 8)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
     return figure(name, (WIDTH, bottom + 44), title, desc, parts)
 
@@ -146,69 +136,6 @@ def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
     parts += _releases(points, at, bottom + 2)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
     return figure(name, (WIDTH, bottom + 46), title, desc, parts)
-
-
-def lines(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Line], desc: str) -> Markup:
-    """Return lines over numbers, such as memory over time."""
-    left, right, top, bottom = 52.0, WIDTH - 150, 14.0, 250.0
-    xs = [x for line in data for x, _ in line.points]
-    ys = [y for line in data for _, y in line.points]
-    across, up = axes
-    if across.log:
-        low, high = math.log10(max(min(xs), 1e-9)), math.log10(max(*xs, 1e-9))
-        low, high = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
-        x_ticks = [
-            (10.0**power, left + (power - low) / (high - low) * (right - left))
-            for power in range(low, high + 1)
-        ]
-
-        def place_x(x: float) -> float:
-            return left + (math.log10(max(x, 10.0**low)) - low) / (high - low) * (right - left)
-
-    else:
-        scale = ticks(max(xs, default=0), 6)
-        x_ticks = [(tick, left + tick / scale[-1] * (right - left)) for tick in scale]
-
-        def place_x(x: float) -> float:
-            return left + x / scale[-1] * (right - left)
-
-    y_scale = ticks(max(ys, default=0))
-    factor = (bottom - top) / y_scale[-1]
-    parts = [
-        joined(
-            [
-                element(
-                    "line",
-                    x1=left,
-                    x2=right,
-                    y1=bottom - tick * factor,
-                    y2=bottom - tick * factor,
-                    class_="grid",
-                ),
-                text(left - 6, bottom - tick * factor + 4, number(tick), anchor="end", class_="tick"),
-            ]
-        )
-        for tick in y_scale
-    ]
-    parts += [
-        joined(
-            [
-                element("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="grid"),
-                text(x, bottom + 16, number(tick), anchor="middle", class_="tick"),
-            ]
-        )
-        for tick, x in x_ticks
-    ]
-    parts.append(text((left + right) / 2, bottom + 34, across.label, anchor="middle", class_="tick"))
-    parts.append(text(left, top - 2, up.label, class_="tick"))
-    ends: list[tuple[float, int, str]] = []
-    for line in data:
-        placed = [(place_x(x), bottom - max(0.0, y) * factor) for x, y in line.points]
-        parts.append(path(placed, f"line s{line.style}"))
-        if placed:
-            ends.append((placed[-1][1], line.style, line.label))
-    parts += _ends(ends, right + 8)
-    return figure(name, (WIDTH, bottom + 44), title, desc, parts)
 
 
 def lanes(name: str, title: str, timeline: Timeline) -> Markup:
@@ -340,15 +267,5 @@ def _tile(first: Point, last: Point, box: tuple[float, float, float, float], mos
         yield element("rect", x=x, y=y, width=wide, height=high, fill=f"url(#{kind}-hatch)", class_="hatch")
     label = number(first.objects)
     if wide >= CHARACTER * len(label) + 4:
-        strong = "on-dark" if level >= 3 or kind == "leak" else "on-light"
+        strong = "on-leak" if kind == "leak" else "on-dark" if level >= 3 else "on-light"
         yield text(x + wide / 2, y + 13, label, anchor="middle", class_=f"cell {strong}")
-
-
-def _ends(ends: Sequence[tuple[float, int, str]], x: float) -> Iterator[Markup]:
-    """Yield the labels of lines at their right ends, moved apart where they would cover each other."""
-    below = 0.0
-    for y, style, label in sorted(ends):
-        placed = max(y + 4, below)
-        below = placed + 14
-        yield element("line", x1=x, x2=x + 12, y1=placed - 4, y2=placed - 4, class_=f"line s{style}")
-        yield text(x + 16, placed, label)

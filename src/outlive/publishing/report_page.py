@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from markupsafe import Markup
 
-from outlive import answers, costs
+from outlive import answers
 from outlive.answers import MEANS, Answer
 from outlive.claims import Held, Seen
-from outlive.costs import Charge
 from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
-from outlive.publishing import plots
+from outlive.publishing import bill_view, load_view, plots
+from outlive.publishing.bill_view import BillTable, RatesShown
+from outlive.publishing.load_view import LoadView
 from outlive.publishing.pages import ALONE, Frame, render
-from outlive.publishing.plots import Bar
-from outlive.publishing.words import about, requests, span
+from outlive.publishing.plots import Bar, Drawing
 from outlive.report import (
     MARKS,
     Fact,
     Gap,
     dependencies,
     facts,
+    fingerprints,
     gaps,
     notes,
     open_files,
     sections,
     step_text,
 )
+from outlive.report.fingerprints import ChangeLine
 from outlive.reports import Report
 from outlive.rows import BASELINE, Row
 from outlive.verdict import Judged, OfPolicy, Verdict
-from outlive.wording import counted, listed, number, one_line, step
+from outlive.wording import counted, listed, one_line
 
 MOST_LINES = 5  # scenarios that one plot over the releases shows
 SEEN_TONES: dict[Seen, str] = {
@@ -42,20 +42,6 @@ SEEN_TONES: dict[Seen, str] = {
     "not seen": "unknown",
     "contradicted": "hold",
 }
-COSTS_NOTE = (
-    "Bytes are the C heap that each request leaves plus its memory blocks, at "
-    f"{costs.BYTES_PER_BLOCK} bytes a block; estimates, good to about a quarter. The limit is of all workers "
-    "together, and what they take when they start counts. “Restart” is max_requests so that a worker "
-    f"uses {costs.RESTART_SHARE:.0%} of its room, “collect” how often to collect so that garbage takes "
-    f"{costs.GARBAGE_SHARE:.0%} of it, both in requests per worker."
-)
-
-
-class Drawing(msgspec.Struct, frozen=True):
-    """A plot and what it shows."""
-
-    svg: Markup
-    caption: str
 
 
 class ScenarioLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,28 +51,6 @@ class ScenarioLine(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     verdict: Verdict
     cells: tuple[str, ...]
-
-
-class BillCell(msgspec.Struct, frozen=True):
-    """A number of the bill; `key` says which one, so that the page can compute it anew."""
-
-    text: str
-    key: str = ""
-
-
-class BillLine(msgspec.Struct, frozen=True):
-    """One scenario of the bill."""
-
-    name: str
-    cells: tuple[BillCell, ...]
-
-
-class BillTable(msgspec.Struct, frozen=True):
-    """The bill for one kind of connection."""
-
-    title: str
-    heads: tuple[str, ...]
-    lines: tuple[BillLine, ...]
 
 
 class ClaimLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,15 +93,6 @@ class StripLine(msgspec.Struct, frozen=True):
     runs: str
 
 
-class RatesShown(msgspec.Struct, frozen=True):
-    """The reader's numbers as the page shows them."""
-
-    rate: str
-    errors: str
-    workers: str
-    limit: str
-
-
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """What the template shows."""
 
@@ -156,11 +111,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     rates: RatesShown
     bills: tuple[BillTable, ...]
     costs_note: str
-    loads: None
+    load: LoadView
     pauses: Drawing | None
     history: tuple[Drawing, ...]
     strips: tuple[StripLine, ...]
     no_history: str
+    kept_alive: tuple[ChangeLine, ...]
+    kept_summary: str
     claims: tuple[ClaimLine, ...]
     claims_note: str
     facts: tuple[Fact, ...]
@@ -206,16 +163,18 @@ def view(report: Report) -> Page:
         heads=tuple(f"{connection}, gc {gc}" for connection, gc in columns),
         changed=tuple(one for one in scenarios if one.verdict != "NO DIFFERENCE SEEN"),
         unchanged=tuple(one for one in scenarios if one.verdict == "NO DIFFERENCE SEEN"),
-        rates=_rates(report),
-        bills=tuple(_bills(report)),
-        costs_note=COSTS_NOTE,
-        loads=None,
+        rates=bill_view.rates(report.bill),
+        bills=tuple(bill_view.tables(report.bill)),
+        costs_note=bill_view.NOTE,
+        load=load_view.view(report.loads),
         pauses=_pauses(comparison.rows),
         history=tuple(_history(report)),
         strips=tuple(
             StripLine(strip.scenario, strip.connection, plots.runs(strip)) for strip in report.history
         ),
         no_history=_no_history(report),
+        kept_alive=fingerprints.told(comparison.fingerprints, everything=True),
+        kept_summary=fingerprints.summary(comparison.fingerprints),
         claims=tuple(map(_claim, report.held)),
         claims_note=claims_note(report),
         facts=facts(comparison),
@@ -227,7 +186,7 @@ def view(report: Report) -> Page:
         cells_title=f"All {counted(len(comparison.rows), 'cell')} as a table",
         sections=tuple(_sections(comparison.rows)),
         provenance=report.provenance,
-        data=_data(report),
+        data=bill_view.data(report.bill),
     )
 
 
@@ -335,81 +294,6 @@ def _no_history(report: Report) -> str:
     return "No scenario changed between these two, so there is no change to place in the history."
 
 
-def _rates(report: Report) -> RatesShown:
-    rates = report.bill.rates
-    return RatesShown(
-        rate=number(rates.rate),
-        errors=number(rates.errors * 100),
-        workers=str(rates.workers),
-        limit=number(rates.limit / costs.MIB),
-    )
-
-
-def _bills(report: Report) -> Iterator[BillTable]:
-    charges = list(enumerate(report.bill.charges))
-    for connection in CONNECTIONS:
-        own = {
-            name: {charge.gc: (at, charge) for at, charge in group}
-            for name, group in itertools.groupby(
-                sorted((one for one in charges if one[1].connection == connection), key=_scenario),
-                key=_scenario,
-            )
-        }
-        policies = [
-            gc for gc in (*reversed(GC_POLICIES), *_others(report)) if any(gc in one for one in own.values())
-        ]
-        if own:
-            kept = [charge for _, charge in charges if charge.gc != "off"]
-            leaks = any(charge.before.hours or charge.after.hours for charge in kept)
-            heads = [head for gc in policies for head in _heads(gc, leaks)]
-            worst = sorted(
-                own.items(), key=lambda one: -max(c.after.mib_per_hour for _, c in one[1].values())
-            )
-            yield BillTable(
-                f"{connection} connections",
-                tuple(heads),
-                tuple(
-                    BillLine(
-                        name, tuple(cell for gc in policies for cell in _bill_cells(of.get(gc), gc, leaks))
-                    )
-                    for name, of in worst
-                ),
-            )
-
-
-def _scenario(one: tuple[int, Charge]) -> str:
-    return one[1].scenario
-
-
-def _others(report: Report) -> Sequence[str]:
-    return tuple(dict.fromkeys(one.gc for one in report.bill.charges if one.gc not in GC_POLICIES))
-
-
-def _heads(gc: str, leaks: bool) -> tuple[str, ...]:
-    """Return the columns of a policy; with the collector on, hours only matter where something leaks."""
-    if gc == "off":
-        return "gc off: MiB per hour", "until the limit", "collect every", "restart every"
-    hours = ("until the limit",) if leaks else ()
-    return f"gc {gc}: MiB per hour", *hours, "collector, ms per s"
-
-
-def _bill_cells(one: tuple[int, Charge] | None, gc: str, leaks: bool) -> Iterator[BillCell]:
-    if one is None:
-        yield from [BillCell("not compared")] * len(_heads(gc, leaks))
-        return
-    at, charge = one
-    before, after = charge.before, charge.after
-    yield BillCell(step(about(before.mib_per_hour), about(after.mib_per_hour)), f"{at} mib")
-    if gc == "off" or leaks:
-        yield BillCell(step(span(before.hours), span(after.hours)), f"{at} hours")
-    if gc == "off":
-        yield BillCell(step(requests(before.periodic), requests(after.periodic)), f"{at} collect")
-        yield BillCell(step(requests(before.max_requests), requests(after.max_requests)), f"{at} restart")
-    else:
-        pauses = step(about(before.pause_ms_per_second), about(after.pause_ms_per_second))
-        yield BillCell(pauses, f"{at} pause")
-
-
 def _claim(held: Held) -> ClaimLine:
     return ClaimLine(
         release=held.release,
@@ -448,30 +332,3 @@ def _sections(rows: Sequence[Row]) -> Iterator[CellSection]:
                 for line in section.lines
             ),
         )
-
-
-def _data(report: Report) -> Any:
-    """Return what the page's script needs to compute the bill anew."""
-    bill = report.bill
-
-    def leaves(side: Sequence[costs.Leaves]) -> list[dict[str, float | None]]:
-        return [
-            {
-                "bytes_each": one.bytes_each,
-                "garbage_each": one.garbage_each,
-                "ok_bytes": one.ok_bytes,
-                "ok_garbage": one.ok_garbage,
-                "pause_each": one.pause_each,
-                "ok_pause": one.ok_pause,
-            }
-            for one in side
-        ]
-
-    return {
-        "before": leaves(bill.leaves_before),
-        "after": leaves(bill.leaves_after),
-        "base_before": bill.base_before,
-        "base_after": bill.base_after,
-        "restart_share": costs.RESTART_SHARE,
-        "garbage_share": costs.GARBAGE_SHARE,
-    }

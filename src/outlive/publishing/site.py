@@ -17,9 +17,9 @@ from outlive import __version__, history, reports, sightings, steps
 from outlive.costs import Rates
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.project import Project
-from outlive.publishing import markdown, report_page, site_pages, texts
+from outlive.publishing import leak_page, markdown, report_page, site_pages, texts
+from outlive.publishing.leak_page import Known
 from outlive.publishing.pages import Frame, Link, render
-from outlive.publishing.site_pages import Known
 from outlive.releases import Catalogue, write_text
 from outlive.reports import Facts, Report
 
@@ -104,7 +104,7 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
             yield base / f"{report.name}.md", markdown.render(report).encode()
             yield base / f"{report.name}.json", report.to_json()
     for one in kept:
-        page = site_pages.leak(one, frameworks, below).encode()
+        page = leak_page.leak(one, frameworks, below).encode()
         yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page
     for text in documents:
         source = (project.root / "docs" / text.source).read_text(encoding="utf-8")

@@ -12,14 +12,16 @@ from outlive import __version__, answers, timeline
 from outlive.answers import MEANS
 from outlive.measurement import CONNECTIONS, Connection
 from outlive.publishing import plots
+from outlive.publishing.leak_page import Known
 from outlive.publishing.pages import Frame, feed, render
-from outlive.publishing.report_page import Drawing, StripLine
+from outlive.publishing.plots import Drawing
+from outlive.publishing.report_page import StripLine
 from outlive.publishing.svg import CHARACTER, element, joined, text
 from outlive.report.fingerprints import suspect
 from outlive.reports import Report
 from outlive.rows import BASELINE
 from outlive.sightings import Kept, Sighting
-from outlive.steps import Step, Steps
+from outlive.steps import Step
 from outlive.timeline import Moment, Strip, Timeline
 from outlive.verdict import Verdict
 from outlive.wording import counted, listed, number, one_line
@@ -27,17 +29,6 @@ from outlive.wording import counted, listed, number, one_line
 MOST_STEPS = 10  # newest findings on the home page
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "outlive")
 HIGH = 20  # of a badge, in pixels
-
-
-class Known(msgspec.Struct, frozen=True):
-    """All that is known of one framework."""
-
-    name: str
-    timeline: Timeline
-    steps: Steps
-    kept: tuple[Kept, ...]
-    reports: tuple[Report, ...]
-    scenarios: tuple[str, ...]
 
 
 class ReportLine(msgspec.Struct, frozen=True):
@@ -111,33 +102,7 @@ class FrameworkPage(msgspec.Struct, frozen=True, kw_only=True):
     leaks: tuple[LeakLine, ...]
     steps: tuple[StepLine, ...]
     yanked: tuple[Yanked, ...]
-    badge: str
-    badge_width: int
-    version: str = __version__
-
-
-class SightingLine(msgspec.Struct, frozen=True):
-    """A release that has a fingerprint."""
-
-    release: str
-    objects: str
-    scenarios: str
-
-
-class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page of a fingerprint shows."""
-
-    fingerprint: str
-    lead: str
-    suspect: str
-    package: str
-    trail: str
-    releases: str
-    scenarios: str
-    newest: str
-    explain: str
-    plots: tuple[Drawing, ...]
-    lines: tuple[SightingLine, ...]
+    badge: Markup
     version: str = __version__
 
 
@@ -186,7 +151,6 @@ def home(frameworks: Sequence[Known], frame: Frame) -> str:
 
 def framework(known: Known, frame: Frame) -> str:
     """Return the page of a framework."""
-    label = badge_text(known.timeline)
     page = FrameworkPage(
         name=known.name,
         status=status(known.timeline),
@@ -207,41 +171,10 @@ def framework(known: Known, frame: Frame) -> str:
             for one in reversed(known.timeline.moments)
             if one.release.yanked
         ),
-        badge=label,
-        badge_width=_badge_width(label),
+        badge=badge(known.timeline),
     )
     title = f"{known.name}: what its releases leave in memory after failed requests"
     return render("framework.html.j2", frame, title=title, summary=page.status, page=page)
-
-
-def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame) -> str:
-    """Return the page of a fingerprint."""
-    last = kept.sightings[-1]
-    names = list(dict.fromkeys(one.framework for one in kept.sightings))
-    scenarios = list(dict.fromkeys(name for one in kept.sightings for name in one.scenarios))
-    gone = "no: no cell of it has this any more"
-    page = LeakPage(
-        fingerprint=kept.leak.fingerprint,
-        lead=_lead(kept),
-        suspect=kept.leak.suspect,
-        package=f"{kept.leak.package}, a part of Python" if kept.leak.python else kept.leak.package,
-        trail=kept.leak.trail,
-        releases="; ".join(_releases(kept, known) for known in frameworks if known.name in names),
-        scenarios=listed(scenarios),
-        newest=f"yes, in {listed(kept.newest)}" if kept.newest else gone,
-        explain=(
-            f"outlive explain {last.framework}=={last.release} --scenario {last.scenario} "
-            f"--connection {last.connection} --gc {last.gc} --python {frameworks[0].timeline.python}"
-        ),
-        plots=tuple(_seen_plot(kept, known) for known in frameworks if known.name in names),
-        lines=tuple(
-            SightingLine(f"{one.framework} {one.release}", number(one.objects), listed(one.scenarios, 4))
-            for one in reversed(kept.sightings)
-        ),
-    )
-    return render(
-        "leak.html.j2", frame, title=f"{page.fingerprint}: {page.lead}", summary=page.suspect, page=page
-    )
 
 
 def verdicts(reports: Sequence[Report]) -> str:
@@ -255,18 +188,18 @@ def verdicts(reports: Sequence[Report]) -> str:
         entries.append(
             Entry(
                 id=uuid.uuid5(NAMESPACE, line.href).urn,
-                title=f"{line.subject}: {line.verdict}",
+                title=_printable(f"{line.subject}: {line.verdict}"),
                 updated=report.provenance.created,
                 href=line.href,
                 verdict=line.verdict,
-                text="\n".join(said),
+                text=_printable("\n".join(said)),
             )
         )
     updated = entries[0].updated if entries else "1970-01-01T00:00:00+00:00"
     return feed(Feed(NAMESPACE.urn, updated, tuple(entries)))
 
 
-def badge(history: Timeline) -> str:
+def badge(history: Timeline) -> Markup:
     """Return a badge of a framework's newest release as a whole SVG file."""
     value = badge_text(history)
     left, wide = 62, _badge_width(value)
@@ -282,19 +215,17 @@ def badge(history: Timeline) -> str:
             text((left + wide) / 2, 14, value, anchor="middle"),
         ]
     )
-    return str(
-        element(
-            "svg",
-            parts,
-            xmlns="http://www.w3.org/2000/svg",
-            width=wide,
-            height=HIGH,
-            role="img",
-            aria_label=f"outlive: {value}",
-            font_family="Verdana,DejaVu Sans,sans-serif",
-            font_size=11,
-            fill="#fff",
-        )
+    return element(
+        "svg",
+        parts,
+        xmlns="http://www.w3.org/2000/svg",
+        width=wide,
+        height=HIGH,
+        role="img",
+        aria_label=f"outlive: {value}",
+        font_family="Verdana,DejaVu Sans,sans-serif",
+        font_size=11,
+        fill="#fff",
     )
 
 
@@ -356,7 +287,7 @@ def _step(step: Step, of: str = "") -> StepLine:
         step.before.version,
         str(step.release.date or "date unknown"),
         step.release.yanked,
-        f"{step.summary[:1].upper()}{step.summary[1:]}",
+        step.summary,
         listed(step.packages),
         claims,
     )
@@ -401,49 +332,9 @@ def _leak(kept: Kept, name: str) -> LeakLine:
     )
 
 
-def _lead(kept: Kept) -> str:
-    kinds = {
-        "cyclic": "Cyclic garbage: a collection frees it.",
-        "leaked": "A leak: nothing frees it.",
-        "bounded": "Growth that stops by itself.",
-    }
-    return kinds[kept.leak.growth]
-
-
-def _releases(kept: Kept, known: Known) -> str:
-    """Return the releases of a framework that have a fingerprint, as runs of those that were measured."""
-    own = {one.release for one in kept.sightings if one.framework == known.name}
-    runs: list[list[str]] = []
-    before = False
-    for moment in known.timeline.moments:
-        if not moment.measurements:
-            continue
-        has = moment.release.version in own
-        if has and before:
-            runs[-1].append(moment.release.version)
-        elif has:
-            runs.append([moment.release.version])
-        before = has
-    said = [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
-    return f"{known.name} {listed(said)}"
-
-
-def _seen_plot(kept: Kept, known: Known) -> Drawing:
-    own = {one.release: one.objects for one in kept.sightings if one.framework == known.name}
-    points = tuple(
-        timeline.Point(
-            release=moment.release.version,
-            date=str(moment.release.date or ""),
-            yanked=moment.release.yanked,
-            objects=own.get(moment.release.version, 0.0) if moment.measurements else None,
-            leaked=0.0,
-            growth="cyclic",
-        )
-        for moment in known.timeline.moments
-    )
-    strip = Strip(scenario=kept.leak.fingerprint, connection="close", points=points)
-    title = f"Objects that it keeps per request, at most, by release of {known.name}"
-    return Drawing(plots.history(f"seen-{known.name}", title, [strip]), f"{title}; ✕ is yanked.")
+def _printable(text: str) -> str:
+    """Return a text without the characters that XML must not have."""
+    return "".join(one if one.isprintable() or one == "\n" else " " for one in text)
 
 
 def _badge_width(value: str) -> int:

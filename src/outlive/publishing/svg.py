@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from markupsafe import Markup, escape
 
+WIDTH = 760.0  # of a plot, in pixels
 CHARACTER = 6.4
 """Width of a character of the plots' font (11 px) in pixels, near enough to make room for labels."""
 
@@ -85,6 +86,16 @@ def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
     """Return a line through points."""
     drawn = " ".join(f"{'L' if at else 'M'}{_plain(x)} {_plain(y)}" for at, (x, y) in enumerate(points))
     return element("path", d=drawn, fill="none", class_=class_)
+
+
+def ends(last: Sequence[tuple[float, int, str]], x: float) -> Iterator[Markup]:
+    """Yield the labels of lines at their right ends, moved apart where they would cover each other."""
+    below = 0.0
+    for y, style, label in sorted(last):
+        placed = max(y + 4, below)
+        below = placed + 14
+        yield element("line", x1=x, x2=x + 12, y1=placed - 4, y2=placed - 4, class_=f"line s{style}")
+        yield text(x + 16, placed, label)
 
 
 def _plain(value: object) -> str:

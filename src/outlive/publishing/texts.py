@@ -24,6 +24,7 @@ TEXTS = (
     Text("how-it-counts.md", "counting.html", "How it counts"),
     Text("glossary.md", "glossary.html", "Glossary"),
 )
+WIDE = '<div class="wide" tabindex="0" role="group" aria-label="Table">'
 PAGES = {text.source: text.page for text in TEXTS}
 
 
@@ -34,8 +35,14 @@ def html(markdown: str) -> Markup:
     for at, token in enumerate(tokens):
         if token.type == "heading_open":
             token.attrSet("id", slug(tokens[at + 1].content))
+        if token.type in {"th_open", "td_open"} and "right" in str(token.attrs.pop("style", "")):
+            token.attrSet("class", "n")
+        if token.type == "th_open":
+            token.attrSet("scope", "col")
         if token.children:
             token.children = _linked(token.children)
+    parser.add_render_rule("table_open", lambda *_: f"{WIDE}<table>\n")
+    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - the renderer escapes
 
 
