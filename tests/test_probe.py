@@ -190,6 +190,26 @@ def test_files_and_threads_are_counted(tmp_path: Path) -> None:
         assert (before.threads, started.threads) == (2, 3)
 
 
+def test_threads_that_have_ended_leave_no_files(tmp_path: Path) -> None:
+    with working(sys.executable, tmp_path) as worker:
+        before = worker.count().fds
+        for _ in range(20):
+            worker.do(
+                "event = threading.Event(); thread = threading.Thread(target=event.wait); thread.start()"
+            )
+            worker.line.rest()
+            worker.do("event.set(); thread.join()")
+        assert worker.count().fds == before
+
+
+def test_a_class_that_is_made_for_one_request_is_not_kept_by_the_count(tmp_path: Path) -> None:
+    with working(sys.executable, tmp_path) as worker:
+        worker.count("def make(): made = type('Made', (), {})(); made.itself = made")
+        counted = worker.count("for _ in range(50): make()")
+        assert counted.survivors >= 50
+        assert counted.leaked == 0
+
+
 def test_a_thread_that_works_on_is_waited_for(tmp_path: Path) -> None:
     code = "threading.Thread(target=lambda: [kept.append([]) for _ in range(200_000)]).start()"
     with working(sys.executable, tmp_path) as worker:

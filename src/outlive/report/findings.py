@@ -27,32 +27,26 @@ def _render(scenarios: Sequence[Scenario], measurements: Sequence[Measurement]) 
     yield LEGEND
     for framework in dict.fromkeys(m.framework for m in measurements):
         mine = [m for m in measurements if m.framework == framework]
-        columns = list(dict.fromkeys((m.release, m.python, m.lock) for m in mine))
-        policies = list(dict.fromkeys(m.gc for m in mine))
+        columns = dict.fromkeys(_column(m) for m in mine)
         yield ""
         yield f"## {framework}"
         yield ""
-        heads = [
-            f"{release}, Python {python}, gc {gc}"
-            for release, python, _ in columns
-            for gc in sorted(policies)
-        ]
+        heads = (f"{release}, Python {python}, gc {gc}" for release, python, _, gc in columns)
         yield f"| scenario | what happens | {' | '.join(map(escape, heads))} |"
-        yield f"|---|---|{'---|' * len(heads)}"
+        yield f"|---|---|{'---|' * len(columns)}"
         reasons: list[str] = []
         for scenario in scenarios:
             row = [m for m in mine if m.scenario == scenario.name]
-            if not row:
-                continue
-            cells = [
-                _cell([m for m in row if (m.release, m.python, m.lock) == column and m.gc == gc], reasons)
-                for column in columns
-                for gc in sorted(policies)
-            ]
-            yield f"| {scenario.name} | {escape(scenario.summary)} | {' | '.join(cells)} |"
+            if row:
+                cells = (_cell([m for m in row if _column(m) == column], reasons) for column in columns)
+                yield f"| {scenario.name} | {escape(scenario.summary)} | {' | '.join(cells)} |"
         if reasons:
             yield ""
             yield from (f"{at}. {escape(one_line(reason))}" for at, reason in enumerate(reasons, 1))
+
+
+def _column(m: Measurement) -> tuple[str, str, str, str]:
+    return m.release, m.python, m.lock, m.gc
 
 
 def _cell(measurements: Sequence[Measurement], reasons: list[str]) -> str:

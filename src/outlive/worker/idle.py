@@ -52,21 +52,31 @@ class IdleWatch:
 
     def look(self) -> list[bytes] | None:
         """Return the CPU nanoseconds of each other thread, or None if one is not asleep."""
+        # After a fork the main thread still bears the id it had in the parent.
+        main = threading.main_thread()
+        every = [os.getpid() if one is main else one.native_id for one in threading.enumerate()]
+        tids = [tid for tid in every if tid != self.own]
+        if len(self.files) > len(tids):  # an app that starts threads would run out of files
+            for gone in self.files.keys() - tids:
+                self.forget(gone)
         spent = []
-        for thread in threading.enumerate():
-            # After a fork the main thread still bears the id it had in the parent.
-            tid = os.getpid() if thread is threading.main_thread() else thread.native_id
-            if tid == self.own:
-                continue
-            try:
-                stat, schedstat = self.files.get(tid) or self.open(tid)
-                if os.pread(stat, 512, 0).rpartition(b")")[2].split()[0] != b"S":
-                    return None
-                spent.append(os.pread(schedstat, 64, 0).split()[0])
-            except OSError:
-                self.forget(tid)
+        for tid in tids:
+            time_used = self.used(tid)
+            if time_used is None:
                 return None
+            spent.append(time_used)
         return spent
+
+    def used(self, tid: int | None) -> bytes | None:
+        """Return the CPU nanoseconds of a thread, or None if it is not asleep."""
+        try:
+            stat, schedstat = self.files.get(tid) or self.open(tid)
+            if os.pread(stat, 512, 0).rpartition(b")")[2].split()[0] != b"S":
+                return None
+            return os.pread(schedstat, 64, 0).split()[0]
+        except OSError:
+            self.forget(tid)
+            return None
 
     def open(self, tid: int | None) -> tuple[int, ...]:
         """Open the files that tell of a thread; they stay open, at numbers that no app reaches.
