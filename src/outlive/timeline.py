@@ -6,17 +6,18 @@ A release stands in it with the dependencies of its time (its era lock) on one P
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from outlive import apps, engine, eras, locks
+from outlive import engine, eras, locks
 from outlive.apps import App
 from outlive.errors import FaultError, OutliveError
 from outlive.measurement import Connection, Growth, Measurement, StackRecord
 from outlive.project import Project
 from outlive.releases import Release
 from outlive.rows import RANK, Row, judge, match
+from outlive.scenarios import load_set
 from outlive.stack import Package
 from outlive.store import Store
 from outlive.wording import one_line
@@ -77,7 +78,7 @@ def load(project: Project, framework: str, python: str = eras.PYTHON) -> Timelin
 
     Raises UsageError where it has no reference app.
     """
-    app = apps.load(project, framework)
+    served = engine.serving(project, framework, load_set(project.scenarios, "default"))
     moments: list[Moment] = []
     problems: list[str] = []
     for release in eras.covered(project, framework):
@@ -92,16 +93,16 @@ def load(project: Project, framework: str, python: str = eras.PYTHON) -> Timelin
                 packages=lock.packages,
             )
             try:
-                measurements = _whole(Store(project, record), app)
+                measurements = _whole(Store(project, record), served)
             except OutliveError as error:
                 problems.append(str(error))
         moments.append(Moment(release, measurements, lock.packages if lock else ()))
     return Timeline(framework, python, tuple(moments), tuple(problems))
 
 
-def _whole(store: Store, app: App) -> tuple[Measurement, ...]:
+def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
     """Return what is stored of a release by the default workers. Raises FaultError where that is damaged."""
-    found = tuple(m for m in engine.stored(store, app, None) if m.status == "measured")
+    found = tuple(m for m in engine.stored(store, served, None) if m.status == "measured")
     for m in found:
         if m.growth is None or m.leaked_per_request is None:
             raise FaultError(f"{store.path} has no counts of {one_line(m.scenario)}: measure it again")

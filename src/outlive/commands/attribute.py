@@ -41,14 +41,14 @@ def attribute_command(
     python: str | None,
     json_file: Path | None,
 ) -> int:
-    r"""Swap one package, the Python or the gc policy at a time, and say which swap makes the difference.
+    """Swap one package, the Python or the gc policy at a time, and say which swap makes the difference.
 
     Each stack has the dependencies of its time, where it does not name others.
 
     \b
     outlive attribute aiohttp==3.10.5 aiohttp==3.10.6 --scenario not-found
     outlive attribute aiohttp==3.11.14,python==3.11 aiohttp==3.14.5,python==3.13 --scenario not-found
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     chosen = scenarios.select(scenarios.load(project.scenarios), [scenario])
     if len(chosen) > 1:

@@ -31,6 +31,8 @@ WIDTH = 1.02
 """Upper bound of a bucket of pauses over its lower bound: a percentile is at most 2 percent too high."""
 LONGEST = 1200
 """Number of buckets; the last holds all pauses from six hours on."""
+OLDEST = 2
+"""Generation of the collector; nothing has collected it before."""
 SETTLES = 10
 """Most times that the heap is collected at the beginning until its objects are as many as before: each time
 tuples of tuples that hold only numbers and strings are no longer tracked, one level of them."""
@@ -151,7 +153,7 @@ class LoadProbe:
         gc.disable()
         before = None
         for _ in range(SETTLES):
-            self.probe.begin()
+            self.probe.begin(OLDEST)
             assert self.probe.last is not None
             if self.probe.last.alive == before:
                 break

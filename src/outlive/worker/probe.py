@@ -291,14 +291,14 @@ class Probe:
         graph.write(" ".join(path), int(requests))
         return {"idle": idle}
 
-    def begin(self) -> None:
-        """Take the state that the first phase is counted against."""
+    def begin(self, oldest: int = YOUNGEST) -> None:
+        """Take the state that the first phase is counted against; generations above `oldest` are clean."""
         # Two phases without requests: the first makes what the probe itself keeps, the second tells what
         # it adds to each phase (its frames, before Python 3.11), which no later phase is charged for.
         self.own = Reading(0, Counter(), 0, 0)
         self.last = self.read()
-        self.phase(YOUNGEST)
-        before, _, _ = self.phase(YOUNGEST)
+        self.phase(oldest)
+        before, _, _ = self.phase(oldest)
         self.own = before
 
     def phase(self, oldest: int = OLDEST) -> tuple[Reading, int, Reading]:
