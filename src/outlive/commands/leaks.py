@@ -22,14 +22,14 @@ from outlive.timeline import Timeline
 @click.option("--all", "everything", is_flag=True, help="Show rings that are nowhere the shortest, too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
 def leaks_command(framework: str, python: str | None, everything: bool, json_file: Path | None) -> int:
-    r"""Say in which release each leak and ring came, changed and went, from the stored measurements.
+    """Say in which release each leak and ring came, changed and went, from the stored measurements.
 
     Nothing is measured: `outlive sweep` does that, on Python 3.11 or another.
 
     \b
     outlive leaks aiohttp
     outlive leaks flask --python 3.13
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     if python and python not in pythons.KNOWN:
         raise UsageError(f"--python takes one of {', '.join(pythons.KNOWN)}, not {python!r}")
