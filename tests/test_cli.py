@@ -14,6 +14,4 @@ def test_examples_stand_one_a_line(verb: str) -> None:
     assert found.exit_code == 0
     assert "\\b" not in found.output
     assert "\b" not in found.output
-    examples = [line for line in found.output.splitlines() if "outlive " in line and "Usage" not in line]
-    assert all(line.startswith("  outlive ") for line in examples if line.count("outlive ") == 1)
-    assert not [line for line in examples if line.count("  outlive ") > 1]
+    assert not [line for line in found.output.splitlines() if line.count("outlive ") > 1]

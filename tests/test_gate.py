@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -73,6 +74,15 @@ class TestPlant:
         plant = Plant(["cycle"])
         for _ in range(250):
             plant.leave()
+        assert not plant.kept
+        assert not plant.held
+
+    def test_memory_is_held_and_work_takes_time_of_the_processor(self) -> None:
+        plant = Plant(["memory:5000", "work:0.002"])
+        assert len(plant.held) == 5000
+        before = time.thread_time()
+        plant.leave()
+        assert time.thread_time() > before
         assert not plant.kept
 
 
