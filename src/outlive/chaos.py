@@ -12,6 +12,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 import socket
 import ssl
 import sys
@@ -20,6 +21,7 @@ from collections.abc import Awaitable, Callable
 HOST = "127.0.0.1"
 WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PART = b"\x5a" * 1000
+LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 LONG_CHUNKS = 64
 """Chunks of 4 KiB: the answer is longer than a client's read buffer."""
 
@@ -104,6 +106,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
+            if found := LENGTH.search(head):
+                await reader.readexactly(int(found[1]))
             path = head.split(b" ", 2)[1].decode()
             if path in FAULTS:
                 await FAULTS[path]((reader, writer), head)
