@@ -36,14 +36,14 @@ def report_command(
     python: str | None,
     **selected: Any,
 ) -> int:
-    r"""Write a report on an upgrade: a page, Markdown and JSON, under results/reports.
+    """Write a report on an upgrade: a page, Markdown and JSON, under results/reports.
 
     What is not stored is measured first. What it costs is estimated for your traffic.
 
     \b
     outlive report aiohttp 3.11.13 3.11.14
     outlive report flask 2.0.3 3.1.3 --rate 50/s --errors 2% --workers 4 --limit 1GiB
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     rates = Rates(
         rate=parse_rate(rate), errors=parse_share(errors), workers=workers, limit=parse_bytes(limit)
     )
