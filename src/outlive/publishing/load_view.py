@@ -80,7 +80,7 @@ def _decisions(loads: Loads) -> Iterator[Decisions]:
         yield Decisions(
             one.deployment.gc,
             title,
-            one.headline,
+            underload.said(one),
             rounds.lines([*overall, *changed]),
             rounds.hidden(quiet) if quiet else "",
         )
