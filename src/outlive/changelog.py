@@ -23,7 +23,7 @@ ROLE = re.compile(r":[\w:+.-]+:`(?P<tilde>~?)(?P<text>[^`<]*?)(?:\s*<(?P<target>
 RST_LINK = re.compile(r"`([^`<]+?)\s*<[^>`]*>`_{1,2}")
 MARKDOWN_LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*\)")
 LITERAL = re.compile(r"``([^`]*)``|`([^`]*)`_{0,2}")
-EMPTY = re.compile(r"\(\s*[,\s]*\)")
+EMPTY = re.compile(r"(?<!\w)\([\s,]*\)")
 
 ISSUE_ROLE = re.compile(r":(?:issue|pr|pull|gh|ghpull|ghissue):`([^`]+)`")
 ISSUE_TEXT = re.compile(r"(?:(?<![\w&/])#|\bGH-|\b(?:issues|pull)/)(\d{1,6})\b", re.IGNORECASE)

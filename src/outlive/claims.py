@@ -8,12 +8,12 @@ Each is about some scenarios (`ABOUT`, by the words it uses; all where it says n
 what was measured from the release before it to its own, or where these were not measured, of the pair. Cells
 are as `outlive.rows` judges them:
 
-- `contradicted`: some got worse, none better, and no other release is in between that could have done it.
+- `contradicted`: some got worse, none better.
 - `confirmed`: each cell that left objects before got better, none worse; what leaked leaks no longer, and of
   the rest at most MOST_LEFT of what it left is still left.
-- `partly`: some got better.
-- `not seen`: all else, so where nothing changed, and where it is about clients or WebSockets (`ELSEWHERE`),
-  which no scenario uses.
+- `partly`: some got better; or all, but other releases are in between that may have had a part in it.
+- `not seen`: all else: nothing changed, other releases may have made it worse, or it is about clients or
+  WebSockets (`ELSEWHERE`), which no scenario uses.
 """
 
 from __future__ import annotations
@@ -210,11 +210,14 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
         return held("contradicted", more)
     if not better:
         return held("not seen", f"no difference in {listed(names, MOST_SCENARIOS)}")
+    others = f"; {counted(span.others, 'other release')} may have had a part in it" if span.others else ""
     if not worse and all(map(_cleared, relevant)):
-        return held("confirmed", f"less is left: {_examples(better)}")
+        return held("partly" if others else "confirmed", f"less is left: {_examples(better)}{others}")
     leaving = sum(_left(row)[0] > 0 for row in relevant)
     but = f"; more: {_examples(worse)}" if worse else ""
-    return held("partly", f"less is left in {len(better)} of {leaving} cells: {_examples(better)}{but}")
+    return held(
+        "partly", f"less is left in {len(better)} of {leaving} cells: {_examples(better)}{but}{others}"
+    )
 
 
 def path(project: Project, framework: str) -> Path:

@@ -20,7 +20,7 @@ make one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -126,7 +126,7 @@ def judge(
     nowhere = sum(_nowhere(gap) for gap in unmeasured)
     wanted = max(len(names) * len(CONNECTIONS) * len(GC_POLICIES) - nowhere, len(rows) + len(lost))
     evidence = _judged(rows, wanted - len(rows), enough=len(rows) >= LEAST_MEASURED * wanted)
-    heavier = [said for comparison in loads for said in _heavier(comparison)]
+    heavier = [said for comparison in loads if (said := _heavier(comparison))]
     if heavier and evidence.verdict != "HOLD":
         because = f"under load {listed(heavier)}; {evidence.because}"
         evidence = msgspec.structs.replace(evidence, verdict="HOLD", because=because, settings=())
@@ -260,15 +260,16 @@ def _freed(row: Row) -> bool:
     return after > before or row.after.growth == "cyclic"
 
 
-def _heavier(comparison: LoadComparison) -> Iterator[str]:
-    """Yield what got surely worse under load by LOAD_HOLDS or more, of all scenarios together."""
+def _heavier(comparison: LoadComparison) -> str:
+    """Return what of all scenarios together got surely worse under load by LOAD_HOLDS; empty: nothing."""
+    found = []
     for one in comparison.decided:
         metric, change = one.metric, one.change
         if one.direction != "worse" or metric.scenario or metric.scale != "ratio" or change is None:
             continue
-        least = change.low if metric.higher_is == "worse" else -change.high
-        if least >= LOAD_HOLDS:
-            yield f"{metric.name} {changed_by(one)} with gc {comparison.deployment.gc}"
+        if (change.low if metric.higher_is == "worse" else -change.high) >= LOAD_HOLDS:
+            found.append(f"{metric.name} {changed_by(one)}")
+    return f"{listed(found)} with gc {comparison.deployment.gc}" if found else ""
 
 
 def _by_policy(rows: Sequence[Row], lost: Sequence[Unmeasured], wanted: int) -> tuple[OfPolicy, ...]:

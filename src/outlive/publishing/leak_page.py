@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -11,7 +12,7 @@ from outlive.publishing import plots
 from outlive.publishing.pages import Frame, render
 from outlive.publishing.plots import Drawing
 from outlive.reports import Report
-from outlive.sightings import Kept
+from outlive.sightings import Kept, Sighting
 from outlive.steps import Steps
 from outlive.timeline import Strip, Timeline
 from outlive.wording import listed, number
@@ -73,14 +74,23 @@ def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame) -> str:
             f"--connection {last.connection} --gc {last.gc} --python {frameworks[0].timeline.python}"
         ),
         plots=tuple(_seen_plot(kept, known) for known in frameworks if known.name in names),
-        lines=tuple(
-            SightingLine(f"{one.framework} {one.release}", number(one.objects), listed(one.scenarios, 4))
-            for one in reversed(kept.sightings)
-        ),
+        lines=tuple(_lines(kept)),
     )
     return render(
         "leak.html.j2", frame, title=f"{page.fingerprint}: {page.lead}", summary=page.suspect, page=page
     )
+
+
+def _lines(kept: Kept) -> Iterator[SightingLine]:
+    """Yield the releases that have it, newest first; neighbours that say the same are one."""
+
+    def says(one: Sighting) -> tuple[str, float, tuple[str, ...]]:
+        return one.framework, one.objects, one.scenarios
+
+    for (framework, objects, scenarios), group in itertools.groupby(reversed(kept.sightings), key=says):
+        run = [one.release for one in group]
+        releases = run[0] if len(run) == 1 else f"{run[-1]} to {run[0]}"
+        yield SightingLine(f"{framework} {releases}", number(objects), listed(scenarios, 4))
 
 
 def _lead(kept: Kept) -> str:

@@ -11,7 +11,7 @@ from outlive.publishing.curves import Axis, Curve, curves
 from outlive.publishing.plots import Drawing
 from outlive.publishing.words import about
 from outlive.report import rounds
-from outlive.underload import Loads, latencies
+from outlive.underload import Loads, latencies, said
 from outlive.wording import counted, number, size, step
 
 MOST_TESTS = 3  # kinds of load test, mostly gc policies, that one plot shows: two lines each
@@ -80,7 +80,7 @@ def _decisions(loads: Loads) -> Iterator[Decisions]:
         yield Decisions(
             one.deployment.gc,
             title,
-            one.headline,
+            said(one),
             rounds.lines([*overall, *changed]),
             rounds.hidden(quiet) if quiet else "",
         )

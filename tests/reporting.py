@@ -1,0 +1,135 @@
+"""Reports to look at, with the numbers of real releases, and a checkout to keep them in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import msgspec
+
+from comparisons import REASON, aiohttp_cells, cell, flask_cells, lost, side
+from measuring import CHECKOUT
+from outlive import reports
+from outlive.claims import Changelog, Claim
+from outlive.comparison import BothMeasurements
+from outlive.controlled import Difference
+from outlive.costs import Rates
+from outlive.measurement import Machine, Measurement, Provenance
+from outlive.project import Project
+from outlive.releases import Release
+from outlive.reports import Evidence, Facts, Report
+from outlive.timeline import Moment, Timeline
+
+MACHINE = Machine(system="Linux", kernel="6.1", architecture="x86_64", libc="glibc 2.36", cpus=2)
+PROVENANCE = Provenance(
+    outlive="0.1.0", counting=1, created="2026-11-21T12:00:00+00:00", machine=MACHINE, stacks=()
+)
+SCENARIOS = tuple(
+    (name, f"what {name} is")
+    for name in ("ok", "not-found", "upload-method-not-allowed", "handler-error", "upload")
+)
+CLAIMS = (
+    Changelog(
+        release="3.10.11",
+        source="aiohttp-3.14.5.tar.gz",
+        reason=None,
+        claims=(
+            Claim(
+                text="Fixed system routes polluting the middleware cache.",
+                section="Bug fixes",
+                issues=(9852,),
+            ),
+        ),
+    ),
+    Changelog(release="3.11.0", source=None, reason="no package has one", claims=()),
+    Changelog(
+        release="3.11.14",
+        source="aiohttp-3.14.5.tar.gz",
+        reason=None,
+        claims=(Claim(text="Fixed a leak of ClientSession.", section="Bug fixes", issues=()),),
+    ),
+)
+
+
+def checkout(folder: Path) -> Project:
+    """Return a checkout in `folder` that has no results yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("apps", "loadtests", "releases", "docs"):
+        (folder / name).symlink_to(CHECKOUT.root / name)
+    return Project(folder)
+
+
+def release(version: str, date: str, *, yanked: str | None = None) -> Release:
+    uploaded = dt.datetime.fromisoformat(f"{date}T12:00:00Z")
+    return Release("aiohttp", version, uploaded, ">=3.8", yanked is not None, yanked, ("py3",), sdist=True)
+
+
+def costly(measurements: list[Measurement]) -> tuple[Measurement, ...]:
+    """Return the measurements with the memory that so many objects take."""
+    return tuple(
+        msgspec.structs.replace(
+            m,
+            blocks_per_request=2 * (m.survivors_per_request or 0),
+            heap_bytes_per_request=100 * (m.survivors_per_request or 0),
+        )
+        if m.status == "measured"
+        else m
+        for m in measurements
+    )
+
+
+def aiohttp_evidence(*, yanked: bool = True) -> Evidence:
+    """Return aiohttp 3.10.10, which leaks on 404 and 405, and 3.11.14, which does not."""
+    stack = [("yarl", "1.18.3"), ("attrs", "25.3.0")]
+    cannot = lost("stream-error", "the asyncio worker cannot hold it", "unsupported", connection="keep-alive")
+    return Evidence(
+        provenance=PROVENANCE,
+        before=side(packages=[*stack, ("multidict", "6.1.0")]),
+        after=side(
+            release="3.11.14", packages=[*stack, ("multidict", "6.2.0")], yanked=REASON if yanked else None
+        ),
+        differences=(Difference("multidict", "6.1.0", "6.2.0", "aiohttp 3.11.14 requires multidict>=6.2"),),
+        measurements=BothMeasurements(
+            before=costly([*aiohttp_cells((50, 44)), lost("abort-upload", "worker died: signal 11"), cannot]),
+            after=costly([*aiohttp_cells((32, 0)), cell("abort-upload", 12), cannot]),
+        ),
+    )
+
+
+def flask_evidence() -> Evidence:
+    """Return two releases of Flask that leave the same."""
+    cells = costly(flask_cells())
+    return Evidence(
+        provenance=PROVENANCE,
+        before=side("flask", "2.3.3"),
+        after=side("flask", "3.1.3"),
+        differences=(),
+        measurements=BothMeasurements(before=cells, after=cells),
+    )
+
+
+def facts(*, yanked: bool = True) -> Facts:
+    """Return what is known beside them: releases, claims, and a history with a leak in the middle."""
+    history = (
+        (release("3.10.5", "2024-08-19"), (32.0, 0.0)),
+        (release("3.10.10", "2024-10-10"), (50.0, 44.0)),
+        (release("3.11.13", "2025-02-24", yanked=REASON), None),
+        (release("3.11.14", "2025-03-17", yanked=REASON if yanked else None), (32.0, 0.0)),
+        (release("3.11.15", "2025-04-01"), (32.0, 0.0)),
+    )
+    moments = tuple(Moment(one, tuple(aiohttp_cells(left)) if left else ()) for one, left in history)
+    return Facts(
+        releases=tuple(one for one, _ in history),
+        scenarios=SCENARIOS,
+        logs=CLAIMS,
+        timeline=Timeline("aiohttp", "3.11", moments),
+    )
+
+
+def aiohttp_report(*, yanked: bool = True, rates: Rates | None = None) -> Report:
+    return reports.build(aiohttp_evidence(yanked=yanked), facts(yanked=yanked), rates or Rates())
+
+
+def flask_report() -> Report:
+    known = Facts((), SCENARIOS, None, Timeline("flask", "3.11", ()))
+    return reports.build(flask_evidence(), known, Rates())
