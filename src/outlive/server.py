@@ -84,6 +84,29 @@ class Count(msgspec.Struct, frozen=True):
     automatic: Automatic
 
 
+class TracedFrame(msgspec.Struct, frozen=True):
+    """A caller of an allocation: file and line, what stands there, whether it is the standard library."""
+
+    place: str
+    source: str
+    python: bool
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Where memory was allocated that is still in use; callers are told outermost first."""
+
+    frames: tuple[TracedFrame, ...]
+    blocks: int
+    bytes: int
+
+
+class Traced(msgspec.Struct, frozen=True):
+    """The sites at which more is in use than when it was last asked."""
+
+    idle: bool
+    sites: tuple[Site, ...]
+
+
 class ProbeLine:
     """The connection to the probe of one worker."""
 
@@ -112,6 +135,10 @@ class ProbeLine:
     def snapshot(self, requests: int, path: Path) -> Rest:
         """Have the graph of what the `requests` since the last `count` left written to `path`; comes last."""
         return self._ask(f"snapshot {requests} {path}", Rest)
+
+    def trace(self) -> Traced:
+        """Return where what was allocated since the last call was; the first call starts the tracing."""
+        return self._ask("trace", Traced)
 
     def died(self) -> bool:
         """Tell whether the worker has gone away, or does so in an instant: its sockets close one by one."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from outlive import apps, engine, environments, scenarios
+from outlive.allocations import Allocations, trace
 from outlive.commands.selection import Selection, measured
 from outlive.documents import Document
 from outlive.errors import ExitCode, FaultError, UsageError
@@ -35,6 +36,7 @@ class ExplanationDocument(Document, frozen=True, kw_only=True):
     provenance: Provenance
     cell: Cell
     analysis: Analysis
+    allocations: Allocations | None
 
 
 def _file(flag: str, what: str) -> Callable[[F], F]:
@@ -56,6 +58,12 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
 )
 @click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
 @click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")
+@click.option(
+    "--allocations",
+    "traced",
+    is_flag=True,
+    help="Trace in a second run where memory that stays is allocated.",
+)
 @_file("--json", "JSON")
 @_file("--dot", "the rings and paths for Graphviz")
 @_file("--svg", "them as a picture")
@@ -68,6 +76,7 @@ def explain_command(
     policy: str,
     python: str | None,
     worker: str | None,
+    traced: bool,
     **files: Path | None,
 ) -> int:
     """Explain which references keep alive what outlives a request.
@@ -97,7 +106,12 @@ def explain_command(
     )
     heading = f"{prepared.release} · {cell.scenario} · {connection} · gc {policy} · Python {analysis.python}"
     click.echo(explanation.render(heading, analysis), nl=False)
-    document = ExplanationDocument(provenance=provenance([prepared.record]), cell=cell, analysis=analysis)
+    allocations = trace(subject, chosen[0], cell) if traced else None
+    if allocations:
+        click.echo(explanation.allocations(allocations), nl=False)
+    document = ExplanationDocument(
+        provenance=provenance([prepared.record]), cell=cell, analysis=analysis, allocations=allocations
+    )
     pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
     for kind, path in files.items():
         if path:

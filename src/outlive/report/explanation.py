@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
+from outlive.allocations import Allocations
 from outlive.graph import Step
 from outlive.leaks import Analysis, Structure
 from outlive.suspects import link, title
@@ -20,6 +21,8 @@ CLASSES = {
 }
 TYPES = 5
 """Types that are named of what a structure consists of."""
+SITES = 5
+"""Places of allocation that are told."""
 SUSPECT = "◀ suspect"
 
 
@@ -46,6 +49,26 @@ def summary(analysis: Analysis) -> str:
     elif weak:
         text += f" {number(weak)} weak references per request go with them."
     return text
+
+
+def allocations(found: Allocations) -> str:
+    """Return where memory was allocated that stays; callers down from the innermost outside Python itself."""
+    if not found.sites:
+        text = f"No place allocates memory that stays (tracemalloc, {found.requests} requests)."
+        return "\n".join(["", *wrap(text, WIDTH)]) + "\n"
+    count = counted(len(found.sites), "place")
+    title = f"Memory that stays is allocated at {count} (tracemalloc, {found.requests} requests):"
+    lines = ["", *wrap(title, WIDTH)]
+    for place, site in enumerate(found.sites[:SITES], 1):
+        amount = number(round(site.blocks_per_request, 1))
+        blocks = "1 block" if amount == "1" else f"{amount} blocks"
+        lines += ["", f"{place}. {size(site.bytes_per_request)} in {blocks} per request"]
+        inner = site.frames[site.frames.index(site.frame) :]
+        for frame in inner:
+            lines += [f"{INDENT}{frame.place}", *([f"{INDENT}    {frame.source}"] if frame.source else [])]
+    if len(found.sites) > SITES:
+        lines += ["", f"{counted(len(found.sites) - SITES, 'place')} with less not shown: --json has them."]
+    return "\n".join(lines) + "\n"
 
 
 def _block(place: int, structure: Structure) -> Iterator[str]:

@@ -43,7 +43,9 @@ probe = _load("probe")
 idle = _load("idle")
 periodic = _load("periodic")
 load_probe = _load("load_probe")
-capture = functools.partial(_load("capture").capture, _load("references").Names)
+references = _load("references")
+capture = functools.partial(_load("capture").capture, references.Names)
+allocations = _load("allocations")
 
 
 def _die_with_parent() -> None:
@@ -77,7 +79,10 @@ def post_worker_init(worker: Any) -> None:
         worker.wsgi = _load("plant").planted(worker.wsgi, kinds.split(","))
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
     found = probe.Probe(
-        getattr(worker, "loop", None), capture, functools.partial(periodic.collect_every, worker)
+        getattr(worker, "loop", None),
+        capture,
+        functools.partial(periodic.collect_every, worker),
+        allocations.Tracer(references.short),
     )
     if POLICY is None:
         probe.start(path, found, idle.IdleWatch)

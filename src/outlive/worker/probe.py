@@ -168,15 +168,22 @@ class Probe:
     """Answers the harness over one connection, from a thread of its own.
 
     `loop` is the asyncio event loop of the worker, or None; `capture` returns the graph of what survived;
-    `periodic` has this worker collect after each so many requests.
+    `periodic` has this worker collect after each so many requests; `tracer` tells what was allocated.
     """
 
     idle: IdleWatch
     own: Reading | None
     last: Reading | None
 
-    def __init__(self, loop: Any, capture: Capture | None = None, periodic: Periodic | None = None) -> None:
+    def __init__(
+        self,
+        loop: Any,
+        capture: Capture | None = None,
+        periodic: Periodic | None = None,
+        tracer: Callable[[], Any] | None = None,
+    ) -> None:
         self.loop = loop
+        self.tracer = tracer
         self.capture = capture
         self.periodic = periodic
         self.log = CollectorLog()
@@ -290,6 +297,14 @@ class Probe:
         graph = self.capture(self.collect)
         graph.write(" ".join(path), int(requests))
         return {"idle": idle}
+
+    def do_trace(self) -> dict[str, Any]:
+        """Return where what was allocated since the last call, and stays, was allocated."""
+        assert self.tracer is not None
+        idle = self.settle()
+        self.collect()
+        clear_type_cache()
+        return {"idle": idle, "sites": self.tracer()}
 
     def begin(self, oldest: int = YOUNGEST) -> None:
         """Take the state that the first phase is counted against; generations above `oldest` are clean."""

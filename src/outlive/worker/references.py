@@ -86,9 +86,13 @@ def type_name(kind: type) -> str:
 
 def place(code: types.CodeType, line: int | None = None) -> str:
     """Return where code is: its file from the library's folder on, and the line."""
-    name = code.co_filename
+    return f"{short(code.co_filename)}:{line or code.co_firstlineno}"
+
+
+def short(name: str) -> str:
+    """Return the name of a file from the library's folder on."""
     found = LIBRARY.match(name)
-    return f"{name[found.end() :] if found else name}:{line or code.co_firstlineno}"
+    return name[found.end() :] if found else name
 
 
 class Names:

@@ -1,0 +1,90 @@
+"""Allocations: where memory was taken that a full collection does not free, collector-tracked or not.
+
+A run of its own, in a fresh worker, for tracing changes what is counted. Memory that extensions take past
+Python's allocators is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from outlive.driver import Driver
+from outlive.errors import FaultError
+from outlive.growth import BLOCKS_LEAK, HEAP_LEAK
+from outlive.measure import Cell, Subject
+from outlive.scenarios import Scenario
+from outlive.server import Server, Site, TracedFrame
+
+WARM_UP = (53, 31, 101)
+"""Requests before the phases: the last of them while tracing, so that its own first work is done."""
+PHASES = (101, 53)
+"""Requests of each phase. What is kept for each request is kept in both."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A site that keeps memory with requests: what each takes, and the callers, outermost first.
+
+    `frame` is the innermost one that is not the standard library's own, if there is one.
+    """
+
+    blocks_per_request: float
+    bytes_per_request: float
+    frame: TracedFrame
+    frames: tuple[TracedFrame, ...]
+
+
+class Allocations(msgspec.Struct, frozen=True, kw_only=True):
+    """All such sites, those that keep most bytes first; `requests` were sent while it was watched."""
+
+    requests: int
+    sites: tuple[Kept, ...]
+
+
+def trace(subject: Subject, scenario: Scenario, cell: Cell) -> Allocations:
+    """Return where requests of `cell` allocate what stays. Raises FaultError as `explain.sample` does."""
+    worker = subject.app.worker(cell.connection, subject.worker)
+    if worker is None:
+        raise FaultError(f"gunicorn's {subject.worker} worker cannot serve {cell.connection} connections")
+    with Server(subject.environment, subject.app, worker, subject.folder) as server:
+        line = server.fresh_worker()
+        driver = Driver(server, scenario, cell.connection)
+        driver.verify()
+        *before, traced = WARM_UP
+        for requests in before:
+            driver.send(requests)
+            line.begin("off")
+        line.trace()
+        driver.send(traced)
+        line.trace()
+        phases = []
+        for requests in PHASES:
+            driver.send(requests)
+            found = line.trace()
+            if not found.idle:
+                raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be traced")
+            phases.append(found.sites)
+        return Allocations(requests=sum(PHASES), sites=kept(phases, PHASES))
+
+
+def kept(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[Kept, ...]:
+    """Return the sites that keep at least a leak's worth in each phase."""
+    by_frames = [{site.frames: site for site in sites} for sites in phases]
+    found = []
+    for frames in by_frames[0]:
+        sites = [phase[frames] for phase in by_frames if frames in phase]
+        if len(sites) == len(phases) and (
+            all(site.blocks >= BLOCKS_LEAK * sent for site, sent in zip(sites, requests, strict=True))
+            or all(site.bytes >= HEAP_LEAK * sent for site, sent in zip(sites, requests, strict=True))
+        ):
+            total = sum(requests)
+            found.append(
+                Kept(
+                    blocks_per_request=sum(site.blocks for site in sites) / total,
+                    bytes_per_request=sum(site.bytes for site in sites) / total,
+                    frame=next((frame for frame in reversed(frames) if not frame.python), frames[-1]),
+                    frames=frames,
+                )
+            )
+    return tuple(sorted(found, key=lambda one: -one.bytes_per_request))
