@@ -14,13 +14,16 @@ import pytest
 
 from measuring import CHECKOUT, FRAMEWORKS, environment
 from outlive import apps, certificate, engine, processes, proof
+from outlive.commands.selection import Selection
+from outlive.engine import Progress, Request
 from outlive.errors import FaultError, UsageError
 from outlive.measure import Cell, Subject, Task, measure
 from outlive.measurement import Connection, Measurement
 from outlive.peer import Peer
 from outlive.replay import verify
-from outlive.scenarios import Scenario, load_set, select
+from outlive.scenarios import Scenario, Set, load_set, select
 from outlive.server import Server
+from outlive.stack import Stack
 
 EXTENDED = load_set(CHECKOUT.scenarios, "extended")
 GROUPS = sorted(
@@ -109,6 +112,27 @@ class TestWhatAScenarioNeeds:
     def test_an_unknown_app_gets_the_nearest(self) -> None:
         with pytest.raises(UsageError, match=r"^aiohttp has no app 'gatewya'; try gateway"):
             apps.load(CHECKOUT, "aiohttp", "gatewya")
+
+
+class TestSelection:
+    def request(self, *patterns: str, chosen: Set | None = None, always: tuple[str, ...] = ()) -> Request:
+        selection = Selection(patterns, chosen, (), ("off",), None, fresh=False, jobs=1)
+        return selection.request(CHECKOUT, always=always)
+
+    def test_without_a_set_it_is_the_sixteen_with_all_connections(self) -> None:
+        assert len(self.request().cells) == 2 * 16
+
+    def test_the_baseline_comes_first(self) -> None:
+        request = self.request(chosen="extended", always=("ok",))
+        assert [one.name for one in request.scenarios[:2]] == ["ok", EXTENDED[0].name]
+
+    def test_connections_that_make_no_difference_have_no_cell(self) -> None:
+        assert self.request("tls-plain").cells == (Cell("tls-plain", "close", "off"),)
+
+    def test_another_framework_has_none_of_them(self) -> None:
+        prepared = engine.prepare(CHECKOUT, Stack("flask", "3.1.3", "3.11"))
+        with pytest.raises(UsageError, match=r"^gateway-ok: not about flask$"):
+            engine.run(CHECKOUT, [prepared], self.request("gateway-ok"), Progress(print, print))
 
 
 @pytest.fixture(scope="module")

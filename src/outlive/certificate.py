@@ -12,6 +12,14 @@ SUBJECT = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP
 TIMEOUT = 30.0
 
 
+def maker() -> str:
+    """Return the version of openssl; raises FaultError where it is not installed."""
+    done = processes.run(["openssl", "version"], timeout=TIMEOUT)
+    if done.returncode:
+        raise FaultError("not installed")
+    return done.stdout.strip()
+
+
 def make(folder: Path) -> Path:
     """Return a file in `folder` with a new key and a certificate of it that nobody has signed.
 

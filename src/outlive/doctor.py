@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from outlive import apps, environments, index, installer, locks, pythons, scenarios
+from outlive import apps, certificate, environments, index, installer, locks, pythons, scenarios
 from outlive.errors import OutliveError
 from outlive.measure import Cell, Subject, Task, measure
 from outlive.project import Project, cache_dir
@@ -51,6 +51,9 @@ def checks(project: Project) -> Iterator[Check]:
         lambda: f"answers, newest {index.ask('flask')[-1]}",
         "set OUTLIVE_INDEX_URL to an index that this machine reaches; what is cached works without one",
         needed=False,
+    )
+    yield _tried(
+        "openssl", certificate.maker, "install openssl: extended scenarios with TLS need it", needed=False
     )
     free = shutil.disk_usage(next(path for path in [cache_dir(), *cache_dir().parents] if path.exists())).free
     yield Check(
