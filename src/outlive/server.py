@@ -84,6 +84,15 @@ class Count(msgspec.Struct, frozen=True):
     automatic: Automatic
 
 
+class Look(msgspec.Struct, frozen=True):
+    """What a tool says has grown: objects, memory in blocks and bytes, and each thing that it names."""
+
+    objects: int | None = None
+    blocks: int | None = None
+    bytes: int | None = None
+    grown: dict[str, int] = {}
+
+
 class ProbeLine:
     """The connection to the probe of one worker."""
 
@@ -112,6 +121,14 @@ class ProbeLine:
     def snapshot(self, requests: int, path: Path) -> Rest:
         """Have the graph of what the `requests` since the last `count` left written to `path`; comes last."""
         return self._ask(f"snapshot {requests} {path}", Rest)
+
+    def attach(self) -> Rest:
+        """Have the tool that the worker was started with take its first look."""
+        return self._ask("attach", Rest)
+
+    def look(self) -> Look:
+        """Return what the tool says has grown since it was attached."""
+        return self._ask("look", Look)
 
     def died(self) -> bool:
         """Tell whether the worker has gone away, or does so in an instant: its sockets close one by one."""
