@@ -40,3 +40,8 @@ def test_the_page_shows_every_constant_that_decides() -> None:
     for module in (growth, noise, metrics):
         names = [name for name in vars(module) if name.isupper() and isinstance(getattr(module, name), float)]
         assert not [name for name in names if f"| `{name}` |" not in page]
+
+
+def test_the_page_of_advice_is_what_is_stored() -> None:
+    advice = script("docs/advice.py")
+    assert advice.page() == advice.PAGE.read_text(encoding="utf-8"), "run `python docs/advice.py`"

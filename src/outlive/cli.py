@@ -20,6 +20,7 @@ from outlive.commands.load import load_command
 from outlive.commands.measure import measure_command
 from outlive.commands.publish import publish_command
 from outlive.commands.releases import releases_command
+from outlive.commands.remedies import remedies_command
 from outlive.commands.report import report_command
 from outlive.commands.steps import steps_command
 from outlive.commands.sweep import sweep_command
@@ -74,6 +75,7 @@ for command in (
     gate_command,
     sweep_command,
     steps_command,
+    remedies_command,
     releases_command,
     doctor_command,
 ):

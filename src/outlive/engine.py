@@ -16,17 +16,30 @@ from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Measuremen
 from outlive.project import Project
 from outlive.pythons import Interpreter
 from outlive.releases import Catalogue, Release
+from outlive.remedies import Remedy
 from outlive.scenarios import Scenario, load_set
 from outlive.stack import Stack
 from outlive.store import Store
 
+Identity = tuple[str, str, str, str, str | None]
+
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A stack with everything chosen: release, Python, lock. Its environment is built when it is needed."""
+    """A stack with everything chosen: release, Python, lock. Its environment is built when it is needed.
+
+    `remedy` is what is done to its app, None for the app as it is.
+    """
 
     release: Release
     interpreter: Interpreter
     lock: Lock
+    remedy: Remedy | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What tells it from others that are measured with it."""
+        name = self.remedy.name if self.remedy else None
+        return self.release.framework, self.release.version, self.lock.python, self.lock.digest, name
 
     @property
     def record(self) -> StackRecord:
@@ -53,14 +66,20 @@ def find_release(project: Project, stack: Stack) -> Release:
     return Catalogue.load(project, stack.framework).find(stack.release)
 
 
-def prepare(project: Project, stack: Stack, python: str | None = None) -> Prepared:
+def prepare(
+    project: Project, stack: Stack, python: str | None = None, remedy: Remedy | None = None
+) -> Prepared:
     """Return `stack` with its era lock on the Python it names, or `python`, or the one that suits it best.
 
+    What a `remedy` needs beside the release is locked with it, unless it does not apply to the release.
     Raises as `pythons.choose` and `locks.era` do.
     """
     release = find_release(project, stack)
     interpreter = pythons.choose([release], stack.python or python)
-    return Prepared(release, interpreter, locks.era(project, release, interpreter.minor, stack.pins))
+    lock = locks.era(project, release, interpreter.minor, stack.pins)
+    if remedy and not remedy.against(release.version):
+        lock = locks.with_packages(lock, release, remedy.packages)
+    return Prepared(release, interpreter, lock, remedy)
 
 
 def prepare_each(
@@ -167,28 +186,28 @@ def run(
     A stack has only cells of scenarios that are about its framework; UsageError where there are none. Raises
     as `environments.ensure` does; what fails while measuring is recorded, not raised.
     """
-    stores = [Store(project, stack.record) for stack in stacks]
+    stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
     wanted = [_about(stack.release.framework, request) for stack in stacks]
     known: list[dict[Cell, Measurement]] = []
     tasks: list[Task] = []
-    for stack, store, cells in zip(stacks, stores, wanted, strict=True):
+    for stack, cells in zip(stacks, wanted, strict=True):
+        store = stores[stack.identity]
         served = serving(project, stack.release.framework, request.scenarios)
         have = {} if request.fresh else {Cell.of(m): m for m in stored(store, served, request.worker)}
         known.append({cell: have[cell] for cell in cells if cell in have})
         missing = tuple(cell for cell in cells if cell not in have)
         if missing:
             environment = environments.ensure(stack.lock, stack.interpreter)
-            tasks += to_measure(project, environment, served, request.worker, missing)
+            tasks += to_measure(project, environment, served, request.worker, missing, stack.remedy)
     progress.start(sum(len(task.cells) for task in tasks))
-    keepers = {_identity(store.stack): store for store in stores}
 
     def done(measurement: Measurement) -> None:
-        keepers[_identity(measurement)].add([measurement])  # at once, so that an interruption loses little
+        stores[_identity(measurement)].add([measurement])  # at once, so that an interruption loses little
         progress.done(measurement)
 
     measured = measure(tasks, request.scenarios, request.jobs, done) if tasks else []
-    for store, found in zip(stores, known, strict=True):
-        mine = (m for m in measured if _identity(m) == _identity(store.stack))
+    for stack, found in zip(stacks, known, strict=True):
+        mine = (m for m in measured if _identity(m) == stack.identity)
         found.update({Cell.of(m): m for m in mine})
     return [tuple(found[cell] for cell in cells) for found, cells in zip(known, wanted, strict=True)]
 
@@ -204,8 +223,8 @@ def _about(framework: str, request: Request) -> tuple[Cell, ...]:
     return found
 
 
-def _identity(of: Measurement | StackRecord) -> tuple[str, str, str, str]:
-    return of.framework, of.release, of.python, of.lock
+def _identity(of: Measurement) -> Identity:
+    return of.framework, of.release, of.python, of.lock, of.remedy
 
 
 def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> dict[str, apps.App]:
@@ -224,13 +243,14 @@ def to_measure(
     served: Mapping[str, apps.App],
     worker: str | None,
     cells: Sequence[Cell],
+    remedy: Remedy | None = None,
 ) -> list[Task]:
     """Return what is to be measured of an installed stack: a task for each app that serves some cells."""
     by_app: dict[apps.App, list[Cell]] = {}
     for cell in cells:
         by_app.setdefault(served[cell.scenario], []).append(cell)
     return [
-        Task(Subject(environment, app, project.apps / app.framework, worker), tuple(mine))
+        Task(Subject(environment, app, project.apps / app.framework, worker, remedy), tuple(mine))
         for app, mine in by_app.items()
     ]
 

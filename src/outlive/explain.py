@@ -19,9 +19,9 @@ def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
 
     Raises FaultError where the server does not start, does not answer as expected, or never comes to rest.
     """
-    worker = subject.app.worker(cell.connection, subject.worker)
-    if worker is None:
-        raise FaultError(f"gunicorn's {subject.worker} worker cannot serve {cell.connection} connections")
+    worker = subject.gunicorn(cell.connection)
+    if isinstance(worker, str):
+        raise FaultError(worker)
     with Server(subject.environment, subject.app, worker, subject.folder) as server:
         line = server.fresh_worker()
         driver = Driver(server, scenario, cell.connection)

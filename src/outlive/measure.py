@@ -19,6 +19,7 @@ from outlive.environments import Environment
 from outlive.errors import FaultError, OutliveError
 from outlive.growth import WARM_UP, Tally, analyse, plan
 from outlive.measurement import GROWING, Collector, Connection, Growth, Measurement, Phase
+from outlive.remedies import Remedy
 from outlive.scenarios import Scenario
 from outlive.server import Automatic, Count, ProbeLine, Server
 
@@ -47,12 +48,20 @@ class Subject(msgspec.Struct, frozen=True):
     folder: Path
     worker: str | None = None
     """Name of the gunicorn worker; None for the app's default for each connection."""
+    remedy: Remedy | None = None
+
+    def gunicorn(self, connection: Connection) -> Worker | str:
+        """Return the worker that serves such connections, with the remedy, or the reason why none does."""
+        app = self.remedy.served(self.app, self.folder) if self.remedy else self.app
+        against = self.remedy.against(self.environment.lock.release) if self.remedy else None
+        chosen = app.named(self.worker) if self.worker else app.workers[0]
+        return against or app.worker(connection, self.worker) or app.why_not(connection, chosen) or ""
 
     def lacks(self, scenario: Scenario, cell: Cell) -> str | None:
         """Return why `cell`, of `scenario`, cannot be had of it, or None where it can."""
-        app, lock = self.app, self.environment.lock
-        if app.worker(cell.connection, self.worker) is None:
-            return app.why_not(cell.connection, app.named(self.worker) if self.worker else app.workers[0])
+        worker, lock = self.gunicorn(cell.connection), self.environment.lock
+        if isinstance(worker, str):
+            return worker
         return scenario.lacks(lock.framework, lock.release, lock.versions)
 
     def describe(self, cell: Cell, worker: Worker | None, **fields: object) -> Measurement:
@@ -68,6 +77,7 @@ class Subject(msgspec.Struct, frozen=True):
             gc=cell.gc,
             worker=worker.name if worker else self.worker or "",
             lock=lock.digest,
+            remedy=self.remedy.name if self.remedy else None,
             **fields,  # type: ignore[arg-type]
         )
 
@@ -141,8 +151,8 @@ class _Run:
             subject = task.subject
             cells: dict[Worker, list[Cell]] = defaultdict(list)
             for cell in task.cells:
-                worker = subject.app.worker(cell.connection, subject.worker)
-                if worker is not None and not subject.lacks(self.scenarios[cell.scenario], cell):
+                worker = subject.gunicorn(cell.connection)
+                if isinstance(worker, Worker) and not subject.lacks(self.scenarios[cell.scenario], cell):
                     cells[worker].append(cell)
             groups += [_Group(subject, worker, mine) for worker, mine in cells.items()]
         return groups
@@ -201,8 +211,11 @@ class _Run:
 
     def _measured(self, group: _Group, server: Server, cell: Cell) -> Measurement:
         line = server.fresh_worker()
+        scenario = self.scenarios[cell.scenario]
+        if group.subject.remedy:
+            scenario = group.subject.remedy.expecting(scenario)
         try:
-            fields = _Cell(server, line, self.scenarios[cell.scenario], cell).measure()
+            fields = _Cell(server, line, scenario, cell).measure()
             if "unexplained" in fields and self.stopped.is_set():
                 raise FaultError("interrupted while it was explained")
         except OutliveError as error:

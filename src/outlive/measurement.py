@@ -16,6 +16,7 @@ SCHEMA_VERSION = 1
 Growth = Literal["none", "cyclic", "leak", "bounded"]
 GROWING: tuple[Growth, ...] = ("cyclic", "leak")
 Status = Literal["measured", "unsupported", "failed"]
+Tool = Literal["tracemalloc", "objgraph", "gc-debug"]
 Connection = Literal["keep-alive", "close"]
 CONNECTIONS: tuple[Connection, ...] = ("keep-alive", "close")
 GC_POLICIES = ("on", "off")
@@ -81,7 +82,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     connection or the first requests leave that does not grow with requests. `types` is objects per request by
     type name. `leaks` say what keeps it alive where objects are left, and `fingerprints` are theirs;
     `unexplained` says why there are none. `answer` is what the scenario's verification saw, such as `404` or
-    `aborted`.
+    `aborted`. `remedy` is what was done to the app, None for the app as it is.
     """
 
     framework: str
@@ -93,6 +94,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     gc: str
     worker: str
     lock: str
+    remedy: str | None = None
     status: Status
     reason: str | None = None
     requests: int = 0
@@ -116,6 +118,27 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     def explained(self) -> bool:
         """Whether it is known what keeps alive what the cell leaves, or why that is not known."""
         return self.growth not in GROWING or bool(self.leaks or self.unexplained)
+
+
+class ToolReading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool says of a scenario, per request; `outlive` is the probe itself.
+
+    `objects` are those that it reports, `blocks` and `bytes` are of memory; None for what it does not tell.
+    `grown` are types with objects, for tracemalloc lines with bytes, most first. `serving` is how
+    many times as long the requests took as without a tool, `total` the same with looking at the end: medians
+    of the rounds.
+    """
+
+    tool: str
+    scenario: str
+    connection: Connection
+    requests: int
+    objects: float | None
+    blocks: float | None
+    bytes: float | None
+    grown: dict[str, float]
+    serving: float
+    total: float
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,18 +172,20 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """One JSON document of measurements."""
+    """One JSON document of measurements. `tools` is what tools said that were attached, if any were."""
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     measurements: tuple[Measurement, ...]
+    tools: tuple[ToolReading, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the document as UTF-8 JSON, one measurement a line, so that a change is a diff to read."""
         encode = msgspec.json.encode
         head = b'{"schema_version":%d,\n"provenance":%s,\n"measurements":[\n'
         lines = b",\n".join(encode(measurement) for measurement in self.measurements)
-        return head % (self.schema_version, encode(self.provenance)) + lines + b"\n]}\n"
+        tools = b',\n"tools":[\n' + b",\n".join(map(encode, self.tools)) + b"\n]" if self.tools else b""
+        return head % (self.schema_version, encode(self.provenance)) + lines + b"\n]" + tools + b"}\n"
 
 
 def json_schema() -> dict[str, Any]:

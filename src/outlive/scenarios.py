@@ -102,6 +102,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the bytes of each request of one exchange, head and body."""
         return tuple(_message(request, connection) for request in (self.request, *self.then))
 
+    @property
+    def fails(self) -> bool:
+        """Whether something goes wrong in it: any other answer than a success."""
+        return not all(answer.isdigit() and answer < "400" for answer in self.expect)
+
     def message(self, connection: Connection) -> bytes:
         """Return the bytes of the first request, head and body."""
         return _message(self.request, connection)

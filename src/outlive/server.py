@@ -107,6 +107,15 @@ class Traced(msgspec.Struct, frozen=True):
     sites: tuple[Site, ...]
 
 
+class Look(msgspec.Struct, frozen=True):
+    """What a tool says has grown: objects, memory in blocks and bytes, and each thing that it names."""
+
+    objects: int | None = None
+    blocks: int | None = None
+    bytes: int | None = None
+    grown: dict[str, int] = {}
+
+
 class ProbeLine:
     """The connection to the probe of one worker."""
 
@@ -139,6 +148,14 @@ class ProbeLine:
     def trace(self) -> Traced:
         """Return where what was allocated since the last call was; the first call starts the tracing."""
         return self._ask("trace", Traced)
+
+    def attach(self) -> Rest:
+        """Have the tool that the worker was started with take its first look."""
+        return self._ask("attach", Rest)
+
+    def look(self) -> Look:
+        """Return what the tool says has grown since it was attached."""
+        return self._ask("look", Look)
 
     def died(self) -> bool:
         """Tell whether the worker has gone away, or does so in an instant: its sockets close one by one."""

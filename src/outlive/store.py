@@ -1,6 +1,7 @@
 """The results folder as a database: one file for each stack, named by what it holds, whole or not there.
 
-`results/measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document`.
+`results/measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document`. What was measured with
+a remedy is in `results/remedies/<framework>/<release>/<remedy>-v<N>/`: none is taken for the plain release.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from outlive.errors import FaultError
 from outlive.measurement import SCHEMA_VERSION, Document, Machine, Measurement, Provenance, StackRecord
 from outlive.project import Project, cache_dir
 from outlive.releases import write_text
+from outlive.remedies import Remedy
 from outlive.worker.probe import COUNTING
 
 D = TypeVar("D", bound=msgspec.Struct)
@@ -42,6 +44,13 @@ def provenance(stacks: Iterable[StackRecord]) -> Provenance:
     )
 
 
+def folder(project: Project, stack: StackRecord, remedy: Remedy | None = None) -> Path:
+    """Return the folder of what was measured of a release by replay; what has a remedy has its own."""
+    if remedy:
+        return project.results / "remedies" / stack.framework / stack.release / remedy.key
+    return project.results / "measurements" / stack.framework / stack.release
+
+
 class _Versioned(msgspec.Struct, frozen=True):
     """What is read first: with another version, the rest need not have the form that we know."""
 
@@ -51,10 +60,10 @@ class _Versioned(msgspec.Struct, frozen=True):
 class Store:
     """The measurements that are kept of one stack."""
 
-    def __init__(self, project: Project, stack: StackRecord) -> None:
+    def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
         self.stack = stack
-        folder = project.results / "measurements" / stack.framework / stack.release
-        self.path = folder / f"py{stack.python}-{stack.lock}.json"
+        place = folder(project, stack, remedy)
+        self.path = place / f"py{stack.python}-{stack.lock}.json"
 
     def load(self) -> tuple[Measurement, ...]:
         """Return what is kept and was counted by the same rules; nothing where there is no such file.

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 
-from outlive import apps, engine, environments, scenarios
+from outlive import apps, engine, environments, remedies, scenarios
 from outlive.allocations import Allocations, trace
-from outlive.commands.selection import Selection, measured
+from outlive.commands.selection import Selection, measured, said_by_tools, tool_option
 from outlive.documents import Document
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.explain import sample
 from outlive.leaks import Analysis, analyse
 from outlive.measure import Cell, Subject
-from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
+from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance, Tool
 from outlive.project import Project
 from outlive.releases import write_text
-from outlive.report import drawing, explanation
+from outlive.report import drawing, explanation, inventory
 from outlive.sampling import SAMPLE
 from outlive.stack import Stack
 from outlive.store import provenance
@@ -64,6 +65,8 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
     is_flag=True,
     help="Trace in a second run where memory that stays is allocated.",
 )
+@click.option("--remedy", "name", metavar="NAME", help="Remedy to apply to the app.")
+@tool_option
 @_file("--json", "JSON")
 @_file("--dot", "the rings and paths for Graphviz")
 @_file("--svg", "them as a picture")
@@ -77,6 +80,8 @@ def explain_command(
     python: str | None,
     worker: str | None,
     traced: bool,
+    name: str | None,
+    attached: tuple[Tool, ...],
     **files: Path | None,
 ) -> int:
     """Explain which references keep alive what outlives a request.
@@ -90,14 +95,17 @@ def explain_command(
     if len(chosen) > 1:
         raise UsageError(f"explain takes one scenario; {scenario!r} matches {len(chosen)}")
     cell = Cell(chosen[0].name, connection, policy)
-    prepared = engine.prepare(project, Stack.parse(stack), python)
+    wanted = Stack.parse(stack)
+    remedy = remedies.find(project, wanted.framework, name) if name else None
+    prepared = engine.prepare(project, wanted, python, remedy)
     selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh=False, jobs=1)
-    ((measurement,),) = measured(project, [prepared], selection.request(project))
+    request = selection.request(project)
+    ((measurement,),) = measured(project, [prepared], request)
     if measurement.status != "measured":
         raise FaultError(f"{cell.scenario} cannot be measured: {measurement.reason}")
     app = apps.load(project, prepared.release.framework, chosen[0].app)
     environment = environments.ensure(prepared.lock, prepared.interpreter)
-    subject = Subject(environment, app, project.apps / app.framework, worker)
+    subject = Subject(environment, app, project.apps / app.framework, worker, remedy)
     analysis = analyse(
         sample(subject, chosen[0], cell),
         connections=len(SAMPLE[connection]),
@@ -105,10 +113,13 @@ def explain_command(
         collecting=policy == "on",
     )
     heading = f"{prepared.release} · {cell.scenario} · {connection} · gc {policy} · Python {analysis.python}"
+    heading += f" · {remedy.name}" if remedy else ""
     click.echo(explanation.render(heading, analysis), nl=False)
     allocations = trace(subject, chosen[0], cell) if traced else None
     if allocations:
         click.echo(explanation.allocations(allocations), nl=False)
+    if readings := said_by_tools(project, prepared, request, attached):
+        inventory.show_tools(readings, Console())
     document = ExplanationDocument(
         provenance=provenance([prepared.record]), cell=cell, analysis=analysis, allocations=allocations
     )

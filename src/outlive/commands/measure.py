@@ -8,9 +8,17 @@ from typing import Any
 import click
 from rich.console import Console
 
-from outlive import engine
-from outlive.commands.selection import Selection, fault_code, measured, measuring_options
-from outlive.measurement import Document
+from outlive import engine, remedies
+from outlive.commands.selection import (
+    Selection,
+    fault_code,
+    measured,
+    measuring_options,
+    said_by_tools,
+    tool_option,
+)
+from outlive.errors import UsageError
+from outlive.measurement import Document, Tool
 from outlive.project import Project
 from outlive.releases import write_text
 from outlive.report import findings, inventory
@@ -21,6 +29,8 @@ from outlive.store import provenance
 @click.command("measure")
 @click.argument("stacks", nargs=-1, required=True, metavar="STACK…")
 @measuring_options
+@click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply to the app.")
+@tool_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
     "--markdown",
@@ -30,8 +40,11 @@ from outlive.store import provenance
     help="Also write a table of scenarios and stacks.",
 )
 def measure_command(
+    *,
     stacks: tuple[str, ...],
     python: str | None,
+    names: tuple[str, ...],
+    attached: tuple[Tool, ...],
     as_json: bool,
     markdown_file: Path | None,
     **selected: Any,
@@ -41,17 +54,31 @@ def measure_command(
     \b
     outlive measure aiohttp==3.11.18,multidict==6.3.1,python==3.11 --scenario not-found --gc off
     outlive measure aiohttp==3.14.5 flask==3.1.3 --set all --markdown findings.md
+    outlive measure flask==3.1.3 --scenario not-found --gc off --with objgraph --with tracemalloc
+    outlive measure flask==3.1.3 --remedy clear-error --remedy clear-frames
     """  # noqa: D301 - click's mark for lines that stay as they are
+    if attached and len(stacks) * max(len(names), 1) > 1:
+        raise UsageError("--with takes one stack, with one remedy at most")
     project = Project.find()
     wanted = [Stack.parse(text) for text in stacks]
     request = Selection(**selected).request(project)
-    prepared = [engine.prepare(project, stack, python) for stack in wanted]
+    prepared = [
+        engine.prepare(
+            project, stack, python, remedies.find(project, stack.framework, name) if name else None
+        )
+        for stack in wanted
+        for name in names or (None,)
+    ]
     found = tuple(each for stack in measured(project, prepared, request) for each in stack)
+    readings = said_by_tools(project, prepared[0], request, attached)
     if as_json:
-        document = Document(provenance=provenance([one.record for one in prepared]), measurements=found)
+        records = [one.record for one in prepared]
+        document = Document(provenance=provenance(records), measurements=found, tools=readings)
         click.echo(document.to_json().decode(), nl=False)
     else:
         inventory.show_measurements(found, Console())
+        if readings:
+            inventory.show_tools(readings, Console())
     if markdown_file:
         write_text(markdown_file, findings.render(request.scenarios, found))
     return fault_code(found)

@@ -10,11 +10,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from outlive import engine, scenarios
+from outlive import engine, environments, scenarios, tools
 from outlive.engine import Prepared
 from outlive.errors import ExitCode
 from outlive.gcpolicy import GcPolicy
-from outlive.measurement import CONNECTIONS, Connection, Measurement
+from outlive.measure import Subject
+from outlive.measurement import CONNECTIONS, Connection, Measurement, Tool, ToolReading
 from outlive.progress import progress
 from outlive.project import Project
 
@@ -129,6 +130,36 @@ def measured(
     """Return the measurements of each stack, showing on standard error how far it has come."""
     with progress(Console(stderr=True)) as callbacks:
         return engine.run(project, stacks, request, callbacks)
+
+
+def tool_option(command: F) -> F:
+    """Add the option that attaches tools."""
+    return click.option(
+        "--with",
+        "attached",
+        multiple=True,
+        type=click.Choice(tools.TOOLS),
+        help="Also attach this tool, in a run apart, and show what it says.",
+    )(command)
+
+
+def said_by_tools(
+    project: Project, stack: Prepared, request: engine.Request, wanted: Sequence[Tool]
+) -> tuple[ToolReading, ...]:
+    """Return what tools say of each scenario and connection that is measured; nothing without tools."""
+    if not wanted:
+        return ()
+    framework = stack.release.framework
+    environment = environments.ensure(stack.lock, stack.interpreter)
+    served = engine.serving(project, framework, request.scenarios)
+    by_name = {scenario.name: scenario for scenario in request.scenarios}
+    found: list[ToolReading] = []
+    for name, connection in dict.fromkeys((cell.scenario, cell.connection) for cell in request.cells):
+        if name in served:
+            folder = project.apps / framework
+            subject = Subject(environment, served[name], folder, request.worker, stack.remedy)
+            found += tools.run(subject, stack, by_name[name], connection, wanted)
+    return tuple(found)
 
 
 def fault_code(measurements: Sequence[Measurement]) -> int:

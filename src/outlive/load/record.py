@@ -1,7 +1,8 @@
 """The records of load tests: how the release was deployed, what was sent, what the server took for it.
 
 `results/loads/<framework>/<release>/py<X.Y>-<lock>-<worker>-<gc>-<start>.json` is a `LoadDocument` with one
-measurement: no load test replaces another. Reports and statistics read these files only.
+measurement: no load test replaces another. Those of a remedy are with its other results, under `loads/`.
+Reports and statistics read these files only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from outlive.load.traffic import Traffic
 from outlive.measurement import SCHEMA_VERSION, Provenance, StackRecord
 from outlive.project import Project
 from outlive.releases import write_text
-from outlive.store import decode, provenance
+from outlive.remedies import Remedy
+from outlive.store import decode, folder, provenance
 
 Status = Literal["measured", "partial", "failed", "unsupported"]
 End = Literal["served", "recycled", "hung", "killed"]
@@ -30,7 +32,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """How a release is served: the gunicorn worker that `app.toml` names so, how many, and the gc policy.
 
     With `preload` the master loads the app and workers are forked from it. With `max_requests` a worker is
-    replaced after so many requests; 0 is never.
+    replaced after so many requests; 0 is never. `remedy` is what was done to the app.
     """
 
     worker: str
@@ -38,6 +40,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     preload: bool = False
     max_requests: int = 0
     gc: str = "on"
+    remedy: str | None = None
 
 
 class Collections(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,9 +227,11 @@ def json_schema() -> dict[str, Any]:
 class LoadStore:
     """The load tests that are kept of one stack, one file each."""
 
-    def __init__(self, project: Project, stack: StackRecord) -> None:
+    def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
         self.stack = stack
         self.folder = project.results / "loads" / stack.framework / stack.release
+        if remedy:
+            self.folder = folder(project, stack, remedy) / "loads"
 
     def path(self, measurement: LoadMeasurement) -> Path:
         """Return the file of a load test: the one that it was continued from, where it was."""

@@ -55,6 +55,8 @@ def run(
     KeyboardInterrupt once what was seen until then is kept.
     """
     served = app or apps.load(project, test.stack.release.framework)
+    if remedy := test.stack.remedy:
+        served = remedy.served(served, project.apps / served.framework)
     test.traffic.check(project.loadtests)
     running = _Run(project, served, test, earlier)
     running.keeps = app is None
@@ -144,6 +146,8 @@ class _Run:
     def _warm_up(self, server: LoadServer) -> None:
         """Send each scenario a few times, each over a connection of its own: they go to all workers."""
         known = {one.name: one for one in scenarios.load(self.project.scenarios)}
+        if remedy := self.stack.remedy:
+            known = {name: remedy.expecting(one) for name, one in known.items()}
         for name in mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios):
             for _ in range(WARM_UP * self.test.deployment.workers):
                 _send(server, known[name])
@@ -171,7 +175,7 @@ class _Run:
 
     def _keep(self, measurement: LoadMeasurement) -> None:
         if self.keeps:
-            LoadStore(self.project, self.stack.record).keep(measurement)
+            LoadStore(self.project, self.stack.record, self.stack.remedy).keep(measurement)
 
     def _fault(self) -> str | None:
         return self.sampler.fault if self.sampler else None

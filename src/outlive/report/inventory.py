@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outlive.measurement import Measurement
+from outlive.measurement import Measurement, ToolReading
 from outlive.releases import Release
-from outlive.wording import counted, number, one_line
+from outlive.wording import counted, number, one_line, size
 
 if TYPE_CHECKING:  # these are slow to import, and only some verbs need them
     from outlive.claims import Changelog
@@ -73,7 +73,7 @@ def show_measurements(measurements: Iterable[Measurement], console: Console) -> 
     """Print one line a cell: what stays per request, how it grows, the most frequent type."""
     table = _table("stack", "scenario", "connection", "gc", "survivors", "leaked", "growth", "most of it")
     for m in measurements:
-        stack = f"{m.framework} {m.release}, Python {m.python}"
+        stack = f"{m.framework} {m.release}, Python {m.python}" + (f", {m.remedy}" if m.remedy else "")
         if m.status == "measured":
             leaders = ", ".join(f"{number(count)} {name}" for name, count in list(m.types.items())[:1])
             survivors = NOTHING if m.survivors_per_request is None else number(m.survivors_per_request)
@@ -83,6 +83,31 @@ def show_measurements(measurements: Iterable[Measurement], console: Console) -> 
         table.add_row(*map(Text, (stack, m.scenario, m.connection, m.gc, *numbers)))
     console.print(table)
     console.print("Objects per request; survivors are counted with gc off.", style="dim")
+
+
+def show_tools(readings: Iterable[ToolReading], console: Console) -> None:
+    """Print what each tool saw, and what it cost."""
+    table = _table("scenario", "tool", "objects", "memory", "most of it", "serving", "with looking")
+    for one in readings:
+        what, much = next(iter(one.grown.items()), ("", 0.0))
+        most = f"{size(much) if one.bytes is not None else number(much)} {what}" if what else NOTHING
+        table.add_row(
+            *map(
+                Text,
+                (
+                    f"{one.scenario}, {one.connection}",
+                    one.tool,
+                    NOTHING if one.objects is None else number(one.objects),
+                    NOTHING if one.bytes is None else size(one.bytes),
+                    most,
+                    f"{one.serving:.2f}x",
+                    f"{one.total:.2f}x",
+                ),
+            )
+        )
+    console.print()
+    console.print(table)
+    console.print("Per request, with gc off; times are of the same requests without a tool.", style="dim")
 
 
 def show_checks(checks: Iterable[Check], console: Console) -> bool:

@@ -25,7 +25,11 @@ POLICY = os.environ.get("OUTLIVE_GC")
 
 
 def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outlive_" + name, os.path.join(HERE, name + ".py"))
+    return _load_file("outlive_" + name, os.path.join(HERE, name + ".py"))
+
+
+def _load_file(name: str, path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -73,10 +77,13 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the probe once the app is loaded; a gate's control has something planted in the app first."""
+    """Start the probe once the app is loaded; something may be planted in it first, or a remedy applied."""
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
         worker.wsgi = _load("plant").planted(worker.wsgi, kinds.split(","))
+    path, _, remedy = os.environ.get("OUTLIVE_REMEDY", "").rpartition(":")
+    if remedy:
+        getattr(_load_file("remedies", path), remedy)(worker.wsgi, worker)
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
     found = probe.Probe(
         getattr(worker, "loop", None),
@@ -84,6 +91,9 @@ def post_worker_init(worker: Any) -> None:
         functools.partial(periodic.collect_every, worker),
         allocations.Tracer(references.short),
     )
+    tool = os.environ.get("OUTLIVE_TOOL")
+    if tool:
+        found.tool = _load("tools").TOOLS[tool]()
     if POLICY is None:
         probe.start(path, found, idle.IdleWatch)
     else:

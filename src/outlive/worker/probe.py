@@ -168,10 +168,12 @@ class Probe:
     """Answers the harness over one connection, from a thread of its own.
 
     `loop` is the asyncio event loop of the worker, or None; `capture` returns the graph of what survived;
-    `periodic` has this worker collect after each so many requests; `tracer` tells what was allocated.
+    `periodic` has this worker collect after each so many requests; `tracer` tells what was allocated; `tool`
+    is one of `tools`, if any.
     """
 
     idle: IdleWatch
+    tool: Any
     own: Reading | None
     last: Reading | None
 
@@ -305,6 +307,18 @@ class Probe:
         self.collect()
         clear_type_cache()
         return {"idle": idle, "sites": self.tracer()}
+
+    def do_attach(self) -> dict[str, Any]:
+        """Have the tool take its first look."""
+        idle = self.settle()
+        self.tool.begin()
+        return {"idle": idle}
+
+    def do_look(self) -> dict[str, Any]:
+        """Return what the tool says has grown since."""
+        self.settle()
+        found: dict[str, Any] = self.tool.look()
+        return found
 
     def begin(self, oldest: int = YOUNGEST) -> None:
         """Take the state that the first phase is counted against; generations above `oldest` are clean."""

@@ -1,0 +1,92 @@
+"""What `outlive.probe` costs a service: python benchmarks/by_hand/monitoring_cost.py [ROUNDS].
+
+Flask's reference app under gunicorn's sync worker serves the same requests without the probe, with it, and
+with it asked each second; in turns, each time in a fresh server. Prints the median ratios, and how long a
+count of the objects takes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from outlive import engine, environments, probe, processes, scenarios
+from outlive.project import Project
+from outlive.releases import Catalogue
+from outlive.replay import replay
+from outlive.stack import Stack
+
+REQUESTS = 1500
+SERVICE = "import outlive.probe\nfrom v1 import app\noutlive.probe.start()\n"
+
+
+def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tuple[float, float]:
+    """Return the seconds that the requests took, and the longest count of objects."""
+    scenario = scenarios.select(scenarios.load(project.scenarios), ["not-found"])[0]
+    with tempfile.TemporaryDirectory() as home, socket.create_server(("127.0.0.1", 0)) as listener:
+        Path(home, "service.py").write_text(SERVICE)
+        path = os.pathsep.join(map(str, (project.root / "src", project.apps / "flask", home)))
+        variables = {"PATH": os.environ["PATH"], "HOME": home, "PYTHONPATH": path}
+        if folder:
+            variables[probe.VARIABLE] = str(folder)
+        command: list[str | Path] = [python, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"]
+        with (
+            Path(home, "log").open("wb") as log,
+            processes.running(
+                [*command, "service:app"],
+                cwd=Path(home),
+                env=variables,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+            ),
+        ):
+            address = listener.getsockname()
+            replay(address, scenario, "close", 100, lambda: None)
+            done = threading.Event()
+            took = [0.0]
+
+            def asking() -> None:
+                while folder and not done.wait(1.0):
+                    took.extend(one["took"] for one in probe.ask(folder))
+
+            thread = threading.Thread(target=asking)
+            if ask:
+                thread.start()
+            started = time.perf_counter()
+            replay(address, scenario, "close", REQUESTS, lambda: None)
+            seconds = time.perf_counter() - started
+            done.set()
+            if ask:
+                thread.join()
+            return seconds, max(took)
+
+
+def main() -> None:
+    """Measure and print."""
+    project = Project.find()
+    release = Catalogue.load(project, "flask").newest()
+    prepared = engine.prepare(project, Stack("flask", release.version))
+    python = environments.ensure(prepared.lock, prepared.interpreter).python
+    loaded, asked, counts = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 7):
+            without, _ = served(project, python, None, ask=False)
+            started, _ = served(project, python, Path(folder), ask=False)
+            each_second, took = served(project, python, Path(folder), ask=True)
+            loaded.append(started / without)
+            asked.append(each_second / without)
+            counts.append(took)
+    print(f"started, never asked: {statistics.median(loaded):.3f} times the seconds of the bare service")
+    print(f"asked each second:    {statistics.median(asked):.3f} times")
+    print(f"longest count:        {max(counts):.4f} s")
+
+
+if __name__ == "__main__":
+    main()

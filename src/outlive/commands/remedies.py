@@ -1,0 +1,154 @@
+"""`outlive remedies`: what each remedy does for a release, in one table, and which one to take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+
+from outlive import apps, engine, relief, remedies, scenarios, trials
+from outlive.commands.selection import measured
+from outlive.engine import Prepared
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.load.generator import Generated
+from outlive.load.traffic import Traffic, mix
+from outlive.measurement import CONNECTIONS, Connection, Measurement
+from outlive.noise import LEAST_ROUNDS
+from outlive.project import Project
+from outlive.relief import Relief, ReliefDocument, Row
+from outlive.report import relief as report
+from outlive.stack import Stack
+from outlive.store import provenance
+from outlive.trials import Arm, Load
+
+REQUESTS = 3000
+"""Requests of each load test without --requests; with errors, a rate of growth shows after a few seconds."""
+
+
+@click.command("remedies")
+@click.argument("stack", metavar="FRAMEWORK==VERSION")
+@click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy; all without it.")
+@click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Scenario; all without it.")
+@click.option("--connection", type=click.Choice(CONNECTIONS), default="close", show_default=True)
+@click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(0),
+    default=0,
+    help=f"Rounds of load tests, {LEAST_ROUNDS} at least; what earlier ones gave is shown without it.",
+)
+@click.option(
+    "--requests", type=click.IntRange(1), default=REQUESTS, show_default=True, help="Requests of each."
+)
+@click.option("--clients", type=click.IntRange(1), default=16, show_default=True, help="Clients at once.")
+@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
+@click.option("--fresh", is_flag=True, help="Replay again what is stored.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=(os.cpu_count() or 1) + 1, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def remedies_command(
+    stack: str,
+    *,
+    names: tuple[str, ...],
+    patterns: tuple[str, ...],
+    connection: Connection,
+    user: str,
+    rounds: int,
+    requests: int,
+    clients: int,
+    python: str | None,
+    fresh: bool,
+    jobs: int,
+    as_json: bool,
+) -> int:
+    """Say what each remedy does for a release, and which one to take.
+
+    What requests leave is counted exactly, by replay. With --rounds, the release as it is and each remedy
+    take turns under load: memory, throughput and latency, with gc off and on.
+
+    \b
+    outlive remedies flask==3.1.3
+    outlive remedies flask==3.1.3 --rounds 8
+    outlive remedies aiohttp==3.10.10,python==3.11 --json
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    if 0 < rounds < LEAST_ROUNDS:
+        raise UsageError(f"--rounds {rounds}: {LEAST_ROUNDS} at least, or an interval says nothing")
+    project = Project.find()
+    wanted = Stack.parse(stack)
+    known = remedies.load(project, wanted.framework)
+    chosen = [remedies.find(project, wanted.framework, name) for name in names] or list(known)
+    plain = engine.prepare(project, wanted, python)
+    stacks = [engine.prepare(project, wanted, python, remedy) for remedy in chosen]
+    selected = scenarios.find(project.scenarios, patterns)
+    cells = engine.cells(selected, (connection,), ("off",))
+    request = engine.Request(selected, cells, fresh=fresh, jobs=jobs)
+    replayed = [plain, *(one for one in stacks if one.remedy and one.remedy.counted)]
+    found = dict(zip(map(_name, replayed), measured(project, replayed, request), strict=True))
+    shares = mix(project.loadtests, user)
+    failing = frozenset(scenario.name for scenario in selected if scenario.fails)
+    rows = tuple(
+        relief.row(one.remedy, plain.release.version, relief.left(found.get(_name(one), ()), shares, failing))
+        for one in (plain, *stacks)
+    )
+    traffic = Traffic(user=user, clients=clients, requests=requests, connection=connection)
+    rows = relief.remembered(rows, relief.load(project, plain.record, traffic))
+    if rounds:
+        worker = apps.load(project, wanted.framework).worker(connection)
+        assert worker is not None
+        load = Load(worker=worker.name, traffic=traffic, rounds=rounds)
+        rows = _under_load(project, plain, stacks, load, rows)
+    result = Relief(
+        release=str(plain.release),
+        python=plain.lock.python,
+        traffic=traffic,
+        rows=rows,
+        advice=relief.advise(rows),
+    )
+    records = dict.fromkeys(one.record for one in (plain, *stacks))
+    document = ReliefDocument(provenance=provenance(records), relief=result)
+    if not names and not patterns:
+        relief.keep(project, plain.record, document)
+    if as_json:
+        click.echo(document.to_json(), nl=False)
+    else:
+        report.show(result, Console())
+    return _fault_code(list(found.values()))
+
+
+def _name(stack: Prepared) -> str | None:
+    return stack.remedy.name if stack.remedy else None
+
+
+def _fault_code(found: Sequence[tuple[Measurement, ...]]) -> int:
+    return ExitCode.FAULT if any(m.status == "failed" for each in found for m in each) else ExitCode.FINE
+
+
+def _under_load(
+    project: Project, plain: Prepared, stacks: Sequence[Prepared], load: Load, rows: tuple[Row, ...]
+) -> tuple[Row, ...]:
+    """Return the rows with what load tests gave, with gc off and on; on standard error, how far they are."""
+    console = Console(stderr=True)
+    version = plain.release.version
+    for policy in ("off", "on"):
+        arms = [
+            Arm(one, mine)
+            for one in stacks
+            if one.remedy and not one.remedy.against(version) and (mine := one.remedy.policy(policy))
+        ]
+        last: list[object] = []
+
+        def watch(number: int, arm: Arm, _: Generated, last: list[object] = last) -> None:
+            if last != [number, arm]:
+                last[:] = number, arm
+                what = f"gc {arm.policy}, {arm.name or 'as it is'}"
+                console.print(f"round {number} of {load.rounds}: {what}", highlight=False)
+
+        try:
+            found = trials.run(project, Arm(plain, policy), arms, load, watch)
+        except ModuleNotFoundError as error:
+            raise FaultError(
+                f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
+            ) from None
+        rows = relief.tried(rows, policy, found)
+    return rows

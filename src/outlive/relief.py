@@ -1,0 +1,230 @@
+"""Relief: what each remedy does for a release, and which one to take.
+
+What requests leave is exact, from replay with automatic collection off. It is weighted as a user of the load
+tests mixes the scenarios, so that it is also what a request of that traffic leaves on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from outlive.load.traffic import Traffic
+from outlive.measurement import SCHEMA_VERSION, Measurement, Provenance, StackRecord
+from outlive.project import Project
+from outlive.releases import write_text
+from outlive.remedies import Kind, Remedy
+from outlive.rows import BASELINE
+from outlive.store import decode
+from outlive.trials import Trial
+from outlive.wording import counted, listed, number, step
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """What requests leave, in gc-tracked objects per request; `leaked` is the part that no collection frees.
+
+    `scenarios` has each scenario that was measured, `mean` is weighted by their shares of the traffic.
+    `clean` of the `failing` scenarios, those in which something goes wrong, leave nothing at all. `kept` are
+    objects that stay for good and do not grow with requests. `unmeasured` are scenarios with the reason.
+    """
+
+    mean: float
+    leaked: float
+    clean: int
+    failing: int
+    kept: int
+    scenarios: dict[str, float]
+    unmeasured: dict[str, str] = {}
+
+    @property
+    def worst(self) -> str:
+        """The scenario that leaves most."""
+        return max(self.scenarios, key=lambda name: self.scenarios[name])
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What one remedy does, or, where `remedy` is None, how it is without any.
+
+    `left` is None where the remedy does not apply (`unsupported` says why) and where it does not change what
+    requests leave, only what becomes of that. `off` and `on` are what load tests gave with these gc policies,
+    or with what the remedy makes of them; None where it says nothing of them, or they were not made.
+    """
+
+    remedy: str | None
+    kind: Kind
+    summary: str
+    caution: str | None = None
+    unsupported: str | None = None
+    left: Left | None = None
+    off: Trial | None = None
+    on: Trial | None = None
+    version: int = 1
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """A remedy to take, None where none is needed, and the reasons."""
+
+    remedy: str | None
+    reasons: tuple[str, ...]
+
+
+class Relief(msgspec.Struct, frozen=True, kw_only=True):
+    """What remedies do for one release; the first row is the release as it is."""
+
+    release: str
+    python: str
+    traffic: Traffic
+    rows: tuple[Row, ...]
+    advice: Advice
+
+
+class ReliefDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What remedies do for one release, as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    relief: Relief
+
+    def to_json(self) -> str:
+        """Return the document as indented JSON that ends in a newline."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
+
+
+def path(project: Project, stack: StackRecord) -> Path:
+    """Return the file of what remedies do for a stack."""
+    return (
+        project.results / "remedies" / stack.framework / stack.release / f"py{stack.python}-{stack.lock}.json"
+    )
+
+
+def keep(project: Project, stack: StackRecord, document: ReliefDocument) -> None:
+    """Write the document in place of an earlier one."""
+    write_text(path(project, stack), document.to_json())
+
+
+def load(project: Project, stack: StackRecord, traffic: Traffic) -> tuple[Row, ...]:
+    """Return the rows of an earlier document about the same traffic; none where there is no such.
+
+    Raises FaultError where the file is not such a document.
+    """
+    try:
+        known = decode(path(project, stack), ReliefDocument).relief
+    except FileNotFoundError:
+        return ()
+    return known.rows if known.traffic == traffic else ()
+
+
+def left(
+    measurements: Sequence[Measurement], shares: Mapping[str, float], failing: frozenset[str]
+) -> Left | None:
+    """Return what the cells of one remedy with gc off leave, None where none of them was measured.
+
+    `shares` are those of the traffic; `failing` are the scenarios in which something goes wrong.
+    """
+    found = {m.scenario: m for m in measurements if m.status == "measured"}
+    if not found:
+        return None
+    objects = {name: m.survivors_per_request or 0.0 for name, m in found.items()}
+    total = sum(shares.get(name, 0.0) for name in found) or 1.0
+    weight = {name: shares.get(name, 0.0) / total for name in found}
+    return Left(
+        mean=sum(weight[name] * objects[name] for name in found),
+        leaked=sum(weight[name] * (m.leaked_per_request or 0.0) for name, m in found.items()),
+        clean=sum(objects[name] == 0 for name in found if name in failing),
+        failing=sum(name in failing for name in found),
+        kept=max(_kept(m) for m in found.values()),
+        scenarios=objects,
+        unmeasured={m.scenario: m.reason or "" for m in measurements if m.status != "measured"},
+    )
+
+
+def _kept(measurement: Measurement) -> int:
+    """Return the objects that stayed for good although the growth stopped."""
+    leaked = sum(phase.leaked for phase in measurement.phases)
+    return 0 if measurement.growth == "leak" else max(leaked, 0)
+
+
+def row(remedy: Remedy | None, release: str, found: Left | None) -> Row:
+    """Return the row of a remedy, None for the release as it is, with what its cells leave."""
+    if remedy is None:
+        return Row(remedy=None, kind="remedy", summary="the release as it is", left=found)
+    return Row(
+        remedy=remedy.name,
+        kind=remedy.kind,
+        summary=remedy.summary,
+        caution=remedy.caution,
+        unsupported=remedy.against(release),
+        left=found if remedy.counted else None,
+        version=remedy.version,
+    )
+
+
+def tried(rows: Sequence[Row], plain: str, trials: Mapping[str | None, Trial]) -> tuple[Row, ...]:
+    """Return the rows with the trials of a gc policy, `off` or `on`, by the names of remedies."""
+    return tuple(
+        msgspec.structs.replace(one, **{plain: trials[one.remedy]}) if one.remedy in trials else one
+        for one in rows
+    )
+
+
+def remembered(rows: Sequence[Row], earlier: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows with the trials that were made earlier, of the same remedies."""
+    known = {(one.remedy, one.version): one for one in earlier}
+    return tuple(
+        msgspec.structs.replace(one, off=old.off, on=old.on)
+        if (old := known.get((one.remedy, one.version))) and not one.unsupported
+        else one
+        for one in rows
+    )
+
+
+def advise(rows: Sequence[Row]) -> Advice:
+    """Return which remedy to take, judged by what requests leave; `rows` begin with the plain release."""
+    plain = rows[0].left
+    if plain is None:
+        return Advice(remedy=None, reasons=("the release as it is could not be measured",))
+    if plain.mean == 0:
+        return Advice(remedy=None, reasons=("no scenario leaves anything: nothing has to be done",))
+    usable = [one for one in rows[1:] if one.kind == "remedy" and one.left and not one.left.unmeasured]
+    better = [one for one in usable if one.left and one.left.mean < plain.mean]
+    if not better:
+        reason = "no remedy leaves less than the release as it is: bound the growth instead"
+        return Advice(remedy=None, reasons=(reason, *_bounding(rows)))
+    # Among those that leave the same, the one without a caution, then the one named first.
+    best = min(better, key=lambda one: (one.left.mean if one.left else 0, one.caution is not None))
+    return Advice(remedy=best.remedy, reasons=_reasons(best, plain, better, rows))
+
+
+def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row]) -> tuple[str, ...]:
+    assert best.left is not None
+    reasons = [
+        f"{step(number(plain.mean), number(best.left.mean))} objects per request",
+        f"{best.left.clean} of {counted(best.left.failing, 'failing scenario')} leave nothing",
+    ]
+    if best.caution:
+        others = [one for one in better if not one.caution and one is not best]
+        reasons.append(f"but {best.caution}")
+        if others:
+            other = min(others, key=lambda one: one.left.mean if one.left else 0)
+            assert other.left is not None
+            reasons.append(f"{other.remedy} has no such drawback and leaves {number(other.left.mean)}")
+    rest = {name: count for name, count in best.left.scenarios.items() if count}
+    if rest:
+        most = sorted(rest, key=lambda name: (-rest[name], name))
+        what = listed([f"{name} ({number(rest[name])})" for name in most], 3)
+        reasons.append(f"what is left, in {what}, takes a collection now and then")
+        reasons += _bounding(rows)
+    elif plain.scenarios.get(BASELINE):
+        reasons.append(f"without it even a plain 200 leaves {number(plain.scenarios[BASELINE])}")
+    return tuple(reasons)
+
+
+def _bounding(rows: Sequence[Row]) -> list[str]:
+    names = [one.remedy or "" for one in rows[1:] if one.kind == "remedy" and _bounds(one)]
+    return [f"{listed(names)}: each frees, or drops, what requests have left"] if names else []
+
+
+def _bounds(one: Row) -> bool:
+    return one.left is None and one.unsupported is None and one.remedy != "freeze"

@@ -1,0 +1,144 @@
+"""The tables of remedies for a terminal or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outlive.noise import Decided
+from outlive.quantities import bounds, value
+from outlive.relief import Relief, Row
+from outlive.report.markdown import table
+from outlive.trials import METRICS, Trial
+from outlive.wording import number, one_line
+
+NOTHING = "-"
+PLAIN = "none"
+UNKNOWN = "?"
+Policy = Literal["off", "on"]
+POLICIES: tuple[Policy, ...] = ("off", "on")
+
+
+def show(relief: Relief, console: Console) -> None:
+    """Print what each remedy does, and which one to take with the reasons."""
+    heading = (
+        f"{relief.release} · Python {relief.python} · {relief.traffic.user} · {relief.traffic.connection}"
+    )
+    console.print(Text(heading, "bold"))
+    grid = _grid(("remedy", "left per request", "leaked", "clean"), "most")
+    for row in relief.rows:
+        _heading(grid, relief.rows, row)
+        grid.add_row(*map(Text, _cells(row)))
+    console.print(grid)
+    console.print(
+        "Left and leaked: objects per request of this traffic with gc off, exact. Clean: failing scenarios\n"
+        "that leave nothing. Same: it only changes what becomes of them.",
+        style="dim",
+    )
+    _show_trials(relief.rows, "off", console)
+    _show_trials(relief.rows, "on", console)
+    console.print()
+    for row in relief.rows:
+        for note in _notes(row):
+            console.print(Text(f"{row.remedy or PLAIN}: {one_line(note)}"))
+    advice = relief.advice
+    console.print(Text(f"\nTake {advice.remedy}:" if advice.remedy else "\nNo remedy to take:", "bold"))
+    for reason in advice.reasons:
+        console.print(Text(f"  {one_line(reason)}"))
+
+
+def render(relief: Relief) -> str:
+    """Return the table as Markdown: what requests leave and, where there were load tests, what it costs."""
+    policies: list[Policy] = [one for one in POLICIES if any(_trial(row, one) for row in relief.rows)]
+    header = ["", "left per request", "leaked", "clean"]
+    for policy in policies:
+        header += [f"gc {policy}: growth", "peak", "throughput", "p99"]
+    rows = []
+    for row in relief.rows:
+        left = _cells(row)[1:4] if row.left or row.unsupported else ("same", "", "")
+        load = [cell for policy in policies for cell in _load(_trial(row, policy))]
+        rows.append((row.remedy or PLAIN, *left, *load))
+    return "\n".join(table(header, rows, right=len(header) - 1))
+
+
+def _load(trial: Trial | None) -> tuple[str, ...]:
+    """Return growth, peak, throughput and p99, the last two with the change where there is one to tell."""
+    if trial is None:
+        return ("",) * len(METRICS)
+    peak, growth, throughput, p99 = (
+        value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS
+    )
+    if trial.decided:
+        throughput, p99 = map(_change, trial.decided[2:])
+    return growth, peak, throughput, p99
+
+
+def _trial(row: Row, policy: Policy) -> Trial | None:
+    return row.off if policy == "off" else row.on
+
+
+def _grid(right: Sequence[str], last: str) -> Table:
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in right:
+        grid.add_column(name, justify="left" if name == right[0] else "right", no_wrap=name == right[0])
+    grid.add_column(last, overflow="fold")
+    return grid
+
+
+def _heading(grid: Table, rows: Sequence[Row], row: Row) -> None:
+    """Add a line before the first practice."""
+    if row is next((one for one in rows if one.kind == "practice"), None):
+        grid.add_row(Text("practice", "bold"))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    name = row.remedy or PLAIN
+    if row.unsupported:
+        return (name, "unsupported", "", "", "")
+    if row.left is None:
+        return (name, "same", "", "", row.summary)
+    left = row.left
+    worst = f"{number(left.scenarios[left.worst])} {left.worst}" if left.scenarios[left.worst] else NOTHING
+    return (name, number(left.mean), number(left.leaked), f"{left.clean}/{left.failing}", worst)
+
+
+def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
+    """Print what load tests gave with a gc policy, if there were any."""
+    tried = [(row, trial) for row in rows if (trial := _trial(row, plain))]
+    if not tried:
+        return
+    rounds = max(trial.rounds for _, trial in tried)
+    console.print(Text(f"\nUnder load, gc {plain}, {rounds} rounds", "bold"))
+    grid = _grid(("remedy", "growth per request", "peak RSS", "throughput", "p99"), "throughput, p99")
+    for row, trial in tried:
+        policy = "" if trial.policy == plain else f" (gc {trial.policy})"
+        cells = [value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS]
+        peak, growth, *speed = cells
+        changes = ", ".join(map(_change, trial.decided[2:])) if trial.decided else NOTHING
+        grid.add_row(*map(Text, (f"{row.remedy or PLAIN}{policy}", growth, peak, *speed, changes)))
+    console.print(grid)
+    console.print(
+        "Throughput and p99: the change against none, an interval; = no change seen, ? it may be either.",
+        style="dim",
+    )
+
+
+def _change(decided: Decided) -> str:
+    """Return the interval that the change of a metric lies in, with `=` for no change and `?` for unsure."""
+    if decided.change is None:
+        return UNKNOWN
+    mark = {"changed": "", "no change seen": "= ", "inconclusive": "? "}[decided.decision]
+    return mark + bounds(decided.metric, decided.change)
+
+
+def _notes(row: Row) -> list[str]:
+    notes = [row.unsupported] if row.unsupported else []
+    if row.left is not None:
+        if row.left.kept:
+            notes.append(f"keeps up to {row.left.kept} objects for good")
+        notes += [f"{name} not measured: {reason}" for name, reason in row.left.unmeasured.items()]
+    return notes
