@@ -104,7 +104,8 @@ class TestCommand:
     """With load tests that are made up; what they are asked for is what matters."""
 
     @pytest.fixture
-    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[LoadTest]:
+    def asked(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[LoadTest]:
+        monkeypatch.setenv("OUTLIVE_ROOT", str(scratch(tmp_path).root))  # nothing made up in our own results
         asked: list[LoadTest] = []
 
         def run(project: Project, test: LoadTest, *, watch: object) -> LoadMeasurement:
