@@ -198,7 +198,7 @@ def run(
         missing = tuple(cell for cell in cells if cell not in have)
         if missing:
             environment = environments.ensure(stack.lock, stack.interpreter)
-            tasks += to_measure(project, environment, served, request.worker, missing, stack.remedy)
+            tasks += to_measure(project, environment, served, request.worker, missing, remedy=stack.remedy)
     progress.start(sum(len(task.cells) for task in tasks))
 
     def done(measurement: Measurement) -> None:
@@ -243,6 +243,7 @@ def to_measure(
     served: Mapping[str, apps.App],
     worker: str | None,
     cells: Sequence[Cell],
+    *,
     remedy: Remedy | None = None,
 ) -> list[Task]:
     """Return what is to be measured of an installed stack: a task for each app that serves some cells."""
