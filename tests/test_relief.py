@@ -166,7 +166,7 @@ def arm(name: str | None) -> Arm:
 
 
 def readings(throughput: float, peak: float = 4e7) -> dict[Metric, float]:
-    return {THROUGHPUT: throughput, PEAK: peak, P99: 0.1, GROWTH: 100.0}
+    return {THROUGHPUT: throughput, PEAK: peak, P99: 0.1, GROWTH: 100.0, trials.CPU: 1 / throughput}
 
 
 def test_every_other_round_runs_backwards_and_the_plain_release_has_two_turns() -> None:
@@ -258,6 +258,17 @@ def test_a_document_is_kept_and_its_trials_are_remembered(tmp_path: Path) -> Non
     assert [isinstance(one.off, Trial) for one in again] == [True, True, False]
 
 
+def test_rows_of_other_remedies_are_kept_if_they_are_still_known() -> None:
+    known = [
+        Remedy(name="a", summary="s"),
+        Remedy(name="b", summary="s"),
+        Remedy(name="c", summary="s", version=2),
+    ]
+    earlier = [row(None), row("b", summary="old"), row("c"), row("gone")]
+    found = relief.merged([row(None), row("a"), row("b", summary="new")], earlier, known)
+    assert [(one.remedy, one.summary) for one in found[1:]] == [("a", "does a"), ("b", "new")]
+
+
 # The command
 
 
@@ -297,8 +308,8 @@ def test_the_command_on_a_real_release(root: Path) -> None:
     assert treated.left is not None
     assert plain.left.mean > treated.left.mean == 0
     assert (freeze.remedy, freeze.left, freeze.unsupported) == ("freeze", None, None)
-    kept = sorted(path.relative_to(root / "results").parts[:4] for path in root.glob("results/**/*.json"))
-    assert [parts[:1] + parts[3:] for parts in kept] == [
-        ("measurements", kept[0][3]),
-        ("remedies", "clear-all-v1"),
-    ]  # a part of all remedies and scenarios is not kept as the whole
+    # A part of the scenarios is not kept as the whole.
+    kept = sorted(
+        path.relative_to(root / "results").parent.as_posix() for path in root.glob("results/**/*.json")
+    )
+    assert kept == ["measurements/flask/3.1.3", "remedies/flask/3.1.3/clear-all-v1"]

@@ -180,6 +180,13 @@ def remembered(rows: Sequence[Row], earlier: Sequence[Row]) -> tuple[Row, ...]:
     )
 
 
+def merged(rows: Sequence[Row], earlier: Sequence[Row], known: Sequence[Remedy]) -> tuple[Row, ...]:
+    """Return the rows with the earlier ones of other remedies that are still `known`, in their order."""
+    found = {(one.remedy, one.version): one for one in (*earlier, *rows)}
+    wanted = [(None, 1), *((one.name, one.version) for one in known)]
+    return tuple(found[name] for name in wanted if name in found)
+
+
 def advise(rows: Sequence[Row]) -> Advice:
     """Return which remedy to take, judged by what requests leave; `rows` begin with the plain release."""
     plain = rows[0].left

@@ -22,7 +22,9 @@ from outlive.metrics import GROWTH, THROUGHPUT, latency, memory, readings
 from outlive.noise import Decided, Metric, Round, Samples, decide
 from outlive.project import Project
 
-METRICS = (memory("peak RSS"), GROWTH, THROUGHPUT, latency("p99"))
+CPU = latency("CPU per request")
+"""Processor time of the server: noisy neighbours hardly change it, unlike the throughput."""
+METRICS = (memory("peak RSS"), GROWTH, CPU, THROUGHPUT, latency("p99"))
 """What remedies are judged by, in this order."""
 
 
@@ -41,13 +43,15 @@ class Arm(msgspec.Struct, frozen=True):
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What the rounds gave of one arm: the means of each metric, and how they compare with the plain release.
 
-    `decided` is in the order of METRICS; it is empty for the release as it is. The names of metrics are
-    `Metric.name`. Bytes, bytes per request, requests per second, seconds.
+    `means` are its own, `plain` those of the release as it is in the same rounds, by `Metric.name`; in bytes,
+    bytes per request, seconds, requests per second. `decided` is in the order of METRICS, and empty for the
+    release as it is.
     """
 
     policy: str
     rounds: int
     means: dict[str, float]
+    plain: dict[str, float]
     decided: tuple[Decided, ...] = ()
 
 
@@ -82,7 +86,10 @@ def run(
         if measured.status != "measured":
             name = arm.name or "the release as it is"
             raise FaultError(f"round {number}, {name}, gc {arm.policy}: {measured.status}: {measured.reason}")
-        seen.append((number, arm.name, readings(measured)))
+        found = readings(measured)
+        if measured.server_cores:
+            found[CPU] = measured.server_cores * measured.seconds / measured.requests
+        seen.append((number, arm.name, found))
     return judged(plain, arms, seen)
 
 
@@ -105,8 +112,9 @@ def judged(plain: Arm, arms: Sequence[Arm], seen: Sequence[Seen]) -> dict[str | 
         (twice[2 * at], twice[2 * at + 1]) if number % 2 else (twice[2 * at + 1], twice[2 * at])
         for at, number in enumerate(rounds)
     ]
+    means = _means(twice)
     trials: dict[str | None, Trial] = {
-        None: Trial(policy=plain.policy, rounds=len(rounds), means=_means(twice))
+        None: Trial(policy=plain.policy, rounds=len(rounds), means=means, plain=means)
     }
     for arm in arms:
         mine = by_name[arm.name]
@@ -122,7 +130,7 @@ def judged(plain: Arm, arms: Sequence[Arm], seen: Sequence[Seen]) -> dict[str | 
             for metric in METRICS
         ]
         trials[arm.name] = Trial(
-            policy=arm.policy, rounds=len(rounds), means=_means(mine), decided=decide(samples)
+            policy=arm.policy, rounds=len(rounds), means=_means(mine), plain=means, decided=decide(samples)
         )
     return trials
 

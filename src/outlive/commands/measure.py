@@ -42,6 +42,7 @@ from outlive.store import provenance
 def measure_command(
     *,
     stacks: tuple[str, ...],
+    *,
     python: str | None,
     names: tuple[str, ...],
     attached: tuple[Tool, ...],

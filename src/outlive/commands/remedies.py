@@ -92,27 +92,31 @@ def remedies_command(
         for one in (plain, *stacks)
     )
     traffic = Traffic(user=user, clients=clients, requests=requests, connection=connection)
-    rows = relief.remembered(rows, relief.load(project, plain.record, traffic))
+    earlier = relief.load(project, plain.record, traffic)
+    rows = relief.remembered(rows, earlier)
     if rounds:
         worker = apps.load(project, wanted.framework).worker(connection)
         assert worker is not None
         load = Load(worker=worker.name, traffic=traffic, rounds=rounds)
         rows = _under_load(project, plain, stacks, load, rows)
-    result = Relief(
-        release=str(plain.release),
-        python=plain.lock.python,
-        traffic=traffic,
-        rows=rows,
-        advice=relief.advise(rows),
-    )
     records = dict.fromkeys(one.record for one in (plain, *stacks))
-    document = ReliefDocument(provenance=provenance(records), relief=result)
-    if not names and not patterns:
-        relief.keep(project, plain.record, document)
+
+    def document(rows: tuple[Row, ...]) -> ReliefDocument:
+        result = Relief(
+            release=str(plain.release),
+            python=plain.lock.python,
+            traffic=traffic,
+            rows=rows,
+            advice=relief.advise(rows),
+        )
+        return ReliefDocument(provenance=provenance(records), relief=result)
+
+    if not patterns:
+        relief.keep(project, plain.record, document(relief.merged(rows, earlier, known)))
     if as_json:
-        click.echo(document.to_json(), nl=False)
+        click.echo(document(rows).to_json(), nl=False)
     else:
-        report.show(result, Console())
+        report.show(document(rows).relief, Console())
     return _fault_code(list(found.values()))
 
 

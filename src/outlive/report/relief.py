@@ -56,7 +56,7 @@ def render(relief: Relief) -> str:
     policies: list[Policy] = [one for one in POLICIES if any(_trial(row, one) for row in relief.rows)]
     header = ["", "left per request", "leaked", "clean"]
     for policy in policies:
-        header += [f"gc {policy}: growth", "peak", "throughput", "p99"]
+        header += [f"gc {policy}: growth", "peak", "CPU", "throughput", "p99"]
     rows = []
     for row in relief.rows:
         left = _cells(row)[1:4] if row.left or row.unsupported else ("same", "", "")
@@ -66,15 +66,13 @@ def render(relief: Relief) -> str:
 
 
 def _load(trial: Trial | None) -> tuple[str, ...]:
-    """Return growth, peak, throughput and p99, the last two with the change where there is one to tell."""
+    """Return growth and peak, and CPU, throughput and p99: by how much they changed where they can."""
     if trial is None:
         return ("",) * len(METRICS)
-    peak, growth, throughput, p99 = (
+    peak, growth, *cost = (
         value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS
     )
-    if trial.decided:
-        throughput, p99 = map(_change, trial.decided[2:])
-    return growth, peak, throughput, p99
+    return (growth, peak, *(map(_change, trial.decided[2:]) if trial.decided else cost))
 
 
 def _trial(row: Row, policy: Policy) -> Trial | None:
@@ -113,7 +111,7 @@ def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
         return
     rounds = max(trial.rounds for _, trial in tried)
     console.print(Text(f"\nUnder load, gc {plain}, {rounds} rounds", "bold"))
-    grid = _grid(("remedy", "growth per request", "peak RSS", "throughput", "p99"), "throughput, p99")
+    grid = _grid(("remedy", "growth", "peak RSS", "CPU", "throughput", "p99"), "CPU, throughput, p99")
     for row, trial in tried:
         policy = "" if trial.policy == plain else f" (gc {trial.policy})"
         cells = [value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS]
@@ -122,7 +120,8 @@ def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
         grid.add_row(*map(Text, (f"{row.remedy or PLAIN}{policy}", growth, peak, *speed, changes)))
     console.print(grid)
     console.print(
-        "Throughput and p99: the change against none, an interval; = no change seen, ? it may be either.",
+        "Growth: bytes per request. CPU: of the server, for a request. Last, the changes against none as\n"
+        "intervals: = no change seen, ? it may be either.",
         style="dim",
     )
 
