@@ -15,12 +15,13 @@ from outlive.commands.selection import Selection, measured, said_by_tools, tool_
 from outlive.documents import Document
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.explain import sample
-from outlive.leaks import Analysis, analyse
+from outlive.leaks import Analysis, Structure, analyse
 from outlive.measure import Cell, Subject
 from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance, Tool
 from outlive.project import Project
 from outlive.releases import write_text
 from outlive.report import drawing, explanation, inventory
+from outlive.reproducer import Reproducer
 from outlive.sampling import SAMPLE
 from outlive.stack import Stack
 from outlive.store import provenance
@@ -71,6 +72,14 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
 @_file("--dot", "the rings and paths for Graphviz")
 @_file("--svg", "them as a picture")
 @_file("--mermaid", "them as a Mermaid flowchart")
+@click.option(
+    "--reproducer",
+    "script",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a script that shows the first structure, once it was seen to.",
+)
+@click.option("--fingerprint", metavar="HEX", help="Structure that the script is to show, if not the first.")
 def explain_command(
     stack: str,
     *,
@@ -82,6 +91,8 @@ def explain_command(
     traced: bool,
     name: str | None,
     attached: tuple[Tool, ...],
+    script: Path | None,
+    fingerprint: str | None,
     **files: Path | None,
 ) -> int:
     """Explain which references keep alive what outlives a request.
@@ -127,4 +138,20 @@ def explain_command(
     for kind, path in files.items():
         if path:
             write_text(path, pictures[kind](analysis) if kind in pictures else document.to_json())
+    if script:
+        wanted = _wanted(analysis, fingerprint)
+        module = (project.apps / app.framework / app.target.partition(":")[0]).with_suffix(".py")
+        picture = tuple(explanation.picture(wanted.explanation))
+        write_text(script, Reproducer(environment, module, chosen[0]).find(wanted, picture))
+        click.echo(f"\n{script} shows {wanted.explanation.fingerprint}: it was run, and seen to.")
     return ExitCode.FINE
+
+
+def _wanted(analysis: Analysis, fingerprint: str | None) -> Structure:
+    for structure in analysis.structures:
+        if fingerprint in (None, structure.fingerprint):
+            return structure
+    if fingerprint is None:
+        raise UsageError("there is nothing to reproduce: nothing outlives its request")
+    known = ", ".join(structure.fingerprint for structure in analysis.structures) or "none"
+    raise UsageError(f"no structure here has the fingerprint {fingerprint}; there are {known}")

@@ -77,7 +77,7 @@ def _block(place: int, structure: Structure) -> Iterator[str]:
     yield f"{head}{rate:>{max(1, WIDTH - len(head))}}"
     yield from _indented(_contents(structure))
     yield ""
-    yield from _picture(structure.explanation)
+    yield from picture(structure.explanation)
     yield ""
     own = "Python's own " if structure.python else ""
     where = f" ({own}{structure.package})"
@@ -89,7 +89,7 @@ def _block(place: int, structure: Structure) -> Iterator[str]:
     for further in structure.further:
         yield ""
         yield from _indented("Without this link there is still a ring:")
-        yield from _picture(further)
+        yield from picture(further)
         yield from _indented(f"Suspect: {further.suspect.reason}.")
 
 
@@ -108,7 +108,7 @@ def _contents(structure: Structure) -> str:
     return text
 
 
-def _picture(explanation: Explanation) -> Iterator[str]:
+def picture(explanation: Explanation) -> Iterator[str]:
     """Yield a line for each object and each reference; a ring has its own line back."""
     steps = explanation.steps
     ring = bool(steps[-1].reference)
