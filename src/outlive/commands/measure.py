@@ -42,7 +42,6 @@ from outlive.store import provenance
 def measure_command(
     *,
     stacks: tuple[str, ...],
-    *,
     python: str | None,
     names: tuple[str, ...],
     attached: tuple[Tool, ...],
