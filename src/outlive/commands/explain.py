@@ -100,15 +100,16 @@ def explain_command(
     \b
     outlive explain flask==2.3.3 --scenario not-found
     outlive explain aiohttp==3.10.10,python==3.11 --scenario not-found --gc on
+    outlive explain flask==3.1.3 --scenario not-found --reproducer reproduce.py
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     chosen = scenarios.find(project.scenarios, [scenario])
     if len(chosen) > 1:
         raise UsageError(f"explain takes one scenario; {scenario!r} matches {len(chosen)}")
     cell = Cell(chosen[0].name, connection, policy)
-    wanted = Stack.parse(stack)
-    remedy = remedies.find(project, wanted.framework, name) if name else None
-    prepared = engine.prepare(project, wanted, python, remedy)
+    asked = Stack.parse(stack)
+    remedy = remedies.find(project, asked.framework, name) if name else None
+    prepared = engine.prepare(project, asked, python, remedy)
     selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh=False, jobs=1)
     request = selection.request(project)
     ((measurement,),) = measured(project, [prepared], request)
