@@ -6,7 +6,10 @@ Run it after remedies were measured again: `python docs/advice.py`. In the templ
     {{ release FRAMEWORK VERSION PYTHON SCENARIO }}  what a plain release leaves
     {{ mean STACK REMEDY }}                      objects per request of the traffic, without and with it
     {{ left STACK REMEDY SCENARIO }}             of one scenario
+    {{ leaked STACK REMEDY }}                    what no collection frees of it
+    {{ kept STACK REMEDY }}                      objects that stay, but do not grow with requests
     {{ verdict STACK REMEDY }}                   whether it does what it is said to
+    {{ bounded STACK REMEDY off|on METRIC }}     whether it makes a metric better under load
     {{ load STACK REMEDY off|on METRIC }}        a metric under load, without and with it
     {{ change STACK REMEDY off|on METRIC }}      how it changed, an interval
 """
@@ -32,8 +35,8 @@ PLACE = re.compile(r"\{\{ (\w+) ([^}]+) \}\}")
 STACKS = {
     "flask": ("flask", "3.1.3", "3.13"),
     "aiohttp": ("aiohttp", "3.14.5", "3.13"),
-    "aiohttp-3.10.10": ("aiohttp", "3.10.10", "3.11"),
 }
+UNKNOWN = "not measured yet"
 METRIC = {metric.name.replace(" ", "-"): metric for metric in METRICS}
 
 
@@ -107,27 +110,55 @@ def verdict(stack: str, remedy: str) -> str:
 
 def load(stack: str, remedy: str, policy: str, metric: str) -> str:
     """Return the means of a metric under load, without and with a remedy."""
-    found = METRIC[metric]
-    trials = [trial(row, policy) for row in rows(stack, remedy)]
-    return step(*(value(found, one.means[found.name]) for one in trials))
+    found, tried = METRIC[metric], trial(rows(stack, remedy)[1], policy)
+    if tried is None:
+        return UNKNOWN
+    return step(*(value(found, means[found.name]) for means in (tried.plain, tried.means)))
 
 
 def change(stack: str, remedy: str, policy: str, metric: str) -> str:
     """Return the interval of a metric's change, and what is said of it."""
-    (found,) = (one for one in trial(rows(stack, remedy)[1], policy).decided if one.metric == METRIC[metric])
+    tried = trial(rows(stack, remedy)[1], policy)
+    if tried is None:
+        return UNKNOWN
+    (found,) = (one for one in tried.decided if one.metric == METRIC[metric])
     assert found.change
     return f"{bounds(found.metric, found.change)} ({found.decision})"
 
 
-def trial(row: Row, policy: str) -> Trial:
-    """Return what a row gave under load with a gc policy."""
-    found = row.off if policy == "off" else row.on
-    assert found is not None
-    return found
+def bounded(stack: str, remedy: str, policy: str, metric: str) -> str:
+    """Return whether a remedy makes a metric better under load."""
+    tried = trial(rows(stack, remedy)[1], policy)
+    if tried is None:
+        return UNKNOWN
+    (found,) = (one for one in tried.decided if one.metric == METRIC[metric])
+    if found.decision == "inconclusive":
+        return "unsure"
+    return "**confirmed**" if found.direction == "better" else "**not confirmed**"
+
+
+def kept(stack: str, remedy: str) -> str:
+    """Return how many objects stay for good with a remedy, though they do not grow with requests."""
+    treated = rows(stack, remedy)[1].left
+    assert treated
+    return f"{treated.kept:,}"
+
+
+def leaked(stack: str, remedy: str) -> str:
+    """Return what a request of the traffic leaves for good on average, without and with a remedy."""
+    plain, treated = rows(stack, remedy)
+    assert plain.left
+    assert treated.left
+    return step(number(plain.left.leaked), number(treated.left.leaked))
+
+
+def trial(row: Row, policy: str) -> Trial | None:
+    """Return what a row gave under load with a gc policy, None where it was not put under it."""
+    return row.off if policy == "off" else row.on
 
 
 FILL: dict[str, Callable[..., str]] = {
-    one.__name__: one for one in (table, release, mean, left, verdict, load, change)
+    one.__name__: one for one in (table, release, mean, leaked, left, kept, verdict, bounded, load, change)
 }
 
 if __name__ == "__main__":

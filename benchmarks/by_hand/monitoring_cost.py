@@ -1,19 +1,19 @@
 """What `outlive.probe` costs a service: python benchmarks/by_hand/monitoring_cost.py [ROUNDS].
 
 Flask's reference app under gunicorn's sync worker serves the same requests without the probe, with it, and
-with it asked each second; in turns, each time in a fresh server. Prints the median ratios, and how long a
-count of the objects takes.
+with it asked each second; in turns, each time in a fresh server. Prints the median ratios of the processor
+time, which neighbours do not change, and how long a count of the objects takes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import statistics
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 from outlive import engine, environments, probe, processes, scenarios
@@ -27,7 +27,7 @@ SERVICE = "import outlive.probe\nfrom v1 import app\noutlive.probe.start()\n"
 
 
 def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tuple[float, float]:
-    """Return the seconds that the requests took, and the longest count of objects."""
+    """Return the processor seconds that the requests took, and the longest count of objects."""
     scenario = scenarios.select(scenarios.load(project.scenarios), ["not-found"])[0]
     with tempfile.TemporaryDirectory() as home, socket.create_server(("127.0.0.1", 0)) as listener:
         Path(home, "service.py").write_text(SERVICE)
@@ -45,7 +45,7 @@ def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tu
                 stdout=log,
                 stderr=log,
                 pass_fds=[listener.fileno()],
-            ),
+            ) as process,
         ):
             address = listener.getsockname()
             replay(address, scenario, "close", 100, lambda: None)
@@ -59,13 +59,24 @@ def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tu
             thread = threading.Thread(target=asking)
             if ask:
                 thread.start()
-            started = time.perf_counter()
+            before = spent(process.pid)
             replay(address, scenario, "close", REQUESTS, lambda: None)
-            seconds = time.perf_counter() - started
+            seconds = spent(process.pid) - before
             done.set()
             if ask:
                 thread.join()
             return seconds, max(took)
+
+
+def spent(group: int) -> float:
+    """Return the processor seconds of all processes of a group."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -83,7 +94,9 @@ def main() -> None:
             loaded.append(started / without)
             asked.append(each_second / without)
             counts.append(took)
-    print(f"started, never asked: {statistics.median(loaded):.3f} times the seconds of the bare service")
+    print(
+        f"started, never asked: {statistics.median(loaded):.3f} times the processor time of the bare service"
+    )
     print(f"asked each second:    {statistics.median(asked):.3f} times")
     print(f"longest count:        {max(counts):.4f} s")
 

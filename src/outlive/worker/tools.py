@@ -85,12 +85,13 @@ class Tracemalloc:
         return {
             "blocks": sum(one.count_diff for one in found),
             "bytes": sum(one.size_diff for one in found),
-            "grown": {
-                f"{LIBRARY.sub('', one.traceback[0].filename)}:{one.traceback[0].lineno}": one.size_diff
-                for one in found[:100]
-                if one.size_diff > 0
-            },
+            "grown": {_line(one.traceback[0]): one.size_diff for one in found[:100] if one.size_diff > 0},
         }
+
+
+def _line(frame: Any) -> str:
+    """Return where a frame is: its file from the library's folder on, and the line."""
+    return "{}:{}".format(LIBRARY.sub("", frame.filename, count=1), frame.lineno)
 
 
 TOOLS: dict[str, type] = {"gc-debug": GcDebug, "objgraph": Objgraph, "tracemalloc": Tracemalloc}
