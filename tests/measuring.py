@@ -61,3 +61,10 @@ def measured(
     by_cell = {Cell(one.scenario, one.connection, one.gc): one for one in found}
     assert len(by_cell) == len(found) == len(cells)
     return [by_cell[one] for one in cells]
+
+
+def checkout(folder: Path) -> dict[str, str]:
+    """Return the variable that names `folder` as a checkout like ours in which nothing was measured yet."""
+    for name in ("apps", "loadtests", "releases"):
+        (folder / name).symlink_to(CHECKOUT.root / name)
+    return {"OUTLIVE_ROOT": str(folder)}

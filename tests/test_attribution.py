@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from comparisons import cell, leak, side
-from measuring import CHECKOUT
+from measuring import CHECKOUT, checkout
 from outlive.attribution import AttributionDocument, Reached, Waterfall, waterfall
 from outlive.commands.attribute import attribute_command
 from outlive.measurement import Measurement
@@ -97,12 +97,10 @@ With aiohttp 3.10.10 → 3.11.14:
 def test_a_dependency_s_share_is_told_from_the_framework_s(tmp_path: Path) -> None:
     """werkzeug 2.2 came with the state machine whose nested function refers to itself."""
     path = tmp_path / "waterfall.json"
-    for folder in ("apps", "loadtests", "releases"):
-        (tmp_path / folder).symlink_to(CHECKOUT.root / folder)
     done = CliRunner().invoke(
         attribute_command,
         ["flask==2.1.3", "flask==2.2.0", "--python", "3.11", "--scenario", "ok", "--json", str(path)],
-        env={"OUTLIVE_ROOT": str(tmp_path)},
+        env=checkout(tmp_path),
         standalone_mode=False,
     )
     assert done.exception is None

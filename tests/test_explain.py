@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from measuring import CHECKOUT, SCENARIOS
+from measuring import CHECKOUT, SCENARIOS, checkout
 from outlive import apps, engine, environments
 from outlive.commands.explain import explain_command
 from outlive.explain import sample
@@ -256,7 +256,7 @@ def test_the_command_writes_text_json_and_pictures(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         explain_command,
         ["flask==3.1.3,python==3.11", "--scenario", "handler-error", *options],
-        env={"OUTLIVE_ROOT": str(CHECKOUT.root)},
+        env=checkout(tmp_path),
         standalone_mode=False,
     )
     assert done.exception is None
