@@ -138,7 +138,7 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
         steps.find(facts.timeline, commits, facts.logs),
         (),
         tuple(_reports(project, name, facts, problems)),
-        tuple(scenario for scenario, _ in facts.scenarios),
+        facts.expected,
     )
 
 
