@@ -24,7 +24,7 @@ from outlive.releases import Catalogue, write_text
 from outlive.reports import Facts, Report
 
 MANIFEST = ".outlive-site.json"
-INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/loads", "results/reports")
+INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/reports")
 
 
 class Manifest(msgspec.Struct, frozen=True):
