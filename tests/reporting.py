@@ -28,6 +28,7 @@ SCENARIOS = tuple(
     (name, f"what {name} is")
     for name in ("ok", "not-found", "upload-method-not-allowed", "handler-error", "upload")
 )
+EXPECTED = tuple(name for name, _ in SCENARIOS)
 CLAIMS = (
     Changelog(
         release="3.10.11",
@@ -121,6 +122,7 @@ def facts(*, yanked: bool = True) -> Facts:
     return Facts(
         releases=tuple(one for one, _ in history),
         scenarios=SCENARIOS,
+        expected=EXPECTED,
         logs=CLAIMS,
         timeline=Timeline("aiohttp", "3.11", moments),
     )
@@ -131,5 +133,5 @@ def aiohttp_report(*, yanked: bool = True, rates: Rates | None = None) -> Report
 
 
 def flask_report() -> Report:
-    known = Facts((), SCENARIOS, None, Timeline("flask", "3.11", ()))
+    known = Facts((), SCENARIOS, EXPECTED, None, Timeline("flask", "3.11", ()))
     return reports.build(flask_evidence(), known, Rates())

@@ -49,10 +49,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What is known beside the evidence: releases, whole set of scenarios, changelogs, measured history."""
+    """What is known beside the evidence: releases, scenarios, changelogs, measured history.
+
+    `scenarios` has all names with their summaries, `expected` are the names of the default set, which a whole
+    comparison has.
+    """
 
     releases: tuple[Release, ...]
     scenarios: tuple[tuple[str, str], ...]
+    expected: tuple[str, ...]
     logs: tuple[Changelog, ...] | None
     timeline: Timeline
 
@@ -119,7 +124,8 @@ def facts(project: Project, framework: str) -> Facts:
     """Return what is known of `framework` now. Raises UsageError or FaultError where a file is malformed."""
     return Facts(
         releases=Catalogue.load(project, framework).releases,
-        scenarios=tuple((one.name, one.summary) for one in scenarios.load(project.scenarios)),
+        scenarios=tuple((one.name, one.summary) for one in scenarios.load_set(project.scenarios, "all")),
+        expected=tuple(one.name for one in scenarios.load_set(project.scenarios, "default")),
         logs=claims.load(project, framework),
         timeline=timeline.load(project, framework),
     )
@@ -140,7 +146,7 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
             comparison.unmeasured,
             sides[1].release,
             releases=known.releases,
-            expected=[name for name, _ in known.scenarios],
+            expected=known.expected,
             python=sides[1].stack.python,
             loads=evidence.loads.comparisons,
         ),

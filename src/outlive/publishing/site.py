@@ -24,7 +24,7 @@ from outlive.releases import Catalogue, write_text
 from outlive.reports import Facts, Report
 
 MANIFEST = ".outlive-site.json"
-INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/loads", "results/reports")
+INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/reports")
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -138,7 +138,7 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
         steps.find(facts.timeline, commits, facts.logs),
         (),
         tuple(_reports(project, name, facts, problems)),
-        tuple(scenario for scenario, _ in facts.scenarios),
+        facts.expected,
     )
 
 
