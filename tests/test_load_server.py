@@ -155,6 +155,7 @@ class TestProbe:
 
     def test_a_death_is_told(self, tmp_path: Path) -> None:
         with working(sys.executable, tmp_path, "on") as worker:
+            worker.begin()  # by then it has said who it is
             assert LoadServer.end(worker.line) == "served"
             worker.process.kill()
             worker.process.wait(10)

@@ -57,7 +57,7 @@ def gunicorns(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("TMPDIR", "").startswith(str(folder)):
+            if process.environ().get("TMPDIR", "").startswith(f"{folder}/outlive-"):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
