@@ -216,7 +216,7 @@ def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connec
         members_bytes=sum(graph.vertices[v].bytes for v in example.members),
         hanging=len(tracked) - len(example.members),
         hanging_bytes=sum(graph.vertices[v].bytes for v in example.hanging),
-        types=tuple(Counter(vertex.type for vertex in tracked).most_common()),
+        types=tuple(sorted(Counter(v.type for v in tracked).items(), key=lambda one: (-one[1], one[0]))),
         buffers=tuple(sorted(((v.type, v.bytes) for v in buffers), key=lambda one: -one[1])),
     )
 

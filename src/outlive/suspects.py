@@ -117,7 +117,8 @@ def _traceback(steps: Sequence[Step]) -> tuple[int, str] | None:
                 f"`del {holder.name}` when done with it breaks the ring"
             )
         after = steps[(number + 1) % len(steps)]
-        if holder.reference == "attribute:_exception" and after.sort == "local":
+        awaited = holder.vertex.kind == "task" or holder.vertex.type.endswith("Future")
+        if awaited and holder.reference == "attribute:_exception" and after.sort == "local":
             return (number + 1) % len(steps), (
                 f"local `{after.name}` holds what was awaited, which holds the exception, whose traceback "
                 f"holds the frame; `del {after.name}` when done with it breaks the ring"
