@@ -30,6 +30,7 @@ from outlive.trials import Arm, Trial
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARES = {"ok": 0.5, "not-found": 0.3, "handler-error": 0.2}
+TRAFFIC = Traffic(requests=3000, connection="close")
 FAILING = frozenset({"not-found", "handler-error"})
 PEAK, P99 = memory("peak RSS"), latency("p99")
 
@@ -185,7 +186,7 @@ def test_a_large_change_is_found_and_none_is_not(drift: float) -> None:
     for at, (number, one) in enumerate(trials.order(plain, [slow, same], 8)):
         speed = 500.0 * drift**number * (1 + 0.002 * (at % 3 - 1))
         seen.append((number, one.name, readings(speed * (0.7 if one.name == "slow" else 1))))
-    found = trials.judged(plain, [slow, same], seen)
+    found = trials.judged(plain, [slow, same], TRAFFIC, seen)
     decisions = {
         name: {one.metric.name: one.decision for one in trial.decided} for name, trial in found.items()
     }
@@ -199,7 +200,7 @@ def test_a_metric_that_a_load_test_did_not_give_has_no_mean() -> None:
     plain, a = arm(None), arm("a")
     bare = {THROUGHPUT: 500.0, PEAK: 4e7, P99: 0.1}
     seen = [(number, one.name, bare) for number, one in trials.order(plain, [a], 4)]
-    found = trials.judged(plain, [a], seen)
+    found = trials.judged(plain, [a], TRAFFIC, seen)
     assert GROWTH.name not in found["a"].means
     (growth,) = (one for one in found["a"].decided if one.metric == GROWTH)
     assert growth.decision == "inconclusive"
@@ -214,7 +215,7 @@ def document() -> ReliefDocument:
         (number, one.name, readings(500.0 + number, 5e7 if one.name is None else 4e7))
         for number, one in trials.order(plain, [a], 4)
     ]
-    off = trials.judged(plain, [a], seen)
+    off = trials.judged(plain, [a], TRAFFIC, seen)
     rows: tuple[Row, ...] = (
         row(None, left=left(ok=8, not_found=90, handler_error=80), summary="the release as it is"),
         row("drop", left=left(ok=8, not_found=8, handler_error=8), caution="no traceback afterwards"),
@@ -228,7 +229,8 @@ def document() -> ReliefDocument:
         relief=Relief(
             release="flask 3.1.3",
             python="3.13",
-            traffic=Traffic(requests=3000, connection="close"),
+            user="ErrorHeavy",
+            connection="close",
             rows=rows,
             advice=relief.advise(rows),
         ),
@@ -247,12 +249,11 @@ def test_a_document_is_kept_and_its_trials_are_remembered(tmp_path: Path) -> Non
     project = Project(tmp_path)
     stack = StackRecord(framework="flask", release="3.1.3", python="3.13", lock="0123456789ab", packages=())
     found = document()
-    traffic = found.relief.traffic
-    assert relief.load(project, stack, traffic) == ()
+    assert relief.load(project, stack, "ErrorHeavy", "close") == ()
     relief.keep(project, stack, found)
-    earlier = relief.load(project, stack, traffic)
+    earlier = relief.load(project, stack, "ErrorHeavy", "close")
     assert earlier == found.relief.rows
-    assert relief.load(project, stack, Traffic(requests=9)) == ()
+    assert relief.load(project, stack, "Steady", "close") == ()
     bare = [row(None), row("drop"), row("drop", version=2)]
     again = relief.remembered(bare, earlier)
     assert [isinstance(one.off, Trial) for one in again] == [True, True, False]

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from outlive.load.traffic import Traffic
-from outlive.measurement import SCHEMA_VERSION, Measurement, Provenance, StackRecord
+from outlive.measurement import SCHEMA_VERSION, Connection, Measurement, Provenance, StackRecord
 from outlive.project import Project
 from outlive.releases import write_text
 from outlive.remedies import Kind, Remedy
@@ -75,7 +74,8 @@ class Relief(msgspec.Struct, frozen=True, kw_only=True):
 
     release: str
     python: str
-    traffic: Traffic
+    user: str
+    connection: Connection
     rows: tuple[Row, ...]
     advice: Advice
 
@@ -104,8 +104,8 @@ def keep(project: Project, stack: StackRecord, document: ReliefDocument) -> None
     write_text(path(project, stack), document.to_json())
 
 
-def load(project: Project, stack: StackRecord, traffic: Traffic) -> tuple[Row, ...]:
-    """Return the rows of an earlier document about the same traffic; none where there is no such.
+def load(project: Project, stack: StackRecord, user: str, connection: Connection) -> tuple[Row, ...]:
+    """Return the rows of an earlier document about the same user and connection; none where there is no such.
 
     Raises FaultError where the file is not such a document.
     """
@@ -113,7 +113,7 @@ def load(project: Project, stack: StackRecord, traffic: Traffic) -> tuple[Row, .
         known = decode(path(project, stack), ReliefDocument).relief
     except FileNotFoundError:
         return ()
-    return known.rows if known.traffic == traffic else ()
+    return known.rows if (known.user, known.connection) == (user, connection) else ()
 
 
 def left(

@@ -49,6 +49,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     policy: str
+    traffic: Traffic
     rounds: int
     means: dict[str, float]
     plain: dict[str, float]
@@ -90,7 +91,7 @@ def run(
         if measured.server_cores:
             found[CPU] = measured.server_cores * measured.seconds / measured.requests
         seen.append((number, arm.name, found))
-    return judged(plain, arms, seen)
+    return judged(plain, arms, load.traffic, seen)
 
 
 def order(plain: Arm, arms: Sequence[Arm], rounds: int) -> Iterator[tuple[int, Arm]]:
@@ -101,7 +102,9 @@ def order(plain: Arm, arms: Sequence[Arm], rounds: int) -> Iterator[tuple[int, A
             yield number, arm
 
 
-def judged(plain: Arm, arms: Sequence[Arm], seen: Sequence[Seen]) -> dict[str | None, Trial]:
+def judged(
+    plain: Arm, arms: Sequence[Arm], traffic: Traffic, seen: Sequence[Seen]
+) -> dict[str | None, Trial]:
     """Return the trials from what each turn gave, in the order of the turns."""
     rounds = sorted({number for number, _, _ in seen})
     by_name: dict[str | None, list[dict[Metric, float]]] = {}
@@ -114,7 +117,7 @@ def judged(plain: Arm, arms: Sequence[Arm], seen: Sequence[Seen]) -> dict[str | 
     ]
     means = _means(twice)
     trials: dict[str | None, Trial] = {
-        None: Trial(policy=plain.policy, rounds=len(rounds), means=means, plain=means)
+        None: Trial(policy=plain.policy, traffic=traffic, rounds=len(rounds), means=means, plain=means)
     }
     for arm in arms:
         mine = by_name[arm.name]
@@ -130,7 +133,12 @@ def judged(plain: Arm, arms: Sequence[Arm], seen: Sequence[Seen]) -> dict[str | 
             for metric in METRICS
         ]
         trials[arm.name] = Trial(
-            policy=arm.policy, rounds=len(rounds), means=_means(mine), plain=means, decided=decide(samples)
+            policy=arm.policy,
+            traffic=traffic,
+            rounds=len(rounds),
+            means=_means(mine),
+            plain=means,
+            decided=decide(samples),
         )
     return trials
 

@@ -92,7 +92,7 @@ def remedies_command(
         for one in (plain, *stacks)
     )
     traffic = Traffic(user=user, clients=clients, requests=requests, connection=connection)
-    earlier = relief.load(project, plain.record, traffic)
+    earlier = relief.load(project, plain.record, user, connection)
     rows = relief.remembered(rows, earlier)
     if rounds:
         worker = apps.load(project, wanted.framework).worker(connection)
@@ -105,7 +105,8 @@ def remedies_command(
         result = Relief(
             release=str(plain.release),
             python=plain.lock.python,
-            traffic=traffic,
+            user=user,
+            connection=connection,
             rows=rows,
             advice=relief.advise(rows),
         )

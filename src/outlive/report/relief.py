@@ -20,25 +20,27 @@ NOTHING = "-"
 PLAIN = "none"
 UNKNOWN = "?"
 Policy = Literal["off", "on"]
+LEGEND = (
+    "Left and leaked: objects per request of this traffic with gc off, exact. Clean: failing scenarios that "
+    "leave nothing. Same: it only changes what becomes of what requests leave."
+)
+LOAD_LEGEND = (
+    "Growth: bytes per request, ? where the load test was too short. CPU: processor time of the server for a "
+    "request. Changes are against none, as intervals: = no change seen, ? it may be either."
+)
 POLICIES: tuple[Policy, ...] = ("off", "on")
 
 
 def show(relief: Relief, console: Console) -> None:
     """Print what each remedy does, and which one to take with the reasons."""
-    heading = (
-        f"{relief.release} · Python {relief.python} · {relief.traffic.user} · {relief.traffic.connection}"
-    )
+    heading = f"{relief.release} · Python {relief.python} · {relief.user} · {relief.connection}"
     console.print(Text(heading, "bold"))
     grid = _grid(("remedy", "left per request", "leaked", "clean"), "most")
     for row in relief.rows:
         _heading(grid, relief.rows, row)
         grid.add_row(*map(Text, _cells(row)))
     console.print(grid)
-    console.print(
-        "Left and leaked: objects per request of this traffic with gc off, exact. Clean: failing scenarios\n"
-        "that leave nothing. Same: it only changes what becomes of them.",
-        style="dim",
-    )
+    console.print(Text(LEGEND, "dim"))
     _show_trials(relief.rows, "off", console)
     _show_trials(relief.rows, "on", console)
     console.print()
@@ -69,9 +71,7 @@ def _load(trial: Trial | None) -> tuple[str, ...]:
     """Return growth and peak, and CPU, throughput and p99: by how much they changed where they can."""
     if trial is None:
         return ("",) * len(METRICS)
-    peak, growth, *cost = (
-        value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS
-    )
+    peak, growth, *cost = _means(trial)
     return (growth, peak, *(map(_change, trial.decided[2:]) if trial.decided else cost))
 
 
@@ -109,21 +109,26 @@ def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
     tried = [(row, trial) for row in rows if (trial := _trial(row, plain))]
     if not tried:
         return
-    rounds = max(trial.rounds for _, trial in tried)
-    console.print(Text(f"\nUnder load, gc {plain}, {rounds} rounds", "bold"))
-    grid = _grid(("remedy", "growth", "peak RSS", "CPU", "throughput", "p99"), "CPU, throughput, p99")
+    rounds = min(trial.rounds for _, trial in tried)
+    requests = min(trial.traffic.requests or 0 for _, trial in tried)
+    console.print(Text(f"\nUnder load, gc {plain}, {rounds} rounds of {requests} requests", "bold"))
+    grid = _grid(("remedy", "growth", "peak RSS", "CPU", "throughput"), "p99")
     for row, trial in tried:
-        policy = "" if trial.policy == plain else f" (gc {trial.policy})"
-        cells = [value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS]
-        peak, growth, *speed = cells
-        changes = ", ".join(map(_change, trial.decided[2:])) if trial.decided else NOTHING
-        grid.add_row(*map(Text, (f"{row.remedy or PLAIN}{policy}", growth, peak, *speed, changes)))
+        peak, growth, *cost = _means(trial)
+        grid.add_row(*map(Text, (row.remedy or PLAIN, growth, peak, *cost)))
     console.print(grid)
-    console.print(
-        "Growth: bytes per request. CPU: of the server, for a request. Last, the changes against none as\n"
-        "intervals: = no change seen, ? it may be either.",
-        style="dim",
-    )
+    changes = _grid(("change", "peak RSS", "CPU", "throughput"), "p99")
+    for row, trial in tried:
+        if trial.decided:
+            peak, _, *cost = map(_change, trial.decided)
+            changes.add_row(*map(Text, (row.remedy or PLAIN, peak, *cost)))
+    console.print(changes)
+    console.print(Text(LOAD_LEGEND, "dim"))
+
+
+def _means(trial: Trial) -> tuple[str, ...]:
+    """Return the mean of each metric, `?` where a load test was too short for it."""
+    return tuple(value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS)
 
 
 def _change(decided: Decided) -> str:
