@@ -20,8 +20,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from outlive import locks
 from outlive.measurement import Document
+from outlive.project import Project
 from outlive.quantities import bounds, value
+from outlive.releases import Catalogue
 from outlive.relief import Relief, ReliefDocument, Row
 from outlive.report.relief import render
 from outlive.store import decode, read
@@ -66,8 +69,11 @@ def table(stack: str) -> str:
 
 def release(framework: str, version: str, python: str, scenario: str) -> str:
     """Return what a plain release leaves of a scenario with gc off, over connections that close."""
-    (path,) = (RESULTS / "measurements" / framework / version).glob(f"py{python}-*.json")
-    document: Document = read(path)
+    project = Project.find()
+    lock = locks.read_era_lock(project, Catalogue.load(project, framework).find(version), python)
+    assert lock
+    folder = RESULTS / "measurements" / framework / version
+    document: Document = read(folder / f"py{python}-{lock.digest}.json")
     (found,) = (
         one
         for one in document.measurements
