@@ -154,7 +154,7 @@ class _Run:
 
     def _counted(self, server: LoadServer) -> list[Counted] | None:
         """Return what each worker has left, None where that is only a part of all that requests left."""
-        if server.restarts or self.earlier is not None:
+        if server.restarts or self.test.deployment.max_requests or self.earlier is not None:
             return None
         counts = server.count()
         return counts if all(one.idle for one in counts) else None
