@@ -251,6 +251,10 @@ def test_a_document_is_kept_and_its_trials_are_remembered(tmp_path: Path) -> Non
     found = document()
     assert relief.load(project, stack, "ErrorHeavy", "close") == ()
     relief.keep(project, stack, found)
+    path = relief.path(project, stack)
+    kept = path.stat().st_ino
+    relief.keep(project, stack, document())  # says the same: the file stays as it is
+    assert path.stat().st_ino == kept
     earlier = relief.load(project, stack, "ErrorHeavy", "close")
     assert earlier == found.relief.rows
     assert relief.load(project, stack, "Steady", "close") == ()

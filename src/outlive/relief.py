@@ -6,6 +6,7 @@ tests mixes the scenarios, so that it is also what a request of that traffic lea
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -100,7 +101,13 @@ def path(project: Project, stack: StackRecord) -> Path:
 
 
 def keep(project: Project, stack: StackRecord, document: ReliefDocument) -> None:
-    """Write the document in place of an earlier one."""
+    """Write the document in place of an earlier one, unless that says the same.
+
+    Raises FaultError where the file is not such a document.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if decode(path(project, stack), ReliefDocument).relief == document.relief:
+            return
     write_text(path(project, stack), document.to_json())
 
 
