@@ -382,7 +382,7 @@ def test_the_document_holds_everything_and_comes_back_the_same() -> None:
         measurements=BothMeasurements(before=tuple(flask_cells()), after=()),
     )
     text = document.to_json()
-    assert text.endswith(b"}\n")
+    assert text.endswith("}\n")
     assert msgspec.json.decode(text, type=ComparisonDocument) == document
     assert list(msgspec.json.decode(text)) == ["schema_version", "provenance", "comparison", "measurements"]
 

@@ -104,7 +104,7 @@ class TestFiles:
             measurements=evidence.measurements,
         )
         path = tmp_path / "comparison.json"
-        path.write_bytes(document.to_json())
+        path.write_text(document.to_json(), encoding="utf-8")
         assert reports.read(path).measurements == evidence.measurements
 
     def test_all_three_are_written_and_the_same_evidence_keeps_its_date(self, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlive.documents import Document
+from outlive.documents import JsonDocument
 from outlive.fingerprints import Change, changes
 from outlive.measurement import SCHEMA_VERSION, Connection, Measurement, Provenance, StackRecord
 
@@ -37,7 +37,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
     bars: tuple[Bar, ...]
 
 
-class AttributionDocument(Document, frozen=True, kw_only=True):
+class AttributionDocument(JsonDocument, frozen=True, kw_only=True):
     """A waterfall as JSON."""
 
     schema_version: int = SCHEMA_VERSION

@@ -12,6 +12,7 @@ import msgspec
 
 from outlive import rows as _rows
 from outlive.controlled import Difference
+from outlive.documents import JsonDocument
 from outlive.fingerprints import Change, changes
 from outlive.headline import headline, subject
 from outlive.measurement import SCHEMA_VERSION, Measurement, Provenance, StackRecord
@@ -64,17 +65,13 @@ class BothMeasurements(msgspec.Struct, frozen=True, kw_only=True):
     after: tuple[Measurement, ...]
 
 
-class ComparisonDocument(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonDocument(JsonDocument, frozen=True, kw_only=True):
     """One JSON document of a comparison, with everything that it was made from."""
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     comparison: Comparison
     measurements: BothMeasurements
-
-    def to_json(self) -> bytes:
-        """Return the document as indented UTF-8 JSON that ends in a newline."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
 
 
 def compare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is written as JSON."""
 
     def to_json(self) -> str:

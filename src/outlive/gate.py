@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from outlive import apps, engine, environments, proof, scenarios
+from outlive.documents import JsonDocument
 from outlive.engine import Prepared, Progress
 from outlive.errors import ExitCode, UsageError
 from outlive.judging import FAILING, Judged, Stale, judge, stale
@@ -106,17 +107,13 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         return ExitCode.INCONCLUSIVE if "inconclusive" in outcomes else ExitCode.FINE
 
 
-class GateDocument(msgspec.Struct, frozen=True, kw_only=True):
+class GateDocument(JsonDocument, frozen=True, kw_only=True):
     """The JSON document of one or more runs; `exit_code` is that of the command."""
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     exit_code: int
     gates: tuple[Gate, ...]
-
-    def to_json(self) -> str:
-        """Return the document as indented JSON that ends in a newline."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
 
 def code(gates: Sequence[Gate]) -> ExitCode:

@@ -286,7 +286,8 @@ def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation
             break
         part = left.subgraph(max(parts, key=lambda one: (len(one), -min(one))))
         found = [_ring(graph.steps(part, ring, ring=True)) for ring in rings(part)]
-        best = min(found, key=lambda one: one.trail)
+        # of rings that are equally short, one that is not Python's own says more
+        best = min(found, key=lambda one: (_package(one) in sys.stdlib_module_names, one.trail))
         explanations.append(best)
         suspect, following = _around(best)
         cut = (normal(suspect.vertex), suspect.reference, normal(following.vertex))

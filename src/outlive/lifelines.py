@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from outlive.documents import Document
+from outlive.documents import JsonDocument
 from outlive.fingerprints import is_known
 from outlive.measure import Cell
 from outlive.measurement import SCHEMA_VERSION, Leak
@@ -76,7 +76,7 @@ class Measured(msgspec.Struct, frozen=True):
     releases: tuple[str, ...]
 
 
-class LifeLinesDocument(Document, frozen=True, kw_only=True):
+class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):
     """The life lines of a framework as JSON."""
 
     schema_version: int = SCHEMA_VERSION

@@ -12,6 +12,7 @@ import msgspec
 
 from outlive.comparison import Compared, Side, held_equal
 from outlive.controlled import Difference
+from outlive.documents import JsonDocument
 from outlive.headline import subject, withdrawn
 from outlive.load.record import Deployment, LoadMeasurement
 from outlive.load.traffic import Traffic
@@ -47,17 +48,13 @@ class LoadComparison(Compared, frozen=True, kw_only=True):
     decided: tuple[Decided, ...]
 
 
-class LoadComparisonDocument(msgspec.Struct, frozen=True, kw_only=True):
+class LoadComparisonDocument(JsonDocument, frozen=True, kw_only=True):
     """One JSON document of load comparisons, one for each gc policy, with everything they were made from."""
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     comparisons: tuple[LoadComparison, ...]
     runs: tuple[tuple[Run, ...], ...]
-
-    def to_json(self) -> bytes:
-        """Return the document as indented UTF-8 JSON that ends in a newline."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
 
 
 def json_schema() -> dict[str, Any]:

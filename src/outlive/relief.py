@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from outlive.documents import JsonDocument
 from outlive.measurement import SCHEMA_VERSION, Connection, Measurement, Provenance, StackRecord
 from outlive.project import Project
 from outlive.releases import write_text
@@ -81,16 +82,12 @@ class Relief(msgspec.Struct, frozen=True, kw_only=True):
     advice: Advice
 
 
-class ReliefDocument(msgspec.Struct, frozen=True, kw_only=True):
+class ReliefDocument(JsonDocument, frozen=True, kw_only=True):
     """What remedies do for one release, as JSON."""
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     relief: Relief
-
-    def to_json(self) -> str:
-        """Return the document as indented JSON that ends in a newline."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
 
 def path(project: Project, stack: StackRecord) -> Path:

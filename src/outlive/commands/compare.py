@@ -95,7 +95,7 @@ def compare_command(
         document = ComparisonDocument(
             provenance=asked.provenance, comparison=comparison, measurements=asked.measurements
         )
-        write_text(json_file, document.to_json().decode())
+        write_text(json_file, document.to_json())
     if markdown_file:
         write_text(markdown_file, markdown.render(comparison))
     _, page = write_report(project, evidence, Rates())

@@ -133,6 +133,6 @@ def _write(
             comparisons=tuple(comparisons),
             runs=tuple(runs),
         )
-        write_text(wanted.json_file, document.to_json().decode())
+        write_text(wanted.json_file, document.to_json())
     if wanted.markdown_file:
         write_text(wanted.markdown_file, "\n".join(map(report.render, comparisons)))

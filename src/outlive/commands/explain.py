@@ -12,7 +12,7 @@ from rich.console import Console
 from outlive import apps, engine, environments, remedies, scenarios
 from outlive.allocations import Allocations, trace
 from outlive.commands.selection import Selection, measured, said_by_tools, tool_option
-from outlive.documents import Document
+from outlive.documents import JsonDocument
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.explain import sample
 from outlive.leaks import Analysis, Structure, analyse
@@ -31,7 +31,7 @@ SCHEMA_VERSION = 1
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class ExplanationDocument(Document, frozen=True, kw_only=True):
+class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
     """The explanation of one cell as JSON."""
 
     schema_version: int = SCHEMA_VERSION
