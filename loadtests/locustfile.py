@@ -53,7 +53,7 @@ class ScenarioUser(FastHttpUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.client.client = PlainAgent()
+        self.client.client = self.agent = PlainAgent()
         self.sockets: dict[str, replay.Client] = {}
 
     @task
@@ -109,7 +109,8 @@ class ScenarioUser(FastHttpUser):
         sent = time.time()
         fault: Exception | None
         try:
-            fault = verdict(scenario, client.send())
+            with self.agent.minded():
+                fault = verdict(scenario, client.send())
         except FaultError as error:
             client.close()
             fault = NoAnswer(str(error))

@@ -122,6 +122,34 @@ class Stub:
         return stays
 
 
+class Lingering(Stub):
+    """Answers one request at a time; after one of `closing` it closes and waits for the client to close.
+
+    As gunicorn does in its one thread. `in_vain` counts how often no client did.
+    """
+
+    PATIENCE = 2.0
+
+    def __init__(self, closing: str) -> None:
+        super().__init__()
+        self.closing = closing
+        self.in_vain = 0
+        self._turn = threading.Lock()
+
+    def _send(self, connection: socket.socket, message: bytes, scenario: Scenario) -> bool:
+        with self._turn:
+            stays = super()._send(connection, message, scenario)
+            if scenario.name != self.closing:
+                return stays
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(self.PATIENCE)
+            try:
+                connection.recv(1)
+            except TimeoutError:
+                self.in_vain += 1
+            return False
+
+
 def read(connection: socket.socket) -> bytes:
     """Return the next message, or as much of it as the client sends."""
     data = b""

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loading import Stall, Stub
+from loading import Lingering, Stall, Stub
 from measuring import CHECKOUT
 from outlive.errors import UsageError
 from outlive.load.generator import Generated, GeneratorError, generate
@@ -72,6 +72,14 @@ def test_the_bytes_and_numbers_are_exactly_those_of_the_scenarios(connection: Co
     else:  # one for each client, and one more after each request that ends its connection
         ending = ("truncated-body", "abort-upload", "abort-response", "malformed-request", "stream-error")
         assert stub.connections <= 5 + sum(stub.seen[name] for name in ending)
+
+
+def test_a_client_that_goes_on_over_another_connection_closes_the_one_that_the_server_has_closed() -> None:
+    scenarios = ("upload-too-large", "malformed-request")
+    with Lingering(closing="upload-too-large") as stub:
+        traffic = Traffic(requests=60, clients=1, scenarios=scenarios)
+        found = generate(stub.address, traffic, project=CHECKOUT)
+    assert (found.requests, found.unexpected, stub.in_vain) == (60, 0, 0)
 
 
 def test_wrong_answers_are_failures() -> None:

@@ -6,9 +6,12 @@ replay could not be compared. And it breaks off the answers whose status it take
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import IO
 
+import gevent
+from gevent.socket import wait_read
 from geventhttpclient.client import HTTPClient, HTTPClientPool
 from geventhttpclient.header import Headers, HeadersDataType
 from geventhttpclient.response import HTTPConnectionClosed, HTTPSocketPoolResponse
@@ -66,6 +69,11 @@ class PlainPool(HTTPClientPool):
             self.clients[key] = PlainClient.from_url(split, **self.client_args)
         return self.clients[key]
 
+    def idle(self) -> list[gevent.socket.socket]:
+        """Return the connections that are open and not used just now."""
+        pools = [client._connection_pool for client in self.clients.values()]
+        return [sock for pool in pools for sock in pool._socket_queue.queue if sock.fileno() >= 0]
+
 
 class PlainAgent(LocustUserAgent):
     """Takes every answer as it comes: the scenario decides whether it is right."""
@@ -74,4 +82,24 @@ class PlainAgent(LocustUserAgent):
     redirect_response_codes = frozenset()
 
     def __init__(self) -> None:
-        super().__init__(client_pool=PlainPool(), max_retries=0)
+        self.pool = PlainPool()
+        super().__init__(client_pool=self.pool, max_retries=0)
+
+    @contextlib.contextmanager
+    def minded(self) -> Iterator[None]:
+        """Meanwhile close the idle connection as soon as the server does, as clients with an event loop do.
+
+        gunicorn waits up to 2 s for that in the thread that served the connection: a client that goes on over
+        another one would wait for itself, and so would everybody else where there is one thread.
+        """
+        minding = [gevent.spawn(_close_after, sock) for sock in self.pool.idle()]
+        try:
+            yield
+        finally:
+            gevent.killall(minding)
+
+
+def _close_after(sock: gevent.socket.socket) -> None:
+    """Wait for the server to close an idle connection, and close it."""
+    wait_read(sock.fileno())
+    sock.close()
