@@ -33,7 +33,7 @@ from outlive.scenarios import Scenario
 
 HERE = Path(__file__).parent
 SCENARIOS = {scenario.name: scenario for scenario in scenarios.load(HERE / "scenarios.toml")}
-PATIENCE = 0.05
+PATIENCE = 0.02
 """Seconds for which a client that leaves in the middle stays, so that the server is in the middle, too."""
 BACKOFF = 0.2
 """Seconds that a client pauses after it got no answer at all: a dead server is not asked in a loop."""
