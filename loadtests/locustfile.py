@@ -9,7 +9,6 @@ in users.toml; docs/load.md describes both, and the options.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 import signal
 import sys
@@ -55,6 +54,7 @@ class ScenarioUser(FastHttpUser):
         super().__init__(environment)
         self.client.client = self.agent = PlainAgent()
         self.sockets: dict[str, replay.Client] = {}
+        self.stayed = 0.0
 
     @task
     def send(self) -> None:
@@ -102,11 +102,11 @@ class ScenarioUser(FastHttpUser):
         client = self.sockets.get(scenario.name)
         if client is None:
             url = urlsplit(str(self.host))
-            rest = functools.partial(time.sleep, PATIENCE)
             address = (url.hostname or "", url.port or 80)
-            client = replay.Client(address, scenario, session.options.connection, rest)
+            client = replay.Client(address, scenario, session.options.connection, self.stay)
             self.sockets[scenario.name] = client
         sent = time.time()
+        self.stayed = 0.0
         fault: Exception | None
         try:
             with self.agent.minded():
@@ -117,7 +117,7 @@ class ScenarioUser(FastHttpUser):
         self.environment.events.request.fire(
             request_type="RAW",
             name=scenario.name,
-            response_time=(time.perf_counter() - due) * 1000,
+            response_time=(time.perf_counter() - due - self.stayed) * 1000,  # the server's time, not ours
             response_length=0,
             exception=fault,
             context=self.context(),
@@ -125,6 +125,12 @@ class ScenarioUser(FastHttpUser):
             url=self.host,
         )
         return not isinstance(fault, NoAnswer)
+
+    def stay(self) -> None:
+        """Stay for as long as a client does that leaves in the middle."""
+        begun = time.perf_counter()
+        time.sleep(PATIENCE)
+        self.stayed += time.perf_counter() - begun
 
     def on_stop(self) -> None:
         """Close all connections."""
