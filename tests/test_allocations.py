@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
-from measuring import FRAMEWORKS, SCENARIOS, cell, planted
-from outlive.allocations import Allocations, kept, trace
+from measuring import CHECKOUT, FRAMEWORKS, SCENARIOS, cell, environment, planted
+from outlive import engine
+from outlive.allocations import Allocations, kept, trace, with_memray
+from outlive.engine import Prepared
+from outlive.errors import FaultError
+from outlive.measure import Subject
 from outlive.report import explanation
 from outlive.server import Site, TracedFrame
+from outlive.stack import Stack
 
 OK = next(one for one in SCENARIOS if one.name == "ok")
 
@@ -47,7 +54,7 @@ def test_the_text_shows_callers_from_there_on() -> None:
         [[site(101, 23533, PYTHON, OURS, PYTHON)], [site(53, 12349, PYTHON, OURS, PYTHON)]], (101, 53)
     )
     assert (
-        explanation.allocations(Allocations(requests=154, sites=sites))
+        explanation.allocations(Allocations(tracer="tracemalloc", requests=154, sites=sites))
         == """
 Memory that stays is allocated at 1 place (tracemalloc, 154 requests):
 
@@ -57,7 +64,7 @@ Memory that stays is allocated at 1 place (tracemalloc, 154 requests):
    codecs.py:1
 """
     )
-    many = Allocations(requests=154, sites=sites * 7)
+    many = Allocations(tracer="tracemalloc", requests=154, sites=sites * 7)
     assert explanation.allocations(many).endswith("2 places with less not shown: --json has them.\n")
 
 
@@ -78,3 +85,50 @@ def test_a_clean_app_names_nothing(framework: str) -> None:
     assert found.sites == ()
     text = explanation.allocations(found)
     assert text == "\nNo place allocates memory that stays (tracemalloc, 154 requests).\n"
+
+
+# memray
+
+
+@functools.cache
+def newest(framework: str) -> Prepared:
+    lock = environment(framework).lock
+    return engine.prepare(CHECKOUT, Stack(framework, lock.release, lock.python))
+
+
+def seen_by_memray(framework: str, plant: str) -> Subject:
+    return with_memray(planted(framework, plant), newest(framework))
+
+
+@pytest.mark.real
+def test_what_c_takes_from_malloc_is_seen_by_memray_alone() -> None:
+    plain, with_it = planted("flask", "c_memory"), seen_by_memray("flask", "c_memory")
+    assert trace(plain, OK, cell()).sites == ()
+    (found,) = trace(with_it, OK, cell(), "memray").sites
+    assert found.frame.source == 'ctypes.CDLL(None).strdup(b"c" * 4999)'
+    assert (found.blocks_per_request, found.bytes_per_request) == (1, 5000)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_memray_names_planted_bytes_and_nothing_in_a_clean_app(framework: str) -> None:
+    (found,) = trace(seen_by_memray(framework, "small_bytes"), OK, cell(), "memray").sites
+    assert found.frame.source == 'kept.append(b"%200d" % next(numbers))'
+    assert found.blocks_per_request == pytest.approx(1, abs=0.1)
+    clean = trace(seen_by_memray(framework, "nothing"), OK, cell(), "memray")
+    assert (clean.tracer, clean.sites) == ("memray", ())
+
+
+@pytest.mark.real
+def test_an_environment_with_memray_has_all_else_as_it_was() -> None:
+    before, after = environment("flask").lock.versions, seen_by_memray("flask", "nothing").environment.lock
+    assert before.items() <= after.versions.items()
+    assert "memray" in after.versions.keys() - before.keys()
+
+
+@pytest.mark.real
+def test_memray_that_does_not_run_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = "No module named 'memray'"
+    monkeypatch.setattr("outlive.environments.import_error", lambda *_: missing)
+    with pytest.raises(FaultError, match=f"^memray==.* does not run on Python 3.11 here: {missing}$"):
+        seen_by_memray("flask", "nothing")

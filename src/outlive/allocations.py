@@ -1,16 +1,19 @@
 """Allocations: where memory was taken that a full collection does not free, collector-tracked or not.
 
-A run of its own, in a fresh worker, for tracing changes what is counted. Memory that extensions take past
-Python's allocators is not seen.
+A run of its own, in a fresh worker, for tracing changes what is counted. tracemalloc sees what goes through
+Python's allocators, memray also what extensions take past them; it is installed beside the lock for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
+from outlive import environments, locks
 from outlive.driver import Driver
+from outlive.engine import Prepared
 from outlive.errors import FaultError
 from outlive.growth import BLOCKS_LEAK, HEAP_LEAK
 from outlive.measure import Cell, Subject
@@ -21,6 +24,10 @@ WARM_UP = (53, 31, 101)
 """Requests before the phases: the last of them while tracing, so that its own first work is done."""
 PHASES = (101, 53)
 """Requests of each phase. What is kept for each request is kept in both."""
+MEMRAY = "memray==1.19.3"
+"""The last that runs on Python 3.8."""
+
+Tracer = Literal["tracemalloc", "memray"]
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,17 +43,36 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Allocations(msgspec.Struct, frozen=True, kw_only=True):
-    """All such sites, those that keep most bytes first; `requests` were sent while it was watched."""
+    """All such sites, those that keep most bytes first; `requests` were sent while `tracer` watched."""
 
+    tracer: Tracer
     requests: int
     sites: tuple[Kept, ...]
 
 
-def trace(subject: Subject, scenario: Scenario, cell: Cell) -> Allocations:
-    """Return where requests of `cell` allocate what stays. Raises FaultError as `explain.sample` does."""
-    worker = subject.app.worker(cell.connection, subject.worker)
-    if worker is None:
-        raise FaultError(f"gunicorn's {subject.worker} worker cannot serve {cell.connection} connections")
+def with_memray(subject: Subject, stack: Prepared) -> Subject:
+    """Return the subject in an environment that has memray, too; no other package of it changes.
+
+    Raises as `locks.era` and `environments.ensure` do, and FaultError where memray does not run.
+    """
+    lock = locks.with_packages(subject.environment.lock, stack.release, (MEMRAY,))
+    environment = environments.ensure(lock, stack.interpreter)
+    error = environments.import_error(environment, "memray")
+    if error:
+        raise FaultError(f"{MEMRAY} does not run on Python {lock.python} here: {error}")
+    return msgspec.structs.replace(subject, environment=environment)
+
+
+def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tracemalloc") -> Allocations:
+    """Return where requests of `cell` allocate what stays; memray must be in the subject's environment.
+
+    Raises FaultError as `explain.sample` does.
+    """
+    worker = subject.gunicorn(cell.connection)
+    if isinstance(worker, str):
+        raise FaultError(worker)
+    arguments = (*worker.arguments, "--env", f"OUTLIVE_TRACER={tracer}")
+    worker = msgspec.structs.replace(worker, arguments=arguments)
     with Server(subject.environment, subject.app, worker, subject.folder) as server:
         line = server.fresh_worker()
         driver = Driver(server, scenario, cell.connection)
@@ -65,7 +91,7 @@ def trace(subject: Subject, scenario: Scenario, cell: Cell) -> Allocations:
             if not found.idle:
                 raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be traced")
             phases.append(found.sites)
-        return Allocations(requests=sum(PHASES), sites=kept(phases, PHASES))
+        return Allocations(tracer=tracer, requests=sum(PHASES), sites=kept(phases, PHASES))
 
 
 def kept(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[Kept, ...]:

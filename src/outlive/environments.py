@@ -61,9 +61,12 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
     return environment
 
 
-def import_error(environment: Environment) -> str | None:
-    """Return the last line of what the framework and gunicorn say when they cannot be imported, or None."""
-    code = f"import {environment.lock.framework}, gunicorn.app.base"
+def import_error(environment: Environment, module: str | None = None) -> str | None:
+    """Return the last line of what `module` says when it cannot be imported, or None.
+
+    Without it they are the framework and gunicorn.
+    """
+    code = f"import {module or f'{environment.lock.framework}, gunicorn.app.base'}"
     done = processes.run([environment.python, "-I", "-c", code], timeout=IMPORT_TIMEOUT)
     if done.returncode == 0:
         return None

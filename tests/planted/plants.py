@@ -1,5 +1,6 @@
 """What an app can leave in memory: each plant is called for each request with the client's port."""
 
+import ctypes
 import itertools
 
 kept = []
@@ -26,6 +27,10 @@ def one_in_a_hundred(port):
 
 def small_bytes(port):
     kept.append(b"%200d" % next(numbers))
+
+
+def c_memory(port):
+    ctypes.CDLL(None).strdup(b"c" * 4999)
 
 
 def large_bytes(port):

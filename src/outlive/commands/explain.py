@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from outlive import apps, engine, environments, remedies, scenarios
-from outlive.allocations import Allocations, trace
+from outlive.allocations import Allocations, Tracer, trace, with_memray
 from outlive.commands.selection import Selection, measured, said_by_tools, tool_option
 from outlive.documents import JsonDocument
 from outlive.errors import ExitCode, FaultError, UsageError
@@ -38,7 +38,7 @@ class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
     provenance: Provenance
     cell: Cell
     analysis: Analysis
-    allocations: Allocations | None
+    allocations: tuple[Allocations, ...]
 
 
 def _file(flag: str, what: str) -> Callable[[F], F]:
@@ -64,7 +64,13 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
     "--allocations",
     "traced",
     is_flag=True,
-    help="Trace in a second run where memory that stays is allocated.",
+    help="Trace in a second run where memory that stays is allocated, with tracemalloc.",
+)
+@click.option(
+    "--memray",
+    "with_c",
+    is_flag=True,
+    help="Trace with memray, too, which also sees what C code takes from malloc.",
 )
 @click.option("--remedy", "name", metavar="NAME", help="Remedy to apply to the app.")
 @tool_option
@@ -89,6 +95,7 @@ def explain_command(
     python: str | None,
     worker: str | None,
     traced: bool,
+    with_c: bool,
     name: str | None,
     attached: tuple[Tool, ...],
     script: Path | None,
@@ -118,6 +125,8 @@ def explain_command(
     app = apps.load(project, prepared.release.framework, chosen[0].app)
     environment = environments.ensure(prepared.lock, prepared.interpreter)
     subject = Subject(environment, app, project.apps / app.framework, worker, remedy)
+    tracers: list[tuple[Tracer, Subject]] = [("tracemalloc", subject)] if traced else []
+    tracers += [("memray", with_memray(subject, prepared))] if with_c else []
     analysis = analyse(
         sample(subject, chosen[0], cell),
         connections=len(SAMPLE[connection]),
@@ -127,13 +136,17 @@ def explain_command(
     heading = f"{prepared.release} · {cell.scenario} · {connection} · gc {policy} · Python {analysis.python}"
     heading += f" · {remedy.name}" if remedy else ""
     click.echo(explanation.render(heading, analysis), nl=False)
-    allocations = trace(subject, chosen[0], cell) if traced else None
-    if allocations:
-        click.echo(explanation.allocations(allocations), nl=False)
+    allocations = []
+    for tracer, of in tracers:
+        allocations.append(trace(of, chosen[0], cell, tracer))
+        click.echo(explanation.allocations(allocations[-1]), nl=False)
     if readings := said_by_tools(project, prepared, request, attached):
         inventory.show_tools(readings, Console())
     document = ExplanationDocument(
-        provenance=provenance([prepared.record]), cell=cell, analysis=analysis, allocations=allocations
+        provenance=provenance([prepared.record]),
+        cell=cell,
+        analysis=analysis,
+        allocations=tuple(allocations),
     )
     pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
     for kind, path in files.items():

@@ -54,10 +54,10 @@ def summary(analysis: Analysis) -> str:
 def allocations(found: Allocations) -> str:
     """Return where memory was allocated that stays; callers down from the innermost outside Python itself."""
     if not found.sites:
-        text = f"No place allocates memory that stays (tracemalloc, {found.requests} requests)."
+        text = f"No place allocates memory that stays ({found.tracer}, {found.requests} requests)."
         return "\n".join(["", *wrap(text, WIDTH)]) + "\n"
     count = counted(len(found.sites), "place")
-    title = f"Memory that stays is allocated at {count} (tracemalloc, {found.requests} requests):"
+    title = f"Memory that stays is allocated at {count} ({found.tracer}, {found.requests} requests):"
     lines = ["", *wrap(title, WIDTH)]
     for place, site in enumerate(found.sites[:SITES], 1):
         amount = number(round(site.blocks_per_request, 1))

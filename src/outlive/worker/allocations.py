@@ -1,18 +1,24 @@
-"""Where memory that is kept was allocated, by tracemalloc; in a run of its own, for it changes the counts.
+"""Where memory that is kept was allocated, in a run of its own: tracing changes the counts.
 
-Runs in the worker beside the probe: standard library only, Python 3.8 and newer, imports nothing of ours.
+Runs in the worker beside the probe: standard library only but memray, which is installed for it; Python 3.8
+and newer, imports nothing of ours.
 """
 
 from __future__ import annotations
 
+import importlib
 import linecache
 import os
+import tempfile
 import tracemalloc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
+
+    Frames = tuple[tuple[str, int], ...]
+    Site = tuple[Frames, int, int]
 
 FRAMES = 12
 """Callers that are recorded of each allocation; a handler's own line is seldom further away."""
@@ -20,37 +26,88 @@ MOST_SITES = 200
 """Sites that are told, those that keep most bytes; what comes with requests is among them."""
 HERE = os.path.dirname(os.path.abspath(__file__))
 STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
-FILTERS = (
-    tracemalloc.Filter(False, os.path.join(HERE, "*")),
-    tracemalloc.Filter(False, tracemalloc.__file__),
-    tracemalloc.Filter(False, linecache.__file__),
-)
+
+
+class Tracemalloc:
+    """What Python's allocators hand out."""
+
+    filters = (
+        tracemalloc.Filter(False, os.path.join(HERE, "*")),
+        tracemalloc.Filter(False, tracemalloc.__file__),
+        tracemalloc.Filter(False, linecache.__file__),
+    )
+
+    def start(self) -> None:
+        """Start to trace."""
+        tracemalloc.start(FRAMES)
+        self.last = self.snapshot()
+
+    def snapshot(self) -> tracemalloc.Snapshot:
+        """Return what is in use, but for what tracing takes itself."""
+        return tracemalloc.take_snapshot().filter_traces(self.filters)
+
+    def kept(self) -> Iterator[Site]:
+        """Yield callers, outermost first, blocks and bytes of what is in use beside what was before."""
+        last, self.last = self.last, self.snapshot()
+        for one in self.last.compare_to(last, "traceback"):
+            yield (
+                tuple((frame.filename, frame.lineno) for frame in one.traceback),
+                one.count_diff,
+                one.size_diff,
+            )
+
+
+class Memray:
+    """What is taken from malloc and mmap, too, whoever takes it: told is the Python function that called."""
+
+    def start(self) -> None:
+        """Start to trace."""
+        self.memray = importlib.import_module("memray")  # installed for this run
+        self.own = (HERE, os.path.dirname(str(self.memray.__file__)), linecache.__file__)
+        self.folder = tempfile.mkdtemp()  # it goes with the server's
+        self.begin()
+
+    def begin(self) -> None:
+        """Write what happens from now on to a new file."""
+        self.path = os.path.join(self.folder, "allocations.bin")
+        self.tracker = self.memray.Tracker(self.path, trace_python_allocators=True)
+        self.tracker.__enter__()
+
+    def kept(self) -> Iterator[Site]:
+        """Yield callers, outermost first, blocks and bytes of what was taken since and not given back."""
+        self.tracker.__exit__(None, None, None)
+        with self.memray.FileReader(self.path) as reader:
+            for record in reader.get_leaked_allocation_records(merge_threads=True):
+                inner = record.stack_trace(FRAMES)
+                if inner and not inner[0][1].startswith(self.own):
+                    frames = tuple((name, line) for _, name, line in reversed(inner))
+                    yield frames, record.n_allocations, record.size
+        os.remove(self.path)
+        self.begin()
+
+
+TRACERS: dict[str, type[Tracemalloc | Memray]] = {"tracemalloc": Tracemalloc, "memray": Memray}
 
 
 class Tracer:
     """Tells, call by call, what was allocated since the last call and is still there."""
 
-    def __init__(self, short: Callable[[str], str]) -> None:
+    def __init__(self, name: str, short: Callable[[str], str]) -> None:
         self.short = short
-        self.last: tracemalloc.Snapshot | None = None
+        self.started = False
+        self.tool = TRACERS[name]()
 
     def __call__(self) -> list[dict[str, Any]]:
         """Return the sites that keep more than at the last call; nothing at the first one, which starts."""
-        if not tracemalloc.is_tracing():
-            tracemalloc.start(FRAMES)
-        last = self.last
-        self.last = tracemalloc.take_snapshot().filter_traces(FILTERS)
-        if last is None:
+        if not self.started:
+            self.started = True
+            self.tool.start()
             return []
-        found = [one for one in self.last.compare_to(last, "traceback") if one.size_diff > 0]
-        found.sort(key=lambda one: -one.size_diff)
+        found = sorted(_together(self.tool.kept()), key=lambda one: -one[2])
         return [
-            {
-                "frames": [self.frame(frame.filename, frame.lineno) for frame in one.traceback],
-                "blocks": one.count_diff,
-                "bytes": one.size_diff,
-            }
-            for one in found[:MOST_SITES]
+            {"frames": [self.frame(*frame) for frame in frames], "blocks": blocks, "bytes": size}
+            for frames, blocks, size in found[:MOST_SITES]
+            if size > 0
         ]
 
     def frame(self, filename: str, line: int) -> dict[str, Any]:
@@ -61,3 +118,13 @@ class Tracer:
             "source": linecache.getline(filename, line).strip(),
             "python": own,
         }
+
+
+def _together(sites: Iterable[Site]) -> list[Site]:
+    """Return the sites, those with the same callers as one."""
+    sums: dict[Frames, list[int]] = {}
+    for frames, blocks, size in sites:
+        both = sums.setdefault(frames, [0, 0])
+        both[0] += blocks
+        both[1] += size
+    return [(frames, blocks, size) for frames, (blocks, size) in sums.items()]

@@ -89,7 +89,7 @@ def post_worker_init(worker: Any) -> None:
         getattr(worker, "loop", None),
         capture,
         functools.partial(periodic.collect_every, worker),
-        allocations.Tracer(references.short),
+        allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), references.short),
     )
     tool = os.environ.get("OUTLIVE_TOOL")
     if tool:
