@@ -17,7 +17,7 @@ from outlive.leaks import Analysis, Structure, analyse
 from outlive.pythons import Interpreter
 from outlive.suspects import link, title
 from outlive.trails import Explanation
-from outlive.worker import capture, references
+from outlive.worker import capture, objects, references
 
 TIMES = 5
 STRUCTURES = Path(__file__).parent / "planted" / "structures.py"
@@ -284,7 +284,7 @@ def frozen() -> Iterator[None]:
 
 
 def captured_now() -> Any:
-    return capture.capture(references.Names, gc.collect)
+    return capture.capture(objects, references, gc.collect)
 
 
 @pytest.mark.usefixtures("frozen")

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from outlive import graph, leaks
-from outlive.worker import capture, references
+from outlive.worker import capture, objects, references
 
 CHAIN = 5  # objects of one planted structure, dicts included
 
@@ -70,7 +70,7 @@ def in_child(run):
 
 def ours():
     """Capture and write; return how large the graph is."""
-    captured = capture.capture(references.Names, collect)
+    captured = capture.capture(objects, references, collect)
     captured.write(PATH, 11)
     return f"{len(captured.vertices)} objects, {len(captured.edges)} references; cut: {captured.cut}"
 

@@ -24,7 +24,7 @@ import refcycle
 
 from outlive import graph, leaks
 from outlive.report.fingerprints import suspect
-from outlive.worker import capture, references
+from outlive.worker import capture, objects, references
 
 STRUCTURES = Path(__file__).parents[2] / "tests" / "planted" / "structures.py"
 TIMES = 5
@@ -42,7 +42,7 @@ def ours():
     """Return the suspect of what keeps most, and its trail."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.json"
-        capture.capture(references.Names, collect).write(str(path), TIMES)
+        capture.capture(objects, references, collect).write(str(path), TIMES)
         found = leaks.records(leaks.analyse(graph.read(path.read_bytes())))
     return "; ".join(f"{one.growth}: {one.trail} ◀ {suspect(one)}" for one in found if not one.further)
 

@@ -1,7 +1,7 @@
 """Structures that outlive the call that makes them, each planted a few times and captured: one file each.
 
-`python structures.py SOURCES FOLDER`: SOURCES is the folder of `capture.py` and `references.py`, FOLDER takes
-a `NAME.json` for each structure. Standard library only, Python 3.8 and newer, as in a server's worker.
+`python structures.py SOURCES FOLDER`: SOURCES is the folder of `capture.py` and what it needs, FOLDER takes a
+`NAME.json` for each structure. Standard library only, Python 3.8 and newer, as in a server's worker.
 """
 
 import asyncio
@@ -277,7 +277,7 @@ def collect():
 
 def main():
     sources, folder = sys.argv[1:]
-    capture, references = load(sources, "capture"), load(sources, "references")
+    objects, references, capture = (load(sources, name) for name in ("objects", "references", "capture"))
     sys.stderr = io.StringIO()  # pending tasks and futures complain when they are collected
     gc.disable()
     for name, function in planted.items():
@@ -286,7 +286,7 @@ def main():
         gc.freeze()
         for _ in range(TIMES):
             function()
-        capture.capture(references.Names, collect).write(os.path.join(folder, name + ".json"), TIMES)
+        capture.capture(objects, references, collect).write(os.path.join(folder, name + ".json"), TIMES)
     sys.stderr = sys.__stderr__
     os._exit(0)
 

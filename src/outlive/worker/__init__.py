@@ -5,7 +5,7 @@ of Python 3.8, and no imports of ours but siblings by path. What types alone nee
 `TYPE_CHECKING` that is False: even `typing` would be one more module in the heap that is counted.
 
 `gunicorn_conf` is where gunicorn comes in. It starts the `probe`, which counts; `capture` writes the graph of
-what survived, with the names that `references` finds; `plant` leaves a known leak and cycle for a gate's
-control. `lifeline` is what a server's process runs first, as does every other that we start: it ties its life
-to ours.
+what survived, with what `objects` says of each and the names that `references` finds; `allocations` tells
+where memory that stays was taken; `plant` leaves a known leak and cycle for a gate's control. `lifeline` is
+what a server's process runs first, as does every other that we start: it ties its life to ours.
 """

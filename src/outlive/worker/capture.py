@@ -98,10 +98,10 @@ class Graph:
         os.replace(path + ".part", path)
 
 
-def capture(names_class: type[Names], collect: Callable[[], int]) -> Graph:
+def capture(objects: types.ModuleType, references: Any, collect: Callable[[], int]) -> Graph:
     """Return the `Graph` of the objects made since the last full collection.
 
-    `names_class` is `references.Names`; `collect` runs full collections.
+    `objects` and `references` are the modules of these names; `collect` runs full collections.
     """
     young = gc.get_objects(generation=0)
     own = _own_ids()
@@ -112,7 +112,7 @@ def capture(names_class: type[Names], collect: Callable[[], int]) -> Graph:
         del young[:-VERTICES]
     ids = list(map(id, young))
     made: set[int] = set()
-    held = _new_objects(graph, names_class(made), young)
+    held = _new_objects(graph, references.Names(objects, made), young)
     young.clear()
     numbers = {identity: number for number, identity in enumerate(ids)}
     kept = []
@@ -133,7 +133,7 @@ def capture(names_class: type[Names], collect: Callable[[], int]) -> Graph:
     _keep_held(kept, held)
     gc.unfreeze()
     made &= still
-    Search(graph, names_class(made), kept, own).run()
+    Search(graph, references.Names(objects, made), kept, own).run()
     return graph
 
 
@@ -166,7 +166,7 @@ def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
     contents: dict[int, list[Any]] = {}
     inside = [0] * len(young)
     for obj in young:
-        graph.add(obj, names.describe(obj), _size(obj), _flags(obj))
+        graph.add(obj, names.objects.describe(obj), _size(obj), _flags(obj))
     for number, obj in enumerate(young):
         for target in names.referents(obj):
             other = graph.ids.get(id(target))
@@ -196,7 +196,7 @@ def _add_contents(graph: Graph, names: Names, contents: dict[int, list[Any]], ow
             continue
         size = _size(content[0])
         if size >= BUFFER:
-            graph.add(content[0], names.describe(content[0]), size, CONTENT)
+            graph.add(content[0], names.objects.describe(content[0]), size, CONTENT)
         else:
             graph.vertices[content[2]][4] += size
 
@@ -262,7 +262,7 @@ class Search:
             for frame, name in self.running.get(id(obj), ()):
                 self.missing &= ~self.leads_to[id(obj)]
                 if id(frame) not in graph.ids:
-                    graph.add(frame, self.names.describe(frame), 0, OLD)
+                    graph.add(frame, self.names.objects.describe(frame), 0, OLD)
                 number = graph.ids[id(frame)]
                 graph.vertices[number][5] |= ROOT
                 graph.edges.append((number, graph.ids[id(obj)], graph.text("local:" + name)))
@@ -300,9 +300,9 @@ class Search:
         mask = 0
         for target in targets:
             mask |= self.leads_to[target]
-        root = self.names.is_root(obj)
+        root = self.names.objects.is_root(obj)
         if id(obj) not in graph.ids:
-            graph.add(obj, self.names.describe(obj), 0, OLD | ROOT if root else OLD)
+            graph.add(obj, self.names.objects.describe(obj), 0, OLD | ROOT if root else OLD)
             graph.connect(self.names, obj, graph.ids[id(obj)])
         if root:
             self.missing &= ~mask

@@ -47,8 +47,8 @@ probe = _load("probe")
 idle = _load("idle")
 periodic = _load("periodic")
 load_probe = _load("load_probe")
-references = _load("references")
-capture = functools.partial(_load("capture").capture, references.Names)
+objects = _load("objects")
+capture = functools.partial(_load("capture").capture, objects, _load("references"))
 allocations = _load("allocations")
 
 
@@ -89,7 +89,7 @@ def post_worker_init(worker: Any) -> None:
         getattr(worker, "loop", None),
         capture,
         functools.partial(periodic.collect_every, worker),
-        allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), references.short),
+        allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
     )
     tool = os.environ.get("OUTLIVE_TOOL")
     if tool:

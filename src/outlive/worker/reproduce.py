@@ -41,8 +41,10 @@ def collect() -> int:
 
 def main(path: str, name: str, graph: str, requests: str) -> None:
     """Run the script's server and client, and write the graph."""
-    capture = load("outlive_capture", os.path.join(HERE, "capture.py"))
-    references = load("outlive_references", os.path.join(HERE, "references.py"))
+    objects, references, capture = (
+        load("outlive_" + own, os.path.join(HERE, own + ".py"))
+        for own in ("objects", "references", "capture")
+    )
     script = load(name, path)
     with script.serve(script.create_app()) as address:
         script.send(address, WARM_UP)
@@ -52,7 +54,7 @@ def main(path: str, name: str, graph: str, requests: str) -> None:
         gc.freeze()
         status = script.send(address, int(requests))
         time.sleep(PAUSE)
-        capture.capture(references.Names, collect).write(graph, int(requests))
+        capture.capture(objects, references, collect).write(graph, int(requests))
     print(status or "", flush=True)
     os._exit(0)
 
