@@ -4,7 +4,8 @@
 
 The structures are those of tests/planted/structures.py, each planted five times in a heap that was frozen.
 Each tool works in a fork of its own, so that it meets the same heap. objgraph has to be given an object: it
-gets the last new one of the rarest type. objgraph and refcycle must be installed.
+gets the last new one of the rarest type. objgraph and refcycle must be installed. Prints the table of
+docs/explain.md, with milliseconds of CPU time.
 """
 
 import collections
@@ -23,7 +24,7 @@ import objgraph
 import refcycle
 
 from outlive import graph, leaks
-from outlive.report.fingerprints import suspect
+from outlive.wording import counted, listed
 from outlive.worker import capture, objects, references
 
 STRUCTURES = Path(__file__).parents[2] / "tests" / "planted" / "structures.py"
@@ -39,12 +40,12 @@ def collect():
 
 
 def ours():
-    """Return the suspect of what keeps most, and its trail."""
+    """Return the trail of each structure, and its suspect link."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.json"
         capture.capture(objects, references, collect).write(str(path), TIMES)
         found = leaks.records(leaks.analyse(graph.read(path.read_bytes())))
-    return "; ".join(f"{one.growth}: {one.trail} ◀ {suspect(one)}" for one in found if not one.further)
+    return "; ".join(f"`{one.trail}`, suspect `{one.suspect}`" for one in found if not one.further)
 
 
 def rarest():
@@ -59,7 +60,8 @@ def rarest():
 def objgraph_chain():
     """Return the chain of types that `show_chain` draws."""
     chain = objgraph.find_backref_chain(rarest(), objgraph.is_proper_module)
-    return " → ".join(type(one).__name__ for one in chain) + ("" if len(chain) > 1 else " (no chain)")
+    names = [type(one).__name__ for one in chain]
+    return " → ".join(names) if len(names) > 1 else f"no chain from {names[0]}"
 
 
 def objgraph_backrefs():
@@ -67,8 +69,8 @@ def objgraph_backrefs():
     one, out = rarest(), io.StringIO()
     objgraph.show_backrefs([one], max_depth=4, output=out)
     text = out.getvalue()
-    labels = dict.fromkeys(LABEL.findall(text))
-    return f"{len(OBJECT.findall(text))} objects; {', '.join(labels) or 'no names'}"
+    labels = [label.partition("\\n")[0] for label in dict.fromkeys(LABEL.findall(text))]
+    return f"{counted(len(OBJECT.findall(text)), 'object')}, {named(labels)}"
 
 
 def refcycle_parts():
@@ -78,13 +80,18 @@ def refcycle_parts():
     if not parts:
         return "no cycles"
     names = [edge.annotation for edge in min(parts, key=len).annotated().edges]
-    return f"{len(parts)} cycles; {', '.join(map(str, names))}"
+    return f"{counted(len(parts), 'cycle')}, {named(filter(None, names))}"
+
+
+def named(labels):
+    """Return the names of references as Markdown."""
+    return listed([f"`{label}`" for label in dict.fromkeys(labels)], 5) or "no names"
 
 
 TOOLS = {
     "outlive": ours,
-    "show_chain": objgraph_chain,
-    "show_backrefs": objgraph_backrefs,
+    "objgraph `show_chain`": objgraph_chain,
+    "objgraph `show_backrefs`": objgraph_backrefs,
     "refcycle": refcycle_parts,
 }
 
@@ -99,12 +106,12 @@ def in_child(plant, run):
         gc.freeze()
         for _ in range(TIMES):
             plant()
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             said = run()
         except Exception as error:  # noqa: BLE001 - another tool's failure is its result
             said = repr(error)
-        spent = (time.perf_counter() - start) * 1000
+        spent = (time.process_time() - start) * 1000
         os.write(write, json.dumps([spent, said[:400]]).encode())
         os._exit(0)
     os.close(write)
@@ -115,17 +122,20 @@ def in_child(plant, run):
 
 
 def main():
-    """Print what each tool says of each structure."""
+    """Print a row for each structure: what each tool says of it, after its milliseconds."""
     spec = importlib.util.spec_from_file_location("structures", STRUCTURES)
     structures = importlib.util.module_from_spec(spec)
     sys.modules["structures"] = structures
     spec.loader.exec_module(structures)
     gc.disable()
+    print("|", " | ".join(["structure", *TOOLS]), "|")
+    print("|" + "---|" * (1 + len(TOOLS)))
     for name in sys.argv[1:] or structures.planted:
-        print(name)
-        for tool, run in TOOLS.items():
+        cells = []
+        for run in TOOLS.values():
             spent, said = in_child(structures.planted[name], run)
-            print(f"  {tool:14} {spent:7.1f} ms  {said}")
+            cells.append(f"{spent:.0f}: {said.replace('structures.', '')}")
+        print("|", " | ".join([name.replace("_", " "), *cells]), "|")
 
 
 if __name__ == "__main__":
