@@ -84,7 +84,15 @@ def test_steps_are_told_of_the_cell_that_keeps_most() -> None:
 def test_each_python_has_its_own_periods() -> None:
     (line,) = life_lines([timeline(WITH, WITH), timeline(WITHOUT, WITHOUT, python="3.12")])
     assert [each.python for each in line.periods] == ["3.11"]
-    assert line.absent == ("3.12",)
+    assert (line.absent, line.unmeasured) == (("3.12",), ())
+
+
+def test_a_python_on_which_no_release_that_has_it_was_measured_says_nothing() -> None:
+    unlike = (cell("upload"),)
+    others = [timeline((), WITHOUT, python="3.12"), timeline(unlike, python="3.13"), timeline(python="3.14")]
+    (line,) = life_lines([timeline(WITH, WITHOUT), *others])
+    assert (line.absent, line.unmeasured) == ((), ("3.12", "3.13"))
+    assert "Python 3.12 and 3.13: not measured there" in lifelines.told(line)
 
 
 def test_what_is_present_comes_first_and_then_what_keeps_most() -> None:

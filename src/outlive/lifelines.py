@@ -7,7 +7,7 @@ it; where none of them is known, the release says nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -49,7 +49,8 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
 class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
     """One fingerprint: as the newest release has it, where it was seen, and all its periods.
 
-    `absent` are the Pythons on which no measured release has it.
+    `absent` are the Pythons on which a release that has it elsewhere was measured, and none has it;
+    `unmeasured` those on which no such release was.
     """
 
     leak: Leak
@@ -57,6 +58,7 @@ class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
     connections: tuple[str, ...]
     periods: tuple[Period, ...]
     absent: tuple[str, ...]
+    unmeasured: tuple[str, ...]
 
     @property
     def present(self) -> bool:
@@ -87,20 +89,25 @@ class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):
 
 def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
     """Return a life line for each fingerprint: those still present first, then by objects, most first."""
-    found: dict[str, list[tuple[Period, list[Presence]]]] = {}
-    for timeline in timelines:
-        known = [(moment.release.version, _known(moment)) for moment in timeline.moments]
+    history = {
+        timeline.python: [(moment.release.version, _known(moment)) for moment in timeline.moments]
+        for timeline in timelines
+    }
+    found: dict[str, list[tuple[Period, Run]]] = {}
+    for python, known in history.items():
         for fingerprint in dict.fromkeys(_all_fingerprints(known)):
-            found.setdefault(fingerprint, []).extend(_periods(timeline.python, known, fingerprint))
-    pythons = [one.python for one in timelines if any(moment.measurements for moment in one.moments)]
-    lines = [
-        _line([period for period, _ in parts], [where for _, run in parts for where in run], pythons)
-        for parts in found.values()
-    ]
+            found.setdefault(fingerprint, []).extend(_periods(python, known, fingerprint))
+    cells = {
+        python: {(release, cell) for release, known in releases for cell in known}
+        for python, releases in history.items()
+    }
+    lines = [_line(parts, cells) for parts in found.values()]
     return tuple(sorted(lines, key=lambda one: (not one.present, -one.objects, one.leak.fingerprint)))
 
 
 Known = dict[Cell, dict[str, Leak]]
+Run = list[tuple[str, Presence]]
+Cells = set[tuple[str, Cell]]
 
 
 def _known(moment: Moment) -> Known:
@@ -119,25 +126,25 @@ def _all_fingerprints(known: Sequence[tuple[str, Known]]) -> Iterator[str]:
 
 def _periods(
     python: str, known: Sequence[tuple[str, Known]], fingerprint: str
-) -> Iterator[tuple[Period, list[Presence]]]:
+) -> Iterator[tuple[Period, Run]]:
     """Yield the periods in which releases have a fingerprint, each with where each of them has it."""
     before: str | None = None
-    run: list[tuple[str, Presence]] = []
+    run: Run = []
     for release, cells in known:
         here = {cell: leaks[fingerprint] for cell, leaks in cells.items() if fingerprint in leaks}
         if here:
             run.append((release, here))
         elif run and any(cell in cells for cell in run[-1][1]):
-            yield _period(python, before, run, release), [presence for _, presence in run]
+            yield _period(python, before, run, release), run
             run = []
             before = release
         elif not run and cells:
             before = release
     if run:
-        yield _period(python, before, run, None), [presence for _, presence in run]
+        yield _period(python, before, run, None), run
 
 
-def _period(python: str, before: str | None, run: Sequence[tuple[str, Presence]], gone: str | None) -> Period:
+def _period(python: str, before: str | None, run: Run, gone: str | None) -> Period:
     steps = []
     for (_, early), (release, late) in itertools.pairwise(run):
         differing = [
@@ -159,15 +166,22 @@ def _period(python: str, before: str | None, run: Sequence[tuple[str, Presence]]
     )
 
 
-def _line(periods: Sequence[Period], presences: Sequence[Presence], pythons: Sequence[str]) -> LifeLine:
-    newest = presences[-1]
-    leak = max(newest.values(), key=lambda leak: leak.objects_per_request)
-    further = all(leak.further for presence in presences for leak in presence.values())
-    cells = sorted({cell for presence in presences for cell in presence})
+def _line(parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells]) -> LifeLine:
+    """Return a life line; `measured` are the releases and cells that are known on each Python."""
+    seen = [(release, presence) for _, run in parts for release, presence in run]
+    leak = max(seen[-1][1].values(), key=lambda leak: leak.objects_per_request)
+    further = all(leak.further for _, presence in seen for leak in presence.values())
+    where = {(release, cell) for release, presence in seen for cell in presence}
+    cells = sorted({cell for _, cell in where})
+    periods = tuple(period for period, _ in parts)
+    lacking = {python: known for python, known in measured.items() if known}
+    for period in periods:
+        lacking.pop(period.python, None)
     return LifeLine(
         leak=msgspec.structs.replace(leak, further=further),
         scenarios=tuple(dict.fromkeys(cell.scenario for cell in cells)),
         connections=tuple(dict.fromkeys(cell.connection for cell in cells)),
-        periods=tuple(periods),
-        absent=tuple(python for python in pythons if python not in {period.python for period in periods}),
+        periods=periods,
+        absent=tuple(python for python, known in lacking.items() if known & where),
+        unmeasured=tuple(python for python, known in lacking.items() if not known & where),
     )

@@ -54,6 +54,7 @@ def told(line: LifeLine) -> tuple[str, ...]:
         suspect(leak),
         *(_when(pythons, periods) for pythons, periods in _by_course(line.periods)),
         *([f"Python {listed(line.absent)}: not there"] if line.absent else []),
+        *([f"Python {listed(line.unmeasured)}: not measured there"] if line.unmeasured else []),
     )
 
 
