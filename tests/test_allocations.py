@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import msgspec
 import pytest
 
 from measuring import CHECKOUT, FRAMEWORKS, SCENARIOS, cell, environment, planted
@@ -64,8 +65,29 @@ Memory that stays is allocated at 1 place (tracemalloc, 154 requests):
    codecs.py:1
 """
     )
-    many = Allocations(tracer="tracemalloc", requests=154, sites=sites * 7)
+    others = tuple(
+        msgspec.structs.replace(sites[0], frames=(frame(f"m.py:{line}"),), frame=frame(f"m.py:{line}"))
+        for line in range(6)
+    )
+    many = Allocations(tracer="tracemalloc", requests=154, sites=sites + others)
     assert explanation.allocations(many).endswith("2 places with less not shown: --json has them.\n")
+
+
+def test_sites_that_differ_only_in_callers_that_are_not_told_are_one_place() -> None:
+    callers = [frame("one.py:1"), frame("other.py:2")]
+    phases = [[site(n, 100 * n, caller, OURS, PYTHON) for caller in callers] for n in (101, 53)]
+    text = explanation.allocations(
+        Allocations(tracer="tracemalloc", requests=154, sites=kept(phases, (101, 53)))
+    )
+    assert "at 1 place (" in text
+    assert "\n1. 200 B in 2 blocks per request\n   app.py:7\n" in text
+
+
+def test_a_long_line_of_source_is_cut_at_80_columns() -> None:
+    long = frame("app.py:7", source="x" * 200)
+    sites = kept([[site(101, 10100, long)], [site(53, 5300, long)]], (101, 53))
+    text = explanation.allocations(Allocations(tracer="tracemalloc", requests=154, sites=sites))
+    assert max(map(len, text.splitlines())) == 80
 
 
 @pytest.mark.real

@@ -67,9 +67,7 @@ def waterfall(reached: Sequence[Reached]) -> Waterfall:
                 stack=stage.stack,
                 gc=one.gc,
                 objects=objects,
-                python_own=sum(
-                    leak.objects_per_request for leak in one.leaks if leak.python and not leak.further
-                ),
+                python_own=_python_own(one),
                 change=None if objects is None or before is None else objects - before,
                 fingerprints=changes([(last, one)]) if last is not None else (),
                 reason=one.reason,

@@ -27,13 +27,15 @@ def show(found: Waterfall, console: Console) -> None:
     most = max((bar.objects or 0 for bar in found.bars), default=0)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("swapped", overflow="fold")
-    for name in ("objects", "change", "Python's own"):
+    own = any(bar.python_own for bar in found.bars)
+    for name in ("objects", "change", *(["Python's own"] if own else [])):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for place, bar in enumerate(found.bars):
-        table.add_row(*map(Text, (_swapped(place, bar), *_numbers(bar), _bar(bar, most))))
+        numbers = _numbers(bar) if own else _numbers(bar)[:2]
+        table.add_row(*map(Text, (_swapped(place, bar), *numbers, _bar(bar, most))))
     console.print(table)
-    if any(bar.python_own for bar in found.bars):
+    if own:
         console.print(Text(f"{OWN} Python's own", "dim"))
     for bar in found.bars[1:]:
         lines = fingerprints.told(bar.fingerprints)

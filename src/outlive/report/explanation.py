@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from outlive.allocations import Allocations
+from outlive.allocations import Allocations, Kept
 from outlive.graph import Step
 from outlive.leaks import Analysis, Structure
+from outlive.server import TracedFrame
 from outlive.suspects import link, title
 from outlive.trails import Explanation
 from outlive.wording import counted, listed, number, size
@@ -52,23 +53,37 @@ def summary(analysis: Analysis) -> str:
 
 
 def allocations(found: Allocations) -> str:
-    """Return where memory was allocated that stays; callers down from the innermost outside Python itself."""
+    """Return where memory was allocated that stays; callers down from the innermost outside Python itself.
+
+    Sites that differ only in callers that are not told are one place.
+    """
     if not found.sites:
         text = f"No place allocates memory that stays ({found.tracer}, {found.requests} requests)."
         return "\n".join(["", *wrap(text, WIDTH)]) + "\n"
-    count = counted(len(found.sites), "place")
+    places: dict[tuple[TracedFrame, ...], list[Kept]] = {}
+    for site in found.sites:
+        places.setdefault(site.frames[site.frames.index(site.frame) :], []).append(site)
+    told = sorted(places.items(), key=lambda item: -sum(site.bytes_per_request for site in item[1]))
+    count = counted(len(told), "place")
     title = f"Memory that stays is allocated at {count} ({found.tracer}, {found.requests} requests):"
     lines = ["", *wrap(title, WIDTH)]
-    for place, site in enumerate(found.sites[:SITES], 1):
-        amount = number(round(site.blocks_per_request, 1))
+    for place, (frames, sites) in enumerate(told[:SITES], 1):
+        amount = number(round(sum(site.blocks_per_request for site in sites), 1))
         blocks = "1 block" if amount == "1" else f"{amount} blocks"
-        lines += ["", f"{place}. {size(site.bytes_per_request)} in {blocks} per request"]
-        inner = site.frames[site.frames.index(site.frame) :]
-        for frame in inner:
-            lines += [f"{INDENT}{frame.place}", *([f"{INDENT}    {frame.source}"] if frame.source else [])]
-    if len(found.sites) > SITES:
-        lines += ["", f"{counted(len(found.sites) - SITES, 'place')} with less not shown: --json has them."]
+        memory = size(sum(site.bytes_per_request for site in sites))
+        lines += ["", f"{place}. {memory} in {blocks} per request"]
+        for frame in frames:
+            lines += [
+                f"{INDENT}{frame.place}",
+                *([_cut(f"{INDENT}    {frame.source}")] if frame.source else []),
+            ]
+    if len(told) > SITES:
+        lines += ["", f"{counted(len(told) - SITES, 'place')} with less not shown: --json has them."]
     return "\n".join(lines) + "\n"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
 def _block(place: int, structure: Structure) -> Iterator[str]:
