@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from measuring import CHECKOUT, SCENARIOS, checkout
 from outlive import apps, engine, environments, pythons
+from outlive.cli import cli
 from outlive.commands.explain import explain_command
 from outlive.explain import sample
 from outlive.graph import OLD, ROOT, Graph, Vertex
@@ -78,6 +79,11 @@ def found(analysis: Analysis) -> set[str]:
         ("aiohttp==3.11.14,python==3.11", "not-found", {SYSTEM_ROUTE, ASYNCIO}),
         ("aiohttp==3.10.10,python==3.11", "not-found", {MIDDLEWARES, ASYNCIO}),
         ("aiohttp==3.10.10,python==3.12", "not-found", {MIDDLEWARES}),
+        (
+            "aiohttp==3.11.18,multidict==6.3.1,python==3.11",
+            "ok",
+            {"leaked path list ", ASYNCIO},
+        ),  # C holds it
     ],
 )
 def test_real_releases_are_explained_as_their_sources_say(
@@ -383,3 +389,41 @@ def test_the_command_writes_text_json_and_pictures(tmp_path: Path) -> None:
     document = msgspec.json.decode(files[0].read_bytes())
     assert {one["fingerprint"] for one in document["analysis"]["structures"]}
     assert all(file.stat().st_size for file in files)
+
+
+# The page
+
+
+def of_the_page() -> dict[str, list[str]]:
+    """Return each command of docs/explain.md with the lines of output that it shows."""
+    found: dict[str, list[str]] = {}
+    shown: list[str] = []
+    for line in (CHECKOUT.root / "docs" / "explain.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("    $ outlive "):
+            shown = found[line.removeprefix("    $ outlive ")] = []
+        elif line.startswith("    "):
+            shown.append(line[4:])
+        elif line:
+            shown = []
+    return found
+
+
+@pytest.mark.parametrize("command", of_the_page())
+def test_every_command_of_the_page_is_one(command: str) -> None:
+    verb, *arguments = command.split()
+    assert cli.commands[verb].make_context(verb, arguments).params
+
+
+@real
+@pytest.mark.parametrize(
+    "command",
+    [
+        "explain flask==2.3.3,python==3.11 --scenario handler-error",
+        "explain aiohttp==3.11.18,multidict==6.3.1,python==3.11 --scenario ok",
+    ],
+)
+def test_what_the_page_shows_is_what_is_printed(command: str, tmp_path: Path) -> None:
+    arguments = command.split()[1:]
+    done = CliRunner().invoke(explain_command, arguments, env=checkout(tmp_path), standalone_mode=False)
+    printed = done.stdout.splitlines()[1:]  # the first line has the patch of Python
+    assert [line for line in of_the_page()[command][1:] if line not in printed] == []

@@ -89,6 +89,18 @@ PLANTED = {
         f"ring {ORDER}.lines generator generator.lines local order",
         "generator generator.<locals>.lines local order",
     ),
+    "async_generator": (
+        "cyclic",
+        "async-generator",
+        f"ring {ORDER}.lines async_generator async_generator.lines local order",
+        "async generator async_generator.<locals>.lines local order",
+    ),
+    "coroutine": (
+        "cyclic",
+        "coroutine",
+        f"ring {ORDER}.waiting coroutine coroutine.wait local order",
+        "coroutine coroutine.<locals>.wait local order",
+    ),
     "weakref_callback": (
         "cyclic",
         "callback",
@@ -137,6 +149,7 @@ PLANTED = {
         "list [3]",
     ),
     "c_held": ("leaked", "c-held", f"path {ORDER}", ORDER),
+    "without_traverse": ("leaked", "c-held", "path tuple ", "tuple"),
 }
 
 

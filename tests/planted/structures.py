@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import contextlib
 import contextvars
 import ctypes
 import functools
@@ -187,6 +188,36 @@ def generator():
 
 
 @plant
+def async_generator():
+    async def lines(order):
+        yield order
+
+    order = Order()
+    order.lines = lines(order)
+    run(order.lines.asend(None))
+
+
+@plant
+def coroutine():
+    async def wait(order):
+        await Once()
+
+    order = Order()
+    order.waiting = wait(order)
+    order.waiting.send(None)
+
+
+class Once:
+    def __await__(self):
+        yield
+
+
+def run(awaitable):
+    with contextlib.suppress(StopIteration):
+        awaitable.send(None)
+
+
+@plant
 def weakref_callback():
     order = Order()
     target = order.target = Shop()
@@ -261,6 +292,16 @@ def thread_local():
 @plant
 def c_held():
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(Order()))
+
+
+@plant
+def without_traverse():
+    code = nothing.__code__.replace(co_consts=(None, Order()))  # the collector is not told of a code object's
+    kept_globally.append(code)
+
+
+def nothing():
+    pass
 
 
 def load(folder, name):
