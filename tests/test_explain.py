@@ -323,8 +323,8 @@ flask 9.9 · not-found · close · gc off · Python 3.11.7
 5 objects per request outlive it, in 2 structures.
 
 1. cyclic garbage c36d798db39e                                     1 per request
-   4 objects, 1.5 KiB: 3 in the cycle, 1 only hangs on it (1 Headers<"a">, 1
-   NotFound, 1 Request and 1 frame)
+   4 objects, 1.5 KiB: 3 in the cycle (528 B), 1 only hangs on it (1
+   Headers<"a">, 1 NotFound, 1 Request and 1 frame)
 
    ┌▶ app.NotFound
    │      .__traceback__

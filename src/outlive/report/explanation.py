@@ -113,8 +113,9 @@ def _contents(structure: Structure) -> str:
     memory = size(structure.members_bytes + structure.hanging_bytes)
     where = "in the cycle" if structure.growth == "cyclic" else "at the end of the path"
     text = f"{counted(total, 'object')}, {memory}: {structure.members} {where}"
-    hang = "hangs" if structure.hanging == 1 else "hang"
-    text += f", {structure.hanging} only {hang} on it" if structure.hanging else ""
+    if structure.hanging:
+        hang = "hangs" if structure.hanging == 1 else "hang"
+        text += f" ({size(structure.members_bytes)}), {structure.hanging} only {hang} on it"
     types = [f"{count} {name.rpartition('.')[2]}" for name, count in structure.types[:TYPES]]
     more = len(structure.types) - TYPES
     types += [counted(more, "more type")] if more > 0 else []
