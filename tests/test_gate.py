@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -39,7 +42,7 @@ from outlive.releases import Catalogue
 from outlive.report.gate import screen, summary
 from outlive.report.gate_files import junit, sarif
 from outlive.stack import Stack
-from outlive.worker.plant import Plant, planted
+from outlive.worker.plant import Plant, install
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -66,9 +69,14 @@ class TestPlant:
             plant.leave()
         assert len(plant.kept) == 2
 
-    def test_the_app_answers_as_before(self) -> None:
-        app = planted(lambda environ, start: [environ["PATH_INFO"]], ["leak"])
-        assert app({"PATH_INFO": "/ok"}, None) == ["/ok"]
+    def test_the_app_is_not_wrapped(self) -> None:
+        """Its frame would hang on each traceback that is left, and the gate be red for the wrong reason."""
+        settings: dict[str, Callable[[object, object], None]] = {}
+        app = object()
+        worker = SimpleNamespace(wsgi=app, cfg=SimpleNamespace(set=settings.__setitem__))
+        install(worker, ["leak"])
+        assert worker.wsgi is app
+        settings["pre_request"](worker, None)
 
     def test_only_what_is_named_is_planted(self) -> None:
         plant = Plant(["cycle"])
@@ -338,7 +346,10 @@ class TestRealReleases:
         assert document.exit_code == 0
         code, said = run_gate("flask", "--gc", "off", *FEW, "--plant")
         assert (code, said.split()[0]) == (1, "RED"), said
-        assert "0.01 outlive_plant.PlantedLeak" in said
+        for scenario in ("ok", "not-found"):
+            objects, allowed, types = over(said, scenario)
+            assert objects - allowed == pytest.approx(0.01), said
+            assert types.startswith("0.01 outlive_plant.PlantedLeak"), said
 
     def test_aiohttp_3_10_10_is_red_against_the_limits_of_3_11_18(self, project: Path) -> None:
         assert run_gate("aiohttp==3.11.18", "--gc", "on", *FEW, "--accept")[0] == 0
@@ -357,13 +368,23 @@ class TestRealReleases:
         assert (code, said.split()[0]) == (0, "GREEN"), said
         code, said = run_gate(*words)
         assert (code, said.split()[0]) == (1, "RED"), said
-        assert "\n▲ handler-error, close: leaves " in said
-        assert "▲ ok" not in said
+        assert ": 1 over their limit; 2 cells" in said
+        objects, allowed, types = over(said, "handler-error")
+        assert objects > allowed + 50
+        assert "frame" in types
 
     def test_a_release_that_is_not_bad_proves_nothing(self, project: Path) -> None:
         code, said = run_gate("aiohttp==3.11.18", "--gc", "on", *FEW, "--prove", "aiohttp==3.11.17")
         assert (code, said.split()[0]) == (4, "FAULT"), said
         assert "stays green against these limits" in said
+
+
+def over(said: str, scenario: str) -> tuple[float, float, str]:
+    """Return what the screen says of a cell over its limit: its objects, those allowed, and the types."""
+    cell = rf"^▲ {scenario}, \S+: leaves (\S+) objects per request, (\S+) allowed\n    types: (.*)$"
+    found = re.search(cell, said, re.MULTILINE)
+    assert found is not None, said
+    return float(found[1]), float(found[2]), found[3]
 
 
 def patched_flask(folder: Path) -> Path:
