@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ import pathlib, zipfile
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     {problem}
+    pathlib.Path("build").mkdir()
     name = "{name}-9.1-py3-none-any.whl"
     with zipfile.ZipFile(pathlib.Path(folder, name), "w") as wheel:
         wheel.writestr("{name}/__init__.py", "")
@@ -91,7 +94,59 @@ def test_a_source_tree_is_built(served: Index, tmp_path: Path) -> None:
     assert found.release.version == "9.1"
 
 
-def test_so_is_an_sdist_from_an_address(
+def test_a_source_tree_is_left_as_it_was(served: Index, tmp_path: Path) -> None:
+    """The backend here leaves `build` in its folder, as setuptools does."""
+    folder = tree(tmp_path / "tree")
+    before = listed(folder)
+    unreleased.prepare(CHECKOUT, "flask", str(folder))
+    assert listed(folder) == before
+
+
+def test_what_the_build_may_need_is_there_and_virtual_environments_are_not(
+    served: Index, tmp_path: Path
+) -> None:
+    folder = tree(tmp_path / "tree", problem="assert sorted(map(str, pathlib.Path().iterdir())) == FOUND")
+    for name in (".git/HEAD", "ignored/generated.c", ".tox/py/pyvenv.cfg", ".venv/pyvenv.cfg"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    (folder / "dangling").symlink_to("nowhere")
+    with (folder / "backend.py").open("a") as backend:
+        backend.write("FOUND = ['.git', '.tox', 'backend.py', 'dangling', 'ignored', 'pyproject.toml']\n")
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.1"
+
+
+def test_a_source_tree_around_the_folder_for_temporary_files(
+    served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tree(tmp_path / "tree")
+    (folder / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.1"
+
+
+def test_a_source_tree_that_cannot_be_copied(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree")
+    os.mkfifo(folder / "pipe")
+    said = refused(folder, FaultError)
+    assert re.fullmatch(r"--unreleased SOURCE: cannot be copied: .*pipe.* is a named pipe", said)
+
+
+@pytest.mark.real
+def test_setuptools_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "tree"
+    (folder / "flask").mkdir(parents=True)
+    (folder / "flask" / "__init__.py").touch()
+    (folder / "setup.py").write_text("import setuptools\nsetuptools.setup(name='flask', version='9.2')\n")
+    before = listed(folder)
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.2"
+    assert listed(folder) == before
+
+
+def listed(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+def test_an_sdist_from_an_address_is_built(
     served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tree(tmp_path / "flask-9.1")
