@@ -30,6 +30,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """One cell with its limit. `again` is the second measurement, made where the first one deviated.
 
     `what` says in a few words what is wrong and `advice` what to change; both are empty where nothing is.
+    `why` is the reason of its limit, with the upstream link; it is empty where no limit applies.
     """
 
     measurement: Measurement
@@ -40,6 +41,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     place: Place | None
     what: str = ""
     advice: str = ""
+    why: str = ""
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +87,7 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
         place=allowed.place or allowed.memory_place,
         what=what,
         advice=advice,
+        why=allowed.why,
     )
 
 
@@ -160,7 +163,7 @@ def stale(
         if about and entry.expires < today:
             expires = limits.place(at, "expires")
             advice = f"{limits.path}:{expires.line}: give a new date after review, or delete the entry"
-            what = f"expired on {entry.expires}: {one_line(entry.reason)}"
+            what = f"expired on {entry.expires}: {entry.why}"
             found.append(Stale(kind="expired", place=expires, what=what, advice=advice))
         for pattern in entry.patterns:
             cells = [m for m in about if fnmatchcase(m.scenario, pattern)]

@@ -22,6 +22,7 @@ from outlive.measurement import CONNECTIONS, Connection, Measurement
 from outlive.project import Project
 from outlive.scenarios import Scenario
 from outlive.stack import PYTHON
+from outlive.wording import one_line
 
 HEADER = "[[limits]]"
 HEAD = """\
@@ -61,6 +62,11 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """All its patterns of scenarios."""
         return (*self.objects, *self.memory)
 
+    @property
+    def why(self) -> str:
+        """Why it may be, and where it is tracked upstream."""
+        return f"{one_line(self.reason)} ({self.link or 'no upstream issue known'})"
+
     def holds_for(self, release: str, python: str) -> bool:
         """Return whether it is about this release on this Python (`3.11`); no Pythons are all Pythons."""
         fits = SpecifierSet(self.releases).contains(release, prereleases=True)
@@ -91,12 +97,13 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the limits allow one cell; places are None where no limit applies."""
+    """What the limits allow one cell; places are None, and `why` empty, where no limit applies."""
 
     objects: float = 0.0
     place: Place | None = None
     memory: bool = False
     memory_place: Place | None = None
+    why: str = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,11 +121,13 @@ class Limits(msgspec.Struct, frozen=True):
         """Return what a cell may leave. Raises UsageError where two limits apply to it."""
         objects = self._only(measurement, lambda entry: entry.objects)
         memory = self._only(measurement, lambda entry: entry.memory)
+        applies = objects or memory
         return Allowed(
             objects=self.entries[objects[0]].objects[objects[1]] if objects else 0.0,
             place=self.place(*objects) if objects else None,
             memory=memory is not None,
             memory_place=self.place(memory[0], "memory") if memory else None,
+            why=self.entries[applies[0]].why if applies else "",
         )
 
     def place(self, at: int, key: str | None = None) -> Place:

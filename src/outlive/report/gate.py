@@ -143,6 +143,8 @@ def _cell(gate: Gate, cell: Judged) -> Iterator[str]:
         yield f"    types: {types(cell)}"
     if cell.place:
         yield f"    limit: {gate.limits}:{cell.place.line}: {cell.place.text}"
+    if cell.why:
+        yield f"    why:   {cell.why}"
     yield f"    next:  {cell.advice}"
     yield f"    again: {reproduce(gate, cell)}"
 
