@@ -71,6 +71,7 @@ EXPIRED = Stale(
     what="expired on 2026-01-01: a traceback and its frames refer to each other "
     "(https://github.com/aio-libs/aiohttp/issues/1)",
     advice=f"{PATH}:8: give a new date after review, or delete the entry",
+    about=limits().entries[0].about_what(),
 )
 
 

@@ -67,6 +67,12 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """Why it may be, and where it is tracked upstream."""
         return f"{one_line(self.reason)} ({self.link or 'no upstream issue known'})"
 
+    def about_what(self, patterns: Iterable[str] = ()) -> str:
+        """Return the cells that it is for, or those of some of its patterns, in words that tell it apart."""
+        what = [*self.connections, f"gc {self.gc}", *(f"Python {python}" for python in self.pythons)]
+        what += filter(None, [self.releases, self.type, self.fingerprint])
+        return f"{', '.join(what)}: {', '.join(sorted(set(patterns or self.patterns)))}"
+
     def holds_for(self, release: str, python: str) -> bool:
         """Return whether it is about this release on this Python (`3.11`); no Pythons are all Pythons."""
         fits = SpecifierSet(self.releases).contains(release, prereleases=True)
