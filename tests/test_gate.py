@@ -339,6 +339,11 @@ class TestCommand:
                 5,
                 "aiohttp 3.11.13 is yanked: Regression",
             ),
+            (
+                ["flask", "--gc", "off", "--limits", "none.toml"],
+                2,
+                "--limits none.toml: there is no such file; --accept writes it",
+            ),
             (["bottle", "--gc", "off"], 2, "no framework 'bottle' has a catalogue"),
         ],
     )
@@ -347,6 +352,12 @@ class TestCommand:
         assert found == code
         assert message in said
         assert "\n" not in said
+
+    def test_limits_of_a_project_of_ones_own_are_read_from_there(self, project: Path) -> None:
+        mine = project / "mine.toml"
+        mine.write_text("[[limits]]\ngc = 1\n")
+        code, said = run_gate("flask", "--gc", "off", "--limits", str(mine))
+        assert (code, said.partition(": Expected")[0]) == (2, f"{mine}: not a limits file")
 
     def test_a_malformed_limits_file_is_one_line(self, project: Path) -> None:
         (project / "releases" / "flask" / "limits.toml").write_text("[[limits]]\ngc = 1\n")
@@ -411,6 +422,17 @@ class TestRealReleases:
         objects, allowed, types = over(said, "handler-error")
         assert objects > allowed + 50
         assert "frame" in types
+
+    def test_limits_can_be_those_of_a_project_of_ones_own(self, project: Path) -> None:
+        mine = project / "mine.toml"
+        words = ("flask", "--gc", "off", *FEW[:2], *FEW[4:], "--limits", str(mine))
+        assert run_gate(*words, "--accept")[0] == 0
+        assert not (project / "releases" / "flask" / "limits.toml").exists()
+        mine.write_text(mine.read_text().replace("ok = ", "ok = 1"))
+        code, said = run_gate(*words)
+        assert code == 1, said
+        assert f"    limit: {mine}:" in said
+        assert f"--limits {mine}\n" in said
 
     def test_a_release_that_is_not_bad_proves_nothing(self, project: Path) -> None:
         code, said = run_gate("aiohttp==3.11.18", "--gc", "on", *FEW, "--prove", "aiohttp==3.11.17")

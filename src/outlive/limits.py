@@ -24,6 +24,8 @@ from outlive.scenarios import Scenario
 from outlive.stack import PYTHON
 from outlive.wording import one_line
 
+FILE = "releases/{framework}/limits.toml"
+"""Where the limits are, in the checkout."""
 HEADER = "[[limits]]"
 HEAD = """\
 # What releases of {framework} may leave in memory, in gc-tracked objects per request: with gc off all that
@@ -180,16 +182,16 @@ def exact(objects: float) -> str:
 
 def limits_path(project: Project, framework: str) -> Path:
     """Return where the limits of `framework` are, or would be."""
-    return project.releases / framework / "limits.toml"
+    return project.root / FILE.format(framework=framework)
 
 
-def load(project: Project, framework: str, known: Sequence[Scenario]) -> Limits:
-    """Return the limits of `framework`; none where there is no file.
+def load(project: Project, framework: str, known: Sequence[Scenario], *, file: Path | None = None) -> Limits:
+    """Return the limits of `framework`, those in `file` if it is given; none where there is no file.
 
     Raises UsageError, with the place, where the file is malformed or names a scenario that is not `known`.
     """
-    path = limits_path(project, framework)
-    shown = path.relative_to(project.root).as_posix()
+    path = file or limits_path(project, framework)
+    shown = (file or path.relative_to(project.root)).as_posix()
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

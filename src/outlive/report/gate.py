@@ -9,7 +9,7 @@ from outlive.errors import ExitCode
 from outlive.gate import Gate, Replayed
 from outlive.growth import LEAST_LEAK
 from outlive.judging import Judged, Outcome
-from outlive.limits import exact
+from outlive.limits import FILE, exact
 from outlive.report.markdown import escape
 from outlive.wording import counted, listed, number
 
@@ -72,6 +72,7 @@ def reproduce(gate: Gate, cell: Judged) -> str:
     ]
     words += ["--connection", m.connection, "--python", stack.python]
     words += ["--unreleased", gate.source] if gate.source else []
+    words += ["--limits", gate.limits] if gate.limits != FILE.format(framework=stack.framework) else []
     return shlex.join([*words, *(["--plant"] if gate.planted else [])])
 
 
