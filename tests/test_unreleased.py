@@ -194,6 +194,38 @@ def test_a_source_tree_that_does_not_build(served: Index, tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (
+            (
+                "gcc -c x.c\nx.c:1:11: error: expected ;\nx.c:2:1: error: another\nerror: Command 'gcc' failed\n"
+                "error: Failed to build `tree`\n  cause: The build backend returned an error\n\nhint: Try again"
+            ),
+            "x.c:1:11: error: expected ;",
+        ),
+        (
+            (
+                "Traceback (most recent call last):\n  File 'x'\nModuleNotFoundError: No module named 'nope'\n"
+                "error: Failed to build `tree`\n  cause: The build backend returned an error\n"
+            ),
+            "ModuleNotFoundError: No module named 'nope'",
+        ),
+        (
+            (
+                "error: Failed to build `tree`\n  cause: Invalid `pyproject.toml`\n"
+                "  cause: TOML parse error at line 1, column 9\n    |\n  1 | no\n    |   ^\n"
+            ),
+            "Invalid `pyproject.toml`: TOML parse error at line 1, column 9",
+        ),
+        ("something\n\nelse\n\n", "else"),
+        ("\n", "the build said nothing"),
+    ],
+)
+def test_what_a_build_says_is_found_in_its_output(output: str, said: str) -> None:
+    assert unreleased._why(output) == said
+
+
 def test_a_file_that_only_calls_itself_a_wheel(tmp_path: Path) -> None:
     path = tmp_path / "flask-1.0-py3-none-any.whl"
     path.write_text("no")

@@ -119,11 +119,13 @@ def _copied(tree: Path, source: str, folder: Path) -> Path:
 
 
 def _why(stderr: str) -> str:
-    """Return the line of a build's output that most likely says what went wrong."""
+    """Return what a build's output says went wrong: a compiler's error, an exception, or what uv says."""
     lines = [" ".join(line.split()) for line in stderr.splitlines()]
-    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    said = errors or [line for line in lines if line]
-    return said[-1][:300] if said else "the build said nothing"
+    compiling = [line for line in lines if re.match(r"\S+:\d+(:\d+)?: (fatal )?error: ", line)]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    causes = ": ".join(line.removeprefix("cause: ") for line in lines if line.startswith("cause: "))
+    said = [*compiling[:1], *raised[-1:], causes, *filter(None, reversed(lines)), "the build said nothing"]
+    return next(filter(None, said))[:300]
 
 
 def _release(wheel: Path, source: str, framework: str, distribution: str) -> Release:
