@@ -191,6 +191,7 @@ RUNS = {
     "many": gate(*[OVER] * 7, source="dist/aiohttp-1-py3-none-any.whl", planted=True),
     "unproved": gate(controls=(control("planted 2 cyclic objects per request, saw 1"),)),
     "proves-nothing": gate(WITHIN, replayed=replayed()),
+    "unlimited": gate(NO_LIMIT, limited=False),
 }
 
 
@@ -199,7 +200,7 @@ def test_screen(name: str) -> None:
     assert screen(RUNS[name]) == (GOLDEN / f"gate-{name}.txt").read_text()
 
 
-@pytest.mark.parametrize("name", ["green", "red"])
+@pytest.mark.parametrize("name", ["green", "red", "unlimited"])
 def test_step_summary(name: str) -> None:
     assert summary([RUNS[name]]) == (GOLDEN / f"gate-{name}.md").read_text()
 
@@ -408,6 +409,7 @@ class TestRealReleases:
         assert "prove: aiohttp==3.10.10,python==3.11 goes red, as it must: 1 of 2 cells over" in said
         code, said = run_gate("aiohttp==3.10.10", "--gc", "on", *FEW)
         assert code == 1, said
+        assert "limits: none in releases/aiohttp/limits.toml is for aiohttp 3.10.10 on Python 3.11" in said
 
     def test_flask_is_red_against_the_limits_of_one_that_drops_its_reference(self, project: Path) -> None:
         wheel = patched_flask(project)

@@ -199,14 +199,14 @@ def test_a_source_tree_that_does_not_build(served: Index, tmp_path: Path) -> Non
     [
         (
             (
-                "gcc -c x.c\nx.c:1:11: error: expected ;\nx.c:2:1: error: another\nerror: Command 'gcc' failed\n"
-                "error: Failed to build `tree`\n  cause: The build backend returned an error\n\nhint: Try again"
+                "gcc -c x.c\nx.c:1:11: error: expected ;\nx.c:2:1: error: another\nerror: Command failed\n"
+                "error: Failed to build `tree`\n  cause: The backend returned an error\n\nhint: Try again"
             ),
             "x.c:1:11: error: expected ;",
         ),
         (
             (
-                "Traceback (most recent call last):\n  File 'x'\nModuleNotFoundError: No module named 'nope'\n"
+                "Traceback (most recent call last):\n  File\nModuleNotFoundError: No module named 'nope'\n"
                 "error: Failed to build `tree`\n  cause: The build backend returned an error\n"
             ),
             "ModuleNotFoundError: No module named 'nope'",

@@ -69,7 +69,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the gate. `source` is where an unreleased framework came from.
 
-    `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file.
+    `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
+    `limited` tells whether any limit in it is about this release on this Python.
     `load`: it was judged under load, in one cell for the whole mix of scenarios.
     `least_leak`: a leak of one object for each so many requests is seen for sure. There are no `cells` where
     the `controls` prove nothing.
@@ -80,6 +81,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     gc: str
     planted: bool
     limits: str
+    limited: bool = True
     controls: tuple[Control, ...]
     least_leak: int
     cells: tuple[Judged, ...]
@@ -180,6 +182,7 @@ def run(
         gc=wanted.gc,
         planted=wanted.plant,
         limits=limits.path,
+        limited=limits.hold_for(prepared.record.release, prepared.record.python),
         controls=controls,
         least_leak=proof.SURE_TO_SEE,
         cells=tuple(verdicts.values()),

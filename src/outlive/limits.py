@@ -125,6 +125,10 @@ class Limits(msgspec.Struct, frozen=True):
     text: str
     entries: tuple[Limit, ...]
 
+    def hold_for(self, release: str, python: str) -> bool:
+        """Return whether any entry is about this release on this Python."""
+        return any(entry.holds_for(release, python) for entry in self.entries)
+
     def allowed(self, measurement: Measurement) -> Allowed:
         """Return what a cell may leave. Raises UsageError where two limits apply to it."""
         objects = self._only(measurement, lambda entry: entry.objects)

@@ -104,6 +104,15 @@ def proved(gate: Gate) -> str:
     )
 
 
+def unlimited(gate: Gate) -> str:
+    """Return what it means that no limit is about this release on this Python."""
+    stack = gate.stack
+    return (
+        f"none in {gate.limits} is for {stack.framework} {stack.release} on Python {stack.python}, "
+        "so it may leave nothing; --accept writes what it leaves"
+    )
+
+
 def replayed(found: Replayed) -> str:
     """Return what the replay of a known-bad release showed."""
     if not found.over:
@@ -121,6 +130,8 @@ def _screen(gate: Gate) -> Iterator[str]:
     yield f"proof: {proved(gate)}"
     if gate.replayed:
         yield f"prove: {replayed(gate.replayed)}"
+    if gate.failing and not gate.limited:
+        yield f"limits: {unlimited(gate)}"
     cells = notable(gate)
     for cell in cells[:MOST_CELLS]:
         yield ""
@@ -196,6 +207,9 @@ def _summary(gate: Gate) -> Iterator[str]:
     if gate.replayed:
         yield ""
         yield f"Known-bad release: {escape(replayed(gate.replayed))}"
+    if gate.failing and not gate.limited:
+        yield ""
+        yield f"Limits: {escape(unlimited(gate))}"
     if cells := notable(gate):
         yield ""
         yield from _table(
