@@ -354,6 +354,24 @@ class TestCommand:
         assert message in said
         assert "\n" not in said
 
+    def test_a_yanked_release_is_gated_where_that_is_asked_for(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gates, "run", lambda *_args, **_kwargs: gate(WITHIN))
+        words = ("aiohttp==3.11.13", "--gc", "off", "--python", "3.11")
+        assert run_gate(*words)[0] == 5
+        assert run_gate(*words, "--allow-yanked")[0] == 0
+
+    def test_the_step_summary_is_added_to_what_is_there(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gates, "run", lambda *_args, **_kwargs: gate(INCONCLUSIVE))
+        step = project / "step.md"
+        step.write_text("before\n")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+        assert run_gate("aiohttp", "--gc", "off", "--python", "3.11")[0] == 3
+        assert step.read_text().startswith("before\n### outlive gate: aiohttp 1")
+
     def test_limits_of_a_project_of_ones_own_are_read_from_there(self, project: Path) -> None:
         mine = project / "mine.toml"
         mine.write_text("[[limits]]\ngc = 1\n")

@@ -243,6 +243,17 @@ class TestStale:
             f"{PATH}:11: delete `not-found = 33`",
         )
 
+    def test_a_line_for_what_no_worker_can_serve_is_unused(self) -> None:
+        unserved = lost("not-found", "no worker holds such connections", status="unsupported")
+        (found,) = stale(limits(), [unserved], RELEASES, TODAY)
+        assert (found.kind, found.what, found.advice) == (
+            "unused",
+            "not-found: no worker can serve it",
+            f"{PATH}:11: delete `not-found = 33`",
+        )
+        both = limits(changed('connections = ["close"]', 'connections = ["keep-alive", "close"]'))
+        assert not stale(both, [unserved], RELEASES, TODAY)
+
 
 class TestAccept:
     def test_what_is_as_measured_is_not_touched(self) -> None:

@@ -175,13 +175,17 @@ def _stale(
         yield fails("unused", None, f"no release is {entry.releases}", "delete the entry")
         return
     about = [m for m in measurements if m.status == "measured" and entry.about(m)]
+    without = [m for m in measurements if m.status == "unsupported" and entry.about(m)]
     if about and entry.expires < today:
         what = f"expired on {entry.expires}: {entry.why}"
         yield fails("expired", "expires", what, "give a new date after review, or delete the entry")
     for pattern in entry.patterns:
+        key = pattern if pattern in entry.objects else "memory"
         cells = [m for m in about if fnmatchcase(m.scenario, pattern)]
+        unserved = {m.connection for m in without if fnmatchcase(m.scenario, pattern)}
+        if not cells and unserved == set(entry.connections):
+            yield fails("unused", key, f"{pattern}: no worker can serve it", "delete `{}`", pattern)
         if cells and not any(map(entry.covers, cells)):
-            key = pattern if pattern in entry.objects else "memory"
             what = f"{pattern} no longer shows {entry.type or entry.fingerprint}"
             yield fails("unused", key, what, "delete `{}`", pattern)
 
