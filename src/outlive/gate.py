@@ -71,7 +71,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
     `limited` tells whether any limit in it is about this release on this Python.
-    `load`: it was judged under load, in one cell for the whole mix of scenarios.
+    `load`: it was judged under load, in one cell for the whole mix of scenarios, or for those that the
+    `patterns` selected.
     `least_leak`: a leak of one object for each so many requests is seen for sure. There are no `cells` where
     the `controls` prove nothing.
     """
@@ -88,6 +89,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     stale: tuple[Stale, ...]
     replayed: Replayed | None
     load: bool = False
+    patterns: tuple[str, ...] = ()
 
     @property
     def failing(self) -> tuple[Judged, ...]:

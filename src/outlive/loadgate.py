@@ -101,6 +101,7 @@ def run(
         stale=(),
         replayed=None,
         load=True,
+        patterns=wanted.patterns,
     )
 
 
