@@ -68,8 +68,10 @@ INCONCLUSIVE = judged(cell("upload-too-large", 7), cell("upload-too-large", 6))
 EXPIRED = Stale(
     kind="expired",
     place=limits().place(0, "expires"),
-    what="expired on 2026-01-01: a traceback and its frames refer to each other",
+    what="expired on 2026-01-01: a traceback and its frames refer to each other "
+    "(https://github.com/aio-libs/aiohttp/issues/1)",
     advice=f"{PATH}:8: give a new date after review, or delete the entry",
+    about=limits().entries[0].about_what(),
 )
 
 

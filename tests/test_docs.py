@@ -1,15 +1,28 @@
-"""Generated pages are what the code says now."""
+"""Generated pages are what the code says now, and every command in the documentation is one that we have."""
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import json
+import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 
+from outlive import scenarios
+from outlive.cli import cli
+from outlive.project import Project
+from outlive.releases import Catalogue
+from outlive.stack import Stack
+
 CHECKOUT = Path(__file__).parents[1]
+PROJECT = Project(CHECKOUT)
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 
 
 def script(path: str) -> ModuleType:
@@ -45,3 +58,63 @@ def test_the_page_shows_every_constant_that_decides() -> None:
 def test_the_page_of_advice_is_what_is_stored() -> None:
     advice = script("docs/advice.py")
     assert advice.page() == advice.PAGE.read_text(encoding="utf-8"), "run `python docs/advice.py`"
+
+
+def tox_environments() -> dict[str, str]:
+    """Return the last command that each environment of tox.ini runs; one line may be for one of several."""
+    tox = configparser.ConfigParser()
+    tox.read(CHECKOUT / "tox.ini")
+    found = {}
+    for section in tox.sections():
+        for line in tox[section].get("commands", "").strip().splitlines():
+            factor, colon, command = line.rpartition(": ")
+            found[factor if colon else section.removeprefix("testenv:")] = command
+    return found
+
+
+TOX = tox_environments()
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield each command of a page, or of the help of a verb, with where it stands."""
+    for page in PAGES:
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+            if line.startswith("$ "):
+                yield f"{page.name}:{number}", line.removeprefix("$ ")
+    for verb, command in cli.commands.items():
+        for line in (command.help or "").splitlines():
+            if line.startswith("outlive "):
+                yield f"outlive {verb} --help", line
+
+
+@pytest.mark.parametrize(("where", "line"), [pytest.param(*one, id=": ".join(one)) for one in commands()])
+def test_a_command_is_one_that_we_have(where: str, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    if Path(words[0]).name == "tox":
+        environment, _, rest = line.partition(" -e ")[2].partition(" -- ")
+        words = shlex.split(re.sub(r"\{posargs(:[^}]*)?\}", rest, TOX[environment]))
+    if words[0] == "outlive":
+        with click.Context(cli) as context:
+            parsed = parse(context, words[1:])
+        check(parsed, words)
+    for word in words[1:]:
+        if word.startswith(("benchmarks/", "loadtests/", "docs/")):
+            assert (CHECKOUT / word).is_file()
+
+
+def parse(context: click.Context, words: list[str]) -> dict[str, object]:
+    """Return the parameters of a command line, as the verb gets them. Raises UsageError as the verb does."""
+    name, verb, rest = cli.resolve_command(context, words)
+    assert verb is not None
+    return verb.make_context(name, rest, parent=context).params
+
+
+def check(parsed: dict[str, object], words: list[str]) -> None:
+    """Check what verbs look at only when they run: that stacks and scenarios are there."""
+    patterns = parsed.get("patterns")
+    if isinstance(patterns, tuple):
+        scenarios.find(PROJECT.scenarios, patterns)
+    for word in words:
+        if "==" in word:
+            stack = Stack.parse(word)
+            assert stack.release in {one.version for one in Catalogue.load(PROJECT, stack.framework).releases}

@@ -203,6 +203,14 @@ class TestJudge:
         found = judge(limits(), lost("ok", "the worker died"), cell("ok"))
         assert found.what == "does not repeat: the worker died and then 0 objects"
 
+    def test_says_why_it_may_be_and_where_that_is_tracked(self) -> None:
+        reason = "a traceback and its frames refer to each other"
+        link = 'link = "https://github.com/aio-libs/aiohttp/issues/1"\n'
+        over, no_limit = cell("not-found", 34), cell("bad-json", 2)
+        assert judge(limits(), over).why == f"{reason} (https://github.com/aio-libs/aiohttp/issues/1)"
+        assert judge(limits(changed(link, "")), over).why == f"{reason} (no upstream issue known)"
+        assert judge(limits(), no_limit).why == ""
+
     def test_what_no_worker_can_serve_is_not_judged(self) -> None:
         assert judge(limits(), lost("ok", "no keep-alive", status="unsupported")).outcome == "unsupported"
 
@@ -213,7 +221,7 @@ class TestStale:
         assert (found.kind, found.place.line, found.what, found.advice) == (
             "expired",
             8,
-            "expired on 2027-01-01: a traceback and its frames refer to each other",
+            f"expired on 2027-01-01: {limits().entries[0].why}",
             f"{PATH}:8: give a new date after review, or delete the entry",
         )
 
@@ -234,6 +242,17 @@ class TestStale:
             "not-found no longer shows frame",
             f"{PATH}:11: delete `not-found = 33`",
         )
+
+    def test_a_line_for_what_no_worker_can_serve_is_unused(self) -> None:
+        unserved = lost("not-found", "no worker holds such connections", status="unsupported")
+        (found,) = stale(limits(), [unserved], RELEASES, TODAY)
+        assert (found.kind, found.what, found.advice) == (
+            "unused",
+            "not-found: no worker can serve it",
+            f"{PATH}:11: delete `not-found = 33`",
+        )
+        both = limits(changed('connections = ["close"]', 'connections = ["keep-alive", "close"]'))
+        assert not stale(both, [unserved], RELEASES, TODAY)
 
 
 class TestAccept:

@@ -216,6 +216,9 @@ def test_the_screen_says_what_to_do(bench: Bench, prepared: Prepared) -> None:
         f"again: outlive gate flask==3.1.3 --gc on --load --connection keep-alive --python {python}\n" in said
     )
     assert said.endswith("Exit code 1.\n")
+    assert "--load --scenario not-found --connection" in screen(
+        gated(prepared, "on", patterns=("not-found",))
+    )
 
 
 @pytest.mark.real

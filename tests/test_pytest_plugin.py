@@ -89,9 +89,13 @@ def test_an_app_that_leaves_something_fails(pytester: pytest.Pytester, path: str
 @pytest.mark.limit_survivors(per_request=0)
 def test_app(count_survivors):
     count_survivors.wsgi(wsgi, {path!r})
+
+def test_the_collector_is_as_it_was_before_that():
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 """
     result = run(pytester, tests)
-    result.assert_outcomes(failed=1)
+    result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(
         [
             f"each request leaves 1 objects, 0 allowed ({counts}, over * requests)",

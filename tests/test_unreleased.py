@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ import pathlib, zipfile
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     {problem}
+    pathlib.Path("build").mkdir()
     name = "{name}-9.1-py3-none-any.whl"
     with zipfile.ZipFile(pathlib.Path(folder, name), "w") as wheel:
         wheel.writestr("{name}/__init__.py", "")
@@ -91,7 +94,59 @@ def test_a_source_tree_is_built(served: Index, tmp_path: Path) -> None:
     assert found.release.version == "9.1"
 
 
-def test_so_is_an_sdist_from_an_address(
+def test_a_source_tree_is_left_as_it_was(served: Index, tmp_path: Path) -> None:
+    """The backend here leaves `build` in its folder, as setuptools does."""
+    folder = tree(tmp_path / "tree")
+    before = listed(folder)
+    unreleased.prepare(CHECKOUT, "flask", str(folder))
+    assert listed(folder) == before
+
+
+def test_what_the_build_may_need_is_there_and_virtual_environments_are_not(
+    served: Index, tmp_path: Path
+) -> None:
+    folder = tree(tmp_path / "tree", problem="assert sorted(map(str, pathlib.Path().iterdir())) == FOUND")
+    for name in (".git/HEAD", "ignored/generated.c", ".tox/py/pyvenv.cfg", ".venv/pyvenv.cfg"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    (folder / "dangling").symlink_to("nowhere")
+    with (folder / "backend.py").open("a") as backend:
+        backend.write("FOUND = ['.git', '.tox', 'backend.py', 'dangling', 'ignored', 'pyproject.toml']\n")
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.1"
+
+
+def test_a_source_tree_around_the_folder_for_temporary_files(
+    served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tree(tmp_path / "tree")
+    (folder / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.1"
+
+
+def test_a_source_tree_that_cannot_be_copied(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree")
+    os.mkfifo(folder / "pipe")
+    said = refused(folder, FaultError)
+    assert re.fullmatch(r"--unreleased SOURCE: cannot be copied: .*pipe.* is a named pipe", said)
+
+
+@pytest.mark.real
+def test_setuptools_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "tree"
+    (folder / "flask").mkdir(parents=True)
+    (folder / "flask" / "__init__.py").touch()
+    (folder / "setup.py").write_text("import setuptools\nsetuptools.setup(name='flask', version='9.2')\n")
+    before = listed(folder)
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.2"
+    assert listed(folder) == before
+
+
+def listed(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+def test_an_sdist_from_an_address_is_built(
     served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tree(tmp_path / "flask-9.1")
@@ -137,6 +192,38 @@ def test_a_source_tree_that_does_not_build(served: Index, tmp_path: Path) -> Non
     assert re.fullmatch(
         r"--unreleased SOURCE: does not build with Python 3\.\S+: OSError: no compiler here", said
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (
+            (
+                "gcc -c x.c\nx.c:1:11: error: expected ;\nx.c:2:1: error: another\nerror: Command failed\n"
+                "error: Failed to build `tree`\n  cause: The backend returned an error\n\nhint: Try again"
+            ),
+            "x.c:1:11: error: expected ;",
+        ),
+        (
+            (
+                "Traceback (most recent call last):\n  File\nModuleNotFoundError: No module named 'nope'\n"
+                "error: Failed to build `tree`\n  cause: The build backend returned an error\n"
+            ),
+            "ModuleNotFoundError: No module named 'nope'",
+        ),
+        (
+            (
+                "error: Failed to build `tree`\n  cause: Invalid `pyproject.toml`\n"
+                "  cause: TOML parse error at line 1, column 9\n    |\n  1 | no\n    |   ^\n"
+            ),
+            "Invalid `pyproject.toml`: TOML parse error at line 1, column 9",
+        ),
+        ("something\n\nelse\n\n", "else"),
+        ("\n", "the build said nothing"),
+    ],
+)
+def test_what_a_build_says_is_found_in_its_output(output: str, said: str) -> None:
+    assert unreleased._why(output) == said
 
 
 def test_a_file_that_only_calls_itself_a_wheel(tmp_path: Path) -> None:

@@ -69,8 +69,10 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the gate. `source` is where an unreleased framework came from.
 
-    `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file.
-    `load`: it was judged under load, in one cell for the whole mix of scenarios.
+    `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
+    `limited` tells whether any limit in it is about this release on this Python.
+    `load`: it was judged under load, in one cell for the whole mix of scenarios, or for those that the
+    `patterns` selected.
     `least_leak`: a leak of one object for each so many requests is seen for sure. There are no `cells` where
     the `controls` prove nothing.
     """
@@ -80,12 +82,14 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     gc: str
     planted: bool
     limits: str
+    limited: bool = True
     controls: tuple[Control, ...]
     least_leak: int
     cells: tuple[Judged, ...]
     stale: tuple[Stale, ...]
     replayed: Replayed | None
     load: bool = False
+    patterns: tuple[str, ...] = ()
 
     @property
     def failing(self) -> tuple[Judged, ...]:
@@ -180,6 +184,7 @@ def run(
         gc=wanted.gc,
         planted=wanted.plant,
         limits=limits.path,
+        limited=limits.hold_for(prepared.record.release, prepared.record.python),
         controls=controls,
         least_leak=proof.SURE_TO_SEE,
         cells=tuple(verdicts.values()),

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -24,12 +24,14 @@ from outlive.wording import number, one_line, size
 
 Outcome = Literal["within", "over", "under", "inconclusive", "failed", "unsupported"]
 FAILING: tuple[Outcome, ...] = ("over", "under")
+Kind = Literal["expired", "unused"]
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """One cell with its limit. `again` is the second measurement, made where the first one deviated.
 
     `what` says in a few words what is wrong and `advice` what to change; both are empty where nothing is.
+    `why` is the reason of its limit, with the upstream link; it is empty where no limit applies.
     """
 
     measurement: Measurement
@@ -40,15 +42,20 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     place: Place | None
     what: str = ""
     advice: str = ""
+    why: str = ""
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of the limits that fails whatever was measured: expired, or of use to nothing."""
+    """An entry of the limits that fails whatever was measured: expired, or of use to nothing.
 
-    kind: Literal["expired", "unused"]
+    `about` names the cells that it is for: it stays the same when the file's lines move.
+    """
+
+    kind: Kind
     place: Place
     what: str
     advice: str
+    about: str
 
 
 def objects(measurement: Measurement) -> float:
@@ -85,6 +92,7 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
         place=allowed.place or allowed.memory_place,
         what=what,
         advice=advice,
+        why=allowed.why,
     )
 
 
@@ -148,28 +156,38 @@ def stale(
     `measurements` are this run's, of one release on one Python; `releases` are all versions there are.
     """
     versions = list(releases)
-    found: list[Stale] = []
-    for at, entry in enumerate(limits.entries):
-        place = limits.place(at)
-        if not any(SpecifierSet(entry.releases).contains(one, prereleases=True) for one in versions):
-            advice = f"{limits.path}:{place.line}: delete the entry"
-            what = f"no release is {entry.releases}"
-            found.append(Stale(kind="unused", place=place, what=what, advice=advice))
-            continue
-        about = [m for m in measurements if m.status == "measured" and entry.about(m)]
-        if about and entry.expires < today:
-            expires = limits.place(at, "expires")
-            advice = f"{limits.path}:{expires.line}: give a new date after review, or delete the entry"
-            what = f"expired on {entry.expires}: {one_line(entry.reason)}"
-            found.append(Stale(kind="expired", place=expires, what=what, advice=advice))
-        for pattern in entry.patterns:
-            cells = [m for m in about if fnmatchcase(m.scenario, pattern)]
-            if cells and not any(map(entry.covers, cells)):
-                where = limits.place(at, pattern if pattern in entry.objects else "memory")
-                advice = f"{limits.path}:{where.line}: delete `{where.text}`"
-                what = f"{pattern} no longer shows {entry.type or entry.fingerprint}"
-                found.append(Stale(kind="unused", place=where, what=what, advice=advice))
-    return tuple(found)
+    return tuple(
+        one for at in range(len(limits.entries)) for one in _stale(limits, at, measurements, versions, today)
+    )
+
+
+def _stale(
+    limits: Limits, at: int, measurements: Sequence[Measurement], versions: Sequence[str], today: dt.date
+) -> Iterator[Stale]:
+    entry = limits.entries[at]
+
+    def fails(kind: Kind, key: str | None, what: str, change: str, *patterns: str) -> Stale:
+        place = limits.place(at, key)
+        advice = f"{limits.path}:{place.line}: {change.format(place.text)}"
+        return Stale(kind=kind, place=place, what=what, advice=advice, about=entry.about_what(patterns))
+
+    if not any(SpecifierSet(entry.releases).contains(one, prereleases=True) for one in versions):
+        yield fails("unused", None, f"no release is {entry.releases}", "delete the entry")
+        return
+    about = [m for m in measurements if m.status == "measured" and entry.about(m)]
+    without = [m for m in measurements if m.status == "unsupported" and entry.about(m)]
+    if about and entry.expires < today:
+        what = f"expired on {entry.expires}: {entry.why}"
+        yield fails("expired", "expires", what, "give a new date after review, or delete the entry")
+    for pattern in entry.patterns:
+        key = pattern if pattern in entry.objects else "memory"
+        cells = [m for m in about if fnmatchcase(m.scenario, pattern)]
+        unserved = {m.connection for m in without if fnmatchcase(m.scenario, pattern)}
+        if not cells and unserved == set(entry.connections):
+            yield fails("unused", key, f"{pattern}: no worker can serve it", "delete `{}`", pattern)
+        if cells and not any(map(entry.covers, cells)):
+            what = f"{pattern} no longer shows {entry.type or entry.fingerprint}"
+            yield fails("unused", key, what, "delete `{}`", pattern)
 
 
 def _same(one: float, other: float) -> bool:

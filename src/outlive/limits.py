@@ -22,7 +22,10 @@ from outlive.measurement import CONNECTIONS, Connection, Measurement
 from outlive.project import Project
 from outlive.scenarios import Scenario
 from outlive.stack import PYTHON
+from outlive.wording import one_line
 
+FILE = "releases/{framework}/limits.toml"
+"""Where the limits are, in the checkout."""
 HEADER = "[[limits]]"
 HEAD = """\
 # What releases of {framework} may leave in memory, in gc-tracked objects per request: with gc off all that
@@ -61,6 +64,17 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """All its patterns of scenarios."""
         return (*self.objects, *self.memory)
 
+    @property
+    def why(self) -> str:
+        """Why it may be, and where it is tracked upstream."""
+        return f"{one_line(self.reason)} ({self.link or 'no upstream issue known'})"
+
+    def about_what(self, patterns: Iterable[str] = ()) -> str:
+        """Return the cells that it is for, or those of some of its patterns, in words that tell it apart."""
+        what = [*self.connections, f"gc {self.gc}", *(f"Python {python}" for python in self.pythons)]
+        what += filter(None, [self.releases, self.type, self.fingerprint])
+        return f"{', '.join(what)}: {', '.join(sorted(set(patterns or self.patterns)))}"
+
     def holds_for(self, release: str, python: str) -> bool:
         """Return whether it is about this release on this Python (`3.11`); no Pythons are all Pythons."""
         fits = SpecifierSet(self.releases).contains(release, prereleases=True)
@@ -91,12 +105,13 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the limits allow one cell; places are None where no limit applies."""
+    """What the limits allow one cell; places are None, and `why` empty, where no limit applies."""
 
     objects: float = 0.0
     place: Place | None = None
     memory: bool = False
     memory_place: Place | None = None
+    why: str = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,15 +125,21 @@ class Limits(msgspec.Struct, frozen=True):
     text: str
     entries: tuple[Limit, ...]
 
+    def hold_for(self, release: str, python: str) -> bool:
+        """Return whether any entry is about this release on this Python."""
+        return any(entry.holds_for(release, python) for entry in self.entries)
+
     def allowed(self, measurement: Measurement) -> Allowed:
         """Return what a cell may leave. Raises UsageError where two limits apply to it."""
         objects = self._only(measurement, lambda entry: entry.objects)
         memory = self._only(measurement, lambda entry: entry.memory)
+        applies = objects or memory
         return Allowed(
             objects=self.entries[objects[0]].objects[objects[1]] if objects else 0.0,
             place=self.place(*objects) if objects else None,
             memory=memory is not None,
             memory_place=self.place(memory[0], "memory") if memory else None,
+            why=self.entries[applies[0]].why if applies else "",
         )
 
     def place(self, at: int, key: str | None = None) -> Place:
@@ -165,16 +186,16 @@ def exact(objects: float) -> str:
 
 def limits_path(project: Project, framework: str) -> Path:
     """Return where the limits of `framework` are, or would be."""
-    return project.releases / framework / "limits.toml"
+    return project.root / FILE.format(framework=framework)
 
 
-def load(project: Project, framework: str, known: Sequence[Scenario]) -> Limits:
-    """Return the limits of `framework`; none where there is no file.
+def load(project: Project, framework: str, known: Sequence[Scenario], *, file: Path | None = None) -> Limits:
+    """Return the limits of `framework`, those in `file` if it is given; none where there is no file.
 
     Raises UsageError, with the place, where the file is malformed or names a scenario that is not `known`.
     """
-    path = limits_path(project, framework)
-    shown = path.relative_to(project.root).as_posix()
+    path = file or limits_path(project, framework)
+    shown = (file or path.relative_to(project.root)).as_posix()
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -94,12 +94,14 @@ def run(
         gc=wanted.gc,
         planted=wanted.plant,
         limits=limits.path,
+        limited=limits.hold_for(prepared.record.release, prepared.record.python),
         controls=(control,),
         least_leak=proof.SURE_TO_SEE,
         cells=tuple(cells),
         stale=(),
         replayed=None,
         load=True,
+        patterns=wanted.patterns,
     )
 
 

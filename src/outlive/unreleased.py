@@ -1,7 +1,7 @@
 """Unreleased frameworks: a wheel, an sdist or a source tree, so that a pull request can be gated.
 
-What is not a wheel is built into one first. The lock is the wheel with its hash and its dependencies as they
-are today.
+What is not a wheel is built into one first, a source tree from a copy: setuptools would leave `build` and
+`*.egg-info` in it. The lock is the wheel with its hash and its dependencies as they are today.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from outlive.project import Project, cache_dir
 from outlive.pythons import Interpreter
 from outlive.releases import Release
 from outlive.stack import Package
+from outlive.wording import one_line
 
 SDISTS = (".tar.gz", ".zip")
 DOWNLOAD_TIMEOUT = 60.0
@@ -45,7 +46,7 @@ def prepare(project: Project, framework: str, source: str, python: str | None = 
         if not path.exists():
             raise UsageError(f"--unreleased {source}: there is no such file or folder")
         if path.suffix != ".whl":
-            path = _built(path, source, _builder(python), Path(folder, "built"))
+            path = _built(path, source, _builder(python), Path(folder).resolve())
         wheel = _kept(path, _release(path, source, framework, distribution))
     release = _release(wheel, source, framework, distribution)
     interpreter = pythons.choose([release], python)
@@ -79,23 +80,52 @@ def _builder(python: str | None) -> Interpreter:
 
 
 def _built(path: Path, source: str, interpreter: Interpreter, folder: Path) -> Path:
+    """Return the wheel of an sdist or a source tree, built in `folder`."""
     if path.is_file() and not path.name.endswith(SDISTS):
         raise UsageError(f"--unreleased {source}: not a wheel, an sdist (.tar.gz) or a source tree")
-    if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
-        raise UsageError(f"--unreleased {source}: not a source tree: no pyproject.toml and no setup.py in it")
-    done = try_uv(["build", "--wheel", "--python", interpreter.path, "--out-dir", folder, path.resolve()])
-    wheels = sorted(folder.glob("*.whl")) if folder.is_dir() else []
+    if path.is_dir():
+        if not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
+            raise UsageError(
+                f"--unreleased {source}: not a source tree: no pyproject.toml and no setup.py in it"
+            )
+        path = _copied(path.resolve(), source, folder)
+    built = folder / "built"
+    done = try_uv(["build", "--wheel", "--python", interpreter.path, "--out-dir", built, path.resolve()])
+    wheels = sorted(built.glob("*.whl")) if built.is_dir() else []
     if done.returncode or not wheels:
         raise FaultError(f"--unreleased {source}: does not build with {interpreter}: {_why(done.stderr)}")
     return wheels[0]
 
 
+def _copied(tree: Path, source: str, folder: Path) -> Path:
+    """Return a copy of a source tree in `folder`, without virtual environments.
+
+    `.git` is copied, for some versions come from there; so is what git ignores, for generated sources are.
+    """
+
+    def left_out(where: str, names: list[str]) -> list[str]:
+        paths = [Path(where, name) for name in names]
+        return [one.name for one in paths if one == folder or (one / "pyvenv.cfg").is_file()]
+
+    copy = folder / "tree" / (tree.name or "tree")  # some versions come from the folder's name
+    try:
+        shutil.copytree(tree, copy, symlinks=True, ignore=left_out)
+    except shutil.Error as error:
+        _, _, why = error.args[0][0]
+        raise FaultError(f"--unreleased {source}: cannot be copied: {one_line(str(why))}") from None
+    except OSError as error:
+        raise FaultError(f"--unreleased {source}: cannot be copied: {error.strerror}") from None
+    return copy
+
+
 def _why(stderr: str) -> str:
-    """Return the line of a build's output that most likely says what went wrong."""
+    """Return what a build's output says went wrong: a compiler's error, an exception, or what uv says."""
     lines = [" ".join(line.split()) for line in stderr.splitlines()]
-    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    said = errors or [line for line in lines if line]
-    return said[-1][:300] if said else "the build said nothing"
+    compiling = [line for line in lines if re.match(r"\S+:\d+(:\d+)?: (fatal )?error: ", line)]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    causes = ": ".join(line.removeprefix("cause: ") for line in lines if line.startswith("cause: "))
+    said = [*compiling[:1], *raised[-1:], causes, *filter(None, reversed(lines)), "the build said nothing"]
+    return next(filter(None, said))[:300]
 
 
 def _release(wheel: Path, source: str, framework: str, distribution: str) -> Release:

@@ -35,6 +35,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @selecting_options
 @click.option("--load", "under_load", is_flag=True, help="Judge what many clients at once leave.")
 @click.option("--unreleased", "source", metavar="PATH|URL", help="Gate this wheel, sdist or source tree.")
+@click.option("--limits", "limits_file", type=FILE, metavar="FILE", help="Limits of a project of your own.")
 @click.option("--accept", is_flag=True, help="Write what was measured as new limits, to be reviewed.")
 @click.option("--prove", metavar="STACK", help="Also replay this known-bad release: it must go red.")
 @click.option("--plant", is_flag=True, help="Leave the planted leak in: see the gate go red.")
@@ -58,6 +59,7 @@ def gate_command(
     python: str | None,
     under_load: bool,
     source: str | None,
+    limits_file: Path | None,
     accept: bool,
     prove: str | None,
     plant: bool,
@@ -83,6 +85,8 @@ def gate_command(
         raise UsageError("--accept does not go with --plant: a planted leak is no limit")
     if under_load and (accept or prove or len(connections) > 1):
         raise UsageError("--load has one connection, and goes neither with --accept nor with --prove")
+    if limits_file and not limits_file.exists() and not accept:
+        raise UsageError(f"--limits {limits_file}: there is no such file; --accept writes it")
     known = scenarios.load(project.scenarios)
     wanted = Wanted(
         known=known,
@@ -96,7 +100,7 @@ def gate_command(
     )
     stacks = _stacks(project, what, source)
     bad = Stack.parse(prove) if prove else None
-    reviewed = limits.load(project, stacks[0].framework, known)
+    reviewed = limits.load(project, stacks[0].framework, known, file=limits_file)
     prepared = [_prepared(project, stack, source, python) for stack in stacks]
     if not allow_yanked:
         for one in prepared:
@@ -125,7 +129,8 @@ def gate_command(
     if sarif_file:
         write_text(sarif_file, sarif(gates))
     _summarize(summary_file, gates)
-    return _accepted(project, reviewed, gates, wanted) if accept else code
+    file = limits_file or limits.limits_path(project, stacks[0].framework)
+    return _accepted(project, reviewed, gates, wanted, file) if accept else code
 
 
 def _under_load(
@@ -170,8 +175,10 @@ def _summarize(file: Path | None, gates: Sequence[Gate]) -> None:
             stream.write(summary(gates))
 
 
-def _accepted(project: Project, reviewed: limits.Limits, gates: Sequence[Gate], wanted: Wanted) -> int:
-    """Write what was measured as limits; nothing where something is in doubt."""
+def _accepted(
+    project: Project, reviewed: limits.Limits, gates: Sequence[Gate], wanted: Wanted, file: Path
+) -> int:
+    """Write what was measured as limits to `file`; nothing where something is in doubt."""
     code = gate.code(gates)
     doubtful = [cell for found in gates for cell in found.cells if not _certain(cell)]
     if doubtful or not all(control.seen for found in gates for control in found.controls):
@@ -184,7 +191,7 @@ def _accepted(project: Project, reviewed: limits.Limits, gates: Sequence[Gate], 
     if new == reviewed:
         click.echo(f"{reviewed.path} is as measured")
     else:
-        write_text(limits.limits_path(project, framework), new.text)
+        write_text(file, new.text)
         click.echo(f"{reviewed.path} written: review it, and say in each `reason` why it may be")
     return ExitCode.FINE
 

@@ -9,7 +9,7 @@ from outlive.errors import ExitCode
 from outlive.gate import Gate, Replayed
 from outlive.growth import LEAST_LEAK
 from outlive.judging import Judged, Outcome
-from outlive.limits import exact
+from outlive.limits import FILE, exact
 from outlive.report.markdown import escape
 from outlive.wording import counted, listed, number
 
@@ -62,16 +62,12 @@ def reproduce(gate: Gate, cell: Judged) -> str:
     """Return the command that gates this cell again."""
     stack, m = gate.stack, cell.measurement
     what = [stack.framework] if gate.source else [f"{stack.framework}=={stack.release}"]
-    words = [
-        "outlive",
-        "gate",
-        *what,
-        "--gc",
-        gate.gc,
-        *(["--load"] if gate.load else ["--scenario", m.scenario]),
-    ]
+    words = ["outlive", "gate", *what, "--gc", gate.gc, *(["--load"] if gate.load else [])]
+    for pattern in gate.patterns if gate.load else (m.scenario,):
+        words += ["--scenario", pattern]
     words += ["--connection", m.connection, "--python", stack.python]
     words += ["--unreleased", gate.source] if gate.source else []
+    words += ["--limits", gate.limits] if gate.limits != FILE.format(framework=stack.framework) else []
     return shlex.join([*words, *(["--plant"] if gate.planted else [])])
 
 
@@ -103,6 +99,15 @@ def proved(gate: Gate) -> str:
     )
 
 
+def unlimited(gate: Gate) -> str:
+    """Return what it means that no limit is about this release on this Python."""
+    stack = gate.stack
+    return (
+        f"none in {gate.limits} is for {stack.framework} {stack.release} on Python {stack.python}, "
+        "so it may leave nothing; --accept writes what it leaves"
+    )
+
+
 def replayed(found: Replayed) -> str:
     """Return what the replay of a known-bad release showed."""
     if not found.over:
@@ -120,6 +125,8 @@ def _screen(gate: Gate) -> Iterator[str]:
     yield f"proof: {proved(gate)}"
     if gate.replayed:
         yield f"prove: {replayed(gate.replayed)}"
+    if gate.failing and not gate.limited:
+        yield f"limits: {unlimited(gate)}"
     cells = notable(gate)
     for cell in cells[:MOST_CELLS]:
         yield ""
@@ -143,6 +150,8 @@ def _cell(gate: Gate, cell: Judged) -> Iterator[str]:
         yield f"    types: {types(cell)}"
     if cell.place:
         yield f"    limit: {gate.limits}:{cell.place.line}: {cell.place.text}"
+    if cell.why:
+        yield f"    why:   {cell.why}"
     yield f"    next:  {cell.advice}"
     yield f"    again: {reproduce(gate, cell)}"
 
@@ -193,6 +202,9 @@ def _summary(gate: Gate) -> Iterator[str]:
     if gate.replayed:
         yield ""
         yield f"Known-bad release: {escape(replayed(gate.replayed))}"
+    if gate.failing and not gate.limited:
+        yield ""
+        yield f"Limits: {escape(unlimited(gate))}"
     if cells := notable(gate):
         yield ""
         yield from _table(

@@ -59,11 +59,12 @@ def _cases(gate: Gate) -> Iterator[tuple[str, tuple[str, str, str]]]:
         element = "skipped" if cell.outcome == "unsupported" else ELEMENTS.get(cell.outcome, "")
         yield f"{m.scenario} x {m.connection} x {m.gc}", (element, cell.what, _detail(gate, cell))
     for one in gate.stale:
-        yield f"{gate.limits}:{one.place.line}", ("failure", one.what, one.advice)
+        yield f"limit of {one.about}", ("failure", one.what, one.advice)
 
 
 def _detail(gate: Gate, cell: Judged) -> str:
-    return "\n".join(filter(None, [types(cell), cell.advice, reproduce(gate, cell)]))
+    why = f"why the limit is there: {cell.why}" if cell.why else ""
+    return "\n".join(filter(None, [types(cell), why, cell.advice, reproduce(gate, cell)]))
 
 
 class _Text(msgspec.Struct, frozen=True):
@@ -130,31 +131,38 @@ def sarif(gates: Sequence[Gate]) -> str:
     """Return SARIF 2.1.0, one run for each release, Python and gc policy.
 
     A result's fingerprint is that of the cell and the rule: it stays the same when numbers, releases, lines
-    or machines change.
+    or machines change. So does a run's category, in which GitHub closes what is not found any more; only
+    several releases in one file need one each.
     """
     rules = tuple(_Rule(name, _Text(text)) for name, text in RULES.items())
     tool = _Tool(_Driver("outlive", __version__, rules))
-    runs = tuple(_Run(tool, _Automation(_category(gate)), tuple(_results(gate))) for gate in gates)
+    end = "/" if len(gates) > 1 else ""
+    runs = tuple(_Run(tool, _Automation(_category(gate) + end), tuple(_results(gate))) for gate in gates)
     document = _Sarif(schema=SCHEMA, version="2.1.0", runs=runs)
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode() + "\n"
 
 
 def _category(gate: Gate) -> str:
+    """Return the category; what follows the last slash is only the name of the run, by the standard."""
     stack = gate.stack
     load = "load/" if gate.load else ""
-    return f"outlive-gate/{stack.framework}/{stack.release}/py{stack.python}/gc-{gate.gc}/{load}"
+    return f"outlive-gate/{stack.framework}/py{stack.python}/gc-{gate.gc}/{load}{stack.release}"
 
 
 def _results(gate: Gate) -> Iterator[_Result]:
     framework = gate.stack.framework
-    for control in gate.controls:
-        if control.fault:
-            identity = (framework, control.connection, gate.gc)
-            yield _result(gate, "proof", level="error", message=control.fault, line=1, identity=identity)
+    unproved: list[tuple[str, str]] = [(one.connection, one.fault) for one in gate.controls if one.fault]
+    if gate.replayed and not gate.replayed.over:
+        unproved.append(("replay", replayed(gate.replayed)))
+    for name, fault in unproved:
+        identity = (framework, name, gate.gc)
+        yield _result(gate, "proof", level="error", message=fault, line=1, identity=identity)
     for cell in notable(gate):
         m = cell.measurement
         where = f"{m.scenario}, {m.connection}, gc {m.gc}"
-        said = f"{where}: {cell.what}. Next: {cell.advice}. Again: {reproduce(gate, cell)}"
+        left = f" Left: {types(cell)}." if types(cell) else ""
+        why = f" Why the limit is there: {cell.why}." if cell.why else ""
+        said = f"{where}: {cell.what}.{left}{why} Next: {cell.advice}. Again: {reproduce(gate, cell)}"
         level = "error" if cell.outcome == "over" else "warning"
         line = cell.place.line if cell.place else 1
         yield _result(
@@ -173,7 +181,7 @@ def _results(gate: Gate) -> Iterator[_Result]:
             level="warning",
             message=said,
             line=one.place.line,
-            identity=(framework, one.place.text),
+            identity=(framework, one.about),
         )
 
 

@@ -80,7 +80,7 @@ def post_worker_init(worker: Any) -> None:
     """Start the probe once the app is loaded; something may be planted in it first, or a remedy applied."""
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
-        worker.wsgi = _load("plant").planted(worker.wsgi, kinds.split(","))
+        _load("plant").install(worker, kinds.split(","))
     path, _, remedy = os.environ.get("OUTLIVE_REMEDY", "").rpartition(":")
     if remedy:
         getattr(_load_file("remedies", path), remedy)(worker.wsgi, worker)

@@ -61,19 +61,19 @@ class Plant:
                 pass
 
 
-def planted(app: Any, kinds: Sequence[str]) -> Any:
-    """Return `app`, a WSGI application or an aiohttp one, so that each request leaves what `kinds` names."""
+def install(worker: Any, kinds: Sequence[str]) -> None:
+    """Have each request that reaches the app of `worker` leave what `kinds` names.
+
+    Nothing is wrapped around the app: a wrapper's frame would hang on each traceback that outlives its
+    request, and be counted with it.
+    """
     plant = Plant(kinds)
-    if hasattr(app, "on_response_prepare"):
+    signal = getattr(worker.wsgi, "on_response_prepare", None)
+    if signal is None:
+        worker.cfg.set("pre_request", lambda _worker, _request: plant.leave())
+        return
 
-        async def prepare(_request: object, _response: object) -> None:
-            plant.leave()
-
-        app.on_response_prepare.append(prepare)
-        return app
-
-    def serve(environ: dict[str, Any], start_response: Any) -> Any:
+    async def prepare(_request: object, _response: object) -> None:
         plant.leave()
-        return app(environ, start_response)
 
-    return serve
+    signal.append(prepare)

@@ -1,0 +1,37 @@
+"""The workflows and the action: what they use is pinned, what they may do is to read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, CHECKOUT / "action.yml"], ids=lambda path: path.name)
+def test_what_is_used_is_pinned_by_its_hash(path: Path) -> None:
+    used = re.findall(r"uses: (\S+)(.*)", path.read_text(encoding="utf-8"))
+    assert used
+    for what, comment in used:
+        if what != "./":
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", what)
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), "say which version that is"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_may_only_read(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"^ *permissions:\n((?: +\S.*\n)*)", text, re.MULTILINE) == ["  contents: read\n"]
+    assert "persist-credentials: false" in text
+    assert "secrets." not in text
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, CHECKOUT / "action.yml"], ids=lambda path: path.name)
+def test_nothing_from_outside_is_pasted_into_a_script(path: Path) -> None:
+    for script in re.findall(
+        r"^( *)run: \|\n((?:\1 +.*\n?)+)", path.read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        assert "${{" not in script[1]
