@@ -17,6 +17,7 @@ from outlive.costs import Rates
 from outlive.measurement import Machine, Measurement, Provenance
 from outlive.project import Project
 from outlive.releases import Release
+from outlive.relief import Advice, Left, Relief, ReliefDocument, Reliefs, Row
 from outlive.reports import Evidence, Facts, Report
 from outlive.timeline import Moment, Timeline
 
@@ -126,6 +127,42 @@ def facts(*, yanked: bool = True) -> Facts:
         logs=CLAIMS,
         timeline=Timeline("aiohttp", "3.11", moments),
     )
+
+
+def relief_document(release: str = "aiohttp 3.10.10", python: str = "3.11") -> ReliefDocument:
+    """Return what two remedies do for a release, without load tests."""
+
+    def left(mean: float) -> Left:
+        return Left(
+            mean=mean,
+            leaked=mean / 2,
+            clean=int(mean == 0),
+            failing=1,
+            kept=0,
+            scenarios={"ok": 0, "not-found": mean},
+        )
+
+    def row(name: str | None, summary: str, **fields: object) -> Row:
+        return msgspec.convert({"remedy": name, "kind": "remedy", "summary": summary} | fields, Row)
+
+    rows = (
+        row(None, "the release as it is", left=left(44)),
+        row("drop", "drops the reference", left=left(0), caution="patches a handler"),
+        row("freeze", "gc.freeze() once the app is loaded"),
+        row("handlers", "a handler for all", unsupported="it has none"),
+        row("tracker", "an error tracker", kind="practice", left=left(90)),
+    )
+    advice = Advice(remedy="drop", reasons=("44 → 0 objects per request", "but patches a handler"))
+    found = Relief(
+        release=release, python=python, user="ErrorHeavy", connection="close", rows=rows, advice=advice
+    )
+    return ReliefDocument(provenance=PROVENANCE, relief=found)
+
+
+def relieved_report(release: str = "aiohttp 3.10.10") -> Report:
+    """Return the report on aiohttp where remedies for `release` were measured."""
+    reliefs = Reliefs((relief_document(release),))
+    return reports.build(aiohttp_evidence(), msgspec.structs.replace(facts(), reliefs=reliefs), Rates())
 
 
 def aiohttp_report(*, yanked: bool = True, rates: Rates | None = None) -> Report:

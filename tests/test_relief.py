@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,6 +29,7 @@ from outlive.remedies import Remedy
 from outlive.report.relief import show
 from outlive.store import provenance
 from outlive.trials import Arm, Trial
+from reporting import relief_document
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARES = {"ok": 0.5, "not-found": 0.3, "handler-error": 0.2}
@@ -261,6 +264,80 @@ def test_a_document_is_kept_and_its_trials_are_remembered(tmp_path: Path) -> Non
     bare = [row(None), row("drop"), row("drop", version=2)]
     again = relief.remembered(bare, earlier)
     assert [isinstance(one.off, Trial) for one in again] == [True, True, False]
+
+
+def keep(project: Project, document: ReliefDocument, lock: str = "0123456789ab") -> Path:
+    """Store a document as `outlive remedies` does, and return its file."""
+    framework, _, version = document.relief.release.partition(" ")
+    python = document.relief.python
+    stack = StackRecord(framework=framework, release=version, python=python, lock=lock, packages=())
+    relief.keep(project, stack, document)
+    return relief.path(project, stack)
+
+
+def stack(release: str, python: str) -> StackRecord:
+    return StackRecord(framework="aiohttp", release=release, python=python, lock="0" * 12, packages=())
+
+
+class TestStored:
+    def test_the_release_itself_counts_then_the_newest(self, tmp_path: Path) -> None:
+        project = Project(tmp_path)
+        for release in ("aiohttp 3.9.5", "aiohttp 3.10.10", "flask 3.1.3"):
+            for python in ("3.9", "3.11"):
+                keep(project, relief_document(release, python))
+        found = relief.stored(project, "aiohttp")
+        assert (len(found.documents), found.problems) == (4, ())
+        told = [
+            (one.relief.release, one.relief.python)
+            for version, python in (("3.9.5", "3.9"), ("3.9.5", "3.13"), ("3.0.0", "3.9"))
+            if (one := found.about(stack(version, python)))
+        ]
+        assert told == [("aiohttp 3.9.5", "3.9"), ("aiohttp 3.9.5", "3.11"), ("aiohttp 3.10.10", "3.9")]
+        assert relief.stored(project, "django").about(stack("3.0.0", "3.9")) is None
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (("schema_version", 0), "has schema version 0, this is 1: remove it to measure again"),
+            (("relief", ...), "is not a results file: Object missing required field `relief`"),
+            (("relief", "release", "<b>"), "it names '<b>', its folder 'aiohttp 3.10.10'"),
+            (("relief", "python", "3.11\nx"), "'3.11 x' is not the Python that its name has"),
+            (("relief", "rows", []), "its first row is not the release as it is"),
+            (("relief", "rows", 0, "remedy", "x"), "its first row is not the release as it is"),
+            (("relief", "rows", 0, "left", "scenarios", {}), "a row has no scenarios"),
+            (("relief", "rows", 0, "left", "mean", 1e300), "mean is 1e+300: nothing that was measured"),
+            (("relief", "advice", "reasons", []), "its advice has no reasons"),
+            (("relief", "rows", 0, "kind", "magic"), "Invalid enum value 'magic'"),
+        ],
+    )
+    def test_a_file_that_is_not_ours_is_a_problem_in_one_line(
+        self, tmp_path: Path, change: tuple[Any, ...], said: str
+    ) -> None:
+        project = Project(tmp_path)
+        path = keep(project, relief_document())
+        document = json.loads(path.read_bytes())
+        *way, last, value = change
+        place: Any = document
+        for step in way:
+            place = place[step]
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+        path.write_text(json.dumps(document))
+        found = relief.stored(project, "aiohttp")
+        assert found.documents == ()
+        (problem,) = found.problems
+        assert problem.startswith(f"{path} ")
+        assert said in problem
+        assert "\n" not in problem
+
+    def test_a_truncated_file(self, tmp_path: Path) -> None:
+        project = Project(tmp_path)
+        path = keep(project, relief_document())
+        path.write_bytes(path.read_bytes()[:-30])
+        (problem,) = relief.stored(project, "aiohttp").problems
+        assert problem.startswith(f"{path} is not a results file: Input data was truncated")
 
 
 def test_rows_of_other_remedies_are_kept_if_they_are_still_known() -> None:

@@ -15,10 +15,22 @@ from outlive.costs import Rates
 from outlive.errors import FaultError
 from outlive.publishing import markdown
 from outlive.reports import Report
-from reporting import aiohttp_evidence, aiohttp_report, checkout, facts, flask_evidence, flask_report
+from reporting import (
+    aiohttp_evidence,
+    aiohttp_report,
+    checkout,
+    facts,
+    flask_evidence,
+    flask_report,
+    relieved_report,
+)
 from test_report import same_as_golden
 
-REPORTS: dict[str, Callable[[], Report]] = {"aiohttp": aiohttp_report, "flask": flask_report}
+REPORTS: dict[str, Callable[[], Report]] = {
+    "aiohttp": aiohttp_report,
+    "flask": flask_report,
+    "relieved": relieved_report,
+}
 
 
 @pytest.mark.parametrize("name", REPORTS)

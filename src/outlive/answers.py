@@ -13,13 +13,13 @@ from outlive.report import gaps, step_text
 from outlive.reports import Report
 from outlive.rows import BASELINE, Row
 from outlive.verdict import ADVICE, Verdict, way
-from outlive.wording import NO_VERSION, counted, listed, number, one_line, step
+from outlive.wording import NO_VERSION, capital, counted, listed, number, one_line, step
 
 MOST_EXAMPLES = 4
 MEANS: dict[Verdict, str] = {
     "UPGRADE": "It leaves less memory behind, and nothing got worse.",
     "UPGRADE WITH A SETTING": "It leaves less behind, and a setting keeps at bay what does not.",
-    "NO DIFFERENCE SEEN": "As far as memory after failed requests goes, it makes no difference.",
+    "NO DIFFERENCE SEEN": "As far as memory after failed requests goes, both are alike.",
     "HOLD": "As far as memory after failed requests goes, wait: it leaves more behind.",
     "WITHDRAWN": "Its authors have withdrawn this release from the package index.",
     "NOT ENOUGH DATA": "Too little was measured on both sides to say.",
@@ -47,8 +47,42 @@ def answers(report: Report) -> tuple[Answer, ...]:
         Answer("What does not?", " ".join(_not_better(rows, worse))),
         Answer("On which path?", _paths(better, worse)),
         Answer("Is it withdrawn?", _withdrawn(report)),
+        Answer("And if I cannot upgrade?", " ".join(filter(None, [stay(report), _remedy(report)]))),
         Answer("How sure is this?", " ".join(_sure(report))),
     )
+
+
+def because(report: Report) -> str:
+    """Return why the verdict is what it is, as a sentence."""
+    text = report.judgement.overall.because
+    named = text.startswith(report.comparison.after.stack.framework)  # names stay as they are
+    return f"{text if named else capital(text)}."
+
+
+def stay(report: Report) -> str:
+    """Return which setting those who stay with the release before take."""
+    before = [row for row in report.comparison.rows if row.scenario != BASELINE]
+    leaking = list(dict.fromkeys(row.scenario for row in before if row.before.growth == "leak"))
+    if leaking:
+        names = listed(leaking, MOST_EXAMPLES)
+        return f"Restart workers now and then (max_requests): no collection frees what leaks in {names}."
+    if any(row.gc == "off" and row.before.objects > 0 for row in before):
+        return "Keep the collector on: it frees all that is left."
+    return (
+        "Nothing has to be done: it leaves nothing behind." if before else "Not known: nothing was measured."
+    )
+
+
+def _remedy(report: Report) -> str:
+    """Return what is known of remedies, in a sentence; empty where nothing is."""
+    if report.relief is None or report.relief.relief.advice.remedy is None:
+        return ""
+    relief = report.relief.relief
+    name, effect = one_line(relief.advice.remedy or ""), one_line(relief.advice.reasons[0])
+    does = f"{name} does most with gc off: {effect}, on Python {relief.python}."
+    if relief.release == str(report.comparison.before.release):
+        return f"Of the remedies, {does}"
+    return f"Of the remedies, which were measured for {one_line(relief.release)}, {does}"
 
 
 def examples(rows: Iterable[Row]) -> str:

@@ -122,7 +122,7 @@ def _claims(decided: Sequence[Decided]) -> Iterator[str]:
     elif same:
         yield f"no change seen in {same} of {counted(len(overall), 'metric')}"
     if part := [one for one in overall if one.decision == "inconclusive"]:
-        yield f"inconclusive: {listed([title(one.metric) for one in part])}"
+        yield f"inconclusive: {listed([title(one.metric) for one in part], MOST_NAMES)}"
 
 
 def _warnings(measured: Sequence[LoadMeasurement]) -> Iterator[str]:

@@ -7,20 +7,24 @@ tests mixes the scenarios, so that it is also what a request of that traffic lea
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from packaging.version import InvalidVersion, Version
 
+from outlive import plausible
 from outlive.documents import JsonDocument
+from outlive.errors import FaultError
 from outlive.measurement import SCHEMA_VERSION, Connection, Measurement, Provenance, StackRecord
 from outlive.project import Project
 from outlive.releases import write_text
 from outlive.remedies import Kind, Remedy
 from outlive.rows import BASELINE
+from outlive.stack import PYTHON
 from outlive.store import decode
-from outlive.trials import Trial
-from outlive.wording import counted, listed, number, step
+from outlive.trials import METRICS, Trial
+from outlive.wording import counted, listed, number, one_line, step
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +92,71 @@ class ReliefDocument(JsonDocument, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     relief: Relief
+
+
+class Reliefs(msgspec.Struct, frozen=True):
+    """All documents that are stored of a framework. `problems` are files that were refused, and why."""
+
+    documents: tuple[ReliefDocument, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def about(self, stack: StackRecord) -> ReliefDocument | None:
+        """Return what is known of the stack's release, else of the newest one; None where nothing is.
+
+        Of several documents about one release, that on the stack's Python counts, else the newest Python's.
+        """
+
+        def rank(one: ReliefDocument) -> tuple[bool, Version, bool, Version, str]:
+            version = one.relief.release.rpartition(" ")[2]
+            python = one.relief.python
+            return (
+                version == stack.release,
+                Version(version),
+                python == stack.python,
+                Version(python),
+                one.provenance.created,
+            )
+
+        return max(self.documents, key=rank, default=None)
+
+
+def stored(project: Project, framework: str) -> Reliefs:
+    """Return all that is stored of a framework; a file that cannot be read is a problem, not an error."""
+    found: list[ReliefDocument] = []
+    problems: list[str] = []
+    for path in sorted((project.results / "remedies" / framework).glob("*/py*.json")):
+        try:
+            document = decode(path, ReliefDocument)
+            if fault := next(_faults(document, f"{framework} {path.parent.name}", path), None):
+                raise FaultError(f"{path} is not about remedies: {fault}; remove it to measure again")
+        except FaultError as error:
+            problems.append(str(error))
+        else:
+            found.append(document)
+    return Reliefs(tuple(found), tuple(problems))
+
+
+def _faults(document: ReliefDocument, release: str, path: Path) -> Iterator[str]:
+    """Yield what no document of ours in the file `path` can hold."""
+    relief = document.relief
+    if relief.release != release:
+        yield f"it names {one_line(relief.release)!r}, its folder {release!r}"
+    try:
+        Version(relief.release.rpartition(" ")[2])
+    except InvalidVersion:
+        yield f"{one_line(relief.release)!r} is not a release"
+    if not PYTHON.fullmatch(relief.python) or not path.name.startswith(f"py{relief.python}-"):
+        yield f"{one_line(relief.python)!r} is not the Python that its name has"
+    if not relief.rows or relief.rows[0].remedy is not None:
+        yield "its first row is not the release as it is"
+    if not relief.advice.reasons:
+        yield "its advice has no reasons"
+    if any(not row.left.scenarios for row in relief.rows if row.left):
+        yield "a row has no scenarios"
+    trials = [found for row in relief.rows for found in (row.off, row.on) if found]
+    if any(len(found.decided) not in {0, len(METRICS)} for found in trials):
+        yield "its load tests have other metrics"
+    yield from plausible.faults(relief)
 
 
 def path(project: Project, stack: StackRecord) -> Path:

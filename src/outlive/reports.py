@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from packaging.version import InvalidVersion, Version
 
-from outlive import claims, costs, scenarios, timeline, verdict
+from outlive import claims, costs, plausible, relief, scenarios, timeline, underload, verdict
 from outlive.claims import Changelog, Claim, Held, Span
 from outlive.comparison import BothMeasurements, Compared, Comparison, Side, compare
 from outlive.controlled import Difference
@@ -25,15 +25,13 @@ from outlive.errors import FaultError
 from outlive.measurement import CONNECTIONS, SCHEMA_VERSION, Provenance
 from outlive.project import Project
 from outlive.releases import Catalogue, Release
+from outlive.relief import ReliefDocument, Reliefs
 from outlive.stack import PYTHON
 from outlive.timeline import Strip, Timeline
 from outlive.underload import Loads
 from outlive.verdict import Judgement
 from outlive.wording import one_line
 
-LARGEST = 1e15
-"""No number of a measurement is larger: a petabyte, or as many requests."""
-HUGE = 1e300  # in place of integers that no float can hold
 UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
@@ -49,7 +47,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What is known beside the evidence: releases, scenarios, changelogs, measured history.
+    """What is known beside the evidence: releases, scenarios, changelogs, measured history, remedies.
 
     `scenarios` has all names with their summaries, `expected` are the names of the default set, which a whole
     comparison has.
@@ -60,6 +58,7 @@ class Facts(msgspec.Struct, frozen=True):
     expected: tuple[str, ...]
     logs: tuple[Changelog, ...] | None
     timeline: Timeline
+    reliefs: Reliefs = Reliefs()
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +66,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     `scenarios` has the summary of each by name. `changelogs` are those of the releases in between; None where
     no claims are stored for the framework. `history` is what each release leaves in those that changed.
+    `relief` is what remedies do for the release before or, where that was not measured, for another; None
+    where that is not known of any.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -78,6 +79,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[Held, ...]
     scenarios: dict[str, str]
     history: tuple[Strip, ...]
+    relief: ReliefDocument | None
     loads: Loads
     measurements: BothMeasurements
 
@@ -128,6 +130,7 @@ def facts(project: Project, framework: str) -> Facts:
         expected=tuple(one.name for one in scenarios.load_set(project.scenarios, "default")),
         logs=claims.load(project, framework),
         timeline=timeline.load(project, framework),
+        reliefs=relief.stored(project, framework),
     )
 
 
@@ -160,6 +163,7 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
         ),
         scenarios={name: summary for name, summary in known.scenarios if name in own},
         history=_history(comparison, known.timeline),
+        relief=known.reliefs.about(sides[0].stack),
         loads=evidence.loads,
         measurements=evidence.measurements,
     )
@@ -210,21 +214,8 @@ def _faults(evidence: Evidence) -> Iterator[str]:
         dt.datetime.fromisoformat(evidence.provenance.created)
     except ValueError:
         yield f"{one_line(evidence.provenance.created)!r} is not a time"
-    for name, value in _numbers(msgspec.to_builtins(evidence.measurements), "measurements"):
-        if abs(value) > LARGEST:
-            yield f"{name} is {value:.3g}: nothing that was measured is so large"
-
-
-def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
-    """Yield all numbers in plain values, each with the name of the field that holds it."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _numbers(inner, str(key))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _numbers(inner, name)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield one_line(name), min(max(value, -HUGE), HUGE)
+    yield from plausible.faults(evidence.measurements)
+    yield from underload.faults(evidence.loads)
 
 
 def kept_provenance(path: Path, evidence: Evidence) -> Evidence:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from outlive import plausible
 from outlive.comparison import Compared
 from outlive.headline import withdrawn
 from outlive.load.record import Deployment, LoadMeasurement, LoadStore, Sample
@@ -70,6 +71,15 @@ def gather(project: Project, before: StackRecord, after: StackRecord, name: str)
         before=tuple(kinds[0][kind] for kind in shared),
         after=tuple(kinds[1][kind] for kind in shared),
     )
+
+
+def faults(loads: Loads) -> Iterator[str]:
+    """Yield what no loads of ours can hold."""
+    if len(loads.before) != len(loads.after):
+        yield "its load tests are not in pairs"
+    if any(not sum(count for _, count in latencies(test)) for test in (*loads.before, *loads.after)):
+        yield "a load test has no latencies"
+    yield from plausible.faults(loads)
 
 
 def said(comparison: LoadComparison) -> str:

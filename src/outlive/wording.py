@@ -57,6 +57,11 @@ def listed(names: Sequence[str], most: int | None = None) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def capital(text: str) -> str:
+    """Return `text` with a capital letter at its start."""
+    return text[:1].upper() + text[1:]
+
+
 def one_line(text: str) -> str:
     """Return a text from outside as one printable line: no control characters, no more than it takes."""
     printable = "".join(character if character.isprintable() else " " for character in text)

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from outlive.load.record import LoadMeasurement, percentile
+from outlive.load.record import Collections, LoadMeasurement, percentile
 from outlive.publishing.curves import Axis, Curve, curves
 from outlive.publishing.plots import Drawing
 from outlive.publishing.words import about
 from outlive.report import rounds
 from outlive.underload import Loads, latencies, said
-from outlive.wording import counted, number, size, step
+from outlive.wording import capital, counted, number, size, step
 
 MOST_TESTS = 3  # kinds of load test, mostly gc policies, that one plot shows: two lines each
+
+LEGEND = f"A/A: the stack before against itself. {rounds.RULE.replace('*', '')}"
 
 
 class Decisions(msgspec.Struct, frozen=True):
@@ -24,6 +26,8 @@ class Decisions(msgspec.Struct, frozen=True):
     title: str
     said: str
     lines: tuple[rounds.Line, ...]
+    unsure: tuple[str, ...]
+    warnings: tuple[str, ...]
     rest: str
 
 
@@ -42,6 +46,7 @@ class LoadView(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...]
     tests: tuple[Test, ...]
     traffic: str
+    legend: str = LEGEND
 
     @property
     def known(self) -> bool:
@@ -80,8 +85,10 @@ def _decisions(loads: Loads) -> Iterator[Decisions]:
         yield Decisions(
             one.deployment.gc,
             title,
-            said(one),
+            capital(said(one)),
             rounds.lines([*overall, *changed]),
+            rounds.reasons([*overall, *changed]),
+            tuple(rounds.warnings(one)),
             rounds.hidden(quiet) if quiet else "",
         )
 
@@ -102,13 +109,27 @@ def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
     spread = [
         Curve(label=label, style=style, points=points)
         for style, label, test in _sides(pairs)
-        if (points := tuple(_cumulated(test)))
+        if (points := tuple(_cumulated(latencies(test))))
     ]
     if spread:
         title = "Latency: the share of answers (%) that came within so many ms"
         said = "; ".join(f"{label}: {_percentiles(test)}" for _, label, test in _sides(pairs))
         axes = (Axis(label="ms", log=True), Axis(label="%"))
         yield Drawing(curves("latency", title, axes, spread, said), f"{title}. One run each.")
+    stopped = [
+        (style, label, test)
+        for style, label, test in _sides(pairs)
+        if sum(count for _, count in test.collections.histogram)
+    ]
+    if stopped:
+        title = "Pauses of the collector: the share of them (%) that took no more than so many ms"
+        said = "; ".join(f"{label}: {_pauses(test.collections)}" for _, label, test in stopped)
+        pauses = [
+            Curve(label=label, style=style, points=tuple(_cumulated(test.collections.histogram)))
+            for style, label, test in stopped
+        ]
+        axes = (Axis(label="ms", log=True), Axis(label="%"))
+        yield Drawing(curves("load-pauses", title, axes, pauses, said), f"{title}. One run each.")
 
 
 def _sides(
@@ -119,8 +140,7 @@ def _sides(
         yield 2 * at + 1, f"{after.release}, {kind(after)}", after
 
 
-def _cumulated(test: LoadMeasurement) -> Iterator[tuple[float, float]]:
-    histogram = latencies(test)
+def _cumulated(histogram: Sequence[tuple[float, int]]) -> Iterator[tuple[float, float]]:
     total = sum(count for _, count in histogram)
     seen = 0
     for bound, count in histogram:
@@ -131,6 +151,10 @@ def _cumulated(test: LoadMeasurement) -> Iterator[tuple[float, float]]:
 def _percentiles(test: LoadMeasurement) -> str:
     histogram = latencies(test)
     return ", ".join(f"p{p} {about(1000 * percentile(histogram, p))} ms" for p in (50, 95, 99))
+
+
+def _pauses(done: Collections) -> str:
+    return f"{counted(done.count, 'collection')}, longest {about(1000 * done.longest)} ms"
 
 
 def _tests(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator[Test]:

@@ -8,8 +8,10 @@ from outlive import answers
 from outlive.answers import MEANS
 from outlive.claims import Held
 from outlive.publishing.pages import SIGNS
+from outlive.publishing.relief_view import caption, missing, notes
 from outlive.publishing.report_page import claims_note
 from outlive.publishing.words import about, requests, span
+from outlive.report import relief, rounds
 from outlive.report.markdown import body, details, escape, table
 from outlive.reports import Report
 from outlive.wording import number, one_line, step
@@ -22,7 +24,8 @@ MOST_CHARGES = 5  # lines of the bill
 def render(report: Report) -> str:
     """Return the report as Markdown that ends in a newline. What does not fit is left out, and said so."""
     head = "\n".join(_head(report))
-    rest = "\n".join([*_bill(report), *_claims(report), *body(report.comparison)])
+    parts = (_bill(report), _load(report), _relief(report), _claims(report), body(report.comparison))
+    rest = "\n".join(line for part in parts for line in part)
     if len(head) + len(rest) > LONGEST:
         rest = "\nThe tables are too long for a comment: see the page of this report."
     return f"{head}\n{rest}\n"
@@ -33,7 +36,7 @@ def _head(report: Report) -> Iterator[str]:
     verdict = judgement.overall.verdict
     yield f"### outlive: {escape(comparison.subject)}"
     yield ""
-    yield f"**{SIGNS[verdict]} {verdict}** · {escape(MEANS[verdict])} {escape(judgement.overall.because)}."
+    yield f"**{SIGNS[verdict]} {verdict}** · {escape(MEANS[verdict])} {escape(answers.because(report))}"
     yield ""
     policies = (f"gc {escape(one.gc)}: {one.judged.verdict}" for one in judgement.policies)
     yield " · ".join(policies)
@@ -69,6 +72,35 @@ def _bill(report: Report) -> Iterator[str]:
             ("failures, all of one kind", "MiB per hour", "until the limit", "collect every"), lines, right=3
         ),
     )
+
+
+def _load(report: Report) -> Iterator[str]:
+    for one in report.loads.comparisons:
+        overall, single = rounds.split(one)
+        changed = [each for each in single if each.decision == "changed"]
+        unsure = rounds.reasons([*overall, *changed])
+        yield from details(
+            f"Under load, gc {escape(one.deployment.gc)}",
+            [
+                *rounds.decisions([*overall, *changed]),
+                "",
+                f"{escape(rounds.traffic(one))}. *A/A*: the stack before against itself. {rounds.RULE}",
+                *(f"- inconclusive: {escape(line)}" for line in unsure),
+                *(f"- **{escape(line)}**" for line in rounds.warnings(one)),
+            ],
+        )
+
+
+def _relief(report: Report) -> Iterator[str]:
+    lines = [escape(missing(report))] if missing(report) else []
+    if report.relief:
+        found = report.relief.relief
+        reasons = "; ".join(map(one_line, found.advice.reasons))
+        loaded = any(relief.trial(row, policy) for row in found.rows for policy in relief.POLICIES)
+        legend = f"{relief.LEGEND} {relief.LOAD_LEGEND}" if loaded else relief.LEGEND
+        lines += ["", f"**{escape(relief.taking(found))}**: {escape(reasons)}.", "", relief.render(found), ""]
+        lines += [f"{escape(caption(found))}. {legend}", "", *(f"- {escape(note)}" for note in notes(found))]
+    yield from details("If you cannot upgrade", lines)
 
 
 def _claims(report: Report) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
 
 import jinja2
@@ -15,6 +16,7 @@ from outlive.report.markdown import LINK
 from outlive.verdict import Verdict
 from outlive.wording import ARROW
 
+CODE = re.compile(r"`([^`]+)`")
 TONES: dict[Verdict, str] = {
     "UPGRADE": "good",
     "UPGRADE WITH A SETTING": "setting",
@@ -77,13 +79,21 @@ def feed(verdicts: object) -> str:
 
 
 def linked(text: str) -> Markup:
-    """Return `text` escaped, with its plain addresses as links; arrows stay with what they connect."""
+    """Return `text` escaped, with plain addresses as links and what is in backticks as code.
+
+    Arrows stay with what they connect.
+    """
     parts = LINK.split(text.replace(f" {ARROW} ", f"\u00a0{ARROW}\u00a0"))
     link = Markup('<a rel="nofollow noreferrer" href="{0}">{0}</a>')
     return Markup("").join(
-        link.format(part.rstrip(".")) + "." * part.endswith(".") if at % 2 else part
+        link.format(part.rstrip(".")) + "." * part.endswith(".") if at % 2 else _coded(part)
         for at, part in enumerate(parts)
     )
+
+
+def _coded(text: str) -> Markup:
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if at % 2 else part for at, part in enumerate(CODE.split(text)))
 
 
 @functools.cache

@@ -11,11 +11,12 @@ from outlive import answers
 from outlive.answers import MEANS, Answer
 from outlive.claims import Held, Seen
 from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
-from outlive.publishing import bill_view, load_view, plots
+from outlive.publishing import bill_view, load_view, plots, relief_view
 from outlive.publishing.bill_view import BillTable, RatesShown
 from outlive.publishing.load_view import LoadView
 from outlive.publishing.pages import ALONE, Frame, render
 from outlive.publishing.plots import Bar, Drawing
+from outlive.publishing.relief_view import ReliefView
 from outlive.report import (
     MARKS,
     Fact,
@@ -36,6 +37,7 @@ from outlive.verdict import Judged, OfPolicy, Verdict
 from outlive.wording import counted, listed, one_line
 
 MOST_LINES = 5  # scenarios that one plot over the releases shows
+MOST_CHARGES = 6  # lines of the bill that are not folded
 SEEN_TONES: dict[Seen, str] = {
     "confirmed": "good",
     "partly": "setting",
@@ -110,9 +112,11 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: tuple[ScenarioLine, ...]
     rates: RatesShown
     bills: tuple[BillTable, ...]
+    most_charges: int = MOST_CHARGES
     costs_note: str
     load: LoadView
     pauses: Drawing | None
+    relief: ReliefView
     history: tuple[Drawing, ...]
     strips: tuple[StripLine, ...]
     no_history: str
@@ -155,7 +159,7 @@ def view(report: Report) -> Page:
         subject=comparison.subject,
         overall=report.judgement.overall,
         means=MEANS[report.judgement.overall.verdict],
-        because=f"{report.judgement.overall.because}.",
+        because=answers.because(report),
         policies=report.judgement.policies,
         answers=answers.answers(report),
         repeat=answers.repeat(comparison),
@@ -168,6 +172,7 @@ def view(report: Report) -> Page:
         costs_note=bill_view.NOTE,
         load=load_view.view(report.loads),
         pauses=_pauses(comparison.rows),
+        relief=relief_view.view(report),
         history=tuple(_history(report)),
         strips=tuple(
             StripLine(strip.scenario, strip.connection, plots.runs(strip)) for strip in report.history

@@ -24,7 +24,7 @@ from outlive.releases import Catalogue, write_text
 from outlive.reports import Facts, Report
 
 MANIFEST = ".outlive-site.json"
-INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/reports")
+INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/remedies", "results/reports")
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -131,7 +131,7 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
     except OutliveError as error:
         problems.append(str(error))
         return None
-    problems += facts.timeline.problems
+    problems += (*facts.timeline.problems, *facts.reliefs.problems)
     return Known(
         name,
         facts.timeline,

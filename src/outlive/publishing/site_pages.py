@@ -183,7 +183,7 @@ def verdicts(reports: Sequence[Report]) -> str:
     entries = []
     for report in newest:
         line = report_line(report)
-        said = [f"{MEANS[line.verdict]} {line.because}."]
+        said = [f"{MEANS[line.verdict]} {answers.because(report)}"]
         said += [f"{one.question} {one.answer}" for one in answers.answers(report)]
         entries.append(
             Entry(

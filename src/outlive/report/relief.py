@@ -1,4 +1,4 @@
-"""The tables of remedies for a terminal or a pipe."""
+"""What remedies do, as lines of tables: for a terminal or a pipe, as Markdown, and for the pages."""
 
 from __future__ import annotations
 
@@ -38,45 +38,58 @@ def show(relief: Relief, console: Console) -> None:
     grid = _grid(("remedy", "left per request", "leaked", "clean"), "most")
     for row in relief.rows:
         _heading(grid, relief.rows, row)
-        grid.add_row(*map(Text, _cells(row)))
+        grid.add_row(*map(Text, left_cells(row)))
     console.print(grid)
     console.print(Text(LEGEND, "dim"))
     _show_trials(relief.rows, "off", console)
     _show_trials(relief.rows, "on", console)
     console.print()
     for row in relief.rows:
-        for note in _notes(row):
+        for note in notes(row):
             console.print(Text(f"{row.remedy or PLAIN}: {one_line(note)}"))
-    advice = relief.advice
-    console.print(Text(f"\nTake {advice.remedy}:" if advice.remedy else "\nNo remedy to take:", "bold"))
-    for reason in advice.reasons:
+    console.print(Text(f"\n{taking(relief)}:", "bold"))
+    for reason in relief.advice.reasons:
         console.print(Text(f"  {one_line(reason)}"))
 
 
 def render(relief: Relief) -> str:
     """Return the table as Markdown: what requests leave and, where there were load tests, what it costs."""
-    policies: list[Policy] = [one for one in POLICIES if any(_trial(row, one) for row in relief.rows)]
+    policies: list[Policy] = [one for one in POLICIES if any(trial(row, one) for row in relief.rows)]
     header = ["", "left per request", "leaked", "clean"]
     for policy in policies:
         header += [f"gc {policy}: growth", "peak", "CPU", "throughput", "p99"]
     rows = []
     for row in relief.rows:
-        left = _cells(row)[1:4] if row.left or row.unsupported else ("same", "", "")
-        load = [cell for policy in policies for cell in _load(_trial(row, policy))]
+        left = left_cells(row)[1:4] if row.left or row.unsupported else ("same", "", "")
+        load = [cell for policy in policies for cell in load_cells(trial(row, policy))]
         rows.append((row.remedy or PLAIN, *left, *load))
     return "\n".join(table(header, rows, right=len(header) - 1))
 
 
-def _load(trial: Trial | None) -> tuple[str, ...]:
+def load_cells(found: Trial | None) -> tuple[str, ...]:
     """Return growth and peak, and CPU, throughput and p99: by how much they changed where they can."""
-    if trial is None:
+    if found is None:
         return ("",) * len(METRICS)
-    peak, growth, *cost = _means(trial)
-    return (growth, peak, *(map(_change, trial.decided[2:]) if trial.decided else cost))
+    peak, growth, *cost = _means(found)
+    return (growth, peak, *(map(_change, found.decided[2:]) if found.decided else cost))
 
 
-def _trial(row: Row, policy: Policy) -> Trial | None:
+def trial(row: Row, policy: Policy) -> Trial | None:
+    """Return what load tests gave with a gc policy, None where there were none."""
     return row.off if policy == "off" else row.on
+
+
+def load_title(rows: Sequence[Row], policy: Policy) -> str:
+    """Return what the load tests with a gc policy were; there must be one at least."""
+    tried = [found for row in rows if (found := trial(row, policy))]
+    rounds = min(one.rounds for one in tried)
+    requests = min(one.traffic.requests or 0 for one in tried)
+    return f"Under load, gc {policy}, {rounds} rounds of {requests} requests"
+
+
+def taking(relief: Relief) -> str:
+    """Return which remedy to take."""
+    return f"Take {relief.advice.remedy}" if relief.advice.remedy else "No remedy to take"
 
 
 def _grid(right: Sequence[str], last: str) -> Table:
@@ -93,7 +106,8 @@ def _heading(grid: Table, rows: Sequence[Row], row: Row) -> None:
         grid.add_row(Text("practice", "bold"))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def left_cells(row: Row) -> tuple[str, ...]:
+    """Return a remedy's name, what is left per request, leaked, how many are clean, and what leaves most."""
     name = row.remedy or PLAIN
     if row.unsupported:
         return (name, "unsupported", "", "", "")
@@ -106,21 +120,19 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
     """Print what load tests gave with a gc policy, if there were any."""
-    tried = [(row, trial) for row in rows if (trial := _trial(row, plain))]
+    tried = [(row, found) for row in rows if (found := trial(row, plain))]
     if not tried:
         return
-    rounds = min(trial.rounds for _, trial in tried)
-    requests = min(trial.traffic.requests or 0 for _, trial in tried)
-    console.print(Text(f"\nUnder load, gc {plain}, {rounds} rounds of {requests} requests", "bold"))
+    console.print(Text(f"\n{load_title(rows, plain)}", "bold"))
     grid = _grid(("remedy", "growth", "peak RSS", "CPU", "throughput"), "p99")
-    for row, trial in tried:
-        peak, growth, *cost = _means(trial)
+    for row, found in tried:
+        peak, growth, *cost = _means(found)
         grid.add_row(*map(Text, (row.remedy or PLAIN, growth, peak, *cost)))
     console.print(grid)
     changes = _grid(("change", "peak RSS", "CPU", "throughput"), "p99")
-    for row, trial in tried:
-        if trial.decided:
-            peak, _, *cost = map(_change, trial.decided)
+    for row, found in tried:
+        if found.decided:
+            peak, _, *cost = map(_change, found.decided)
             changes.add_row(*map(Text, (row.remedy or PLAIN, peak, *cost)))
     console.print(changes)
     console.print(Text(LOAD_LEGEND, "dim"))
@@ -139,7 +151,8 @@ def _change(decided: Decided) -> str:
     return mark + bounds(decided.metric, decided.change)
 
 
-def _notes(row: Row) -> list[str]:
+def notes(row: Row) -> list[str]:
+    """Return what has to be said of a row beside its numbers."""
     notes = [row.unsupported] if row.unsupported else []
     if row.left is not None:
         if row.left.kept:

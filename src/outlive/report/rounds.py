@@ -24,8 +24,9 @@ MOST_NAMES = 4  # metrics that are named for one reason
 RULE = (
     f"*same*: no change seen. *sees*: the smallest change it would have seen {10 * POWER:g} times in 10. "
     f"Intervals hold for all metrics at once: a stack against itself shows a change in at most "
-    f"{100 * FALSE_ALARM:g} of 100 such comparisons; see docs/how-we-decide.md."
+    f"{100 * FALSE_ALARM:g} of 100 such comparisons."
 )
+RULE_AND_WHERE = f"{RULE.removesuffix('.')}; see docs/how-we-decide.md."
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +103,9 @@ def show(comparison: LoadComparison, console: Console, *, everything: bool = Fal
         say(console, "Inconclusive:")
         for line in found:
             indented(console, line)
-    for warning in _warnings(comparison):
+    for warning in warnings(comparison):
         say(console, f"! {warning}")
-    say(console, RULE.replace("*", ""), "dim")
+    say(console, RULE_AND_WHERE.replace("*", ""), "dim")
 
 
 def render(comparison: LoadComparison) -> str:
@@ -120,20 +121,21 @@ def _render(comparison: LoadComparison) -> Iterator[str]:
     yield ""
     yield f"**{escape(comparison.headline)}**"
     yield ""
-    yield from _table(overall + changed)
+    yield from decisions(overall + changed)
     yield ""
-    yield f"{escape(traffic(comparison))}. *A/A*: the stack before against itself. {RULE}"
-    for warning in _warnings(comparison):
+    yield f"{escape(traffic(comparison))}. *A/A*: the stack before against itself. {RULE_AND_WHERE}"
+    for warning in warnings(comparison):
         yield ""
         yield f"**{escape(warning)}**"
     if found := reasons(comparison.decided):
         yield from details("Inconclusive", [f"- {escape(line)}" for line in found])
     if rest:
-        yield from details(escape(hidden(rest)), _table(rest))
+        yield from details(escape(hidden(rest)), decisions(rest))
     yield from details("Releases and packages", about(comparison, facts(comparison)))
 
 
-def _table(decided: Sequence[Decided]) -> Iterator[str]:
+def decisions(decided: Sequence[Decided]) -> Iterator[str]:
+    """Yield a Markdown table with a line for each metric."""
     yield from table(
         ("", "metric", "before", "after", "change", "interval", "sees", "A/A"),
         (
@@ -184,7 +186,8 @@ def _sent(sent: Traffic) -> str:
     return f"{much} of {sent.user}{which} from {counted(sent.clients, 'client')}{rate}, {sent.connection},"
 
 
-def _warnings(comparison: LoadComparison) -> Iterator[str]:
+def warnings(comparison: LoadComparison) -> Iterator[str]:
+    """Yield what a reader of the numbers must know."""
     if comparison.stopped is not None:
         yield f"stopped early: {comparison.stopped}"
     yield from comparison.warnings

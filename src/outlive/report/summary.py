@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outlive.answers import MEANS, answers
+from outlive.answers import MEANS, answers, because
 from outlive.reports import Report
 
 
@@ -14,7 +14,7 @@ def show(report: Report, console: Console) -> None:
     """Print the verdict, for whom it is which, and the answers to what a reader asks."""
     judged = report.judgement.overall
     console.print(Text(f"{report.comparison.subject}: {judged.verdict}", style="bold"))
-    console.print(Text(f"{MEANS[judged.verdict]} {judged.because}."))
+    console.print(Text(f"{MEANS[judged.verdict]} {because(report)}"))
     for one in report.judgement.policies:
         console.print(Text(f"  with gc {one.gc}: {one.judged.verdict} ({one.judged.because})"))
     console.print()
