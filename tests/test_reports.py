@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import load_comparisons
 from comparisons import REASON
 from outlive import answers, publishing, reports
 from outlive.comparison import BothMeasurements, ComparisonDocument
@@ -15,6 +16,7 @@ from outlive.costs import Rates
 from outlive.errors import FaultError
 from outlive.publishing import markdown
 from outlive.reports import Report
+from outlive.underload import Loads
 from reporting import (
     aiohttp_evidence,
     aiohttp_report,
@@ -145,7 +147,9 @@ class TestFiles:
 
 
 def stored() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(aiohttp_report().to_json())
+    test = load_comparisons.measured()
+    report = msgspec.structs.replace(aiohttp_report(), loads=Loads(before=(test,), after=(test,)))
+    found: dict[str, Any] = json.loads(report.to_json())
     return found
 
 
@@ -188,6 +192,9 @@ class TestRefused:
                 damage(measurements__before__0__peak_rss_bytes=10**400),
                 "peak_rss_bytes is 1e+300: nothing that was measured is so large",
             ),
+            (damage(loads__before=[]), "is not a report: its load tests are not in pairs"),
+            (damage(loads__after__0__scenarios=[]), "is not a report: a load test has no latencies"),
+            (damage(loads__after__0__throughput=1e300), "throughput is 1e+300: nothing that was measured"),
             (damage(measurements__before__0__growth="huge"), "Invalid enum value 'huge'"),
         ],
     )

@@ -24,7 +24,7 @@ from outlive.project import Project
 from outlive.publishing import site, texts
 from outlive.releases import Catalogue
 from outlive.store import Store
-from reporting import aiohttp_evidence, checkout, facts
+from reporting import aiohttp_evidence, checkout, facts, relief_document
 from test_pages import Page
 
 ATOM = {"atom": "http://www.w3.org/2005/Atom"}
@@ -248,6 +248,23 @@ class TestRefused:
         path.write_text("\n".join(lines))
         (problem,) = site.publish(project, folder).problems
         assert "is measured twice on one side" in problem
+
+    def test_numbers_that_nobody_measured(self, project: Project, folder: Path) -> None:
+        keep(project, "3.11.0", [cell("ok", 0, blocks_per_request=1e300)])
+        (problem,) = site.publish(project, folder).problems
+        assert "cannot be right: blocks_per_request is 1e+300: nothing that was measured" in problem
+
+    def test_remedies_that_are_damaged_are_left_out(self, project: Project, folder: Path) -> None:
+        place = project.results / "remedies" / "aiohttp" / "3.10.10" / "py3.11-000000000000.json"
+        place.parent.mkdir(parents=True)
+        place.write_text(relief_document().to_json())
+        page = folder / "aiohttp" / "3.10.10-to-3.11.14-py3.11.html"
+        assert site.publish(project, folder).problems == ()
+        assert "drops the reference" in page.read_text(encoding="utf-8")
+        place.write_text("{")
+        (problem,) = site.publish(project, folder).problems
+        assert problem.startswith(f"{place} is not a results file: ")
+        assert "drops the reference" not in page.read_text(encoding="utf-8")
 
     def test_a_fingerprint_names_no_other_file(self, project: Project, folder: Path) -> None:
         one = next(m for m in aiohttp_cells((50, 44)) if m.leaks)

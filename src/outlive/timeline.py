@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from outlive import engine, eras, locks
+from outlive import engine, eras, locks, plausible
 from outlive.apps import App
 from outlive.errors import FaultError, OutliveError
 from outlive.measurement import Connection, Growth, Measurement, StackRecord
@@ -106,6 +106,8 @@ def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
     for m in found:
         if m.growth is None or m.leaked_per_request is None:
             raise FaultError(f"{store.path} has no counts of {one_line(m.scenario)}: measure it again")
+        for fault in plausible.faults(m):
+            raise FaultError(f"{store.path} cannot be right: {fault}; remove it to measure again")
     match(found, found)  # a cell that is there twice is told
     return found
 
