@@ -26,6 +26,7 @@ from outlive.releases import Catalogue
 from outlive.store import Store
 from reporting import aiohttp_evidence, checkout, facts, relief_document
 from test_pages import Page
+from test_publish import ASV_PAGE
 
 ATOM = {"atom": "http://www.w3.org/2005/Atom"}
 MEASURED = {"3.10.5": (32.0, 0.0), "3.10.10": (50.0, 44.0), "3.10.11": (32.0, 0.0)}
@@ -78,7 +79,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         found = measured(place)
     asv = found.root / ".outlive" / "asv" / "html"
     (asv / "graphs").mkdir(parents=True)
-    (asv / "index.html").write_text("<!DOCTYPE html><p>asv</p>")
+    (asv / "index.html").write_text('<!DOCTYPE html><ul class="nav navbar-nav navbar-left"></ul>')
     (asv / "graphs" / "one.json").write_text("[]")
     done = site.publish(found, place / "site")
     assert (done.written, done.removed, done.problems) == (done.files, 0, ())
@@ -166,10 +167,14 @@ def test_a_badge_is_a_picture_by_itself(published: Path) -> None:
     assert badge.attrib["aria-label"] == "outlive: 3.10.11: 32 cyclic per failed request"
 
 
-def test_asvs_pages_come_along(published: Path) -> None:
-    assert (published / "asv" / "index.html").read_text() == "<!DOCTYPE html><p>asv</p>"
+def test_asvs_pages_come_along_and_lead_back(published: Path) -> None:
+    assert Page((published / "asv" / "index.html").read_text()).text == "outlive"
     assert (published / "asv" / "graphs" / "one.json").is_file()
     assert '<a href="asv/index.html">asv</a>' in (published / "index.html").read_text(encoding="utf-8")
+
+
+def test_asvs_own_page_has_the_place_for_the_way_back() -> None:
+    assert ASV_PAGE.read_bytes().count(site.ASV_LINKS) == 1
 
 
 class TestAgain:

@@ -25,6 +25,8 @@ from outlive.reports import Facts, Report
 
 MANIFEST = ".outlive-site.json"
 INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/remedies", "results/reports")
+ASV_LINKS = b'<ul class="nav navbar-nav navbar-left">'
+ASV_HOME = b'\n        <li><a href="../index.html">outlive</a></li>'
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -120,7 +122,10 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
         yield PurePosixPath(text.page), shown.encode()
     if asv_links:
         for path in _walk(asv):
-            yield PurePosixPath("asv") / path.relative_to(asv).as_posix(), path.read_bytes()
+            content = path.read_bytes()
+            if path == asv / "index.html":
+                content = content.replace(ASV_LINKS, ASV_LINKS + ASV_HOME, 1)
+            yield PurePosixPath("asv") / path.relative_to(asv).as_posix(), content
 
 
 def _known(project: Project, name: str, problems: list[str]) -> Known | None:
