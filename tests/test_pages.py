@@ -118,7 +118,7 @@ def test_it_loads_nothing_and_runs_only_what_is_ours(page: str) -> None:
         assert tag not in {"img", "iframe", "object", "embed", "base", "form"}
         assert not [name for name in attributes if name.startswith("on") or name in {"style", "srcset"}]
         if tag != "a":
-            assert not attributes.keys() & {"src", "href"}
+            assert attributes.get("src", attributes.get("href")) in {None, "data:,"}
     policy = next(dict(a)["content"] or "" for t, a in found.tags if "http-equiv" in a)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

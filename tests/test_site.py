@@ -118,7 +118,7 @@ def test_every_page_is_whole_and_every_link_leads_somewhere(published: Path) -> 
         assert len(page.ids) == len(set(page.ids)), path
         for tag, attributes in page.tags:
             target = attributes.get("href") if tag in {"a", "link"} else None
-            if target is None or target.startswith("https://"):
+            if target is None or target.startswith(("https://", "data:")):
                 continue
             file, _, anchor = target.partition("#")
             linked = (path.parent / file).resolve() if file else path
