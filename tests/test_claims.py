@@ -109,6 +109,9 @@ def test_what_a_claim_is_about(text: str, scenarios: set[str]) -> None:
     assert set(about(claim(text), NAMES)) == scenarios
 
 
+NOT_MEASURED = "none of the scenarios that it is about was measured"
+
+
 class TestHeld:
     def test_confirmed(self) -> None:
         assert seen("cycles after a 404", ("not-found", 40, 0), ("upload", 5, 5)) == (
@@ -150,16 +153,27 @@ class TestHeld:
         found = seen("a leak for 404", ("not-found", 40, 42), span=Span("3.8", "3.12", 30))
         assert found == ("not seen", "more is left: not-found 40 → 42; 30 other releases may have done it")
 
-    def test_what_is_elsewhere(self) -> None:
+    def test_what_is_about_clients_is_no_matter_of_a_servers_requests(self) -> None:
         assert seen("a leak in the ClientSession connector", ("not-found", 40, 0)) == (
             "not seen",
-            "it is about clients or WebSockets, which no scenario uses",
+            f"{NOT_MEASURED} (clients, cookies or WebSockets are no part of the default set)",
+        )
+
+    def test_what_is_about_clients_is_held_against_their_scenarios(self) -> None:
+        changes = (("not-found", 40, 40), ("gateway-refused", 9, 0), ("websocket-abort", 5, 5))
+        assert seen("a leak in the ClientSession connector", *changes) == (
+            "confirmed",
+            "less is left: gateway-refused 9 → 0",
+        )
+        assert seen("a leak of a client's WebSocket", *changes) == (
+            "not seen",
+            "no difference in websocket-abort",
         )
 
     def test_what_was_not_measured(self) -> None:
         assert seen("a leak for 405", ("not-found", 40, 0)) == (
             "not seen",
-            "none of the scenarios that it is about was measured",
+            NOT_MEASURED,
         )
 
 

@@ -153,10 +153,11 @@ def test_a_reader_who_only_sees_the_page_can_decide() -> None:
         "What improves? Objects per request: not-found 44 leaked → 0",
         "What does not? With gc off it leaves up to 32 objects per request (not-found)",
         "On which path? Better: not-found and upload-method-not-allowed on keep-alive and close connections",
-        "Is it withdrawn? aiohttp 3.11.14 is yanked: Regression: https://github.com/aio-libs/aiohttp/issues/",
+        "Is it withdrawn? Yes: aiohttp 3.11.14 is yanked: Regression: https://github.com/aio-libs/aiohttp/issues/",
         "How sure is this? Objects are counted exactly, in 20 of 27 cells on both sides, Python 3.11.",
         "How do I repeat it? outlive report aiohttp 3.10.10 3.11.14 --python 3.11 --fresh",
         "No load test of this pair is stored",
+        "outlive compare aiohttp 3.10.10 3.11.14 --python 3.11 --load --gc on --gc off measures it.",
         "“Fixed system routes polluting the middleware cache.”",
         "3.11.0: no changelog could be had, no package has one.",
     ):
@@ -166,6 +167,8 @@ def test_a_reader_who_only_sees_the_page_can_decide() -> None:
 def test_what_was_found_under_load_is_shown() -> None:
     text = Page(report_page.html(under_load())).text
     for said in (
+        "outlive compare aiohttp 3.10.10 3.11.14 --python 3.11 --load --gc off --gc on --user ErrorHeavy",
+        "--connection keep-alive --clients 16 --requests 3450 --rounds 4 Scenario",
         "With gc off Worse: ",
         "With gc on ",
         "? unsure throughput",

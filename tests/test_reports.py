@@ -9,18 +9,21 @@ import msgspec
 import pytest
 
 import load_comparisons
-from comparisons import REASON
+from comparisons import REASON, cell
 from outlive import answers, publishing, reports
 from outlive.comparison import BothMeasurements, ComparisonDocument
 from outlive.costs import Rates
 from outlive.errors import FaultError
+from outlive.measurement import CONNECTIONS, GC_POLICIES, Measurement
 from outlive.publishing import markdown
 from outlive.reports import Report
 from outlive.underload import Loads
 from reporting import (
+    EXPECTED,
     aiohttp_evidence,
     aiohttp_report,
     checkout,
+    costly,
     facts,
     flask_evidence,
     flask_report,
@@ -41,6 +44,26 @@ def test_answers(name: str) -> None:
     told = [f"{one.question}\n    {one.answer}" for one in answers.answers(report)]
     told.append(answers.repeat(report.comparison))
     same_as_golden(f"answers-{name}.txt", "\n".join(told) + "\n")
+
+
+def test_where_it_is_safe_with_one_gc_policy_only_that_is_said() -> None:
+    def cells(objects: float) -> tuple[Measurement, ...]:
+        return costly(
+            [
+                cell(name, objects if gc == "off" else 0, connection=connection, gc=gc)
+                for name in EXPECTED
+                for connection in CONNECTIONS
+                for gc in GC_POLICIES
+            ]
+        )
+
+    worse = BothMeasurements(before=cells(10), after=cells(14))
+    evidence = msgspec.structs.replace(aiohttp_evidence(yanked=False), measurements=worse)
+    report = reports.build(evidence, facts(yanked=False), Rates())
+    assert answers.answers(report)[0].answer == (
+        "Not with gc off, as far as memory goes: 2 of 20 cells got worse, none better. "
+        "With gc on, yes: no difference in 10 cells."
+    )
 
 
 @pytest.mark.parametrize("name", REPORTS)

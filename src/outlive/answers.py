@@ -24,6 +24,7 @@ MEANS: dict[Verdict, str] = {
     "WITHDRAWN": "Its authors have withdrawn this release from the package index.",
     "NOT ENOUGH DATA": "Too little was measured on both sides to say.",
 }
+FINE: tuple[Verdict, ...] = ("UPGRADE", "UPGRADE WITH A SETTING", "NO DIFFERENCE SEEN")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -101,13 +102,30 @@ def examples(rows: Iterable[Row]) -> str:
 
 def repeat(comparison: Comparison) -> str:
     """Return the command that makes the report again."""
+    return f"outlive report {_pair(comparison)} --fresh"
+
+
+def repeat_load(report: Report) -> str:
+    """Return the command that compares under load: again, where that was done."""
+    done = report.loads.comparisons
+    policies = [one.deployment.gc for one in done] or ["on", "off"]
+    words = [f"outlive compare {_pair(report.comparison)} --load", *(f"--gc {gc}" for gc in policies)]
+    if done:
+        sent = done[0].traffic
+        words += [f"--user {sent.user} --connection {sent.connection} --clients {sent.clients}"]
+        words += [f"--requests {sent.requests}"] if sent.requests else []
+        words += [f"--rate {number(sent.rate)}"] if sent.rate else []
+        words += [f"--rounds {done[0].rounds}"]
+    return " ".join(words)
+
+
+def _pair(comparison: Comparison) -> str:
     sides = [_words(comparison, side) for side in (comparison.before, comparison.after)]
     framework = comparison.after.stack.framework
-    plain = [side.removeprefix(f"{framework}==") for side in sides]
-    python = comparison.after.stack.python
-    if all("," not in side for side in sides):
-        return f"outlive report {framework} {plain[0]} {plain[1]} --python {python} --fresh"
-    return f"outlive report {sides[0]} {sides[1]} --fresh"
+    if any("," in side for side in sides):
+        return " ".join(sides)
+    before, after = (side.removeprefix(f"{framework}==") for side in sides)
+    return f"{framework} {before} {after} --python {comparison.after.stack.python}"
 
 
 def _words(comparison: Comparison, side: Side) -> str:
@@ -127,11 +145,13 @@ def _safe(report: Report) -> str:
         take = f"Take {instead} instead. " if instead else ""
         return f"No, it is withdrawn. {take}On memory alone: {_lower(evidence.verdict)}, {evidence.because}."
     if judged.verdict == "HOLD":
-        only = [one.gc for one in report.judgement.policies if one.judged.verdict == "HOLD"]
-        where = (
-            f" This is with gc {listed(only)}." if only and len(only) < len(report.judgement.policies) else ""
-        )
-        return f"Not as far as memory goes: {judged.because}.{where}"
+        policies = report.judgement.policies
+        fine = [one for one in policies if one.judged.verdict in FINE]
+        if not fine:
+            return f"Not as far as memory goes: {judged.because}."
+        held = listed([one.gc for one in policies if one not in fine])
+        also = " ".join(f"With gc {one.gc}, yes: {one.judged.because}." for one in fine)
+        return f"Not with gc {held}, as far as memory goes: {judged.because}. {also}"
     if judged.verdict == "NOT ENOUGH DATA":
         return f"Not known: {judged.because}."
     said = f"As far as memory goes, yes: {judged.because}."
@@ -176,7 +196,7 @@ def _where(rows: Sequence[Row]) -> str:
 
 def _withdrawn(report: Report) -> str:
     before, after = (side.release for side in (report.comparison.before, report.comparison.after))
-    said = list(withdrawn([after])) or [f"No, {after} is not."]
+    said = [f"Yes: {one}" for one in withdrawn([after])] or [f"No, {after} is not."]
     if report.judgement.nearest:
         said.append(f"The nearest release that is not: {report.judgement.nearest}")
     if before.yanked and before != after:

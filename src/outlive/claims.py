@@ -12,8 +12,9 @@ are as `outlive.rows` judges them:
 - `confirmed`: each cell that left objects before got better, none worse; what leaked leaks no longer, and of
   the rest at most MOST_LEFT of what it left is still left.
 - `partly`: some got better; or all, but other releases are in between that may have had a part in it.
-- `not seen`: all else: nothing changed, other releases may have made it worse, or it is about clients or
-  WebSockets (`ELSEWHERE`), which no scenario uses.
+- `not seen`: all else: nothing changed, other releases may have made it worse, or none of the scenarios that
+  it is about was measured, as is often so of clients, cookies and WebSockets (`OUTSIDE`), which are no part
+  of the default set.
 """
 
 from __future__ import annotations
@@ -82,11 +83,20 @@ ABOUT: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         (r"\bjson\b", ("bad-json",)),
     )
 )
-ELSEWHERE = re.compile(
-    r"\bclients?\b|ClientSession|ClientResponse|\bconnectors?\b|TCPConnector|CookieJar|websocket|\bproxy\b"
-    r"|resolver|\bDNS\b|\bcookies?\b|filter_cookies|aiohttp\.request|test client|\bsession\b",
-    re.IGNORECASE,
+OUTSIDE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
+    (re.compile(words, re.IGNORECASE), scenarios)
+    for words, scenarios in (
+        (r"websocket", ("websocket*", "gateway-websocket*")),
+        (r"\bcookies?\b|filter_cookies|CookieJar", ("*cookie*",)),
+        (r"\bproxy\b", ("gateway-proxy*",)),
+        (r"resolver|\bDNS\b", ("gateway-dns-failure", "gateway-new-host")),
+        (
+            r"\bclients?\b|Client(?:Session|Response)|\bconnectors?\b|TCPConnector|aiohttp\.request|\bsession\b",
+            ("gateway-*", "test-client*", "session*"),
+        ),
+    )
 )
+"""What claims speak of beside a server's requests; the first that fits counts, whatever ABOUT would say."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,9 +194,14 @@ def between(logs: Iterable[Changelog], before: Release, after: Release) -> tuple
 
 def about(claim: Claim, names: Iterable[str]) -> tuple[str, ...]:
     """Return which of the scenarios a claim is about; all where its words name none."""
-    patterns = [one for words, found in ABOUT if words.search(claim.text) for one in found]
+    patterns = outside(claim) or [one for words, found in ABOUT if words.search(claim.text) for one in found]
     known = tuple(dict.fromkeys(name for name in names if name != BASELINE))
     return tuple(name for name in known if not patterns or any(fnmatchcase(name, one) for one in patterns))
+
+
+def outside(claim: Claim) -> tuple[str, ...]:
+    """Return the scenarios of a claim that is about more than a server's requests; none of any other."""
+    return next((found for words, found in OUTSIDE if words.search(claim.text)), ())
 
 
 def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
@@ -195,12 +210,11 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     def held(seen: Seen, evidence: str) -> Held:
         return Held(release=release, claim=claim, seen=seen, evidence=evidence, span=str(span))
 
-    if ELSEWHERE.search(claim.text):
-        return held("not seen", "it is about clients or WebSockets, which no scenario uses")
     names = about(claim, (row.scenario for row in rows))
     relevant = [row for row in rows if row.scenario in names]
     if not relevant:
-        return held("not seen", "none of the scenarios that it is about was measured")
+        beyond = " (clients, cookies or WebSockets are no part of the default set)" if outside(claim) else ""
+        return held("not seen", f"none of the scenarios that it is about was measured{beyond}")
     better = [row for row in relevant if way(row) == "better"]
     worse = [row for row in relevant if way(row) == "worse"]
     if worse and not better:

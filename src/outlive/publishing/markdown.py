@@ -44,7 +44,10 @@ def _head(report: Report) -> Iterator[str]:
     rows = [(one.question, one.answer) for one in answers.answers(report)]
     yield from table(("", ""), rows)
     yield ""
-    yield f"Repeat it: `{answers.repeat(comparison).replace('`', '')}`"
+    again = [answers.repeat(comparison)]
+    again += [answers.repeat_load(report)] if report.loads.comparisons else []
+    commands = (f"`{command.replace('`', '')}`" for command in again)
+    yield f"Repeat it: {' and '.join(commands)}"
 
 
 def _bill(report: Report) -> Iterator[str]:

@@ -106,6 +106,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[OfPolicy, ...]
     answers: tuple[Answer, ...]
     repeat: str
+    repeat_load: str
     bars: tuple[Drawing, ...]
     heads: tuple[str, ...]
     changed: tuple[ScenarioLine, ...]
@@ -163,6 +164,7 @@ def view(report: Report) -> Page:
         policies=report.judgement.policies,
         answers=answers.answers(report),
         repeat=answers.repeat(comparison),
+        repeat_load=answers.repeat_load(report),
         bars=tuple(_bars(comparison.rows)),
         heads=tuple(f"{connection}, gc {gc}" for connection, gc in columns),
         changed=tuple(one for one in scenarios if one.verdict != "NO DIFFERENCE SEEN"),
