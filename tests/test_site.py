@@ -101,6 +101,7 @@ def test_what_is_on_it(published: Path) -> None:
         "verdicts.html",
         "counting.html",
         "glossary.html",
+        "report.schema.json",
         "aiohttp/index.html",
         "aiohttp/badge.svg",
         "flask/index.html",
@@ -298,4 +299,5 @@ class TestTexts:
         )
         assert '<td class="n">&lt;b&gt;2&lt;/b&gt;</td>' in page
         assert "style" not in page
+        assert "<thead>\n<tr>\n<td></td>\n" in texts.html("|  | b |\n|---|---|\n| 1 | 2 |\n")
         HTMLParser().feed(page)

@@ -97,6 +97,7 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
         PurePosixPath("feed.xml"),
         site_pages.verdicts([r for one in frameworks for r in one.reports]).encode(),
     )
+    yield PurePosixPath("report.schema.json"), msgspec.json.encode(reports.json_schema()) + b"\n"
     for known in frameworks:
         base = PurePosixPath(known.name)
         yield base / "index.html", site_pages.framework(known, below).encode()

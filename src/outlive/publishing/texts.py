@@ -21,6 +21,7 @@ class Text(msgspec.Struct, frozen=True):
 TEXTS = (
     Text("how-we-decide.md", "method.html", "How we decide"),
     Text("reports.md", "verdicts.html", "Reports and verdicts"),
+    Text("advice.md", "advice.html", "Advice, measured"),
     Text("how-it-counts.md", "counting.html", "How it counts"),
     Text("glossary.md", "glossary.html", "Glossary"),
 )
@@ -37,8 +38,10 @@ def html(markdown: str) -> Markup:
             token.attrSet("id", slug(tokens[at + 1].content))
         if token.type in {"th_open", "td_open"} and "right" in str(token.attrs.pop("style", "")):
             token.attrSet("class", "n")
-        if token.type == "th_open":
+        if token.type == "th_open" and tokens[at + 1].content:
             token.attrSet("scope", "col")
+        elif token.type == "th_open":  # an empty corner heads nothing
+            token.tag = tokens[at + 2].tag = "td"
         if token.children:
             token.children = _linked(token.children)
     parser.add_render_rule("table_open", lambda *_: f"{WIDE}<table>\n")

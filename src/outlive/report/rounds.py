@@ -59,11 +59,11 @@ def hidden(single: Sequence[Decided]) -> str:
     """Return what is said of the metrics of single scenarios that did not change; empty where all did."""
     same = sum(one.decision == "no change seen" for one in single)
     unsure = sum(one.decision == "inconclusive" for one in single)
-    said = [
-        f"{counted(same, 'metric')} of single scenarios with no change seen" if same else "",
-        f"{unsure} that {'is' if unsure == 1 else 'are'} inconclusive" if unsure else "",
-    ]
-    return listed([one for one in said if one])
+    inconclusive = f"that {'is' if unsure == 1 else 'are'} inconclusive"
+    if not same:
+        return f"{counted(unsure, 'metric')} of single scenarios {inconclusive}" if unsure else ""
+    said = f"{counted(same, 'metric')} of single scenarios with no change seen"
+    return f"{said} and {unsure} {inconclusive}" if unsure else said
 
 
 def traffic(comparison: LoadComparison) -> str:
