@@ -131,13 +131,17 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A claim held against what was measured. `evidence` says on what, `span` between which releases."""
+    """A claim held against what was measured. `evidence` says on what, `span` between which releases.
+
+    Where `measured` is false nothing was that it is about.
+    """
 
     release: str
     claim: Claim
     seen: Seen
     evidence: str
     span: str
+    measured: bool = True
 
 
 def pick(entries: Iterable[Entry], version: Version) -> tuple[Claim, ...]:
@@ -214,7 +218,8 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     relevant = [row for row in rows if row.scenario in names]
     if not relevant:
         beyond = " (clients, cookies or WebSockets are no part of the default set)" if outside(claim) else ""
-        return held("not seen", f"none of the scenarios that it is about was measured{beyond}")
+        evidence = f"none of the scenarios that it is about was measured{beyond}"
+        return msgspec.structs.replace(held("not seen", evidence), measured=False)
     better = [row for row in relevant if way(row) == "better"]
     worse = [row for row in relevant if way(row) == "worse"]
     if worse and not better:

@@ -65,6 +65,7 @@ class ClaimLine(msgspec.Struct, frozen=True, kw_only=True):
     tone: str
     span: str
     evidence: str
+    measured: bool
 
 
 class CellLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -310,6 +311,7 @@ def _claim(held: Held) -> ClaimLine:
         tone=SEEN_TONES[held.seen],
         span=held.span,
         evidence=held.evidence,
+        measured=held.measured,
     )
 
 
