@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from outlive.cli import cli
+from outlive.commands.pairs import write_report
+from outlive.costs import Rates
 from outlive.errors import UsageError
-from reporting import checkout
+from reporting import aiohttp_evidence, checkout
 
 CELLS = ("--python", "3.11", "--connection", "close", "--gc", "off", "--jobs", "2")
 
@@ -45,6 +47,16 @@ def test_a_report_grows_with_what_is_measured(root: Path, monkeypatch: pytest.Mo
     measured = {one["scenario"] for one in report["measurements"]["after"]}
     assert measured == {"ok", "not-found", "handler-error"}
     assert "flask 3.0.3 → 3.1.3" in page.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_results_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = checkout(tmp_path / "checkout")
+    damaged = project.results / "remedies" / "aiohttp" / "3.10.10" / "py3.11-000000000000.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    report, _ = write_report(project, aiohttp_evidence(), Rates())
+    assert report.relief is None
+    assert capsys.readouterr().err.startswith(f"left out: {damaged} is not a results file: ")
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def test_home_has_what_is_new(published: Path) -> None:
     assert "aiohttp 3.10.11 leaks nowhere. With gc off it leaves up to 32 objects per request" in said
     assert "No release is measured yet." in said  # of flask
     assert "✕ WITHDRAWN aiohttp 3.10.10 → 3.11.14" in said
+    assert "· gc on: not enough data · gc off: not enough data" in said
     assert "aiohttp 3.10.11 2024-11-13, after 3.10.10" in said
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from outlive import plausible
 from outlive.comparison import Compared
+from outlive.errors import FaultError
 from outlive.headline import withdrawn
 from outlive.load.record import Deployment, LoadMeasurement, LoadStore, Sample
 from outlive.load.traffic import Traffic
@@ -57,20 +58,25 @@ def keep(project: Project, comparison: LoadComparison, name: str) -> Path:
 def gather(project: Project, before: StackRecord, after: StackRecord, name: str) -> Loads:
     """Return what is stored of two stacks under load, where both were tested alike.
 
-    Of several tests of one kind the newest counts. Raises FaultError for a file that cannot be read.
+    Of several tests of one kind the newest counts. Raises FaultError for a file that cannot be read, or
+    cannot be right.
     """
     kinds = [_by_kind(LoadStore(project, stack).load()) for stack in (before, after)]
-    shared = sorted(kinds[0].keys() & kinds[1].keys(), key=str)
+    shared = sorted(kinds[0].keys() & kinds[1].keys(), key=lambda kind: (kind[0].gc != "on", str(kind)))
     found = []
     for path in sorted(_folder(project, after.framework).glob(f"{name}-*.json")):
         comparison = decode(path, _Kept).comparison
         if _of(comparison, before, after):
             found.append(comparison)
-    return Loads(
+    found.sort(key=lambda one: one.deployment.gc != "on")  # what most run comes first
+    loads = Loads(
         comparisons=tuple(found),
         before=tuple(kinds[0][kind] for kind in shared),
         after=tuple(kinds[1][kind] for kind in shared),
     )
+    for fault in faults(loads):
+        raise FaultError(f"load tests of {name}: {fault}; remove them to measure again")
+    return loads
 
 
 def faults(loads: Loads) -> Iterator[str]:

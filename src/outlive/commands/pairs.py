@@ -24,6 +24,7 @@ from outlive.reports import Evidence, Report
 from outlive.rows import BASELINE
 from outlive.stack import Stack
 from outlive.store import provenance
+from outlive.wording import one_line
 
 open_option = click.option("--open", "opened", is_flag=True, help="Open the report's page in the browser.")
 
@@ -60,10 +61,16 @@ def stored_pair(project: Project, pair: Pair, worker: str | None) -> Evidence | 
 
 
 def write_report(project: Project, evidence: Evidence, rates: Rates) -> tuple[Report, Path]:
-    """Write the page, the Markdown and the JSON of a report; return it and the path of the page."""
+    """Write the page, the Markdown and the JSON of a report; return it and the path of the page.
+
+    Stored results that had to be left out are named on standard error.
+    """
     from outlive import publishing  # noqa: PLC0415 - templates take a tenth of a second to import
 
     known = reports.facts(project, evidence.after.stack.framework)
+    errors = Console(stderr=True)
+    for problem in (*known.timeline.problems, *known.reliefs.problems):
+        errors.print(Text(f"left out: {one_line(problem)}"), soft_wrap=True)
     return publishing.write(project, evidence, known, rates)
 
 

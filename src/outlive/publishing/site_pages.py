@@ -38,6 +38,7 @@ class ReportLine(msgspec.Struct, frozen=True):
     href: str
     subject: str
     because: str
+    policies: str
 
 
 class StepLine(msgspec.Struct, frozen=True):
@@ -270,7 +271,9 @@ def report_line(report: Report) -> ReportLine:
     judged = report.judgement.overall
     subject = report.comparison.subject
     stack = report.comparison.after.stack
-    return ReportLine(judged.verdict, f"{stack.framework}/{report.name}.html", subject, judged.because)
+    policies = " · ".join(f"gc {one.gc}: {one.judged.verdict.lower()}" for one in report.judgement.policies)
+    href = f"{stack.framework}/{report.name}.html"
+    return ReportLine(judged.verdict, href, subject, judged.because, policies)
 
 
 def _newest(history: Timeline) -> Moment | None:
