@@ -94,6 +94,25 @@ class TestBuild:
         assert held["3.10.11"].evidence.endswith("; 2 other releases may have had a part in it")
         assert held["3.11.14"].seen == "not seen"
 
+    def test_a_claim_that_the_history_cannot_judge_is_held_against_the_pair(self) -> None:
+        evidence = aiohttp_evidence()
+        more = BothMeasurements(
+            before=(
+                *evidence.measurements.before,
+                *costly([cell("gateway-refused", 9, connection="keep-alive")]),
+            ),
+            after=(
+                *evidence.measurements.after,
+                *costly([cell("gateway-refused", 0, connection="keep-alive")]),
+            ),
+        )
+        known = facts()
+        found = reports.build(msgspec.structs.replace(evidence, measurements=more), known, Rates())
+        clients = next(one for one in found.held if "ClientSession" in one.claim.text)
+        assert known.timeline.step_to(clients.release)
+        assert (clients.seen, clients.span) == ("partly", "3.10.10 → 3.11.14")
+        assert clients.evidence.startswith("less is left: gateway-refused 9 → 0; ")
+
     def test_the_history_is_of_what_changed(self) -> None:
         found = {(one.scenario, one.connection) for one in aiohttp_report().history}
         assert found == {

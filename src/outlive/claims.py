@@ -5,8 +5,8 @@ them from the released packages. A claim is an entry that speaks of leaks, cycle
 garbage (`SPEAKS`), outside of sections about documentation and such (`ASIDE`).
 
 Each is about some scenarios (`ABOUT`, by the words it uses; all where it says nothing) and is held against
-what was measured from the release before it to its own, or where these were not measured, of the pair. Cells
-are as `outlive.rows` judges them:
+what was measured of them from the release before it to its own, or where nothing was, of the pair. Cells are
+as `outlive.rows` judges them:
 
 - `contradicted`: some got worse, none better.
 - `confirmed`: each cell that left objects before got better, none worse; what leaked leaks no longer, and of

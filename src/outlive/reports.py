@@ -267,11 +267,13 @@ def _current(side: Side, releases: Sequence[Release]) -> Side:
 
 def _hold(release: str, claim: Claim, comparison: Comparison, known: Timeline, others: int) -> Held:
     """Hold a claim against the step to its own release where that was measured, else against the pair."""
-    step = known.step_to(release)
-    if step is not None:
-        return claims.hold(release, claim, step[1], Span(step[0], release, 0))
     span = Span(comparison.before.stack.release, comparison.after.stack.release, others)
-    return claims.hold(release, claim, comparison.rows, span)
+    pair = claims.hold(release, claim, comparison.rows, span)
+    step = known.step_to(release)
+    if step is None:
+        return pair
+    near = claims.hold(release, claim, step[1], Span(step[0], release, 0))
+    return near if near.measured or not pair.measured else pair
 
 
 def _history(comparison: Comparison, known: Timeline) -> tuple[Strip, ...]:
