@@ -63,8 +63,7 @@ def because(report: Report) -> str:
 def stay(report: Report) -> str:
     """Return which setting those who stay with the release before take."""
     before = [row for row in report.comparison.rows if row.scenario != BASELINE]
-    leaking = list(dict.fromkeys(row.scenario for row in before if row.before.growth == "leak"))
-    if leaking:
+    if leaking := _leaking(report):
         names = listed(leaking, MOST_EXAMPLES)
         return f"Restart workers now and then (max_requests): no collection frees what leaks in {names}."
     if any(row.gc == "off" and row.before.objects > 0 for row in before):
@@ -83,7 +82,15 @@ def _remedy(report: Report) -> str:
     does = f"{name} does most with gc off: {effect}, on Python {relief.python}."
     if relief.release == str(report.comparison.before.release):
         return f"Of the remedies, {does}"
+    if _leaking(report):  # what helps a release without the leak says nothing about it
+        return ""
     return f"Of the remedies, which were measured for {one_line(relief.release)}, {does}"
+
+
+def _leaking(report: Report) -> list[str]:
+    """Return the scenarios in which the release before leaks."""
+    rows = report.comparison.rows
+    return list(dict.fromkeys(row.scenario for row in rows if row.before.growth == "leak"))
 
 
 def examples(rows: Iterable[Row]) -> str:

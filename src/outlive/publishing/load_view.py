@@ -18,6 +18,8 @@ MOST_TESTS = 3  # kinds of load test, mostly gc policies, that one plot shows: t
 
 LEGEND = f"A/A: the stack before against itself. {rounds.RULE.replace('*', '')}"
 
+ONE_RUN = "One run each, which decides nothing."
+
 
 class Decisions(msgspec.Struct, frozen=True):
     """What the rounds under one gc policy decided: of all scenarios, and of single ones that changed."""
@@ -105,7 +107,9 @@ def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
             f"{line.label}: {about(line.points[0][1])} to {about(line.points[-1][1])} MiB" for line in memory
         )
         axes = (Axis(label="seconds"), Axis(label="MiB"))
-        yield Drawing(curves("memory", title, axes, memory, ends), f"{title}. One run each.")
+        yield Drawing(
+            curves("memory", title, axes, memory, ends), f"{title}. One run each, which decides nothing."
+        )
     spread = [
         Curve(label=label, style=style, points=points)
         for style, label, test in _sides(pairs)
@@ -115,7 +119,9 @@ def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
         title = "Latency: the share of answers (%) that came within so many ms"
         said = "; ".join(f"{label}: {_percentiles(test)}" for _, label, test in _sides(pairs))
         axes = (Axis(label="ms", log=True), Axis(label="%"))
-        yield Drawing(curves("latency", title, axes, spread, said), f"{title}. One run each.")
+        yield Drawing(
+            curves("latency", title, axes, spread, said), f"{title}. One run each, which decides nothing."
+        )
     stopped = [
         (style, label, test)
         for style, label, test in _sides(pairs)
@@ -129,7 +135,9 @@ def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
             for style, label, test in stopped
         ]
         axes = (Axis(label="ms", log=True), Axis(label="%"))
-        yield Drawing(curves("load-pauses", title, axes, pauses, said), f"{title}. One run each.")
+        yield Drawing(
+            curves("load-pauses", title, axes, pauses, said), f"{title}. One run each, which decides nothing."
+        )
 
 
 def _sides(
