@@ -27,13 +27,12 @@ from locust.runners import WorkerRunner
 from outlive import replay, scenarios
 from outlive.errors import FaultError, UsageError
 from outlive.load.plain import PlainAgent
+from outlive.load.sequence import PATIENCE
 from outlive.load.session import NoAnswer, Session
 from outlive.scenarios import Scenario
 
 HERE = Path(__file__).parent
 SCENARIOS = {scenario.name: scenario for scenario in scenarios.load(HERE / "scenarios.toml")}
-PATIENCE = 0.02
-"""Seconds for which a client that leaves in the middle stays, so that the server is in the middle, too."""
 BACKOFF = 0.2
 """Seconds that a client pauses after it got no answer at all: a dead server is not asked in a loop."""
 PR_SET_PDEATHSIG = 1
@@ -63,8 +62,8 @@ class ScenarioUser(FastHttpUser):
             if due is None:
                 raise StopUser
             scenario = SCENARIOS[session.draw(type(self).__name__)]
-            http = scenario.client == "complete" and scenario.request.raw is None
-            answered = self.over_http(scenario, due) if http else self.over_socket(scenario, due)
+            send = self.over_http if scenario.ordinary else self.over_socket
+            answered = send(scenario, due)
         if not answered:
             time.sleep(BACKOFF)
 

@@ -85,9 +85,12 @@ def load_measurement(**fields: Any) -> LoadMeasurement:
         survivors_per_request=26.4,
         leaked_per_request=0.0,
         predicted_per_request=26.0,
+        replayed_per_request=26.45,
         growth=None,
         server_cores=0.51,
+        server_busiest=0.97,
         generator_cores=0.12,
+        generator_busiest=0.31,
         samples=tuple(sample(10.0 * at, 30 * MIB + MIB * at, 100 * at) for at in range(61)),
     )
     return msgspec.structs.replace(measured, **fields)

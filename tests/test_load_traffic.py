@@ -83,9 +83,9 @@ class TestTraffic:
         [
             (Traffic(), "a load test has either a number of requests or a duration"),
             (Traffic(requests=1, seconds=1), "a load test has either a number of requests or a duration"),
-            (Traffic(requests=0), "requests is 0: it must be more than 0"),
-            (Traffic(seconds=math.nan), "seconds is nan: it must be more than 0"),
-            (Traffic(requests=1, rate=-2.5), "rate is -2.5: it must be more than 0"),
+            (Traffic(requests=0), "requests is 0: it must be more than 0, and finite"),
+            (Traffic(seconds=math.nan), "seconds is nan: it must be more than 0, and finite"),
+            (Traffic(requests=1, rate=-2.5), "rate is -2.5: it must be more than 0, and finite"),
             (Traffic(requests=1, workers=0), "workers is 0: at least one process has to send"),
             (Traffic(requests=9, clients=2, workers=3), "2 clients cannot be spread over 3 workers"),
             (Traffic(requests=9, scenarios=("not-fund",)), "no scenario 'not-fund'; try not-found"),

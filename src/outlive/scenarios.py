@@ -103,6 +103,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(_message(request, connection) for request in (self.request, *self.then))
 
     @property
+    def ordinary(self) -> bool:
+        """Whether any HTTP client would send it: well-formed, whole, and it waits for the answer."""
+        return self.client == "complete" and self.request.raw is None
+
+    @property
     def fails(self) -> bool:
         """Whether something goes wrong in it: any other answer than a success."""
         return not all(answer.isdigit() and answer < "400" for answer in self.expect)

@@ -18,7 +18,7 @@ from outlive.commands.pairs import (
     two_stacks,
     write_report,
 )
-from outlive.commands.selection import Selection, measuring_options, traffic_options
+from outlive.commands.selection import Selection, measuring_options, traffic_options, writing_options
 from outlive.comparison import Comparison, ComparisonDocument, compare
 from outlive.costs import Rates
 from outlive.errors import ExitCode, FaultError, UsageError
@@ -33,14 +33,7 @@ from outlive.report import markdown, terminal
 @open_option
 @measuring_options
 @click.option("--all", "everything", is_flag=True, help="Show the rows that are the same, too.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
-@click.option(
-    "--markdown",
-    "markdown_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also write Markdown.",
-)
+@writing_options
 @click.option(
     "--load", "under_load", is_flag=True, help="Compare under load, over rounds; gc on without --gc."
 )

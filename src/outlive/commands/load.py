@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive import apps, engine, scenarios
-from outlive.commands.selection import gc_policy, measured
+from outlive import apps, engine
+from outlive.commands.selection import gc_policy, traffic_options, writing_options
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.load import plan, soak
 from outlive.load.plan import LoadTest
 from outlive.load.record import Deployment, LoadDocument, LoadMeasurement, LoadStore
 from outlive.load.traffic import Traffic
-from outlive.measurement import CONNECTIONS, Connection, Measurement
+from outlive.measurement import CONNECTIONS, Connection
 from outlive.progress import load_progress
 from outlive.project import Project
 from outlive.releases import write_text
@@ -53,22 +53,19 @@ def duration(text: str) -> float:
 @click.option(
     "--max-requests", type=click.IntRange(0), default=0, help="Have a worker replaced after so many requests."
 )
-@click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml.")
+@traffic_options
 @click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Only these of the mix.")
 @click.option("--connection", type=click.Choice(CONNECTIONS), default="keep-alive", show_default=True)
-@click.option("--clients", type=click.IntRange(1), default=16, show_default=True, help="Clients at once.")
-@click.option("--requests", type=click.IntRange(1), help="Send exactly so many requests.")
 @click.option("--duration", type=duration, metavar="TIME", help="Send for 30s, 10m or 2h.")
-@click.option("--rate", type=float, metavar="R", help="Requests due a second, whether answered or not.")
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="locust's processes."
 )
 @click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
 @click.option(
-    "--predict", is_flag=True, help="Measure by replay what requests leave, where it is not stored."
+    "--predict", is_flag=True, help="With gc off also send the same mix one request at a time, and count."
 )
 @click.option("--fresh", is_flag=True, help="Do not continue a test that was ended in the middle.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
+@writing_options
 def load_command(
     stack: str,
     *,
@@ -89,6 +86,7 @@ def load_command(
     predict: bool,
     fresh: bool,
     json_file: Path | None,
+    markdown_file: Path | None,
 ) -> int:
     """Load a release with many clients at once, two fifths of whose requests fail, and see what it takes.
 
@@ -137,28 +135,19 @@ def load_command(
         earlier = None if fresh else LoadStore(project, stack_record).unfinished(test.deployment, traffic)
         if earlier is not None:
             click.echo(f"continuing the test that began at {earlier.segments[0].started}", err=True)
-        replayed = _replayed(project, test) if predict else plan.stored(project, test)
+        predictions = plan.predictions(plan.stored(project, test))
         with load_progress(Console(stderr=True), soak.remaining(traffic, earlier), f"gc {policy}") as watch:
             found.append(
-                run(project, test, earlier=earlier, watch=watch, predictions=plan.predictions(replayed))
+                run(project, test, earlier=earlier, watch=watch, predictions=predictions, replayed=predict)
             )
         stacks.append(stack_record)
     report.show(found, Console())
     if json_file:
         document = LoadDocument(provenance=provenance(dict.fromkeys(stacks)), measurements=tuple(found))
         write_text(json_file, document.to_json())
+    if markdown_file:
+        write_text(markdown_file, report.render(found))
     return code(found)
-
-
-def _replayed(project: Project, test: LoadTest) -> tuple[Measurement, ...]:
-    """Return the cells that predict what this test leaves, as they are stored, or measured now."""
-    wanted = plan.cells(project, test)
-    known = {one.name: one for one in scenarios.load(project.scenarios)}
-    request = engine.Request(
-        tuple(known[cell.scenario] for cell in wanted), wanted, worker=test.deployment.worker
-    )
-    (found,) = measured(project, [test.stack], request)
-    return found
 
 
 def code(found: Sequence[LoadMeasurement]) -> int:

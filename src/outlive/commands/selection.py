@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -111,16 +112,35 @@ def measuring_options(command: F) -> F:
 
 
 def traffic_options(command: F) -> F:
-    """Add the options that say what a load test of a certain number of requests sends."""
+    """Add the options that say what a load test sends."""
     for option in (
         click.option("--rate", type=float, metavar="R", help="Requests due a second, answered or not."),
-        click.option("--requests", type=click.IntRange(1), metavar="N", help="Requests of each load test."),
         click.option(
-            "--clients", type=click.IntRange(1), default=16, show_default=True, help="Clients at once."
+            "--requests", type=click.IntRange(1), metavar="N", help="Requests of each load test, exactly."
+        ),
+        click.option(
+            "--clients",
+            type=click.IntRange(1, 10_000),
+            default=16,
+            show_default=True,
+            help="Clients at once.",
         ),
         click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml."),
     ):
         command = option(command)
+    return command
+
+
+def writing_options(command: F) -> F:
+    """Add the options that write what is shown to files, too."""
+    for name, form in (("markdown", "Markdown"), ("json", "JSON")):
+        command = click.option(
+            f"--{name}",
+            f"{name}_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help=f"Also write {form}.",
+        )(command)
     return command
 
 

@@ -96,13 +96,16 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     It `served` to the end, was `recycled` by gunicorn, `hung` until gunicorn ended it, or was `killed`.
     `peak_rss_bytes` is None where the system does not tell. `survivors` are gc-tracked objects that requests
     left and `leaked` those of them that no collection frees, once all connections were closed; None where
-    that was not counted.
+    that was not counted. `ran` and `waited` are the seconds for which its threads ran, and for which they
+    were kept waiting for a core.
     """
 
     pid: int
     first: float
     last: float
     end: End
+    ran: float = 0.0
+    waited: float = 0.0
     peak_rss_bytes: int | None = None
     collections: Collections = Collections()
     survivors: int | None = None
@@ -164,9 +167,11 @@ class LoadMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     `peak_rss_bytes` is the largest of a worker, `tree_peak_bytes` of all processes together, and
     `tree_peak_source` says how that was obtained. Objects per request are None where not all workers lived
     from the first request to the last, as with `max_requests`. `predicted_per_request` is what the exact
-    replay of the same scenarios leaves, where it is known. `server_cores` and `generator_cores` are
-    processor cores in use; `generator_busiest` is the part of the time for which locust's busiest process
-    ran or waited for a core.
+    replay of the same scenarios leaves, each by itself, where it is known, `replayed_per_request` what the
+    same mix left that was sent one request at a time. `server_cores` and `generator_cores` are
+    processor cores in use; `generator_busiest` and `server_busiest` are the part of the time for which
+    locust's busiest process, and the busiest worker, ran or waited for a core. `server_waiting` is the part
+    for which a worker did nothing but wait, the most of all workers.
     """
 
     framework: str
@@ -195,9 +200,12 @@ class LoadMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     survivors_per_request: float | None = None
     leaked_per_request: float | None = None
     predicted_per_request: float | None = None
+    replayed_per_request: float | None = None
     types: dict[str, float] = {}
     growth: Rate | None = None
     server_cores: float = 0.0
+    server_busiest: float = 0.0
+    server_waiting: float = 0.0
     generator_cores: float = 0.0
     generator_busiest: float = 0.0
     generator_saturated: bool = False

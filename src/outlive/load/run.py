@@ -9,24 +9,22 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from outlive import apps, environments, replay, scenarios
+from outlive import apps, environments, scenarios
 from outlive.apps import App
 from outlive.errors import FaultError, OutliveError, UnavailableError
-from outlive.load import growth, plan, soak
+from outlive.load import growth, plan, sequence, soak
 from outlive.load.cgroup import MemoryGroup
 from outlive.load.generator import Generated, GeneratorError, generate
 from outlive.load.plan import LoadTest
 from outlive.load.record import LoadMeasurement, LoadStore, Segment, Status, WorkerRecord
 from outlive.load.sampling import Sampler
 from outlive.load.server import Counted, Line, LoadServer
-from outlive.load.traffic import mix
+from outlive.load.traffic import Deck, mix, weights
 from outlive.project import Project
 from outlive.scenarios import Scenario
 
 WARM_UP = 3
 """Times that each scenario is sent to each worker before anything is counted: lazy imports, caches."""
-PATIENCE = 0.05
-"""Seconds for which a warming client that leaves in the middle stays, so that the server is in the middle."""
 KEEP_EVERY = 30.0
 """Seconds after which what is known so far is kept, so that a soak that is killed has lost little."""
 ENDED = "the harness was ended in the middle"
@@ -45,13 +43,15 @@ def run(
     earlier: LoadMeasurement | None = None,
     watch: Watch = lambda _: None,
     predictions: Mapping[str, float] | None = None,
+    replayed: bool = False,
 ) -> LoadMeasurement:
     """Run one load test and return what it gave; a fault is recorded with its reason, not raised.
 
     The record is kept under results/loads/, every KEEP_EVERY seconds and at the end. `app` is served instead
     of the framework's reference app, as with something planted; then nothing is kept. `earlier` is the record
     of the same test that was ended in the middle: it is continued. `predictions` are the objects that one
-    request of a scenario leaves in replay. Raises UsageError for a worker or traffic that does not exist, and
+    request of a scenario leaves in replay. With `replayed`, and gc off, the same mix is then sent to a new
+    server one request at a time. Raises UsageError for a worker or traffic that does not exist, and
     KeyboardInterrupt once what was seen until then is kept.
     """
     served = app or apps.load(project, test.stack.release.framework)
@@ -68,7 +68,14 @@ def run(
     running.stack = stack
     running.watch = watch
     running.predictions = predictions or {}
-    return running.all(environment)
+    found = running.all(environment)
+    if replayed and found.survivors_per_request is not None and found.deployment.gc == "off":
+        try:
+            found = msgspec.structs.replace(found, replayed_per_request=running.replayed(environment))
+        except OutliveError as error:
+            found = msgspec.structs.replace(found, status="failed", reason=f"one request at a time: {error}")
+        running.keep(found)
+    return found
 
 
 class _Run:
@@ -100,16 +107,50 @@ class _Run:
             found = self.record("failed", self._fault() or str(error))
         except BaseException:
             if self.generated is not None:
-                self._keep(self.record("partial", ENDED))
+                self.keep(self.record("partial", ENDED))
             raise
         if found.samples:
-            self._keep(found)
+            self.keep(found)
         return found
 
-    def _served(self, environment: environments.Environment) -> LoadMeasurement:
+    def replayed(self, environment: environments.Environment) -> float:
+        """Return the objects for each of as many requests that the mix leaves one request at a time."""
+        traffic, scenarios = self.test.traffic, self._scenarios()
+        deck = Deck(weights(self.project.loadtests, traffic.user, traffic.scenarios), f"{traffic.user} 0")
+        counts = []
+        with self._server(environment) as server:
+            server.boot()
+            self._warm_up(server)
+            for requests in sequence.LENGTHS:
+                server.begin()
+                sequence.send(
+                    server.address,
+                    scenarios,
+                    deck,
+                    requests=requests,
+                    clients=traffic.clients,
+                    connection=traffic.connection,
+                )
+                found = server.count()
+                if not all(one.idle for one in found):
+                    raise FaultError("a worker never came to rest, so it cannot be counted")
+                counts.append(sum(one.survivors for one in found))
+        return sequence.Left.of(counts).after(self._requests())
+
+    def _server(self, environment: environments.Environment) -> LoadServer:
         folder = self.project.apps / self.app.framework
         worker = self.app.named(self.test.deployment.worker)
-        with LoadServer(environment, self.app, worker, folder, self.test.deployment) as server:
+        return LoadServer(environment, self.app, worker, folder, self.test.deployment)
+
+    def _scenarios(self) -> tuple[Scenario, ...]:
+        """Return the scenarios of the mix, as the app answers them with its remedy."""
+        known = {one.name: one for one in scenarios.load(self.project.scenarios)}
+        remedy = self.stack.remedy
+        names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios)
+        return tuple(remedy.expecting(known[name]) if remedy else known[name] for name in names)
+
+    def _served(self, environment: environments.Environment) -> LoadMeasurement:
+        with self._server(environment) as server:
             self.server = server
             assert server.process is not None
             self.group.add(server.process.pid)
@@ -145,12 +186,10 @@ class _Run:
 
     def _warm_up(self, server: LoadServer) -> None:
         """Send each scenario a few times, each over a connection of its own: they go to all workers."""
-        known = {one.name: one for one in scenarios.load(self.project.scenarios)}
-        if remedy := self.stack.remedy:
-            known = {name: remedy.expecting(one) for name, one in known.items()}
-        for name in mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios):
+        for scenario in self._scenarios():
             for _ in range(WARM_UP * self.test.deployment.workers):
-                _send(server, known[name])
+                with sequence.Client(server.address, [scenario], "close") as client:
+                    client.send(scenario.name)
 
     def _counted(self, server: LoadServer) -> list[Counted] | None:
         """Return what each worker has left, None where that is only a part of all that requests left."""
@@ -171,9 +210,10 @@ class _Run:
         if time.monotonic() - self.kept > KEEP_EVERY:
             self.kept = time.monotonic()
             self.peak = self.group.peak()
-            self._keep(self.record("partial", ENDED))
+            self.keep(self.record("partial", ENDED))
 
-    def _keep(self, measurement: LoadMeasurement) -> None:
+    def keep(self, measurement: LoadMeasurement) -> None:
+        """Write the record, unless something is planted in the app."""
         if self.keeps:
             LoadStore(self.project, self.stack.record, self.stack.remedy).keep(measurement)
 
@@ -248,6 +288,8 @@ class _Run:
             types=_types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
             growth=growth.rate(sampler.samples),
             server_cores=sampler.cpu / latest.seconds if latest.seconds else 0.0,
+            server_busiest=max((_part(one, one.ran + one.waited, latest) for one in workers), default=0.0),
+            server_waiting=max((_part(one, one.waited, latest) for one in workers), default=0.0),
             generator_cores=sent.cores,
             generator_busiest=sent.busiest,
             generator_saturated=sent.saturated,
@@ -263,11 +305,6 @@ class _Run:
         return sampler.peak_rss, "largest sample of RSS"
 
 
-def _send(server: LoadServer, scenario: Scenario) -> None:
-    with replay.Client(server.address, scenario, "close", lambda: time.sleep(PATIENCE)) as client:
-        replay.check(scenario, client.send())
-
-
 def _worker(line: Line) -> WorkerRecord:
     assert line.pid is not None
     return WorkerRecord(
@@ -275,9 +312,17 @@ def _worker(line: Line) -> WorkerRecord:
         first=line.first,
         last=line.last,
         end=LoadServer.end(line),
+        ran=line.since.ran,
+        waited=line.since.waited,
         peak_rss_bytes=line.peak,
         collections=line.collections,
     )
+
+
+def _part(worker: WorkerRecord, seconds: float, sent: Generated) -> float:
+    """Return which part of the time that it was under load these seconds are."""
+    time = min(worker.last - worker.first, sent.seconds)
+    return min(seconds / time, 1.0) if time > 0 else 0.0
 
 
 def _per_request(counts: list[Counted] | None, what: str, requests: int) -> float | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from outlive.load.record import Memory, Sample
-from outlive.load.server import Line, LoadServer
+from outlive.load.server import Line, LoadServer, Spent
 
 EVERY = 0.5
 """Seconds between two looks, at first."""
@@ -138,10 +138,23 @@ def _note(line: Line, seconds: float) -> None:
         return
     line.first = line.first or seconds
     line.last = seconds
+    spent = _spent(line.pid)
+    line.spent = (line.spent[0] if line.spent else spent, spent)
     with contextlib.suppress(OSError):
         for field in Path(f"/proc/{line.pid}/status").read_text().splitlines():
             if field.startswith("VmHWM:"):
                 line.peak = max(line.peak or 0, int(field.split()[1]) * 1024)
+
+
+def _spent(pid: int) -> Spent:
+    """Return what the threads of a process have had of the processor; zeros where the kernel does not say."""
+    ran = waited = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            mine = path.read_text().split()
+            ran += int(mine[0])
+            waited += int(mine[1])
+    return Spent(ran / 1e9, waited / 1e9)
 
 
 def thinned(samples: list[Sample]) -> list[Sample]:

@@ -71,11 +71,18 @@ M = TypeVar("M", Hello, Begun, Counted)
 _decode = msgspec.json.Decoder(Message).decode
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """Seconds for which the threads of a process ran, and for which they were kept waiting for a core."""
+
+    ran: float = 0.0
+    waited: float = 0.0
+
+
 class Line:
     """The connection to the probe of one worker: what has arrived is read, nothing is waited for.
 
     `first` and `last` are when the worker was seen, in seconds of the load test, `peak` is its peak of
-    resident bytes.
+    resident bytes, `spent` what it had of the processor at both times.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -86,6 +93,7 @@ class Line:
         self.closed = False
         self.first = self.last = 0.0
         self.peak: int | None = None
+        self.spent: tuple[Spent, Spent] | None = None
         self.pid: int | None = None
         self.burden: Burden | None = None
         self.farewell: Farewell | None = None
@@ -112,6 +120,14 @@ class Line:
                 *lines, self._buffer = (self._buffer + data).split(b"\n")
                 for line in lines:
                     self._take(_decode(line))
+
+    @property
+    def since(self) -> Spent:
+        """What it has had of the processor since it was first seen."""
+        if self.spent is None:
+            return Spent()
+        before, now = self.spent
+        return Spent(now.ran - before.ran, now.waited - before.waited)
 
     @property
     def collections(self) -> Collections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -40,8 +41,8 @@ class Traffic(msgspec.Struct, frozen=True):
         if (self.requests is None) == (self.seconds is None):
             raise UsageError("a load test has either a number of requests or a duration")
         for name, value in (("requests", self.requests), ("seconds", self.seconds), ("rate", self.rate)):
-            if value is not None and not value > 0:
-                raise UsageError(f"{name} is {value:g}: it must be more than 0")
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name} is {value:g}: it must be more than 0, and finite")
         if self.workers < 1:
             raise UsageError(f"workers is {self.workers}: at least one process has to send")
         if self.clients < self.workers:

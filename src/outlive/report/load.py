@@ -1,4 +1,4 @@
-"""The report of load tests for a terminal or a pipe: one in full, several side by side."""
+"""The report of load tests: on a terminal one in full, several side by side; as Markdown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,35 @@ from rich.table import Table
 from rich.text import Text
 
 from outlive.load import soak
-from outlive.load.record import LoadMeasurement, Rate
+from outlive.load.generator import SATURATED
+from outlive.load.record import Deployment, LoadMeasurement, Rate
+from outlive.report import markdown
 from outlive.wording import counted, number, one_line, size
 
 UNKNOWN = "?"
 MOST_FAULTS = 5
 """Texts of unexpected answers that are shown."""
+SHORT_OF_CORES = 0.1
+"""Part of the time that a worker waited for a core from which on it is told: latencies are longer by it."""
+COLUMNS = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
+NOTES = (
+    "growth, left: per request; left are objects with gc off, else leaked ones.",
+    "gc: collections; p99 of the latency and pauses in ms.",
+)
+MARKDOWN_COLUMNS = (
+    "peak RSS",
+    "growth",
+    "left",
+    "requests/s",
+    "p99, ms",
+    "collections",
+    "paused, ms",
+    "longest, ms",
+)
+MARKDOWN_NOTE = (
+    "Growth and left are per request; left are objects with gc off, else leaked ones. p99 is of the latency."
+)
+LATENCIES = ("latency, ms", "requests", "p50", "p95", "p99", "longest", "wrong")
 
 
 def show(measurements: Sequence[LoadMeasurement], console: Console) -> None:
@@ -28,10 +51,17 @@ def show(measurements: Sequence[LoadMeasurement], console: Console) -> None:
 def title(m: LoadMeasurement) -> str:
     """Return what was under load, and how it was deployed."""
     d = m.deployment
-    options = [counted(d.workers, f"{d.worker} worker"), f"gc {d.gc}"]
-    options += ["--preload"] if d.preload else []
-    options += [f"--max-requests {d.max_requests}"] if d.max_requests else []
-    return f"{m.framework} {m.release}, Python {m.python} · {', '.join(options)}"
+    deployed = [counted(d.workers, f"{d.worker} worker"), f"gc {d.gc}", *_options(d)]
+    return f"{_release(m)} · {', '.join(deployed)}"
+
+
+def _release(m: LoadMeasurement) -> str:
+    return f"{m.framework} {m.release}, Python {m.python}"
+
+
+def _options(d: Deployment) -> list[str]:
+    preload = ["--preload"] if d.preload else []
+    return [*preload, f"--max-requests {d.max_requests}"] if d.max_requests else preload
 
 
 def traffic(m: LoadMeasurement) -> str:
@@ -48,9 +78,11 @@ def facts(m: LoadMeasurement) -> Iterator[tuple[str, str]]:
     yield "peak in all", f"{_size(m.tree_peak_bytes)} ({m.tree_peak_source})"
     yield "grows", rate(m.growth)
     yield "left/request", left(m)
+    if m.deployment.gc == "off" and m.survivors_per_request is not None:
+        yield "in replay", replayed(m)
     yield "collections", collections(m)
     yield "throughput", f"{m.throughput:.0f} requests/s"
-    yield "processor", f"server {m.server_cores:.2f} cores, locust {m.generator_cores:.2f}"
+    yield "processor", processor(m)
     if m.restarts:
         yield "replaced", counted(m.restarts, "worker")
 
@@ -69,10 +101,21 @@ def left(m: LoadMeasurement) -> str:
         return f"{UNKNOWN}, counted where the same workers serve from start to end"
     if m.deployment.gc != "off":
         return f"{_objects(m.leaked_per_request)} leaked objects"
-    said = f"{_objects(m.survivors_per_request)} objects, {_objects(m.leaked_per_request)} leaked"
-    if m.predicted_per_request is None:
-        return f"{said}; see --predict"
-    return f"{said}; replay predicts {_objects(m.predicted_per_request)}{_apart(m)}"
+    return f"{_objects(m.survivors_per_request)} objects, {_objects(m.leaked_per_request)} leaked"
+
+
+def replayed(m: LoadMeasurement) -> str:
+    """Return what replay leaves of the same mix, and of its scenarios each by itself."""
+    mix, alone = m.replayed_per_request, m.predicted_per_request
+    said = ["same mix: see --predict" if mix is None else f"same mix {_objects(mix)}{_apart(m, mix)}"]
+    said += [] if alone is None else [f"sum of its scenarios {_objects(alone)}{_apart(m, alone)}"]
+    return ", ".join(said)
+
+
+def processor(m: LoadMeasurement) -> str:
+    """Return what server and locust used of it, and how much of the time their busiest process was busy."""
+    server = f"server {m.server_cores:.2f} cores (busiest worker {100 * m.server_busiest:.0f} %)"
+    return f"{server}, locust {m.generator_cores:.2f} ({100 * m.generator_busiest:.0f} %)"
 
 
 def collections(m: LoadMeasurement) -> str:
@@ -96,6 +139,10 @@ def warnings(m: LoadMeasurement) -> Iterator[str]:
         yield f"{counted(m.unsent, 'request')} due at the rate, but no client was free: more --clients"
     if m.generator_saturated:
         yield "locust was the bottleneck: latencies hold its own delays, see --processes and --rate"
+    elif m.status == "measured" and m.traffic.rate is None and 0 < m.server_busiest < SATURATED:
+        yield "no worker was busy all the time: more --clients would have had more answers"
+    if m.server_waiting >= SHORT_OF_CORES:
+        yield f"a worker waited for a core {100 * m.server_waiting:.0f} % of the time: latencies hold that"
     if len(m.segments) > 1:
         yield f"continued {counted(len(m.segments) - 1, 'time')}; growth is of the longest stretch"
 
@@ -116,32 +163,77 @@ def _one(m: LoadMeasurement, console: Console) -> None:
 
 
 def _latencies(m: LoadMeasurement) -> Table:
-    table = _table("latency, ms", "requests", "p50", "p95", "p99", "longest", "wrong")
-    for one in m.scenarios:
-        times = (one.p50, one.p95, one.p99, one.longest)
-        cells = [str(one.requests), *(f"{1e3 * value:.1f}" for value in times), str(one.unexpected or "")]
-        table.add_row(one.scenario, *cells)
+    table = _table(*LATENCIES)
+    for cells in _by_scenario(m):
+        table.add_row(*cells)
     return table
 
 
+def _by_scenario(m: LoadMeasurement) -> Iterator[tuple[str, ...]]:
+    for one in m.scenarios:
+        times = (f"{1e3 * value:.1f}" for value in (one.p50, one.p95, one.p99, one.longest))
+        yield one.scenario, str(one.requests), *times, str(one.unexpected or "")
+
+
 def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
-    _say(console, title(measurements[0]).partition(" · ")[0], "bold")
-    sent = next((m for m in measurements if m.samples), None)
-    if sent is not None:
-        _say(console, traffic(sent).replace(f" in {sent.seconds:.1f} s", ""))
-    names = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
-    table = _table(_what(measurements), *names)
+    _say(console, _subject(measurements), "bold")
+    if said := _traffic_of(measurements):
+        _say(console, said)
+    table = _table(_what(measurements), *COLUMNS)
     for m in measurements:
         table.add_row(_row_name(m, measurements), *_cells(m))
     console.print()
     console.print(table)
     console.print()
-    _say(console, "growth, left: per request; left are objects with gc off, else leaked ones.", "dim")
-    _say(console, "gc: collections; p99 of the latency and pauses in ms.", "dim")
+    for note in NOTES:
+        _say(console, note, "dim")
     for m in measurements:
         for line in warnings(m):
             indented = line.startswith(" ")
             _say(console, line if indented else f"! {_row_name(m, measurements)}: {line}", "yellow")
+
+
+def _subject(measurements: Sequence[LoadMeasurement]) -> str:
+    """Return what was under load, and what all of its deployments have in common."""
+    first = measurements[0]
+    deployment = first.deployment
+    same = len({m.deployment.worker for m in measurements}) == 1
+    workers = counted(deployment.workers, f"{deployment.worker} worker" if same else "worker")
+    return f"{_release(first)} · {', '.join([workers, *_options(deployment)])}"
+
+
+def _traffic_of(measurements: Sequence[LoadMeasurement]) -> str | None:
+    """Return what was sent in each of the tests; None where nothing was."""
+    sent = next((m for m in measurements if m.samples), None)
+    return traffic(sent).replace(f" in {sent.seconds:.1f} s", "") if sent else None
+
+
+def render(measurements: Sequence[LoadMeasurement]) -> str:
+    """Return load tests as Markdown that ends in a newline: side by side, then the latencies of each."""
+    return "\n".join(_render(measurements)) + "\n"
+
+
+def _render(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
+    yield f"### outlive load: {markdown.escape(_subject(measurements))}"
+    yield ""
+    if said := _traffic_of(measurements):
+        yield from (markdown.escape(said), "")
+    rows = ((_row_name(m, measurements), *_cells(m)) for m in measurements)
+    yield from markdown.table((_what(measurements), *MARKDOWN_COLUMNS), rows, right=len(MARKDOWN_COLUMNS))
+    yield from ("", MARKDOWN_NOTE)
+    lines = [
+        f"- {markdown.escape(f'{_row_name(m, measurements)}: {line.strip()}')}"
+        for m in measurements
+        for line in warnings(m)
+    ]
+    if lines:
+        yield from ("", *lines)
+    for m in measurements:
+        if m.scenarios:
+            yield from markdown.details(
+                f"Latencies, {markdown.escape(_row_name(m, measurements))}",
+                markdown.table(LATENCIES, _by_scenario(m), right=len(LATENCIES) - 1),
+            )
 
 
 def _cells(m: LoadMeasurement) -> list[str]:
@@ -170,8 +262,8 @@ def _row_name(m: LoadMeasurement, measurements: Sequence[LoadMeasurement]) -> st
     return policy if _what(measurements) == "gc" else f"{m.deployment.worker}, {policy}"
 
 
-def _apart(m: LoadMeasurement) -> str:
-    seen, expected = m.survivors_per_request, m.predicted_per_request
+def _apart(m: LoadMeasurement, expected: float) -> str:
+    seen = m.survivors_per_request
     if not seen or not expected:
         return ""
     return f" ({100 * (seen / expected - 1):+.1f} %)"
