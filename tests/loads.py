@@ -57,6 +57,7 @@ def sample(seconds: float, memory: int, requests: int, segment: int = 0) -> Samp
         rss=memory + MIB,
         pss=memory,
         cpu=seconds / 2,
+        harness=100 * MIB,
         workers=(Memory(7, memory, memory),),
     )
 

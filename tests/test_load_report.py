@@ -44,6 +44,7 @@ in replay     same mix 26.4 (-0.2 %), sum of its scenarios 26 (+1.5 %)
 collections   none
 throughput    10 requests/s
 processor     server 0.51 cores (busiest worker 97 %), locust 0.12 (31 %)
+harness       100.0 MiB halfway, 100.0 MiB in the end, locust included
 
 latency, ms  requests   p50   p95   p99  longest  wrong
 not-found        2400  10.0  10.0  50.0     50.0
@@ -75,6 +76,7 @@ left/request  0 leaked objects
 collections   20, they freed 4000 objects; paused 250 ms, p99 31.0, longest 31.0
 throughput    10 requests/s
 processor     server 0.51 cores (busiest worker 97 %), locust 0.12 (31 %)
+harness       100.0 MiB halfway, 100.0 MiB in the end, locust included
 
 latency, ms  requests   p50   p95   p99  longest  wrong
 not-found        2400  10.0  10.0  50.0     50.0

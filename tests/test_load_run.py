@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -17,6 +18,7 @@ from click import ClickException
 from click.testing import CliRunner
 
 from loads import load_measurement, load_test, scratch
+from outlive import apps, environments
 from outlive.commands.load import code, duration, load_command
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.load import run as running
@@ -24,6 +26,7 @@ from outlive.load.generator import Generated, generate
 from outlive.load.plan import LoadTest
 from outlive.load.record import LoadMeasurement, LoadStore, read
 from outlive.load.run import run
+from outlive.load.server import LoadServer
 from outlive.project import Project
 
 pytestmark = pytest.mark.real
@@ -86,6 +89,7 @@ def test_what_is_served_is_measured_and_kept(project: Project) -> None:
     assert [one.end for one in found.workers] == ["served"]
     assert found.samples[-1].requests == 400
     assert found.samples[-1].rss > found.samples[-1].pss > 0
+    assert found.samples[-1].harness > psutil.Process().memory_info().rss / 2
     assert kept(project, test) == [found]
 
 
@@ -155,14 +159,19 @@ class TestFaults:
         test = load_test(seconds=120.0, workers=2)
         done = False
 
+        started: list[psutil.Process] = []
+
         def watch(seen: Generated) -> None:
             nonlocal done
             if seen.requests and not done:
                 done = True
+                started.extend(filter(is_ours, psutil.Process().children(recursive=True)))
                 harm()
 
         found = run(project, test, watch=watch)
         assert done
+        assert len(started) >= 4  # a master, two workers, locust
+        assert psutil.wait_procs(started, timeout=20)[1] == []  # nor did one find another parent
         assert found.status == "failed"
         assert found.requests > 0
         assert found.samples
@@ -170,6 +179,25 @@ class TestFaults:
         assert kept(project, test) == [found]
         assert found.reason is not None
         return found.reason
+
+    def test_it_is_reported_with_exit_code_4(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The whole command, whose worker dies in the middle."""
+        monkeypatch.setenv("OUTLIVE_ROOT", str(project.root))
+        monkeypatch.setattr("outlive.commands.load.load_progress", self.killing)
+        words = ["flask==3.1.3", "--python", "3.11", "--duration", "120s", "--clients", "4"]
+        words += ["--json", str(tmp_path / "partial.json")]
+        found = CliRunner().invoke(load_command, words, standalone_mode=False)
+        assert found.return_value == ExitCode.FAULT
+        assert "\n! failed: worker " in found.stdout
+        (record,) = read(tmp_path / "partial.json").measurements
+        assert record.status == "failed"
+        assert record.requests > 0
+
+    @contextlib.contextmanager
+    def killing(self, *_: object) -> Iterator[Callable[[Generated], None]]:
+        yield lambda seen: self.process("gunicorn", worker=True).kill() if seen.requests else None
 
     def process(self, word: str, *, worker: bool = False) -> psutil.Process:
         (found,) = (one for one in psutil.Process().children() if word in " ".join(one.cmdline()))
@@ -253,6 +281,25 @@ def test_a_soak_that_is_killed_is_kept_and_continued(project: Project) -> None:
     assert found.requests == partial.requests + found.segments[1].requests
     assert found.seconds > partial.seconds
     assert {one.segment for one in found.samples} == {0, 1}
+
+
+def test_the_log_of_a_soak_stays_small(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outlive.load.server.LONGEST_LOG", 2000)
+    test = load_test()
+    app = apps.load(project, "flask")
+    environment = environments.ensure(test.stack.lock, test.stack.interpreter)
+    folder, worker = project.apps / "flask", app.named("gthread")
+    with LoadServer(environment, app, worker, folder, test.deployment) as server:
+        server.boot()
+        assert server.process is not None
+        (line,) = server.lines
+        with server._log_path.open("ab") as log:
+            log.write(b"a traceback" * 200)
+        server.look()
+        assert server.log == ""
+        psutil.Process(line.pid).kill()
+        assert server.how_it_ended(line) == "it was sent SIGKILL"
+        assert "\0" not in server.log
 
 
 def test_exit_codes() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from outlive import pythons
 from outlive.errors import FaultError
-from outlive.load.cgroup import MemoryGroup
+from outlive.load.cgroup import MemoryGroup, parents
 from outlive.load.server import Begun, Counted, Line, LoadServer
 from outlive.pythons import Interpreter
 from outlive.worker import load_probe
@@ -208,6 +208,33 @@ class TestMemoryGroup:
         (mine / "cgroup.procs").touch()
         MemoryGroup(root, root / "own")
         assert sorted(path.name for path in mine.glob("outlive-*")) == [f"outlive-{os.getpid()}-77"]
+
+    @pytest.mark.parametrize(
+        ("limits", "places"),
+        [
+            ({"memory.max": "max\n", "cpu.max": "max 100000\n"}, ["app/scope", "app"]),
+            ({}, ["app/scope", "app"]),
+            ({"memory.max": "1048576\n"}, ["app/scope"]),
+            ({"memory.max": "max\n", "cpu.max": "50000 100000\n"}, ["app/scope"]),
+        ],
+    )
+    def test_in_v2_it_may_be_beside_our_own_where_that_has_no_limits(
+        self, root: Path, limits: dict[str, str], places: list[str]
+    ) -> None:
+        (root / "own").write_text("0::/app/scope\n")
+        (root / "app" / "scope").mkdir(parents=True)
+        for group in ("app/scope", "app", "."):
+            (root / group / "cgroup.procs").touch()
+        for name, limit in limits.items():
+            (root / "app" / "scope" / name).write_text(limit)
+        assert parents(root, root / "own") == [root / place for place in places]
+
+    def test_in_v1_and_at_the_root_it_is_below_our_own(self, root: Path) -> None:
+        (root / "own").write_text("4:memory:/job/mine\n0::/\n")
+        (root / "memory" / "job" / "mine").mkdir(parents=True)
+        for group in ("memory/job/mine", "memory/job", "."):
+            (root / group / "cgroup.procs").touch()
+        assert parents(root, root / "own") == [root / "memory/job/mine", root]
 
     def test_the_real_one_knows_the_peak_of_a_process(self) -> None:
         with MemoryGroup() as group:

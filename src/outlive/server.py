@@ -249,7 +249,7 @@ class Gunicorn:
         self.probes.listen()
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             self.address: tuple[str, int] = listener.getsockname()
-            with self._log_path.open("wb") as log:
+            with self._log_path.open("ab") as log:  # to its end, wherever that is by then
                 self.process = processes.start(
                     self._command(listener.fileno()),
                     cwd=self.app_folder,

@@ -22,8 +22,8 @@ PEAKS = {"memory.peak": "cgroup v2 memory.peak", "memory.max_usage_in_bytes": "c
 class MemoryGroup:
     """A control group for memory; `source` names where its peak comes from, None where there is no group.
 
-    It is made where this process may: below its own group. What an earlier harness left there, because it
-    was killed, is removed.
+    It is made where this process may: below its own group, or beside it. What an earlier harness left there,
+    because it was killed, is removed.
     """
 
     made = 0
@@ -31,7 +31,7 @@ class MemoryGroup:
     def __init__(self, root: Path = ROOT, own: Path = OWN) -> None:
         self.path: Path | None = None
         self.source: str | None = None
-        for parent in _parents(root, own):
+        for parent in parents(root, own):
             _remove_left(parent)
             MemoryGroup.made += 1
             path = parent / f"outlive-{os.getpid()}-{MemoryGroup.made}"
@@ -78,19 +78,31 @@ class MemoryGroup:
             return None
 
 
-def _parents(root: Path, own: Path) -> list[Path]:
-    """Return the groups for memory that this process is in, and whose children count what they use."""
+def parents(root: Path, own: Path) -> list[Path]:
+    """Return the groups for memory below which one of ours may be made.
+
+    In v1 that is the group that this process is in. In v2 a group with processes cannot have children that
+    count their memory, unless it is the root: there ours is beside our own, unless it would escape a limit.
+    """
     try:
         lines = own.read_text().splitlines()
     except OSError:
         return []
-    groups = []
+    groups: list[Path] = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
-            bases = (root / "memory",) if controllers else (root, root / "unified")
-            groups += [base / path.lstrip("/") for base in bases]
+            for base in (root / "memory",) if controllers else (root, root / "unified"):
+                mine = base / path.lstrip("/")
+                groups.append(mine)
+                if not controllers and mine != base and not _limited(mine):
+                    groups.append(mine.parent)
     return [group for group in groups if (group / "cgroup.procs").is_file()]
+
+
+def _limited(group: Path) -> bool:
+    limits = [path.read_text() for name in ("memory.max", "cpu.max") if (path := group / name).is_file()]
+    return not all(limit.startswith("max") for limit in limits)
 
 
 def _remove_left(parent: Path) -> None:

@@ -124,7 +124,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the server: bytes over all its processes, CPU seconds and answered requests until then.
 
     `seconds` is the time of the load test, without what lies between two `segment`s of a soak. Shared memory
-    counts once in `pss` and once for each process in `rss`.
+    counts once in `pss` and once for each process in `rss`. `harness` are the resident bytes of what looks on
+    and of locust, which is to stay as it is.
     """
 
     segment: int
@@ -134,6 +135,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     pss: int
     cpu: float
     workers: tuple[Memory, ...]
+    harness: int = 0
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):

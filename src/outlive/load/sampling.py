@@ -18,6 +18,8 @@ EVERY = 0.5
 MOST = 600
 """Samples that are kept. Where there are more, every other one goes and the time between two is doubled, so
 that a soak takes no more memory than a minute does."""
+HARNESS_EVERY = 10
+"""Looks at the server for each at the harness itself: its memory hardly changes, and looking takes time."""
 RESET_PEAK = "5"
 """Written to /proc/PID/clear_refs it has the kernel forget the peak of resident memory."""
 
@@ -51,6 +53,9 @@ class Sampler:
         self._cpu = self._cpu_before = 0.0
         self._most = most
         self._master = psutil.Process(server.process.pid)
+        self._own = psutil.Process()
+        self._harness = 0
+        self._looks = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outlive-sampler", daemon=True)
 
@@ -94,7 +99,8 @@ class Sampler:
         server.look()
         self.fault = self.fault or server.fault()
         cpu, memory = 0.0, []
-        for process in self._processes():
+        processes = self._processes()
+        for process in processes:
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 cpu += times.user + times.system
@@ -109,6 +115,9 @@ class Sampler:
             return  # all have ended
         self._cpu = cpu
         pids = {line.pid for line in server.lines}
+        if self._looks % HARNESS_EVERY == 0:
+            self._harness = self._harness_rss(processes)
+        self._looks += 1
         sample = Sample(
             segment=self._segment,
             seconds=seconds,
@@ -117,6 +126,7 @@ class Sampler:
             pss=sum(one.pss for one in memory),
             cpu=cpu,
             workers=tuple(one for one in memory if one.pid in pids),
+            harness=self._harness,
         )
         self.peak_rss = max(self.peak_rss, sample.rss)
         self.peak_pss = max(self.peak_pss, sample.pss)
@@ -130,6 +140,15 @@ class Sampler:
             return [self._master, *self._master.children(recursive=True)]
         except psutil.Error:
             return []
+
+    def _harness_rss(self, server: list[psutil.Process]) -> int:
+        """Return the resident bytes of this process and of all that it started but the server."""
+        total = 0
+        for process in (self._own, *self._own.children(recursive=True)):
+            if process not in server:
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_info().rss
+        return total
 
 
 def _note(line: Line, seconds: float) -> None:

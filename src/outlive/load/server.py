@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import select
 import socket
@@ -22,6 +23,8 @@ from outlive.server import ANSWER_LIMIT, Gunicorn
 
 MOST_RETIRED = 100
 """Workers that gunicorn replaced that have a record each; with --max-requests there is no end to them."""
+LONGEST_LOG = 16 * 1024**2
+"""Bytes of the server's log from which on it starts anew: the tracebacks of a soak would fill the disk."""
 REAPED = 2.0
 """Seconds in which gunicorn says in its log how a worker ended."""
 LAST_WORDS = r"Worker \(pid:{}\) (?:was sent (?P<signal>SIG\w+)|exited with code (?P<code>-?\d+))"
@@ -228,6 +231,8 @@ class LoadServer(Gunicorn):
 
     def look(self) -> None:
         """Welcome new workers, read what all have said, and ask what their collectors have done."""
+        if self._log_path.stat().st_size > LONGEST_LOG:
+            os.truncate(self._log_path, 0)
         for line in self.lines:
             line.read()
             line.ask("collector")

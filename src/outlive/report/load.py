@@ -19,6 +19,8 @@ MOST_FAULTS = 5
 """Texts of unexpected answers that are shown."""
 SHORT_OF_CORES = 0.1
 """Part of the time that a worker waited for a core from which on it is told: latencies are longer by it."""
+SOAK = 600.0
+"""Seconds from which on a test says whether the memory of the harness stayed as it was."""
 COLUMNS = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
 NOTES = (
     "growth, left: per request; left are objects with gc off, else leaked ones.",
@@ -83,6 +85,9 @@ def facts(m: LoadMeasurement) -> Iterator[tuple[str, str]]:
     yield "collections", collections(m)
     yield "throughput", f"{m.throughput:.0f} requests/s"
     yield "processor", processor(m)
+    if m.seconds >= SOAK and m.samples[-1].harness:
+        halfway, end = m.samples[len(m.samples) // 2].harness, m.samples[-1].harness
+        yield "harness", f"{size(halfway)} halfway, {size(end)} in the end, locust included"
     if m.restarts:
         yield "replaced", counted(m.restarts, "worker")
 
