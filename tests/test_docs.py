@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from types import ModuleType
 import click
 import pytest
 
-from outlive import scenarios
+from outlive import processes, scenarios
 from outlive.cli import cli
 from outlive.project import Project
 from outlive.releases import Catalogue
@@ -23,6 +24,15 @@ from outlive.stack import Stack
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = Project(CHECKOUT)
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+PARSED_BY_LOCUST = """
+import json, sys
+from locust import argument_parser
+from locust.util.load_locustfile import load_locustfile
+users = load_locustfile(sys.argv[1])[0]
+for words in json.load(sys.stdin):
+    options = argument_parser.parse_options(words)
+    assert set(options.user_classes) <= set(users), words
+"""
 
 
 def script(path: str) -> ModuleType:
@@ -118,3 +128,14 @@ def check(parsed: dict[str, object], words: list[str]) -> None:
         if "==" in word:
             stack = Stack.parse(word)
             assert stack.release in {one.version for one in Catalogue.load(PROJECT, stack.framework).releases}
+
+
+def test_commands_of_locust_are_understood() -> None:
+    """Also those on another machine, or in a network namespace."""
+    line = re.compile(r"^(?:\w*\$|# ip netns exec \w+)\s+locust (.*)$", re.MULTILINE)
+    texts = [text for page in PAGES for text in line.findall(page.read_text(encoding="utf-8"))]
+    assert len(texts) >= 7
+    words = [shlex.split(text, comments=True) for text in texts]
+    argv = [sys.executable, "-c", PARSED_BY_LOCUST, CHECKOUT / "loadtests" / "locustfile.py"]
+    done = processes.run(argv, text=json.dumps(words), timeout=120, cwd=CHECKOUT)
+    assert done.returncode == 0, done.stderr
