@@ -144,12 +144,17 @@ def warnings(m: LoadMeasurement) -> Iterator[str]:
         yield f"{counted(m.unsent, 'request')} due at the rate, but no client was free: more --clients"
     if m.generator_saturated:
         yield "locust was the bottleneck: latencies hold its own delays, see --processes and --rate"
-    elif m.status == "measured" and m.traffic.rate is None and 0 < m.server_busiest < SATURATED:
-        yield "no worker was busy all the time: more --clients would have had more answers"
     if m.server_waiting >= SHORT_OF_CORES:
         yield f"a worker waited for a core {100 * m.server_waiting:.0f} % of the time: latencies hold that"
+    elif _could_do_more(m):
+        yield "no worker was busy all the time: more --clients would have had more answers"
     if len(m.segments) > 1:
         yield f"continued {counted(len(m.segments) - 1, 'time')}; growth is of the longest stretch"
+
+
+def _could_do_more(m: LoadMeasurement) -> bool:
+    idle = 0 < m.server_busiest < SATURATED and not m.generator_saturated
+    return idle and m.status == "measured" and m.traffic.rate is None
 
 
 def _one(m: LoadMeasurement, console: Console) -> None:
