@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from loading import Stub
-from measuring import CHECKOUT, SCENARIOS
+from loading import Stub, read
+from measuring import CHECKOUT, OK, SCENARIOS
 from outlive.errors import FaultError
 from outlive.load.sequence import LENGTHS, Left, send
 from outlive.load.traffic import Deck, weights
@@ -30,6 +33,26 @@ def test_the_mix_is_sent_exactly_over_as_many_connections(connection: Connection
     else:  # one for each client, one after each answer that breaks off, and those of clients that misbehave
         ended = stub.seen["stream-error"] + sum(stub.seen[name] for name in OWN)
         assert ended < stub.connections <= 5 + ended
+
+
+def test_a_server_with_one_thread_that_closes_does_not_wait_for_clients_that_take_turns() -> None:
+    """It says that it keeps the connection, closes all the same, and waits for the client to close, too."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(4):
+                connection, _ = listener.accept()
+                with connection:
+                    read(connection)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    connection.shutdown(socket.SHUT_WR)
+                    assert connection.recv(1) == b""
+
+        with ThreadPoolExecutor(1) as pool:
+            served = pool.submit(serve)
+            deck = Deck({"ok": 1}, "")
+            send(listener.getsockname(), [OK], deck, requests=4, clients=2, connection="keep-alive")
+            served.result(20)
 
 
 def test_a_wrong_answer_is_a_fault() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import select
 import time
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -23,6 +24,8 @@ from outlive.wire import Address, Wire
 LENGTHS = (400, 1000)
 """Requests of two phases, each over new connections: their difference is what requests leave, the rest is
 what came once with the connections."""
+LOOK = 1
+"""Milliseconds that each request gives the server to close the connection after its answer."""
 PATIENCE = 0.02
 """Seconds for which a client that leaves in the middle stays, so that the server is in the middle, too."""
 
@@ -61,8 +64,18 @@ class Client:
     def __exit__(self, *_: object) -> None:
         for one in self._replays.values():
             one.close()
+        self.hang_up()
+
+    @property
+    def idle(self) -> Wire | None:
+        """The open connection of its ordinary requests, if there is one."""
+        return self._wire
+
+    def hang_up(self) -> None:
+        """Close that connection."""
         if self._wire is not None:
             self._wire.close()
+            self._wire = None
 
     def send(self, name: str) -> None:
         """Send one request. Raises FaultError where the answer is not one that the scenario expects."""
@@ -94,3 +107,17 @@ def send(
         all_clients = [stack.enter_context(Client(address, scenarios, connection)) for _ in range(clients)]
         for client in itertools.islice(itertools.cycle(all_clients), requests):
             client.send(deck.draw())
+            _hang_up_closed(all_clients)
+
+
+def _hang_up_closed(clients: Iterable[Client]) -> None:
+    """Close the connections that the server has closed, as clients do that have more to do than wait.
+
+    gunicorn waits up to 2 s for that, in the thread that served the connection; there may be no other.
+    """
+    poll = select.poll()
+    by_file = {client.idle.socket.fileno(): client for client in clients if client.idle is not None}
+    for file in by_file:
+        poll.register(file, select.POLLIN)
+    for file, _ in poll.poll(LOOK):
+        by_file[file].hang_up()
