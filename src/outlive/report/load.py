@@ -197,10 +197,19 @@ def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
     console.print()
     for note in NOTES:
         _say(console, note, "dim")
+    for line in _replays(measurements):
+        _say(console, line)
     for m in measurements:
         for line in warnings(m):
             indented = line.startswith(" ")
             _say(console, line if indented else f"! {_row_name(m, measurements)}: {line}", "yellow")
+
+
+def _replays(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
+    """Yield what replay leaves of those tests whose mix was replayed."""
+    for m in measurements:
+        if m.replayed_per_request is not None:
+            yield f"{_row_name(m, measurements)}, left in replay: {replayed(m)}"
 
 
 def _subject(measurements: Sequence[LoadMeasurement]) -> str:
@@ -231,6 +240,8 @@ def _render(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
     rows = ((_row_name(m, measurements), *_cells(m)) for m in measurements)
     yield from markdown.table((_what(measurements), *MARKDOWN_COLUMNS), rows, right=len(MARKDOWN_COLUMNS))
     yield from ("", MARKDOWN_NOTE)
+    for line in _replays(measurements):
+        yield from ("", markdown.escape(line))
     lines = [
         f"- {markdown.escape(f'{_row_name(m, measurements)}: {line.strip()}')}"
         for m in measurements
