@@ -136,6 +136,6 @@ def test_commands_of_locust_are_understood() -> None:
     texts = [text for page in PAGES for text in line.findall(page.read_text(encoding="utf-8"))]
     assert len(texts) >= 7
     words = [shlex.split(text, comments=True) for text in texts]
-    argv = [sys.executable, "-c", PARSED_BY_LOCUST, CHECKOUT / "loadtests" / "locustfile.py"]
+    argv = [sys.executable, "-c", PARSED_BY_LOCUST, str(CHECKOUT / "loadtests" / "locustfile.py")]
     done = processes.run(argv, text=json.dumps(words), timeout=120, cwd=CHECKOUT)
     assert done.returncode == 0, done.stderr
