@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from pathlib import Path
 from typing import Self
 
 import psutil
 
+EMPTIED = 2.0
+"""Seconds in which what was killed is out of its group."""
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 NAME = re.compile(r"outlive-(\d+)-\d+")
@@ -47,11 +50,13 @@ class MemoryGroup:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.path is not None:
-            with contextlib.suppress(
-                OSError
-            ):  # some process has not been reaped yet: the next one removes it
+        deadline = time.monotonic() + EMPTIED
+        while self.path is not None and self.path.is_dir():
+            with contextlib.suppress(OSError):  # some process has not been reaped yet
                 self.path.rmdir()
+            if time.monotonic() > deadline:
+                return  # the next harness removes it
+            time.sleep(0.02)
 
     def add(self, pid: int) -> None:
         """Take in a process; what it starts from now on is in, too."""
