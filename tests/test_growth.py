@@ -193,6 +193,23 @@ class TestGrowth:
         assert any(one.leaked > 0 for one in phases[-2:])
         assert of(verdict(phases), "growth", "leaked", "cyclic") == ("bounded", 0, 0)
 
+    @given(offset=st.integers(0, 500), dropped=st.integers(2, 60))
+    def test_wherever_it_is_in_its_turns_when_counting_starts(self, offset: int, dropped: int) -> None:
+        def held(requests: int) -> int:
+            at = requests + offset - 181
+            return 180 + at if at < 0 else 180 - dropped + at % dropped + 1
+
+        phases = served(lambda first, last: 3 * (held(last) - held(first - 1)))
+        assert verdict(phases).growth != "leak"
+
+    def test_a_cookie_jar_that_drops_its_oldest_cookies_is_no_leak(self) -> None:
+        """The counts of aiohttp 3.14.5 with a new cookie in every answer."""
+        lengths = (*PHASES, *PHASES, *LONG_PHASES, LAST_PHASE)
+        leaked = (115, 522, 51, -24, -18, -42, 21, 51, 33)
+        for last in (8, 9):
+            found = verdict([phase(*one) for one in zip(lengths[:last], leaked, leaked, strict=False)])
+            assert of(found, "growth", "leaked") == ("bounded", 0)
+
     def test_with_the_collector_on_garbage_is_no_growth_and_hides_none(self) -> None:
         for kept, growth in ((nothing, "none"), (cache(500), "bounded"), (each(1), "leak")):
             assert analyse(tallies(*served(kept, 8)), collecting=True).growth == growth

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import accumulate
 
 import msgspec
 
@@ -25,10 +26,10 @@ MEMORY_PHASES = (307, 401)
 LONG_PHASES = (503, 1009)
 """Added where something seems to be kept: a cache of up to 1,800 entries has filled by the last one."""
 STEADY = Fraction(99, 100)
-"""Share of the shorter one's objects per request that the longer of them keeps if growth goes on. What
-differs by less is a connection's own objects; growth that stopped in the last ten requests is not seen."""
+"""Share of the other one's objects per request that each of them keeps if growth goes on. What differs by
+less is a connection's own objects; growth that stopped in the last ten requests is not seen."""
 LAST_PHASE = 1511
-"""Added where the longer one kept less than that: tells whether growth stopped."""
+"""Added where one of them kept less than that of the other's: tells whether growth stopped."""
 LEAST_LEAK = Fraction(1, 200)
 """Objects per request from which on the long phases show a leak. One object for each 200 requests is a
 difference of 2.5 objects between them; one or two can be chance, such as a timer that fired."""
@@ -89,8 +90,8 @@ def plan(done: Sequence[Phase], *, collecting: bool) -> tuple[int, ...]:
         return PHASES
     if long:
         a, b = long
-        slower = b.leaked * a.requests < STEADY * a.leaked * b.requests
-        return (LAST_PHASE,) if slower and done[-1].requests != LAST_PHASE else ()
+        less, more = sorted((a.leaked * b.requests, b.leaked * a.requests))
+        return (LAST_PHASE,) if less < STEADY * more and done[-1].requests != LAST_PHASE else ()
     if not exact or slope(*_pair(short), "leaked") > 0:
         return LONG_PHASES
     if _keeps_memory(done[-1:], BLOCKS_SUSPECT, HEAP_SUSPECT):
@@ -104,8 +105,8 @@ def analyse(tallies: Sequence[Tally], *, collecting: bool) -> Analysis:
     a, b = _decisive(tallies, collecting=collecting)
     leaked = slope(a.phase, b.phase, "leaked")
     cyclic = slope(a.phase, b.phase, "survivors") - leaked
-    if _of(phases, LONG_PHASES) and (leaked < LEAST_LEAK or min(a.phase.leaked, b.phase.leaked) <= 0):
-        leaked = Fraction(0)  # a full cache that makes room now and then gives back what it kept
+    if _of(phases, LONG_PHASES) and (leaked < LEAST_LEAK or _gave_back(phases)):
+        leaked = Fraction(0)  # a full cache that makes room now and then
     survivors = cyclic + leaked
     last = _pair(phases)
     countable = last[0].heap is not None
@@ -159,6 +160,15 @@ def _straight(phases: Sequence[Phase], counts: Sequence[int]) -> bool:
     """Tell whether the counts of three phases lie on a straight line exactly."""
     (a, b, c), (x, y, z) = (phase.requests for phase in phases), counts
     return (y - x) * (c - b) == (z - y) * (b - a)
+
+
+def _gave_back(phases: Sequence[Phase]) -> bool:
+    """Tell whether a long phase kept nothing, or the last one took no more than was ever given back."""
+    long = _of(phases, (*LONG_PHASES, LAST_PHASE))
+    held = tuple(accumulate(phase.leaked for phase in phases))
+    most = tuple(accumulate(held, max))
+    back = max(peak - now for peak, now in zip(most, held, strict=True))
+    return min(phase.leaked for phase in long) <= 0 or held[-1] - most[-2] <= back
 
 
 def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
