@@ -5,6 +5,7 @@ PROPAGATE_EXCEPTIONS hold for a whole one. It runs on Flask 1.1.4 and newer, Pyt
 route is also in `apps/aiohttp/site_v1.py`, it behaves as there.
 """
 
+import importlib.util
 import pathlib
 import tempfile
 
@@ -209,9 +210,10 @@ def answer_anything(error):
 
 def listening():
     app = make_app()
-    flask.request_started.connect(note, app)
-    flask.got_request_exception.connect(note, app)
-    flask.request_tearing_down.connect(note, app)
+    if importlib.util.find_spec("blinker"):  # before Flask 2.3 there need not be signals
+        flask.request_started.connect(note, app)
+        flask.got_request_exception.connect(note, app)
+        flask.request_tearing_down.connect(note, app)
     return app
 
 
