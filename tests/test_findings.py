@@ -1,17 +1,20 @@
-"""The table of scenarios and stacks: the whole text."""
+"""The tables of scenarios and stacks, as Markdown and in a terminal: the whole text."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from comparisons import cell
 from outlive.measurement import Connection, Measurement
-from outlive.report import findings
+from outlive.report import findings, inventory
 from outlive.scenarios import Request, Scenario
 
 GOLDEN = Path(__file__).parent / "golden" / "findings.md"
+TERMINAL = Path(__file__).parent / "golden" / "measure-80.txt"
 
 
 def scenario(name: str, summary: str) -> Scenario:
@@ -58,12 +61,29 @@ def test_the_whole_text() -> None:
     ("measurement", "text"),
     [
         (cell("ok", 0, growth="bounded"), "bounded"),
-        (cell("ok", 0, growth="leak"), "leak memory"),
+        (cell("ok", 0, growth="leak"), "memory leaked"),
         (cell("ok", 0, growth="bounded", gc="on"), "bounded"),
         (cell("ok", 4, growth="cyclic", gc="on"), "0"),
-        (cell("ok", 0.25, 0.25), "leak 0.25"),
+        (cell("ok", 0.25, 0.25), "0.25 leaked"),
     ],
 )
 def test_a_cell(measurement: Measurement, text: str) -> None:
     lines = findings.render(SCENARIOS[:1], [measurement]).splitlines()
     assert lines[-1] == f"| ok | a plain 200 | {text} |"
+
+
+def test_a_terminal_of_80_columns_breaks_no_name_or_reason() -> None:
+    many = (*MEASUREMENTS[:4], *MEASUREMENTS[6:])
+    one = (
+        cell("gateway-session-per-request", 7, release="3", types={"socket.socket": 1.0}),
+        cell(
+            "failing",
+            release="3",
+            status="failed",
+            reason="the worker died: " + "no memory " * 8,
+            growth=None,
+        ),
+    )
+    console = Console(width=80, record=True, file=io.StringIO())
+    inventory.show_measurements((*many, *one), console)
+    assert console.export_text() == TERMINAL.read_text(encoding="utf-8")

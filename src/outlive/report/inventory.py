@@ -70,19 +70,49 @@ def show_claims(framework: str, logs: Sequence[Changelog], console: Console) -> 
 
 
 def show_measurements(measurements: Iterable[Measurement], console: Console) -> None:
-    """Print one line a cell: what stays per request, how it grows, the most frequent type."""
-    table = _table("stack", "scenario", "connection", "gc", "survivors", "leaked", "growth", "most of it")
+    """Print what stays per request, how it grows and the most frequent type: a line a cell, a table a stack.
+
+    Where all cells are of one connection and gc policy the heading names them, else each line does.
+    """
+    by_stack: dict[str, list[Measurement]] = {}
     for m in measurements:
-        stack = f"{m.framework} {m.release}, Python {m.python}" + (f", {m.remedy}" if m.remedy else "")
-        if m.status == "measured":
-            leaders = ", ".join(f"{number(count)} {name}" for name, count in list(m.types.items())[:1])
-            survivors = NOTHING if m.survivors_per_request is None else number(m.survivors_per_request)
-            numbers = (survivors, number(m.leaked_per_request or 0), m.growth or NOTHING, leaders)
-        else:
-            numbers = (NOTHING, NOTHING, m.status, one_line(m.reason or ""))
-        table.add_row(*map(Text, (stack, m.scenario, m.connection, m.gc, *numbers)))
-    console.print(table)
+        remedy = f", {m.remedy}" if m.remedy else ""
+        by_stack.setdefault(f"{m.framework} {m.release}, Python {m.python}{remedy}", []).append(m)
+    reasons: list[str] = []
+    for stack, mine in by_stack.items():
+        kinds = {_kind(m) for m in mine}
+        alone = f", {kinds.pop()}" if len(kinds) == 1 else ""
+        console.print(Text(f"{stack}{alone}", "bold"))
+        table = _table("scenario", "survivors", "leaked", "growth", "most of it")
+        for column in table.columns[:-1]:
+            column.no_wrap = True
+        scenario = None
+        for m in mine:
+            if not alone and m.scenario != scenario:
+                table.add_row(m.scenario)
+            scenario = m.scenario
+            table.add_row(*map(Text, (scenario if alone else f"  {_kind(m)}", *_numbers(m, reasons))))
+        console.print(table)
+        console.print()
+    for at, reason in enumerate(reasons, 1):
+        console.print(Text(f"{at}. {one_line(reason)}"))
     console.print("Objects per request; survivors are counted with gc off.", style="dim")
+
+
+def _kind(m: Measurement) -> str:
+    return f"{m.connection}, gc {m.gc}"
+
+
+def _numbers(m: Measurement, reasons: list[str]) -> tuple[str, str, str, str]:
+    """Return survivors, leaked, growth and the most frequent type of a cell; reasons get numbers."""
+    if m.status != "measured":
+        reason = m.reason or m.status
+        if reason not in reasons:
+            reasons.append(reason)
+        return NOTHING, NOTHING, m.status, f"({reasons.index(reason) + 1})"
+    survivors = NOTHING if m.survivors_per_request is None else number(m.survivors_per_request)
+    leaders = [f"{number(count)} {name.rpartition('.')[2]}" for name, count in m.types.items()]
+    return survivors, number(m.leaked_per_request or 0), m.growth or NOTHING, "".join(leaders[:1])
 
 
 def show_tools(readings: Iterable[ToolReading], console: Console) -> None:
