@@ -70,6 +70,11 @@ def test_the_page_of_advice_is_what_is_stored() -> None:
     assert advice.page() == advice.PAGE.read_text(encoding="utf-8"), "run `python docs/advice.py`"
 
 
+def test_the_page_of_findings_is_what_is_stored() -> None:
+    findings = script("docs/findings.py")
+    assert findings.page() == findings.PAGE.read_text(encoding="utf-8"), "run `python docs/findings.py`"
+
+
 def tox_environments() -> dict[str, str]:
     """Return the last command that each environment of tox.ini runs; one line may be for one of several."""
     tox = configparser.ConfigParser()

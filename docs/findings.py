@@ -1,0 +1,125 @@
+"""Writes docs/findings.md from what is stored in results/: every scenario on chosen releases.
+
+Run it after one of them was measured again: `python docs/findings.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from outlive import engine, locks, scenarios
+from outlive.environments import Environment
+from outlive.measure import Cell, Subject
+from outlive.measurement import Growth, Measurement, StackRecord
+from outlive.project import Project
+from outlive.releases import Catalogue
+from outlive.report import findings
+from outlive.report.markdown import table
+from outlive.rows import BASELINE
+from outlive.scenarios import Scenario
+from outlive.stack import Stack
+from outlive.store import Store
+from outlive.wording import counted, number
+
+HERE = Path(__file__).parent
+PAGE = HERE / "findings.md"
+PLACE = re.compile(r"\{\{ (\w+) \}\}")
+STACKS = tuple(
+    map(
+        Stack.parse,
+        (
+            "aiohttp==3.10.10,python==3.11",
+            "aiohttp==3.11.13,python==3.11",
+            "aiohttp==3.11.14,python==3.11",
+            "aiohttp==3.14.5,python==3.11",
+            "aiohttp==3.14.5,python==3.13",
+            "flask==2.0.3,python==3.11",
+            "flask==3.1.3,python==3.11",
+            "flask==3.1.3,python==3.13",
+        ),
+    )
+)
+"""The newest release of each framework, and the last ones before its known fixes (docs/history.md)."""
+KINDS: tuple[Growth, ...] = ("none", "bounded", "cyclic", "leak")
+HEADER = ("stack", "scenarios", "nothing", "bounded", "cyclic", "leaked", "unsupported", "above ok, most")
+
+
+def page() -> str:
+    """Return the page as it has to be."""
+    project = Project.find(HERE)
+    every = scenarios.load_set(project.scenarios, "all")
+    found = [_found(project, stack, every) for stack in STACKS]
+    fill = {
+        "summary": "\n".join(table(HEADER, map(_summary, STACKS, found), right=len(HEADER) - 1)),
+        "missing": _missing(found, every),
+        "tables": findings.render(every, [m for of_stack in found for m in of_stack]).rstrip("\n"),
+    }
+    template = (HERE / "findings.md.in").read_text(encoding="utf-8")
+    return PLACE.sub(lambda match: fill[match[1]], template)
+
+
+def _found(project: Project, stack: Stack, every: Sequence[Scenario]) -> tuple[Measurement, ...]:
+    """Return a measurement of each cell of a stack that is stored or that cannot be had, with the reason."""
+    release = Catalogue.load(project, stack.framework).find(stack.release)
+    lock = locks.read_era_lock(project, release, stack.python or "")
+    assert lock
+    record = StackRecord(
+        framework=lock.framework,
+        release=lock.release,
+        python=lock.python,
+        lock=lock.digest,
+        packages=lock.packages,
+    )
+    served = engine.serving(project, stack.framework, every)
+    stored = {Cell.of(m): m for m in engine.stored(Store(project, record), served, None)}
+    by_name = {scenario.name: scenario for scenario in every}
+    measurements = []
+    environment = Environment(HERE, HERE, lock)  # nothing is started: it may not even be installed
+    for cell in _cells(stack, every):
+        subject = Subject(environment, served[cell.scenario], project.apps / stack.framework)
+        if reason := subject.lacks(by_name[cell.scenario], cell):
+            measurements.append(subject.describe(cell, None, status="unsupported", reason=reason))
+        elif cell in stored:
+            measurements.append(stored[cell])
+    return tuple(measurements)
+
+
+def _cells(stack: Stack, every: Sequence[Scenario]) -> tuple[Cell, ...]:
+    mine = [scenario for scenario in every if scenario.about(stack.framework)]
+    return engine.cells(mine, (), ("off", "on"))
+
+
+def _summary(stack: Stack, found: Sequence[Measurement]) -> tuple[str, ...]:
+    """Return what a stack's scenarios leave with gc off, counted, and which leaves most."""
+    off = [m for m in found if m.gc == "off"]
+    names = dict.fromkeys(m.scenario for m in off)
+    worst = [_worst([m for m in off if m.scenario == name]) for name in names]
+    plain = {m.connection: m.survivors_per_request or 0 for m in off if m.scenario == BASELINE}
+    above = (
+        (m.survivors_per_request - plain[m.connection], m.scenario) for m in off if m.survivors_per_request
+    )
+    most, scenario = max(above)
+    return (
+        f"{stack.framework} {stack.release}, Python {stack.python}",
+        str(len(worst)),
+        *(str(worst.count(kind)) for kind in (*KINDS, None)),
+        f"{number(most)} {scenario}",
+    )
+
+
+def _worst(measurements: Sequence[Measurement]) -> Growth | None:
+    """Return the worst kind of growth over the connections, None where no cell could be measured."""
+    return max((m.growth for m in measurements if m.growth), key=KINDS.index, default=None)
+
+
+def _missing(found: Sequence[Sequence[Measurement]], every: Sequence[Scenario]) -> str:
+    """Return how many cells nobody has measured, with an empty line; nothing where all are."""
+    wanted = sum(len(_cells(stack, every)) for stack in STACKS)
+    missing = wanted - sum(map(len, found))
+    return f"Empty cells are not measured yet: {counted(missing, 'cell')} of {wanted}.\n\n" if missing else ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
