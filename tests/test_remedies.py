@@ -11,6 +11,7 @@ import pytest
 from measuring import CHECKOUT, FRAMEWORKS, cell, environment, measured, reference
 from outlive import remedies
 from outlive.errors import UsageError
+from outlive.growth import BOUNDED_OBJECTS
 from outlive.load.record import LoadStore
 from outlive.measure import Subject
 from outlive.measurement import Measurement, StackRecord
@@ -180,6 +181,14 @@ def test_aiohttp_without_and_with_a_remedy() -> None:
     assert failed.survivors_per_request > ok.survivors_per_request
     assert [m.survivors_per_request for m in treated] == 2 * [ok.survivors_per_request]
     assert {m.remedy for m in treated} == {"clear-error"}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("framework", ["flask", "aiohttp"])
+def test_a_log_handler_that_keeps_records_keeps_errors_but_no_more_than_its_fill(framework: str) -> None:
+    (found,) = measured(_treated(framework, "logging"), cell("handler-error"))
+    assert found.growth != "leak"
+    assert sum(phase.leaked for phase in found.phases) > BOUNDED_OBJECTS
 
 
 @pytest.mark.real

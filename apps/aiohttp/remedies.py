@@ -119,7 +119,7 @@ def collect_by_time(app, worker):
 
 def logging_kept(app, worker):
     """Keep the last records in a log handler, and with them exc_info: exceptions, tracebacks, frames."""
-    log.addHandler(_Recent())
+    worker.log.error_log.addHandler(_Recent())  # that of gunicorn, for its worker has aiohttp log there
 
 
 class _Recent(logging.Handler):
