@@ -3,30 +3,39 @@
 Run it after remedies were measured again: `python docs/advice.py`. In the template STACK is one of STACKS.
 
     {{ table STACK }}                            all remedies
+    {{ growth STACK }}                           what remedies do to growth with gc off, and what they cost
+    {{ recommended STACK }}                      the remedy to take, and why
+    {{ rounds STACK }}                           how many rounds of how many requests the load tests were
     {{ release FRAMEWORK VERSION PYTHON SCENARIO }}  what a plain release leaves
     {{ mean STACK REMEDY }}                      objects per request of the traffic, without and with it
     {{ left STACK REMEDY SCENARIO }}             of one scenario
     {{ leaked STACK REMEDY }}                    what no collection frees of it
     {{ kept STACK REMEDY }}                      objects that stay, but do not grow with requests
-    {{ verdict STACK REMEDY }}                   whether it does what it is said to
-    {{ bounded STACK REMEDY off|on METRIC }}     whether it makes a metric better under load
-    {{ load STACK REMEDY off|on METRIC }}        a metric under load, without and with it
-    {{ change STACK REMEDY off|on METRIC }}      how it changed, an interval
+    {{ costs STACK REMEDY off|on }}              memory and time under load
+
+and what becomes of claims:
+
+    {{ verdict STACK REMEDY }}                   that a remedy frees what failed requests leave
+    {{ upgraded FRAMEWORK VERSION VERSION PYTHON }}  that an upgrade does
+    {{ practice STACK PRACTICE }}                that a practice keeps more
+    {{ bounded STACK REMEDY off|on METRIC }}     that a remedy makes a metric better under load
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from outlive import locks
-from outlive.measurement import Document
+from outlive.measurement import Document, Measurement
 from outlive.project import Project
 from outlive.quantities import bounds, value
 from outlive.releases import Catalogue
 from outlive.relief import Relief, ReliefDocument, Row
-from outlive.report.relief import render
+from outlive.report import markdown
+from outlive.report import relief as report
+from outlive.rows import BASELINE
 from outlive.store import decode, read
 from outlive.trials import METRICS, Trial
 from outlive.wording import number, step
@@ -40,6 +49,14 @@ STACKS = {
     "aiohttp": ("aiohttp", "3.14.5", "3.13"),
 }
 UNKNOWN = "not measured yet"
+CONFIRMED, PARTLY, NOT_CONFIRMED = "**confirmed**", "**partly**", "**not confirmed**"
+PART = 0.5
+"""Share of what a failing scenario leaves that may stay where a remedy helps partly."""
+ERRORS = 10
+"""Errors' worth of objects from which on what a practice keeps are errors; less is a library's own work."""
+COSTS = ("peak-RSS", "CPU-per-request", "throughput", "p99")
+ABOUT_A_RUNNING_COLLECTOR = {"freeze"}
+SAID = {"changed": "", "no change seen": "no change", "inconclusive": "inconclusive"}
 METRIC = {metric.name.replace(" ", "-"): metric for metric in METRICS}
 
 
@@ -64,25 +81,29 @@ def rows(stack: str, remedy: str) -> tuple[Row, Row]:
 
 def table(stack: str) -> str:
     """Return the table of all remedies."""
-    return render(relief(stack))
+    return report.render(relief(stack))
 
 
 def release(framework: str, version: str, python: str, scenario: str) -> str:
     """Return what a plain release leaves of a scenario with gc off, over connections that close."""
-    project = Project.find()
+    found = plain(framework, version, python)[scenario]
+    leaked = found.leaked_per_request or 0
+    whole = number(found.survivors_per_request or 0)
+    return f"{whole}, {number(leaked)} of them for good" if leaked else whole
+
+
+def plain(framework: str, version: str, python: str) -> dict[str, Measurement]:
+    """Return what is stored of a plain release with gc off, over connections that close, by scenario."""
+    project = Project.find(HERE)
     lock = locks.read_era_lock(project, Catalogue.load(project, framework).find(version), python)
     assert lock
     folder = RESULTS / "measurements" / framework / version
     document: Document = read(folder / f"py{python}-{lock.digest}.json")
-    (found,) = (
-        one
+    return {
+        one.scenario: one
         for one in document.measurements
-        if (one.scenario, one.connection, one.gc) == (scenario, "close", "off")
-        and one.worker in {"sync", "asyncio"}
-    )
-    leaked = found.leaked_per_request or 0
-    whole = number(found.survivors_per_request or 0)
-    return f"{whole}, {number(leaked)} of them for good" if leaked else whole
+        if (one.connection, one.gc) == ("close", "off") and one.worker in {"sync", "asyncio"}
+    }
 
 
 def mean(stack: str, remedy: str) -> str:
@@ -103,15 +124,98 @@ def left(stack: str, remedy: str, scenario: str) -> str:
 
 def verdict(stack: str, remedy: str) -> str:
     """Return whether what failing requests leave beyond a plain 200 is gone, less, or as much as before."""
-    plain, treated = rows(stack, remedy)
-    assert plain.left
+    without, treated = rows(stack, remedy)
+    if treated.unsupported:
+        return "cannot be done"
+    assert without.left
     assert treated.left
-    ok = plain.left.scenarios["ok"]
-    above = {name: count - ok for name, count in plain.left.scenarios.items() if count > ok}
-    rest = {name: treated.left.scenarios[name] - ok for name in above}
+    objects = without.left.scenarios
+    return judged(objects, treated.left.scenarios, objects[BASELINE])
+
+
+def upgraded(framework: str, before: str, after: str, python: str) -> str:
+    """Return the same of an upgrade; that leaks for good are gone, or less, is a part of it."""
+    old, new = plain(framework, before, python), plain(framework, after, python)
+    names = [name for name in old if name in new]
+    objects, others = ({name: side[name].survivors_per_request or 0 for name in names} for side in (old, new))
+    leaks, rest = ({name: side[name].leaked_per_request or 0 for name in names} for side in (old, new))
+    whole = judged(objects, others, others[BASELINE])
+    if whole == NOT_CONFIRMED and any(leaks.values()) and judged(leaks, rest, 0) != NOT_CONFIRMED:
+        return PARTLY
+    return whole
+
+
+def judged(before: Mapping[str, float], after: Mapping[str, float], ok: float) -> str:
+    """Return what becomes of what scenarios leave above a plain 200; `ok` is what that leaves afterwards."""
+    above = {name: count - before[BASELINE] for name, count in before.items() if count > before[BASELINE]}
+    rest = {name: after[name] - ok for name in above}
     if all(count <= 0 for count in rest.values()):
-        return "**confirmed**"
-    return "**partly**" if any(rest[name] < above[name] / 2 for name in above) else "**not confirmed**"
+        return CONFIRMED
+    return PARTLY if any(rest[name] <= PART * above[name] for name in above) else NOT_CONFIRMED
+
+
+def practice(stack: str, name: str) -> str:
+    """Return whether a practice keeps more: for good, up to a bound, as garbage, or not at all."""
+    without, treated = rows(stack, name)
+    assert without.left
+    assert treated.left
+    if treated.left.leaked > without.left.leaked:
+        return CONFIRMED
+    if treated.left.kept >= ERRORS * max(without.left.scenarios.values()):
+        return f"{CONFIRMED}, bounded"
+    return f"{PARTLY}, as garbage" if treated.left.mean > without.left.mean else NOT_CONFIRMED
+
+
+def growth(stack: str) -> str:
+    """Return the table of what remedies do to growth with gc off and, where it is known, what they cost."""
+    without, *treated = (one for one in relief(stack).rows if one.kind == "remedy" and not one.unsupported)
+    header = ("remedy", "growth", "left per request", *(name.replace("-", " ") for name in COSTS))
+    body = []
+    for row in treated:
+        if row.remedy not in ABOUT_A_RUNNING_COLLECTOR:
+            objects = number(row.left.mean) if row.left else "same"
+            decided = {one.metric: one for one in row.off.decided} if row.off else {}
+            costs = (report.change(decided[METRIC[name]]) if decided else "" for name in COSTS)
+            body.append((row.remedy or "", _growth(without, row), objects, *costs))
+    return "\n".join(markdown.table(header, body, right=len(header) - 2))
+
+
+def _growth(without: Row, row: Row) -> str:
+    """Return what a remedy does to growth: ends it, lessens it, bounds it."""
+    assert without.left
+    if row.left:
+        if not row.left.mean:
+            return "ends it"
+        less = 1 - row.left.mean / without.left.mean
+        return f"{100 * less:.0f} % less" if less > 0 else "not less"
+    if row.off is None:
+        return UNKNOWN
+    (peak,) = (one for one in row.off.decided if one.metric == METRIC["peak-RSS"])
+    return "bounds it" if peak.direction == "better" else "not seen to bound it"
+
+
+def recommended(stack: str) -> str:
+    """Return which remedy to take, and why."""
+    advice = relief(stack).advice
+    return f"{f'`{advice.remedy}`' if advice.remedy else 'none'}: {'; '.join(advice.reasons)}"
+
+
+def rounds(stack: str) -> str:
+    """Return how many rounds of how many requests the load tests were, at least."""
+    trials = [one for row in relief(stack).rows for one in (row.off, row.on) if one]
+    if not trials:
+        return UNKNOWN
+    requests = min(one.traffic.requests or 0 for one in trials)
+    return f"{min(one.rounds for one in trials)} rounds of {requests:,} requests"
+
+
+def costs(stack: str, remedy: str, policy: str) -> str:
+    """Return memory and time under load with a remedy."""
+    if trial(rows(stack, remedy)[1], policy) is None:
+        return UNKNOWN
+    memory = load(stack, remedy, policy, "peak-RSS")
+    changes = (f"{name.replace('-', ' ')} {change(stack, remedy, policy, name)}" for name in COSTS[1:])
+    return f"peak memory {memory}, {', '.join(changes)}"
 
 
 def load(stack: str, remedy: str, policy: str, metric: str) -> str:
@@ -128,8 +232,9 @@ def change(stack: str, remedy: str, policy: str, metric: str) -> str:
     if tried is None:
         return UNKNOWN
     (found,) = (one for one in tried.decided if one.metric == METRIC[metric])
-    assert found.change
-    return f"{bounds(found.metric, found.change)} ({found.decision})"
+    if found.change is None:
+        return f"not known ({found.reason})"
+    return f"{bounds(found.metric, found.change)} ({SAID[found.decision] or found.direction})"
 
 
 def bounded(stack: str, remedy: str, policy: str, metric: str) -> str:
@@ -139,8 +244,8 @@ def bounded(stack: str, remedy: str, policy: str, metric: str) -> str:
         return UNKNOWN
     (found,) = (one for one in tried.decided if one.metric == METRIC[metric])
     if found.decision == "inconclusive":
-        return "unsure"
-    return "**confirmed**" if found.direction == "better" else "**not confirmed**"
+        return SAID[found.decision]
+    return CONFIRMED if found.direction == "better" else NOT_CONFIRMED
 
 
 def kept(stack: str, remedy: str) -> str:
@@ -164,7 +269,23 @@ def trial(row: Row, policy: str) -> Trial | None:
 
 
 FILL: dict[str, Callable[..., str]] = {
-    one.__name__: one for one in (table, release, mean, leaked, left, kept, verdict, bounded, load, change)
+    one.__name__: one
+    for one in (
+        table,
+        growth,
+        recommended,
+        rounds,
+        release,
+        mean,
+        left,
+        leaked,
+        kept,
+        costs,
+        verdict,
+        upgraded,
+        practice,
+        bounded,
+    )
 }
 
 if __name__ == "__main__":

@@ -70,6 +70,21 @@ def test_the_page_of_advice_is_what_is_stored() -> None:
     assert advice.page() == advice.PAGE.read_text(encoding="utf-8"), "run `python docs/advice.py`"
 
 
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ({"ok": 8, "a": 8, "b": 8}, "**confirmed**"),
+        ({"ok": 0, "a": 0, "b": 8}, "**confirmed**"),
+        ({"ok": 8, "a": 48, "b": 93}, "**partly**"),
+        ({"ok": 8, "a": 49, "b": 93}, "**not confirmed**"),
+        ({"ok": 8, "a": 99, "b": 99}, "**not confirmed**"),
+    ],
+)
+def test_a_claim_is_confirmed_partly_or_not(after: dict[str, float], said: str) -> None:
+    before = {"ok": 8.0, "a": 88.0, "b": 93.0, "clean": 8.0}
+    assert script("docs/advice.py").judged(before, {"clean": 8, **after}, 8) == said
+
+
 def test_the_page_of_findings_is_what_is_stored() -> None:
     findings = script("docs/findings.py")
     assert findings.page() == findings.PAGE.read_text(encoding="utf-8"), "run `python docs/findings.py`"

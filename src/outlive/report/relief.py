@@ -71,7 +71,7 @@ def load_cells(found: Trial | None) -> tuple[str, ...]:
     if found is None:
         return ("",) * len(METRICS)
     peak, growth, *cost = _means(found)
-    return (growth, peak, *(map(_change, found.decided[2:]) if found.decided else cost))
+    return (growth, peak, *(map(change, found.decided[2:]) if found.decided else cost))
 
 
 def trial(row: Row, policy: Policy) -> Trial | None:
@@ -132,7 +132,7 @@ def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
     changes = _grid(("change", "peak RSS", "CPU", "throughput"), "p99")
     for row, found in tried:
         if found.decided:
-            peak, _, *cost = map(_change, found.decided)
+            peak, _, *cost = map(change, found.decided)
             changes.add_row(*map(Text, (row.remedy or PLAIN, peak, *cost)))
     console.print(changes)
     console.print(Text(LOAD_LEGEND, "dim"))
@@ -143,7 +143,7 @@ def _means(trial: Trial) -> tuple[str, ...]:
     return tuple(value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS)
 
 
-def _change(decided: Decided) -> str:
+def change(decided: Decided) -> str:
     """Return the interval that the change of a metric lies in, with `=` for no change and `?` for unsure."""
     if decided.change is None:
         return UNKNOWN
