@@ -6,10 +6,13 @@ Run it after one of them was measured again: `python docs/findings.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from outlive import engine, locks, scenarios
+from outlive.apps import App
 from outlive.environments import Environment
 from outlive.measure import Cell, Subject
 from outlive.measurement import Growth, Measurement, StackRecord
@@ -20,7 +23,7 @@ from outlive.report.markdown import table
 from outlive.rows import BASELINE
 from outlive.scenarios import Scenario
 from outlive.stack import Stack
-from outlive.store import Store
+from outlive.store import Store, folder, read
 from outlive.wording import counted, number
 
 HERE = Path(__file__).parent
@@ -35,13 +38,14 @@ STACKS = tuple(
             "aiohttp==3.11.14,python==3.11",
             "aiohttp==3.14.5,python==3.11",
             "aiohttp==3.14.5,python==3.13",
-            "flask==2.0.3,python==3.11",
-            "flask==3.1.3,python==3.11",
-            "flask==3.1.3,python==3.13",
+            "flask==2.0.3,asgiref==3.8.1,blinker==1.6.2,python==3.11",
+            "flask==3.1.3,asgiref==3.8.1,python==3.11",
+            "flask==3.1.3,asgiref==3.8.1,python==3.13",
         ),
     )
 )
-"""The newest release of each framework, and the last ones before its known fixes (docs/history.md)."""
+"""The newest release of each framework, and the last ones before its known fixes (docs/history.md). Packages
+that are named are those that some scenarios need and the release does not: these are measured with them."""
 KINDS: tuple[Growth, ...] = ("none", "bounded", "cyclic", "leak")
 HEADER = ("stack", "scenarios", "nothing", "bounded", "cyclic", "leaked", "unsupported", "above ok, most")
 
@@ -53,6 +57,7 @@ def page() -> str:
     found = [_found(project, stack, every) for stack in STACKS]
     fill = {
         "summary": "\n".join(table(HEADER, map(_summary, STACKS, found), right=len(HEADER) - 1)),
+        "further": ", ".join(sorted({str(pin) for stack in STACKS for pin in stack.pins})),
         "missing": _missing(found, every),
         "tables": findings.render(every, [m for of_stack in found for m in of_stack]).rstrip("\n"),
     }
@@ -73,17 +78,28 @@ def _found(project: Project, stack: Stack, every: Sequence[Scenario]) -> tuple[M
         packages=lock.packages,
     )
     served = engine.serving(project, stack.framework, every)
-    stored = {Cell.of(m): m for m in engine.stored(Store(project, record), served, None)}
+    stored, further = _stored(project, record, served), {}
+    for path in folder(project, record).glob(f"py{record.python}-*.json"):
+        (other,) = read(path).provenance.stacks
+        if stack.pins and set(stack.pins) <= set(other.packages):
+            further = _stored(project, other, served)
     by_name = {scenario.name: scenario for scenario in every}
-    measurements = []
     environment = Environment(HERE, HERE, lock)  # nothing is started: it may not even be installed
+    measurements = []
     for cell in _cells(stack, every):
+        scenario = by_name[cell.scenario]
         subject = Subject(environment, served[cell.scenario], project.apps / stack.framework)
-        if reason := subject.lacks(by_name[cell.scenario], cell):
+        if (reason := subject.lacks(scenario, cell)) is None:
+            measurements += [stored[cell]] if cell in stored else []
+        elif scenario.packages and cell in further:
+            measurements.append(msgspec.structs.replace(further[cell], lock=record.lock))
+        else:
             measurements.append(subject.describe(cell, None, status="unsupported", reason=reason))
-        elif cell in stored:
-            measurements.append(stored[cell])
     return tuple(measurements)
+
+
+def _stored(project: Project, record: StackRecord, served: Mapping[str, App]) -> dict[Cell, Measurement]:
+    return {Cell.of(m): m for m in engine.stored(Store(project, record), served, None)}
 
 
 def _cells(stack: Stack, every: Sequence[Scenario]) -> tuple[Cell, ...]:
