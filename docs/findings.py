@@ -24,7 +24,7 @@ from outlive.rows import BASELINE
 from outlive.scenarios import Scenario
 from outlive.stack import Stack
 from outlive.store import Store, folder, read
-from outlive.wording import counted, number
+from outlive.wording import counted, listed, number
 
 HERE = Path(__file__).parent
 PAGE = HERE / "findings.md"
@@ -47,7 +47,7 @@ STACKS = tuple(
 """The newest release of each framework, and the last ones before its known fixes (docs/history.md). Packages
 that are named are those that some scenarios need and the release does not: these are measured with them."""
 KINDS: tuple[Growth, ...] = ("none", "bounded", "cyclic", "leak")
-HEADER = ("stack", "scenarios", "nothing", "bounded", "cyclic", "leaked", "unsupported", "above ok, most")
+HEADER = ("stack", "scenarios", "no more", "bounded", "cyclic", "leaked", "unsupported", "most of one")
 
 
 def page() -> str:
@@ -58,6 +58,7 @@ def page() -> str:
     fill = {
         "summary": "\n".join(table(HEADER, map(_summary, STACKS, found), right=len(HEADER) - 1)),
         "further": ", ".join(sorted({str(pin) for stack in STACKS for pin in stack.pins})),
+        "leaks": "\n".join(map(_leaks, STACKS, found)),
         "missing": _missing(found, every),
         "tables": findings.render(every, [m for of_stack in found for m in of_stack]).rstrip("\n"),
     }
@@ -108,26 +109,37 @@ def _cells(stack: Stack, every: Sequence[Scenario]) -> tuple[Cell, ...]:
 
 
 def _summary(stack: Stack, found: Sequence[Measurement]) -> tuple[str, ...]:
-    """Return what a stack's scenarios leave with gc off, counted, and which leaves most."""
+    """Return what a stack's scenarios leave with gc off beyond a plain 200, counted, and which leaves most."""
     off = [m for m in found if m.gc == "off"]
-    names = dict.fromkeys(m.scenario for m in off)
-    worst = [_worst([m for m in off if m.scenario == name]) for name in names]
     plain = {m.connection: m.survivors_per_request or 0 for m in off if m.scenario == BASELINE}
-    above = (
-        (m.survivors_per_request - plain[m.connection], m.scenario) for m in off if m.survivors_per_request
-    )
-    most, scenario = max(above)
+    above = {Cell.of(m): (m.survivors_per_request or 0) - plain[m.connection] for m in off if m.growth}
+    kinds: dict[str, list[Growth]] = {m.scenario: [] for m in off}
+    for m in off:
+        if m.growth:
+            as_ok = m.growth == "cyclic" and above[Cell.of(m)] <= 0
+            kinds[m.scenario].append("none" if as_ok else m.growth)
+    worst = [max(mine, key=KINDS.index, default=None) for mine in kinds.values()]
+    most = max(above, key=lambda cell: above[cell])
     return (
-        f"{stack.framework} {stack.release}, Python {stack.python}",
+        _name(stack),
         str(len(worst)),
         *(str(worst.count(kind)) for kind in (*KINDS, None)),
-        f"{number(most)} {scenario}",
+        f"{number(above[most])} {most.scenario}",
     )
 
 
-def _worst(measurements: Sequence[Measurement]) -> Growth | None:
-    """Return the worst kind of growth over the connections, None where no cell could be measured."""
-    return max((m.growth for m in measurements if m.growth), key=KINDS.index, default=None)
+def _leaks(stack: Stack, found: Sequence[Measurement]) -> str:
+    """Return the scenarios of a stack that leak for good, with objects per request, as a list item."""
+    objects: dict[str, float] = {}
+    for m in found:
+        if m.gc == "off" and m.growth == "leak":
+            objects[m.scenario] = max(objects.get(m.scenario, 0), m.leaked_per_request or 0)
+    names = [f"{name} ({number(count)})" if count else f"{name} (memory)" for name, count in objects.items()]
+    return f"- {_name(stack)}: {listed(names) or 'none'}"
+
+
+def _name(stack: Stack) -> str:
+    return f"{stack.framework} {stack.release}, Python {stack.python}"
 
 
 def _missing(found: Sequence[Sequence[Measurement]], every: Sequence[Scenario]) -> str:
