@@ -109,7 +109,7 @@ def _cells(stack: Stack, every: Sequence[Scenario]) -> tuple[Cell, ...]:
 
 
 def _summary(stack: Stack, found: Sequence[Measurement]) -> tuple[str, ...]:
-    """Return what a stack's scenarios leave with gc off beyond a plain 200, counted, and which leaves most."""
+    """Return what a stack's scenarios leave with gc off beyond a plain 200, and which leaves most."""
     off = [m for m in found if m.gc == "off"]
     plain = {m.connection: m.survivors_per_request or 0 for m in off if m.scenario == BASELINE}
     above = {Cell.of(m): (m.survivors_per_request or 0) - plain[m.connection] for m in off if m.growth}
