@@ -46,6 +46,18 @@ STACKS = tuple(
 )
 """The newest release of each framework, and the last ones before its known fixes (docs/history.md). Packages
 that are named are those that some scenarios need and the release does not: these are measured with them."""
+CALLS = "gateway"
+CLIENT_TYPES = (
+    "aiohttp.client_reqrep.ClientRequest",
+    "aiohttp.client_reqrep.ClientResponse",
+    "aiohttp.client_ws.ClientWebSocketResponse",
+    "aiohttp.client_proto.ResponseHandler",
+    "aiohttp.connector.Connection",
+    "aiohttp.connector.TCPConnector",
+    "asyncio.selector_events._SelectorSocketTransport",
+    "asyncio.sslproto._SSLProtocolTransport",
+)
+"""What a call to another service makes."""
 KINDS: tuple[Growth, ...] = ("none", "bounded", "cyclic", "leak")
 HEADER = ("stack", "scenarios", "no more", "bounded", "cyclic", "leaked", "unsupported", "most of one")
 
@@ -58,6 +70,7 @@ def page() -> str:
     fill = {
         "summary": "\n".join(table(HEADER, map(_summary, STACKS, found), right=len(HEADER) - 1)),
         "further": ", ".join(sorted({str(pin) for stack in STACKS for pin in stack.pins})),
+        "types": _types(found),
         "leaks": "\n".join(map(_leaks, STACKS, found)),
         "missing": _missing(found, every),
         "tables": findings.render(every, [m for of_stack in found for m in of_stack]).rstrip("\n"),
@@ -136,6 +149,25 @@ def _leaks(stack: Stack, found: Sequence[Measurement]) -> str:
             objects[m.scenario] = max(objects.get(m.scenario, 0), m.leaked_per_request or 0)
     names = [f"{name} ({number(count)})" if count else f"{name} (memory)" for name, count in objects.items()]
     return f"- {_name(stack)}: {listed(names) or 'none'}"
+
+
+def _types(found: Sequence[Sequence[Measurement]]) -> str:
+    """Return a table of what outlives calls: in how many scenarios, and how many objects of a request."""
+    stacks = [
+        (stack, mine) for stack, mine in zip(STACKS, found, strict=True) if stack.framework == "aiohttp"
+    ]
+    calls = [[m for m in mine if m.gc == "off" and m.scenario.startswith(CALLS)] for _, mine in stacks]
+    header = ("type", *(f"{stack.release}<br>Python {stack.python}" for stack, _ in stacks))
+    rows = ((kind, *(_of_type(kind, mine) for mine in calls)) for kind in CLIENT_TYPES)
+    return "\n".join(table(header, rows, right=len(stacks)))
+
+
+def _of_type(kind: str, calls: Sequence[Measurement]) -> str:
+    if not calls:
+        return findings.ABSENT
+    counts = [m.types[kind] for m in calls if kind in m.types]
+    names = {m.scenario for m in calls if kind in m.types}
+    return f"{len(names)}, up to {number(max(counts))}" if counts else findings.NOTHING
 
 
 def _name(stack: Stack) -> str:

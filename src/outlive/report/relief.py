@@ -129,10 +129,10 @@ def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
         peak, growth, *cost = _means(found)
         grid.add_row(*map(Text, (row.remedy or PLAIN, growth, peak, *cost)))
     console.print(grid)
-    changes = _grid(("change", "peak RSS", "CPU", "throughput"), "p99")
+    changes = _grid(("change, %", "peak RSS", "CPU", "throughput"), "p99")
     for row, found in tried:
         if found.decided:
-            peak, _, *cost = map(change, found.decided)
+            peak, _, *cost = (_short(change(one)) for one in found.decided)
             changes.add_row(*map(Text, (row.remedy or PLAIN, peak, *cost)))
     console.print(changes)
     console.print(Text(LOAD_LEGEND, "dim"))
@@ -149,6 +149,11 @@ def change(decided: Decided) -> str:
         return UNKNOWN
     mark = {"changed": "", "no change seen": "= ", "inconclusive": "? "}[decided.decision]
     return mark + bounds(decided.metric, decided.change)
+
+
+def _short(interval: str) -> str:
+    """Return an interval of percents so that five columns fit a terminal."""
+    return interval.removesuffix(" %").replace(" to ", "…")
 
 
 def notes(row: Row) -> list[str]:
