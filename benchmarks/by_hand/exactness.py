@@ -2,7 +2,7 @@
 
 Run by hand: `python benchmarks/by_hand/exactness.py STACK [--times N]` with the options of `outlive measure`.
 Lists the cells whose runs differ, with what differs in how many of the runs; the exit code is 3 where there
-are any. What is measured is not stored.
+are any. What is measured is not stored; an interruption ends it with what was seen until then.
 
     python benchmarks/by_hand/exactness.py aiohttp==3.14.5 --set extended --gc off --times 10
 """
@@ -25,6 +25,7 @@ from outlive.measurement import Measurement
 from outlive.progress import progress
 from outlive.project import Project
 from outlive.stack import Stack
+from outlive.wording import counted
 
 READINGS = ("status", "reason", "answer", "growth", "survivors_per_request", "leaked_per_request")
 """What must repeat; memory does not, and decides nothing alone."""
@@ -46,16 +47,27 @@ def main(stack: str, times: int, python: str | None, **selected: Any) -> None:
     runs: dict[Cell, list[Measurement]] = defaultdict(list)
     with progress(Console(stderr=True)) as callbacks:
         callbacks.start(times * len(cells))
-        for _ in range(times):
-            for found in measure(tasks, request.scenarios, request.jobs, callbacks.done):
-                runs[Cell.of(found)].append(found)
+
+        def done(found: Measurement) -> None:
+            runs[Cell.of(found)].append(found)
+            callbacks.done(found)
+
+        try:
+            for _ in range(times):
+                measure(tasks, request.scenarios, request.jobs, done)
+        except KeyboardInterrupt:
+            for of_cell in runs.values():
+                if of_cell[-1].status == "failed":  # most likely by the interruption
+                    of_cell.pop()
     different = {cell: text for cell in cells if (text := differences(runs[cell]))}
     for cell, text in different.items():
         click.echo(f"{cell.scenario}, {cell.connection}, gc {cell.gc}: {text}")
     whole = {m.reason for of_cell in runs.values() for m in of_cell if m.status != "measured"}
     for reason in sorted(filter(None, whole)):
         click.echo(f"not measured: {reason}")
-    click.echo(f"{len(cells)} cells of {prepared.release}, {times} runs: {len(different)} differ")
+    counts = [len(runs[cell]) for cell in cells]
+    much = counted(times, "run") if min(counts) == times else f"{min(counts)} to {max(counts)} runs"
+    click.echo(f"{len(cells)} cells of {prepared.release}, {much}: {len(different)} differ")
     sys.exit(ExitCode.INCONCLUSIVE if different else ExitCode.FINE)
 
 
