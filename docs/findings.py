@@ -157,7 +157,7 @@ def _types(found: Sequence[Sequence[Measurement]]) -> str:
         (stack, mine) for stack, mine in zip(STACKS, found, strict=True) if stack.framework == "aiohttp"
     ]
     calls = [[m for m in mine if m.gc == "off" and m.scenario.startswith(CALLS)] for _, mine in stacks]
-    header = ("type", *(f"{stack.release}<br>Python {stack.python}" for stack, _ in stacks))
+    header = ("type", *(f"{stack.release}, Python {stack.python}" for stack, _ in stacks))
     rows = ((kind, *(_of_type(kind, mine) for mine in calls)) for kind in CLIENT_TYPES)
     return "\n".join(table(header, rows, right=len(stacks)))
 

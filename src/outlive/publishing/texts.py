@@ -23,6 +23,7 @@ TEXTS = (
     Text("reports.md", "verdicts.html", "Reports and verdicts"),
     Text("advice.md", "advice.html", "Advice, measured"),
     Text("how-it-counts.md", "counting.html", "How it counts"),
+    Text("findings.md", "findings.html", "Every scenario"),
     Text("glossary.md", "glossary.html", "Glossary"),
 )
 WIDE = '<div class="wide" tabindex="0" role="group" aria-label="Table">'

@@ -33,13 +33,13 @@ def _render(scenarios: Sequence[Scenario], measurements: Sequence[Measurement]) 
     for framework in dict.fromkeys(m.framework for m in measurements):
         mine = [m for m in measurements if m.framework == framework]
         columns = tuple(dict.fromkeys(map(_column, mine)))
-        heads = (f"{release}<br>Python {python}<br>gc {gc}" for release, python, _, gc in columns)
+        heads = (f"{release}, Python {python}, gc {gc}" for release, python, _, gc in columns)
         header = ("scenario", "what happens", *heads)
         yield from ("", f"## {framework}")
         measured = {m.scenario for m in mine}
         known = [scenario for scenario in scenarios if scenario.name in measured]
         for app in dict.fromkeys(scenario.app for scenario in known):
-            yield from ("", f"### {app or MAIN}", "")
+            yield from ("", f"### {framework}, {app or MAIN}", "")
             rows = [_row(one, mine, columns, reasons) for one in known if one.app == app]
             yield from table(header, rows, right=len(columns))
     if reasons:
