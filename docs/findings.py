@@ -46,6 +46,8 @@ STACKS = tuple(
 )
 """The newest release of each framework, and the last ones before its known fixes (docs/history.md). Packages
 that are named are those that some scenarios need and the release does not: these are measured with them."""
+LEAST_THREADS = 0.5
+"""Threads per request from which on they are told; a pool that grows has fewer."""
 CALLS = "gateway"
 CLIENT_TYPES = (
     "aiohttp.client_reqrep.ClientRequest",
@@ -72,6 +74,7 @@ def page() -> str:
         "further": ", ".join(sorted({str(pin) for stack in STACKS for pin in stack.pins})),
         "types": _types(found),
         "leaks": "\n".join(map(_leaks, STACKS, found)),
+        "threads": "\n".join(filter(None, map(_threads, STACKS, found))) or "None does.",
         "missing": _missing(found, every),
         "tables": findings.render(every, [m for of_stack in found for m in of_stack]).rstrip("\n"),
     }
@@ -105,8 +108,10 @@ def _found(project: Project, stack: Stack, every: Sequence[Scenario]) -> tuple[M
         subject = Subject(environment, served[cell.scenario], project.apps / stack.framework)
         if (reason := subject.lacks(scenario, cell)) is None:
             measurements += [stored[cell]] if cell in stored else []
-        elif scenario.packages and cell in further:
-            measurements.append(msgspec.structs.replace(further[cell], lock=record.lock))
+        elif scenario.packages and further:
+            measurements += (
+                [msgspec.structs.replace(further[cell], lock=record.lock)] if cell in further else []
+            )
         else:
             measurements.append(subject.describe(cell, None, status="unsupported", reason=reason))
     return tuple(measurements)
@@ -151,6 +156,18 @@ def _leaks(stack: Stack, found: Sequence[Measurement]) -> str:
     return f"- {_name(stack)}: {listed(names) or 'none'}"
 
 
+def _threads(stack: Stack, found: Sequence[Measurement]) -> str:
+    """Return the scenarios of a stack whose requests leave threads, as a list item, or nothing."""
+    left: dict[str, float] = {}
+    for m in found:
+        if m.gc == "off" and m.phases:
+            first, *_, last = m.phases
+            grown = (last.threads - first.threads) / (last.requests - first.requests)
+            left[m.scenario] = max(left.get(m.scenario, 0), grown)
+    names = [f"{name} ({number(round(count, 2))})" for name, count in left.items() if count >= LEAST_THREADS]
+    return f"- {_name(stack)}: {listed(names)}" if names else ""
+
+
 def _types(found: Sequence[Sequence[Measurement]]) -> str:
     """Return a table of what outlives calls: in how many scenarios, and how many objects of a request."""
     stacks = [
@@ -178,7 +195,11 @@ def _missing(found: Sequence[Sequence[Measurement]], every: Sequence[Scenario]) 
     """Return how many cells nobody has measured, with an empty line; nothing where all are."""
     wanted = sum(len(_cells(stack, every)) for stack in STACKS)
     missing = wanted - sum(map(len, found))
-    return f"Empty cells are not measured yet: {counted(missing, 'cell')} of {wanted}.\n\n" if missing else ""
+    return (
+        f"Empty cells are not measured, or could not be: {counted(missing, 'cell')} of {wanted}.\n\n"
+        if missing
+        else ""
+    )
 
 
 if __name__ == "__main__":
