@@ -200,8 +200,8 @@ def test_more_metrics_never_make_a_change_surer(rounds: list[Round], others: int
     assert among.change is not None
     assert alone.change is not None
     assert among.change.low <= alone.change.low + 1e-12
-    if among.decision == "changed":
-        assert alone.decision == "changed"
+    if among.decision == "changed":  # the interval of the A/A gets wider, too
+        assert alone.decision == "changed" or alone.reason == "the same stack differs from itself"
 
 
 @given(st.floats(0.001, 0.2), st.floats(0.0001, 0.05))
