@@ -22,12 +22,13 @@ ONE_RUN = "One run each, which decides nothing."
 
 
 class Decisions(msgspec.Struct, frozen=True):
-    """What the rounds under one gc policy decided: of all scenarios, and of single ones that changed."""
+    """What the rounds under one gc policy decided: of all scenarios together, and of single ones that changed."""
 
     gc: str
     title: str
     said: str
     lines: tuple[rounds.Line, ...]
+    single: tuple[rounds.Line, ...]
     unsure: tuple[str, ...]
     warnings: tuple[str, ...]
     rest: str
@@ -88,8 +89,9 @@ def _decisions(loads: Loads) -> Iterator[Decisions]:
             one.deployment.gc,
             title,
             capital(said(one)),
-            rounds.lines([*overall, *changed]),
-            rounds.reasons([*overall, *changed]),
+            rounds.lines(overall),
+            rounds.lines(changed),
+            rounds.reasons(overall),
             tuple(rounds.warnings(one)),
             rounds.hidden(quiet) if quiet else "",
         )
