@@ -22,7 +22,7 @@ ONE_RUN = "One run each, which decides nothing."
 
 
 class Decisions(msgspec.Struct, frozen=True):
-    """What the rounds under one gc policy decided: of all scenarios together, and of single ones that changed."""
+    """What the rounds under one gc policy decided: of all scenarios, and of `single` ones that changed."""
 
     gc: str
     title: str
