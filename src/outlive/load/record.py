@@ -96,8 +96,8 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     It `served` to the end, was `recycled` by gunicorn, `hung` until gunicorn ended it, or was `killed`.
     `peak_rss_bytes` is None where the system does not tell. `survivors` are gc-tracked objects that requests
     left and `leaked` those of them that no collection frees, once all connections were closed; None where
-    that was not counted. `ran` and `waited` are the seconds for which its threads ran, and for which they
-    were kept waiting for a core.
+    that was not counted. `ran` are the seconds for which its threads ran, `waited` those for which the one
+    that ran most was kept waiting for a core.
     """
 
     pid: int

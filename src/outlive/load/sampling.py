@@ -166,14 +166,19 @@ def _note(line: Line, seconds: float) -> None:
 
 
 def _spent(pid: int) -> Spent:
-    """Return what the threads of a process have had of the processor; zeros where the kernel does not say."""
-    ran = waited = 0
+    """Return what a process has had of the processor; zeros where the kernel does not say.
+
+    It ran as long as all its threads did. It waited as long as the one that ran most: the others take turns
+    with that one, and waiting for each other is no lack of cores.
+    """
+    threads = []
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):  # a thread that has just ended
-            mine = path.read_text().split()
-            ran += int(mine[0])
-            waited += int(mine[1])
-    return Spent(ran / 1e9, waited / 1e9)
+            ran, waited, _ = map(int, path.read_text().split())
+            threads.append((ran, waited))
+    if not threads:
+        return Spent()
+    return Spent(sum(ran for ran, _ in threads) / 1e9, max(threads)[1] / 1e9)
 
 
 def thinned(samples: list[Sample]) -> list[Sample]:

@@ -75,7 +75,7 @@ _decode = msgspec.json.Decoder(Message).decode
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """Seconds for which the threads of a process ran, and for which they were kept waiting for a core."""
+    """Seconds for which the threads of a process ran, and for which the busiest waited for a core."""
 
     ran: float = 0.0
     waited: float = 0.0
