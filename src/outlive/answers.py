@@ -47,6 +47,7 @@ def answers(report: Report) -> tuple[Answer, ...]:
         ),
         Answer("What does not?", " ".join(_not_better(rows, worse))),
         Answer("On which path?", _paths(better, worse)),
+        Answer("And under load?", " ".join(_loaded(report))),
         Answer("Is it withdrawn?", _withdrawn(report)),
         Answer("And if I cannot upgrade?", " ".join(filter(None, [stay(report), _remedy(report)]))),
         Answer("How sure is this?", " ".join(_sure(report))),
@@ -211,6 +212,13 @@ def _withdrawn(report: Report) -> str:
     return " ".join(_sentence(one) for one in said)
 
 
+def _loaded(report: Report) -> Iterator[str]:
+    for one in report.loads.comparisons:
+        yield f"With gc {one.deployment.gc}, {counted(one.rounds, 'round')}: {underload.said(one)}."
+    if not report.loads.comparisons:
+        yield "Nothing was compared under load over rounds, so nothing is said of speed."
+
+
 def _sure(report: Report) -> Iterator[str]:
     comparison, judgement = report.comparison, report.judgement
     yield (
@@ -230,11 +238,6 @@ def _sure(report: Report) -> Iterator[str]:
     for gap in gaps(comparison):
         if "unsupported on both sides" not in gap.title:
             yield f"{_sentence(gap.title)}"
-    for one in report.loads.comparisons:
-        rounds = counted(one.rounds, "round")
-        yield f"Under load with gc {one.deployment.gc}, over {rounds}: {underload.said(one)}."
-    if not report.loads.comparisons:
-        yield "Nothing was compared under load over rounds, so nothing is said of speed."
     yield "Costs are estimates, good to about a quarter."
 
 
