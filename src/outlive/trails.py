@@ -13,6 +13,12 @@ from outlive.graph import Step, Vertex
 from outlive.suspects import Suspect, link, title
 
 ACCELERATOR = re.compile(r"^_(?=[a-z])")
+RUNNING = {"async_generator", "coroutine", "frame", "generator"}
+KINDS = RUNNING | {"cache", "class", "code", "function", "method", "module"}
+"""Kinds of objects that a trail names before the object."""
+NAMED = {"argument", "callback", "closure", "context", "default", "global", "local"}
+"""Sorts of references that a trail names before the reference."""
+NAMELESS = ("cached", "internal")
 STABLE_KEY = re.compile(r"'[A-Za-z_][A-Za-z_.\-]*'")
 
 
@@ -59,6 +65,20 @@ def trail(steps: Sequence[Step]) -> tuple[str, ...]:
     if len(parts) > 1 and steps[0].vertex.kind == "container":  # a ring that happens to begin in a container
         parts[-1] += parts.pop(0).partition(" ")[2]
     return tuple(parts)
+
+
+def hops(trail: str) -> tuple[str, ...]:
+    """Return the steps of a stored trail, each an object with the reference that goes on to the next."""
+    found: list[list[str]] = []
+    named = False
+    for word in trail.split(" ")[1:]:
+        goes_on = named or word in NAMED or word.partition("[")[0] in (*NAMELESS, "")
+        if goes_on and found:
+            found[-1].append(word)
+        else:
+            found.append([word])
+        named = not named and word in KINDS | NAMED
+    return tuple(" ".join(words).strip() for words in found)
 
 
 def _reference(step: Step) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from outlive import __version__, timeline
-from outlive.publishing import plots
+from outlive.publishing import plots, ring
 from outlive.publishing.pages import Frame, render
 from outlive.publishing.plots import Drawing
 from outlive.reports import Report
@@ -44,7 +44,6 @@ class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
     lead: str
     suspect: str
     package: str
-    trail: str
     releases: str
     scenarios: str
     newest: str
@@ -65,7 +64,6 @@ def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame) -> str:
         lead=_lead(kept),
         suspect=kept.leak.suspect,
         package=f"{kept.leak.package}, a part of Python" if kept.leak.python else kept.leak.package,
-        trail=kept.leak.trail,
         releases="; ".join(_releases(kept, known) for known in frameworks if known.name in names),
         scenarios=listed(scenarios),
         newest=f"yes, in {listed(kept.newest)}" if kept.newest else gone,
@@ -73,7 +71,10 @@ def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame) -> str:
             f"outlive explain {last.framework}=={last.release} --scenario {last.scenario} "
             f"--connection {last.connection} --gc {last.gc} --python {frameworks[0].timeline.python}"
         ),
-        plots=tuple(_seen_plot(kept, known) for known in frameworks if known.name in names),
+        plots=(
+            ring.drawing(kept.leak),
+            *(_seen_plot(kept, known) for known in frameworks if known.name in names),
+        ),
         lines=tuple(_lines(kept)),
     )
     return render(
