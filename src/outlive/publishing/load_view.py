@@ -84,7 +84,7 @@ def _decisions(loads: Loads) -> Iterator[Decisions]:
         overall, single = rounds.split(one)
         changed = [each for each in single if each.decision == "changed"]
         quiet = [each for each in single if each.decision != "changed"]
-        title = f"gc {one.deployment.gc}: {rounds.traffic(one)}"
+        title = rounds.traffic(one)
         yield Decisions(
             one.deployment.gc,
             title,
