@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 # A busy machine is no failure.
 settings.register_profile("outlive", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("outlive")
+
+# A shell ignores Ctrl-C for what it runs in the background, and so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
