@@ -20,6 +20,8 @@ LEGEND = f"A/A: the stack before against itself. {rounds.RULE.replace('*', '')}"
 
 ONE_RUN = "One run each, which decides nothing."
 
+SHARES = (Axis(label="ms", log=True), Axis(label="%"))
+
 
 class Decisions(msgspec.Struct, frozen=True):
     """What the rounds under one gc policy decided: of all scenarios, and of `single` ones that changed."""
@@ -81,19 +83,16 @@ def kind(test: LoadMeasurement) -> str:
 
 def _decisions(loads: Loads) -> Iterator[Decisions]:
     for one in loads.comparisons:
-        overall, single = rounds.split(one)
-        changed = [each for each in single if each.decision == "changed"]
-        quiet = [each for each in single if each.decision != "changed"]
-        title = rounds.traffic(one)
+        overall, changed, quiet = rounds.split(one)
         yield Decisions(
             one.deployment.gc,
-            title,
+            rounds.traffic(one),
             capital(said(one)),
             rounds.lines(overall),
             rounds.lines(changed),
             rounds.reasons(overall),
             tuple(rounds.warnings(one)),
-            rounds.hidden(quiet) if quiet else "",
+            rounds.hidden(quiet),
         )
 
 
@@ -109,9 +108,7 @@ def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
             f"{line.label}: {about(line.points[0][1])} to {about(line.points[-1][1])} MiB" for line in memory
         )
         axes = (Axis(label="seconds"), Axis(label="MiB"))
-        yield Drawing(
-            curves("memory", title, axes, memory, ends), f"{title}. One run each, which decides nothing."
-        )
+        yield Drawing(curves("memory", title, axes, memory, ends), f"{title}. {ONE_RUN}")
     spread = [
         Curve(label=label, style=style, points=points)
         for style, label, test in _sides(pairs)
@@ -119,11 +116,8 @@ def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
     ]
     if spread:
         title = "Latency: the share of answers (%) that came within so many ms"
-        said = "; ".join(f"{label}: {_percentiles(test)}" for _, label, test in _sides(pairs))
-        axes = (Axis(label="ms", log=True), Axis(label="%"))
-        yield Drawing(
-            curves("latency", title, axes, spread, said), f"{title}. One run each, which decides nothing."
-        )
+        words = "; ".join(f"{label}: {_percentiles(test)}" for _, label, test in _sides(pairs))
+        yield Drawing(curves("latency", title, SHARES, spread, words), f"{title}. {ONE_RUN}")
     stopped = [
         (style, label, test)
         for style, label, test in _sides(pairs)
@@ -131,15 +125,12 @@ def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
     ]
     if stopped:
         title = "Pauses of the collector: the share of them (%) that took no more than so many ms"
-        said = "; ".join(f"{label}: {_pauses(test.collections)}" for _, label, test in stopped)
+        words = "; ".join(f"{label}: {_pauses(test.collections)}" for _, label, test in stopped)
         pauses = [
             Curve(label=label, style=style, points=tuple(_cumulated(test.collections.histogram)))
             for style, label, test in stopped
         ]
-        axes = (Axis(label="ms", log=True), Axis(label="%"))
-        yield Drawing(
-            curves("load-pauses", title, axes, pauses, said), f"{title}. One run each, which decides nothing."
-        )
+        yield Drawing(curves("load-pauses", title, SHARES, pauses, words), f"{title}. {ONE_RUN}")
 
 
 def _sides(

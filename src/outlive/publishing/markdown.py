@@ -79,8 +79,7 @@ def _bill(report: Report) -> Iterator[str]:
 
 def _load(report: Report) -> Iterator[str]:
     for one in report.loads.comparisons:
-        overall, single = rounds.split(one)
-        changed = [each for each in single if each.decision == "changed"]
+        overall, changed, _ = rounds.split(one)
         unsure = rounds.reasons([*overall, *changed])
         yield from details(
             f"Under load, gc {escape(one.deployment.gc)}",

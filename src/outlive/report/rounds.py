@@ -49,16 +49,18 @@ def lines(decided: Sequence[Decided]) -> tuple[Line, ...]:
     return tuple(sorted(map(_line, decided), key=lambda one: order.index(_rank(one))))
 
 
-def split(comparison: LoadComparison) -> tuple[list[Decided], list[Decided]]:
-    """Return the metrics of all scenarios together, and those of single ones."""
+def split(comparison: LoadComparison) -> tuple[list[Decided], list[Decided], list[Decided]]:
+    """Return the metrics of all scenarios together, those of single ones that changed, and the other ones."""
     overall = [one for one in comparison.decided if one.metric.scenario is None]
-    return overall, [one for one in comparison.decided if one.metric.scenario is not None]
+    single = [one for one in comparison.decided if one.metric.scenario is not None]
+    changed = [one for one in single if one.decision == "changed"]
+    return overall, changed, [one for one in single if one.decision != "changed"]
 
 
-def hidden(single: Sequence[Decided]) -> str:
+def hidden(quiet: Sequence[Decided]) -> str:
     """Return what is said of the metrics of single scenarios that did not change; empty where all did."""
-    same = sum(one.decision == "no change seen" for one in single)
-    unsure = sum(one.decision == "inconclusive" for one in single)
+    same = sum(one.decision == "no change seen" for one in quiet)
+    unsure = sum(one.decision == "inconclusive" for one in quiet)
     inconclusive = f"that {'is' if unsure == 1 else 'are'} inconclusive"
     if not same:
         return f"{counted(unsure, 'metric')} of single scenarios {inconclusive}" if unsure else ""
@@ -87,17 +89,17 @@ def show(comparison: LoadComparison, console: Console, *, everything: bool = Fal
     """Print the report on `console`; with `everything` single scenarios without a change, too."""
     say(console, comparison.headline, "bold")
     show_facts(comparison, facts(comparison), console)
-    overall, single = split(comparison)
+    overall, changed, quiet = split(comparison)
     console.print()
     say(console, traffic(comparison), "bold")
     _show_table(lines(overall), console)
-    shown = single if everything else [one for one in single if one.decision == "changed"]
+    shown = changed + quiet if everything else changed
     if shown:
         console.print()
         say(console, "single scenarios", "bold")
         _show_table(lines(shown), console)
     console.print()
-    if not everything and (rest := hidden(single)):
+    if not everything and (rest := hidden(quiet)):
         say(console, f"Not shown: {rest}.")
     if found := reasons(overall + shown):
         say(console, "Inconclusive:")
@@ -114,9 +116,7 @@ def render(comparison: LoadComparison) -> str:
 
 
 def _render(comparison: LoadComparison) -> Iterator[str]:
-    overall, single = split(comparison)
-    changed = [one for one in single if one.decision == "changed"]
-    rest = [one for one in single if one.decision != "changed"]
+    overall, changed, quiet = split(comparison)
     yield f"### outlive: {escape(comparison.subject)} under load"
     yield ""
     yield f"**{escape(comparison.headline)}**"
@@ -129,8 +129,8 @@ def _render(comparison: LoadComparison) -> Iterator[str]:
         yield f"**{escape(warning)}**"
     if found := reasons(comparison.decided):
         yield from details("Inconclusive", [f"- {escape(line)}" for line in found])
-    if rest:
-        yield from details(escape(hidden(rest)), decisions(rest))
+    if quiet:
+        yield from details(escape(hidden(quiet)), decisions(quiet))
     yield from details("Releases and packages", about(comparison, facts(comparison)))
 
 
