@@ -36,10 +36,15 @@ class Prepared(msgspec.Struct, frozen=True):
     remedy: Remedy | None = None
 
     @property
+    def remedy_name(self) -> str | None:
+        """The name of its remedy, None for the release as it is."""
+        return self.remedy.name if self.remedy else None
+
+    @property
     def identity(self) -> Identity:
         """What tells it from others that are measured with it."""
-        name = self.remedy.name if self.remedy else None
-        return self.release.framework, self.release.version, self.lock.python, self.lock.digest, name
+        release, lock = self.release, self.lock
+        return release.framework, release.version, lock.python, lock.digest, self.remedy_name
 
     @property
     def record(self) -> StackRecord:

@@ -37,7 +37,7 @@ class Arm(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str | None:
         """The remedy's name, None for the release as it is."""
-        return self.stack.remedy.name if self.stack.remedy else None
+        return self.stack.remedy_name
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 
 from outlive import apps, engine, reports, underload
-from outlive.commands.selection import Selection
+from outlive.commands.selection import Selection, load_extra
 from outlive.comparison import Side
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.load.plan import LoadTest
@@ -110,12 +110,8 @@ def _run(project: Project, pair: engine.Pair, turn: Turn, deployment: Deployment
 
     Raises FaultError where that fails.
     """
-    try:
+    with load_extra():
         from outlive.load.run import run  # noqa: PLC0415 - what it needs comes with an extra
-    except ModuleNotFoundError as error:
-        raise FaultError(
-            f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
-        ) from None
     test = LoadTest(pair.after if turn.arm == "after" else pair.before, deployment, traffic)
     with load_progress(Console(stderr=True), traffic, f"gc {deployment.gc}, {turn}") as watch:
         found = run(project, test, watch=watch)

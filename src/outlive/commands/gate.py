@@ -11,9 +11,9 @@ import click
 from rich.console import Console
 
 from outlive import accepting, engine, gate, limits, scenarios, unreleased
-from outlive.commands.selection import gc_policy, selecting_options
+from outlive.commands.selection import gc_policy, load_extra, selecting_options
 from outlive.engine import Prepared
-from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.errors import ExitCode, UsageError
 from outlive.gate import Gate, GateDocument, Wanted
 from outlive.judging import Judged
 from outlive.measurement import CONNECTIONS, Connection
@@ -136,12 +136,8 @@ def gate_command(
 def _under_load(
     project: Project, prepared: Prepared, wanted: Wanted, reviewed: limits.Limits, source: str | None
 ) -> Gate:
-    try:
+    with load_extra():
         from outlive import loadgate  # noqa: PLC0415 - what it needs comes with an extra
-    except ModuleNotFoundError as error:
-        raise FaultError(
-            f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
-        ) from None
     with load_progress(Console(stderr=True), loadgate.LONGEST, "under load") as watch:
         return loadgate.run(project, prepared, wanted, reviewed, watch, source=source)
 

@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 
 from outlive import apps, engine
-from outlive.commands.selection import gc_policy, traffic_options, writing_options
-from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.commands.selection import gc_policy, load_extra, traffic_options, writing_options
+from outlive.errors import ExitCode, UsageError
 from outlive.load import plan, soak
 from outlive.load.plan import LoadTest
 from outlive.load.record import Deployment, LoadDocument, LoadMeasurement, LoadStore
@@ -98,12 +98,8 @@ def load_command(
     outlive load aiohttp==3.14.5 --worker-class uvloop --workers 2 --preload --rate 300
     outlive load flask==3.1.3 --gc off --duration 2h
     """  # noqa: D301 - click's mark for lines that stay as they are
-    try:
+    with load_extra():
         from outlive.load.run import run  # noqa: PLC0415 - what it needs comes with an extra
-    except ModuleNotFoundError as error:
-        raise FaultError(
-            f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
-        ) from None
 
     project = Project.find()
     if requests and duration:

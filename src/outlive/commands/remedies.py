@@ -9,12 +9,12 @@ import click
 from rich.console import Console
 
 from outlive import apps, engine, relief, remedies, scenarios, trials
-from outlive.commands.selection import measured
+from outlive.commands.selection import fault_code, load_extra, measured
 from outlive.engine import Prepared
-from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.errors import UsageError
 from outlive.load.generator import Generated
 from outlive.load.traffic import Traffic, mix
-from outlive.measurement import CONNECTIONS, Connection, Measurement
+from outlive.measurement import CONNECTIONS, Connection
 from outlive.noise import LEAST_ROUNDS
 from outlive.project import Project
 from outlive.relief import Relief, ReliefDocument, Row
@@ -84,11 +84,14 @@ def remedies_command(
     cells = engine.cells(selected, (connection,), ("off",))
     request = engine.Request(selected, cells, fresh=fresh, jobs=jobs)
     replayed = [plain, *(one for one in stacks if one.remedy and one.remedy.counted)]
-    found = dict(zip(map(_name, replayed), measured(project, replayed, request), strict=True))
+    names_replayed = [one.remedy_name for one in replayed]
+    found = dict(zip(names_replayed, measured(project, replayed, request), strict=True))
     shares = mix(project.loadtests, user)
     failing = frozenset(scenario.name for scenario in selected if scenario.fails)
     rows = tuple(
-        relief.row(one.remedy, plain.release.version, relief.left(found.get(_name(one), ()), shares, failing))
+        relief.row(
+            one.remedy, plain.release.version, relief.left(found.get(one.remedy_name, ()), shares, failing)
+        )
         for one in (plain, *stacks)
     )
     traffic = Traffic(user=user, clients=clients, requests=requests, connection=connection)
@@ -118,15 +121,7 @@ def remedies_command(
         click.echo(document(rows).to_json(), nl=False)
     else:
         report.show(document(rows).relief, Console())
-    return _fault_code(list(found.values()))
-
-
-def _name(stack: Prepared) -> str | None:
-    return stack.remedy.name if stack.remedy else None
-
-
-def _fault_code(found: Sequence[tuple[Measurement, ...]]) -> int:
-    return ExitCode.FAULT if any(m.status == "failed" for each in found for m in each) else ExitCode.FINE
+    return fault_code([m for each in found.values() for m in each])
 
 
 def _under_load(
@@ -149,11 +144,7 @@ def _under_load(
                 what = f"gc {arm.policy}, {arm.name or 'as it is'}"
                 console.print(f"round {number} of {load.rounds}: {what}", highlight=False)
 
-        try:
+        with load_extra():
             found = trials.run(project, Arm(plain, policy), arms, load, watch)
-        except ModuleNotFoundError as error:
-            raise FaultError(
-                f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
-            ) from None
         rows = relief.tried(rows, policy, found)
     return rows

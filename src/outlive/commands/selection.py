@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from outlive import engine, environments, scenarios, tools
 from outlive.engine import Prepared
-from outlive.errors import ExitCode
+from outlive.errors import ExitCode, FaultError
 from outlive.gcpolicy import GcPolicy
 from outlive.measure import Subject
 from outlive.measurement import CONNECTIONS, Connection, Measurement, Tool, ToolReading
@@ -180,6 +181,17 @@ def said_by_tools(
             subject = Subject(environment, served[name], folder, request.worker, stack.remedy)
             found += tools.run(subject, stack, by_name[name], connection, wanted)
     return tuple(found)
+
+
+@contextlib.contextmanager
+def load_extra() -> Iterator[None]:
+    """Import in it what load tests need, an extra. Raises FaultError where that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise FaultError(
+            f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
+        ) from None
 
 
 def fault_code(measurements: Sequence[Measurement]) -> int:
