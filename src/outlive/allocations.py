@@ -68,9 +68,7 @@ def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tr
 
     Raises FaultError as `explain.sample` does.
     """
-    worker = subject.gunicorn(cell.connection)
-    if isinstance(worker, str):
-        raise FaultError(worker)
+    worker = subject.serving(cell.connection)
     arguments = (*worker.arguments, "--env", f"OUTLIVE_TRACER={tracer}")
     worker = msgspec.structs.replace(worker, arguments=arguments)
     with Server(subject.environment, subject.app, worker, subject.folder) as server:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from outlive import sampling
 from outlive.driver import Driver
-from outlive.errors import FaultError
 from outlive.graph import Graph
 from outlive.measure import Cell, Subject
 from outlive.scenarios import Scenario
@@ -19,9 +18,7 @@ def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
 
     Raises FaultError where the server does not start, does not answer as expected, or never comes to rest.
     """
-    worker = subject.gunicorn(cell.connection)
-    if isinstance(worker, str):
-        raise FaultError(worker)
+    worker = subject.serving(cell.connection)
     with Server(subject.environment, subject.app, worker, subject.folder) as server:
         line = server.fresh_worker()
         driver = Driver(server, scenario, cell.connection)

@@ -57,6 +57,13 @@ class Subject(msgspec.Struct, frozen=True):
         chosen = app.named(self.worker) if self.worker else app.workers[0]
         return against or app.worker(connection, self.worker) or app.why_not(connection, chosen) or ""
 
+    def serving(self, connection: Connection) -> Worker:
+        """Return the worker that serves such connections. Raises FaultError where none does."""
+        worker = self.gunicorn(connection)
+        if isinstance(worker, str):
+            raise FaultError(worker)
+        return worker
+
     def lacks(self, scenario: Scenario, cell: Cell) -> str | None:
         """Return why `cell`, of `scenario`, cannot be had of it, or None where it can."""
         worker, lock = self.gunicorn(cell.connection), self.environment.lock
@@ -151,9 +158,8 @@ class _Run:
             subject = task.subject
             cells: dict[Worker, list[Cell]] = defaultdict(list)
             for cell in task.cells:
-                worker = subject.gunicorn(cell.connection)
-                if isinstance(worker, Worker) and not subject.lacks(self.scenarios[cell.scenario], cell):
-                    cells[worker].append(cell)
+                if not subject.lacks(self.scenarios[cell.scenario], cell):
+                    cells[subject.serving(cell.connection)].append(cell)
             groups += [_Group(subject, worker, mine) for worker, mine in cells.items()]
         return groups
 

@@ -17,7 +17,6 @@ from outlive import environments, locks
 from outlive.apps import Worker
 from outlive.driver import Driver
 from outlive.engine import Prepared
-from outlive.errors import FaultError
 from outlive.growth import WARM_UP
 from outlive.measure import Subject
 from outlive.measurement import Connection, Tool, ToolReading
@@ -49,9 +48,7 @@ def run(
     """
     lock = locks.with_packages(stack.lock, stack.release, PACKAGES)
     environment = environments.ensure(lock, stack.interpreter)
-    worker = subject.gunicorn(connection)
-    if isinstance(worker, str):
-        raise FaultError(worker)
+    worker = subject.serving(connection)
     names = (BARE, OURS, *dict.fromkeys(tools))
     rounds: dict[str, list[_Round]] = {name: [] for name in names}
     with contextlib.ExitStack() as exits:
