@@ -81,7 +81,7 @@ def _remedy(report: Report) -> str:
     relief = report.relief.relief
     name, effect = one_line(relief.advice.remedy or ""), one_line(relief.advice.reasons[0])
     does = f"{name} does most with gc off: {effect}, on Python {relief.python}."
-    if relief.release == str(report.comparison.before.release):
+    if relief.is_about(report.comparison.before.stack):
         return f"Of the remedies, {does}"
     if _leaking(report):  # what helps a release without the leak says nothing about it
         return ""

@@ -85,6 +85,10 @@ class Relief(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     advice: Advice
 
+    def is_about(self, stack: StackRecord) -> bool:
+        """Return whether it is about the stack's release, on whatever Python."""
+        return self.release == f"{stack.framework} {stack.release}"
+
 
 class ReliefDocument(JsonDocument, frozen=True, kw_only=True):
     """What remedies do for one release, as JSON."""
@@ -107,11 +111,10 @@ class Reliefs(msgspec.Struct, frozen=True):
         """
 
         def rank(one: ReliefDocument) -> tuple[bool, Version, bool, Version, str]:
-            version = one.relief.release.rpartition(" ")[2]
             python = one.relief.python
             return (
-                version == stack.release,
-                Version(version),
+                one.relief.is_about(stack),
+                Version(one.relief.release.rpartition(" ")[2]),
                 python == stack.python,
                 Version(python),
                 one.provenance.created,

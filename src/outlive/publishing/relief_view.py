@@ -59,13 +59,11 @@ class ReliefView(msgspec.Struct, frozen=True, kw_only=True):
 
 def view(report: Report) -> ReliefView:
     """Return what is shown of remedies."""
-    before = report.comparison.before
     measure = missing(report)
     if report.relief is None:
         return ReliefView(said=stay(report), measure=measure)
     relief = report.relief.relief
-    first = one_line(relief.release) == str(before.release)
-    also = "" if first else ": whether they do as much for the release before is not known"
+    also = ": whether they do as much for the release before is not known" if measure else ""
     return ReliefView(
         said=stay(report),
         measure=measure,
@@ -82,11 +80,10 @@ def view(report: Report) -> ReliefView:
 def missing(report: Report) -> str:
     """Return how to measure remedies for the release before; empty where that is done."""
     stack = report.comparison.before.stack
-    name = f"{stack.framework} {stack.release}"
-    if report.relief and report.relief.relief.release == name:
+    if report.relief and report.relief.relief.is_about(stack):
         return ""
     command = f"outlive remedies {stack.framework}=={stack.release} --python {stack.python}"
-    return f"What remedies do for {name} was not measured: `{command}` does that."
+    return f"What remedies do for {stack.framework} {stack.release} was not measured: `{command}` does that."
 
 
 def caption(relief: Relief) -> str:
