@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from outlive import locks
@@ -37,7 +38,7 @@ from outlive.report import markdown
 from outlive.report import relief as report
 from outlive.rows import BASELINE
 from outlive.store import decode, read
-from outlive.trials import METRICS, Trial
+from outlive.trials import METRICS
 from outlive.wording import number, step
 
 HERE = Path(__file__).parent
@@ -66,6 +67,7 @@ def page() -> str:
     return PLACE.sub(lambda match: FILL[match[1]](*match[2].split()), template)
 
 
+@cache
 def relief(stack: str) -> Relief:
     """Return what is stored about a stack."""
     framework, release, python = STACKS[stack]
@@ -92,6 +94,7 @@ def release(framework: str, version: str, python: str, scenario: str) -> str:
     return f"{whole}, {number(leaked)} of them for good" if leaked else whole
 
 
+@cache
 def plain(framework: str, version: str, python: str) -> dict[str, Measurement]:
     """Return what is stored of a plain release with gc off, over connections that close, by scenario."""
     project = Project.find(HERE)
@@ -209,26 +212,26 @@ def rounds(stack: str) -> str:
     return f"{min(one.rounds for one in trials)} rounds of {requests:,} requests"
 
 
-def costs(stack: str, remedy: str, policy: str) -> str:
+def costs(stack: str, remedy: str, policy: report.Policy) -> str:
     """Return memory and time under load with a remedy."""
-    if trial(rows(stack, remedy)[1], policy) is None:
+    if report.trial(rows(stack, remedy)[1], policy) is None:
         return UNKNOWN
     memory = load(stack, remedy, policy, "peak-RSS")
     changes = (f"{name.replace('-', ' ')} {change(stack, remedy, policy, name)}" for name in COSTS[1:])
     return f"peak memory {memory}, {', '.join(changes)}"
 
 
-def load(stack: str, remedy: str, policy: str, metric: str) -> str:
+def load(stack: str, remedy: str, policy: report.Policy, metric: str) -> str:
     """Return the means of a metric under load, without and with a remedy."""
-    found, tried = METRIC[metric], trial(rows(stack, remedy)[1], policy)
+    found, tried = METRIC[metric], report.trial(rows(stack, remedy)[1], policy)
     if tried is None:
         return UNKNOWN
     return step(*(value(found, means[found.name]) for means in (tried.plain, tried.means)))
 
 
-def change(stack: str, remedy: str, policy: str, metric: str) -> str:
+def change(stack: str, remedy: str, policy: report.Policy, metric: str) -> str:
     """Return the interval of a metric's change, and what is said of it."""
-    tried = trial(rows(stack, remedy)[1], policy)
+    tried = report.trial(rows(stack, remedy)[1], policy)
     if tried is None:
         return UNKNOWN
     (found,) = (one for one in tried.decided if one.metric == METRIC[metric])
@@ -237,9 +240,9 @@ def change(stack: str, remedy: str, policy: str, metric: str) -> str:
     return f"{bounds(found.metric, found.change)} ({SAID[found.decision] or found.direction})"
 
 
-def bounded(stack: str, remedy: str, policy: str, metric: str) -> str:
+def bounded(stack: str, remedy: str, policy: report.Policy, metric: str) -> str:
     """Return whether a remedy makes a metric better under load."""
-    tried = trial(rows(stack, remedy)[1], policy)
+    tried = report.trial(rows(stack, remedy)[1], policy)
     if tried is None:
         return UNKNOWN
     (found,) = (one for one in tried.decided if one.metric == METRIC[metric])
@@ -261,11 +264,6 @@ def leaked(stack: str, remedy: str) -> str:
     assert plain.left
     assert treated.left
     return step(number(plain.left.leaked), number(treated.left.leaked))
-
-
-def trial(row: Row, policy: str) -> Trial | None:
-    """Return what a row gave under load with a gc policy, None where it was not put under it."""
-    return row.off if policy == "off" else row.on
 
 
 FILL: dict[str, Callable[..., str]] = {
