@@ -15,6 +15,7 @@ import pytest
 
 from measuring import FRAMEWORKS, SCENARIOS, cell, measured, planted, reference, served
 from outlive import replay, server
+from outlive.errors import FaultError
 from outlive.measure import Task, measure
 from outlive.measurement import CONNECTIONS, Connection, Measurement
 
@@ -182,3 +183,29 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_an_error_of_ours_is_not_taken_for_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[server.Server] = []
+    start = server.Server.__enter__
+
+    def counted(self: server.Server) -> server.Server:
+        started.append(self)
+        return start(self)
+
+    monkeypatch.setattr(server.Server, "__enter__", counted)
+
+    def no_room(_: Measurement) -> None:
+        raise FaultError("results: the disk is full")
+
+    with pytest.raises(FaultError, match=r"^results: the disk is full$"):
+        measure([Task(reference("flask"), tuple(KEYS))], SCENARIOS, 1, no_room)
+    assert len(started) == 1
+
+
+def test_a_graph_that_cannot_be_written_is_no_leak_without_explanation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server.Server, "graph_path", Path("/dev/full/graph.json"))
+    with pytest.raises(NotADirectoryError, match=r"graph\.json"):
+        measured(planted("flask", "cycle"), cell())

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from typing import NoReturn
 
 import click
 
-from outlive import __version__
+from outlive import __version__, ending
 from outlive.commands.attribute import attribute_command
 from outlive.commands.compare import compare_command
 from outlive.commands.doctor import doctor_command
@@ -24,33 +21,11 @@ from outlive.commands.remedies import remedies_command
 from outlive.commands.report import report_command
 from outlive.commands.steps import steps_command
 from outlive.commands.sweep import sweep_command
-from outlive.errors import ExitCode, OutliveError
 
 
 def main() -> NoReturn:
     """Run the command line and exit with one of `ExitCode`; errors are one line on standard error."""
-    # A polite end is an interruption like Ctrl-C: servers are ended and temporary folders removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        code = cli(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
-    except click.ClickException as error:
-        click.echo(f"outlive: {error.format_message()}", err=True)
-        code = ExitCode.USAGE
-    except OutliveError as error:
-        click.echo(f"outlive: {error}", err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("outlive: interrupted; what was measured before is kept", err=True)
-        code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.FAULT
-    except OSError as error:
-        click.echo(f"outlive: {error.filename or 'the system'}: {error.strerror}", err=True)
-        code = ExitCode.FAULT
-    sys.exit(code)
+    ending.run(lambda: cli(standalone_mode=False))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -172,37 +172,38 @@ class _Run:
                 if group is None or not group.left:
                     break
                 group.servers += 1
-            results += self._served(group)
+            # What `done` raises must not end up in `_served`, which would take it for the server's fault.
+            with closing(self._served(group)) as served:
+                for measurement in served:
+                    results.append(measurement)
+                    self.done(measurement)
             with self.choice:
                 group.servers -= 1
         return results
 
-    def _served(self, group: _Group) -> list[Measurement]:
+    def _served(self, group: _Group) -> Generator[Measurement]:
         """Measure cells of the group in one server, until none is left or the server is of no more use."""
-        results: list[Measurement] = []
         cell: Cell | None = None
+        measured = 0
         try:
             with self._serving(group) as server:
                 while (cell := _next(group.left)) and not self.stopped.is_set():
                     measurement = self._measured(group, server, cell)
-                    results.append(measurement)
-                    self.done(measurement)
+                    measured += 1
+                    yield measurement
                     if measurement.status == "failed":
                         break  # whatever it was, the next cell gets a new server
         except OutliveError as error:
             if self.stopped.is_set():
-                return results
-            if results:  # it died between two cells: the next server takes this one
+                return
+            if measured:  # it died between two cells: the next server takes this one
                 if cell:
                     group.left.appendleft(cell)
-                return results
+                return
             # It does not even start: neither will it for the others.
             while cell := cell or _next(group.left):
-                failed = group.subject.describe(cell, group.worker, status="failed", reason=str(error))
-                results.append(failed)
-                self.done(failed)
+                yield group.subject.describe(cell, group.worker, status="failed", reason=str(error))
                 cell = None
-        return results
 
     @contextmanager
     def _serving(self, group: _Group) -> Iterator[Server]:

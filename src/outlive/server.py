@@ -49,6 +49,12 @@ class Rest(msgspec.Struct, frozen=True):
     idle: bool
 
 
+class Written(Rest, frozen=True):
+    """A file was written, unless `errno` says why not."""
+
+    errno: int = 0
+
+
 class Begun(msgspec.Struct, frozen=True):
     """The state that phases are counted against has been taken; `threads` are the worker's at that time."""
 
@@ -142,8 +148,14 @@ class ProbeLine:
         return self._ask("count", Count)
 
     def snapshot(self, requests: int, path: Path) -> Rest:
-        """Have the graph of what the `requests` since the last `count` left written to `path`; comes last."""
-        return self._ask(f"snapshot {requests} {path}", Rest)
+        """Have the graph of what the `requests` since the last `count` left written to `path`; comes last.
+
+        Raises OSError where it cannot be written.
+        """
+        written = self._ask(f"snapshot {requests} {path}", Written)
+        if written.errno:
+            raise OSError(written.errno, os.strerror(written.errno), str(path))
+        return written
 
     def trace(self) -> Traced:
         """Return where what was allocated since the last call was; the first call starts the tracing."""

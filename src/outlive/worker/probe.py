@@ -292,12 +292,18 @@ class Probe:
         }
 
     def do_snapshot(self, requests: str, *path: str) -> dict[str, Any]:
-        """Write the graph of what requests since the last `count` left; nothing can be counted afterwards."""
+        """Write the graph of what requests since the last `count` left; nothing can be counted afterwards.
+
+        `errno` says why it could not be written.
+        """
         assert self.capture is not None
         idle = self.settle()
         self.last = self.own = None
         graph = self.capture(self.collect)
-        graph.write(" ".join(path), int(requests))
+        try:
+            graph.write(" ".join(path), int(requests))
+        except OSError as error:
+            return {"idle": idle, "errno": error.errno}
         return {"idle": idle}
 
     def do_trace(self) -> dict[str, Any]:

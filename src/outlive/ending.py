@@ -1,0 +1,136 @@
+"""How a command ends: one line on standard error and one of `ExitCode`, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+import click
+
+from outlive import __version__
+from outlive.errors import ExitCode, OutliveError
+from outlive.installer import USERINFO
+from outlive.project import cache_dir
+from outlive.wording import one_line
+
+POLITE = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that end a command in good order: Ctrl-C, `kill`, a terminal that is closed."""
+AGAIN = 10.0
+"""Seconds in which a further signal is the same wish: to be interrupted in cleaning up leaves servers."""
+LIMITS = {
+    errno.EAGAIN: "no further process or thread can be started: see `ulimit -u`",
+    errno.EMFILE: "too many files are open: see `ulimit -n`",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOMEM: "there is no memory left",
+    errno.ENOSPC: "the disk is full",
+    errno.EIO: "the terminal is gone",
+}
+COMPLETING = "_OUTLIVE_COMPLETE"
+"""Variable with which a shell asks click for completions."""
+NO_THREAD = "can't start new thread"
+
+
+def run(command: Callable[[], object]) -> NoReturn:
+    """Do `command` and exit with the code that it returns, or with that of what it raises.
+
+    An error that nobody foresaw is no regression: it exits with `ExitCode.FAULT`, and its traceback is
+    written to a file.
+    """
+    _interruptible()
+    code: int | str | None
+    try:
+        code = _code(command)
+    except KeyboardInterrupt:
+        code = _said("interrupted; what was measured before is kept", ExitCode.INTERRUPTED)
+    for name in POLITE:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _interruptible() -> None:
+    """Have each polite signal raise KeyboardInterrupt, once; those that our parent ignores stay ignored."""
+    last = -AGAIN
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= AGAIN:
+            last = now
+            raise KeyboardInterrupt
+
+    for name in POLITE:
+        number = getattr(signal, name)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def _code(command: Callable[[], object]) -> int | str | None:
+    try:
+        found = command()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where it can still be said that nobody reads it
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _said(error.format_message(), ExitCode.USAGE)
+    except OutliveError as error:
+        return _said(str(error), error.exit_code)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except SystemExit as stop:  # click's, with the code of a regression where nobody reads its output
+        return stop.code if COMPLETING in os.environ else _unread()
+    except BrokenPipeError:
+        return _unread()
+    except Exception as error:  # noqa: BLE001
+        return _said(_reason(error), ExitCode.FAULT)
+    return found if isinstance(found, int) else ExitCode.FINE
+
+
+def _reason(error: Exception) -> str:
+    """Return what a user is told about an error that is none of ours."""
+    if isinstance(error, OSError):
+        limit = LIMITS.get(error.errno or 0)
+        if error.filename is not None:
+            return f"{one_line(os.fsdecode(error.filename))}: {limit or error.strerror}"
+        if limit:
+            return f"the system: {limit}"
+    if isinstance(error, MemoryError):
+        return f"the system: {LIMITS[errno.ENOMEM]}"
+    if isinstance(error, RuntimeError) and NO_THREAD in str(error):
+        return f"the system: {LIMITS[errno.EAGAIN]}"
+    kind = type(error).__name__
+    said = one_line(USERINFO.sub("", f"{kind}: {error}" if str(error) else kind))
+    return f"this is a fault of outlive: {said}; {_traceback(error)}"
+
+
+def _traceback(error: Exception) -> str:
+    """Write the traceback to a file of its own, and return what to do with it."""
+    path = cache_dir() / "faults" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    text = f"outlive {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n"
+    text += "".join(traceback.format_exception(error))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(USERINFO.sub("", text), encoding="utf-8", errors="backslashreplace")
+    except OSError as unwritten:
+        return f"its traceback cannot be written to {path} ({unwritten.strerror})"
+    return f"please report it with its traceback, {path}"
+
+
+def _said(line: str, code: ExitCode) -> ExitCode:
+    with contextlib.suppress(OSError):  # nobody reads that either
+        click.echo(f"outlive: {line}", err=True)
+    return code
+
+
+def _unread() -> ExitCode:
+    """Have nobody told a second time that the output cannot be written; what was decided is not known."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.FAULT

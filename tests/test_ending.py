@@ -1,0 +1,172 @@
+"""How commands end: one line and an exit code that is never a regression's, whatever goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from outlive import ending
+from outlive.errors import ExitCode, FaultError, UnavailableError, UsageError
+
+NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/x")
+SLEEPER = """
+import sys, time
+from outlive import ending
+
+def command():
+    try:
+        print("up", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaning", flush=True)
+        sys.stdin.readline()
+        print("clean", flush=True)
+
+ending.run(command)
+"""
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Tracebacks are written here; signals are as they were afterwards."""
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    before = {name: signal.getsignal(getattr(signal, name)) for name in ending.POLITE}
+    yield tmp_path / "cache"
+    for name, handler in before.items():
+        signal.signal(getattr(signal, name), handler)
+
+
+def ended(command: Callable[[], object]) -> object:
+    with pytest.raises(SystemExit) as stop:
+        ending.run(command)
+    return stop.value.code
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("no such scenario"), ExitCode.USAGE, "no such scenario"),
+        (FaultError("no index"), ExitCode.FAULT, "no index"),
+        (UnavailableError("it is yanked"), ExitCode.UNAVAILABLE, "it is yanked"),
+        (click.UsageError("no such option"), ExitCode.USAGE, "no such option"),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "interrupted; what was measured before is kept"),
+        (click.Abort(), ExitCode.INTERRUPTED, "interrupted; what was measured before is kept"),
+        (NO_ROOM, ExitCode.FAULT, "/there/x: the disk is full"),
+        (PermissionError(13, "Permission denied", b"/a\nb"), ExitCode.FAULT, "/a b: Permission denied"),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            ExitCode.FAULT,
+            "the system: too many files are open: see `ulimit -n`",
+        ),
+        (
+            RuntimeError("can't start new thread"),
+            ExitCode.FAULT,
+            "the system: no further process or thread can be started: see `ulimit -u`",
+        ),
+        (MemoryError(), ExitCode.FAULT, "the system: there is no memory left"),
+    ],
+)
+def test_what_is_foreseen_is_one_line(
+    error: BaseException, code: ExitCode, line: str, capfd: pytest.CaptureFixture[str], cache: Path
+) -> None:
+    assert ended(raising(error)) == code
+    assert capfd.readouterr().err == f"outlive: {line}\n"
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("release"),
+        ValueError("two\nlines \x1b[31m of https://me:secret@there/simple"),
+        OSError("AF_UNIX path too long"),
+        RecursionError(),
+        AssertionError("x" * 10_000),
+    ],
+)
+def test_what_is_not_foreseen_is_no_regression_and_its_traceback_is_kept(
+    error: Exception, capfd: pytest.CaptureFixture[str], cache: Path
+) -> None:
+    assert ended(raising(error)) == ExitCode.FAULT
+    (line,) = capfd.readouterr().err.splitlines()
+    (path,) = cache.glob("faults/*.txt")
+    assert line.startswith(f"outlive: this is a fault of outlive: {type(error).__name__}")
+    assert line.endswith(f"; please report it with its traceback, {path}")
+    assert line.isprintable()
+    text = path.read_text()
+    assert "in command" in text
+    assert "secret" not in text + line
+
+
+def test_a_traceback_that_cannot_be_written(capfd: pytest.CaptureFixture[str], cache: Path) -> None:
+    cache.write_text("no folder")
+    assert ended(raising(KeyError("x"))) == ExitCode.FAULT
+    assert "; its traceback cannot be written to " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (1, 1), (3, 3), ("text", 0)])
+def test_what_a_command_returns_is_its_code(result: object, code: int) -> None:
+    assert ended(lambda: result) == code
+
+
+@pytest.mark.parametrize("words", ["leaks --help", "releases flask"])
+def test_output_that_nobody_reads_is_a_fault(words: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "outlive", *words.split()]
+    done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (ExitCode.FAULT, b"")
+
+
+def test_output_that_cannot_be_written_is_a_fault() -> None:
+    with Path("/dev/full").open("w") as full:
+        argv = [sys.executable, "-m", "outlive", "--help"]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.FAULT, b"outlive: the system: the disk is full\n")
+
+
+@pytest.mark.parametrize("name", ending.POLITE)
+def test_a_signal_ends_in_good_order_and_further_ones_change_nothing(name: str) -> None:
+    number = getattr(signal, name)
+    with subprocess.Popen(
+        [sys.executable, "-c", SLEEPER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "cleaning\n"
+        for _ in range(3):
+            process.send_signal(number)
+        out, err = process.communicate("\n")
+    assert out == "clean\n"
+    assert (process.returncode, err) == (130, "outlive: interrupted; what was measured before is kept\n")
+
+
+def test_a_signal_that_our_parent_ignores_stays_ignored() -> None:
+    code = (
+        "import os, signal; from outlive import ending;"
+        "ending.run(lambda: [os.kill(os.getpid(), signal.SIGHUP), print('on')])"
+    )
+    argv = ["nohup", sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "on\n")
