@@ -23,7 +23,7 @@ from outlive.stack import Stack
 
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = Project(CHECKOUT)
-PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 PARSED_BY_LOCUST = """
 import json, sys
 from locust import argument_parser
@@ -121,8 +121,8 @@ def commands() -> Iterator[tuple[str, str]]:
 def test_a_command_is_one_that_we_have(where: str, line: str) -> None:
     words = shlex.split(line, comments=True)
     if Path(words[0]).name == "tox":
-        environment, _, rest = line.partition(" -e ")[2].partition(" -- ")
-        words = shlex.split(re.sub(r"\{posargs(:[^}]*)?\}", rest, TOX[environment]))
+        environments, rest = words[words.index("-e") + 1].split(","), shlex.join(words[4:])
+        *_, words = (shlex.split(re.sub(r"\{posargs(:[^}]*)?\}", rest, TOX[name])) for name in environments)
     if words[0] == "outlive":
         with click.Context(cli) as context:
             parsed = parse(context, words[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,23 @@ def test_nothing_from_outside_is_pasted_into_a_script(path: Path) -> None:
         r"^( *)run: \|\n((?:\1 +.*\n?)+)", path.read_text(encoding="utf-8"), re.MULTILINE
     ):
         assert "${{" not in script[1]
+
+
+def test_hooks_of_pre_commit_have_the_versions_that_tox_has() -> None:
+    groups = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    pinned = {tool for group in ("lint", "typing") for tool in groups[group] if "==" in tool}
+    workflow = (CHECKOUT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    pinned |= set(re.findall(r"pip install (\S+)", workflow))
+    hooks = (CHECKOUT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    used = set(re.findall(r'additional_dependencies: \["(\S+)"\]', hooks))
+    assert used
+    assert used <= pinned
+
+
+def test_the_suite_runs_on_every_python_that_the_harness_supports() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    workflow = (CHECKOUT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    pythons = set(re.findall(r'"3\.(\d+)"', workflow))
+    oldest, newest = (int(edge(map(int, pythons))) for edge in (min, max))
+    assert project["requires-python"] == f">=3.{oldest}"
+    assert pythons == {str(minor) for minor in range(oldest, newest + 1)}
