@@ -8,9 +8,7 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -46,7 +44,7 @@ from outlive.releases import Catalogue
 from outlive.report.gate import screen, summary
 from outlive.report.gate_files import junit, sarif
 from outlive.stack import Stack
-from outlive.worker.plant import Plant, install
+from outlive.worker.plant import Plant
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -67,20 +65,11 @@ def phase(requests: int, survivors: int = 0, leaked: int = 0) -> Phase:
 
 
 class TestPlant:
-    def test_a_wsgi_app_leaves_a_cycle_each_and_an_object_each_hundredth_time(self) -> None:
+    def test_it_leaves_a_cycle_each_and_an_object_each_hundredth_time(self) -> None:
         plant = Plant(["leak", "cycle"])
         for _ in range(250):
             plant.leave()
         assert len(plant.kept) == 2
-
-    def test_the_app_is_not_wrapped(self) -> None:
-        """Its frame would hang on each traceback that is left, and the gate be red for the wrong reason."""
-        settings: dict[str, Callable[[object, object], None]] = {}
-        app = object()
-        worker = SimpleNamespace(wsgi=app, cfg=SimpleNamespace(set=settings.__setitem__))
-        install(worker, ["leak"])
-        assert worker.wsgi is app
-        settings["pre_request"](worker, None)
 
     def test_only_what_is_named_is_planted(self) -> None:
         plant = Plant(["cycle"])

@@ -16,7 +16,9 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A gunicorn worker: `arguments` go on gunicorn's command line beside `--worker-class`.
 
     `packages` are requirements beyond the framework and gunicorn, as in `gunicorn[gevent]`. A worker with
-    such is for load tests: the exact replay has an environment without them.
+    such is for load tests: the exact replay has an environment without them. `request_counter` is the
+    attribute in which the server counts requests, as `module:Class.attribute`; empty where gunicorn's
+    `post_request` hook is called.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
     arguments: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    request_counter: str = ""
 
 
 class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -304,6 +304,7 @@ class Gunicorn:
             | ({"OUTLIVE_PEER": self.peer.ports} if self.peer else {})
             | {
                 "OUTLIVE_PROBE_SOCKET": str(probe),
+                "OUTLIVE_REQUEST_COUNTER": self.worker.request_counter,
                 "PYTHONHASHSEED": "0",
                 "PYTHONDONTWRITEBYTECODE": "1",
             }

@@ -46,6 +46,7 @@ control_socket_disable = True
 probe = _load("probe")
 idle = _load("idle")
 periodic = _load("periodic")
+request_hook = _load("request_hook")
 load_probe = _load("load_probe")
 objects = _load("objects")
 capture = functools.partial(_load("capture").capture, objects, _load("references"))
@@ -78,17 +79,18 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start the probe once the app is loaded; something may be planted in it first, or a remedy applied."""
+    hook = request_hook.RequestHook(worker, os.environ.get("OUTLIVE_REQUEST_COUNTER", ""))
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
-        _load("plant").install(worker, kinds.split(","))
+        hook.add(_load("plant").Plant(kinds.split(",")).leave)
     path, _, remedy = os.environ.get("OUTLIVE_REMEDY", "").rpartition(":")
     if remedy:
-        getattr(_load_file("remedies", path), remedy)(worker.wsgi, worker)
+        getattr(_load_file("remedies", path), remedy)(worker.app.wsgi(), worker)
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
     found = probe.Probe(
         getattr(worker, "loop", None),
         capture,
-        functools.partial(periodic.collect_every, worker),
+        periodic.Periodic(hook.add),
         allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
     )
     tool = os.environ.get("OUTLIVE_TOOL")

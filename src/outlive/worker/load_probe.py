@@ -148,6 +148,7 @@ class LoadProbe:
 
     def do_begin(self) -> dict[str, Any]:
         """Take the state that survivors are counted against, once the worker rests."""
+        self.probe.find_loop()
         idle = self.probe.settle()
         enabled = gc.isenabled()
         gc.disable()

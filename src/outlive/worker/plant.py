@@ -10,7 +10,6 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
 LEAK_EVERY = 100
 """Requests for each object that the planted leak keeps for ever."""
@@ -59,21 +58,3 @@ class Plant:
             until = time.perf_counter() + self.work
             while time.perf_counter() < until:
                 pass
-
-
-def install(worker: Any, kinds: Sequence[str]) -> None:
-    """Have each request that reaches the app of `worker` leave what `kinds` names.
-
-    Nothing is wrapped around the app: a wrapper's frame would hang on each traceback that outlives its
-    request, and be counted with it.
-    """
-    plant = Plant(kinds)
-    signal = getattr(worker.wsgi, "on_response_prepare", None)
-    if signal is None:
-        worker.cfg.set("pre_request", lambda _worker, _request: plant.leave())
-        return
-
-    async def prepare(_request: object, _response: object) -> None:
-        plant.leave()
-
-    signal.append(prepare)

@@ -167,9 +167,9 @@ class CollectorLog:
 class Probe:
     """Answers the harness over one connection, from a thread of its own.
 
-    `loop` is the asyncio event loop of the worker, or None; `capture` returns the graph of what survived;
-    `periodic` has this worker collect after each so many requests; `tracer` tells what was allocated; `tool`
-    is one of `tools`, if any.
+    `loop` is the asyncio event loop of the worker, or else the one that runs when counting begins is, if any;
+    `capture` returns the graph of what survived; `periodic` has this worker collect after each so many
+    requests; `tracer` tells what was allocated; `tool` is one of `tools`, if any.
     """
 
     idle: IdleWatch
@@ -223,6 +223,13 @@ class Probe:
         """Return once the worker has digested all that it was sent."""
         return {"idle": self.idle.wait(polls=1)}
 
+    def find_loop(self) -> None:
+        """Find the event loop that runs in this process, where the worker has not told it."""
+        base_events: Any = sys.modules.get("asyncio.base_events")
+        if self.loop is None and base_events is not None:
+            loops = [one for one in gc.get_objects() if issubclass(type(one), base_events.BaseEventLoop)]
+            self.loop = next((one for one in loops if one.is_running()), None)
+
     def settle(self) -> bool:
         """Wait for rest and drop what only waits for its time; return whether the worker came to rest."""
         idle = self.idle.wait()
@@ -231,6 +238,7 @@ class Probe:
 
     def do_begin(self, policy: str) -> dict[str, Any]:
         """Set the gc policy and take the state that phases are counted against."""
+        self.find_loop()
         keep_cancelled_timers()
         idle = self.settle()
         self.set_policy(policy)

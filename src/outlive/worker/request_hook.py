@@ -1,0 +1,61 @@
+"""Calls functions each time that a gunicorn worker has had a request: planted faults, periodic collections.
+
+Standard library only, Python 3.8 and newer, imports nothing of ours. Nothing is put around the app: one more
+frame of a middleware would stay in the traceback of each error that is measured. gunicorn's own workers call
+`post_request` after each request that they could parse. Other servers do not, but most count requests, to
+stop after `--max-requests`: `app.toml` names the attribute that holds the count (`request_counter`).
+"""
+
+from __future__ import annotations
+
+import importlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Call = Callable[[], None]
+
+
+class RequestHook:
+    """Has functions called at each request: `counter` is `module:Class.attribute`, or gunicorn's hook."""
+
+    def __init__(self, worker: Any, counter: str) -> None:
+        self.worker = worker
+        self.counter = counter
+        self.calls: list[Call] = []
+
+    def add(self, call: Call) -> None:
+        """Have `call` called from the next request on."""
+        if not self.calls:
+            self._install()
+        self.calls.append(call)
+
+    def _install(self) -> None:
+        if self.counter:
+            module, _, names = self.counter.partition(":")
+            owner, attribute = names.split(".")
+            setattr(
+                getattr(importlib.import_module(module), owner), attribute, _counting(attribute, self._passed)
+            )
+        else:
+            self.worker.cfg.set("post_request", lambda _worker, _request, _environ, _response: self._passed())
+
+    def _passed(self) -> None:
+        for call in self.calls:
+            call()
+
+
+def _counting(attribute: str, passed: Call) -> property:
+    """Return an attribute that behaves as before and calls `passed` each time that it grows."""
+
+    def read(server: Any) -> int:
+        return int(vars(server)[attribute])
+
+    def write(server: Any, requests: int) -> None:
+        vars(server)[attribute] = requests
+        if requests:  # a new server starts at zero
+            passed()
+
+    return property(read, write)
