@@ -7,11 +7,18 @@ The Pythons of the releases read this, 3.8 and newer. The harness that measures 
 import json
 import math
 import os
+import re
 import subprocess
+import sys
+from pathlib import Path
 
 FRAMEWORK = os.environ.get("OUTLIVE_STACK", "").partition("==")[0]
+APPS = Path(__file__).resolve().parents[1] / "apps"
+APP_VERSIONS = {
+    path.parent.name: int(re.search(r"^app_version = (\d+)$", path.read_text(), re.MULTILINE)[1])
+    for path in sorted(APPS.glob("*/app.toml"))
+}
 COUNTING = 1
-APP_VERSIONS = {"aiohttp": 1, "flask": 1}
 CONNECTIONS = ("keep-alive", "close")
 SCENARIOS = (
     "ok",
@@ -60,7 +67,7 @@ class Measured:
 def tracked(framework, what, reading, unit, policies=("on", "off")):
     """Return a benchmark of one field of the measurements of `framework`, `reading`, for each cell.
 
-    It is not applicable (nan) to the other framework's releases and to cells that cannot be.
+    It is not applicable (nan) to another framework's releases and to cells that cannot be.
     """
 
     def track(_, cells, scenario, connection, gc):
@@ -81,3 +88,12 @@ def tracked(framework, what, reading, unit, policies=("on", "off")):
     track.param_names = ["scenario", "connection", "gc"]
     track.version = f"app {APP_VERSIONS[framework]}, counting {COUNTING}"
     return track
+
+
+def publish(module, summary, **readings):
+    """Put a class of benchmarks for each framework into `module`, of `readings`: arguments of `tracked`."""
+    for framework in APP_VERSIONS:
+        name = framework.capitalize()
+        members = {attribute: tracked(framework, *reading) for attribute, reading in readings.items()}
+        members.update(__doc__=summary.format(framework), __module__=module)
+        setattr(sys.modules[module], name, type(name, (Measured,), members))

@@ -86,9 +86,13 @@ def test_what_asv_lists(listed: dict[str, dict[str, Any]]) -> None:
         "objects.Aiohttp.track_leaked": ("aiohttp: leaked objects", "objects/request", counted),
         "objects.Aiohttp.track_survivors": ("aiohttp: survivors", "objects/request", counted),
     }
-    flask = {name: each for name, each in told.items() if "Flask" in name}
-    assert {name.replace("Flask", "Aiohttp") for name in flask} == told.keys() - flask.keys()
-    assert {one["framework"] for name, one in listed.items() if "Flask" in name} == {"flask"}
+    of_aiohttp = {name for name in told if "Aiohttp" in name}
+    for framework in PROJECT.frameworks():
+        name = framework.capitalize()
+        assert {each for each in told if f".{name}." in each} == {
+            each.replace("Aiohttp", name) for each in of_aiohttp
+        }
+        assert {one["framework"] for each, one in listed.items() if f".{name}." in each} == {framework}
 
 
 def test_one_measurement_serves_all(listed: dict[str, dict[str, Any]]) -> None:

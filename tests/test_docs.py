@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -91,14 +92,17 @@ def test_the_page_of_findings_is_what_is_stored() -> None:
 
 
 def tox_environments() -> dict[str, str]:
-    """Return the last command that each environment of tox.ini runs; one line may be for one of several."""
+    """Return the last command that each environment of tox.ini runs, those included that toxfile.py makes."""
     tox = configparser.ConfigParser()
     tox.read(CHECKOUT / "tox.ini")
-    found = {}
-    for section in tox.sections():
-        for line in tox[section].get("commands", "").strip().splitlines():
-            factor, colon, command = line.rpartition(": ")
-            found[factor if colon else section.removeprefix("testenv:")] = command
+    found = {
+        section.removeprefix("testenv:"): tox[section]["commands"].strip().splitlines()[-1]
+        for section in tox.sections()
+        if "commands" in tox[section]
+    }
+    for framework, policy, load in product(PROJECT.frameworks(), ("off", "on"), ("", "-load")):
+        command = found[f"gate{load}"].replace("{env:FRAMEWORK}", framework).replace("{env:GC}", policy)
+        found[f"{framework}-gc{policy}{load}"] = command
     return found
 
 
