@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import os
+import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from outlive import pythons
+from outlive import pythons, selfcheck
 from outlive.errors import FaultError, UnavailableError, UsageError
+from outlive.measurement import PythonRecord
 from outlive.pythons import Interpreter, choose
 from outlive.releases import Release
 
@@ -28,7 +33,7 @@ LATEST = release("3.14", "2026-02-01", ">=3.11", "cp311", "cp312", "cp313", fram
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "looked_up" not in request.fixturenames:
-        monkeypatch.setattr(pythons, "installed", lambda: HERE)
+        monkeypatch.setattr(pythons, "every", lambda: HERE)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +64,112 @@ def test_a_python_that_is_not_installed() -> None:
     )
 
 
-def test_a_python_that_outlive_does_not_know() -> None:
-    with pytest.raises(
-        UsageError, match=r"^Python 3\.7 is not among those that outlive knows: 3\.8, .*, 3\.14$"
-    ):
+def patches(monkeypatch: pytest.MonkeyPatch, *versions: str) -> None:
+    found = [Interpreter(v.removesuffix("t"), f"/{v}", free_threaded=v.endswith("t")) for v in versions]
+    monkeypatch.setattr(pythons, "every", lambda: tuple(found))
+
+
+def test_a_patch_version_can_be_requested_and_the_newest_is_taken_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patches(monkeypatch, "3.13.0", "3.13.18", "3.15.0rc1")
+    assert [(one.path, one.python, one.key) for one in (choose([NEW], "3.13"), choose([NEW], "3.13.0"))] == [
+        ("/3.13.18", "3.13", "3.13.18"),
+        ("/3.13.0", "3.13.0", "3.13.0"),
+    ]
+    assert choose([NEW], "3.15").version == "3.15.0rc1"  # nothing else of 3.15 is there
+
+
+def test_a_patch_version_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    patches(monkeypatch, "3.12.1", "3.13.0", "3.13.18")
+    with pytest.raises(FaultError) as caught:
+        choose([NEW], "3.13.2")
+    assert str(caught.value) == (
+        "Python 3.13.2 is not installed (there are 3.13.0, 3.13.18): install it, as in "
+        "`uv python install 3.13.2`, or choose another with --python"
+    )
+
+
+def test_requires_python_may_name_a_patch_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    patches(monkeypatch, "3.9.0", "3.9.18")
+    picky = release("9.0", "2026-02-19", ">=3.9.1", "py3")
+    assert choose([picky], "3.9").version == "3.9.18"
+    with pytest.raises(UnavailableError, match=r"^flask 9\.0 requires Python >=3\.9\.1, not 3\.9\.0: choose"):
+        choose([picky], "3.9.0")
+
+
+@pytest.mark.parametrize("version", ["3.16.0", "3.14.2t"])
+def test_a_python_that_the_probe_was_not_tried_on_is_checked_first(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patches(monkeypatch, "3.11.7", version)
+    monkeypatch.setattr(selfcheck, "wrong", lambda *_: None)
+    assert choose([NEW], version).record.self_checked
+    assert choose([NEW]).version == "3.11.7"  # and it is used only where it is named
+    monkeypatch.setattr(selfcheck, "wrong", lambda *_: "of what was planted it sees 3 of 35 objects")
+    with pytest.raises(FaultError) as caught:
+        choose([NEW], version)
+    assert str(caught.value) == (
+        f"Python {version} (/{version}) cannot be counted in: of what was planted it sees 3 of 35 objects"
+    )
+
+
+def test_an_interpreter_can_be_named_by_its_path() -> None:
+    found = choose([NEW], f"@{sys.executable}")
+    assert found.version == platform.python_version()
+    assert found.python == found.key == f"{found.version}+{found.digest}"
+    assert found.record == PythonRecord(
+        version=found.version,
+        build=" ".join(platform.python_build()),
+        compiler=platform.python_compiler(),
+    )
+    assert choose([NEW], sys.executable) == found
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def answer(**fields: object) -> str:
+    usual: dict[str, object] = {"implementation": "CPython", "version": "3.12.4", "path": "/p"}
+    return f"echo '{json.dumps(usual | fields)}'"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("exit 1", "that is no Python 3"),
+        ("echo hello", "that is no Python 3"),
+        (
+            answer(implementation="PyPy"),
+            "that is PyPy, and only CPython can be counted in",
+        ),
+        (answer(version="3.7.17"), "that is Python 3.7.17, and outlive measures on 3.8 and newer"),
+    ],
+)
+def test_a_path_of_something_else(text: str, said: str, tmp_path: Path) -> None:
+    path = program(tmp_path / "python", text)
+    with pytest.raises(UsageError) as caught:
+        choose([NEW], f"@{path}")
+    assert str(caught.value) == f"python@{path}: {said}"
+
+
+def test_a_path_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no such program$"):
+        choose([NEW], f"@{tmp_path}/python")
+
+
+def test_a_python_that_is_too_old() -> None:
+    with pytest.raises(UsageError, match=r"^Python 3\.7 is too old: outlive measures on 3\.8 and newer$"):
         choose([NEW], "3.7")
+
+
+def test_what_is_no_python() -> None:
+    with pytest.raises(UsageError) as caught:
+        choose([NEW], "newest")
+    assert str(caught.value) == "'newest' is not a Python's version, as in 3.11 or 3.12.1, nor a path"
 
 
 def test_a_release_without_a_wheel_for_the_requested_python() -> None:
@@ -87,43 +193,75 @@ def test_a_release_for_no_python_that_is_known() -> None:
     with pytest.raises(UnavailableError) as caught:
         choose([release("1.0", "2016-09-16", ">=3.4", "cp34", "cp35", framework="aiohttp")])
     assert str(caught.value) == (
-        "aiohttp 1.0 has no wheel for Python 3.14; it has wheels for 3.4-3.5: "
-        "outlive knows Python 3.8 to 3.14"
+        "aiohttp 1.0 has no wheel for Python 3.15; it has wheels for 3.4-3.5: "
+        "outlive knows Python 3.8 to 3.15"
     )
 
 
 @pytest.fixture
 def looked_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    pythons.installed.cache_clear()
+    pythons.every.cache_clear()
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
     yield tmp_path / "versions"
-    pythons.installed.cache_clear()
+    pythons.every.cache_clear()
 
 
-def pretend(versions: Path, *names: str) -> None:
-    for name in names:
-        python = versions / name / "bin" / "python"
-        python.parent.mkdir(parents=True)
-        python.touch(mode=0o755)
-
-
-def test_pyenv_is_looked_into_and_the_newest_patch_of_each_minor_taken(
-    looked_up: Path, monkeypatch: pytest.MonkeyPatch
+def test_pyenv_is_looked_into_and_every_version_found_once(
+    looked_up: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(
-        pythons, "_of_uv", lambda: [Interpreter("3.12.4", "/uv"), Interpreter("3.9.2", "/uv")]
-    )
-    pretend(looked_up, "3.8.9", "3.8.18", "3.9.18", "3.7.1", "3.13.0t", "pypy3.10-7.3", "3.14.0rc1", "2.7.18")
-    assert pythons.installed() == (
-        Interpreter("3.8.18", str(looked_up / "3.8.18/bin/python")),
-        Interpreter("3.9.18", str(looked_up / "3.9.18/bin/python")),
-        Interpreter("3.12.4", "/uv"),
-    )
+    def install(name: str, **fields: object) -> str:
+        path = looked_up / name / "bin" / "python"
+        path.parent.mkdir(parents=True)
+        return str(program(path, answer(path=str(path), **fields)))
+
+    old = install("3.8.9", version="3.8.9")
+    twin = install("3.8.9-debug", version="3.8.9", build="debug")
+    threaded = install("3.13.0t", version="3.13.0", free_threaded=True)
+    install("pypy3.10-7.3", implementation="PyPy")
+    install("2.7.18", version="2.7.18")
+    early = install("mine", version="3.16.0a2")
+    managed = str(program(tmp_path / "uv-python", answer(path=str(tmp_path / "uv-python"), version="3.8.18")))
+    monkeypatch.setattr(pythons, "_of_uv", lambda: [managed, old, str(tmp_path / "gone")])
+    found = {one.version + one.mark: one.path for one in pythons.every()}
+    assert found == {"3.8.9": old, "3.8.18": managed, "3.13.0t": threaded, "3.16.0a2": early}
+    assert [one.version for one in pythons.installed()] == ["3.8.18", "3.16.0a2"]
+    assert twin not in found.values()
+
+    program(Path(managed), answer(path=managed, version="3.8.19"))  # installed anew in the same place
+    os.utime(managed, (1, 1))
+    pythons.every.cache_clear()
+    assert [one.version for one in pythons.installed()] == ["3.8.19", "3.16.0a2"]
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("interpreter", pythons.every(), ids=lambda one: one.version + one.mark)
+def test_the_probe_sees_what_is_planted_in_each_python(interpreter: Interpreter, cache: None) -> None:
+    assert selfcheck.wrong(interpreter.path, interpreter.digest) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            """echo '{"objects": [35, 34], "threads": [1, 1], "byte strings": [35, 0]}'""",
+            "of what was planted it sees 34 of 35 objects, 0 of 35 byte strings",
+        ),
+        ("echo 'AttributeError: gone' >&2; exit 1", "the probe does not run in it: AttributeError: gone"),
+        ("exit 3", "the probe does not run in it: exit status 3"),
+    ],
+)
+def test_what_a_self_check_says_is_kept(text: str, said: str, tmp_path: Path, cache: None) -> None:
+    path = program(tmp_path / "python", text)
+    assert selfcheck.wrong(str(path), "build") == said
+    path.unlink()
+    assert selfcheck.wrong(str(path), "build") == said
 
 
 def test_uv_finds_the_python_that_runs_these_tests(looked_up: Path) -> None:
-    import platform
-
     minor = ".".join(platform.python_version_tuple()[:2])
     assert minor in [interpreter.minor for interpreter in pythons.installed()]

@@ -21,7 +21,7 @@ versions = st.builds(
 def stacks(draw: st.DrawFn) -> Stack:
     framework, *others = draw(st.lists(names, min_size=1, max_size=4, unique=True))
     pins = tuple(sorted(Package(name, draw(versions)) for name in others))
-    python = draw(st.none() | st.integers(8, 14).map("3.{}".format))
+    python = draw(st.none() | st.sampled_from(["3.8", "3.12.1", "3.15.0rc1", "3.14t", "@/opt/a b/python"]))
     return Stack(framework, draw(versions), python, pins)
 
 
@@ -43,6 +43,7 @@ def test_names_are_written_as_the_index_does() -> None:
     assert str(stack) == "flask==3.1.3,ruamel-yaml==0.18,python==3.12"
 
 
+PYTHON = "python takes a version, as in python==3.11 or python==3.12.1, or python@ and a path"
 FORM = "is not NAME==VERSION, as in aiohttp==3.11.14,python==3.11"
 
 
@@ -60,11 +61,10 @@ FORM = "is not NAME==VERSION, as in aiohttp==3.11.14,python==3.11"
         ("flask==new", "'flask==new': 'new' is not a version"),
         ("flask===3.1", "'flask===3.1': '=3.1' is not a version"),
         ("flask==3.*", "'flask==3.*': '3.*' is not a version"),
-        ("flask==3.1,python==3", "'flask==3.1,python==3': python takes a minor version, as in python==3.11"),
-        (
-            "flask==3.1,python==3.11.7",
-            "'flask==3.1,python==3.11.7': python takes a minor version, as in python==3.11",
-        ),
+        ("flask==3.1,python==3", f"'flask==3.1,python==3': {PYTHON}"),
+        ("flask==3.1,python==3.11.", f"'flask==3.1,python==3.11.': {PYTHON}"),
+        ("flask==3.1,python==2.7", f"'flask==3.1,python==2.7': {PYTHON}"),
+        ("flask==3.1,python@", "'flask==3.1,python@': python@ takes a path, as in python@/path/to/it"),
         ("flask==3.1,Flask==3.0", "'flask==3.1,Flask==3.0': flask is named twice"),
         ("flask==3.1,yarl==1.0,yarl==1.1", "'flask==3.1,yarl==1.0,yarl==1.1': yarl is named twice"),
         (

@@ -180,7 +180,7 @@ def _grouped(atoms: Iterable[Atom]) -> list[Limit]:
 def _products(where: set[Where]) -> Iterator[tuple[tuple[Connection, ...], tuple[str, ...]]]:
     """Yield connections and Pythons whose products are `where`."""
     by_connections: dict[tuple[Connection, ...], list[str]] = defaultdict(list)
-    for python in KNOWN:
+    for python in sorted({python for _, python in where}, key=lambda name: (len(name), name)):
         connections = tuple(one for one in CONNECTIONS if (one, python) in where)
         if connections:
             by_connections[connections].append(python)

@@ -71,12 +71,12 @@ class StackEnvironment(Environment):  # type: ignore[misc]
     def __init__(
         self, conf: Any, python: str, requirements: dict[str, str], tagged_env_vars: dict[Any, str]
     ) -> None:
-        found = [interpreter for interpreter in pythons.installed() if interpreter.minor == python]
-        if not found:
-            raise EnvironmentUnavailable(f"Python {python} is not installed")
+        try:
+            self._interpreter = pythons.choose([], python)
+        except OutliveError as error:
+            raise EnvironmentUnavailable(str(error)) from None
         self._requirements = requirements  # asv reads it before it sets it
         super().__init__(conf, python, requirements, tagged_env_vars)
-        self._interpreter = found[0]
         self._checkout = Project.find()
         self._pins = tuple(
             Package(name, version) for name, version in sorted(requirements.items()) if version
@@ -134,7 +134,7 @@ class StackEnvironment(Environment):  # type: ignore[misc]
     def _install(self, commit: str) -> Installed:
         project, python = self._checkout, self._interpreter.minor
         named = history.release_at(history.path(project), commit)
-        stack = Stack(named.framework, named.release, python, self._pins)
+        stack = Stack(named.framework, named.release, self.python, self._pins)
         release = Catalogue.load(project, stack.framework).find(stack.release)
         if reason := release.why_not(python):
             raise UnavailableError(f"{reason}: choose another Python, as in -E outlive:3.10")

@@ -18,7 +18,7 @@ from outlive.pythons import Interpreter
 from outlive.releases import Catalogue, Release
 from outlive.remedies import Remedy
 from outlive.scenarios import Scenario, load_set
-from outlive.stack import Stack
+from outlive.stack import Package, Stack
 from outlive.store import Store
 
 Identity = tuple[str, str, str, str, str | None]
@@ -55,6 +55,7 @@ class Prepared(msgspec.Struct, frozen=True):
             python=self.lock.python,
             lock=self.lock.digest,
             packages=self.lock.packages,
+            interpreters=(self.interpreter.record,),
         )
 
 
@@ -81,7 +82,7 @@ def prepare(
     """
     release = find_release(project, stack)
     interpreter = pythons.choose([release], stack.python or python)
-    lock = locks.era(project, release, interpreter.minor, stack.pins)
+    lock = _era(project, release, interpreter, stack.pins)
     if remedy and not remedy.against(release.version):
         lock = locks.with_packages(lock, release, remedy.packages)
     return Prepared(release, interpreter, lock, remedy)
@@ -96,7 +97,7 @@ def prepare_each(
     """
     releases = _releases(project, before, after)
     first, second = (
-        Prepared(release, interpreter, locks.era(project, release, interpreter.minor, stack.pins))
+        Prepared(release, interpreter, _era(project, release, interpreter, stack.pins))
         for stack, release, interpreter in zip(
             (before, after), releases, _interpreters((before, after), releases, python), strict=True
         )
@@ -119,10 +120,14 @@ def prepare_pair(project: Project, before: Stack, after: Stack, python: str | No
 
     found = controlled.locks(project, before, after, (interpreters[0].minor, interpreters[1].minor), works)
     return Pair(
-        Prepared(releases[0], interpreters[0], found.before),
-        Prepared(releases[1], interpreters[1], found.after),
+        Prepared(releases[0], interpreters[0], interpreters[0].locked(found.before)),
+        Prepared(releases[1], interpreters[1], interpreters[1].locked(found.after)),
         found.differences,
     )
+
+
+def _era(project: Project, release: Release, interpreter: Interpreter, pins: tuple[Package, ...]) -> Lock:
+    return interpreter.locked(locks.era(project, release, interpreter.minor, pins))
 
 
 def _releases(project: Project, before: Stack, after: Stack) -> list[Release]:

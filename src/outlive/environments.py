@@ -43,7 +43,7 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
     more, and FaultError where it cannot be reached, where a file does not have the lock's hash, and where the
     disk is full.
     """
-    name = f"{lock.framework}-{lock.release}-py{interpreter.version}-{lock.digest}"
+    name = f"{lock.framework}-{lock.release}-py{interpreter.key}-{lock.digest}"
     path = cache_dir() / "environments" / name
     environment = Environment(path, path / "bin" / "python", lock)
     if environment.complete:

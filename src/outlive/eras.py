@@ -19,6 +19,7 @@ from outlive.errors import UnavailableError
 from outlive.project import Project
 from outlive.pythons import Interpreter
 from outlive.releases import Catalogue, Release, write_text
+from outlive.stack import python_minor
 
 PYTHON = "3.11"
 """The Python on which the whole history is measured."""
@@ -59,7 +60,7 @@ def pythons_of(release: Release, minors: Sequence[str], *, every: bool = False) 
     fitting = [minor for minor in minors if release.supports(minor)]
     if every or not fitting:
         return tuple(fitting)
-    of_its_time = [minor for minor in fitting if release.date and pythons.KNOWN[minor] <= release.date]
+    of_its_time = [one for one in fitting if release.date and pythons.KNOWN[one] <= release.date]
     chosen = {PYTHON, fitting[0], (of_its_time or fitting)[-1]}
     return tuple(minor for minor in fitting if minor in chosen)
 
@@ -69,7 +70,7 @@ def add_missing(project: Project, framework: str) -> Added:
 
     One whose packages cannot be imported is not written. Raises FaultError where the index cannot be reached.
     """
-    installed = {interpreter.minor: interpreter for interpreter in pythons.installed()}
+    installed = {found.minor: found for found in pythons.installed() if found.tried}
     releases = covered(project, framework)
     wanted = [
         (release, minor)
@@ -93,7 +94,7 @@ def unavailable(project: Project, release: Release, python: str) -> str | None:
     """Return why `release` cannot be had on `python`, as far as it is known, or None."""
     listed = read_list(project.releases / release.framework / "unavailable.json")
     known = {(each.release, each.python): each.reason for each in listed}
-    return release.why_not(python) or known.get((release.version, python))
+    return release.why_not(python) or known.get((release.version, python_minor(python)))
 
 
 def write_list(path: Path, unavailable: Sequence[Unavailable]) -> None:

@@ -21,7 +21,7 @@ from outlive.errors import UsageError
 from outlive.measurement import CONNECTIONS, Connection, Measurement
 from outlive.project import Project
 from outlive.scenarios import Scenario
-from outlive.stack import PYTHON
+from outlive.stack import PYTHON_MINOR, python_minor
 from outlive.wording import one_line
 
 FILE = "releases/{framework}/limits.toml"
@@ -78,7 +78,7 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def holds_for(self, release: str, python: str) -> bool:
         """Return whether it is about this release on this Python (`3.11`); no Pythons are all Pythons."""
         fits = SpecifierSet(self.releases).contains(release, prereleases=True)
-        return fits and (not self.pythons or python in self.pythons)
+        return fits and (not self.pythons or python_minor(python) in self.pythons)
 
     def covers(self, measurement: Measurement) -> bool:
         """Return whether it is about this cell, on its release and Python, and shows what it asks for."""
@@ -236,7 +236,7 @@ def _fault(entry: Limit, known: Sequence[Scenario]) -> tuple[str | None, str] | 
     except InvalidSpecifier:
         return "releases", f"{entry.releases!r} is not a version specifier, as in >=3.1,<3.2"
     for python in entry.pythons:
-        if not PYTHON.fullmatch(python):
+        if not PYTHON_MINOR.fullmatch(python):
             return "pythons", f"{python!r} is not a Python's minor version, as in 3.13"
     for pattern in entry.patterns:
         try:

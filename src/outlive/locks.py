@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from packaging.version import Version
 
 from outlive.errors import FaultError, UnavailableError
 from outlive.installer import explain, try_uv
 from outlive.project import Project, cache_dir
 from outlive.releases import Release, write_text
-from outlive.stack import Package
+from outlive.stack import Package, python_minor
 
 ERA = dt.timedelta(days=1)  # dependencies of a release are those of this long after its upload
 # Days after that for a package that had no wheel yet for this Python, as on an old release's later Python.
@@ -102,7 +103,9 @@ def side(project: Project, release: Release, python: str, pins: tuple[Package, .
     """
     path = project.releases / "gunicorn.toml"
     try:
-        chosen = msgspec.convert(tomllib.loads(path.read_text()), _Gunicorn).versions[python]
+        versions = msgspec.convert(tomllib.loads(path.read_text()), _Gunicorn).versions
+        newest = max(versions, key=Version)  # a Python that came later can only want a newer one
+        chosen = versions[newest if Version(python) > Version(newest) else python]
     except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
         raise FaultError(f"{path} does not say which gunicorn to use on Python {python}: {error!r}") from None
     bare = Side(release, python, (Package("gunicorn", chosen),))
@@ -135,8 +138,9 @@ def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock
     if not extras:
         return lock
     pins = tuple(package for package in lock.packages if package.name != release.framework)
-    wanted = Side(release, lock.python, pins, extras)
-    return kept(lambda: _resolve_later(wanted, lock.until), Lock, wanted, lock.until)
+    wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras)
+    found = kept(lambda: _resolve_later(wanted, lock.until), Lock, wanted, lock.until)
+    return msgspec.structs.replace(found, python=lock.python)
 
 
 def _resolve_later(wanted: Side, until: dt.datetime | None) -> Lock:

@@ -151,14 +151,30 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cpus: int
 
 
+class PythonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An interpreter: its full version (`3.11.7`; `t` at its end: free-threaded), build and compiler.
+
+    `self_checked`: the probe was not tried on it, but saw all that was planted in it.
+    """
+
+    version: str
+    build: str = ""
+    compiler: str = ""
+    self_checked: bool = False
+
+
 class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A stack as it was really installed. `lock` is the first 12 hex digits of the lock's SHA-256."""
+    """A stack as it was really installed. `lock` is the first 12 hex digits of the lock's SHA-256.
+
+    `python` is as much of its version as it was asked for by; `interpreters` are those it was measured on.
+    """
 
     framework: str
     release: str
     python: str
     lock: str
     packages: tuple[Package, ...]
+    interpreters: tuple[PythonRecord, ...] = ()
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import hashlib
 import os
-import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
+from packaging.version import Version
 
+from outlive import processes, selfcheck
 from outlive.errors import FaultError, UnavailableError, UsageError
 from outlive.installer import try_uv
+from outlive.locks import Lock
+from outlive.measurement import PythonRecord
 from outlive.project import cache_dir
 from outlive.releases import Release, write_text
+from outlive.stack import AT, PYTHON_VERSION
 
-# the minor versions that the probe knows, with the day each came out
+# the minor versions that the probe was tried on, with the day each came out
 KNOWN = {
     "3.8": dt.date(2019, 10, 14),
     "3.9": dt.date(2020, 10, 5),
@@ -26,65 +32,170 @@ KNOWN = {
     "3.12": dt.date(2023, 10, 2),
     "3.13": dt.date(2024, 10, 7),
     "3.14": dt.date(2025, 10, 7),
+    "3.15": dt.date(2026, 10, 1),
 }
+OLDEST = (3, 8)
+ANSWERS_WITHIN = 20.0
+"""Seconds that an interpreter may take to say what it is."""
+ASK = """
+import hashlib, json, platform, sys, sysconfig
+level = {"final": ""}.get(sys.version_info[3], sys.version_info[3][0].replace("c", "rc"))
+level += str(sys.version_info[4]) if level else ""
+print(json.dumps({
+    "implementation": platform.python_implementation(),
+    "version": "%d.%d.%d" % sys.version_info[:3] + level,
+    "path": getattr(sys, "_base_executable", None) or sys.executable,  # not that of a virtual environment
+    "build": " ".join(platform.python_build()),
+    "compiler": platform.python_compiler(),
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "configured": sysconfig.get_config_var("CONFIG_ARGS") or "",
+}))
+"""
 
 
 class Interpreter(msgspec.Struct, frozen=True):
-    """One CPython: its full version (`3.11.7`) and its executable."""
+    """One CPython: its full version (`3.11.7`), its executable, and which build of that version it is.
+
+    `name` is what results call it; without one it is the newest of its minor version here.
+    """
 
     version: str
     path: str
+    build: str = ""
+    compiler: str = ""
+    free_threaded: bool = False
+    configured: str = ""
+    name: str = ""
 
     @property
     def minor(self) -> str:
         """Its minor version, as in `3.11`."""
-        return self.version.rpartition(".")[0]
+        return "{}.{}".format(*self.parsed.release)
+
+    @property
+    def parsed(self) -> Version:
+        """Its version, in the order of PEP 440."""
+        return Version(self.version)
+
+    @property
+    def python(self) -> str:
+        """What results call it: its minor version, or as much as it was asked for by."""
+        return self.name or f"{self.minor}{self.mark}"
+
+    @property
+    def mark(self) -> str:
+        """What tells a free-threaded build from others of its version."""
+        return "t" if self.free_threaded else ""
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits that tell its build from others of its version."""
+        built = "\n".join((self.version, self.build, self.compiler, self.configured))
+        return hashlib.sha256(built.encode()).hexdigest()[:8]
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others: its full version, and the build where it was named by its path."""
+        return self.name if "+" in self.name else self.version + self.mark
+
+    @property
+    def tried(self) -> bool:
+        """Whether the probe was tried on its minor version; if not, it is checked before it counts."""
+        return self.minor in KNOWN and not self.free_threaded
+
+    @property
+    def record(self) -> PythonRecord:
+        """The interpreter as results name it."""
+        return PythonRecord(
+            version=self.version + self.mark,
+            build=self.build,
+            compiler=self.compiler,
+            self_checked=not self.tried,
+        )
+
+    def locked(self, lock: Lock) -> Lock:
+        """Return `lock`, of its minor version, as the lock of a stack on it."""
+        return msgspec.structs.replace(lock, python=self.python)
 
     def __str__(self) -> str:
-        return f"Python {self.version}"
+        return f"Python {self.version}{self.mark}"
+
+
+class _Answer(Interpreter, frozen=True, kw_only=True):
+    implementation: str
 
 
 class _Listed(msgspec.Struct, frozen=True):
-    """An entry of `uv python list`. Older versions of uv do not tell the variant."""
+    """An entry of `uv python list`."""
 
-    version: str
     path: str | None
     implementation: str
-    variant: str = "default"
 
 
 class _Remembered(msgspec.Struct, frozen=True):
-    """What was found, and the folders that it was found in with their times of change."""
+    """What was found, and the folders and executables that were looked at with their times of change."""
 
     looked_in: dict[str, int]
     found: tuple[Interpreter, ...]
 
 
 @functools.cache
-def installed() -> tuple[Interpreter, ...]:
-    """Return the CPythons on PATH, managed by uv or by pyenv, or known to the `py` launcher, oldest first.
+def every() -> tuple[Interpreter, ...]:
+    """Return all CPythons on PATH, managed by uv or by pyenv, or known to the `py` launcher, oldest first.
 
-    One for each minor version in KNOWN, its newest patch. Free-threaded builds and pre-releases are left out.
-    Asking uv takes a second, so it is asked again only when one of the folders has changed.
+    Of several with one version, the first that is found; another is named by its path. Asking them takes a
+    second, so they are asked again only when one of the folders or executables has changed.
     """
-    path = cache_dir() / "pythons.json"
+    path = cache_dir() / "interpreters.json"
     folders = _folders()
     with contextlib.suppress(OSError, msgspec.DecodeError):
         remembered = msgspec.json.decode(path.read_bytes(), type=_Remembered)
-        if remembered.looked_in == folders and all(Path(one.path).exists() for one in remembered.found):
+        if remembered.looked_in == folders | _changed(remembered.found):
             return remembered.found
-    found = _look()
+    with ThreadPoolExecutor() as pool:
+        answers = pool.map(ask, dict.fromkeys([*_of_pyenv(), *_of_uv()]))
+    by_version: dict[tuple[Version, bool], Interpreter] = {}
+    for each in answers:
+        if isinstance(each, Interpreter):
+            by_version.setdefault((each.parsed, each.free_threaded), each)
+    found = tuple(by_version[version] for version in sorted(by_version))
     with contextlib.suppress(OSError):  # a disk that is full only makes the next look slow
-        write_text(path, msgspec.json.encode(_Remembered(folders, found)).decode())
+        write_text(path, msgspec.json.encode(_Remembered(folders | _changed(found), found)).decode())
     return found
 
 
-def _look() -> tuple[Interpreter, ...]:
+def installed() -> tuple[Interpreter, ...]:
+    """Return for each minor version its newest patch, oldest first; a pre-release where that is all there is.
+
+    Free-threaded builds are left out: they are used where they are named.
+    """
     best: dict[str, Interpreter] = {}
-    for found in [*_of_pyenv(), *_of_uv()]:
-        if found.minor in KNOWN and (found.minor not in best or _patch(found) > _patch(best[found.minor])):
+    for found in sorted(every(), key=lambda one: (not one.parsed.is_prerelease, one.parsed)):
+        if not found.free_threaded:
             best[found.minor] = found
-    return tuple(best[minor] for minor in KNOWN if minor in best)
+    return tuple(sorted(best.values(), key=lambda one: one.parsed))
+
+
+def ask(path: str) -> Interpreter | str:
+    """Return the interpreter whose executable is `path`, or in one line why it is none that can be used."""
+    if not os.access(path, os.X_OK) or Path(path).is_dir():
+        return "there is no such program"
+    try:
+        done = processes.run([path, "-I", "-c", ASK], timeout=ANSWERS_WITHIN)
+        found = msgspec.json.decode(done.stdout, type=_Answer)
+    except (FaultError, msgspec.DecodeError):
+        return "that is no Python 3"
+    if found.implementation != "CPython":
+        return f"that is {found.implementation}, and only CPython can be counted in"
+    if found.parsed.release < OLDEST:
+        return f"that is Python {found.version}, and outlive measures on 3.8 and newer"
+    return Interpreter(**{name: getattr(found, name) for name in Interpreter.__struct_fields__})
+
+
+def _changed(found: Sequence[Interpreter]) -> dict[str, int]:
+    """Return the executables with their times of change, 0 for one that is gone."""
+    paths = {one.path: Path(one.path) for one in found}
+    return {name: path.stat().st_mtime_ns if path.exists() else 0 for name, path in paths.items()}
 
 
 def _folders() -> dict[str, int]:
@@ -108,33 +219,64 @@ def choose(releases: Sequence[Release], requested: str | None = None) -> Interpr
     """Return the interpreter that all of `releases` can be installed on: the requested one, or the best.
 
     Best is the newest that was out when the oldest release was uploaded, because metadata does not say that
-    an old release fails on a later Python; failing that, the oldest. Raises UsageError for an unknown Python,
-    FaultError for one that is not installed, and UnavailableError where the releases do not support it.
+    an old release fails on a later Python; failing that, the oldest. Requested may be a minor version, a
+    patch version, or `@` and the path of one. Raises UsageError for what is none of them, FaultError for one
+    that is not installed or that fails its self-check, and UnavailableError where the releases do not support
+    it.
     """
+    if requested is None:
+        return _usable(_best(releases))
+    found = _at(requested) if requested.startswith(AT) or os.sep in requested else _named(requested)
+    for release in releases:
+        if reason := release.why_not(found.name or found.minor):
+            raise UnavailableError(f"{reason}: choose with --python")
+    return _usable(found)
+
+
+def _best(releases: Sequence[Release]) -> Interpreter:
     here = installed()
-    if requested is not None:
-        return _requested(releases, requested, here)
     fitting = [found for found in here if all(release.supports(found.minor) for release in releases)]
     if not fitting:
         raise _none_fits(releases, here)
     dates = [release.date for release in releases if release.date]
-    oldest = min(dates) if dates else dt.date.max
-    of_their_time = [found for found in fitting if KNOWN[found.minor] <= oldest]
+    oldest = min(dates) if dates else max(KNOWN.values())
+    of_their_time = [found for found in fitting if KNOWN.get(found.minor, dt.date.max) <= oldest]
     return of_their_time[-1] if of_their_time else fitting[0]
 
 
-def _requested(releases: Sequence[Release], requested: str, here: Sequence[Interpreter]) -> Interpreter:
-    if requested not in KNOWN:
-        raise UsageError(f"Python {requested} is not among those that outlive knows: {', '.join(KNOWN)}")
-    found = next((interpreter for interpreter in here if interpreter.minor == requested), None)
-    if found is None:
-        raise FaultError(
-            f"Python {requested} is not installed (there are {_names(here)}): install it, as in "
-            f"`uv python install {requested}`, or choose another with --python"
-        )
-    for release in releases:
-        if reason := release.why_not(requested):
-            raise UnavailableError(f"{reason}: choose with --python")
+def _at(requested: str) -> Interpreter:
+    path = requested.removeprefix(AT)
+    found = ask(str(Path(path).expanduser().absolute()))
+    if isinstance(found, str):
+        raise UsageError(f"python@{path}: {found}")
+    return msgspec.structs.replace(found, name=f"{found.version}{found.mark}+{found.digest}")
+
+
+def _named(requested: str) -> Interpreter:
+    parts = PYTHON_VERSION.fullmatch(requested)
+    if parts is None:
+        raise UsageError(f"{requested!r} is not a Python's version, as in 3.11 or 3.12.1, nor a path")
+    minor, mark = parts.groups()
+    if Version(minor).release < OLDEST:
+        raise UsageError(f"Python {requested} is too old: outlive measures on 3.8 and newer")
+    of_minor = [one for one in every() if (one.minor, one.mark) == (minor, mark)]
+    final = [one for one in of_minor if not one.parsed.is_prerelease]
+    if requested == minor + mark and of_minor:
+        return (final or of_minor)[-1]
+    for found in of_minor:
+        if found.version + mark == requested:
+            return msgspec.structs.replace(found, name=requested)
+    here = of_minor if requested != minor + mark and of_minor else installed()
+    raise FaultError(
+        f"Python {requested} is not installed (there are {_names(here, of_minor)}): install it, as in "
+        f"`uv python install {requested}`, or choose another with --python"
+    )
+
+
+def _usable(found: Interpreter) -> Interpreter:
+    """Return `found`, once it has shown that it can be counted in. Raises FaultError where it cannot."""
+    if not found.tried and (wrong := selfcheck.wrong(found.path, found.digest)):
+        raise FaultError(f"{found} ({found.path}) cannot be counted in: {wrong}")
     return found
 
 
@@ -150,8 +292,8 @@ def _none_fits(releases: Sequence[Release], here: Sequence[Interpreter]) -> Unav
     )
 
 
-def _names(here: Sequence[Interpreter]) -> str:
-    return ", ".join(interpreter.minor for interpreter in here) or "none"
+def _names(here: Sequence[Interpreter], exact: Sequence[Interpreter] = ()) -> str:
+    return ", ".join(one.version if one in exact else one.minor for one in here) or "none"
 
 
 def _range() -> str:
@@ -159,31 +301,19 @@ def _range() -> str:
     return f"{minors[0]} to {minors[-1]}"
 
 
-def _patch(interpreter: Interpreter) -> tuple[int, ...]:
-    return tuple(map(int, interpreter.version.split(".")))
-
-
-def _of_uv() -> list[Interpreter]:
+def _of_uv() -> list[str]:
     done = try_uv(["python", "list", "--only-installed", "--offline", "--output-format", "json"])
     try:
         listed = msgspec.json.decode(done.stdout, type=list[_Listed])
     except msgspec.DecodeError:
         return []
     return [
-        Interpreter(entry.version, entry.path)
+        entry.path
         for entry in listed
-        if entry.path
-        and entry.implementation == "cpython"
-        and entry.variant == "default"
-        and re.fullmatch(r"3\.\d+\.\d+", entry.version)
+        if entry.path and entry.implementation == "cpython" and Path(entry.path).parent.name != "shims"
     ]
 
 
-def _of_pyenv() -> list[Interpreter]:
+def _of_pyenv() -> list[str]:
     """Look into pyenv's own folder: its shims on PATH only answer for the versions that are switched on."""
-    return [
-        Interpreter(path.parent.parent.name, str(path))
-        for root in _pyenv_roots()
-        for path in sorted(root.glob("versions/*/bin/python"))
-        if re.fullmatch(r"3\.\d+\.\d+", path.parent.parent.name) and os.access(path, os.X_OK)
-    ]
+    return [str(path) for root in _pyenv_roots() for path in sorted(root.glob("versions/*/bin/python"))]

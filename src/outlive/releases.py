@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -54,14 +55,17 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.why_not(python) is None
 
     def why_not(self, python: str) -> str | None:
-        """Return why it cannot be installed on `python` (`3.11`), as one line, or None where it can."""
-        # Requires-Python may name a patch version (>=3.8.1): the newest patch is what counts here
-        if self.requires_python and not SpecifierSet(self.requires_python).contains(f"{python}.99"):
+        """Return in one line why it cannot be installed on `python` (`3.11`, `3.12.1`), None where it can.
+
+        Requires-Python may name a patch version (>=3.8.1): without one the newest patch is what counts.
+        """
+        _, minor, *rest = re.findall(r"\d+", python)
+        patch = rest[0] if python.count(".") > 1 else "99"
+        if self.requires_python and not SpecifierSet(self.requires_python).contains(f"3.{minor}.{patch}"):
             return f"{self} requires Python {self.requires_python}, not {python}"
         if not self.wheels:
             return f"{self} has no wheel, only a source distribution"
-        minor = int(python.removeprefix("3."))
-        if not any(_fits(tag, minor) for tag in self.wheels):
+        if not any(_fits(tag, int(minor)) for tag in self.wheels):
             return f"{self} has no wheel for Python {python}; it has wheels for {self.pythons()}"
         return None
 

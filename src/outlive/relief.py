@@ -21,7 +21,7 @@ from outlive.project import Project
 from outlive.releases import write_text
 from outlive.remedies import Kind, Remedy
 from outlive.rows import BASELINE
-from outlive.stack import PYTHON
+from outlive.stack import PYTHON_NAME
 from outlive.store import decode
 from outlive.trials import METRICS, Trial
 from outlive.wording import counted, listed, number, one_line, step
@@ -148,7 +148,7 @@ def _faults(document: ReliefDocument, release: str, path: Path) -> Iterator[str]
         Version(relief.release.rpartition(" ")[2])
     except InvalidVersion:
         yield f"{one_line(relief.release)!r} is not a release"
-    if not PYTHON.fullmatch(relief.python) or not path.name.startswith(f"py{relief.python}-"):
+    if not PYTHON_NAME.fullmatch(relief.python) or not path.name.startswith(f"py{relief.python}-"):
         yield f"{one_line(relief.python)!r} is not the Python that its name has"
     if not relief.rows or relief.rows[0].remedy is not None:
         yield "its first row is not the release as it is"

@@ -26,7 +26,7 @@ from outlive.measurement import CONNECTIONS, SCHEMA_VERSION, Provenance
 from outlive.project import Project
 from outlive.releases import Catalogue, Release
 from outlive.relief import ReliefDocument, Reliefs
-from outlive.stack import PYTHON
+from outlive.stack import PYTHON_NAME
 from outlive.timeline import Strip, Timeline
 from outlive.underload import Loads
 from outlive.verdict import Judgement
@@ -208,7 +208,7 @@ def _faults(evidence: Evidence) -> Iterator[str]:
                 Version(version)
             except InvalidVersion:
                 yield f"{one_line(version)!r} is not a version"
-        if stack.framework != release.framework or not PYTHON.fullmatch(stack.python):
+        if stack.framework != release.framework or not PYTHON_NAME.fullmatch(stack.python):
             yield f"{one_line(f'{stack.framework}, {release.framework}, {stack.python}')!r} is not a stack"
     try:
         dt.datetime.fromisoformat(evidence.provenance.created)

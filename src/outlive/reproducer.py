@@ -21,6 +21,7 @@ from outlive.graph import read
 from outlive.leaks import Class, Structure, analyse
 from outlive.reduction import reduce
 from outlive.scenarios import Scenario
+from outlive.stack import python_minor
 from outlive.trails import Explanation
 
 PARTS = Path(__file__).with_name("reproducers")
@@ -131,7 +132,7 @@ class Reproducer(msgspec.Struct, frozen=True):
         return "\n".join(
             [
                 "# /// script",
-                f'# requires-python = "=={lock.python}.*"',
+                f'# requires-python = "=={python_minor(lock.python).removesuffix("t")}.*"',
                 f"# dependencies = [{packages}]",
                 "# ///",
                 f'"""What {lock.framework} {lock.release} keeps of a request, which Python {kept}.',

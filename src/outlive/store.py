@@ -84,9 +84,11 @@ class Store:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
-                kept = {key(m): m for m in self.load()} | replacing
+                known = self._read()
+                old = known if known and known.provenance.counting == COUNTING else None
+                kept = {key(m): m for m in old.measurements} | replacing if old else replacing
                 document = Document(
-                    provenance=provenance([self.stack]),
+                    provenance=provenance([_united(self.stack, old)]),
                     measurements=tuple(kept[name] for name in sorted(kept)),
                 )
                 write_text(self.path, document.to_json().decode())
@@ -98,6 +100,12 @@ class Store:
             return read(self.path)
         except FileNotFoundError:
             return None
+
+
+def _united(stack: StackRecord, old: Document | None) -> StackRecord:
+    """Return `stack` with the interpreters, too, on which what is kept of it was measured before."""
+    before = (one for each in old.provenance.stacks for one in each.interpreters) if old else ()
+    return msgspec.structs.replace(stack, interpreters=tuple(dict.fromkeys((*stack.interpreters, *before))))
 
 
 def read(path: Path) -> Document:

@@ -77,8 +77,8 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
         wanted = locks.side(project, before.release, interpreter.minor, tuple(pins.values()))
         lock = _lock(wanted, stack.lock, until)
         if lock is not None:
-            trial = Prepared(before.release, interpreter, lock)
-            if environments.import_error(environments.ensure(lock, interpreter)) is None:
+            trial = Prepared(before.release, interpreter, interpreter.locked(lock))
+            if environments.import_error(environments.ensure(trial.lock, interpreter)) is None:
                 stack = trial
                 yield trial
 

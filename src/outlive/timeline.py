@@ -18,7 +18,7 @@ from outlive.project import Project
 from outlive.releases import Release
 from outlive.rows import RANK, Row, judge, match
 from outlive.scenarios import load_set
-from outlive.stack import Package
+from outlive.stack import Package, python_minor
 from outlive.store import Store
 from outlive.wording import one_line
 
@@ -83,7 +83,7 @@ def load(project: Project, framework: str, python: str = eras.PYTHON) -> Timelin
     problems: list[str] = []
     for release in eras.covered(project, framework):
         measurements: tuple[Measurement, ...] = ()
-        lock = locks.read_era_lock(project, release, python)
+        lock = locks.read_era_lock(project, release, python_minor(python))
         if lock is not None:
             record = StackRecord(
                 framework=framework,

@@ -13,6 +13,7 @@ from outlive.lifelines import LifeLinesDocument, Measured, life_lines
 from outlive.project import Project
 from outlive.releases import write_text
 from outlive.report import lifelines
+from outlive.stack import PYTHON_NAME
 from outlive.timeline import Timeline
 
 
@@ -31,8 +32,8 @@ def leaks_command(framework: str, python: str | None, everything: bool, json_fil
     outlive leaks flask --python 3.13
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    if python and python not in pythons.KNOWN:
-        raise UsageError(f"--python takes one of {', '.join(pythons.KNOWN)}, not {python!r}")
+    if python and not PYTHON_NAME.fullmatch(python):
+        raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
     minors = (python,) if python else tuple(pythons.KNOWN)
     timelines = [timeline.load(project, framework, minor) for minor in minors]
     for problem in (problem for one in timelines for problem in one.problems):

@@ -1,0 +1,85 @@
+"""What the probe sees of objects, cycles, bytes and a thread that are planted in a bare interpreter.
+
+Runs in an interpreter that the probe was not tried on: standard library only, Python 3.8 and newer, imports
+nothing of ours. Prints one JSON object: for each thing planted what was expected and what was seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from array import array
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from outlive.worker.probe import Probe
+
+ROUNDS = (1, 1, 2, 13, 35)
+"""How many of each are planted in one phase after the other."""
+FIRST = 3
+"""The phase from which on nothing comes that comes only once."""
+KINDS = {"objects": 1, "objects in cycles": 2, "byte strings": 1}
+"""What is planted, and how many each time."""
+BYTES = 2**20
+"""Length of the long byte string: more than the C library gives from a heap that it has already."""
+
+
+class Planted:
+    """One gc-tracked object. Slots: it has no dictionary that would be counted, too."""
+
+    __slots__ = ("other",)
+
+    other: Planted
+
+
+def plant(kept: list[Any], first: int, number: int) -> None:
+    """Keep that many objects and byte strings for ever, and leave as many cycles."""
+    for place in range(first, first + number):
+        kept[2 * place] = Planted()
+        kept[2 * place + 1] = os.urandom(100)
+        one, other = Planted(), Planted()
+        one.other, other.other = other, one
+
+
+def seen(probe: Probe) -> dict[str, tuple[int, int]]:
+    """Return (expected, seen) of each kind that is planted, of the first phase that is wrong if one is."""
+    kept: list[Any] = [None] * (2 * sum(ROUNDS) + 1)
+    phases = array("q", [0] * (3 * len(ROUNDS)))  # unlike a list it keeps no number as an object
+    probe.do_begin("off")
+    for place, number in enumerate(ROUNDS):
+        plant(kept, sum(ROUNDS[:place]), number)
+        count = probe.do_count()
+        phases[3 * place] = count["leaked"]
+        phases[3 * place + 1] = count["survivors"] - count["leaked"]
+        # an object has a block, too; one more or less is the interpreter's own
+        phases[3 * place + 2] = count["blocks_kept"] // 2
+        del count
+    found = {}
+    for column, (name, each) in enumerate(KINDS.items()):
+        pairs = [(each * n, phases[3 * place + column]) for place, n in enumerate(ROUNDS)][FIRST:]
+        found[name] = next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
+    kept[-1] = os.urandom(BYTES)
+    count = probe.do_count()
+    if count["heap_kept"] is not None:
+        found["MiB of bytes"] = (1, count["heap_kept"] // BYTES)
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    found["threads"] = (1, probe.do_count()["threads"] - count["threads"])
+    end.set()
+    thread.join()
+    return found
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from idle import IdleWatch  # type: ignore[import-not-found]
+    from probe import Probe as Counter  # type: ignore[import-not-found]
+
+    own = Counter(None)
+    own.idle = IdleWatch(threading.get_native_id())
+    print(json.dumps(seen(own)))
