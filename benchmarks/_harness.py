@@ -19,7 +19,7 @@ APP_VERSIONS = {
     for path in sorted(APPS.glob("*/app.toml"))
 }
 COUNTING = 1
-CONNECTIONS = ("keep-alive", "close")
+CONNECTIONS = ("keep-alive", "close", "client-close")
 SCENARIOS = (
     "ok",
     "not-found",
@@ -64,7 +64,7 @@ class Measured:
     setup_cache.timeout = 3600
 
 
-def tracked(framework, what, reading, unit, policies=("on", "off")):
+def tracked(framework, what, reading, unit, policies=("on", "off"), connections=CONNECTIONS):
     """Return a benchmark of one field of the measurements of `framework`, `reading`, for each cell.
 
     It is not applicable (nan) to another framework's releases and to cells that cannot be.
@@ -73,7 +73,7 @@ def tracked(framework, what, reading, unit, policies=("on", "off")):
     def track(_, cells, scenario, connection, gc):
         if framework != FRAMEWORK:
             return math.nan
-        value = cells[scenario, connection, gc]
+        value = cells.get((scenario, connection, gc), {"status": "not one of its connections"})
         if value["status"] == "failed":
             raise RuntimeError(value["reason"])
         for name in reading.split("."):
@@ -84,7 +84,7 @@ def tracked(framework, what, reading, unit, policies=("on", "off")):
     track.reading = reading
     track.pretty_name = f"{framework}: {what}"
     track.unit = unit
-    track.params = [SCENARIOS, CONNECTIONS, policies]
+    track.params = [SCENARIOS, connections, policies]
     track.param_names = ["scenario", "connection", "gc"]
     track.version = f"app {APP_VERSIONS[framework]}, counting {COUNTING}"
     return track

@@ -10,7 +10,7 @@ import msgspec
 from outlive.comparison import BothMeasurements, Comparison, Side, compare
 from outlive.controlled import Difference
 from outlive.measurement import (
-    CONNECTIONS,
+    ASKED,
     Collector,
     Connection,
     Growth,
@@ -139,7 +139,7 @@ def compared(
 def aiohttp_cells(error: tuple[float, float], *, others: float = 32) -> list[Measurement]:
     """Return `ok`, two answers without a route, which leave `error`, and two other errors, on all cells."""
     cells = []
-    for connection in CONNECTIONS:
+    for connection in ASKED:
         own = 7 if connection == "close" else 0  # what asyncio leaves of a closed connection on Python 3.11
         for gc in ("on", "off"):
             objects = {

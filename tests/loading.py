@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Self
 
 from measuring import SCENARIOS
-from outlive.measurement import CONNECTIONS
+from outlive.measurement import ASKED
 from outlive.scenarios import Scenario
 
 LONG_ANSWER = b"10000\r\n" + b"\x5a" * 65536 + b"\r\n"
@@ -32,7 +32,7 @@ class Stub:
     ) -> None:
         self.known = {}
         for scenario in SCENARIOS:
-            for connection in CONNECTIONS:
+            for connection in ASKED:
                 cut = scenario.client in {"half-close", "leave-in-body"}
                 self.known[(scenario.cut if cut else scenario.message)(connection)] = scenario
         self.wrong = wrong or {}

@@ -12,7 +12,7 @@ import pytest
 
 from outlive import apps, asv_results, scenarios
 from outlive.measure import Cell
-from outlive.measurement import CONNECTIONS, Collector, Measurement
+from outlive.measurement import USUAL_CONNECTIONS, Collector, Measurement
 from outlive.project import Project
 from outlive.worker import probe
 
@@ -54,7 +54,7 @@ def measurement(**fields: Any) -> Measurement:
 
 def test_the_literals_repeat_what_the_harness_has(harness: Any) -> None:
     assert list(harness.SCENARIOS) == [scenario.name for scenario in scenarios.load(PROJECT.scenarios)]
-    assert not set(CONNECTIONS).symmetric_difference(harness.CONNECTIONS)
+    assert not set(USUAL_CONNECTIONS).symmetric_difference(harness.CONNECTIONS)
     assert harness.COUNTING == probe.COUNTING
     assert {
         framework: apps.load(PROJECT, framework).app_version for framework in PROJECT.frameworks()
@@ -104,14 +104,14 @@ def test_one_measurement_serves_all(listed: dict[str, dict[str, Any]]) -> None:
 def test_each_reading_is_a_field_of_a_measurement(listed: dict[str, dict[str, Any]]) -> None:
     fields = {*Measurement.__struct_fields__, *(f"collector.{name}" for name in Collector.__struct_fields__)}
     readings = {one["reading"] for one in listed.values() if "reading" in one}
-    assert len(readings) == 7
+    assert len(readings) == 9
     assert readings <= fields
 
 
 def test_the_parameters(listed: dict[str, dict[str, Any]]) -> None:
     leaked = listed["objects.Flask.track_leaked"]
     assert leaked["param_names"] == ["scenario", "connection", "gc"]
-    assert leaked["params"][1:] == [["'keep-alive'", "'close'"], ["'on'", "'off'"]]
+    assert leaked["params"][1:] == [["'keep-alive'", "'close'", "'client-close'"], ["'on'", "'off'"]]
     assert listed["objects.Flask.track_survivors"]["params"][2] == ["'off'"]
     assert listed["collector.Flask.track_gc_pause"]["params"][2] == ["'on'"]
 

@@ -22,7 +22,7 @@ from comparisons import (
 from outlive.comparison import BothMeasurements, Comparison, ComparisonDocument, json_schema
 from outlive.controlled import Difference
 from outlive.errors import FaultError
-from outlive.measurement import CONNECTIONS, Growth, Machine, Measurement, Phase, Provenance
+from outlive.measurement import ASKED, Growth, Machine, Measurement, Phase, Provenance
 from outlive.rows import Row
 
 OPPOSITE = {"better": "worse", "worse": "better", "same": "same"}
@@ -222,7 +222,7 @@ def test_headline_without_a_difference_says_what_both_leave() -> None:
 
 
 def test_headline_puts_what_got_worse_first_and_says_where() -> None:
-    before = [cell(name, connection=c) for c in CONNECTIONS for name in ("ok", "upload", "not-found")]
+    before = [cell(name, connection=c) for c in ASKED for name in ("ok", "upload", "not-found")]
     after = [cell("ok"), cell("ok", connection="keep-alive"), cell("upload", 3), cell(objects=5, leaked=5)]
     after += [cell("upload", connection="keep-alive"), cell(connection="keep-alive")]
     assert compared(before, after).headline == (
@@ -296,9 +296,7 @@ def test_the_subject_names_what_is_varied(
 # what holds always
 
 cells = st.dictionaries(
-    st.tuples(
-        st.sampled_from(["ok", "a", "b"]), st.sampled_from(CONNECTIONS), st.sampled_from(["on", "off"])
-    ),
+    st.tuples(st.sampled_from(["ok", "a", "b"]), st.sampled_from(ASKED), st.sampled_from(["on", "off"])),
     st.tuples(
         st.integers(0, 600),
         st.integers(0, 600),

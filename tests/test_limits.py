@@ -263,7 +263,7 @@ class TestAccept:
         cells = [
             *(
                 cell("ok", 7, connection=one, python=python)
-                for one in CONNECTIONS
+                for one in ("keep-alive", "close")
                 for python in ("3.11", "3.13")
             ),
             *(cell("not-found", 33, python=python) for python in ("3.13", "3.11")),

@@ -19,7 +19,7 @@ from measuring import CHECKOUT
 from outlive.errors import UsageError
 from outlive.load.generator import Generated, GeneratorError, generate
 from outlive.load.traffic import Traffic, weights
-from outlive.measurement import CONNECTIONS, Connection
+from outlive.measurement import ASKED, Connection
 
 WEIGHTS = weights(CHECKOUT.loadtests, "ErrorHeavy")
 ENDLESS = 10**6
@@ -58,7 +58,7 @@ def counts(generated: Generated) -> dict[str, int]:
     return {one.scenario: one.requests for one in generated.scenarios}
 
 
-@pytest.mark.parametrize("connection", CONNECTIONS)
+@pytest.mark.parametrize("connection", ASKED)
 def test_the_bytes_and_numbers_are_exactly_those_of_the_scenarios(connection: Connection) -> None:
     with Stub() as stub:
         found = generate(

@@ -8,7 +8,7 @@ from measuring import CHECKOUT, FRAMEWORKS, cell, measured, reference
 from outlive.load.generator import generate
 from outlive.load.growth import predicted
 from outlive.load.traffic import Traffic, mix
-from outlive.measurement import CONNECTIONS, Connection
+from outlive.measurement import ASKED, Connection
 from outlive.server import Server
 
 pytestmark = pytest.mark.real
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real
 MIX = mix(CHECKOUT.loadtests, "ErrorHeavy")
 
 
-@pytest.mark.parametrize("connection", CONNECTIONS)
+@pytest.mark.parametrize("connection", ASKED)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_app_answers_every_scenario_as_expected(framework: str, connection: Connection) -> None:
     subject = reference(framework)

@@ -12,7 +12,7 @@ from measuring import CHECKOUT, OK, SCENARIOS
 from outlive.errors import FaultError
 from outlive.load.sequence import LENGTHS, Left, send
 from outlive.load.traffic import Deck, weights
-from outlive.measurement import CONNECTIONS, Connection
+from outlive.measurement import ASKED, Connection
 
 WEIGHTS = weights(CHECKOUT.loadtests, "ErrorHeavy")
 OWN = tuple(scenario.name for scenario in SCENARIOS if not scenario.ordinary)
@@ -23,7 +23,7 @@ def sent(stub: Stub, connection: Connection, names: dict[str, int], requests: in
     send(stub.address, mine, Deck(names, "ErrorHeavy 0"), requests=requests, clients=5, connection=connection)
 
 
-@pytest.mark.parametrize("connection", CONNECTIONS)
+@pytest.mark.parametrize("connection", ASKED)
 def test_the_mix_is_sent_exactly_over_as_many_connections(connection: Connection) -> None:
     with Stub() as stub:
         sent(stub, connection, WEIGHTS)

@@ -21,7 +21,7 @@ from comparisons import (
 )
 from outlive import wording
 from outlive.comparison import Comparison
-from outlive.measurement import CONNECTIONS, Measurement
+from outlive.measurement import ASKED, Measurement
 from outlive.report import markdown, sections, terminal
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -118,8 +118,8 @@ def test_nothing_from_outside_opens_html_a_cell_or_code(text: str) -> None:
 
 
 def test_what_both_connections_and_policies_say_alike_is_one_line() -> None:
-    before = [cell(connection=c, gc=gc) for c in CONNECTIONS for gc in ("on", "off")]
-    after = [cell(objects=5, leaked=5, connection=c, gc=gc) for c in CONNECTIONS for gc in ("on", "off")]
+    before = [cell(connection=c, gc=gc) for c in ASKED for gc in ("on", "off")]
+    after = [cell(objects=5, leaked=5, connection=c, gc=gc) for c in ASKED for gc in ("on", "off")]
     (section,) = sections(compared(before, after).rows)
     (line,) = section.lines
     assert (

@@ -14,7 +14,7 @@ from outlive import answers, publishing, reports
 from outlive.comparison import BothMeasurements, ComparisonDocument
 from outlive.costs import Rates
 from outlive.errors import FaultError
-from outlive.measurement import CONNECTIONS, GC_POLICIES, Measurement
+from outlive.measurement import ASKED, GC_POLICIES, Measurement
 from outlive.publishing import markdown
 from outlive.reports import Report
 from outlive.underload import Loads
@@ -52,7 +52,7 @@ def test_where_it_is_safe_with_one_gc_policy_only_that_is_said() -> None:
             [
                 cell(name, objects if gc == "off" else 0, connection=connection, gc=gc)
                 for name in EXPECTED
-                for connection in CONNECTIONS
+                for connection in ASKED
                 for gc in GC_POLICIES
             ]
         )

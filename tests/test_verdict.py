@@ -12,7 +12,7 @@ from load_comparisons import SIDES, runs
 from outlive import loadcomparison
 from outlive.comparison import Comparison
 from outlive.loadcomparison import LoadComparison
-from outlive.measurement import CONNECTIONS, GC_POLICIES, Growth, Measurement
+from outlive.measurement import ASKED, GC_POLICIES, Growth, Measurement
 from outlive.releases import Release
 from outlive.verdict import VERDICTS, Judgement, judge, nearest_kept
 
@@ -30,7 +30,7 @@ def everywhere(
     """Return a scenario in all four cells; with gc on only what is leaked counts."""
     return [
         cell(scenario, off, leaked, connection=connection, gc=gc, growth=growth)
-        for connection in CONNECTIONS
+        for connection in ASKED
         for gc in GC_POLICIES
     ]
 
@@ -131,7 +131,7 @@ class TestOverall:
         assert found.overall.verdict == "HOLD"
 
     def test_cells_that_neither_side_can_serve_are_not_missed(self) -> None:
-        cannot = [lost("upload", "not with this worker", "unsupported", connection=c) for c in CONNECTIONS]
+        cannot = [lost("upload", "not with this worker", "unsupported", connection=c) for c in ASKED]
         found = judged([*OK, *cannot], [*OK, *cannot], ("ok", "upload"))
         assert found.wanted == 6
         assert found.overall.verdict == "NOT ENOUGH DATA"  # 4 of 6: the cells with gc on are missing
@@ -180,7 +180,7 @@ cells = st.lists(
         st.sampled_from(["ok", "not-found", "upload"]),
         st.integers(0, 50),
         st.integers(0, 2),
-        connection=st.sampled_from(CONNECTIONS),
+        connection=st.sampled_from(ASKED),
         gc=st.sampled_from(GC_POLICIES),
     ),
     unique_by=lambda m: (m.scenario, m.connection, m.gc),

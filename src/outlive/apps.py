@@ -8,22 +8,22 @@ from typing import Annotated
 import msgspec
 
 from outlive.errors import UsageError
-from outlive.measurement import Connection
+from outlive.measurement import Asked, Connection, asked_for
 from outlive.project import Project
 
 
 class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A gunicorn worker: `arguments` go on gunicorn's command line beside `--worker-class`.
 
-    `packages` are requirements beyond the framework and gunicorn, as in `gunicorn[gevent]`. A worker with
-    such is for load tests: the exact replay has an environment without them. `request_counter` is the
-    attribute in which the server counts requests, as `module:Class.attribute`; empty where gunicorn's
-    `post_request` hook is called.
+    `connections` are those that it holds, as clients ask for them. `packages` are requirements beyond the
+    framework and gunicorn, as in `gunicorn[gevent]`. A worker with such is for load tests: the exact replay
+    has an environment without them. `request_counter` is the attribute in which the server counts requests,
+    as `module:Class.attribute`; empty where gunicorn's `post_request` hook is called.
     """
 
     name: str
     worker_class: str
-    connections: Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
+    connections: Annotated[tuple[Asked, ...], msgspec.Meta(min_length=1)]
     arguments: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     request_counter: str = ""
@@ -85,7 +85,7 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return why a worker cannot serve a replay over such connections, or None."""
         if worker.packages:
             return f"gunicorn's {worker.name} worker needs {', '.join(worker.packages)}: see outlive load"
-        if connection not in worker.connections:
+        if asked_for(connection) not in worker.connections:
             return f"gunicorn's {worker.name} worker cannot serve {connection} connections"
         return None
 

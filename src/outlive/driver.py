@@ -24,8 +24,14 @@ class Driver:
         server = self.server
         return verify(server.address, self.scenario, self.connection, server.rest, numbers=self._numbers)
 
-    def send(self, requests: int) -> None:
-        """Send so many requests. Raises FaultError as soon as an answer is not an expected one."""
-        server = self.server
-        replay(server.address, self.scenario, self.connection, requests, server.rest, numbers=self._numbers)
+    def send(self, requests: int, over: Connection | None = None) -> int:
+        """Send so many requests, `over` another kind of connection if asked; return how many it took.
+
+        Raises FaultError as soon as an answer is not an expected one.
+        """
+        server, kind = self.server, over or self.connection
+        connections = replay(
+            server.address, self.scenario, kind, requests, server.rest, numbers=self._numbers
+        )
         server.settle()
+        return connections

@@ -12,7 +12,7 @@ from outlive.environments import Environment
 from outlive.errors import UnavailableError, UsageError
 from outlive.locks import Lock
 from outlive.measure import Cell, Subject, Task, measure
-from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Measurement, StackRecord
+from outlive.measurement import GC_POLICIES, USUAL_CONNECTIONS, Connection, Measurement, StackRecord
 from outlive.project import Project
 from outlive.pythons import Interpreter
 from outlive.releases import Catalogue, Release
@@ -159,14 +159,14 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Return the cells of these scenarios, connections and gc policies.
 
-    Where none are selected these are all connections, and on and off. A scenario that a kind of connection
-    makes no difference to has no cell of it.
+    Where none are selected these are the usual connections, and on and off. A scenario has no cell of a kind
+    of connection that makes no difference to it.
     """
     return tuple(
         Cell(scenario.name, connection, policy)
         for scenario in scenarios
-        for connection in connections or CONNECTIONS
-        if connection in scenario.connections
+        for connection in connections or USUAL_CONNECTIONS
+        if scenario.over(connection)
         for policy in policies or GC_POLICIES
     )
 

@@ -12,12 +12,12 @@ from typing import Self
 
 import msgspec
 
-from outlive import leaks, sampling
+from outlive import leaks, residue, sampling
 from outlive.apps import App, Worker
 from outlive.driver import Driver
 from outlive.environments import Environment
 from outlive.errors import FaultError, OutliveError
-from outlive.growth import WARM_UP, Tally, analyse, plan
+from outlive.growth import WARM_UP, Analysis, Tally, analyse, plan
 from outlive.measurement import GROWING, Collector, Connection, Growth, Measurement, Phase
 from outlive.remedies import Remedy
 from outlive.scenarios import Scenario
@@ -250,15 +250,16 @@ class _Cell:
         self.threads = self.line.begin(self.cell.gc).threads
         while lengths := plan(self.phases, collecting=self.collecting):
             for requests in lengths:
-                self._phase(requests)
+                self.tallies.append(self._phase(requests))
         found = analyse(self.tallies, collecting=self.collecting)
-        common: dict[str, object] = {
+        phases = self.phases
+        common: dict[str, object] = self._residue(found) | {
             "answer": answer,
-            "requests": sum(phase.requests for phase in self.phases),
+            "requests": sum(phase.requests for phase in phases),
             "growth": found.growth,
             "leaked_per_request": float(found.leaked),
             "peak_rss_bytes": self.counts[-1].peak_rss,
-            "phases": self.phases,
+            "phases": phases,
         }
         if found.growth in GROWING:  # the sample comes last, so that it changes no count
             common |= self._explained(found.growth)
@@ -302,10 +303,26 @@ class _Cell:
         """The phases so far."""
         return tuple(tally.phase for tally in self.tallies)
 
-    def _phase(self, requests: int) -> None:
+    def _residue(self, found: Analysis) -> dict[str, object]:
+        """Return the fields that say what a connection leaves, where that can be told from its requests."""
+        done: list[Phase] = []
+        while lengths := residue.plan(self.phases, found, done, collecting=self.collecting):
+            done += [self._phase(connections, "client-close").phase for connections in lengths]
+        if not done:
+            return {}
+        left = residue.analyse(found, done)
+        leaked: dict[str, object] = {"leaked_per_connection": float(left.leaked)}
+        if self.collecting:
+            return leaked
+        return leaked | {
+            "survivors_per_connection": float(left.survivors),
+            "cyclic_per_connection": float(left.survivors - left.leaked),
+        }
+
+    def _phase(self, requests: int, over: Connection | None = None) -> Tally:
         """Replay and count; again if a thread was started meanwhile, for a thread has objects of its own."""
         for _ in range(REPEATS):
-            self.driver.send(requests)
+            connections = self.driver.send(requests, over)
             count = self.line.count()
             if not count.idle:
                 raise FaultError(
@@ -313,8 +330,7 @@ class _Cell:
                 )
             if count.threads == self.threads:
                 self.counts.append(count)
-                self.tallies.append(Tally(_phase(requests, count), count.types, count.types_kept))
-                return
+                return Tally(_phase(requests, connections, count), count.types, count.types_kept)
             self.threads = count.threads
         raise FaultError(
             f"{self.scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
@@ -328,9 +344,10 @@ def _next(cells: deque[Cell]) -> Cell | None:
         return None
 
 
-def _phase(requests: int, count: Count) -> Phase:
+def _phase(requests: int, connections: int, count: Count) -> Phase:
     return Phase(
         requests=requests,
+        connections=connections,
         survivors=count.survivors,
         leaked=count.leaked,
         blocks=count.blocks,

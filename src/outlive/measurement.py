@@ -5,7 +5,7 @@ The JSON of a `Document` is public: `schema_version` changes when a field change
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -17,15 +17,26 @@ Growth = Literal["none", "cyclic", "leak", "bounded"]
 GROWING: tuple[Growth, ...] = ("cyclic", "leak")
 Status = Literal["measured", "unsupported", "failed"]
 Tool = Literal["tracemalloc", "objgraph", "gc-debug"]
-Connection = Literal["keep-alive", "close"]
-CONNECTIONS: tuple[Connection, ...] = ("keep-alive", "close")
+Connection = Literal["keep-alive", "close", "client-close", "client-reset"]
+CONNECTIONS: tuple[Connection, ...] = get_args(Connection)
+Asked = Literal["keep-alive", "close"]
+ASKED: tuple[Asked, ...] = get_args(Asked)
+"""What a client asks the server for in its requests."""
+USUAL_CONNECTIONS: tuple[Connection, ...] = ("keep-alive", "close", "client-close")
+"""Those that are measured unless others, or the extended set, are asked for."""
 GC_POLICIES = ("on", "off")
 """Those that are measured unless others are asked for; `outlive.gcpolicy` has all."""
+
+
+def asked_for(connection: Connection) -> Asked:
+    """Return what the client of such a connection asks the server for: one that closes it itself, nothing."""
+    return "close" if connection == "close" else "keep-alive"
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """The raw readings of one phase: `requests` requests, a count, a full collection, a count.
 
+    They went over `connections` connections (None: stored before these were counted).
     All are differences over the phase, except `fds` and `threads`, which are the state at its end.
     `survivors` is what the requests left (with gc on: including what automatic collections freed),
     `leaked` what is still there after the full collection. `blocks` and `heap` are taken before it,
@@ -42,6 +53,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     rss: int | None
     fds: int | None
     threads: int
+    connections: int | None = None
 
 
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +90,10 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     Objects are gc-tracked objects. `gc` is a policy as `outlive.gcpolicy` has it. With all but `off`,
     survivors and cyclic garbage are None (they are counted with automatic collection off), and blocks, heap
     and types are what is kept after full collections; `collector` says what the policy's own collections
-    did. `…_per_request` is a slope over the phases, `intercept` what a
-    connection or the first requests leave that does not grow with requests. `types` is objects per request by
+    did. `…_per_request` is a slope over the phases. `…_per_connection` is what one connection leaves when
+    its client closes it, beside what its requests leave: of `keep-alive` cells, None where each request has a
+    connection of its own, whose residue is among what the request leaves. `intercept` is what a phase leaves
+    that grows neither with requests nor with connections. `types` is objects per request by
     type name. `leaks` say what keeps it alive where objects are left, and `fingerprints` are theirs;
     `unexplained` says why there are none. `answer` is what the scenario's verification saw, such as `404` or
     `aborted`. `remedy` is what was done to the app, None for the app as it is.
@@ -102,6 +116,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     survivors_per_request: float | None = None
     cyclic_per_request: float | None = None
     leaked_per_request: float | None = None
+    survivors_per_connection: float | None = None
+    cyclic_per_connection: float | None = None
+    leaked_per_connection: float | None = None
     intercept: float | None = None
     blocks_per_request: float | None = None
     heap_bytes_per_request: float | None = None

@@ -90,10 +90,16 @@ class Client:
             exchange.take(step)
             if exchange.over:
                 break
-        if exchange.gone or self.connection == "close" or not exchange.keeps:
+        if exchange.gone:
+            self.wire = None
+        elif self.connection == "close" or not exchange.keeps:
             wire, self.wire = self.wire, None
-            if not exchange.gone:
-                wire.drain()
+            wire.drain()
+        elif self.connection == "client-close":
+            self.close()
+        elif self.connection == "client-reset":
+            wire, self.wire = self.wire, None
+            wire.reset()
         return " ".join(exchange.seen)
 
 

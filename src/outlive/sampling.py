@@ -7,7 +7,8 @@ from outlive.errors import FaultError
 from outlive.graph import Graph, read
 from outlive.server import ProbeLine
 
-SAMPLE = {"close": (1,) * 11, "keep-alive": (5, 5, 5)}
+OWN = (1,) * 11
+SAMPLE = {"keep-alive": (5, 5, 5), "close": OWN, "client-close": OWN, "client-reset": OWN}
 """Requests of each connection whose survivors are captured: enough to tell what each request leaves, or each
 connection, from what comes once."""
 

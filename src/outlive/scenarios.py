@@ -16,7 +16,7 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from outlive.errors import UsageError
-from outlive.measurement import CONNECTIONS, Connection
+from outlive.measurement import Connection, asked_for
 
 Client = Literal["complete", "half-close", "leave-in-body", "leave-in-answer"]
 Step = Literal[
@@ -35,6 +35,7 @@ Step = Literal[
 ]
 """What a client can do, one after the other; docs/paths.md says what each means."""
 Answer = str
+Connections = Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
 Set = Literal["default", "extended", "all"]
 SETS: tuple[Set, ...] = get_args(Set)
 
@@ -74,9 +75,9 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One kind of traffic with its expected answer, as `loadtests/` defines it.
 
     `then` are further requests of the same exchange. `app` is the reference app that serves it (empty: the
-    framework's main one), over TLS with `tls`; `frameworks` are those that it is about (empty: all),
-    `connections` the kinds that make a difference to it. It takes one of `releases` (a specifier) and, beside
-    the framework, `packages`. `statistical` is the reason why its counts do not repeat exactly, if so.
+    framework's main one), over TLS with `tls`; `frameworks` are those that it is about, `connections` the
+    kinds that make a difference to it (empty: all). It takes one of `releases` (a specifier) and, beside the
+    framework, `packages`. `statistical` is the reason why its counts do not repeat exactly, if so.
     """
 
     name: str
@@ -87,7 +88,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     then: tuple[Request, ...] = ()
     app: str = ""
     frameworks: tuple[str, ...] = ()
-    connections: Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)] = CONNECTIONS
+    connections: Connections = ()
     releases: str = ""
     packages: tuple[str, ...] = ()
     tls: bool = False
@@ -125,6 +126,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return whether it is a scenario of `framework`."""
         return not self.frameworks or framework in self.frameworks
 
+    def over(self, connection: Connection) -> bool:
+        """Return whether this kind of connection makes a difference to it."""
+        return not self.connections or connection in self.connections
+
     def lacks(self, framework: str, release: str, packages: Container[str]) -> str | None:
         """Return why a stack with these packages cannot serve it, or None where it can."""
         if not SpecifierSet(self.releases).contains(release, prereleases=True):
@@ -137,11 +142,12 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`app` and `frameworks` hold for all scenarios of the file that do not say otherwise."""
+    """The other keys hold for all scenarios of the file that do not say otherwise."""
 
     scenario: tuple[Scenario, ...]
     app: str = ""
     frameworks: tuple[str, ...] = ()
+    connections: Connections = ()
 
 
 def load(path: Path) -> tuple[Scenario, ...]:
@@ -157,7 +163,10 @@ def load(path: Path) -> tuple[Scenario, ...]:
         raise UsageError(f"{path}: not a scenario file: {error}") from None
     return tuple(
         msgspec.structs.replace(
-            scenario, app=scenario.app or file.app, frameworks=scenario.frameworks or file.frameworks
+            scenario,
+            app=scenario.app or file.app,
+            frameworks=scenario.frameworks or file.frameworks,
+            connections=scenario.connections or file.connections,
         )
         for scenario in file.scenario
     )
@@ -212,7 +221,7 @@ def _message(request: Request, connection: Connection) -> bytes:
     if request.raw is not None:
         return request.raw.encode("latin-1")
     body, content_type = _body(request)
-    fields = {"Host": "localhost", "Connection": str(connection)}
+    fields = {"Host": "localhost", "Connection": asked_for(connection)}
     if body:
         fields["Content-Type"] = content_type
         fields |= {"Transfer-Encoding": "chunked"} if request.chunked else {"Content-Length": str(len(body))}

@@ -27,7 +27,7 @@ from typing import Literal
 import msgspec
 
 from outlive.loadcomparison import LoadComparison
-from outlive.measurement import CONNECTIONS, GC_POLICIES
+from outlive.measurement import ASKED, GC_POLICIES
 from outlive.quantities import changed_by
 from outlive.releases import Release
 from outlive.rows import RANK, Direction, Row, Unmeasured
@@ -124,7 +124,7 @@ def judge(
     seen = tuple(dict.fromkeys([row.scenario for row in rows] + [gap.scenario for gap in unmeasured]))
     names = {*expected, *seen}
     nowhere = sum(_nowhere(gap) for gap in unmeasured)
-    wanted = max(len(names) * len(CONNECTIONS) * len(GC_POLICIES) - nowhere, len(rows) + len(lost))
+    wanted = max(len(names) * len(ASKED) * len(GC_POLICIES) - nowhere, len(rows) + len(lost))
     evidence = _judged(rows, wanted - len(rows), enough=len(rows) >= LEAST_MEASURED * wanted)
     heavier = [said for comparison in loads if (said := _heavier(comparison))]
     if heavier and evidence.verdict != "HOLD":

@@ -16,7 +16,7 @@ from outlive.engine import Prepared
 from outlive.errors import ExitCode, UsageError
 from outlive.gate import Gate, GateDocument, Wanted
 from outlive.judging import Judged
-from outlive.measurement import CONNECTIONS, Connection
+from outlive.measurement import USUAL_CONNECTIONS, Connection
 from outlive.progress import load_progress, progress
 from outlive.project import Project
 from outlive.releases import Catalogue, write_text
@@ -91,7 +91,7 @@ def gate_command(
     wanted = Wanted(
         known=known,
         scenarios=scenarios.select(known, patterns),
-        connections=connections or CONNECTIONS,
+        connections=connections or USUAL_CONNECTIONS,
         gc=policy,
         jobs=jobs,
         today=dt.datetime.now(dt.UTC).date(),

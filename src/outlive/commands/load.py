@@ -17,7 +17,7 @@ from outlive.load import plan, soak
 from outlive.load.plan import LoadTest
 from outlive.load.record import Deployment, LoadDocument, LoadMeasurement, LoadStore
 from outlive.load.traffic import Traffic
-from outlive.measurement import CONNECTIONS, Connection
+from outlive.measurement import ASKED, Connection
 from outlive.progress import load_progress
 from outlive.project import Project
 from outlive.releases import write_text
@@ -55,7 +55,7 @@ def duration(text: str) -> float:
 )
 @traffic_options
 @click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Only these of the mix.")
-@click.option("--connection", type=click.Choice(CONNECTIONS), default="keep-alive", show_default=True)
+@click.option("--connection", type=click.Choice(ASKED), default="keep-alive", show_default=True)
 @click.option("--duration", type=duration, metavar="TIME", help="Send for 30s, 10m or 2h.")
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="locust's processes."

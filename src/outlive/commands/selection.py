@@ -17,7 +17,7 @@ from outlive.engine import Prepared
 from outlive.errors import ExitCode, FaultError
 from outlive.gcpolicy import GcPolicy
 from outlive.measure import Subject
-from outlive.measurement import CONNECTIONS, Connection, Measurement, Tool, ToolReading
+from outlive.measurement import CONNECTIONS, USUAL_CONNECTIONS, Connection, Measurement, Tool, ToolReading
 from outlive.progress import progress
 from outlive.project import Project
 
@@ -40,6 +40,11 @@ class Selection(msgspec.Struct, frozen=True):
     fresh: bool
     jobs: int
 
+    @property
+    def kinds(self) -> tuple[Connection, ...]:
+        """The kinds of connection that are meant where none is selected."""
+        return CONNECTIONS if self.chosen in {"extended", "all"} else USUAL_CONNECTIONS
+
     def request(self, project: Project, *, always: tuple[str, ...] = ()) -> engine.Request:
         """Return what to measure: the selected scenarios, with those that are `always` wanted.
 
@@ -50,7 +55,7 @@ class Selection(msgspec.Struct, frozen=True):
         selected = (*(one for one in wanted if one not in selected), *selected)
         return engine.Request(
             selected,
-            engine.cells(selected, self.connections, self.policies),
+            engine.cells(selected, self.connections or self.kinds, self.policies),
             worker=self.worker,
             fresh=self.fresh,
             jobs=self.jobs,
@@ -73,7 +78,7 @@ def selecting_options(command: F) -> F:
             "connections",
             multiple=True,
             type=click.Choice(CONNECTIONS),
-            help="Kind of connection; both without this option.",
+            help="Kind of connection; all but client-reset without this option, with --set extended all.",
         ),
         click.option(
             "--scenario",
