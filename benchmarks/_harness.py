@@ -64,7 +64,7 @@ class Measured:
     setup_cache.timeout = 3600
 
 
-def tracked(framework, what, reading, unit, policies=("on", "off"), connections=CONNECTIONS):
+def tracked(framework, *, what, reading, unit, policies=("on", "off"), connections=CONNECTIONS):
     """Return a benchmark of one field of the measurements of `framework`, `reading`, for each cell.
 
     It is not applicable (nan) to another framework's releases and to cells that cannot be.
@@ -94,6 +94,6 @@ def publish(module, summary, **readings):
     """Put a class of benchmarks for each framework into `module`, of `readings`: arguments of `tracked`."""
     for framework in APP_VERSIONS:
         name = framework.capitalize()
-        members = {attribute: tracked(framework, *reading) for attribute, reading in readings.items()}
+        members = {attribute: tracked(framework, **reading) for attribute, reading in readings.items()}
         members.update(__doc__=summary.format(framework), __module__=module)
         setattr(sys.modules[module], name, type(name, (Measured,), members))

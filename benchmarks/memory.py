@@ -5,7 +5,7 @@ from ._harness import publish
 publish(
     __name__,
     "What {} takes.",
-    track_blocks=("allocated blocks", "blocks_per_request", "blocks/request"),
-    track_heap=("C heap", "heap_bytes_per_request", "bytes/request"),
-    track_peak_rss=("peak memory of the worker", "peak_rss_bytes", "bytes"),
+    track_blocks={"what": "allocated blocks", "reading": "blocks_per_request", "unit": "blocks/request"},
+    track_heap={"what": "C heap", "reading": "heap_bytes_per_request", "unit": "bytes/request"},
+    track_peak_rss={"what": "peak memory of the worker", "reading": "peak_rss_bytes", "unit": "bytes"},
 )

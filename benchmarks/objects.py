@@ -4,28 +4,26 @@ from ._harness import publish
 
 UNIT = "objects/request"
 OFF = ("off",)  # survivors are what is there without automatic collections
-ON_AND_OFF = ("on", "off")
 HELD = ("keep-alive",)  # with the others each request has a connection of its own
 A_CONNECTION = "objects/connection"
 
 publish(
     __name__,
     "What {} leaves.",
-    track_survivors=("survivors", "survivors_per_request", UNIT, OFF),
-    track_cyclic=("cyclic garbage", "cyclic_per_request", UNIT, OFF),
-    track_leaked=("leaked objects", "leaked_per_request", UNIT),
-    track_survivors_of_a_connection=(
-        "survivors of a connection",
-        "survivors_per_connection",
-        A_CONNECTION,
-        OFF,
-        HELD,
-    ),
-    track_leaked_of_a_connection=(
-        "leaked objects of a connection",
-        "leaked_per_connection",
-        A_CONNECTION,
-        ON_AND_OFF,
-        HELD,
-    ),
+    track_survivors={"what": "survivors", "reading": "survivors_per_request", "unit": UNIT, "policies": OFF},
+    track_cyclic={"what": "cyclic garbage", "reading": "cyclic_per_request", "unit": UNIT, "policies": OFF},
+    track_leaked={"what": "leaked objects", "reading": "leaked_per_request", "unit": UNIT},
+    track_survivors_of_a_connection={
+        "what": "survivors of a connection",
+        "reading": "survivors_per_connection",
+        "unit": A_CONNECTION,
+        "policies": OFF,
+        "connections": HELD,
+    },
+    track_leaked_of_a_connection={
+        "what": "leaked objects of a connection",
+        "reading": "leaked_per_connection",
+        "unit": A_CONNECTION,
+        "connections": HELD,
+    },
 )

@@ -84,7 +84,17 @@ def test_what_asv_lists(listed: dict[str, dict[str, Any]]) -> None:
         "memory.Aiohttp.track_peak_rss": ("aiohttp: peak memory of the worker", "bytes", counted),
         "objects.Aiohttp.track_cyclic": ("aiohttp: cyclic garbage", "objects/request", counted),
         "objects.Aiohttp.track_leaked": ("aiohttp: leaked objects", "objects/request", counted),
+        "objects.Aiohttp.track_leaked_of_a_connection": (
+            "aiohttp: leaked objects of a connection",
+            "objects/connection",
+            counted,
+        ),
         "objects.Aiohttp.track_survivors": ("aiohttp: survivors", "objects/request", counted),
+        "objects.Aiohttp.track_survivors_of_a_connection": (
+            "aiohttp: survivors of a connection",
+            "objects/connection",
+            counted,
+        ),
     }
     of_aiohttp = {name for name in told if "Aiohttp" in name}
     for framework in PROJECT.frameworks():
@@ -119,7 +129,7 @@ def test_the_parameters(listed: dict[str, dict[str, Any]]) -> None:
 class TestTracked:
     def track(self, harness: Any, running: str, measured: dict[str, Any]) -> float:
         harness.FRAMEWORK = running
-        benchmark = harness.tracked("flask", "pauses", "collector.longest_pause_ms", "ms")
+        benchmark = harness.tracked("flask", what="pauses", reading="collector.longest_pause_ms", unit="ms")
         found: float = benchmark(None, {("ok", "close", "on"): measured}, "ok", "close", "on")
         return found
 
