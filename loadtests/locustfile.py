@@ -24,7 +24,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
-from outlive import replay, scenarios
+from outlive import replay, scenarios, seal
 from outlive.errors import FaultError, UsageError
 from outlive.load.plain import PlainAgent
 from outlive.load.sequence import PATIENCE
@@ -101,7 +101,7 @@ class ScenarioUser(FastHttpUser):
         client = self.sockets.get(scenario.name)
         if client is None:
             url = urlsplit(str(self.host))
-            address = (url.hostname or "", url.port or 80)
+            address = seal.given(url.hostname or "", url.port or 80)
             client = replay.Client(address, scenario, session.options.connection, self.stay)
             self.sockets[scenario.name] = client
         sent = time.time()

@@ -16,7 +16,7 @@ from outlive.errors import FaultError
 from outlive.measurement import Connection
 from outlive.replay import replay, verify
 from outlive.scenarios import Client, Request, Scenario, Step
-from outlive.wire import Address
+from outlive.seal import Address
 
 Script = Callable[[socket.socket, list[bytes]], None]
 """Serves one connection and notes what it received."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
 from measuring import CHECKOUT, environment
-from outlive import apps
+from outlive import apps, seal
+from outlive.seal import Address
 from outlive.server import Server
 
 pytestmark = pytest.mark.real
@@ -18,6 +20,17 @@ pytestmark = pytest.mark.real
 AT_ONCE = 8
 GRACE = 20.0
 """Seconds that the server may take; gunicorn's own limit for what is under way is 30."""
+
+
+class Connection(http.client.HTTPConnection):
+    def __init__(self, address: Address) -> None:
+        super().__init__(*address[:2], timeout=GRACE)
+        self.address = address
+
+    def connect(self) -> None:
+        self.sock = socket.socket()
+        self.sock.settimeout(GRACE)
+        seal.connect(self.sock, self.address)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +46,9 @@ def test_errors_under_way_are_answered_and_the_server_ends(
     seen: list[int] = []
     ending = threading.Event()
 
-    def keep_asking(address: tuple[str, int]) -> None:
+    def keep_asking(address: Address) -> None:
         """Ask until the server is about to end; what is under way then is answered whole."""
-        connection = http.client.HTTPConnection(*address, timeout=GRACE)
+        connection = Connection(address)
         while not ending.is_set():
             connection.request("GET", path)
             answer = connection.getresponse()

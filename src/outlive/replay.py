@@ -9,7 +9,8 @@ from typing import Self
 from outlive.errors import FaultError
 from outlive.measurement import Connection
 from outlive.scenarios import COUNTER, Answer, Scenario, Step
-from outlive.wire import TIMEOUT, Address, Head, Wire
+from outlive.seal import Address
+from outlive.wire import TIMEOUT, Head, Wire
 
 
 class _StaleError(Exception):

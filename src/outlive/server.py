@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from outlive import certificate, processes
+from outlive import certificate, processes, seal
 from outlive.apps import App, Worker
 from outlive.environments import Environment
 from outlive.errors import FaultError
@@ -260,7 +260,7 @@ class Gunicorn:
         path.chmod(0o600)
         self.probes.listen()
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
-            self.address: tuple[str, int] = listener.getsockname()
+            self.address = seal.sealed(listener)
             with self._log_path.open("ab") as log:  # to its end, wherever that is by then
                 self.process = processes.start(
                     self._command(listener.fileno()),

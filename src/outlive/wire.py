@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import socket
 import ssl
@@ -10,8 +11,13 @@ import struct
 
 import msgspec
 
+from outlive import seal
+from outlive.seal import Address
+
 TIMEOUT = 20.0
 """Seconds for any one socket operation; a server that takes longer is a fault, not a slow measurement."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds for a connection, which the kernel makes without the server."""
 SMALL_WINDOW = 16384
 """Receive buffer of a client that leaves in the answer: the server must still be sending when it does."""
 LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -20,8 +26,6 @@ BODYLESS = ("101", "204", "304")
 """Statuses whose answers end with the head."""
 FRAMES = {1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 """WebSocket frames by opcode."""
-
-Address = tuple[str, int]
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -38,12 +42,11 @@ class Wire:
 
     def __init__(self, address: Address, *, small_window: bool = False, tls: bool = False) -> None:
         plain = socket.socket()
-        plain.settimeout(TIMEOUT)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if small_window:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_WINDOW)
         try:
-            plain.connect(address)
+            _connect(plain, address)
             self.socket = _trusting().wrap_socket(plain) if tls else plain
         except BaseException:
             plain.close()
@@ -146,6 +149,16 @@ class Wire:
                 return False
         self.buffer = self.buffer[length:]
         return True
+
+
+def _connect(plain: socket.socket, address: Address) -> None:
+    """Connect; where a key is needed, the kernel does not say that a server has died."""
+    plain.settimeout(CONNECT_TIMEOUT)
+    try:
+        seal.connect(plain, address)
+    except TimeoutError:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "no answer") from None
+    plain.settimeout(TIMEOUT)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import socket
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from outlive.errors import FaultError
 from outlive.load.tally import Result, Tally, merged
 from outlive.load.traffic import Traffic
 from outlive.project import Project
+from outlive.seal import Address, told
 
 STALL = 10.0
 """Seconds without any answer after which the server counts as hanging."""
@@ -82,7 +84,7 @@ class GeneratorError(FaultError):
 
 
 def generate(
-    address: tuple[str, int],
+    address: Address,
     traffic: Traffic,
     *,
     project: Project,
@@ -105,16 +107,15 @@ def generate(
     with tempfile.TemporaryDirectory(prefix="outlive-") as name:
         folder = Path(name)
         argv = command(address, traffic, project, stall, folder / "result.json")
+        env = os.environ | told(address)
         with (
             (folder / "locust.log").open("wb") as log,
-            processes.running(argv, cwd=folder, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,
+            processes.running(argv, env=env, cwd=folder, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,
         ):
             return _follow(locust, folder, progress)
 
 
-def command(
-    address: tuple[str, int], traffic: Traffic, project: Project, stall: float, result: Path
-) -> list[str]:
+def command(address: Address, traffic: Traffic, project: Project, stall: float, result: Path) -> list[str]:
     """Return locust's command line for `traffic`."""
     options: dict[str, object] = {
         "--locustfile": project.loadtests / "locustfile.py",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import IO, Any
 
 import gevent
 from gevent.socket import wait_read
@@ -18,6 +18,7 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPSocketPoolRespon
 from geventhttpclient.url import URL
 from locust.contrib.fasthttp import LocustUserAgent
 
+from outlive import seal
 from outlive.wire import TIMEOUT
 
 UNASKED = ("User-Agent", "Accept-Encoding")
@@ -66,13 +67,19 @@ class PlainPool(HTTPClientPool):
         split = url if isinstance(url, URL) else URL(url)
         key = split.host, split.port
         if key not in self.clients:
-            self.clients[key] = PlainClient.from_url(split, **self.client_args)
+            self.clients[key] = client = PlainClient.from_url(split, **self.client_args)
+            client._connection_pool._connect_socket = _connected  # type: ignore[method-assign]
         return self.clients[key]
 
     def idle(self) -> list[gevent.socket.socket]:
         """Return the connections that are open and not used just now."""
         pools = [client._connection_pool for client in self.clients.values()]
         return [sock for pool in pools for sock in pool._socket_queue.queue if sock.fileno() >= 0]
+
+
+def _connected(sock: gevent.socket.socket, address: Any) -> gevent.socket.socket:
+    seal.connect(sock, seal.given(*address[:2]))
+    return sock
 
 
 class PlainAgent(LocustUserAgent):

@@ -19,7 +19,8 @@ from outlive import replay
 from outlive.load.traffic import Deck
 from outlive.measurement import Connection
 from outlive.scenarios import Scenario
-from outlive.wire import Address, Wire
+from outlive.seal import Address
+from outlive.wire import Wire
 
 LENGTHS = (400, 1000)
 """Requests of two phases, each over new connections: their difference is what requests leave, the rest is
