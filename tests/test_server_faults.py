@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from measuring import FRAMEWORKS, SCENARIOS, cell, measured, planted, reference, served
-from outlive import replay, server
+from outlive import replay, server, wire
 from outlive.errors import FaultError
 from outlive.measure import Task, measure
 from outlive.measurement import CONNECTIONS, Connection, Measurement
@@ -123,7 +123,8 @@ class TestWhileMeasuring:
         assert self.others_go_on(framework, "kill_the_master") == "the worker died"
 
     def test_an_answer_does_not_come(self, framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(replay, "TIMEOUT", 1.0)
+        for module in (replay, wire):
+            monkeypatch.setattr(module, "TIMEOUT", 1.0)
         assert self.others_go_on(framework, "hang") == "ok: no answer within 1 s: the server hangs"
 
     def test_a_wrong_answer_is_never_a_measurement(self, framework: str) -> None:
