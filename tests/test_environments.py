@@ -16,6 +16,7 @@ from outlive.pythons import Interpreter
 from outlive.stack import Package
 from package_index import GUNICORN, Index, Wheel, serving
 
+MODULES = "flask, gunicorn.app.base"
 BUILD = """
 import sys, msgspec
 from outlive import environments
@@ -66,7 +67,7 @@ def test_an_environment_holds_the_lock_and_nothing_else(lock: Lock, interpreter:
     environment = environments.ensure(lock, interpreter)
     assert installed(environment) == ["flask", "gunicorn"]
     assert environment.path.name == f"flask-1.0-py{interpreter.version}-{lock.digest}"
-    assert environments.import_error(environment) is None
+    assert environments.import_error(environment, MODULES) is None
 
 
 def test_its_packages_are_compiled(lock: Lock, interpreter: Interpreter) -> None:
@@ -112,7 +113,7 @@ def test_one_whose_interpreter_is_gone_is_built_again(lock: Lock, interpreter: I
     environment = environments.ensure(lock, interpreter)
     environment.python.unlink()
     environment.python.symlink_to("/nowhere/python")
-    assert environments.import_error(environments.ensure(lock, interpreter)) is None
+    assert environments.import_error(environments.ensure(lock, interpreter), MODULES) is None
 
 
 def test_a_file_without_the_hash_of_the_lock_is_refused(
@@ -150,7 +151,9 @@ def test_a_folder_that_cannot_be_written(
 def test_an_import_that_fails_gives_its_last_line(interpreter: Interpreter, served: Index) -> None:
     served.wheels[1].files["flask/__init__.py"] = "from werkzeug import nothing\n"
     environment = environments.ensure(lock_of(served, "1.0"), interpreter)
-    assert environments.import_error(environment) == "ModuleNotFoundError: No module named 'werkzeug'"
+    assert (
+        environments.import_error(environment, MODULES) == "ModuleNotFoundError: No module named 'werkzeug'"
+    )
 
 
 def build(lock: Lock, interpreter: Interpreter) -> subprocess.Popen[bytes]:
@@ -173,7 +176,7 @@ def test_two_processes_that_want_the_same_one(lock: Lock, interpreter: Interpret
     assert (one.returncode, other.returncode, len(answers)) == (0, 0, 1)
     environment = environments.ensure(lock, interpreter)
     assert answers == {f"{environment.path}\n".encode()}
-    assert environments.import_error(environment) is None
+    assert environments.import_error(environment, MODULES) is None
 
 
 def test_one_whose_builder_was_killed_is_built_again(
@@ -183,4 +186,4 @@ def test_one_whose_builder_was_killed_is_built_again(
         while builder.poll() is None and not list(tmp_path.glob("cache/environments/*/pyvenv.cfg")):
             time.sleep(0.005)
         builder.kill()
-    assert environments.import_error(environments.ensure(lock, interpreter)) is None
+    assert environments.import_error(environments.ensure(lock, interpreter), MODULES) is None

@@ -57,7 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         assert lock.python == interpreter.minor
         return Environment(Path("environment"), Path("python"), lock)
 
-    def import_error(environment: Environment) -> str | None:
+    def import_error(environment: Environment, _modules: str) -> str | None:
         if (environment.lock.release, environment.lock.python) == ("2.2.0", "3.10"):
             return "ImportError: cannot import name 'a' from 'b' (/home/me/b.py)"
         return None

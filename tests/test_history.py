@@ -137,8 +137,9 @@ def test_a_release_without_an_upload_date_is_left_out() -> None:
     assert parents(catalogue(release("2.2.0", 0), release("2.2.1", 1, uploaded=None))) == {"2.2.0": None}
 
 
-def test_releases_that_the_apps_do_not_run_on_are_left_out() -> None:
+def test_releases_that_are_not_covered_are_left_out() -> None:
     found = catalogue(release("1.1.3", 0), release("1.1.4", 1), release("1.2", 2), release("2.0.0", 3))
+    found = msgspec.structs.replace(found, covered=("==1.1.4", ">=2.0.0"))
     assert parents(found) == {"1.1.4": None, "2.0.0": "1.1.4"}
 
 

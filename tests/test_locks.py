@@ -312,7 +312,7 @@ def interpreter(minor: str) -> pythons.Interpreter:
 
 def imports(lock: Lock) -> bool:
     environment = environments.ensure(lock, interpreter(lock.python))
-    return environments.import_error(environment) is None
+    return environments.import_error(environment, f"{lock.framework}, gunicorn.app.base") is None
 
 
 @pytest.mark.real

@@ -79,7 +79,7 @@ def test_it_can_be_installed(served: Index, wheel: Path) -> None:
     found = unreleased.prepare(CHECKOUT, "flask", str(wheel))
     wheel.unlink()  # the cache has a copy
     environment = environments.ensure(found.lock, found.interpreter)
-    assert environments.import_error(environment) is None
+    assert environments.import_error(environment, "flask, gunicorn.app.base") is None
 
 
 def test_another_build_of_the_same_version_is_another_lock(served: Index, wheel: Path) -> None:

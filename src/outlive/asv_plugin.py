@@ -20,7 +20,7 @@ from asv.console import log  # type: ignore[import-untyped]
 from asv.environment import Environment, EnvironmentUnavailable  # type: ignore[import-untyped]
 from asv.publishing import OutputPublisher  # type: ignore[import-untyped]
 
-from outlive import environments, history, locks, pythons, site
+from outlive import environments, frameworks, history, locks, pythons, site
 from outlive.errors import OutliveError, UnavailableError
 from outlive.project import Project
 from outlive.releases import Catalogue, write_text
@@ -139,7 +139,8 @@ class StackEnvironment(Environment):  # type: ignore[misc]
         if reason := release.why_not(python):
             raise UnavailableError(f"{reason}: choose another Python, as in -E outlive:3.10")
         environment = environments.ensure(locks.era(project, release, python, self._pins), self._interpreter)
-        if said := environments.import_error(environment):
+        modules = frameworks.load(project, stack.framework).modules
+        if said := environments.import_error(environment, modules):
             raise UnavailableError(f"{stack} cannot be imported: {said}")
         return Installed(str(stack), str(environment.python))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from outlive import apps, controlled, environments, locks, pythons
+from outlive import apps, controlled, environments, frameworks, locks, pythons
 from outlive.controlled import Difference
 from outlive.environments import Environment
 from outlive.errors import UnavailableError, UsageError
@@ -114,9 +114,11 @@ def prepare_pair(project: Project, before: Stack, after: Stack, python: str | No
     interpreters = _interpreters((before, after), releases, python)
     by_minor = {interpreter.minor: interpreter for interpreter in interpreters}
 
+    modules = frameworks.load(project, before.framework).modules
+
     def works(lock: Lock) -> bool:
         environment = environments.ensure(lock, by_minor[lock.python])
-        return environments.import_error(environment) is None
+        return environments.import_error(environment, modules) is None
 
     found = controlled.locks(project, before, after, (interpreters[0].minor, interpreters[1].minor), works)
     return Pair(

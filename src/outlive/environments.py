@@ -61,12 +61,9 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
     return environment
 
 
-def import_error(environment: Environment, module: str | None = None) -> str | None:
-    """Return the last line of what `module` says when it cannot be imported, or None.
-
-    Without it they are the framework and gunicorn.
-    """
-    code = f"import {module or f'{environment.lock.framework}, gunicorn.app.base'}"
+def import_error(environment: Environment, modules: str) -> str | None:
+    """Return the last line of what `modules`, as in `flask, gunicorn`, say when not importable, or None."""
+    code = f"import {modules}"
     done = processes.run([environment.python, "-I", "-c", code], timeout=IMPORT_TIMEOUT)
     if done.returncode == 0:
         return None

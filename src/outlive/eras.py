@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from outlive import environments, history, locks, pythons
+from outlive import environments, frameworks, history, locks, pythons
 from outlive.errors import UnavailableError
 from outlive.project import Project
 from outlive.pythons import Interpreter
@@ -117,7 +117,8 @@ def _add(project: Project, release: Release, interpreter: Interpreter) -> Path |
         environment = environments.ensure(lock, interpreter)
     except UnavailableError as error:
         return unavailable(str(error))
-    if said := environments.import_error(environment):
+    modules = frameworks.load(project, release.framework).modules
+    if said := environments.import_error(environment, modules):
         said = MACHINE_PATH.sub("", said)
         return unavailable(f"{release} on Python {interpreter.minor} cannot be imported: {said}")
     return locks.write_era_lock(project, lock, release)

@@ -25,11 +25,6 @@ from outlive.project import Project
 from outlive.releases import Catalogue, Release, write_text
 from outlive.stack import Stack
 
-# The releases that are asked about; before these, the reference apps do not run. All of other frameworks.
-COVERED = {
-    "aiohttp": (SpecifierSet(">=3.8.0"),),
-    "flask": (SpecifierSet("==1.1.4"), SpecifierSet(">=2.0.0")),
-}
 IDENTITY = "outlive <outlive@invalid>"
 RELEASE_FILE = "release.toml"  # all that a commit's tree holds
 DIGEST_FILE = "outlive-digest"  # in the git directory, written last: of the stream it was made from
@@ -48,7 +43,7 @@ def commits(catalogue: Catalogue) -> tuple[Commit, ...]:
 
     Stable releases are covered, yanked ones included, but for one without an upload date: it has no place.
     """
-    covering = COVERED.get(catalogue.framework, (SpecifierSet(),))
+    covering = [SpecifierSet(specifier) for specifier in catalogue.covered]
     covered = [
         (release.uploaded, release)
         for release in catalogue.stable()

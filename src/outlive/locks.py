@@ -19,6 +19,7 @@ from typing import TypeVar
 import msgspec
 from packaging.version import Version
 
+from outlive import frameworks
 from outlive.errors import FaultError, UnavailableError
 from outlive.installer import explain, try_uv
 from outlive.project import Project, cache_dir
@@ -99,7 +100,8 @@ class _Gunicorn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def side(project: Project, release: Release, python: str, pins: tuple[Package, ...] = ()) -> Side:
     """Return what to resolve: with gunicorn as `releases/gunicorn.toml` has it, where `pins` do not name it.
 
-    Raises FaultError where that file has no version for this Python.
+    The packages that the framework is served with come beside it. Raises FaultError where that file has no
+    version for this Python.
     """
     path = project.releases / "gunicorn.toml"
     try:
@@ -108,7 +110,8 @@ def side(project: Project, release: Release, python: str, pins: tuple[Package, .
         chosen = versions[newest if Version(python) > Version(newest) else python]
     except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
         raise FaultError(f"{path} does not say which gunicorn to use on Python {python}: {error!r}") from None
-    bare = Side(release, python, (Package("gunicorn", chosen),))
+    beside = frameworks.load(project, release.framework).packages
+    bare = Side(release, python, (Package("gunicorn", chosen),), beside)
     for pin in pins:
         bare = bare.holding(pin)
     return bare

@@ -17,6 +17,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from outlive import frameworks
 from outlive.errors import FaultError, UsageError
 from outlive.project import Project
 
@@ -94,10 +95,14 @@ def _fits(tag: str, minor: int) -> bool:
 
 
 class Catalogue(msgspec.Struct, frozen=True):
-    """All releases of one framework, pre-releases included, oldest version first."""
+    """All releases of one framework, pre-releases included, oldest version first.
+
+    The history has those that fit one of the specifiers `covered`.
+    """
 
     framework: str
     releases: tuple[Release, ...]
+    covered: tuple[str, ...] = ("",)
 
     @classmethod
     def load(cls, project: Project, framework: str) -> Catalogue:
@@ -115,7 +120,8 @@ class Catalogue(msgspec.Struct, frozen=True):
             releases = msgspec.json.decode(path.read_bytes(), type=tuple[Release, ...])
         except msgspec.DecodeError as error:
             raise FaultError(f"{path} is not a catalogue of releases: {error}") from None
-        return cls.of(framework, releases)
+        covered = frameworks.load(project, framework).covered
+        return msgspec.structs.replace(cls.of(framework, releases), covered=covered)
 
     @classmethod
     def of(cls, framework: str, releases: tuple[Release, ...]) -> Catalogue:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from outlive import environments, locks
+from outlive import environments, frameworks, locks
 from outlive.engine import Prepared
 from outlive.errors import UnavailableError
 from outlive.locks import Lock, Side
@@ -57,9 +57,9 @@ def differences(before: Prepared, after: Prepared) -> tuple[str, ...]:
 
 def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Prepared]:
     """Yield the stages that work, without the last one."""
-    framework = before.release.framework
+    framework = frameworks.load(project, before.release.framework)
     old, new = before.lock.versions, after.lock.versions
-    dependencies = [name for name in old if name != framework and new.get(name, old[name]) != old[name]]
+    dependencies = [name for name in old if name != framework.name and new.get(name, old[name]) != old[name]]
     steps: list[str | None] = [None] if before.lock.python != after.lock.python else []
     steps += dependencies
     if before.release == after.release:
@@ -78,7 +78,8 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
         lock = _lock(wanted, stack.lock, until)
         if lock is not None:
             trial = Prepared(before.release, interpreter, interpreter.locked(lock))
-            if environments.import_error(environments.ensure(trial.lock, interpreter)) is None:
+            environment = environments.ensure(trial.lock, interpreter)
+            if environments.import_error(environment, framework.modules) is None:
                 stack = trial
                 yield trial
 

@@ -166,7 +166,7 @@ def _kept(wheel: Path, release: Release) -> Path:
 
 def _lock(project: Project, release: Release, wheel: Path, interpreter: Interpreter) -> Lock:
     bare = side(project, release, interpreter.minor)
-    wanted = "".join(f"{pin}\n" for pin in bare.pins)
+    wanted = "".join(f"{one}\n" for one in (*bare.pins, *bare.extras))
     arguments = ["pip", "compile", "-", "--python-version", interpreter.minor, "--generate-hashes"]
     arguments += ["--no-header", "--no-annotate", "--only-binary", ":all:"]
     done = try_uv(arguments, text=f"{release.framework} @ {wheel.as_uri()}\n{wanted}")
