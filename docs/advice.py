@@ -28,17 +28,18 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
-from outlive import locks
-from outlive.measurement import Document, Measurement
+from outlive.comparison.cells import BASELINE
+from outlive.comparison.noise_text import bounds, value
+from outlive.comparison.remedies import METRICS
+from outlive.files import decode
+from outlive.markdown import table as markdown_table
 from outlive.project import Project
-from outlive.quantities import bounds, value
-from outlive.releases import Catalogue
-from outlive.relief import Relief, ReliefDocument, Row
-from outlive.report import markdown
-from outlive.report import relief as report
-from outlive.rows import BASELINE
-from outlive.store import decode, read
-from outlive.trials import METRICS
+from outlive.records.measurement import Document, Measurement
+from outlive.releases.catalogue import Catalogue
+from outlive.replay.store import read
+from outlive.report import remedies_text as report
+from outlive.report.remedies import Relief, ReliefDocument, Row
+from outlive.stacks import locks
 from outlive.wording import number, step
 
 HERE = Path(__file__).parent
@@ -180,7 +181,7 @@ def growth(stack: str) -> str:
             decided = {one.metric: one for one in row.off.decided} if row.off else {}
             costs = (report.change(decided[METRIC[name]]) if decided else "" for name in COSTS)
             body.append((row.remedy or "", _growth(without, row), objects, *costs))
-    return "\n".join(markdown.table(header, body, right=len(header) - 2))
+    return "\n".join(markdown_table(header, body, right=len(header) - 2))
 
 
 def _growth(without: Row, row: Row) -> str:

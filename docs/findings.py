@@ -11,19 +11,20 @@ from pathlib import Path
 
 import msgspec
 
-from outlive import engine, locks, scenarios
-from outlive.apps import App
-from outlive.environments import Environment
-from outlive.measure import Cell, Subject
-from outlive.measurement import Growth, Measurement, StackRecord
+from outlive.comparison.cells import BASELINE
+from outlive.markdown import table
 from outlive.project import Project
-from outlive.releases import Catalogue
-from outlive.report import findings
-from outlive.report.markdown import table
-from outlive.rows import BASELINE
-from outlive.scenarios import Scenario
-from outlive.stack import Stack
-from outlive.store import Store, folder, read
+from outlive.records.measurement import Cell, Growth, Measurement, StackRecord
+from outlive.records.stack import Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.replay import engine, findings
+from outlive.replay.store import Store, folder, read
+from outlive.replay.subject import Subject
+from outlive.service import scenarios
+from outlive.service.app import App
+from outlive.service.scenarios import Scenario
+from outlive.stacks import locks
+from outlive.stacks.environments import Environment
 from outlive.wording import counted, listed, number
 
 HERE = Path(__file__).parent

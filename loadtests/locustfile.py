@@ -24,12 +24,13 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
-from outlive import replay, scenarios, seal
 from outlive.errors import FaultError, UsageError
-from outlive.load.plain import PlainAgent
-from outlive.load.sequence import PATIENCE
-from outlive.load.session import NoAnswer, Session
-from outlive.scenarios import Scenario
+from outlive.load.locust.plain import PlainAgent
+from outlive.load.locust.session import NoAnswer, Session
+from outlive.replay import client as replay
+from outlive.replay.mixed import PATIENCE
+from outlive.service import scenarios, seal
+from outlive.service.scenarios import Scenario
 
 HERE = Path(__file__).parent
 SCENARIOS = {scenario.name: scenario for scenario in scenarios.load(HERE / "scenarios.toml")}

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from outlive.comparison import BothMeasurements, Comparison, Side, compare
-from outlive.controlled import Difference
-from outlive.measurement import (
+from outlive.comparison.pair import BothMeasurements, Comparison, Side, compare
+from outlive.records.measurement import (
     ASKED,
     Collector,
     Connection,
@@ -19,8 +18,8 @@ from outlive.measurement import (
     Phase,
     StackRecord,
 )
-from outlive.releases import Release
-from outlive.stack import Package
+from outlive.records.release import Release
+from outlive.records.stack import Difference, Package
 
 REASON = "Regression: https://github.com/aio-libs/aiohttp/issues/10617"
 DATES = {"3.10.10": "2024-10-10", "3.10.11": "2024-11-13", "3.11.14": "2025-03-17"}

@@ -6,13 +6,13 @@ import datetime as dt
 from pathlib import Path
 
 from comparisons import cell, lost
-from outlive import scenarios
-from outlive.gate import Gate, Replayed
-from outlive.judging import Judged, Stale, judge
-from outlive.limits import Limits, parse
-from outlive.measurement import Measurement, StackRecord
+from outlive.gate.judge import Judged, Stale, judge
+from outlive.gate.limits import Limits, parse
+from outlive.gate.proof import Control
+from outlive.gate.run import Gate, Replayed
 from outlive.project import Project
-from outlive.proof import Control
+from outlive.records.measurement import Measurement, StackRecord
+from outlive.service import scenarios
 
 CHECKOUT = Project(Path(__file__).parent.parent)
 KNOWN = scenarios.load(CHECKOUT.scenarios)

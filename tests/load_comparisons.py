@@ -9,11 +9,9 @@ from typing import Any
 import msgspec
 
 from comparisons import side
-from outlive.load.generator import ScenarioTraffic
-from outlive.load.record import Collections, Deployment, LoadMeasurement, Rate
-from outlive.load.traffic import Traffic
-from outlive.loadcomparison import LoadComparison, Run, compare
-from outlive.rounds import Turn, order
+from outlive.comparison.load import LoadComparison, Run, compare
+from outlive.comparison.rounds import Turn, order
+from outlive.records.load import Collections, Deployment, LoadMeasurement, Rate, ScenarioTraffic, Traffic
 
 SCENARIOS = {
     "ok": (2000, 0.004),

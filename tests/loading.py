@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Self
 
 from measuring import SCENARIOS
-from outlive.measurement import ASKED
-from outlive.scenarios import Scenario
+from outlive.records.measurement import ASKED
+from outlive.service.scenarios import Scenario
 
 LONG_ANSWER = b"10000\r\n" + b"\x5a" * 65536 + b"\r\n"
 

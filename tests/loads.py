@@ -8,22 +8,22 @@ from typing import Any
 import msgspec
 
 from measuring import CHECKOUT
-from outlive import engine
-from outlive.load.generator import ScenarioTraffic
 from outlive.load.plan import LoadTest
-from outlive.load.record import (
+from outlive.project import Project
+from outlive.records.load import (
     Collections,
     Deployment,
     LoadMeasurement,
     Memory,
     Sample,
+    ScenarioTraffic,
     Segment,
+    Traffic,
     WorkerRecord,
 )
-from outlive.load.traffic import Traffic
-from outlive.project import Project
-from outlive.releases import Catalogue
-from outlive.stack import Stack
+from outlive.records.stack import Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.stacks.prepare import prepare
 
 MIB = 1024**2
 
@@ -38,7 +38,7 @@ def scratch(folder: Path) -> Project:
 def load_test(framework: str = "flask", worker: str = "gthread", **options: Any) -> LoadTest:
     """Return a load test of the newest release; options are of the deployment or the traffic."""
     release = Catalogue.load(CHECKOUT, framework).newest()
-    prepared = engine.prepare(CHECKOUT, Stack(framework, release.version, "3.11"))
+    prepared = prepare(CHECKOUT, Stack(framework, release.version, "3.11"))
     deployment = {name: options.pop(name) for name in Deployment.__struct_fields__ if name in options}
     traffic = {"requests": None if "seconds" in options else 300, "clients": 4} | options
     return LoadTest(prepared, Deployment(worker=worker, **deployment), Traffic(**traffic))

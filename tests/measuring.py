@@ -8,14 +8,18 @@ from pathlib import Path
 
 import msgspec
 
-from outlive import apps, engine, environments, scenarios
-from outlive.environments import Environment
-from outlive.measure import Cell, Subject, Task, measure
-from outlive.measurement import Connection, Measurement
 from outlive.project import Project
-from outlive.releases import Catalogue
-from outlive.scenarios import Request, Scenario
-from outlive.stack import Stack
+from outlive.records.measurement import Cell, Connection, Measurement
+from outlive.records.stack import Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.replay.measure import measure
+from outlive.replay.subject import Subject, Task
+from outlive.service import app as apps
+from outlive.service import scenarios
+from outlive.service.scenarios import Request, Scenario
+from outlive.stacks import environments
+from outlive.stacks.environments import Environment
+from outlive.stacks.prepare import prepare
 
 CHECKOUT = Project(Path(__file__).parents[1])
 PLANTED = Path(__file__).parent / "planted"
@@ -28,7 +32,7 @@ OK = Scenario("ok", "a plain 200", Request(path="/ok"), ("200",))
 def environment(framework: str) -> Environment:
     """Return the environment of the newest release."""
     release = Catalogue.load(CHECKOUT, framework).newest()
-    prepared = engine.prepare(CHECKOUT, Stack(framework, release.version, "3.11"))
+    prepared = prepare(CHECKOUT, Stack(framework, release.version, "3.11"))
     return environments.ensure(prepared.lock, prepared.interpreter)
 
 

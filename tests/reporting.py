@@ -9,17 +9,17 @@ import msgspec
 
 from comparisons import REASON, aiohttp_cells, cell, flask_cells, lost, side
 from measuring import CHECKOUT
-from outlive import reports
-from outlive.claims import Changelog, Claim
-from outlive.comparison import BothMeasurements
-from outlive.controlled import Difference
-from outlive.costs import Rates
-from outlive.measurement import Machine, Measurement, Provenance
+from outlive.comparison.pair import BothMeasurements
+from outlive.history.timeline import Moment, Timeline
 from outlive.project import Project
-from outlive.releases import Release
-from outlive.relief import Advice, Left, Relief, ReliefDocument, Reliefs, Row
-from outlive.reports import Evidence, Facts, Report
-from outlive.timeline import Moment, Timeline
+from outlive.records.measurement import Machine, Measurement, Provenance
+from outlive.records.release import Release
+from outlive.records.stack import Difference
+from outlive.releases.claims import Changelog, Claim
+from outlive.report import record
+from outlive.report.costs import Rates
+from outlive.report.record import Evidence, Facts, Report
+from outlive.report.remedies import Advice, Left, Relief, ReliefDocument, Reliefs, Row
 
 MACHINE = Machine(system="Linux", kernel="6.1", architecture="x86_64", libc="glibc 2.36", cpus=2)
 PROVENANCE = Provenance(
@@ -162,13 +162,13 @@ def relief_document(release: str = "aiohttp 3.10.10", python: str = "3.11") -> R
 def relieved_report(release: str = "aiohttp 3.10.10") -> Report:
     """Return the report on aiohttp where remedies for `release` were measured."""
     reliefs = Reliefs((relief_document(release),))
-    return reports.build(aiohttp_evidence(), msgspec.structs.replace(facts(), reliefs=reliefs), Rates())
+    return record.build(aiohttp_evidence(), msgspec.structs.replace(facts(), reliefs=reliefs), Rates())
 
 
 def aiohttp_report(*, yanked: bool = True, rates: Rates | None = None) -> Report:
-    return reports.build(aiohttp_evidence(yanked=yanked), facts(yanked=yanked), rates or Rates())
+    return record.build(aiohttp_evidence(yanked=yanked), facts(yanked=yanked), rates or Rates())
 
 
 def flask_report() -> Report:
     known = Facts((), SCENARIOS, EXPECTED, None, Timeline("flask", "3.11", ()))
-    return reports.build(flask_evidence(), known, Rates())
+    return record.build(flask_evidence(), known, Rates())

@@ -16,11 +16,12 @@ from types import ModuleType
 import click
 import pytest
 
-from outlive import processes, scenarios
+from outlive import processes
 from outlive.cli import cli
 from outlive.project import Project
-from outlive.releases import Catalogue
-from outlive.stack import Stack
+from outlive.records.stack import Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.service import scenarios
 
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = Project(CHECKOUT)
@@ -58,7 +59,8 @@ def test_what_was_simulated_was_so_with_these_constants(name: str) -> None:
 
 
 def test_the_page_shows_every_constant_that_decides() -> None:
-    from outlive import growth, metrics, noise
+    from outlive.comparison import metrics, noise
+    from outlive.leaks import growth
 
     page = (CHECKOUT / "docs" / "how-we-decide.md").read_text(encoding="utf-8")
     for module in (growth, noise, metrics):

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from outlive import graph, leaks
+from outlive.leaks import graph, structures
 from outlive.worker import capture, objects, references
 
 CHAIN = 4  # objects of one planted structure that the collector tracks: an empty dict is none
@@ -121,7 +121,7 @@ def main():
         seconds, memory, said = in_child(run)
         print(f"{name:10} {written(seconds)} {memory:7.1f} MiB  {said}")
     start, cpu = time.perf_counter(), time.process_time()
-    analysis = leaks.analyse(graph.read(Path(PATH).read_bytes()))
+    analysis = structures.analyse(graph.read(Path(PATH).read_bytes()))
     seconds = time.process_time() - cpu, time.perf_counter() - start
     print(f"analysis   {written(seconds)}, {len(analysis.structures)} structures")
     for structure in analysis.structures:

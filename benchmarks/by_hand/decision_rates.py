@@ -1,4 +1,4 @@
-"""How often the rule of `outlive.noise` is wrong, by simulation: false alarms and changes found.
+"""How often the rule of `outlive.comparison.noise` is wrong, by simulation: false alarms and changes found.
 
 Run by hand: `python benchmarks/by_hand/decision_rates.py [COMPARISONS]`. Writes results/decision-rates.json,
 which docs/generate.py puts into docs/how-we-decide.md. Seeded: the same numbers come out again. A comparison
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from outlive import metrics, noise
-from outlive.noise import Metric, Samples, decide
-from outlive.releases import write_text
-from outlive.rounds import order, samples
+from outlive.comparison import metrics, noise
+from outlive.comparison.noise import Metric, Samples, decide
+from outlive.comparison.rounds import order, samples
+from outlive.files import write_text
 
 COMPARISONS = 4000
 SEED = 20_26

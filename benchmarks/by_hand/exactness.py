@@ -17,14 +17,16 @@ from typing import Any
 import click
 from rich.console import Console
 
-from outlive import engine, environments
+from outlive.commands.progress import progress
 from outlive.commands.selection import Selection, measuring_options
 from outlive.errors import ExitCode, OutliveError
-from outlive.measure import Cell, measure
-from outlive.measurement import Measurement
-from outlive.progress import progress
 from outlive.project import Project
-from outlive.stack import Stack
+from outlive.records.measurement import Cell, Measurement
+from outlive.records.stack import Stack
+from outlive.replay import engine
+from outlive.replay.measure import measure
+from outlive.stacks import environments
+from outlive.stacks.prepare import prepare
 from outlive.wording import counted
 
 READINGS = ("status", "reason", "answer", "growth", "survivors_per_request", "leaked_per_request")
@@ -38,7 +40,7 @@ READINGS = ("status", "reason", "answer", "growth", "survivors_per_request", "le
 def main(stack: str, times: int, python: str | None, **selected: Any) -> None:
     """Measure cells again and again and list those that differ."""
     project = Project.find()
-    prepared = engine.prepare(project, Stack.parse(stack), python)
+    prepared = prepare(project, Stack.parse(stack), python)
     request = Selection(**selected).request(project)
     served = engine.serving(project, prepared.release.framework, request.scenarios)
     cells = [cell for cell in request.cells if cell.scenario in served]

@@ -1,4 +1,4 @@
-"""Why the interval of `outlive.noise` and no other: false alarms and changes found by each, by simulation.
+"""Why the interval of `comparison.noise` and no other: false alarms and changes found by each, by simulation.
 
 Run by hand: `python benchmarks/by_hand/interval_choice.py`. Writes results/interval-choice.json, which
 docs/generate.py puts into docs/how-we-decide.md. One metric of seven, ROUNDS rounds, runs that differ by 3 %,
@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from scipy.special import stdtrit
 
-from outlive.noise import AA, AB, FALSE_ALARM, OVERALL, ROUNDS
-from outlive.releases import write_text
+from outlive.comparison.noise import AA, AB, FALSE_ALARM, OVERALL, ROUNDS
+from outlive.files import write_text
 
 COMPARISONS = 200_000
 FEW = 4_000

@@ -15,20 +15,20 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from outlive import apps, engine, proof
-from outlive.apps import App
-from outlive.comparison import Side
-from outlive.engine import Prepared
+from outlive.comparison import load_text as report
+from outlive.comparison.load import LoadComparison, Run, compare
+from outlive.comparison.noise import ROUNDS
+from outlive.comparison.pair import Side
+from outlive.comparison.rounds import order
+from outlive.gate import proof
 from outlive.load.plan import LoadTest
-from outlive.load.record import Deployment, LoadMeasurement
 from outlive.load.run import run
-from outlive.load.traffic import Traffic
-from outlive.loadcomparison import LoadComparison, Run, compare
-from outlive.noise import ROUNDS
 from outlive.project import Project
-from outlive.report import rounds as report
-from outlive.rounds import order
-from outlive.stack import Stack
+from outlive.records.load import Deployment, LoadMeasurement, Traffic
+from outlive.records.stack import Stack
+from outlive.service import app as apps
+from outlive.service.app import App
+from outlive.stacks.prepare import Prepared, prepare
 
 STACK = "flask==3.1.3"
 REQUESTS = 4000
@@ -68,7 +68,7 @@ def main() -> None:
     """Run all comparisons and say what was decided."""
     words = sys.argv[1:]
     comparisons = int(words[0])
-    stack = engine.prepare(PROJECT, Stack.parse(words[1] if words[1:] else STACK))
+    stack = prepare(PROJECT, Stack.parse(words[1] if words[1:] else STACK))
     app = apps.load(PROJECT, stack.release.framework)
     worker = app.worker("keep-alive")
     assert worker is not None

@@ -16,11 +16,15 @@ import tempfile
 import threading
 from pathlib import Path
 
-from outlive import engine, environments, probe, processes, scenarios
+from outlive import processes
+from outlive.probe import monitor
 from outlive.project import Project
-from outlive.releases import Catalogue
-from outlive.replay import replay
-from outlive.stack import Stack
+from outlive.records.stack import Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.replay.client import replay
+from outlive.service import scenarios
+from outlive.stacks import environments
+from outlive.stacks.prepare import prepare
 
 REQUESTS = 1500
 SERVICE = "import outlive.probe\nfrom v1 import app\noutlive.probe.start()\n"
@@ -34,7 +38,7 @@ def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tu
         path = os.pathsep.join(map(str, (project.root / "src", project.apps / "flask", home)))
         variables = {"PATH": os.environ["PATH"], "HOME": home, "PYTHONPATH": path}
         if folder:
-            variables[probe.VARIABLE] = str(folder)
+            variables[monitor.VARIABLE] = str(folder)
         command: list[str | Path] = [python, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"]
         with (
             Path(home, "log").open("wb") as log,
@@ -54,7 +58,7 @@ def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tu
 
             def asking() -> None:
                 while folder and not done.wait(1.0):
-                    took.extend(one["took"] for one in probe.ask(folder))
+                    took.extend(one["took"] for one in monitor.ask(folder))
 
             thread = threading.Thread(target=asking)
             if ask:
@@ -83,7 +87,7 @@ def main() -> None:
     """Measure and print."""
     project = Project.find()
     release = Catalogue.load(project, "flask").newest()
-    prepared = engine.prepare(project, Stack("flask", release.version))
+    prepared = prepare(project, Stack("flask", release.version))
     python = environments.ensure(prepared.lock, prepared.interpreter).python
     loaded, asked, counts = [], [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -19,16 +19,19 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from outlive import apps, engine, environments, scenarios
-from outlive.environments import Environment
 from outlive.errors import OutliveError
-from outlive.installer import run_uv
 from outlive.project import Project, cache_dir
-from outlive.releases import Catalogue
-from outlive.replay import replay
-from outlive.scenarios import Scenario
-from outlive.server import Server
-from outlive.stack import Stack
+from outlive.records.stack import Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.replay.client import replay
+from outlive.service import app as apps
+from outlive.service import scenarios
+from outlive.service.gunicorn import Server
+from outlive.service.scenarios import Scenario
+from outlive.stacks import environments
+from outlive.stacks.environments import Environment
+from outlive.stacks.prepare import prepare
+from outlive.stacks.uv import run_uv
 
 REQUESTS = 1000
 WARM_UP = 20
@@ -128,7 +131,7 @@ def main(rounds: int) -> None:
     assert worker is not None
     (scenario,) = scenarios.select(scenarios.load(project.scenarios), ["not-found"])
     release = Catalogue.load(project, "flask").newest()
-    prepared = engine.prepare(project, Stack("flask", release.version, "3.11"))
+    prepared = prepare(project, Stack("flask", release.version, "3.11"))
     environment, tools = with_tools(environments.ensure(prepared.lock, prepared.interpreter))
     courses: list[Course] = []
     with TemporaryDirectory(prefix="outlive-") as folder, ExitStack() as servers:

@@ -16,8 +16,8 @@ import click
 
 from outlive import __version__
 from outlive.errors import ExitCode, OutliveError
-from outlive.installer import USERINFO
 from outlive.project import cache_dir
+from outlive.releases.index import USERINFO
 from outlive.wording import one_line
 
 POLITE = ("SIGINT", "SIGTERM", "SIGHUP")

@@ -7,17 +7,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive import engine, scenarios, swaps
-from outlive.attribution import AttributionDocument, Reached, waterfall
 from outlive.commands.selection import Selection, gc_policy, measured
-from outlive.engine import Prepared
+from outlive.comparison import attribution_text
+from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
 from outlive.errors import ExitCode, FaultError, UsageError
-from outlive.measurement import CONNECTIONS, Connection
+from outlive.files import write_text
 from outlive.project import Project
-from outlive.releases import write_text
-from outlive.report import attribution
-from outlive.stack import Stack
-from outlive.store import provenance
+from outlive.records.measurement import CONNECTIONS, Connection
+from outlive.records.stack import Stack
+from outlive.replay.store import provenance
+from outlive.service import scenarios
+from outlive.stacks import swaps
+from outlive.stacks.prepare import Prepared, prepare_each
 from outlive.wording import step
 
 
@@ -54,7 +55,7 @@ def attribute_command(
     if len(chosen) > 1:
         raise UsageError(f"attribute takes one scenario; {scenario!r} matches {len(chosen)}")
     policies = gc_policy(policy), gc_policy(policy_after or policy)
-    ends = engine.prepare_each(project, Stack.parse(before), Stack.parse(after), python)
+    ends = prepare_each(project, Stack.parse(before), Stack.parse(after), python)
     way = swaps.stages(project, *ends)
     if len(way) == 1 and len(set(policies)) == 1:
         raise UsageError(f"{before} and {after} are the same stack: there is nothing to swap")
@@ -63,7 +64,7 @@ def attribute_command(
         runs.append((way[-1].stack, (f"gc {step(*policies)}",), policies[1]))
     reached = _measure(project, chosen[0].name, connection, runs)
     found = waterfall(reached)
-    attribution.show(found, Console())
+    attribution_text.show(found, Console())
     if json_file:
         document = AttributionDocument(
             provenance=provenance([stage.stack for stage in reached]), waterfall=found

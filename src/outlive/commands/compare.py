@@ -8,7 +8,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from outlive import engine
 from outlive.commands.compare_load import Wanted, compare_under_load
 from outlive.commands.pairs import (
     measured_pair,
@@ -19,13 +18,14 @@ from outlive.commands.pairs import (
     write_report,
 )
 from outlive.commands.selection import Selection, measuring_options, traffic_options, writing_options
-from outlive.comparison import Comparison, ComparisonDocument, compare
-from outlive.costs import Rates
+from outlive.comparison import markdown, terminal
+from outlive.comparison.noise import ROUNDS
+from outlive.comparison.pair import Comparison, ComparisonDocument, compare
 from outlive.errors import ExitCode, FaultError, UsageError
-from outlive.noise import ROUNDS
+from outlive.files import write_text
 from outlive.project import Project
-from outlive.releases import write_text
-from outlive.report import markdown, terminal
+from outlive.report.costs import Rates
+from outlive.stacks.prepare import prepare_pair
 
 
 @click.command("compare")
@@ -72,7 +72,7 @@ def compare_command(
     selection = Selection(**selected)
     if under_load:
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
-        pair = engine.prepare_pair(project, *two_stacks(what), python)
+        pair = prepare_pair(project, *two_stacks(what), python)
         code = compare_under_load(project, pair, selection, wanted)
         stored = stored_pair(project, pair, selection.worker)
         if stored:

@@ -9,21 +9,23 @@ import click
 import msgspec
 from rich.console import Console
 
-from outlive import apps, engine, reports, underload
+from outlive.commands.progress import load_progress
 from outlive.commands.selection import Selection, load_extra
-from outlive.comparison import Side
+from outlive.comparison import load_text as report
+from outlive.comparison.load import LoadComparison, LoadComparisonDocument, Run, compare
+from outlive.comparison.noise import LEAST_ROUNDS, ROUNDS
+from outlive.comparison.pair import Side
+from outlive.comparison.rounds import Turn, order
 from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.files import write_text
+from outlive.load import stored
 from outlive.load.plan import LoadTest
-from outlive.load.record import Deployment
-from outlive.load.traffic import Traffic
-from outlive.loadcomparison import LoadComparison, LoadComparisonDocument, Run, compare
-from outlive.noise import LEAST_ROUNDS, ROUNDS
-from outlive.progress import load_progress
 from outlive.project import Project
-from outlive.releases import write_text
-from outlive.report import rounds as report
-from outlive.rounds import Turn, order
-from outlive.store import provenance
+from outlive.records.load import Deployment, Traffic
+from outlive.replay.store import provenance
+from outlive.report import record
+from outlive.service import app as apps
+from outlive.stacks.prepare import Pair
 
 REQUESTS = 4000
 """Requests of each run without --requests: enough that p99 is not the luck of a few."""
@@ -42,7 +44,7 @@ class Wanted(msgspec.Struct, frozen=True):
     markdown_file: Path | None
 
 
-def compare_under_load(project: Project, pair: engine.Pair, selection: Selection, wanted: Wanted) -> int:
+def compare_under_load(project: Project, pair: Pair, selection: Selection, wanted: Wanted) -> int:
     """Run the rounds for each gc policy, show and write what they say; return the exit code.
 
     What whole rounds say is shown and written even where a run fails or the user interrupts.
@@ -77,7 +79,7 @@ def compare_under_load(project: Project, pair: engine.Pair, selection: Selection
                 click.echo()
             report.show(comparison, Console(), everything=wanted.everything)
             comparisons.append(comparison)
-            underload.keep(project, comparison, reports.name(comparison))
+            stored.keep(project, comparison, record.name(comparison))
             runs.append(tuple(done))
             _write(wanted, pair, comparisons, runs)
         if isinstance(stopped, FaultError) and done:
@@ -87,7 +89,7 @@ def compare_under_load(project: Project, pair: engine.Pair, selection: Selection
     return code
 
 
-def _deployed(project: Project, pair: engine.Pair, selection: Selection, policy: str) -> Deployment:
+def _deployed(project: Project, pair: Pair, selection: Selection, policy: str) -> Deployment:
     app = apps.load(project, pair.before.release.framework)
     connection = selection.connections[0] if selection.connections else "keep-alive"
     worker = app.named(selection.worker) if selection.worker else app.worker(connection) or app.workers[0]
@@ -105,7 +107,7 @@ def _sent(selection: Selection, wanted: Wanted) -> Traffic:
     )
 
 
-def _run(project: Project, pair: engine.Pair, turn: Turn, deployment: Deployment, traffic: Traffic) -> Run:
+def _run(project: Project, pair: Pair, turn: Turn, deployment: Deployment, traffic: Traffic) -> Run:
     """Run the stack whose turn it is on a fresh server; its record is stored.
 
     Raises FaultError where that fails.
@@ -121,7 +123,7 @@ def _run(project: Project, pair: engine.Pair, turn: Turn, deployment: Deployment
 
 
 def _write(
-    wanted: Wanted, pair: engine.Pair, comparisons: Sequence[LoadComparison], runs: Sequence[tuple[Run, ...]]
+    wanted: Wanted, pair: Pair, comparisons: Sequence[LoadComparison], runs: Sequence[tuple[Run, ...]]
 ) -> None:
     if wanted.json_file:
         document = LoadComparisonDocument(

@@ -9,22 +9,24 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from outlive import apps, engine, environments, remedies, scenarios
-from outlive.allocations import Allocations, Tracer, trace, with_memray
+from outlive.commands import inventory
 from outlive.commands.selection import Selection, measured, said_by_tools, tool_option
-from outlive.documents import JsonDocument
 from outlive.errors import ExitCode, FaultError, UsageError
-from outlive.explain import sample
-from outlive.leaks import Analysis, Structure, analyse
-from outlive.measure import Cell, Subject
-from outlive.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance, Tool
+from outlive.files import JsonDocument, write_text
+from outlive.leaks import drawing, explanation
+from outlive.leaks.structures import Analysis, Structure, analyse
 from outlive.project import Project
-from outlive.releases import write_text
-from outlive.report import drawing, explanation, inventory
-from outlive.reproducer import Reproducer
-from outlive.sampling import SAMPLE
-from outlive.stack import Stack
-from outlive.store import provenance
+from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Cell, Connection, Provenance, Tool
+from outlive.records.stack import Stack
+from outlive.replay.allocations import Allocations, Tracer, allocation_lines, trace, with_memray
+from outlive.replay.reproducer import Reproducer
+from outlive.replay.sample import SAMPLE, sample
+from outlive.replay.store import provenance
+from outlive.replay.subject import Subject
+from outlive.service import app as apps
+from outlive.service import remedies, scenarios
+from outlive.stacks import environments
+from outlive.stacks.prepare import prepare
 
 SCHEMA_VERSION = 1
 
@@ -116,7 +118,7 @@ def explain_command(
     cell = Cell(chosen[0].name, connection, policy)
     asked = Stack.parse(stack)
     remedy = remedies.find(project, asked.framework, name) if name else None
-    prepared = engine.prepare(project, asked, python, remedy)
+    prepared = prepare(project, asked, python, remedy)
     selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh=False, jobs=1)
     request = selection.request(project)
     ((measurement,),) = measured(project, [prepared], request)
@@ -136,17 +138,17 @@ def explain_command(
     heading = f"{prepared.release} · {cell.scenario} · {connection} · gc {policy} · Python {analysis.python}"
     heading += f" · {remedy.name}" if remedy else ""
     click.echo(explanation.render(heading, analysis), nl=False)
-    allocations = []
+    traces = []
     for tracer, of in tracers:
-        allocations.append(trace(of, chosen[0], cell, tracer))
-        click.echo(explanation.allocations(allocations[-1]), nl=False)
+        traces.append(trace(of, chosen[0], cell, tracer))
+        click.echo(allocation_lines(traces[-1]), nl=False)
     if readings := said_by_tools(project, prepared, request, attached):
         inventory.show_tools(readings, Console())
     document = ExplanationDocument(
         provenance=provenance([prepared.record]),
         cell=cell,
         analysis=analysis,
-        allocations=tuple(allocations),
+        allocations=tuple(traces),
     )
     pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
     for kind, path in files.items():

@@ -10,20 +10,25 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive import accepting, engine, gate, limits, scenarios, unreleased
+from outlive.commands.progress import load_progress, progress
 from outlive.commands.selection import gc_policy, load_extra, selecting_options
-from outlive.engine import Prepared
 from outlive.errors import ExitCode, UsageError
-from outlive.gate import Gate, GateDocument, Wanted
-from outlive.judging import Judged
-from outlive.measurement import USUAL_CONNECTIONS, Connection
-from outlive.progress import load_progress, progress
+from outlive.files import write_text
+from outlive.gate import accept as accepting
+from outlive.gate import limits
+from outlive.gate import run as gate
+from outlive.gate.judge import Judged
+from outlive.gate.junit_sarif import junit, sarif
+from outlive.gate.run import Gate, GateDocument, Wanted
+from outlive.gate.text import screen, summary
 from outlive.project import Project
-from outlive.releases import Catalogue, write_text
-from outlive.report.gate import screen, summary
-from outlive.report.gate_files import junit, sarif
-from outlive.stack import Stack
-from outlive.store import provenance
+from outlive.records.measurement import USUAL_CONNECTIONS, Connection
+from outlive.records.stack import Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.replay.store import provenance
+from outlive.service import app, scenarios
+from outlive.stacks import unreleased
+from outlive.stacks.prepare import Prepared, check_withdrawn, prepare
 from outlive.wording import counted
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -104,7 +109,7 @@ def gate_command(
     prepared = [_prepared(project, stack, source, python) for stack in stacks]
     if not allow_yanked:
         for one in prepared:
-            engine.check_withdrawn(one.release)
+            check_withdrawn(one.release)
     gates: list[Gate] = []
     for one in prepared:
         if under_load:
@@ -137,7 +142,7 @@ def _under_load(
     project: Project, prepared: Prepared, wanted: Wanted, reviewed: limits.Limits, source: str | None
 ) -> Gate:
     with load_extra():
-        from outlive import loadgate  # noqa: PLC0415 - what it needs comes with an extra
+        from outlive.gate import load as loadgate  # noqa: PLC0415 - what it needs comes with an extra
     with load_progress(Console(stderr=True), loadgate.LONGEST, "under load") as watch:
         return loadgate.run(project, prepared, wanted, reviewed, watch, source=source)
 
@@ -159,8 +164,9 @@ def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[
 
 def _prepared(project: Project, stack: Stack, source: str | None, python: str | None) -> Prepared:
     if source:
-        return unreleased.prepare(project, stack.framework, source, python)
-    return engine.prepare(project, stack, python)
+        distribution = app.load(project, stack.framework).distribution
+        return unreleased.prepare(project, stack.framework, source, python, distribution=distribution)
+    return prepare(project, stack, python)
 
 
 def _summarize(file: Path | None, gates: Sequence[Gate]) -> None:

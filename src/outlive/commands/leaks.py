@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive import pythons, timeline
 from outlive.errors import ExitCode, UsageError
-from outlive.lifelines import LifeLinesDocument, Measured, life_lines
+from outlive.files import write_text
+from outlive.history import lifelines_text
+from outlive.history.lifelines import LifeLinesDocument, Measured, life_lines
+from outlive.history.stored import load
+from outlive.history.timeline import Timeline
 from outlive.project import Project
-from outlive.releases import write_text
-from outlive.report import lifelines
-from outlive.stack import PYTHON_NAME
-from outlive.timeline import Timeline
+from outlive.records.stack import KNOWN, PYTHON_NAME
 
 
 @click.command("leaks")
@@ -34,8 +34,8 @@ def leaks_command(framework: str, python: str | None, everything: bool, json_fil
     project = Project.find()
     if python and not PYTHON_NAME.fullmatch(python):
         raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
-    minors = (python,) if python else tuple(pythons.KNOWN)
-    timelines = [timeline.load(project, framework, minor) for minor in minors]
+    minors = (python,) if python else tuple(KNOWN)
+    timelines = [load(project, framework, minor) for minor in minors]
     for problem in (problem for one in timelines for problem in one.problems):
         click.echo(f"outlive: left out: {problem}", err=True)
     measured = tuple(one for each in timelines if (one := _measured(each)).releases)
@@ -43,7 +43,7 @@ def leaks_command(framework: str, python: str | None, everything: bool, json_fil
         where = f" on Python {python}" if python else ""
         raise UsageError(f"nothing of {framework} is measured{where} yet; `outlive sweep` does it")
     lines = life_lines(timelines)
-    lifelines.show(framework, measured, lines, Console(), everything=everything)
+    lifelines_text.show(framework, measured, lines, Console(), everything=everything)
     if json_file:
         document = LifeLinesDocument(framework=framework, measured=measured, lines=lines)
         write_text(json_file, document.to_json())

@@ -10,20 +10,21 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive import apps, engine
+from outlive.commands.progress import load_progress
 from outlive.commands.selection import gc_policy, load_extra, traffic_options, writing_options
 from outlive.errors import ExitCode, UsageError
+from outlive.files import write_text
 from outlive.load import plan, soak
+from outlive.load import text as report
 from outlive.load.plan import LoadTest
-from outlive.load.record import Deployment, LoadDocument, LoadMeasurement, LoadStore
-from outlive.load.traffic import Traffic
-from outlive.measurement import ASKED, Connection
-from outlive.progress import load_progress
+from outlive.load.store import LoadStore
 from outlive.project import Project
-from outlive.releases import write_text
-from outlive.report import load as report
-from outlive.stack import Stack
-from outlive.store import provenance
+from outlive.records.load import Deployment, LoadDocument, LoadMeasurement, Traffic
+from outlive.records.measurement import ASKED, Connection
+from outlive.records.stack import Stack
+from outlive.replay.store import provenance
+from outlive.service import app as apps
+from outlive.stacks.prepare import prepare
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 SECONDS = 30.0
@@ -114,7 +115,7 @@ def load_command(
         scenarios=patterns,
         connection=connection,
     )
-    prepared = engine.prepare(project, Stack.parse(stack), python)
+    prepared = prepare(project, Stack.parse(stack), python)
     app = apps.load(project, prepared.release.framework)
     chosen = [app.named(name) for name in names] or [app.worker(connection) or app.workers[0]]
     found = []

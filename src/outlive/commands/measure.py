@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from outlive import engine, remedies
+from outlive.commands import inventory
 from outlive.commands.selection import (
     Selection,
     fault_code,
@@ -18,12 +18,14 @@ from outlive.commands.selection import (
     tool_option,
 )
 from outlive.errors import UsageError
-from outlive.measurement import Document, Tool
+from outlive.files import write_text
 from outlive.project import Project
-from outlive.releases import write_text
-from outlive.report import findings, inventory
-from outlive.stack import Stack
-from outlive.store import provenance
+from outlive.records.measurement import Document, Tool
+from outlive.records.stack import Stack
+from outlive.replay import findings
+from outlive.replay.store import provenance
+from outlive.service import remedies
+from outlive.stacks.prepare import prepare
 
 
 @click.command("measure")
@@ -63,9 +65,7 @@ def measure_command(
     wanted = [Stack.parse(text) for text in stacks]
     request = Selection(**selected).request(project)
     prepared = [
-        engine.prepare(
-            project, stack, python, remedies.find(project, stack.framework, name) if name else None
-        )
+        prepare(project, stack, python, remedies.find(project, stack.framework, name) if name else None)
         for stack in wanted
         for name in names or (None,)
     ]

@@ -11,19 +11,20 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from outlive import engine, reports, underload
 from outlive.commands.selection import Selection, measured
-from outlive.comparison import BothMeasurements, Side
-from outlive.costs import Rates
-from outlive.engine import Pair
+from outlive.comparison.cells import BASELINE
+from outlive.comparison.pair import BothMeasurements, Side
 from outlive.errors import UsageError
-from outlive.measure import Cell
-from outlive.measurement import Measurement
+from outlive.load import stored
 from outlive.project import Project
-from outlive.reports import Evidence, Report
-from outlive.rows import BASELINE
-from outlive.stack import Stack
-from outlive.store import provenance
+from outlive.records.measurement import Cell, Measurement
+from outlive.records.stack import Stack
+from outlive.replay import engine
+from outlive.replay.store import provenance
+from outlive.report import record
+from outlive.report.costs import Rates
+from outlive.report.record import Evidence, Report
+from outlive.stacks.prepare import Pair, prepare_pair
 from outlive.wording import one_line
 
 open_option = click.option("--open", "opened", is_flag=True, help="Open the report's page in the browser.")
@@ -47,7 +48,7 @@ def measured_pair(
 ) -> tuple[Evidence, Evidence]:
     """Measure what is selected of both stacks. Return that, and that with all else that both have stored."""
     request = selection.request(project, always=(BASELINE,))
-    pair = engine.prepare_pair(project, *two_stacks(words), python)
+    pair = prepare_pair(project, *two_stacks(words), python)
     asked = measured(project, (pair.before, pair.after), request)
     more = _stored(project, pair, selection.worker, frozenset(request.cells))
     all_known = (asked[0] + more[0], asked[1] + more[1])
@@ -65,13 +66,13 @@ def write_report(project: Project, evidence: Evidence, rates: Rates) -> tuple[Re
 
     Stored results that had to be left out are named on standard error.
     """
-    from outlive import publishing  # noqa: PLC0415 - templates take a tenth of a second to import
+    from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
 
-    known = reports.facts(project, evidence.after.stack.framework)
+    known = record.facts(project, evidence.after.stack.framework)
     errors = Console(stderr=True)
     for problem in (*known.timeline.problems, *known.reliefs.problems):
         errors.print(Text(f"left out: {one_line(problem)}"), soft_wrap=True)
-    return publishing.write(project, evidence, known, rates)
+    return write.write(project, evidence, known, rates)
 
 
 def show_page(page: Path, console: Console, *, opened: bool) -> None:
@@ -94,7 +95,7 @@ def _evidence(
         differences=pair.differences,
         measurements=BothMeasurements(before=before, after=after),
     )
-    return msgspec.structs.replace(found, loads=underload.gather(project, *records, reports.name(found)))
+    return msgspec.structs.replace(found, loads=stored.gather(project, *records, record.name(found)))
 
 
 def _stored(

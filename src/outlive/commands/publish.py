@@ -22,7 +22,7 @@ def publish_command(folder: Path | None) -> int:
     verdicts and a badge for each framework. It needs no network, and any file server can serve it. `asv
     publish` before it brings asv's own pages along.
     """
-    from outlive.publishing import site  # noqa: PLC0415 - templates take a tenth of a second to import
+    from outlive.pages import site  # noqa: PLC0415 - templates take a tenth of a second to import
 
     project = Project.find()
     target = folder or project.root / ".outlive" / "site"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
-from outlive import eras
+from outlive.commands import inventory
 from outlive.errors import ExitCode, UsageError
 from outlive.project import Project
-from outlive.releases import Catalogue
-from outlive.report import inventory
+from outlive.releases.catalogue import Catalogue
+from outlive.stacks import eras
 
 
 @click.command("releases")
@@ -27,14 +27,14 @@ def releases_command(words: tuple[str, ...], everything: bool) -> int:
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     if words[0] == "update":
-        from outlive.index import update  # noqa: PLC0415 - takes a third of a second, for this verb alone
+        from outlive.releases.index import update  # noqa: PLC0415 - takes a third of a second, for this verb alone
 
         for framework in words[1:] or project.frameworks():
             inventory.show_update(update(project, framework), Console())
             inventory.show_locks(eras.add_missing(project, framework), Console())
         return ExitCode.FINE
     if words[0] == "claims":
-        from outlive import packages  # noqa: PLC0415 - as above
+        from outlive.releases import packages  # noqa: PLC0415 - as above
 
         for framework in words[1:] or project.frameworks():
             inventory.show_claims(framework, packages.refresh(project, framework), Console())

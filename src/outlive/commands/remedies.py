@@ -8,20 +8,23 @@ from collections.abc import Sequence
 import click
 from rich.console import Console
 
-from outlive import apps, engine, relief, remedies, scenarios, trials
 from outlive.commands.selection import fault_code, load_extra, measured
-from outlive.engine import Prepared
+from outlive.comparison.noise import LEAST_ROUNDS
 from outlive.errors import UsageError
-from outlive.load.generator import Generated
-from outlive.load.traffic import Traffic, mix
-from outlive.measurement import CONNECTIONS, Connection
-from outlive.noise import LEAST_ROUNDS
+from outlive.load import turns
+from outlive.load.turns import Arm, Load
 from outlive.project import Project
-from outlive.relief import Relief, ReliefDocument, Row
-from outlive.report import relief as report
-from outlive.stack import Stack
-from outlive.store import provenance
-from outlive.trials import Arm, Load
+from outlive.records.load import Generated, Traffic
+from outlive.records.measurement import CONNECTIONS, Connection
+from outlive.records.stack import Stack
+from outlive.replay import engine
+from outlive.replay.store import provenance
+from outlive.report import remedies as relief
+from outlive.report import remedies_text as report
+from outlive.report.remedies import Relief, ReliefDocument, Row
+from outlive.service import app, remedies, scenarios
+from outlive.service.users import mix
+from outlive.stacks.prepare import Prepared, prepare
 
 REQUESTS = 3000
 """Requests of each load test without --requests; with errors, a rate of growth shows after a few seconds."""
@@ -78,8 +81,8 @@ def remedies_command(
     wanted = Stack.parse(stack)
     known = remedies.load(project, wanted.framework)
     chosen = [remedies.find(project, wanted.framework, name) for name in names] or list(known)
-    plain = engine.prepare(project, wanted, python)
-    stacks = [engine.prepare(project, wanted, python, remedy) for remedy in chosen]
+    plain = prepare(project, wanted, python)
+    stacks = [prepare(project, wanted, python, remedy) for remedy in chosen]
     selected = scenarios.find(project.scenarios, patterns)
     cells = engine.cells(selected, (connection,), ("off",))
     request = engine.Request(selected, cells, fresh=fresh, jobs=jobs)
@@ -98,7 +101,7 @@ def remedies_command(
     earlier = relief.load(project, plain.record, user, connection)
     rows = relief.remembered(rows, earlier)
     if rounds:
-        worker = apps.load(project, wanted.framework).worker(connection)
+        worker = app.load(project, wanted.framework).worker(connection)
         assert worker is not None
         load = Load(worker=worker.name, traffic=traffic, rounds=rounds)
         rows = _under_load(project, plain, stacks, load, rows)
@@ -145,6 +148,6 @@ def _under_load(
                 console.print(f"round {number} of {load.rounds}: {what}", highlight=False)
 
         with load_extra():
-            found = trials.run(project, Arm(plain, policy), arms, load, watch)
+            found = turns.run(project, Arm(plain, policy), arms, load, watch)
         rows = relief.tried(rows, policy, found)
     return rows

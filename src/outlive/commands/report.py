@@ -9,10 +9,10 @@ from rich.console import Console
 
 from outlive.commands.pairs import measured_pair, open_option, show_page, write_report
 from outlive.commands.selection import Selection, measuring_options
-from outlive.costs import Rates, parse_bytes, parse_rate, parse_share
 from outlive.errors import ExitCode
 from outlive.project import Project
-from outlive.report import summary
+from outlive.report import terminal
+from outlive.report.costs import Rates, parse_bytes, parse_rate, parse_share
 
 
 @click.command("report")
@@ -50,7 +50,7 @@ def report_command(
     project = Project.find()
     _, evidence = measured_pair(project, what, python, Selection(**selected))
     report, page = write_report(project, evidence, rates)
-    summary.show(report, Console())
+    terminal.show(report, Console())
     show_page(page, Console(), opened=opened)
     failed = any(gap.gap == "failed" for gap in report.comparison.unmeasured)
     return ExitCode.FAULT if failed else ExitCode.FINE

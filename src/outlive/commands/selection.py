@@ -12,14 +12,23 @@ import click
 import msgspec
 from rich.console import Console
 
-from outlive import engine, environments, scenarios, tools
-from outlive.engine import Prepared
+from outlive.commands.progress import progress
 from outlive.errors import ExitCode, FaultError
-from outlive.gcpolicy import GcPolicy
-from outlive.measure import Subject
-from outlive.measurement import CONNECTIONS, USUAL_CONNECTIONS, Connection, Measurement, Tool, ToolReading
-from outlive.progress import progress
 from outlive.project import Project
+from outlive.records.gcpolicy import GcPolicy
+from outlive.records.measurement import (
+    CONNECTIONS,
+    USUAL_CONNECTIONS,
+    Connection,
+    Measurement,
+    Tool,
+    ToolReading,
+)
+from outlive.replay import engine, tools
+from outlive.replay.subject import Subject
+from outlive.service import scenarios
+from outlive.stacks import environments
+from outlive.stacks.prepare import Prepared
 
 F = TypeVar("F", bound=Callable[..., Any])
 

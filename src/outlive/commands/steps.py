@@ -7,19 +7,21 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive import claims, eras, history, steps, timeline
 from outlive.errors import ExitCode, UsageError
+from outlive.files import write_text
+from outlive.history import steps
+from outlive.history import steps_text as report
+from outlive.history.steps import Steps
+from outlive.history.stored import load
 from outlive.project import Project
-from outlive.releases import Catalogue, write_text
-from outlive.report import steps as report
-from outlive.steps import Steps
+from outlive.releases import claims
+from outlive.releases.catalogue import Catalogue
+from outlive.releases.lineage import PYTHON, commits
 
 
 @click.command("steps")
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
-@click.option(
-    "--python", metavar="X.Y", default=eras.PYTHON, show_default=True, help="Python of the results."
-)
+@click.option("--python", metavar="X.Y", default=PYTHON, show_default=True, help="Python of the results.")
 @click.option(
     "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to this file."
 )
@@ -43,6 +45,4 @@ def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | Non
 
 def _steps(project: Project, framework: str, python: str) -> Steps:
     catalogue = Catalogue.load(project, framework)
-    return steps.find(
-        timeline.load(project, framework, python), history.commits(catalogue), claims.load(project, framework)
-    )
+    return steps.find(load(project, framework, python), commits(catalogue), claims.load(project, framework))

@@ -7,12 +7,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from outlive import eras
-from outlive import sweep as history_sweep
+from outlive.commands.progress import progress
 from outlive.commands.selection import Selection, measuring_options
 from outlive.errors import ExitCode, FaultError
-from outlive.progress import progress
 from outlive.project import Project
+from outlive.releases.lineage import PYTHON
+from outlive.replay import sweep as history_sweep
 
 
 @click.command("sweep")
@@ -30,12 +30,12 @@ def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | 
     outlive sweep aiohttp --since 3.11.0 --python 3.12
     """  # noqa: D301 - click's mark for lines that stay as they are
     try:
-        from outlive.asv_results import AsvResults  # noqa: PLC0415 - asv is needed for this verb alone
+        from outlive.asv.results import AsvResults  # noqa: PLC0415 - asv is needed for this verb alone
     except ModuleNotFoundError as error:
         raise FaultError(f"{error.name} is not installed: sweep needs asv, as in `pip install asv`") from None
 
     project = Project.find()
-    python = python or eras.PYTHON
+    python = python or PYTHON
     swept = history_sweep.releases(project, frameworks, since)
     request = Selection(**selected).request(project)
     results = AsvResults(project, python)

@@ -17,10 +17,11 @@ import msgspec
 
 from outlive import processes
 from outlive.errors import FaultError
-from outlive.load.tally import Result, Tally, merged
-from outlive.load.traffic import Traffic
+from outlive.load.locust.tally import Result, Tally, merged
 from outlive.project import Project
-from outlive.seal import Address, told
+from outlive.records.load import Generated, ScenarioTraffic, Traffic
+from outlive.service import users
+from outlive.service.seal import Address, told
 
 STALL = 10.0
 """Seconds without any answer after which the server counts as hanging."""
@@ -28,51 +29,6 @@ SILENCE = 60.0
 """Seconds without a report after which locust itself counts as hanging; it reports each second."""
 LOOK = 0.2
 """Seconds between two looks at locust's report."""
-SATURATED = 0.9
-"""Part of the time for which a locust process, which has one thread, ran or waited for a core: above it, it
-could hardly have sent more, and latencies hold its own delays."""
-
-
-class ScenarioTraffic(msgspec.Struct, frozen=True):
-    """The answers to one scenario: latencies in seconds, `histogram` as (upper bound in seconds, answers)."""
-
-    scenario: str
-    requests: int
-    unexpected: int
-    mean: float
-    p50: float
-    p95: float
-    p99: float
-    longest: float
-    histogram: tuple[tuple[float, int], ...]
-
-
-class Generated(msgspec.Struct, frozen=True):
-    """What a load test sent and saw, so far or in all.
-
-    `started` is in seconds since the epoch, `throughput` in requests per second, `cores` what locust used of
-    the processor. `busiest` is the part of the time for which its busiest process ran or waited for a core.
-    `faults` are texts of unexpected answers, each with its count, `unsent` requests that were due at a
-    constant rate but found no client free before the end. `stopped` says why it ended early; None where all
-    that was asked for was sent, or still is.
-    """
-
-    started: float
-    seconds: float
-    requests: int
-    unexpected: int
-    throughput: float
-    scenarios: tuple[ScenarioTraffic, ...]
-    cores: float
-    stopped: str | None = None
-    busiest: float = 0.0
-    faults: tuple[tuple[str, int], ...] = ()
-    unsent: int = 0
-
-    @property
-    def saturated(self) -> bool:
-        """Whether locust was the bottleneck: the server might have answered more, and faster."""
-        return self.busiest >= SATURATED
 
 
 class GeneratorError(FaultError):
@@ -99,7 +55,7 @@ def generate(
     Raises UsageError for traffic that cannot be sent, and GeneratorError, with what was seen until then,
     where locust does not start, dies or hangs.
     """
-    traffic.check(project.loadtests)
+    users.check(project.loadtests, traffic)
     if importlib.util.find_spec("locust") is None:
         raise FaultError(
             "a load test needs locust: pip install 'outlive[load]', or -e '.[load]' in a checkout"

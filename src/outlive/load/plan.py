@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlive import apps, engine, locks
-from outlive.apps import Worker
-from outlive.engine import Prepared
 from outlive.errors import UnavailableError
-from outlive.load.record import Deployment
-from outlive.load.traffic import Traffic, mix
-from outlive.measure import Cell
-from outlive.measurement import Measurement
 from outlive.project import Project
+from outlive.records.load import Deployment, Traffic
+from outlive.records.measurement import Cell, Measurement
+from outlive.replay import engine
+from outlive.service import app
+from outlive.service.app import Worker
+from outlive.service.users import mix
+from outlive.stacks import locks
+from outlive.stacks.prepare import Prepared
 
 
 class LoadTest(msgspec.Struct, frozen=True):
@@ -36,7 +37,7 @@ def deployed(stack: Prepared, worker: Worker) -> Prepared:
 
 def recorded(project: Project, test: LoadTest) -> Prepared:
     """Return the stack under which records of this test are kept: as it is where it cannot be deployed."""
-    worker = apps.load(project, test.stack.release.framework).named(test.deployment.worker)
+    worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
     try:
         return deployed(test.stack, worker)
     except UnavailableError:
@@ -49,7 +50,7 @@ def cells(project: Project, test: LoadTest) -> tuple[Cell, ...]:
     None but with gc off: nothing else survives in both. A worker that closes each connection after a request
     does so whatever the clients want.
     """
-    worker = apps.load(project, test.stack.release.framework).named(test.deployment.worker)
+    worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
     if test.deployment.gc != "off" or worker.packages:
         return ()
     asked = test.traffic.connection

@@ -9,19 +9,23 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from outlive import apps, environments, scenarios
-from outlive.apps import App
 from outlive.errors import FaultError, OutliveError, UnavailableError
-from outlive.load import growth, plan, sequence, soak
+from outlive.load import plan, rate, soak
 from outlive.load.cgroup import MemoryGroup
-from outlive.load.generator import Generated, GeneratorError, generate
+from outlive.load.generator import GeneratorError, generate
 from outlive.load.plan import LoadTest
-from outlive.load.record import LoadMeasurement, LoadStore, Segment, Status, WorkerRecord
-from outlive.load.sampling import Sampler
+from outlive.load.sampler import Sampler
 from outlive.load.server import Counted, Line, LoadServer
-from outlive.load.traffic import Deck, mix, weights
+from outlive.load.store import LoadStore
 from outlive.project import Project
-from outlive.scenarios import Scenario
+from outlive.records.load import Generated, LoadMeasurement, Segment, Status, WorkerRecord
+from outlive.replay import mixed
+from outlive.service import app as apps
+from outlive.service import remedies, scenarios, users
+from outlive.service.app import App
+from outlive.service.scenarios import Scenario
+from outlive.service.users import Deck, mix, weights
+from outlive.stacks import environments
 
 WARM_UP = 3
 """Times that each scenario is sent to each worker before anything is counted: lazy imports, caches."""
@@ -56,8 +60,8 @@ def run(
     """
     served = app or apps.load(project, test.stack.release.framework)
     if remedy := test.stack.remedy:
-        served = remedy.served(served, project.apps / served.framework)
-    test.traffic.check(project.loadtests)
+        served = remedies.served(served, remedy, project.apps / served.framework)
+    users.check(project.loadtests, test.traffic)
     running = _Run(project, served, test, earlier)
     running.keeps = app is None
     try:
@@ -121,9 +125,9 @@ class _Run:
         with self._server(environment) as server:
             server.boot()
             self._warm_up(server)
-            for requests in sequence.LENGTHS:
+            for requests in mixed.LENGTHS:
                 server.begin()
-                sequence.send(
+                mixed.send(
                     server.address,
                     scenarios,
                     deck,
@@ -135,7 +139,7 @@ class _Run:
                 if not all(one.idle for one in found):
                     raise FaultError("a worker never came to rest, so it cannot be counted")
                 counts.append(sum(one.survivors for one in found))
-        return sequence.Left.of(counts).after(self._requests())
+        return mixed.Left.of(counts).after(self._requests())
 
     def _server(self, environment: environments.Environment) -> LoadServer:
         folder = self.project.apps / self.app.framework
@@ -147,7 +151,7 @@ class _Run:
         known = {one.name: one for one in scenarios.load(self.project.scenarios)}
         remedy = self.stack.remedy
         names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios)
-        return tuple(remedy.expecting(known[name]) if remedy else known[name] for name in names)
+        return tuple(remedies.expecting(known[name], remedy) for name in names)
 
     def _served(self, environment: environments.Environment) -> LoadMeasurement:
         with self._server(environment) as server:
@@ -188,7 +192,7 @@ class _Run:
         """Send each scenario a few times, each over a connection of its own: they go to all workers."""
         for scenario in self._scenarios():
             for _ in range(WARM_UP * self.test.deployment.workers):
-                with sequence.Client(server.address, [scenario], "close") as client:
+                with mixed.Client(server.address, [scenario], "close") as client:
                     client.send(scenario.name)
 
     def _counted(self, server: LoadServer) -> list[Counted] | None:
@@ -265,7 +269,7 @@ class _Run:
         if earlier is not None:
             peaks += [earlier.peak_rss_bytes or 0]
             tree_peak = max(tree_peak, earlier.tree_peak_bytes or 0)
-        predicted = growth.predicted(sent.scenarios, self.predictions)
+        predicted = rate.predicted(sent.scenarios, self.predictions)
         return msgspec.structs.replace(
             bare,
             segments=(*bare.segments[:-1], segment),
@@ -286,7 +290,7 @@ class _Run:
             leaked_per_request=_per_request(counts, "leaked", sent.requests),
             predicted_per_request=predicted,
             types=_types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
-            growth=growth.rate(sampler.samples),
+            growth=rate.rate(sampler.samples),
             server_cores=sampler.cpu / latest.seconds if latest.seconds else 0.0,
             server_busiest=max((_part(one, one.ran + one.waited, latest) for one in workers), default=0.0),
             server_waiting=max((_part(one, one.waited, latest) for one in workers), default=0.0),

@@ -15,11 +15,12 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from outlive.apps import App, Worker
-from outlive.environments import Environment
 from outlive.errors import FaultError
-from outlive.load.record import Collections, Deployment, End, total
-from outlive.server import ANSWER_LIMIT, Gunicorn
+from outlive.records.load import Collections, Deployment, End, total
+from outlive.service.app import App, Worker
+from outlive.service.gunicorn import Gunicorn
+from outlive.service.probe_line import ANSWER_LIMIT
+from outlive.stacks.environments import Environment
 
 MOST_RETIRED = 100
 """Workers that gunicorn replaced that have a record each; with --max-requests there is no end to them."""

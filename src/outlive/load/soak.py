@@ -8,9 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlive.load.generator import Generated, ScenarioTraffic
-from outlive.load.record import LoadMeasurement, Segment, percentile
-from outlive.load.traffic import Traffic
+from outlive.records.load import Generated, LoadMeasurement, ScenarioTraffic, Segment, Traffic, percentile
 
 
 def remaining(traffic: Traffic, earlier: LoadMeasurement | None) -> Traffic:

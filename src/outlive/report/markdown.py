@@ -1,148 +1,126 @@
-"""The report of a comparison as GitHub's Markdown, to be posted as a comment on a pull request."""
+"""A report as GitHub's Markdown, short enough for a comment on a pull request."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
-from outlive.comparison import Compared, Comparison
-from outlive.report import (
-    MARKS,
-    Fact,
-    Line,
-    dependencies,
-    facts,
-    fingerprints,
-    gaps,
-    notes,
-    open_files,
-    peaks,
-    same_summary,
-    sections,
-)
-from outlive.rows import Row
-from outlive.wording import listed
+from outlive.comparison import load_text
+from outlive.comparison.markdown import body
+from outlive.markdown import details, escape, table
+from outlive.report import answers, remedies_text
+from outlive.report.answers import MEANS, claims_note
+from outlive.report.claims import Held
+from outlive.report.record import Report
+from outlive.report.remedies_text import caption, missing, notes
+from outlive.report.verdict import SIGNS
+from outlive.wording import about, number, one_line, requests, span, step
 
-LINK = re.compile(r"(https?://[A-Za-z0-9./_~:?=#%+-]+)")
-SPECIAL = re.compile(r"([\\`*_\[\]|<>&~#!])")
-WORD_JOINER = "\u2060"  # keeps an @name from notifying anyone
+LONGEST = 65_000
+"""Characters that a comment may have on GitHub, less some that it counts otherwise."""
+MOST_CHARGES = 5  # lines of the bill
 
 
-def render(comparison: Comparison) -> str:
-    """Return the report as Markdown that ends in a newline: what changed first, the rest in details."""
-    return "\n".join(_render(comparison)) + "\n"
+def render(report: Report) -> str:
+    """Return the report as Markdown that ends in a newline. What does not fit is left out, and said so."""
+    head = "\n".join(_head(report))
+    parts = (_bill(report), _load(report), _relief(report), _claims(report), body(report.comparison))
+    rest = "\n".join(line for part in parts for line in part)
+    if len(head) + len(rest) > LONGEST:
+        rest = "\nThe tables are too long for a comment: see the page of this report."
+    return f"{head}\n{rest}\n"
 
 
-def escape(text: str) -> str:
-    """Return `text` so that Markdown shows it as it is, in a table too; only plain links stay links."""
-    parts = LINK.split(text)
-    return "".join(
-        part if at % 2 else SPECIAL.sub(r"\\\1", part).replace("@", f"@{WORD_JOINER}")
-        for at, part in enumerate(parts)
-    )
-
-
-def _render(comparison: Comparison) -> Iterator[str]:
+def _head(report: Report) -> Iterator[str]:
+    judgement, comparison = report.judgement, report.comparison
+    verdict = judgement.overall.verdict
     yield f"### outlive: {escape(comparison.subject)}"
     yield ""
-    yield f"**{escape(comparison.headline)}**"
-    yield from body(comparison)
-
-
-def body(comparison: Comparison) -> Iterator[str]:
-    """Yield the lines below the headline: what changed, then details."""
-    significant = [row for row in comparison.rows if row.significant]
-    if significant:
-        yield ""
-        yield from _rows(significant)
-    summary = same_summary(comparison)
-    if summary:
-        yield ""
-        yield f"{MARKS['same']}: {escape(summary)}."
-    if counts := fingerprints.summary(comparison.fingerprints):
-        yield from ("", f"What keeps them alive: {counts}.")
-        yield from _fingerprints(comparison)
-    if files := open_files(comparison):
-        yield from details("Files that stay open until a collection", [f"- {escape(line)}" for line in files])
-    if found := notes(comparison):
-        yield from details(
-            "Equal objects, but other memory differs (not exact, so not judged)",
-            [f"- {escape(note)}" for note in found],
-        )
-    if missing := gaps(comparison):
-        yield from details(
-            f"Not compared: {len(comparison.unmeasured)}",
-            [f"- {escape(gap.title)}<br>{escape(gap.cells)}" for gap in missing],
-        )
-    hidden = [row for row in comparison.rows if not row.significant]
-    if hidden:
-        yield from details(f"Cells without a change: {len(hidden)}", _rows(hidden))
-    yield from details("Releases and packages", about(comparison, (*facts(comparison), *peaks(comparison))))
-
-
-def _rows(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield one table; objects per request, and the collector's work where one runs."""
-    yield from table(
-        ("", "scenario", "connection", "gc", "before", "after", "change", "above ok", "freed", "pauses, ms"),
-        (_cells(line) for section in sections(rows) for line in section.lines),
-        right=6,
-    )
+    yield f"**{SIGNS[verdict]} {verdict}** · {escape(MEANS[verdict])} {escape(answers.because(report))}"
     yield ""
-    yield (
-        "Objects per request: with gc off all that are left, else those that no collection frees. *Above ok* "
-        "is without what a plain 200 leaves. *Freed* (objects per request) and *pauses* (per 1000 requests) "
-        "are the collector's, at most, and noisy."
+    policies = (f"gc {escape(one.gc)}: {one.judged.verdict}" for one in judgement.policies)
+    yield " · ".join(policies)
+    yield ""
+    rows = [(one.question, one.answer) for one in answers.answers(report)]
+    yield from table(("", ""), rows)
+    yield ""
+    again = [answers.repeat(comparison)]
+    again += [answers.repeat_load(report)] if report.loads.comparisons else []
+    commands = (f"`{command.replace('`', '')}`" for command in again)
+    yield f"Repeat it: {' and '.join(commands)}"
+
+
+def _bill(report: Report) -> Iterator[str]:
+    rates = report.bill.rates
+    off = [one for one in report.bill.charges if one.gc == "off"]
+    costly = sorted(off, key=lambda one: -max(one.before.mib_per_hour, one.after.mib_per_hour))
+    if not costly or not costly[0].after.mib_per_hour + costly[0].before.mib_per_hour:
+        return
+    lines = [
+        (
+            f"{one.scenario}, {one.connection}",
+            step(about(one.before.mib_per_hour), about(one.after.mib_per_hour)),
+            step(span(one.before.hours), span(one.after.hours)),
+            step(requests(one.before.periodic), requests(one.after.periodic)),
+        )
+        for one in costly[:MOST_CHARGES]
+    ]
+    traffic = (
+        f"{number(rates.rate)} requests/s, {number(rates.errors * 100)} % failing, "
+        f"{rates.workers} workers, {number(rates.limit / 2**20)} MiB"
+    )
+    yield from details(
+        f"What it costs with gc off: {traffic} (estimates)",
+        table(
+            ("failures, all of one kind", "MiB per hour", "until the limit", "collect every"), lines, right=3
+        ),
     )
 
 
-def _cells(line: Line) -> tuple[str, ...]:
-    collected = "off" not in line.policies
-    return (
-        MARKS[line.direction],
-        line.scenario,
-        listed(line.connections),
-        listed(line.policies),
-        line.before,
-        line.after,
-        line.change,
-        line.above_ok,
-        line.freed if collected else "",
-        line.pauses if collected else "",
-    )
-
-
-def _fingerprints(comparison: Comparison) -> Iterator[str]:
-    lines = fingerprints.told(comparison.fingerprints)
-    if lines:
-        yield ""
-        yield from table(
-            ("", "fingerprint", "objects per request", "scenarios", "suspect"),
-            ((one.verdict, one.fingerprint, one.objects, one.where, one.suspect) for one in lines),
+def _load(report: Report) -> Iterator[str]:
+    for one in report.loads.comparisons:
+        overall, changed, _ = load_text.split(one)
+        unsure = load_text.reasons([*overall, *changed])
+        yield from details(
+            f"Under load, gc {escape(one.deployment.gc)}",
+            [
+                *load_text.decisions([*overall, *changed]),
+                "",
+                f"{escape(load_text.traffic(one))}. *A/A*: the stack before against itself. {load_text.RULE}",
+                *(f"- inconclusive: {escape(line)}" for line in unsure),
+                *(f"- **{escape(line)}**" for line in load_text.warnings(one)),
+            ],
         )
 
 
-def about(compared: Compared, known: Sequence[Fact]) -> Iterator[str]:
-    """Yield what is known of both sides, and which packages differ."""
-    yield from table(("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in known))
-    yield ""
-    equal, *apart = dependencies(compared)
-    yield equal
-    if apart:
-        yield ""
-    for line in apart:
-        yield f"- {escape(line)}"
+def _relief(report: Report) -> Iterator[str]:
+    lines = [escape(missing(report))] if missing(report) else []
+    if report.relief:
+        found = report.relief.relief
+        reasons = "; ".join(map(one_line, found.advice.reasons))
+        loaded = any(
+            remedies_text.trial(row, policy) for row in found.rows for policy in remedies_text.POLICIES
+        )
+        legend = f"{remedies_text.LEGEND} {remedies_text.LOAD_LEGEND}" if loaded else remedies_text.LEGEND
+        lines += [
+            "",
+            f"**{escape(remedies_text.taking(found))}**: {escape(reasons)}.",
+            "",
+            remedies_text.render(found),
+            "",
+        ]
+        lines += [f"{escape(caption(found))}. {legend}", "", *(f"- {escape(note)}" for note in notes(found))]
+    yield from details("If you cannot upgrade", lines)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
-    """Yield a table whose last `right` columns hold numbers."""
-    yield f"| {' | '.join(header)} |"
-    yield f"| {' | '.join(['---'] * (len(header) - right) + ['--:'] * right)} |"
-    for row in rows:
-        yield f"| {' | '.join(map(escape, row))} |"
+def _claims(report: Report) -> Iterator[str]:
+    lines = [_claim(held) for held in report.held]
+    yield from details(
+        "What the changelog says, what was measured", [*lines, "", escape(claims_note(report))]
+    )
 
 
-def details(summary: str, lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines that are folded under a summary."""
-    yield from ("", "<details>", f"<summary>{summary}</summary>", "")
-    yield from lines
-    yield from ("", "</details>")
+def _claim(held: Held) -> str:
+    issues = "".join(f" `#{issue}`" for issue in held.claim.issues)
+    said = escape(one_line(held.claim.text))
+    seen = f"measured, {escape(held.span)}: {escape(held.evidence)}"
+    return f"- **{held.seen}** · {escape(held.release)}{issues}: {said}<br>{seen}"

@@ -1,122 +1,26 @@
-"""The report of a comparison for a terminal or a pipe: readable at 80 columns and without colour."""
+"""A report in a few lines for a terminal: the verdicts and the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from outlive.comparison import Compared, Comparison
-from outlive.report import (
-    MARKS,
-    Fact,
-    Section,
-    dependencies,
-    facts,
-    fingerprints,
-    gaps,
-    notes,
-    open_files,
-    peaks,
-    same_summary,
-    sections,
-)
-from outlive.rows import Direction
-
-WIDE = 100  # columns from which on the change and the collector's work have columns of their own
-MOST_NOTES = 5  # notes shown without `everything`
-COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
+from outlive.report.answers import MEANS, answers, because
+from outlive.report.record import Report
 
 
-def show(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
-    """Print the report on `console`; with `everything` the rows without a change too."""
-    say(console, comparison.headline, "bold")
-    show_facts(comparison, (*facts(comparison), *peaks(comparison)), console)
-    rows = comparison.rows if everything else tuple(row for row in comparison.rows if row.significant)
-    for section in sections(rows):
-        console.print()
-        _section(section, console)
+def show(report: Report, console: Console) -> None:
+    """Print the verdict, for whom it is which, and the answers to what a reader asks."""
+    judged = report.judgement.overall
+    console.print(Text(f"{report.comparison.subject}: {judged.verdict}", style="bold"))
+    console.print(Text(f"{MEANS[judged.verdict]} {because(report)}"))
+    for one in report.judgement.policies:
+        console.print(Text(f"  with gc {one.gc}: {one.judged.verdict} ({one.judged.because})"))
     console.print()
-    summary = same_summary(comparison)
-    if summary:
-        say(console, f"{MARKS['same'] if not everything else 'In all'}: {summary}.")
-    _fingerprints(comparison, console, everything)
-    if found := open_files(comparison):
-        say(console, "Files that stay open until a collection:")
-        for line in found:
-            indented(console, line)
-    _notes(comparison, console, everything)
-    for gap in gaps(comparison):
-        say(console, f"? {gap.title}")
-        indented(console, gap.cells)
-    hidden = "" if everything else "--all shows every cell. "
-    say(console, f"{hidden}--json has all numbers, with what they were measured on.", "dim")
-
-
-def show_facts(compared: Compared, known: Sequence[Fact], console: Console) -> None:
-    """Print what is known of both sides, and which packages differ."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("", "before", "after"):
-        table.add_column(name, overflow="fold")
-    for fact in known:
-        table.add_row(*map(Text, (fact.name, fact.before, fact.after)))
-    console.print()
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for answer in answers(report):
+        table.add_row(Text(answer.question, style="bold"), Text(answer.answer))
     console.print(table)
-    console.print()
-    equal, *apart = dependencies(compared)
-    say(console, equal)
-    for line in apart:
-        indented(console, line)
-
-
-def _section(section: Section, console: Console) -> None:
-    wide = console.width >= WIDE
-    say(console, section.heading, "bold")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("", no_wrap=True)
-    table.add_column("scenario", overflow="fold")
-    names = ["before", "after", *(["change"] if wide else []), "above ok"]
-    names += ["freed", "pauses, ms"] if wide and section.burden else []
-    for name in names:
-        table.add_column(name, justify="right")
-    for line in section.lines:
-        cells = [line.before, line.after, *([line.change] if wide else []), line.above_ok]
-        cells += [line.freed, line.pauses] if wide and section.burden else []
-        mark = Text(MARKS[line.direction], style=COLOURS[line.direction])
-        table.add_row(mark, Text(line.scenario), *map(Text, cells))
-    console.print(table)
-    if section.burden and not wide:
-        say(console, f"{section.burden} (noisy)", "dim")
-
-
-def _fingerprints(comparison: Comparison, console: Console, everything: bool) -> None:
-    counts = fingerprints.summary(comparison.fingerprints)
-    if counts:
-        say(console, f"What keeps them alive: {counts}.")
-    if lines := fingerprints.told(comparison.fingerprints, everything=everything):
-        console.print(fingerprints.grid(lines))
-
-
-def _notes(comparison: Comparison, console: Console, everything: bool) -> None:
-    found: Sequence[str] = notes(comparison)
-    if not found:
-        return
-    shown = found if everything else found[:MOST_NOTES]
-    say(console, "Equal objects, but other memory differs (not exact, so not judged):")
-    for note in shown:
-        indented(console, note)
-    if len(found) > len(shown):
-        indented(console, f"and {len(found) - len(shown)} more")
-
-
-def say(console: Console, text: str, style: str = "") -> None:
-    """Print a text as it is, without markup."""
-    console.print(Text(text, style=style))
-
-
-def indented(console: Console, text: str) -> None:
-    """Print a text under the one above it."""
-    console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))

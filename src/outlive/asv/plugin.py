@@ -1,0 +1,181 @@
+"""The asv plugin: keeps the release history that asv walks, and gives each release its environment.
+
+`asv.conf.json` names it with a leading dot, as `.outlive.asv_plugin`; without one asv looks among its own
+plugins only, and says nothing when it finds none there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import asv_runner  # type: ignore[import-untyped]
+import msgspec
+from asv import util  # type: ignore[import-untyped]
+from asv.console import log  # type: ignore[import-untyped]
+from asv.environment import Environment, EnvironmentUnavailable  # type: ignore[import-untyped]
+from asv.publishing import OutputPublisher  # type: ignore[import-untyped]
+
+from outlive.asv import assets, repository
+from outlive.errors import OutliveError, UnavailableError
+from outlive.files import write_text
+from outlive.project import Project
+from outlive.records.stack import Package, Stack
+from outlive.releases import frameworks
+from outlive.releases.catalogue import Catalogue
+from outlive.stacks import environments, locks, pythons
+
+# what would bring packages into an environment that are not in its lock
+LEAKING = ("ASV_PYTHONPATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "VIRTUAL_ENV")
+HASH = re.compile(r"[0-9a-f]{40}")
+
+
+def setup() -> None:
+    """Make or extend the release history; asv calls this at the start of every command."""
+    try:
+        repository.ensure(Project.find())
+    except OutliveError as error:
+        raise util.UserError(str(error)) from error
+
+
+class NotInstallable(util.ProcessError, util.UserError):  # type: ignore[misc]
+    """A release that has no environment: `asv run` skips it, and `asv find` ends with one clear line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(["install"], 1, "", reason)
+
+    def __str__(self) -> str:
+        return str(self.stderr)
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """What an asv environment runs at the moment: a stack, and the executable that has it."""
+
+    stack: str
+    python: str
+
+
+class StackEnvironment(Environment):  # type: ignore[misc]
+    """Runs the benchmarks of a release in the environment of its era lock, which holds nothing else.
+
+    Nothing is ever installed over the release before: each has an environment of its own, kept in the cache.
+    asv's own runner reaches it by path. Versions under `req` in asv's matrix are pins of the stack.
+
+    A benchmark finds in its process: OUTLIVE_STACK, what it runs on (`aiohttp==3.11.14,python==3.11`);
+    OUTLIVE_PYTHON, the Python that has the harness; and OUTLIVE_ROOT, the checkout.
+    """
+
+    tool_name = "outlive"
+
+    def __init__(
+        self, conf: Any, python: str, requirements: dict[str, str], tagged_env_vars: dict[Any, str]
+    ) -> None:
+        try:
+            self._interpreter = pythons.choose([], python)
+        except OutliveError as error:
+            raise EnvironmentUnavailable(str(error)) from None
+        self._requirements = requirements  # asv reads it before it sets it
+        super().__init__(conf, python, requirements, tagged_env_vars)
+        self._checkout = Project.find()
+        self._pins = tuple(
+            Package(name, version) for name, version in sorted(requirements.items()) if version
+        )
+        self._runner = Path(self._path, "runner")
+        self._state = Path(self._path, "installed.json")
+
+    @property
+    def installed_commit_hash(self) -> None:
+        """None, so that asv always asks: an environment that is there already costs nothing."""
+        return
+
+    def create(self) -> None:
+        """Make the folder from which asv's runner, and nothing else, is imported."""
+        source = Path(asv_runner.__file__).parent
+        link = self._runner / source.name
+        if link.resolve() != source:
+            self._runner.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(source)
+
+    def install_project(self, conf: Any, repo: Any, commit_hash: str) -> None:  # noqa: ARG002
+        """Have the environment of the release that `commit_hash` stands for. Raises NotInstallable.
+
+        Raises UserError for anything but a whole hash: asv names results by its first eight characters.
+        """
+        if not HASH.fullmatch(commit_hash):
+            raise util.UserError(
+                f"{commit_hash} is no commit hash, so its results would overwrite those of other releases: "
+                "use `asv run ALL` or a range instead of TAGS"
+            )
+        try:
+            installed = self._install(commit_hash)
+        except OutliveError as error:
+            log.error(str(error))
+            raise NotInstallable(str(error)) from error
+        # on disk, because asv may install in another process than the one that runs
+        write_text(self._state, msgspec.json.encode(installed).decode())
+        self._set_commit_hash(commit_hash)
+
+    def run(self, args: Sequence[str], **kwargs: Any) -> Any:
+        """Run the Python of the installed release with `args`; the result is that of asv's `check_output`."""
+        return self.run_executable("python", args, **kwargs)
+
+    def find_executable(self, executable: str) -> str:
+        """Return the path of a program of the installed release. Raises OSError where it has none."""
+        return str(util.which(executable, [str(Path(self._installed().python).parent)]))
+
+    def run_executable(self, executable: str, args: Sequence[str], **kwargs: Any) -> Any:
+        """Run a program of the installed release; the result is that of asv's `check_output`."""
+        environ = self._variables(kwargs.pop("env", os.environ))
+        kwargs["timeout"] = kwargs.get("timeout") or self._install_timeout
+        return util.check_output([self.find_executable(executable), *args], env=environ, **kwargs)
+
+    def _install(self, commit: str) -> Installed:
+        project, python = self._checkout, self._interpreter.minor
+        named = repository.release_at(repository.path(project), commit)
+        stack = Stack(named.framework, named.release, self.python, self._pins)
+        release = Catalogue.load(project, stack.framework).find(stack.release)
+        if reason := release.why_not(python):
+            raise UnavailableError(f"{reason}: choose another Python, as in -E outlive:3.10")
+        environment = environments.ensure(locks.era(project, release, python, self._pins), self._interpreter)
+        modules = frameworks.load(project, stack.framework).modules
+        if said := environments.import_error(environment, modules):
+            raise UnavailableError(f"{stack} cannot be imported: {said}")
+        return Installed(str(stack), str(environment.python))
+
+    def _installed(self) -> Installed:
+        try:
+            return msgspec.json.decode(self._state.read_bytes(), type=Installed)
+        except (OSError, msgspec.DecodeError):
+            raise util.UserError(f"no release is installed into {self.name}") from None
+
+    def _variables(self, given: Mapping[str, str]) -> dict[str, str]:
+        installed = self._installed()
+        environ = {name: value for name, value in given.items() if name not in LEAKING}
+        environ.update(self._global_env_vars)
+        environ["PATH"] = f"{Path(installed.python).parent}{os.pathsep}{given.get('PATH', os.defpath)}"
+        environ["PYTHONPATH"] = str(self._runner)
+        environ["OUTLIVE_PYTHON"] = sys.executable
+        environ["OUTLIVE_ROOT"] = str(self._checkout.root)
+        environ["OUTLIVE_STACK"] = installed.stack
+        return environ
+
+
+class Site(OutputPublisher):  # type: ignore[misc]
+    """The last thing that `asv publish` does: see `outlive.asv.assets`."""
+
+    name = "site"
+
+    @classmethod
+    def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:  # noqa: ARG003
+        """Have the pages name releases and load nothing from elsewhere, or say why they do."""
+        folder = Path(conf.html_dir)
+        assets.name_releases(folder, {commit: name for name, commit in repo.get_tags().items()})
+        try:
+            assets.bring_home(folder)
+        except OutliveError as error:
+            log.warning(f"the pages need the internet: {error}")

@@ -1,0 +1,130 @@
+"""Results as asv keeps them: one file a release, with the names and values that `asv run` gives it.
+
+The benchmarks say themselves which field of a measurement each of them is (`reading`) and of which framework.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import asv_runner  # type: ignore[import-untyped]
+from asv import environment, util  # type: ignore[import-untyped]
+from asv.benchmarks import Benchmarks  # type: ignore[import-untyped]
+from asv.config import Config  # type: ignore[import-untyped]
+from asv.machine import Machine, MachineCollection  # type: ignore[import-untyped]
+from asv.repo import get_repo  # type: ignore[import-untyped]
+from asv.results import Results  # type: ignore[import-untyped]
+from asv.runner import BENCHMARK_RUN_SCRIPT, BenchmarkResult  # type: ignore[import-untyped]
+
+from outlive.asv import plugin
+from outlive.errors import FaultError
+from outlive.project import Project
+from outlive.records.measurement import Cell, Measurement
+from outlive.records.release import Release
+from outlive.releases.lineage import tag
+
+Value = float | None
+"""What asv has for a cell: nan is not applicable or not measured, None failed."""
+
+
+class AsvResults:
+    """asv's results of the releases on one Python, on this machine. Made for one process at a time."""
+
+    def __init__(self, project: Project, python: str) -> None:
+        """Raise FaultError where asv cannot read the suite."""
+        plugin.setup()
+        conf = Config.load(str(project.root / "asv.conf.json"))
+        for name in ("repo", "benchmark_dir", "results_dir", "env_dir"):  # asv takes them from where it runs
+            setattr(conf, name, str(project.root / getattr(conf, name)))
+        self._conf = conf
+        self._repo = get_repo(conf)
+        (self._environment,) = environment.get_environments(conf, [f"outlive:{python}"])
+        self._machine = _machine()
+        self._machine.save(conf.results_dir)
+        suite = Benchmarks(conf, discovered(Path(conf.benchmark_dir)))
+        suite.save()
+        self._benchmarks = [benchmark for benchmark in suite.values() if "reading" in benchmark]
+
+    def write(self, release: Release, measurements: Iterable[Measurement]) -> None:
+        """Bring asv's file of `release` to what `measurements` say; one that says so already is untouched."""
+        cells = {Cell.of(m): m for m in measurements}
+        commit = self._repo.get_hash_from_name(tag(release))
+        env = self._environment
+        params = {**vars(self._machine), "python": env.python, **env.requirements}
+        date = self._repo.get_date(commit)
+        kept = Results(params, env.requirements, commit, date, env.python, env.name, env.env_vars)
+        kept.load_data(self._conf.results_dir)
+        changed = False
+        for benchmark in self._benchmarks:
+            found = values(benchmark, release.framework, cells)
+            if not _has(kept, benchmark, found):
+                nothing = [None] * len(found)
+                kept.add_result(benchmark, BenchmarkResult(found, nothing, nothing, 0, "", None))
+                changed = True
+        if changed:
+            kept.save(self._conf.results_dir)
+
+
+def values(benchmark: Mapping[str, Any], framework: str, cells: Mapping[Cell, Measurement]) -> list[Value]:
+    """Return what a benchmark, as asv lists it, gives for each of its parameters in turn."""
+    literals = [[ast.literal_eval(text) for text in axis] for axis in benchmark["params"]]
+    applies = benchmark["framework"] == framework
+    return [
+        _value(cells.get(Cell(*parameters)) if applies else None, benchmark["reading"])
+        for parameters in itertools.product(*literals)
+    ]
+
+
+def _value(measurement: Measurement | None, reading: str) -> Value:
+    if measurement is not None and measurement.status == "failed":
+        return None
+    found: Any = measurement
+    for name in reading.split("."):
+        found = getattr(found, name, None)
+    return math.nan if found is None else found
+
+
+def _has(kept: Results, benchmark: Mapping[str, Any], found: list[Value]) -> bool:
+    name = benchmark["name"]
+    if name not in kept.get_all_result_keys() or kept.benchmark_version.get(name) != benchmark["version"]:
+        return False
+    return repr(kept.get_result_value(name, benchmark["params"])) == repr(found)  # nan equals nan here
+
+
+def _machine() -> Machine:
+    """Return what `asv machine` knows of this one, or finds by itself."""
+    name = Machine.get_unique_machine_name()
+    try:
+        MachineCollection.load(name)
+    except util.UserError:
+        MachineCollection.save(name, Machine.get_defaults() | {"machine": name})
+    return Machine.load()
+
+
+def discovered(suite: Path) -> list[dict[str, Any]]:
+    """Return the benchmarks as asv's own discovery lists them; it needs no release for that."""
+    with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
+        listed = Path(folder, "benchmarks.json")
+        path = str(Path(asv_runner.__file__).parents[1])
+        done = subprocess.run(
+            [sys.executable, BENCHMARK_RUN_SCRIPT, "discover", suite, listed],
+            cwd=folder,
+            env={"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            raise FaultError(f"asv cannot read the benchmarks in {suite}: {said[-1]}")
+        found: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8"))
+        return found

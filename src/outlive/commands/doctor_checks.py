@@ -1,0 +1,99 @@
+"""What a machine needs for measuring, each thing tried for real, with the remedy where it is not there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from outlive.errors import OutliveError
+from outlive.project import Project, cache_dir
+from outlive.records.measurement import Cell
+from outlive.records.stack import KNOWN
+from outlive.releases import index
+from outlive.releases.catalogue import Catalogue
+from outlive.replay.measure import measure
+from outlive.replay.subject import Subject, Task
+from outlive.service import app, certificate, scenarios
+from outlive.stacks import environments, locks, pythons, uv
+
+ROOM = 2**30
+"""Bytes of disk that the environments of both frameworks' newest releases fit into several times."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was tried. Without one that is `needed` nothing can be measured."""
+
+    name: str
+    fine: bool
+    found: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def checks(project: Project) -> Iterator[Check]:
+    """Yield each check as it is made; the last ones measure a cell of each framework."""
+    here = pythons.installed()
+    missing = [minor for minor in KNOWN if minor not in {one.minor for one in here}]
+    yield Check(
+        "Pythons",
+        bool(here),
+        ", ".join(one.version for one in here) or "none",
+        f"install one: uv python install {next(reversed(KNOWN))}",
+    )
+    if missing:
+        yield Check(
+            "further Pythons",
+            False,
+            f"not installed: {', '.join(missing)}",
+            f"to measure on them: uv python install {' '.join(missing)}",
+            needed=False,
+        )
+    yield _tried("uv", lambda: uv.run_uv(["--version"]).strip(), "pip install uv")
+    yield _tried(
+        "package index",
+        lambda: f"answers, newest {index.ask('flask')[-1]}",
+        "set OUTLIVE_INDEX_URL to an index that this machine reaches; what is cached works without one",
+        needed=False,
+    )
+    yield _tried(
+        "openssl", certificate.maker, "install openssl: extended scenarios with TLS need it", needed=False
+    )
+    free = shutil.disk_usage(next(path for path in [cache_dir(), *cache_dir().parents] if path.exists())).free
+    yield Check(
+        "room for environments",
+        free >= ROOM,
+        f"{free // 2**20:,} MiB free",
+        "free some room, or set OUTLIVE_CACHE to another folder",
+    )
+    for framework in project.frameworks():
+        yield _tried(
+            f"{framework}: gunicorn starts and the probe answers",
+            lambda framework=framework: _measured(project, framework),  # type: ignore[misc]
+            "see the reason above; outlive measure shows it for other releases and Pythons",
+        )
+
+
+def _measured(project: Project, framework: str) -> str:
+    release = Catalogue.load(project, framework).newest()
+    interpreter = pythons.choose([release])
+    lock = locks.era(project, release, interpreter.minor)
+    environment = environments.ensure(lock, interpreter)
+    subject = Subject(environment, app.load(project, framework), project.apps / framework)
+    known = scenarios.load(project.scenarios)
+    (measurement,) = measure(
+        [Task(subject, (Cell("ok", "close", "off"),))], known, jobs=1, done=lambda _: None
+    )
+    if measurement.status != "measured":
+        raise OutliveError(measurement.reason)
+    return (
+        f"{release} on {interpreter} leaves {measurement.survivors_per_request:g} objects per plain request"
+    )
+
+
+def _tried(name: str, attempt: Callable[[], str], remedy: str, *, needed: bool = True) -> Check:
+    try:
+        return Check(name, True, attempt(), needed=needed)
+    except OutliveError as error:
+        return Check(name, False, str(error), remedy, needed)

@@ -1,0 +1,1 @@
+"""Two sides: what changes from one stack to another, exact and under load, and its text. Pure."""

@@ -1,0 +1,87 @@
+"""Whose fault a difference between two stacks is: objects per request, stage by stage. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.leaks.fingerprints import Change, changes
+from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage: what was swapped, and what each request leaves then.
+
+    `objects` are survivors with gc off, else leaked ones; None where the stage could not be measured, for
+    `reason`. `python_own` of them are kept by the standard library. `change` is against the last stage that
+    was measured, and `fingerprints` say what became of leaks and rings since then.
+    """
+
+    swapped: tuple[str, ...]
+    stack: StackRecord
+    gc: str
+    objects: float | None
+    python_own: float
+    change: float | None
+    fingerprints: tuple[Change, ...]
+    reason: str | None
+
+
+class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
+    """The stages from one stack to another for one scenario over one kind of connection."""
+
+    scenario: str
+    connection: Connection
+    bars: tuple[Bar, ...]
+
+
+class AttributionDocument(JsonDocument, frozen=True, kw_only=True):
+    """A waterfall as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    waterfall: Waterfall
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """A stage that was measured, or tried."""
+
+    swapped: tuple[str, ...]
+    stack: StackRecord
+    measurement: Measurement
+
+
+def waterfall(reached: Sequence[Reached]) -> Waterfall:
+    """Return the waterfall of stages in their order, at least one."""
+    bars: list[Bar] = []
+    last: Measurement | None = None
+    for stage in reached:
+        one = stage.measurement
+        objects = _objects(one)
+        before = None if last is None else _objects(last)
+        bars.append(
+            Bar(
+                swapped=stage.swapped,
+                stack=stage.stack,
+                gc=one.gc,
+                objects=objects,
+                python_own=_python_own(one),
+                change=None if objects is None or before is None else objects - before,
+                fingerprints=changes([(last, one)]) if last is not None else (),
+                reason=one.reason,
+            )
+        )
+        if objects is not None:
+            last = one
+    first = reached[0].measurement
+    return Waterfall(scenario=first.scenario, connection=first.connection, bars=tuple(bars))
+
+
+def _objects(one: Measurement) -> float | None:
+    return one.survivors_per_request if one.gc == "off" else one.leaked_per_request
+
+
+def _python_own(one: Measurement) -> float:
+    return sum(leak.objects_per_request for leak in one.leaks if leak.python and not leak.further)

@@ -1,0 +1,80 @@
+"""A waterfall of objects per request for a terminal or a pipe: which swap changes how many, and why."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outlive.comparison.attribution import Bar, Waterfall
+from outlive.leaks import changes_text
+from outlive.wording import listed, number, one_line, signed
+
+WIDTH = 20
+"""Columns of the longest bar."""
+BLOCK, OWN = "█", "░"
+
+
+def show(found: Waterfall, console: Console) -> None:
+    """Print one line a stage with what it changes, and beneath it what became of each leak and ring."""
+    first, last = found.bars[0], found.bars[-1]
+    framework = first.stack.framework
+    releases = f"{first.stack.release} → {last.stack.release}"
+    console.print(
+        Text(f"{framework} {releases}, {found.scenario}, {found.connection}: objects per request", "bold")
+    )
+    console.print()
+    most = max((bar.objects or 0 for bar in found.bars), default=0)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("swapped", overflow="fold")
+    own = any(bar.python_own for bar in found.bars)
+    for name in ("objects", "change", *(["Python's own"] if own else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for place, bar in enumerate(found.bars):
+        numbers = _numbers(bar) if own else _numbers(bar)[:2]
+        table.add_row(*map(Text, (_swapped(place, bar), *numbers, _bar(bar, most))))
+    console.print(table)
+    if own:
+        console.print(Text(f"{OWN} Python's own", "dim"))
+    for bar in found.bars[1:]:
+        lines = changes_text.told(bar.fingerprints)
+        if lines:
+            console.print()
+            console.print(Text(f"With {listed(bar.swapped)}:"))
+            console.print(changes_text.grid(lines, where=False))
+    console.print()
+    console.print(Text(_conclusion(found)))
+
+
+def _swapped(place: int, bar: Bar) -> str:
+    if place == 0:
+        return f"{bar.stack.framework} {bar.stack.release}, Python {bar.stack.python}, gc {bar.gc}"
+    return ", ".join(bar.swapped)
+
+
+def _numbers(bar: Bar) -> tuple[str, str, str]:
+    if bar.objects is None:
+        return "?", "", ""
+    change = "" if bar.change is None else signed(bar.change)
+    return number(bar.objects), change, number(bar.python_own) if bar.python_own else ""
+
+
+def _bar(bar: Bar, most: float) -> str:
+    if bar.objects is None:
+        return one_line(bar.reason or "")
+    if not most:
+        return ""
+    own = round(WIDTH * min(bar.python_own, bar.objects) / most)
+    return BLOCK * (round(WIDTH * bar.objects / most) - own) + OWN * own
+
+
+def _conclusion(found: Waterfall) -> str:
+    """Return in one sentence what made the difference."""
+    first, last = found.bars[0], found.bars[-1]
+    if first.objects is None or last.objects is None:
+        return "One end could not be measured, so nothing can be attributed."
+    parts = [f"{listed(bar.swapped)} {signed(bar.change)}" for bar in found.bars[1:] if bar.change]
+    if not parts:
+        return "No swap changes anything."
+    return f"{number(first.objects)} → {number(last.objects)} objects per request: {'; '.join(parts)}."

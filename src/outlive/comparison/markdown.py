@@ -1,0 +1,120 @@
+"""The report of a comparison as GitHub's Markdown, to be posted as a comment on a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from outlive.comparison.cells import Row
+from outlive.comparison.lines import (
+    MARKS,
+    Fact,
+    Line,
+    dependencies,
+    facts,
+    gaps,
+    notes,
+    open_files,
+    peaks,
+    same_summary,
+    sections,
+)
+from outlive.comparison.pair import Compared, Comparison
+from outlive.leaks import changes_text
+from outlive.markdown import details, escape, table
+from outlive.wording import listed
+
+
+def render(comparison: Comparison) -> str:
+    """Return the report as Markdown that ends in a newline: what changed first, the rest in details."""
+    return "\n".join(_render(comparison)) + "\n"
+
+
+def _render(comparison: Comparison) -> Iterator[str]:
+    yield f"### outlive: {escape(comparison.subject)}"
+    yield ""
+    yield f"**{escape(comparison.headline)}**"
+    yield from body(comparison)
+
+
+def body(comparison: Comparison) -> Iterator[str]:
+    """Yield the lines below the headline: what changed, then details."""
+    significant = [row for row in comparison.rows if row.significant]
+    if significant:
+        yield ""
+        yield from _rows(significant)
+    summary = same_summary(comparison)
+    if summary:
+        yield ""
+        yield f"{MARKS['same']}: {escape(summary)}."
+    if counts := changes_text.summary(comparison.fingerprints):
+        yield from ("", f"What keeps them alive: {counts}.")
+        yield from _fingerprints(comparison)
+    if files := open_files(comparison):
+        yield from details("Files that stay open until a collection", [f"- {escape(line)}" for line in files])
+    if found := notes(comparison):
+        yield from details(
+            "Equal objects, but other memory differs (not exact, so not judged)",
+            [f"- {escape(note)}" for note in found],
+        )
+    if missing := gaps(comparison):
+        yield from details(
+            f"Not compared: {len(comparison.unmeasured)}",
+            [f"- {escape(gap.title)}<br>{escape(gap.cells)}" for gap in missing],
+        )
+    hidden = [row for row in comparison.rows if not row.significant]
+    if hidden:
+        yield from details(f"Cells without a change: {len(hidden)}", _rows(hidden))
+    yield from details("Releases and packages", about(comparison, (*facts(comparison), *peaks(comparison))))
+
+
+def _rows(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield one table; objects per request, and the collector's work where one runs."""
+    yield from table(
+        ("", "scenario", "connection", "gc", "before", "after", "change", "above ok", "freed", "pauses, ms"),
+        (_cells(line) for section in sections(rows) for line in section.lines),
+        right=6,
+    )
+    yield ""
+    yield (
+        "Objects per request: with gc off all that are left, else those that no collection frees. *Above ok* "
+        "is without what a plain 200 leaves. *Freed* (objects per request) and *pauses* (per 1000 requests) "
+        "are the collector's, at most, and noisy."
+    )
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    collected = "off" not in line.policies
+    return (
+        MARKS[line.direction],
+        line.scenario,
+        listed(line.connections),
+        listed(line.policies),
+        line.before,
+        line.after,
+        line.change,
+        line.above_ok,
+        line.freed if collected else "",
+        line.pauses if collected else "",
+    )
+
+
+def _fingerprints(comparison: Comparison) -> Iterator[str]:
+    lines = changes_text.told(comparison.fingerprints)
+    if lines:
+        yield ""
+        yield from table(
+            ("", "fingerprint", "objects per request", "scenarios", "suspect"),
+            ((one.verdict, one.fingerprint, one.objects, one.where, one.suspect) for one in lines),
+        )
+
+
+def about(compared: Compared, known: Sequence[Fact]) -> Iterator[str]:
+    """Yield what is known of both sides, and which packages differ."""
+    yield from table(("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in known))
+    yield ""
+    equal, *apart = dependencies(compared)
+    yield equal
+    if apart:
+        yield ""
+    for line in apart:
+        yield f"- {escape(line)}"

@@ -1,0 +1,118 @@
+"""Comparison: what changes between two stacks, cell by cell, and the one sentence that says it. Pure.
+
+How a cell is judged is in `cells`, how the sentence is built in `headline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from outlive.comparison import cells as _rows
+from outlive.comparison.cells import Direction, Row, Unmeasured
+from outlive.comparison.headline import headline, subject
+from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.leaks.fingerprints import Change, changes
+from outlive.records.measurement import Measurement, Provenance, StackRecord
+from outlive.records.release import Release
+from outlive.records.stack import Difference, Package
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One side of a comparison: the stack as it was installed, and what the index says about its release."""
+
+    stack: StackRecord
+    release: Release
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """Two sides and what is said of them, whatever was measured.
+
+    `subject` names what is varied, `headline` says what came of it. `held_equal` are the packages with the
+    same version on both sides, `differences` the others.
+    """
+
+    subject: str
+    headline: str
+    before: Side
+    after: Side
+    held_equal: tuple[Package, ...]
+    differences: tuple[Difference, ...]
+
+
+class Comparison(Compared, frozen=True, kw_only=True):
+    """What changes from `before` to `after` in exact cells.
+
+    `rows` are the cells that both sides measured, `unmeasured` all others; `better`, `worse` and `same` count
+    the rows. `fingerprints` say what became of each leak and ring.
+    """
+
+    better: int
+    worse: int
+    same: int
+    rows: tuple[Row, ...]
+    unmeasured: tuple[Unmeasured, ...]
+    fingerprints: tuple[Change, ...]
+
+
+class BothMeasurements(msgspec.Struct, frozen=True, kw_only=True):
+    """All measurements of both sides, as they were made."""
+
+    before: tuple[Measurement, ...]
+    after: tuple[Measurement, ...]
+
+
+class ComparisonDocument(JsonDocument, frozen=True, kw_only=True):
+    """One JSON document of a comparison, with everything that it was made from."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    comparison: Comparison
+    measurements: BothMeasurements
+
+
+def compare(
+    before: Side,
+    after: Side,
+    measurements: BothMeasurements,
+    differences: Sequence[Difference] = (),
+) -> Comparison:
+    """Return the comparison of two sides; `differences` are the packages that are not the same on both.
+
+    Raises FaultError where a side has a cell twice, or a measured cell without counts.
+    """
+    measured, gaps = _rows.match(measurements.before, measurements.after)
+    rows = _rows.judge(measured)
+    about = subject(before.stack, after.stack, differences)
+    return Comparison(
+        subject=about,
+        headline=headline(about, rows, gaps, differences, (before.release, after.release)),
+        before=before,
+        after=after,
+        held_equal=held_equal(before.stack, after.stack),
+        differences=tuple(differences),
+        better=_count(rows, "better"),
+        worse=_count(rows, "worse"),
+        same=_count(rows, "same"),
+        rows=rows,
+        unmeasured=gaps,
+        fingerprints=changes(measured.values()),
+    )
+
+
+def held_equal(before: StackRecord, after: StackRecord) -> tuple[Package, ...]:
+    """Return the packages beside the framework that have the same version in both stacks."""
+    others = set(after.packages)
+    frameworks = {before.framework, after.framework}
+    return tuple(one for one in before.packages if one in others and one.name not in frameworks)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a `ComparisonDocument`."""
+    return msgspec.json.schema(ComparisonDocument)
+
+
+def _count(rows: Sequence[Row], direction: Direction) -> int:
+    return sum(row.direction == direction for row in rows)

@@ -1,0 +1,111 @@
+"""The report of a comparison for a terminal or a pipe: readable at 80 columns and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outlive.comparison.cells import Direction
+from outlive.comparison.lines import (
+    MARKS,
+    Fact,
+    Section,
+    dependencies,
+    facts,
+    gaps,
+    notes,
+    open_files,
+    peaks,
+    same_summary,
+    sections,
+)
+from outlive.comparison.pair import Compared, Comparison
+from outlive.leaks import changes_text
+from outlive.tables import WIDE, indented, say
+
+MOST_NOTES = 5  # notes shown without `everything`
+COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
+
+
+def show(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
+    """Print the report on `console`; with `everything` the rows without a change too."""
+    say(console, comparison.headline, "bold")
+    show_facts(comparison, (*facts(comparison), *peaks(comparison)), console)
+    rows = comparison.rows if everything else tuple(row for row in comparison.rows if row.significant)
+    for section in sections(rows):
+        console.print()
+        _section(section, console)
+    console.print()
+    summary = same_summary(comparison)
+    if summary:
+        say(console, f"{MARKS['same'] if not everything else 'In all'}: {summary}.")
+    _fingerprints(comparison, console, everything)
+    if found := open_files(comparison):
+        say(console, "Files that stay open until a collection:")
+        for line in found:
+            indented(console, line)
+    _notes(comparison, console, everything)
+    for gap in gaps(comparison):
+        say(console, f"? {gap.title}")
+        indented(console, gap.cells)
+    hidden = "" if everything else "--all shows every cell. "
+    say(console, f"{hidden}--json has all numbers, with what they were measured on.", "dim")
+
+
+def show_facts(compared: Compared, known: Sequence[Fact], console: Console) -> None:
+    """Print what is known of both sides, and which packages differ."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("", "before", "after"):
+        table.add_column(name, overflow="fold")
+    for fact in known:
+        table.add_row(*map(Text, (fact.name, fact.before, fact.after)))
+    console.print()
+    console.print(table)
+    console.print()
+    equal, *apart = dependencies(compared)
+    say(console, equal)
+    for line in apart:
+        indented(console, line)
+
+
+def _section(section: Section, console: Console) -> None:
+    wide = console.width >= WIDE
+    say(console, section.heading, "bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    table.add_column("scenario", overflow="fold")
+    names = ["before", "after", *(["change"] if wide else []), "above ok"]
+    names += ["freed", "pauses, ms"] if wide and section.burden else []
+    for name in names:
+        table.add_column(name, justify="right")
+    for line in section.lines:
+        cells = [line.before, line.after, *([line.change] if wide else []), line.above_ok]
+        cells += [line.freed, line.pauses] if wide and section.burden else []
+        mark = Text(MARKS[line.direction], style=COLOURS[line.direction])
+        table.add_row(mark, Text(line.scenario), *map(Text, cells))
+    console.print(table)
+    if section.burden and not wide:
+        say(console, f"{section.burden} (noisy)", "dim")
+
+
+def _fingerprints(comparison: Comparison, console: Console, everything: bool) -> None:
+    counts = changes_text.summary(comparison.fingerprints)
+    if counts:
+        say(console, f"What keeps them alive: {counts}.")
+    if lines := changes_text.told(comparison.fingerprints, everything=everything):
+        console.print(changes_text.grid(lines))
+
+
+def _notes(comparison: Comparison, console: Console, everything: bool) -> None:
+    found: Sequence[str] = notes(comparison)
+    if not found:
+        return
+    shown = found if everything else found[:MOST_NOTES]
+    say(console, "Equal objects, but other memory differs (not exact, so not judged):")
+    for note in shown:
+        indented(console, note)
+    if len(found) > len(shown):
+        indented(console, f"and {len(found) - len(shown)} more")

@@ -1,0 +1,69 @@
+"""What most JSON documents have in common: they are indented, so that people can read them too."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from outlive.errors import FaultError
+
+
+class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that is written as JSON."""
+
+    def to_json(self) -> str:
+        """Return the document as indented JSON that ends in a newline."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
+
+
+D = TypeVar("D", bound=msgspec.Struct)
+SCHEMA_VERSION = 1
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all. Raises FaultError where the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FaultError(f"{path} cannot be written: {error.strerror}") from None
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    """What is read first: with another version, the rest need not have the form that we know."""
+
+    schema_version: int = SCHEMA_VERSION
+
+
+def decode(path: Path, kind: type[D]) -> D:
+    """Return the document of this kind in the file `path`.
+
+    Raises FileNotFoundError where there is none, and FaultError, in one line, where it cannot be read, is not
+    such a document or has another schema version.
+    """
+    try:
+        data = path.read_bytes()
+        found = msgspec.json.decode(data, type=_Versioned).schema_version
+        if found != SCHEMA_VERSION:
+            raise FaultError(
+                f"{path} has schema version {found}, this is {SCHEMA_VERSION}: remove it to measure again"
+            )
+        return msgspec.json.decode(data, type=kind)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FaultError(f"{path} is not a results file: {error}; remove it to measure again") from None

@@ -1,0 +1,248 @@
+"""Limits: what releases may leave, as reviewed data in `releases/<framework>/limits.toml`.
+
+A limit is the exact count of a cell, not a ceiling: more than that is a regression, and less is an
+improvement that has to be locked in. A cell without a limit may leave nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from outlive.errors import UsageError
+from outlive.project import Project
+from outlive.records.measurement import CONNECTIONS, Connection, Measurement
+from outlive.records.stack import PYTHON_MINOR, python_minor
+from outlive.service import scenarios
+from outlive.service.scenarios import Scenario
+from outlive.wording import one_line
+
+FILE = "releases/{framework}/limits.toml"
+"""Where the limits are, in the checkout."""
+HEADER = "[[limits]]"
+HEAD = """\
+# What releases of {framework} may leave in memory, in gc-tracked objects per request: with gc off all that
+# are left, with gc on those that no collection frees. Each number is the exact count: more fails the gate,
+# less fails it too, until it is locked in here. `outlive gate --accept` writes this file, a person reviews
+# it; docs/gates.md says how. Comments are not kept: write why into `reason`, where it is tracked into `link`.
+"""
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Objects = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # no end (inf) is no limit
+
+
+class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One entry: numbers that hold for gc off or every other policy, for connections, Pythons and releases.
+
+    `gc` is `off`, or `on` for all policies under which collections run. `objects` is objects per request by
+    scenario (a shell-style pattern), `memory` names the scenarios that may leak memory which is not in
+    objects. `type` and `fingerprint` restrict it to cells that leave objects of this type, or show this
+    fingerprint. The entry is void after the day `expires`.
+    """
+
+    gc: Literal["off", "on"]
+    connections: tuple[Connection, ...] = CONNECTIONS
+    pythons: tuple[str, ...] = ()
+    releases: str = ""
+    type: Text | None = None
+    fingerprint: Text | None = None
+    reason: Text
+    link: Annotated[str, msgspec.Meta(pattern=r"^https?://")] | None = None
+    expires: dt.date
+    objects: dict[str, Objects] = {}
+    memory: tuple[str, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All its patterns of scenarios."""
+        return (*self.objects, *self.memory)
+
+    @property
+    def why(self) -> str:
+        """Why it may be, and where it is tracked upstream."""
+        return f"{one_line(self.reason)} ({self.link or 'no upstream issue known'})"
+
+    def about_what(self, patterns: Iterable[str] = ()) -> str:
+        """Return the cells that it is for, or those of some of its patterns, in words that tell it apart."""
+        what = [*self.connections, f"gc {self.gc}", *(f"Python {python}" for python in self.pythons)]
+        what += filter(None, [self.releases, self.type, self.fingerprint])
+        return f"{', '.join(what)}: {', '.join(sorted(set(patterns or self.patterns)))}"
+
+    def holds_for(self, release: str, python: str) -> bool:
+        """Return whether it is about this release on this Python (`3.11`); no Pythons are all Pythons."""
+        fits = SpecifierSet(self.releases).contains(release, prereleases=True)
+        return fits and (not self.pythons or python_minor(python) in self.pythons)
+
+    def covers(self, measurement: Measurement) -> bool:
+        """Return whether it is about this cell, on its release and Python, and shows what it asks for."""
+        m = measurement
+        return (
+            self.about(m)
+            and (self.type is None or self.type in m.types)
+            and (self.fingerprint is None or self.fingerprint in m.fingerprints)
+        )
+
+    def about(self, measurement: Measurement) -> bool:
+        """Return whether it is about this cell, whatever the cell leaves."""
+        m = measurement
+        return (
+            self.gc == policy(m) and m.connection in self.connections and self.holds_for(m.release, m.python)
+        )
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """Where something stands in the file: the number of the line, from 1, and its text."""
+
+    line: int
+    text: str
+
+
+class Allowed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the limits allow one cell; places are None, and `why` empty, where no limit applies."""
+
+    objects: float = 0.0
+    place: Place | None = None
+    memory: bool = False
+    memory_place: Place | None = None
+    why: str = ""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    limits: tuple[Limit, ...] = ()
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The limits of one framework: the file's path as it is shown, its text, and its entries in order."""
+
+    path: str
+    text: str
+    entries: tuple[Limit, ...]
+
+    def hold_for(self, release: str, python: str) -> bool:
+        """Return whether any entry is about this release on this Python."""
+        return any(entry.holds_for(release, python) for entry in self.entries)
+
+    def allowed(self, measurement: Measurement) -> Allowed:
+        """Return what a cell may leave. Raises UsageError where two limits apply to it."""
+        objects = self._only(measurement, lambda entry: entry.objects)
+        memory = self._only(measurement, lambda entry: entry.memory)
+        applies = objects or memory
+        return Allowed(
+            objects=self.entries[objects[0]].objects[objects[1]] if objects else 0.0,
+            place=self.place(*objects) if objects else None,
+            memory=memory is not None,
+            memory_place=self.place(memory[0], "memory") if memory else None,
+            why=self.entries[applies[0]].why if applies else "",
+        )
+
+    def place(self, at: int, key: str | None = None) -> Place:
+        """Return where the entry number `at` begins, or where its line for `key` is."""
+        lines = self.text.splitlines()
+        starts = [number for number, line in enumerate(lines) if line.strip() == HEADER]
+        if at >= len(starts):  # written as an inline table
+            return Place(1, self.path)
+        end = starts[at + 1] if at + 1 < len(starts) else len(lines)
+        wanted = re.compile(rf"""\s*["']?{re.escape(key or HEADER)}["']?\s*(=|$)""")
+        found = next((n for n in range(starts[at], end) if wanted.match(lines[n])), starts[at])
+        return Place(found + 1, lines[found].strip())
+
+    def _only(
+        self, measurement: Measurement, patterns: Callable[[Limit], Iterable[str]]
+    ) -> tuple[int, str] | None:
+        """Return the one entry and pattern that apply, or None."""
+        m = measurement
+        found = [
+            (at, pattern)
+            for at, entry in enumerate(self.entries)
+            if entry.covers(m)
+            for pattern in patterns(entry)
+            if fnmatchcase(m.scenario, pattern)
+        ]
+        if len(found) > 1:
+            first, second = (self.place(*match).line for match in found[:2])
+            raise UsageError(
+                f"{self.path}: lines {first} and {second} both apply to {m.scenario}, {m.connection}, "
+                f"gc {m.gc}, {m.framework} {m.release}, Python {m.python}: leave one of them"
+            )
+        return found[0] if found else None
+
+
+def policy(measurement: Measurement) -> Literal["off", "on"]:
+    """Return the policy of a cell as limits have it: what is leaked is the same under all that collect."""
+    return "off" if measurement.gc == "off" else "on"
+
+
+def exact(objects: float) -> str:
+    """Return a count as limits have it, in thousandths: `105`, `0.01`."""
+    return f"{objects:.3f}".rstrip("0").rstrip(".")
+
+
+def limits_path(project: Project, framework: str) -> Path:
+    """Return where the limits of `framework` are, or would be."""
+    return project.root / FILE.format(framework=framework)
+
+
+def load(project: Project, framework: str, known: Sequence[Scenario], *, file: Path | None = None) -> Limits:
+    """Return the limits of `framework`, those in `file` if it is given; none where there is no file.
+
+    Raises UsageError, with the place, where the file is malformed or names a scenario that is not `known`.
+    """
+    path = file or limits_path(project, framework)
+    shown = (file or path.relative_to(project.root)).as_posix()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Limits(shown, "", ())
+    except OSError as error:
+        raise UsageError(f"{shown}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{shown}: not a limits file: it is not UTF-8 text") from None
+    return parse(text, shown, known)
+
+
+def parse(text: str, path: str, known: Sequence[Scenario]) -> Limits:
+    """Return the limits that `text` holds, as `load` does; `path` is how the file is named in messages."""
+    try:
+        limits = Limits(path, text, msgspec.toml.decode(text, type=_File).limits)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: not a limits file: {_with_line(path, text, error)}") from None
+    for at, entry in enumerate(limits.entries):
+        if fault := _fault(entry, known):
+            key, reason = fault
+            raise UsageError(f"{path}:{limits.place(at, key).line}: {reason}")
+    return limits
+
+
+def _with_line(path: str, text: str, error: Exception) -> str:
+    """Return the error in one line, with the line of the entry that it names."""
+    said = " ".join(str(error).split())
+    if at := re.search(r"\$\.limits\[(\d+)\]", said):
+        line = Limits(path, text, ()).place(int(at[1])).line
+        return f"{said}, in the entry of line {line}"
+    return said
+
+
+def _fault(entry: Limit, known: Sequence[Scenario]) -> tuple[str | None, str] | None:
+    """Return the key at fault and why, or None."""
+    try:
+        SpecifierSet(entry.releases)
+    except InvalidSpecifier:
+        return "releases", f"{entry.releases!r} is not a version specifier, as in >=3.1,<3.2"
+    for python in entry.pythons:
+        if not PYTHON_MINOR.fullmatch(python):
+            return "pythons", f"{python!r} is not a Python's minor version, as in 3.13"
+    for pattern in entry.patterns:
+        try:
+            scenarios.select(known, [pattern])
+        except UsageError as error:
+            return pattern if pattern in entry.objects else "memory", str(error)
+    if not entry.patterns:
+        return None, "an entry without numbers: give it a table [limits.objects], or remove it"
+    return None

@@ -1,0 +1,230 @@
+"""The gate: one release on one Python with one gc policy, measured afresh, proved to be able to fail, judged.
+
+It never judges by stored numbers. Only the replay of a known-bad release takes what is stored of it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from outlive.comparison.cells import BASELINE
+from outlive.errors import ExitCode, UsageError
+from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.gate import proof
+from outlive.gate.judge import FAILING, Judged, Stale, judge, stale
+from outlive.gate.limits import Limits
+from outlive.gate.proof import Control
+from outlive.project import Project
+from outlive.records.measurement import Cell, Connection, Measurement, Provenance, StackRecord
+from outlive.records.stack import Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.replay import engine
+from outlive.replay.engine import Progress
+from outlive.replay.measure import measure
+from outlive.replay.subject import Subject, Task
+from outlive.service import app as apps
+from outlive.service import scenarios
+from outlive.service.scenarios import Scenario
+from outlive.stacks import environments
+from outlive.stacks.prepare import Prepared, prepare
+
+PROOFS = 2
+"""Times that a gate may try to prove itself: once more before the run is given up, for the machine's sake."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What to gate: the selected scenarios, connections and the gc policy.
+
+    `known` are all scenarios there are, `patterns` the words that selected.
+    `plant` leaves the planted leak in the app that is judged, to see the gate go red. `today` is the day
+    that expiry dates are held against.
+    """
+
+    known: tuple[Scenario, ...]
+    scenarios: tuple[Scenario, ...]
+    connections: tuple[Connection, ...]
+    gc: str
+    jobs: int
+    today: dt.date
+    plant: bool = False
+    patterns: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells that are judged."""
+        return engine.cells(self.scenarios, self.connections, (self.gc,))
+
+    @property
+    def baseline(self) -> tuple[Cell, ...]:
+        """The cells of `ok` that the proof is made with."""
+        return engine.cells(scenarios.select(self.known, [BASELINE]), self.connections, (self.gc,))
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """A known-bad release, held against the limits of the release that is gated; `over` are its red cells."""
+
+    stack: str
+    cells: int
+    over: tuple[Judged, ...]
+    unmeasured: int
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the gate. `source` is where an unreleased framework came from.
+
+    `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
+    `limited` tells whether any limit in it is about this release on this Python.
+    `load`: it was judged under load, in one cell for the whole mix of scenarios, or for those that the
+    `patterns` selected.
+    `least_leak`: a leak of one object for each so many requests is seen for sure. There are no `cells` where
+    the `controls` prove nothing.
+    """
+
+    stack: StackRecord
+    source: str | None
+    gc: str
+    planted: bool
+    limits: str
+    limited: bool = True
+    controls: tuple[Control, ...]
+    least_leak: int
+    cells: tuple[Judged, ...]
+    stale: tuple[Stale, ...]
+    replayed: Replayed | None
+    load: bool = False
+    patterns: tuple[str, ...] = ()
+
+    @property
+    def failing(self) -> tuple[Judged, ...]:
+        """The cells over or under their limit."""
+        return tuple(cell for cell in self.cells if cell.outcome in FAILING)
+
+    @property
+    def code(self) -> ExitCode:
+        """How the run ends. A count that was seen twice outweighs a fault or a doubt elsewhere."""
+        if not all(control.seen for control in self.controls):
+            return ExitCode.FAULT
+        if self.failing or self.stale:
+            return ExitCode.REGRESSION
+        outcomes = {cell.outcome for cell in self.cells}
+        if "failed" in outcomes or not outcomes - {"unsupported"}:
+            return ExitCode.FAULT
+        if self.replayed and not self.replayed.over:
+            return ExitCode.FAULT
+        return ExitCode.INCONCLUSIVE if "inconclusive" in outcomes else ExitCode.FINE
+
+
+class GateDocument(JsonDocument, frozen=True, kw_only=True):
+    """The JSON document of one or more runs; `exit_code` is that of the command."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    exit_code: int
+    gates: tuple[Gate, ...]
+
+
+def code(gates: Sequence[Gate]) -> ExitCode:
+    """Return how a command with several runs ends: with the gravest of theirs."""
+    gravest = (ExitCode.REGRESSION, ExitCode.FAULT, ExitCode.INCONCLUSIVE)
+    found = {gate.code for gate in gates}
+    return next((one for one in gravest if one in found), ExitCode.FINE)
+
+
+def run(
+    project: Project,
+    prepared: Prepared,
+    wanted: Wanted,
+    limits: Limits,
+    progress: Progress,
+    *,
+    source: str | None = None,
+) -> Gate:
+    """Return the verdict on a release, measured now; cells that deviate are measured twice.
+
+    First comes the proof; without it nothing is judged.
+
+    Raises as `environments.ensure` does, and UsageError where two limits apply to one cell.
+    """
+    app = apps.load(project, prepared.release.framework)
+    environment = environments.ensure(prepared.lock, prepared.interpreter)
+    folder = project.apps / app.framework
+    judged = Subject(environment, proof.planted(app, "leak") if wanted.plant else app, folder)
+    plain = Subject(environment, app, folder)
+    control = Subject(environment, proof.planted(app, "leak", "cycle"), folder)
+
+    for cell in wanted.cells:
+        limits.allowed(judged.describe(cell, None, status="measured"))  # a clash is told before, not after
+
+    reused = set() if wanted.plant else set(wanted.cells) & set(wanted.baseline)
+    rest = tuple(cell for cell in wanted.cells if cell not in reused)
+    progress.start(2 * len(wanted.baseline) + len(rest))
+
+    def measured(*tasks: Task) -> list[Measurement]:
+        return measure(tasks, wanted.known, wanted.jobs, progress.done) if any(t.cells for t in tasks) else []
+
+    for _ in range(PROOFS):
+        found = measured(Task(plain, wanted.baseline), Task(control, wanted.baseline))
+        baseline = _by_cell(one for one in found if not proof.is_planted(one))
+        with_plant = _by_cell(one for one in found if proof.is_planted(one))
+        controls = tuple(proof.control(baseline[cell], with_plant[cell]) for cell in wanted.baseline)
+        if proved := all(one.seen for one in controls):
+            break
+
+    verdicts: dict[Cell, Judged] = {}
+    first: dict[Cell, Measurement] = {}
+    if proved:
+        first = {cell: baseline[cell] for cell in reused} | _by_cell(measured(Task(judged, rest)))
+        verdicts = {cell: judge(limits, first[cell]) for cell in wanted.cells}
+        doubtful = tuple(
+            cell for cell, one in verdicts.items() if one.outcome not in ("within", "unsupported")
+        )
+        for cell, again in _by_cell(measured(Task(judged, doubtful))).items():
+            verdicts[cell] = judge(limits, first[cell], again)
+    versions = [release.version for release in Catalogue.load(project, app.framework).releases]
+    return Gate(
+        stack=prepared.record,
+        source=source,
+        gc=wanted.gc,
+        planted=wanted.plant,
+        limits=limits.path,
+        limited=limits.hold_for(prepared.record.release, prepared.record.python),
+        controls=controls,
+        least_leak=proof.SURE_TO_SEE,
+        cells=tuple(verdicts.values()),
+        stale=stale(limits, list(first.values()), [*versions, prepared.release.version], wanted.today),
+        replayed=None,
+    )
+
+
+def _by_cell(measurements: Iterable[Measurement]) -> dict[Cell, Measurement]:
+    return {Cell.of(m): m for m in measurements}
+
+
+def replay(
+    project: Project, gate: Gate, stack: Stack, wanted: Wanted, *, limits: Limits, progress: Progress
+) -> Gate:
+    """Return `gate` with the known-bad release `stack` held against the same limits.
+
+    It must go red, or the limits and the gate prove nothing. Raises UsageError for another framework or
+    Python than the gate's, and as `engine.run` does.
+    """
+    if stack.framework != gate.stack.framework or stack.python not in (None, gate.stack.python):
+        raise UsageError(
+            f"--prove {stack}: it must be a release of {gate.stack.framework} on Python {gate.stack.python}, "
+            "or the limits do not hold for it"
+        )
+    bad = prepare(project, stack, gate.stack.python)
+    request = engine.Request(wanted.scenarios, wanted.cells, jobs=wanted.jobs)
+    (measured,) = engine.run(project, [bad], request, progress)
+    as_gated = [msgspec.structs.replace(m, release=gate.stack.release) for m in measured]
+    verdicts = [judge(limits, one) for one in as_gated]
+    replayed = Replayed(
+        stack=f"{bad.release.framework}=={bad.release.version},python=={bad.record.python}",
+        cells=len(verdicts),
+        over=tuple(one for one in verdicts if one.outcome == "over"),
+        unmeasured=sum(one.outcome in ("failed", "unsupported") for one in verdicts),
+    )
+    return msgspec.structs.replace(gate, replayed=replayed)

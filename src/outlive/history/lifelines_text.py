@@ -1,0 +1,110 @@
+"""Life lines for a terminal or a pipe: what is still there first, then what went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from outlive.history.lifelines import LifeLine, Measured, Period
+from outlive.leaks.changes_text import suspect
+from outlive.wording import counted, listed, number, step
+
+MOST_SCENARIOS = 4
+
+
+def show(
+    framework: str,
+    measured: Sequence[Measured],
+    lines: Sequence[LifeLine],
+    console: Console,
+    *,
+    everything: bool = False,
+) -> None:
+    """Print the life lines; with `everything` also rings that are nowhere the shortest one."""
+    for releases, pythons in _by_releases(measured).items():
+        span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
+        count = counted(len(releases), "release")
+        _say(console, f"{framework}: {count} measured on Python {listed(pythons)}, {span}.", "bold")
+    shown = [line for line in lines if everything or not line.leak.further]
+    for heading, present in (("Still there", True), ("Gone", False)):
+        part = [line for line in shown if line.present is present]
+        if part:
+            console.print()
+            _say(console, f"{heading}: {len(part)}", "bold")
+            _table(part, console)
+    if not shown:
+        _say(console, "Nothing outlived its request.")
+    hidden = len(lines) - len(shown)
+    if hidden:
+        console.print()
+        text = f"{counted(hidden, 'further ring')} of the same structures not shown: --all shows them."
+        _say(console, text, "dim")
+
+
+def told(line: LifeLine) -> tuple[str, ...]:
+    """Return the text lines of one life line: objects and where, the suspect, then when."""
+    leak = line.leak
+    where = f"in {listed(line.scenarios, MOST_SCENARIOS)}"
+    return (
+        f"up to {number(line.objects)} {leak.growth} per request {where}",
+        suspect(leak),
+        *(_when(pythons, periods) for pythons, periods in _by_course(line.periods)),
+        *([f"Python {listed(line.absent)}: not there"] if line.absent else []),
+        *([f"Python {listed(line.unmeasured)}: not measured there"] if line.unmeasured else []),
+    )
+
+
+def _by_releases(measured: Sequence[Measured]) -> dict[tuple[str, ...], list[str]]:
+    found: dict[tuple[str, ...], list[str]] = {}
+    for one in sorted(measured, key=lambda one: -len(one.releases)):
+        found.setdefault(one.releases, []).append(one.python)
+    return found
+
+
+def _table(lines: Iterable[LifeLine], console: Console) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
+    for line in lines:
+        table.add_row(Text(line.leak.fingerprint), Text("\n".join(told(line))))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _by_course(periods: Sequence[Period]) -> list[tuple[list[str], list[Period]]]:
+    """Return the periods of each Python; Pythons where they are the same are one."""
+    courses: dict[str, list[Period]] = {}
+    for period in periods:
+        courses.setdefault(period.python, []).append(period)
+    found: list[tuple[list[str], list[Period]]] = []
+    for python, course in courses.items():
+        for pythons, other in found:
+            if _bare(course) == _bare(other):
+                pythons.append(python)
+                break
+        else:
+            found.append(([python], course))
+    return found
+
+
+def _bare(course: Sequence[Period]) -> list[tuple[object, ...]]:
+    return [(one.after, one.since, one.until, one.gone, one.steps) for one in course]
+
+
+def _when(pythons: Sequence[str], periods: Sequence[Period]) -> str:
+    parts = []
+    for place, period in enumerate(periods):
+        first = f"introduced in {period.since}" if place == 0 else f"back in {period.since}"
+        parts.append(first if period.after else f"there in {period.since}, the oldest")
+        changes = [f"{step(number(one.before), number(one.after))} in {one.release}" for one in period.steps]
+        if changes:
+            parts.append(f"objects {', '.join(changes)}")
+        parts.append(f"gone in {period.gone}" if period.gone else f"still in {period.until}")
+    return f"Python {listed(pythons)}: {'; '.join(parts)}"
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style=style))

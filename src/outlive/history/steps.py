@@ -1,0 +1,102 @@
+"""Steps: the releases in a framework's history at which what requests leave in memory changes. Pure.
+
+Each release is held against its parent, as asv walks them: the highest lower version that was out when it
+came. Both stand with the dependencies of their time, so a step may be a dependency's: those that changed with
+it are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from outlive.comparison.cells import Row, judge, match
+from outlive.comparison.headline import changes
+from outlive.history.timeline import Moment, Timeline
+from outlive.records.release import Release
+from outlive.releases.claims import Changelog, Claim
+from outlive.releases.lineage import Commit
+from outlive.wording import step
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A release that leaves something else than the one before it.
+
+    `summary` says what, `rows` are the cells that changed, `packages` the dependencies that changed as well,
+    as in `yarl 1.9.4 → 1.9.5`. `claims` are the entries of its changelog that speak of memory; None where
+    no changelog could be had.
+    """
+
+    release: Release
+    before: Release
+    summary: str
+    rows: tuple[Row, ...]
+    packages: tuple[str, ...]
+    claims: tuple[Claim, ...] | None
+
+
+class Steps(msgspec.Struct, frozen=True, kw_only=True):
+    """All steps of a framework on one Python, in the order of upload, and how many releases were measured.
+
+    `missing` are the covered releases that were not.
+    """
+
+    framework: str
+    python: str
+    measured: int
+    missing: tuple[Release, ...]
+    steps: tuple[Step, ...]
+
+
+def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog] | None) -> Steps:
+    """Return the steps of a measured history; `logs` are what changelogs claim, where they are known."""
+    measured = {one.release.version: one for one in timeline.moments if one.measurements}
+    parents = {commit.release.version: commit.parent for commit in commits}
+    claimed = {log.release: log.claims for log in logs or () if log.source is not None}
+    found = []
+    for commit in commits:
+        after = measured.get(commit.release.version)
+        before = _measured_before(commit.release, parents, measured)
+        if after is None or before is None:
+            continue
+        rows = judge(match(before.measurements, after.measurements)[0])
+        changed = tuple(row for row in rows if row.direction != "same")
+        if changed:
+            found.append(
+                Step(
+                    release=after.release,
+                    before=before.release,
+                    summary=changes(rows),
+                    rows=changed,
+                    packages=_packages(before, after),
+                    claims=claimed.get(after.release.version),
+                )
+            )
+    return Steps(
+        framework=timeline.framework,
+        python=timeline.python,
+        measured=len(measured),
+        missing=tuple(one.release for one in timeline.moments if not one.measurements),
+        steps=tuple(found),
+    )
+
+
+def _measured_before(
+    release: Release, parents: Mapping[str, Release | None], measured: Mapping[str, Moment]
+) -> Moment | None:
+    """Return the nearest ancestor that was measured."""
+    parent = parents.get(release.version)
+    while parent is not None and parent.version not in measured:
+        parent = parents.get(parent.version)
+    return None if parent is None else measured[parent.version]
+
+
+def _packages(before: Moment, after: Moment) -> tuple[str, ...]:
+    early = {package.name: package.version for package in before.packages}
+    late = {package.name: package.version for package in after.packages}
+    return tuple(
+        f"{name} {step(early.get(name, 'none'), late.get(name, 'none'))}"
+        for name in sorted(early | late)
+        if early.get(name) != late.get(name) and name != after.release.framework
+    )

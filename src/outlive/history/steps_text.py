@@ -1,0 +1,83 @@
+"""The step changes in the history of frameworks, as Markdown and for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from outlive.history.steps import Step, Steps
+from outlive.wording import counted, listed, one_line
+
+HEAD = """\
+# Step changes in history
+
+At which releases did what requests leave in memory change? Each is held against the one before it, with
+the dependencies of its time, on Python {python}: {scenarios}.
+What is counted and how a cell is judged is told in [How it counts](how-it-counts.md). Beside each step stands
+what the release's changelog says of memory.
+
+This page is written by `outlive steps --markdown docs/history.md` from [`results/`](../results/README.md).
+"""
+SCENARIOS = "all scenarios, both kinds of connection, gc on and off"
+SILENT = "nothing about memory"
+UNKNOWN = "no changelog could be had"
+ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "*": "\\*", "_": "\\_", "`": "\\`", "[": "\\["})
+
+
+def markdown(histories: Sequence[Steps]) -> str:
+    """Return the page."""
+    parts = [HEAD.format(python=listed(sorted({one.python for one in histories})), scenarios=SCENARIOS)]
+    for history in histories:
+        parts += [f"\n## {history.framework}\n", _sentence(history)]
+        for step in history.steps:
+            parts += ["", *_section(step)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def show(histories: Sequence[Steps], console: Console) -> None:
+    """Print a table for each framework."""
+    for history in histories:
+        table = Table(title=f"{history.framework}, Python {history.python}", title_justify="left", box=None)
+        for name in ("release", "date", "what changes"):
+            table.add_column(name, overflow="fold", no_wrap=name != "what changes")
+        for step in history.steps:
+            table.add_row(step.release.version, str(step.release.date or ""), step.summary)
+        if history.steps:
+            console.print(table)
+        console.print(_sentence(history), soft_wrap=True)
+
+
+def _sentence(history: Steps) -> str:
+    """Return how many steps there are, and what was not measured."""
+    releases = counted(history.measured, "measured release")
+    said = f"{counted(len(history.steps), 'step')} in {releases} of {history.framework}."
+    if history.missing:
+        said += f" Not measured: {listed([one.version for one in history.missing], 6)}."
+    return said
+
+
+def _section(step: Step) -> list[str]:
+    lines = [
+        f"### {step.release.version} ({step.release.date or 'date unknown'}), after {step.before.version}",
+        "",
+        f"{step.summary[:1].upper()}{step.summary[1:]}.",
+        "",
+    ]
+    if step.release.yanked:
+        lines.append(f"- Yanked: {_escaped(step.release.yanked_reason or 'no reason is given')}")
+    if step.packages:
+        lines.append(f"- Changed with it: {listed(step.packages)}")
+    if step.claims is None:
+        lines.append(f"- Changelog: {UNKNOWN}")
+    elif not step.claims:
+        lines.append(f"- Changelog: {SILENT}")
+    for claim in step.claims or ():
+        issues = f" ({listed([f'#{number}' for number in claim.issues])})" if claim.issues else ""
+        lines.append(f"- Changelog: \u201c{_escaped(claim.text)}\u201d{issues}")
+    return lines
+
+
+def _escaped(text: str) -> str:
+    return one_line(text).translate(ESCAPED)

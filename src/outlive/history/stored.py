@@ -1,0 +1,59 @@
+"""stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from outlive.comparison.cells import match
+from outlive.errors import FaultError, OutliveError
+from outlive.history.timeline import Moment, Timeline
+from outlive.project import Project
+from outlive.records import plausible
+from outlive.records.measurement import Measurement, StackRecord
+from outlive.records.stack import python_minor
+from outlive.releases.lineage import PYTHON, covered
+from outlive.replay import engine
+from outlive.replay.store import Store
+from outlive.service.app import App
+from outlive.service.scenarios import load_set
+from outlive.stacks import locks
+from outlive.wording import one_line
+
+
+def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
+    """Return the measured history of `framework`; a file that cannot be read is a problem, not an error.
+
+    Raises UsageError where it has no reference app.
+    """
+    served = engine.serving(project, framework, load_set(project.scenarios, "default"))
+    moments: list[Moment] = []
+    problems: list[str] = []
+    for release in covered(project, framework):
+        measurements: tuple[Measurement, ...] = ()
+        lock = locks.read_era_lock(project, release, python_minor(python))
+        if lock is not None:
+            record = StackRecord(
+                framework=framework,
+                release=release.version,
+                python=python,
+                lock=lock.digest,
+                packages=lock.packages,
+            )
+            try:
+                measurements = _whole(Store(project, record), served)
+            except OutliveError as error:
+                problems.append(str(error))
+        moments.append(Moment(release, measurements, lock.packages if lock else ()))
+    return Timeline(framework, python, tuple(moments), tuple(problems))
+
+
+def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
+    """Return what is stored of a release by the default workers. Raises FaultError where that is damaged."""
+    found = tuple(m for m in engine.stored(store, served, None) if m.status == "measured")
+    for m in found:
+        if m.growth is None or m.leaked_per_request is None:
+            raise FaultError(f"{store.path} has no counts of {one_line(m.scenario)}: measure it again")
+        for fault in plausible.faults(m):
+            raise FaultError(f"{store.path} cannot be right: {fault}; remove it to measure again")
+    match(found, found)  # a cell that is there twice is told
+    return found

@@ -1,0 +1,109 @@
+"""The history of a framework as it was measured: what each release leaves, from the stored measurements.
+
+A release stands in it with the dependencies of its time (its era lock) on one Python.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from outlive.comparison.cells import RANK, Row, judge, match
+from outlive.records.measurement import Connection, Growth, Measurement
+from outlive.records.release import Release
+from outlive.records.stack import Package
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """One release of the history with all that was measured of it; nothing where it could not be had.
+
+    `packages` are those that it was measured with, itself included.
+    """
+
+    release: Release
+    measurements: tuple[Measurement, ...]
+    packages: tuple[Package, ...] = ()
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """All covered releases of a framework, lowest version first. `problems` are files that were refused."""
+
+    framework: str
+    python: str
+    moments: tuple[Moment, ...]
+    problems: tuple[str, ...] = ()
+
+    def step_to(self, version: str) -> tuple[str, tuple[Row, ...]] | None:
+        """Return the measured release before `version` and the rows of the step, None where either lacks."""
+        measured = [moment for moment in self.moments if moment.measurements]
+        for early, late in itertools.pairwise(measured):
+            if late.release.version == version:
+                return early.release.version, judge(match(early.measurements, late.measurements)[0])
+        return None
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """What one release leaves in one scenario: objects per request with gc off, None: not measured.
+
+    `growth` is the worst with any gc policy.
+    """
+
+    release: str
+    date: str
+    yanked: bool
+    objects: float | None
+    leaked: float | None
+    growth: Growth
+
+
+class Strip(msgspec.Struct, frozen=True, kw_only=True):
+    """One scenario on one kind of connection through all releases."""
+
+    scenario: str
+    connection: Connection
+    points: tuple[Point, ...]
+
+
+def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection) -> tuple[Strip, ...]:
+    """Return one strip for each of the scenarios that any release was measured in."""
+    found = []
+    for scenario in scenarios:
+        points = tuple(_point(moment, scenario, connection) for moment in timeline.moments)
+        if any(point.objects is not None for point in points):
+            found.append(Strip(scenario=scenario, connection=connection, points=points))
+    return tuple(found)
+
+
+def changes(strip: Strip) -> tuple[tuple[Point, Point], ...]:
+    """Return the first and the last point of each run of releases that leave the same."""
+    runs: list[tuple[Point, Point]] = []
+    for point in strip.points:
+        if runs and _same(runs[-1][1], point):
+            runs[-1] = (runs[-1][0], point)
+        else:
+            runs.append((point, point))
+    return tuple(runs)
+
+
+def _same(one: Point, other: Point) -> bool:
+    return (one.objects, one.leaked, one.growth) == (other.objects, other.leaked, other.growth)
+
+
+def _point(moment: Moment, scenario: str, connection: Connection) -> Point:
+    own = [m for m in moment.measurements if (m.scenario, m.connection) == (scenario, connection)]
+    off = next((m for m in own if m.gc == "off"), None)
+    return Point(
+        release=moment.release.version,
+        date=str(moment.release.date or ""),
+        yanked=moment.release.yanked,
+        objects=off.survivors_per_request if off else None,
+        leaked=off.leaked_per_request if off else None,
+        growth=worst([m.growth for m in own if m.growth]),
+    )
+
+
+def worst(growths: Sequence[Growth]) -> Growth:
+    """Return the gravest of several verdicts on growth."""
+    return max(growths, key=lambda growth: RANK[growth], default="none")

@@ -1,0 +1,1 @@
+"""Does it grow, and what keeps it: the reasoning about leaks. Pure."""

@@ -1,0 +1,1 @@
+"""What locust imports: users, arrivals and tallies."""

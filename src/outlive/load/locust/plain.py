@@ -1,0 +1,112 @@
+"""FastHttpUser's client, sending the bytes of a scenario and nothing else. Imported by locust only.
+
+Left to itself it adds headers of its own, which the server would keep with a request that it leaks: load and
+replay could not be compared. And it breaks off the answers whose status it takes for an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import gevent
+from gevent.socket import wait_read
+from geventhttpclient.client import HTTPClient, HTTPClientPool
+from geventhttpclient.header import Headers, HeadersDataType
+from geventhttpclient.response import HTTPConnectionClosed, HTTPSocketPoolResponse
+from geventhttpclient.url import URL
+from locust.contrib.fasthttp import LocustUserAgent
+
+from outlive.service import seal
+from outlive.service.wire import TIMEOUT
+
+UNASKED = ("User-Agent", "Accept-Encoding")
+
+CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)
+
+Body = str | bytes | bytearray | memoryview | IO[bytes] | Iterable[bytes] | None
+
+
+class PlainClient(HTTPClient):
+    """The connections to one server."""
+
+    DEFAULT_HEADERS = Headers()
+    reused = False
+
+    def request(
+        self, method: str, request_uri: str, body: Body = b"", headers: HeadersDataType | None = None
+    ) -> HTTPSocketPoolResponse:
+        """Send the request with only those headers that a scenario has.
+
+        Servers close a kept connection without a word; gunicorn does after an answer to a large body that
+        was not read. The next request then was never seen and is sent again, as a replay does.
+        """
+        asked = Headers(headers or {})
+        for name in UNASKED:
+            asked.discard(name)
+        reused, self.reused = self.reused, False
+        try:
+            response = super().request(method, request_uri, body, asked)
+        except CLOSED:
+            if not reused:
+                raise
+            response = super().request(method, request_uri, body, asked)
+        self.reused = True
+        return response
+
+
+class PlainPool(HTTPClientPool):
+    """One connection at a time to each server: that of one client."""
+
+    def __init__(self) -> None:
+        super().__init__(concurrency=1, connection_timeout=TIMEOUT, network_timeout=TIMEOUT)
+
+    def get_client(self, url: str | URL) -> HTTPClient:
+        """Return the client for the server of `url`."""
+        split = url if isinstance(url, URL) else URL(url)
+        key = split.host, split.port
+        if key not in self.clients:
+            self.clients[key] = client = PlainClient.from_url(split, **self.client_args)
+            client._connection_pool._connect_socket = _connected  # type: ignore[method-assign]
+        return self.clients[key]
+
+    def idle(self) -> list[gevent.socket.socket]:
+        """Return the connections that are open and not used just now."""
+        pools = [client._connection_pool for client in self.clients.values()]
+        return [sock for pool in pools for sock in pool._socket_queue.queue if sock.fileno() >= 0]
+
+
+def _connected(sock: gevent.socket.socket, address: Any) -> gevent.socket.socket:
+    seal.connect(sock, seal.given(*address[:2]))
+    return sock
+
+
+class PlainAgent(LocustUserAgent):
+    """Takes every answer as it comes: the scenario decides whether it is right."""
+
+    valid_response_codes = frozenset(range(100, 600))
+    redirect_response_codes = frozenset()
+
+    def __init__(self) -> None:
+        self.pool = PlainPool()
+        super().__init__(client_pool=self.pool, max_retries=0)
+
+    @contextlib.contextmanager
+    def minded(self) -> Iterator[None]:
+        """Meanwhile close the idle connection as soon as the server does, as clients with an event loop do.
+
+        gunicorn waits up to 2 s for that in the thread that served the connection: a client that goes on over
+        another one would wait for itself, and so would everybody else where there is one thread.
+        """
+        minding = [gevent.spawn(_close_after, sock) for sock in self.pool.idle()]
+        try:
+            yield
+        finally:
+            gevent.killall(minding)
+
+
+def _close_after(sock: gevent.socket.socket) -> None:
+    """Wait for the server to close an idle connection, and close it."""
+    wait_read(sock.fileno())
+    sock.close()

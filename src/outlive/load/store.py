@@ -1,0 +1,65 @@
+"""The records of load tests: how the release was deployed, what was sent, what the server took for it.
+
+`results/loads/<framework>/<release>/py<X.Y>-<lock>-<worker>-<gc>-<start>.json` is a `LoadDocument` with one
+measurement: no load test replaces another. Those of a remedy are with its other results, under `loads/`.
+Reports and statistics read these files only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from outlive.files import decode, write_text
+from outlive.project import Project
+from outlive.records.load import Deployment, LoadDocument, LoadMeasurement, Traffic
+from outlive.records.measurement import StackRecord
+from outlive.records.remedy import Remedy
+from outlive.replay.store import folder, provenance
+
+
+class LoadStore:
+    """The load tests that are kept of one stack, one file each."""
+
+    def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
+        self.stack = stack
+        self.folder = project.results / "loads" / stack.framework / stack.release
+        if remedy:
+            self.folder = folder(project, stack, remedy) / "loads"
+
+    def path(self, measurement: LoadMeasurement) -> Path:
+        """Return the file of a load test: the one that it was continued from, where it was."""
+        start = re.sub(r"\W", "", measurement.segments[0].started) if measurement.segments else "never"
+        policy = re.sub(r"\W", "-", measurement.deployment.gc)
+        name = (
+            f"py{self.stack.python}-{self.stack.lock}-{measurement.deployment.worker}-{policy}-{start}.json"
+        )
+        return self.folder / name
+
+    def keep(self, measurement: LoadMeasurement) -> Path:
+        """Write the record, in place of an earlier one of the same load test; return its file."""
+        document = LoadDocument(provenance=provenance([self.stack]), measurements=(measurement,))
+        path = self.path(measurement)
+        write_text(path, document.to_json())
+        return path
+
+    def load(self) -> Iterator[LoadMeasurement]:
+        """Yield what is kept of this stack, oldest first. Raises FaultError as `read` does."""
+        paths = sorted(self.folder.glob(f"py{self.stack.python}-{self.stack.lock}-*.json"), key=_start)
+        for path in paths:
+            yield from read(path).measurements
+
+    def unfinished(self, deployment: Deployment, traffic: Traffic) -> LoadMeasurement | None:
+        """Return the newest such test if the harness was ended before the test was over, else None."""
+        same = [m for m in self.load() if (m.deployment, m.traffic) == (deployment, traffic)]
+        return same[-1] if same and same[-1].status == "partial" else None
+
+
+def read(path: Path) -> LoadDocument:
+    """Return the document in the file `path`. Raises as `store.decode` does."""
+    return decode(path, LoadDocument)
+
+
+def _start(path: Path) -> str:
+    return path.stem.rpartition("-")[2]

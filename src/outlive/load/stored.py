@@ -1,0 +1,87 @@
+"""What is stored of a pair of stacks under load: single load tests, and comparisons over rounds.
+
+Load tests are `results/loads` (see `outlive.load.store`); a comparison of `compare --load` is kept as
+`results/reports/<framework>/load/<name>-<gc>.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from outlive.comparison.load import LoadComparison, Loads, faults
+from outlive.comparison.pair import Compared
+from outlive.errors import FaultError
+from outlive.files import SCHEMA_VERSION, decode, write_text
+from outlive.load.store import LoadStore
+from outlive.project import Project
+from outlive.records.load import Deployment, LoadMeasurement, Sample, Traffic
+from outlive.records.measurement import StackRecord
+
+MOST_SAMPLES = 240
+"""Looks at the server that a report keeps of one load test: more than a plot has pixels to show."""
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    schema_version: int = SCHEMA_VERSION
+    comparison: LoadComparison
+
+
+def keep(project: Project, comparison: LoadComparison, name: str) -> Path:
+    """Store a comparison under load for the report `name`, in place of an earlier one with its gc policy."""
+    policy = re.sub(r"\W", "-", comparison.deployment.gc)
+    path = _folder(project, comparison.after.stack.framework) / f"{name}-{policy}.json"
+    kept = msgspec.json.format(msgspec.json.encode(_Kept(comparison=comparison)), indent=1)
+    write_text(path, kept.decode() + "\n")
+    return path
+
+
+def gather(project: Project, before: StackRecord, after: StackRecord, name: str) -> Loads:
+    """Return what is stored of two stacks under load, where both were tested alike.
+
+    Of several tests of one kind the newest counts. Raises FaultError for a file that cannot be read, or
+    cannot be right.
+    """
+    kinds = [_by_kind(LoadStore(project, stack).load()) for stack in (before, after)]
+    shared = sorted(kinds[0].keys() & kinds[1].keys(), key=lambda kind: (kind[0].gc != "on", str(kind)))
+    found = []
+    for path in sorted(_folder(project, after.framework).glob(f"{name}-*.json")):
+        comparison = decode(path, _Kept).comparison
+        if _of(comparison, before, after):
+            found.append(comparison)
+    found.sort(key=lambda one: one.deployment.gc != "on")  # what most run comes first
+    loads = Loads(
+        comparisons=tuple(found),
+        before=tuple(kinds[0][kind] for kind in shared),
+        after=tuple(kinds[1][kind] for kind in shared),
+    )
+    for fault in faults(loads):
+        raise FaultError(f"load tests of {name}: {fault}; remove them to measure again")
+    return loads
+
+
+def thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Return at most MOST_SAMPLES of them, evenly, the last one among them; without single processes."""
+    every = -(-len(samples) // MOST_SAMPLES)
+    kept = samples[::-1][::every][::-1] if every else ()
+    return tuple(msgspec.structs.replace(sample, workers=()) for sample in kept)
+
+
+def _by_kind(tests: Iterable[LoadMeasurement]) -> dict[tuple[Deployment, Traffic], LoadMeasurement]:
+    """Return the newest test of each kind, oldest come first."""
+    return {
+        (test.deployment, test.traffic): msgspec.structs.replace(test, samples=thinned(test.samples))
+        for test in tests
+        if test.status == "measured"
+    }
+
+
+def _of(comparison: Compared, before: StackRecord, after: StackRecord) -> bool:
+    return (comparison.before.stack, comparison.after.stack) == (before, after)
+
+
+def _folder(project: Project, framework: str) -> Path:
+    return project.results / "reports" / framework / "load"

@@ -1,0 +1,34 @@
+"""markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+LINK = re.compile(r"(https?://[A-Za-z0-9./_~:?=#%+-]+)")
+SPECIAL = re.compile(r"([\\`*_\[\]|<>&~#!])")
+WORD_JOINER = "\u2060"  # keeps an @name from notifying anyone
+
+
+def escape(text: str) -> str:
+    """Return `text` so that Markdown shows it as it is, in a table too; only plain links stay links."""
+    parts = LINK.split(text)
+    return "".join(
+        part if at % 2 else SPECIAL.sub(r"\\\1", part).replace("@", f"@{WORD_JOINER}")
+        for at, part in enumerate(parts)
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
+    """Yield a table whose last `right` columns hold numbers."""
+    yield f"| {' | '.join(header)} |"
+    yield f"| {' | '.join(['---'] * (len(header) - right) + ['--:'] * right)} |"
+    for row in rows:
+        yield f"| {' | '.join(map(escape, row))} |"
+
+
+def details(summary: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines that are folded under a summary."""
+    yield from ("", "<details>", f"<summary>{summary}</summary>", "")
+    yield from lines
+    yield from ("", "</details>")

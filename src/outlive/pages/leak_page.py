@@ -1,0 +1,140 @@
+"""The page of a leak or ring: what it is, which releases have it, how to see it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from outlive import __version__
+from outlive.history import timeline
+from outlive.history.lifelines import Kept, Sighting
+from outlive.history.steps import Steps
+from outlive.history.timeline import Strip, Timeline
+from outlive.pages import plots, ring
+from outlive.pages.page import Frame, render
+from outlive.pages.plots import Drawing
+from outlive.report.record import Report
+from outlive.wording import listed, number
+
+
+class Known(msgspec.Struct, frozen=True):
+    """All that is known of one framework."""
+
+    name: str
+    timeline: Timeline
+    steps: Steps
+    kept: tuple[Kept, ...]
+    reports: tuple[Report, ...]
+    scenarios: tuple[str, ...]
+
+
+class SightingLine(msgspec.Struct, frozen=True):
+    """A release that has a fingerprint."""
+
+    release: str
+    objects: str
+    scenarios: str
+
+
+class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page of a fingerprint shows."""
+
+    fingerprint: str
+    lead: str
+    suspect: str
+    package: str
+    releases: str
+    scenarios: str
+    newest: str
+    explain: str
+    plots: tuple[Drawing, ...]
+    lines: tuple[SightingLine, ...]
+    version: str = __version__
+
+
+def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame) -> str:
+    """Return the page of a fingerprint."""
+    last = kept.sightings[-1]
+    names = list(dict.fromkeys(one.framework for one in kept.sightings))
+    scenarios = list(dict.fromkeys(name for one in kept.sightings for name in one.scenarios))
+    gone = "no: no cell of it has this any more"
+    page = LeakPage(
+        fingerprint=kept.leak.fingerprint,
+        lead=_lead(kept),
+        suspect=kept.leak.suspect,
+        package=f"{kept.leak.package}, a part of Python" if kept.leak.python else kept.leak.package,
+        releases="; ".join(_releases(kept, known) for known in frameworks if known.name in names),
+        scenarios=listed(scenarios),
+        newest=f"yes, in {listed(kept.newest)}" if kept.newest else gone,
+        explain=(
+            f"outlive explain {last.framework}=={last.release} --scenario {last.scenario} "
+            f"--connection {last.connection} --gc {last.gc} --python {frameworks[0].timeline.python}"
+        ),
+        plots=(
+            ring.drawing(kept.leak),
+            *(_seen_plot(kept, known) for known in frameworks if known.name in names),
+        ),
+        lines=tuple(_lines(kept)),
+    )
+    return render(
+        "leak.html.j2", frame, title=f"{page.fingerprint}: {page.lead}", summary=page.suspect, page=page
+    )
+
+
+def _lines(kept: Kept) -> Iterator[SightingLine]:
+    """Yield the releases that have it, newest first; neighbours that say the same are one."""
+
+    def says(one: Sighting) -> tuple[str, float, tuple[str, ...]]:
+        return one.framework, one.objects, one.scenarios
+
+    for (framework, objects, scenarios), group in itertools.groupby(reversed(kept.sightings), key=says):
+        run = [one.release for one in group]
+        releases = run[0] if len(run) == 1 else f"{run[-1]} to {run[0]}"
+        yield SightingLine(f"{framework} {releases}", number(objects), listed(scenarios, 4))
+
+
+def _lead(kept: Kept) -> str:
+    kinds = {
+        "cyclic": "Cyclic garbage: a collection frees it.",
+        "leaked": "A leak: nothing frees it.",
+        "bounded": "Growth that stops by itself.",
+    }
+    return kinds[kept.leak.growth]
+
+
+def _releases(kept: Kept, known: Known) -> str:
+    """Return the releases of a framework that have a fingerprint, as runs of those that were measured."""
+    own = {one.release for one in kept.sightings if one.framework == known.name}
+    runs: list[list[str]] = []
+    before = False
+    for moment in known.timeline.moments:
+        if not moment.measurements:
+            continue
+        has = moment.release.version in own
+        if has and before:
+            runs[-1].append(moment.release.version)
+        elif has:
+            runs.append([moment.release.version])
+        before = has
+    said = [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return f"{known.name} {listed(said)}"
+
+
+def _seen_plot(kept: Kept, known: Known) -> Drawing:
+    own = {one.release: one.objects for one in kept.sightings if one.framework == known.name}
+    points = tuple(
+        timeline.Point(
+            release=moment.release.version,
+            date=str(moment.release.date or ""),
+            yanked=moment.release.yanked,
+            objects=own.get(moment.release.version, 0.0) if moment.measurements else None,
+            leaked=0.0,
+            growth="cyclic",
+        )
+        for moment in known.timeline.moments
+    )
+    strip = Strip(scenario=kept.leak.fingerprint, connection="close", points=points)
+    title = f"Objects that it keeps per request, at most, by release of {known.name}"
+    return Drawing(plots.history(f"seen-{known.name}", title, [strip]), f"{title}; ✕ is yanked.")

@@ -1,0 +1,115 @@
+"""Templates to pages: each is one file that loads nothing, and whose own style and script alone may run."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from collections.abc import Sequence
+
+import jinja2
+import msgspec
+from markupsafe import Markup
+
+from outlive.markdown import LINK
+from outlive.report.verdict import SIGNS, TONES
+from outlive.wording import ARROW
+
+CODE = re.compile(r"`([^`]+)`")
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link of the site's head; `href` is relative to the site's folder."""
+
+    text: str
+    href: str
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """What is around a page: the way to the site's folder (`../`, None: a page by itself), and its links."""
+
+    root: str | None = None
+    links: tuple[Link, ...] = ()
+
+
+ALONE = Frame()
+
+
+def render(
+    template: str, frame: Frame, *, title: str, summary: str, script: str = "", **values: object
+) -> str:
+    """Return the page that `template` gives; `script` is the name of the script in it."""
+    style, code = asset("style.css"), asset(script) if script else ""
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            summary=summary,
+            root=frame.root,
+            links=frame.links,
+            policy=_policy([style], [code] if code else []),
+            style=style,
+            script=code,
+            **values,
+        )
+    )
+
+
+def feed(verdicts: object) -> str:
+    """Return the Atom feed that shows `verdicts`."""
+    return _environment().get_template("feed.xml.j2").render(feed=verdicts) + "\n"
+
+
+def linked(text: str) -> Markup:
+    """Return `text` escaped, with plain addresses as links and what is in backticks as code.
+
+    Arrows stay with what they connect.
+    """
+    parts = LINK.split(text.replace(f" {ARROW} ", f"\u00a0{ARROW}\u00a0"))
+    link = Markup('<a rel="nofollow noreferrer" href="{0}">{0}</a>')
+    return Markup("").join(
+        link.format(part.rstrip(".")) + "." * part.endswith(".") if at % 2 else _coded(part)
+        for at, part in enumerate(parts)
+    )
+
+
+def _coded(text: str) -> Markup:
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if at % 2 else part for at, part in enumerate(CODE.split(text)))
+
+
+@functools.cache
+def asset(name: str) -> Markup:
+    """Return one of our own files beside the templates, as it is."""
+    source, _, _ = _loader().get_source(_environment(), name)
+    return Markup(source)  # noqa: S704 - our own text, and nothing of it comes from elsewhere
+
+
+@functools.cache
+def _loader() -> jinja2.PackageLoader:
+    return jinja2.PackageLoader("outlive.pages")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=_loader(), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["tone"] = TONES.__getitem__
+    environment.filters["sign"] = SIGNS.__getitem__
+    environment.filters["linked"] = linked
+    return environment
+
+
+def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+    """Return the policy by which a browser runs and loads these and nothing else."""
+    parts = ["default-src 'none'", "img-src 'self' data:", "base-uri 'none'", "form-action 'none'"]
+    parts += [f"style-src {' '.join(map(_hashed, styles))}"]
+    parts += [f"script-src {' '.join(map(_hashed, scripts))}"] if scripts else []
+    return "; ".join(parts)
+
+
+def _hashed(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

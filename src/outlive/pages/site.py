@@ -1,0 +1,237 @@
+"""The static site: all pages from what is stored, written only where they changed.
+
+What a site was made from and what was written is kept beside it, in `.outlive-site.json`. With the same
+inputs nothing is made anew; else all is, and files that are as they were stay untouched. Files that belonged
+to the site and no longer do are removed; others are never touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from outlive import __version__
+from outlive.errors import FaultError, OutliveError, UsageError
+from outlive.files import write_text
+from outlive.history import lifelines, steps
+from outlive.pages import documents as texts
+from outlive.pages import framework_page, leak_page, report_page
+from outlive.pages.badge import badge
+from outlive.pages.feed import verdicts
+from outlive.pages.leak_page import Known
+from outlive.pages.page import Frame, Link, render
+from outlive.project import Project
+from outlive.releases.catalogue import Catalogue
+from outlive.releases.lineage import commits
+from outlive.report import markdown, record
+from outlive.report.costs import Rates
+from outlive.report.record import Facts, Report
+
+MANIFEST = ".outlive-site.json"
+INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/remedies", "results/reports")
+ASV_LINKS = b'<ul class="nav navbar-nav navbar-left">'
+ASV_HOME = b'\n        <li><a href="../index.html">outlive</a></li>'
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a site was made from, as one hash, and the hash of each file; `problems` are as they were told."""
+
+    inputs: str
+    files: dict[str, str]
+    problems: tuple[str, ...] = ()
+
+
+class Published(msgspec.Struct, frozen=True):
+    """How many files there are and how many were written or removed; `problems` were left out, and why."""
+
+    files: int
+    written: int
+    removed: int
+    problems: tuple[str, ...]
+
+
+def publish(project: Project, folder: Path) -> Published:
+    """Bring the site in `folder` up to date with what is stored.
+
+    Raises UsageError where the folder holds something else than a site of ours, FaultError where it cannot be
+    written.
+    """
+    known = _manifest(folder)
+    inputs = _digest(project)
+    if (
+        known
+        and known.inputs == inputs
+        and all(_intact(folder, name, sha) for name, sha in known.files.items())
+    ):
+        return Published(len(known.files), 0, 0, known.problems)
+    problems: list[str] = []
+    files = {str(path): content for path, content in _files(project, problems)}
+    written = 0
+    for name, content in files.items():
+        if not _intact(folder, name, _sha(content)):
+            _write(folder / name, content)
+            written += 1
+    gone = sorted(set(known.files if known else ()) - files.keys())
+    for name in gone:
+        (folder / name).unlink(missing_ok=True)
+    manifest = Manifest(inputs, {name: _sha(content) for name, content in files.items()}, tuple(problems))
+    write_text(
+        folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode() + "\n"
+    )
+    return Published(len(files), written, len(gone), tuple(problems))
+
+
+def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield every file of the site; what cannot be read is a problem, and left out."""
+    asv = project.root / ".outlive" / "asv" / "html"
+    asv_links = (Link("asv", "asv/index.html"),) if (asv / "index.html").is_file() else ()
+    frameworks = [known for name in project.frameworks() if (known := _known(project, name, problems))]
+    kept = lifelines.collect([one.timeline for one in frameworks])
+    frameworks = [msgspec.structs.replace(one, kept=kept) for one in frameworks]
+    documents = [text for text in texts.TEXTS if (project.root / "docs" / text.source).is_file()]
+    links = (
+        *(Link(one.name, f"{one.name}/index.html") for one in frameworks),
+        *(Link(text.name, text.page) for text in documents),
+        *asv_links,
+        Link("feed", "feed.xml"),
+    )
+    top, below = Frame("", links), Frame("../", links)
+    yield PurePosixPath("index.html"), framework_page.home(frameworks, top).encode()
+    yield (
+        PurePosixPath("feed.xml"),
+        verdicts([r for one in frameworks for r in one.reports]).encode(),
+    )
+    yield PurePosixPath("report.schema.json"), msgspec.json.encode(record.json_schema()) + b"\n"
+    for known in frameworks:
+        base = PurePosixPath(known.name)
+        yield base / "index.html", framework_page.framework(known, below).encode()
+        yield base / "badge.svg", badge(known.timeline).encode()
+        for report in known.reports:
+            yield base / f"{report.name}.html", report_page.html(report, below).encode()
+            yield base / f"{report.name}.md", markdown.render(report).encode()
+            yield base / f"{report.name}.json", report.to_json()
+    for one in kept:
+        page = leak_page.leak(one, frameworks, below).encode()
+        yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page
+    for text in documents:
+        source = (project.root / "docs" / text.source).read_text(encoding="utf-8")
+        body = texts.html(source)
+        shown = render(
+            "text.html.j2",
+            top,
+            title=f"outlive: {text.name}",
+            summary=text.name,
+            text=body,
+            version=__version__,
+        )
+        yield PurePosixPath(text.page), shown.encode()
+    if asv_links:
+        for path in _walk(asv):
+            content = path.read_bytes()
+            if path == asv / "index.html":
+                content = content.replace(ASV_LINKS, ASV_LINKS + ASV_HOME, 1)
+            yield PurePosixPath("asv") / path.relative_to(asv).as_posix(), content
+
+
+def _known(project: Project, name: str, problems: list[str]) -> Known | None:
+    """Return all that is known of a framework, None where it has no readable catalogue."""
+    try:
+        facts = record.facts(project, name)
+        history = commits(Catalogue.load(project, name))
+    except OutliveError as error:
+        problems.append(str(error))
+        return None
+    problems += (*facts.timeline.problems, *facts.reliefs.problems)
+    return Known(
+        name,
+        facts.timeline,
+        steps.find(facts.timeline, history, facts.logs),
+        (),
+        tuple(_reports(project, name, facts, problems)),
+        facts.expected,
+    )
+
+
+def _reports(project: Project, name: str, facts: Facts, problems: list[str]) -> Iterator[Report]:
+    """Yield the reports that are stored of a framework, newest release first."""
+    found: dict[str, Report] = {}
+    for path in sorted(record.folder(project, name).glob("*.json")):
+        try:
+            report = record.build(record.read(path), facts, Rates())
+            framework = report.comparison.after.stack.framework
+            if framework != name:
+                raise FaultError(f"{path} is about {framework!r}, but the folder's name is {name!r}")
+        except OutliveError as error:
+            problems.append(str(error))
+            continue
+        if report.name in found:
+            problems.append(f"{path} is the second report on {report.comparison.subject}: it is left out")
+            continue
+        found[report.name] = report
+    newest = sorted(
+        found.values(), key=lambda report: str(report.comparison.after.release.uploaded), reverse=True
+    )
+    yield from newest
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    """Return what is known of the site in `folder`, None where there is none yet."""
+    path = folder / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(
+                f"{folder} holds something else than a site of outlive: name a new folder"
+            ) from None
+        return None
+    except NotADirectoryError:
+        raise UsageError(f"{folder} is not a folder") from None
+    except OSError as error:
+        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
+    except msgspec.DecodeError:
+        return Manifest("", {})  # damaged: all is written anew
+
+
+def _digest(project: Project) -> str:
+    """Return one hash of all that a site is made from: our own code, what is stored, asv's pages."""
+    hashed = hashlib.sha256(__version__.encode())
+    roots = [Path(__file__).parents[1], *(project.root / name for name in INPUTS)]
+    for at, root in enumerate(roots):
+        for path in _walk(root):
+            if path.suffix not in {".pyc", ".txt"} or at == 0:
+                hashed.update(f"{at} {path.relative_to(root)}\0".encode())
+                hashed.update(hashlib.sha256(path.read_bytes()).digest())
+    asv = project.root / ".outlive" / "asv" / "html"
+    for path in _walk(asv):
+        status = path.stat()
+        hashed.update(f"{path.relative_to(asv)} {status.st_size} {status.st_mtime_ns}\0".encode())
+    return hashed.hexdigest()
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _intact(folder: Path, name: str, sha: str) -> bool:
+    try:
+        return _sha((folder / name).read_bytes()) == sha
+    except OSError:
+        return False
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise FaultError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""What is stored or crosses rooms, as data only: no process, no socket, no clock."""

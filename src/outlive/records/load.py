@@ -1,0 +1,299 @@
+"""Load tests: what was sent, how it was served, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from outlive.errors import UsageError
+from outlive.files import SCHEMA_VERSION
+from outlive.records.measurement import Connection, Provenance
+
+Status = Literal["measured", "partial", "failed", "unsupported"]
+End = Literal["served", "recycled", "hung", "killed"]
+SATURATED = 0.9
+"""Part of the time for which a locust process, which has one thread, ran or waited for a core: above it, it
+could hardly have sent more, and latencies hold its own delays."""
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """How a release is served: the gunicorn worker that `app.toml` names so, how many, and the gc policy.
+
+    With `preload` the master loads the app and workers are forked from it. With `max_requests` a worker is
+    replaced after so many requests; 0 is never. `remedy` is what was done to the app.
+    """
+
+    worker: str
+    workers: int = 1
+    preload: bool = False
+    max_requests: int = 0
+    gc: str = "on"
+    remedy: str | None = None
+
+
+class Collections(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy's own collections did: how many, objects freed, pauses in seconds.
+
+    `histogram` is (upper bound in seconds, pauses).
+    """
+
+    count: int = 0
+    freed: int = 0
+    pause: float = 0.0
+    p99: float = 0.0
+    longest: float = 0.0
+    histogram: tuple[tuple[float, int], ...] = ()
+
+    @classmethod
+    def of(
+        cls, count: int, freed: int, pause: float, longest: float, histogram: Iterable[tuple[float, int]]
+    ) -> Collections:
+        """Return the record with the 99th percentile that the histogram gives."""
+        pauses = tuple(histogram)
+        p99 = min(percentile(pauses, 99), longest)
+        return cls(count=count, freed=freed, pause=pause, p99=p99, longest=longest, histogram=pauses)
+
+
+def total(parts: Sequence[Collections]) -> Collections:
+    """Return what all of them did together."""
+    pauses: Counter[float] = Counter()
+    for part in parts:
+        pauses.update(dict(part.histogram))
+    return Collections.of(
+        sum(part.count for part in parts),
+        sum(part.freed for part in parts),
+        sum(part.pause for part in parts),
+        max((part.longest for part in parts), default=0.0),
+        sorted(pauses.items()),
+    )
+
+
+def percentile(histogram: Sequence[tuple[float, int]], percent: float) -> float:
+    """Return the bound within which `percent` of 100 are; 0 where there is nothing."""
+    missing = math.ceil(sum(count for _, count in histogram) * percent / 100)
+    for bound, count in histogram:
+        missing -= count
+        if missing <= 0:
+            return bound
+    return 0.0
+
+
+class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process, from its `first` to its `last` second of the load test.
+
+    It `served` to the end, was `recycled` by gunicorn, `hung` until gunicorn ended it, or was `killed`.
+    `peak_rss_bytes` is None where the system does not tell. `survivors` are gc-tracked objects that requests
+    left and `leaked` those of them that no collection frees, once all connections were closed; None where
+    that was not counted. `ran` are the seconds for which its threads ran, `waited` those for which the one
+    that ran most was kept waiting for a core.
+    """
+
+    pid: int
+    first: float
+    last: float
+    end: End
+    ran: float = 0.0
+    waited: float = 0.0
+    peak_rss_bytes: int | None = None
+    collections: Collections = Collections()
+    survivors: int | None = None
+    leaked: int | None = None
+
+
+class Memory(msgspec.Struct, frozen=True, array_like=True):
+    """Resident and proportional bytes of one process; 0 where the system does not tell."""
+
+    pid: int
+    rss: int
+    pss: int
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at the server: bytes over all its processes, CPU seconds and answered requests until then.
+
+    `seconds` is the time of the load test, without what lies between two `segment`s of a soak. Shared memory
+    counts once in `pss` and once for each process in `rss`. `harness` are the resident bytes of what looks on
+    and of locust, which is to stay as it is.
+    """
+
+    segment: int
+    seconds: float
+    requests: int
+    rss: int
+    pss: int
+    cpu: float
+    workers: tuple[Memory, ...]
+    harness: int = 0
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """How memory grew: the robust slope of the bytes over time and over requests, with a 95 % interval.
+
+    `seconds` is the stretch of the test that it is from.
+    """
+
+    bytes_per_hour: float
+    low: float
+    high: float
+    bytes_per_request: float
+    seconds: float
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """One uninterrupted run of a load test; a soak that was continued has several. `started` is UTC."""
+
+    started: str
+    seconds: float
+    requests: int
+    ended: str | None = None
+
+
+class LoadMeasurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What one load test gave.
+
+    `status`: `measured`; `partial` where the harness was ended in the middle, so that it can be continued;
+    `failed` for a fault, with what was seen until then; `unsupported`. The `reason` is None for `measured`.
+
+    `peak_rss_bytes` is the largest of a worker, `tree_peak_bytes` of all processes together, and
+    `tree_peak_source` says how that was obtained. Objects per request are None where not all workers lived
+    from the first request to the last, as with `max_requests`. `predicted_per_request` is what the exact
+    replay of the same scenarios leaves, each by itself, where it is known, `replayed_per_request` what the
+    same mix left that was sent one request at a time. `server_cores` and `generator_cores` are
+    processor cores in use; `generator_busiest` and `server_busiest` are the part of the time for which
+    locust's busiest process, and the busiest worker, ran or waited for a core. `server_waiting` is the part
+    for which a worker did nothing but wait, the most of all workers.
+    """
+
+    framework: str
+    release: str
+    python: str
+    lock: str
+    app_version: int
+    deployment: Deployment
+    traffic: Traffic
+    status: Status
+    reason: str | None = None
+    segments: tuple[Segment, ...] = ()
+    seconds: float = 0.0
+    requests: int = 0
+    unexpected: int = 0
+    unsent: int = 0
+    throughput: float = 0.0
+    scenarios: tuple[ScenarioTraffic, ...] = ()
+    faults: tuple[tuple[str, int], ...] = ()
+    peak_rss_bytes: int | None = None
+    tree_peak_bytes: int | None = None
+    tree_peak_source: str = ""
+    workers: tuple[WorkerRecord, ...] = ()
+    restarts: int = 0
+    collections: Collections = Collections()
+    survivors_per_request: float | None = None
+    leaked_per_request: float | None = None
+    predicted_per_request: float | None = None
+    replayed_per_request: float | None = None
+    types: dict[str, float] = {}
+    growth: Rate | None = None
+    server_cores: float = 0.0
+    server_busiest: float = 0.0
+    server_waiting: float = 0.0
+    generator_cores: float = 0.0
+    generator_busiest: float = 0.0
+    generator_saturated: bool = False
+    samples: tuple[Sample, ...] = ()
+
+
+class LoadDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One JSON document of load tests."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    measurements: tuple[LoadMeasurement, ...]
+
+    def to_json(self) -> str:
+        """Return the document as JSON, one measurement a line."""
+        encode = msgspec.json.encode
+        head = b'{"schema_version":%d,\n"provenance":%s,\n"measurements":[\n'
+        lines = b",\n".join(map(encode, self.measurements))
+        return (head % (self.schema_version, encode(self.provenance)) + lines + b"\n]}\n").decode()
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a `LoadDocument`."""
+    return msgspec.json.schema(LoadDocument)
+
+
+class ScenarioTraffic(msgspec.Struct, frozen=True):
+    """The answers to one scenario: latencies in seconds, `histogram` as (upper bound in seconds, answers)."""
+
+    scenario: str
+    requests: int
+    unexpected: int
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+    longest: float
+    histogram: tuple[tuple[float, int], ...]
+
+
+class Generated(msgspec.Struct, frozen=True):
+    """What a load test sent and saw, so far or in all.
+
+    `started` is in seconds since the epoch, `throughput` in requests per second, `cores` what locust used of
+    the processor. `busiest` is the part of the time for which its busiest process ran or waited for a core.
+    `faults` are texts of unexpected answers, each with its count, `unsent` requests that were due at a
+    constant rate but found no client free before the end. `stopped` says why it ended early; None where all
+    that was asked for was sent, or still is.
+    """
+
+    started: float
+    seconds: float
+    requests: int
+    unexpected: int
+    throughput: float
+    scenarios: tuple[ScenarioTraffic, ...]
+    cores: float
+    stopped: str | None = None
+    busiest: float = 0.0
+    faults: tuple[tuple[str, int], ...] = ()
+    unsent: int = 0
+
+    @property
+    def saturated(self) -> bool:
+        """Whether locust was the bottleneck: the server might have answered more, and faster."""
+        return self.busiest >= SATURATED
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """The traffic of one load test: exactly `requests` requests, or as many as there are in `seconds`.
+
+    `clients` send at the same time, spread over `workers` locust processes. With `rate`, requests are due at
+    that constant number a second, whether or not the server keeps up, and latency counts from when a request
+    was due; without, each client sends its next request when the last one is answered. `scenarios` (names or
+    shell-style patterns) narrows the user's mix.
+    """
+
+    user: str = "ErrorHeavy"
+    clients: int = 16
+    requests: int | None = None
+    seconds: float | None = None
+    rate: float | None = None
+    workers: int = 1
+    scenarios: tuple[str, ...] = ()
+    connection: Connection = "keep-alive"
+
+    def check(self) -> None:
+        """Raise UsageError where no users can send such traffic."""
+        if (self.requests is None) == (self.seconds is None):
+            raise UsageError("a load test has either a number of requests or a duration")
+        for name, value in (("requests", self.requests), ("seconds", self.seconds), ("rate", self.rate)):
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name} is {value:g}: it must be more than 0, and finite")
+        if self.workers < 1:
+            raise UsageError(f"workers is {self.workers}: at least one process has to send")
+        if self.clients < self.workers:
+            raise UsageError(f"{self.clients} clients cannot be spread over {self.workers} workers")

@@ -1,0 +1,82 @@
+"""release."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+import msgspec
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One version of a framework on the package index.
+
+    `uploaded` is when its first file came (UTC), or None where the index does not say. `wheels` are the
+    CPython tags of its wheels: `cp311`, `py3`, or `cp38-abi3` for 3.8 and everything newer.
+    """
+
+    framework: str
+    version: str
+    uploaded: dt.datetime | None
+    requires_python: str | None
+    yanked: bool
+    yanked_reason: str | None
+    wheels: tuple[str, ...]
+    sdist: bool
+
+    def __str__(self) -> str:
+        return f"{self.framework} {self.version}"
+
+    @property
+    def parsed(self) -> Version:
+        """The version, in the order of PEP 440."""
+        return Version(self.version)
+
+    @property
+    def date(self) -> dt.date | None:
+        """The day (UTC) on which it was uploaded."""
+        return self.uploaded.date() if self.uploaded else None
+
+    def supports(self, python: str) -> bool:
+        """Return whether it is meant for `python` (`3.11`) and has a wheel for it."""
+        return self.why_not(python) is None
+
+    def why_not(self, python: str) -> str | None:
+        """Return in one line why it cannot be installed on `python` (`3.11`, `3.12.1`), None where it can.
+
+        Requires-Python may name a patch version (>=3.8.1): without one the newest patch is what counts.
+        """
+        _, minor, *rest = re.findall(r"\d+", python)
+        patch = rest[0] if python.count(".") > 1 else "99"
+        if self.requires_python and not SpecifierSet(self.requires_python).contains(f"3.{minor}.{patch}"):
+            return f"{self} requires Python {self.requires_python}, not {python}"
+        if not self.wheels:
+            return f"{self} has no wheel, only a source distribution"
+        if not any(_fits(tag, int(minor)) for tag in self.wheels):
+            return f"{self} has no wheel for Python {python}; it has wheels for {self.pythons()}"
+        return None
+
+    def pythons(self) -> str:
+        """Return the Pythons that its wheels are for, as in `3.7-3.10`."""
+        if "py3" in self.wheels:
+            return f"Python {self.requires_python}" if self.requires_python else "any Python 3"
+        minors = sorted(int(tag[3:]) for tag in self.wheels if tag[2] == "3" and tag[3:].isdigit())
+        runs: list[list[int]] = []
+        for minor in minors:
+            if runs and minor == runs[-1][1] + 1:
+                runs[-1][1] = minor
+            else:
+                runs.append([minor, minor])
+        named = [f"3.{low}" if low == high else f"3.{low}-3.{high}" for low, high in runs]
+        named += [f"3.{tag[3:-5]} and newer" for tag in self.wheels if tag.endswith("-abi3")]
+        return ", ".join(named) or ", ".join(self.wheels)
+
+
+def _fits(tag: str, minor: int) -> bool:
+    if tag.endswith("-abi3"):
+        return int(tag[3:-5]) <= minor
+    if tag == "py3":
+        return True
+    return tag == f"cp3{minor}" or (tag.startswith("py3") and int(tag[3:]) <= minor)

@@ -1,0 +1,121 @@
+"""A stack: one framework release with everything that runs under it, and the text that names it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+import msgspec
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from outlive.errors import UsageError
+
+PYTHON = "python"
+AT = "@"
+"""Before the path of something that is no release: `python@/opt/py/bin/python3.14`."""
+PYTHON_MINOR = re.compile(r"3\.\d+t?")
+PYTHON_VERSION = re.compile(r"(3\.\d+)(?:\.\d+(?:(?:a|b|rc)\d+)?)?(t?)")
+"""A minor version, a patch version or a pre-release; `t`: its free-threaded build."""
+PYTHON_NAME = re.compile(PYTHON_VERSION.pattern + r"(?:\+[0-9a-f]{8})?")
+"""What results call a Python: its version, as exactly as it was asked for, and the build where a path was."""
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+def python_minor(name: str) -> str:
+    """Return the minor version of a Python that has this name, as in `3.11`, or `3.14t` if free-threaded."""
+    found = PYTHON_NAME.fullmatch(name)
+    return "".join(found.groups()) if found else name
+
+
+class Package(msgspec.Struct, frozen=True, order=True):
+    """One distribution at one version; in a stack, before it is built, `@` and the path of its source."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}{'' if self.version.startswith(AT) else '=='}{self.version}"
+
+
+class Stack(msgspec.Struct, frozen=True, order=True):
+    """What a user asks to have measured; what is left out is chosen and reported.
+
+    `python` is a minor version (`3.11`), a patch version (`3.12.1`), `@` and the path of an interpreter, or
+    None. `pins` are packages other than the framework that must have exactly that version.
+    """
+
+    framework: str
+    release: str
+    python: str | None = None
+    pins: tuple[Package, ...] = ()
+
+    def __str__(self) -> str:
+        named = [Package(self.framework, self.release), *self.pins]
+        return ",".join(map(str, [*named, Package(PYTHON, self.python)] if self.python else named))
+
+    @classmethod
+    def parse(cls, text: str) -> Stack:
+        """Return the stack that `text` names, as in `aiohttp==3.11.18,multidict==6.3.1,python==3.11`.
+
+        The first part names the framework. Raises UsageError where the text does not have this form.
+        """
+        framework, *others = (_part(part, text) for part in text.split(","))
+        python: str | None = None
+        pins: dict[str, Package] = {}
+        for part in others:
+            if part.name in {framework.name, *pins} or (part.name == PYTHON and python):
+                raise UsageError(f"{text!r}: {part.name} is named twice")
+            if part.name == PYTHON:
+                python = part.version
+            else:
+                pins[part.name] = part
+        return cls(framework.name, framework.version, python, tuple(sorted(pins.values())))
+
+
+def _part(part: str, text: str) -> Package:
+    found = re.fullmatch(r"([^=@]*)(==|@)(.*)", part.strip(), re.DOTALL)
+    name, mark, version = (group.strip() for group in found.groups()) if found else ("", "", "")
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{text!r}: {part!r} is not NAME==VERSION, as in aiohttp==3.11.14,python==3.11")
+    name = canonicalize_name(name)
+    if mark == AT and not (version.isprintable() and version):
+        raise UsageError(f"{text!r}: {name}@ takes a path, as in {name}@/path/to/it")
+    if mark == AT:
+        return Package(name, AT + version)
+    if name == PYTHON and not PYTHON_VERSION.fullmatch(version):
+        raise UsageError(
+            f"{text!r}: python takes a version, as in python==3.11 or python==3.12.1, or python@ and a path"
+        )
+    try:
+        if name != PYTHON:
+            Version(version)
+    except InvalidVersion:
+        raise UsageError(f"{text!r}: {version!r} is not a version") from None
+    return Package(name, version)
+
+
+# the minor versions that the probe was tried on, with the day each came out
+KNOWN = {
+    "3.8": dt.date(2019, 10, 14),
+    "3.9": dt.date(2020, 10, 5),
+    "3.10": dt.date(2021, 10, 4),
+    "3.11": dt.date(2022, 10, 24),
+    "3.12": dt.date(2023, 10, 2),
+    "3.13": dt.date(2024, 10, 7),
+    "3.14": dt.date(2025, 10, 7),
+    "3.15": dt.date(2026, 10, 1),
+}
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A package, other than the framework, that is not the same on both sides; None: not there.
+
+    `asked`: a stack names it, so it is what the comparison is about.
+    """
+
+    package: str
+    before: str | None
+    after: str | None
+    reason: str
+    asked: bool = False

@@ -1,0 +1,114 @@
+"""Releases: what the package index says about every version of a framework, kept in the checkout.
+
+The catalogue of a framework is `releases/<framework>/catalogue.json`, one release a line, so that a refresh
+is a diff that can be read. `outlive.releases.index` writes it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from outlive.errors import FaultError, UsageError
+from outlive.files import write_text
+from outlive.project import Project
+from outlive.records.release import Release
+from outlive.releases import frameworks
+
+
+class Catalogue(msgspec.Struct, frozen=True):
+    """All releases of one framework, pre-releases included, oldest version first.
+
+    The history has those that fit one of the specifiers `covered`.
+    """
+
+    framework: str
+    releases: tuple[Release, ...]
+    covered: tuple[str, ...] = ("",)
+
+    @classmethod
+    def load(cls, project: Project, framework: str) -> Catalogue:
+        """Return the committed catalogue of `framework`.
+
+        Raises UsageError for a framework that has none, and FaultError for a file that does not decode.
+        """
+        path = catalogue_path(project, framework)
+        if not path.is_file():
+            known = sorted(found.parent.name for found in project.releases.glob("*/catalogue.json"))
+            near = difflib.get_close_matches(framework, known)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known) or 'none'}"
+            raise UsageError(f"no framework {framework!r} has a catalogue of releases; {hint}")
+        try:
+            releases = msgspec.json.decode(path.read_bytes(), type=tuple[Release, ...])
+        except msgspec.DecodeError as error:
+            raise FaultError(f"{path} is not a catalogue of releases: {error}") from None
+        covered = frameworks.load(project, framework).covered
+        return msgspec.structs.replace(cls.of(framework, releases), covered=covered)
+
+    @classmethod
+    def of(cls, framework: str, releases: tuple[Release, ...]) -> Catalogue:
+        """Return a catalogue of `releases`, put into the order of PEP 440."""
+        return cls(framework, tuple(sorted(releases, key=lambda release: release.parsed)))
+
+    def save(self, project: Project) -> Path:
+        """Write the catalogue, whole or not at all, and return its path."""
+        path = catalogue_path(project, self.framework)
+        lines = ",\n".join(msgspec.json.encode(release).decode() for release in self.releases)
+        write_text(path, f"[\n{lines}\n]\n")
+        return path
+
+    def find(self, version: str) -> Release:
+        """Return the release that equals `version` under PEP 440: 3.11 is 3.11.0.
+
+        Raises UsageError, with the nearest versions, where there is none.
+        """
+        try:
+            wanted = Version(version)
+        except InvalidVersion:
+            raise self._unknown(version, self._alike(version)) from None
+        for release in self.releases:
+            if release.parsed == wanted:
+                return release
+        raise self._unknown(version, self._near(wanted))
+
+    def stable(self) -> tuple[Release, ...]:
+        """Return the releases that are no pre-releases, yanked ones included, oldest version first."""
+        return tuple(release for release in self.releases if not release.parsed.is_prerelease)
+
+    def newest(self) -> Release:
+        """Return the highest stable release that is not yanked."""
+        for release in reversed(self.stable()):
+            if not release.yanked:
+                return release
+        raise FaultError(f"the catalogue of {self.framework} has no stable release that is not yanked")
+
+    def _unknown(self, version: str, nearest: list[str]) -> UsageError:
+        return UsageError(
+            f"{self.framework} has no release {version} in the catalogue; nearest: {', '.join(nearest)}"
+        )
+
+    def _alike(self, version: str) -> list[str]:
+        versions = [release.version for release in self.releases]
+        return difflib.get_close_matches(version, versions, cutoff=0.3) or [self.newest().version]
+
+    def _near(self, wanted: Version) -> list[str]:
+        place = sum(release.parsed < wanted for release in self.releases)
+        pool = list(enumerate(self.releases))
+        if not wanted.is_prerelease:
+            pool = [(at, release) for at, release in pool if not release.parsed.is_prerelease]
+
+        def distance(entry: tuple[int, Release]) -> tuple[int, int]:
+            at, release = entry
+            pairs = zip(release.parsed.release, wanted.release, strict=False)
+            shared = next((n for n, (ours, theirs) in enumerate(pairs) if ours != theirs), 3)
+            return -shared, abs(at - place)
+
+        return [release.version for _, release in sorted(pool, key=distance)[:3]]
+
+
+def catalogue_path(project: Project, framework: str) -> Path:
+    """Return where the catalogue of `framework` is, or would be."""
+    return project.releases / framework / "catalogue.json"

@@ -1,0 +1,187 @@
+"""The package index: what it says today about the releases of a framework."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+import requests
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+from pypi_simple import PYPI_SIMPLE_ENDPOINT, NoSuchProjectError, PyPISimple, UnsupportedContentTypeError
+
+from outlive.errors import FaultError, UnavailableError, UsageError
+from outlive.project import Project
+from outlive.records.release import Release
+from outlive.releases.catalogue import Catalogue, catalogue_path
+
+TIMEOUT = 60.0  # seconds without a byte
+
+
+class Update(msgspec.Struct, frozen=True):
+    """What a refresh of a catalogue changed, as versions; `undated` have no known upload time."""
+
+    framework: str
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    undated: tuple[str, ...]
+
+
+class _File(msgspec.Struct, frozen=True):
+    """One file of a release, by the names that the index's per-project JSON has for it."""
+
+    filename: str
+    packagetype: str
+    upload_time_iso_8601: dt.datetime | None = None
+    requires_python: str | None = None
+    yanked: bool = False
+    yanked_reason: str | None = None
+
+
+class _Project(msgspec.Struct, frozen=True):
+    releases: dict[str, list[_File]]
+
+
+def address() -> str:
+    """Return the address of the package index's simple endpoint, with a slash at its end."""
+    return (named_index() or PYPI_SIMPLE_ENDPOINT).rstrip("/") + "/"
+
+
+def update(project: Project, framework: str) -> Update:
+    """Refresh the catalogue of `framework` from the package index and return what changed.
+
+    Raises UsageError for a framework that the project does not have, and FaultError where the index cannot be
+    reached; the catalogue is untouched then. A release that is gone from the index stays in the catalogue.
+    """
+    path = catalogue_path(project, framework)
+    if not path.is_file() and framework not in project.frameworks():
+        raise UsageError(f"no framework {framework!r}; there are {', '.join(project.frameworks()) or 'none'}")
+    known = {r.version: r for r in Catalogue.load(project, framework).releases} if path.is_file() else {}
+    fresh = {r.version: _dated(r, known.get(r.version)) for r in ask(framework)}
+    catalogue = Catalogue.of(framework, tuple((known | fresh).values()))
+    added = tuple(r.version for r in catalogue.releases if r.version not in known)
+    changed = tuple(v for v in known if v in fresh and fresh[v] != known[v])
+    if added or changed:
+        catalogue.save(project)
+    return Update(
+        framework, added, changed, tuple(r.version for r in catalogue.releases if r.uploaded is None)
+    )
+
+
+def ask(framework: str) -> tuple[Release, ...]:
+    """Return every release of `framework` that the package index has.
+
+    The index's own JSON has it all in one answer; an index without that is asked by its simple API.
+    Raises UnavailableError where it has no such project, and FaultError where it cannot be reached.
+    """
+    endpoint = address()
+    try:
+        with PyPISimple(endpoint) as client:
+            files = _from_json(client.s, endpoint, framework)
+            if files is None:
+                files = _from_simple(client, framework)
+    except (requests.RequestException, UnsupportedContentTypeError, OSError) as error:
+        raise unreadable(endpoint, error) from None
+    except NoSuchProjectError:
+        raise UnavailableError(f"the package index has no project {framework}") from None
+    return tuple(_release(framework, version, found) for version, found in files.items() if found)
+
+
+def unreadable(endpoint: str, error: Exception) -> FaultError:
+    """Return the error that says why the index at `endpoint` cannot be read, without secrets."""
+    cause = str(error).splitlines()[0] if isinstance(error, requests.HTTPError) else type(error).__name__
+    return FaultError(
+        f"the package index at {USERINFO.sub('', endpoint)} cannot be read ({USERINFO.sub('', cause)}): "
+        "check the network, or name another index with OUTLIVE_INDEX_URL"
+    )
+
+
+def _from_json(session: requests.Session, endpoint: str, name: str) -> dict[str, list[_File]] | None:
+    base, simple, _ = endpoint.rpartition("/simple/")
+    if not simple:
+        return None
+    answer = session.get(f"{base}/pypi/{name}/json", timeout=TIMEOUT)
+    if not answer.ok:
+        return None
+    try:
+        releases = msgspec.json.decode(answer.content, type=_Project).releases
+    except msgspec.DecodeError:  # a mirror that answers everything with a page
+        return None
+    return {version: files for version, files in releases.items() if _is_version(version)}
+
+
+def _from_simple(client: PyPISimple, name: str) -> dict[str, list[_File]]:
+    files: defaultdict[str, list[_File]] = defaultdict(list)
+    for found in client.get_project_page(name, timeout=TIMEOUT).packages:
+        if found.version and _is_version(found.version):
+            kind = {"wheel": "bdist_wheel"}.get(found.package_type or "", found.package_type or "")
+            files[found.version].append(
+                _File(
+                    found.filename,
+                    kind,
+                    found.upload_time,
+                    found.requires_python,
+                    bool(found.is_yanked),
+                    found.yanked_reason,
+                )
+            )
+    return files
+
+
+def _release(framework: str, version: str, files: list[_File]) -> Release:
+    times = [file.upload_time_iso_8601 for file in files if file.upload_time_iso_8601]
+    return Release(
+        framework=framework,
+        version=version,
+        uploaded=min(times).astimezone(dt.UTC).replace(microsecond=0) if times else None,
+        requires_python=next((file.requires_python for file in files if file.requires_python), None),
+        yanked=all(file.yanked for file in files),
+        yanked_reason=next((file.yanked_reason for file in files if file.yanked_reason), None),
+        wheels=tuple(sorted(wheel_tags(f.filename for f in files if f.packagetype == "bdist_wheel"))),
+        sdist=any(file.packagetype == "sdist" for file in files),
+    )
+
+
+def wheel_tags(filenames: Iterable[str]) -> set[str]:
+    """Return the CPython tags of wheels, as `Release.wheels` has them."""
+    tags: set[str] = set()
+    for filename in filenames:
+        try:
+            found = parse_wheel_filename(filename)[3]
+        except (InvalidWheelFilename, InvalidVersion):  # from the early years
+            continue
+        for tag in found:
+            if tag.interpreter.startswith(("cp3", "py3")) and not tag.abi.endswith("t"):  # t: free-threaded
+                tags.add(f"{tag.interpreter}-abi3" if tag.abi == "abi3" else tag.interpreter)
+    return tags
+
+
+def _dated(release: Release, known: Release | None) -> Release:
+    """Keep the date that is known already where the index gives none."""
+    if release.uploaded is None and known is not None:
+        return msgspec.structs.replace(release, uploaded=known.uploaded)
+    return release
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
+
+
+INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def named_index() -> str | None:
+    """Return the address of the package index (its simple endpoint) that the environment names, or None."""
+    for variable in INDEX_VARIABLES:
+        if address := os.environ.get(variable, "").strip():
+            return re.sub(r"^[\w-]+=", "", address)  # uv allows NAME=ADDRESS
+    return None

@@ -1,0 +1,65 @@
+"""lineage."""
+
+from __future__ import annotations
+
+import msgspec
+from packaging.specifiers import SpecifierSet
+
+from outlive.project import Project
+from outlive.records.release import Release
+from outlive.releases.catalogue import Catalogue
+
+PYTHON = "3.11"
+"""The Python on which the whole history is measured."""
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """A release with its parent: the highest lower version that was published before it, or None."""
+
+    release: Release
+    parent: Release | None
+
+
+def commits(catalogue: Catalogue) -> tuple[Commit, ...]:
+    """Return a commit for each covered release, in the order of upload.
+
+    Stable releases are covered, yanked ones included, but for one without an upload date: it has no place.
+    """
+    covering = [SpecifierSet(specifier) for specifier in catalogue.covered]
+    covered = [
+        (release.uploaded, release)
+        for release in catalogue.stable()
+        if release.uploaded and any(specifier.contains(release.parsed) for specifier in covering)
+    ]
+    found: list[Commit] = []
+    for uploaded, release in sorted(covered, key=lambda pair: (pair[0], pair[1].parsed)):
+        lower = [other for date, other in covered if date < uploaded and other.parsed < release.parsed]
+        found.append(Commit(release, max(lower, key=lambda other: other.parsed, default=None)))
+    return tuple(found)
+
+
+def branches(catalogue: Catalogue) -> dict[str, Release]:
+    """Return the tip of each branch by its name: `flask` ends at the highest version.
+
+    The others, as `flask-2.2.x`, are maintenance lines: they end at a release that followed a higher one.
+    """
+    made = commits(catalogue)
+    parents = {commit.parent for commit in made}
+    tips = [commit.release for commit in made if commit.release not in parents]
+    named: dict[str, Release] = {}
+    for tip in sorted(tips, key=lambda tip: tip.parsed, reverse=True):
+        series = f"{catalogue.framework}-{tip.parsed.major}.{tip.parsed.minor}.x"
+        name = series if series not in named else f"{catalogue.framework}-{tip.version}.x"
+        named[name if named else catalogue.framework] = tip
+    return named
+
+
+def tag(release: Release) -> str:
+    """Return the name of the release's tag, as in `aiohttp-3.11.14`."""
+    return f"{release.framework}-{release.version}"
+
+
+def covered(project: Project, framework: str) -> tuple[Release, ...]:
+    """Return the releases of `framework` that the history has, lowest version first."""
+    made = commits(Catalogue.load(project, framework))
+    return tuple(sorted((commit.release for commit in made), key=lambda release: release.parsed))

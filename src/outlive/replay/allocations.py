@@ -1,0 +1,157 @@
+"""Allocations: where memory was taken that a full collection does not free, collector-tracked or not.
+
+A run of its own, in a fresh worker, for tracing changes what is counted. tracemalloc sees what goes through
+Python's allocators, memray also what extensions take past them; it is installed beside the lock for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Literal
+
+import msgspec
+
+from outlive.errors import FaultError
+from outlive.leaks.explanation import INDENT, WIDTH
+from outlive.leaks.growth import BLOCKS_LEAK, HEAP_LEAK
+from outlive.records.measurement import Cell
+from outlive.replay.driver import Driver
+from outlive.replay.subject import Subject
+from outlive.service.gunicorn import Server
+from outlive.service.probe_line import Site, TracedFrame
+from outlive.service.scenarios import Scenario
+from outlive.stacks import environments, locks
+from outlive.stacks.prepare import Prepared
+from outlive.wording import counted, number, size
+
+WARM_UP = (53, 31, 101)
+"""Requests before the phases: the last of them while tracing, so that its own first work is done."""
+PHASES = (101, 53)
+"""Requests of each phase. What is kept for each request is kept in both."""
+MEMRAY = "memray==1.19.3"
+"""The last that runs on Python 3.8."""
+
+Tracer = Literal["tracemalloc", "memray"]
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A site that keeps memory with requests: what each takes, and the callers, outermost first.
+
+    `frame` is the innermost one that is not the standard library's own, if there is one.
+    """
+
+    blocks_per_request: float
+    bytes_per_request: float
+    frame: TracedFrame
+    frames: tuple[TracedFrame, ...]
+
+
+class Allocations(msgspec.Struct, frozen=True, kw_only=True):
+    """All such sites, those that keep most bytes first; `requests` were sent while `tracer` watched."""
+
+    tracer: Tracer
+    requests: int
+    sites: tuple[Kept, ...]
+
+
+def with_memray(subject: Subject, stack: Prepared) -> Subject:
+    """Return the subject in an environment that has memray, too; no other package of it changes.
+
+    Raises as `locks.era` and `environments.ensure` do, and FaultError where memray does not run.
+    """
+    lock = locks.with_packages(subject.environment.lock, stack.release, (MEMRAY,))
+    environment = environments.ensure(lock, stack.interpreter)
+    error = environments.import_error(environment, "memray")
+    if error:
+        raise FaultError(f"{MEMRAY} does not run on Python {lock.python} here: {error}")
+    return msgspec.structs.replace(subject, environment=environment)
+
+
+def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tracemalloc") -> Allocations:
+    """Return where requests of `cell` allocate what stays; memray must be in the subject's environment.
+
+    Raises FaultError as `explain.sample` does.
+    """
+    worker = subject.serving(cell.connection)
+    arguments = (*worker.arguments, "--env", f"OUTLIVE_TRACER={tracer}")
+    worker = msgspec.structs.replace(worker, arguments=arguments)
+    with Server(subject.environment, subject.app, worker, subject.folder) as server:
+        line = server.fresh_worker()
+        driver = Driver(server, scenario, cell.connection)
+        driver.verify()
+        *before, traced = WARM_UP
+        for requests in before:
+            driver.send(requests)
+            line.begin("off")
+        line.trace()
+        driver.send(traced)
+        line.trace()
+        phases = []
+        for requests in PHASES:
+            driver.send(requests)
+            found = line.trace()
+            if not found.idle:
+                raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be traced")
+            phases.append(found.sites)
+        return Allocations(tracer=tracer, requests=sum(PHASES), sites=kept(phases, PHASES))
+
+
+def kept(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[Kept, ...]:
+    """Return the sites that keep at least a leak's worth in each phase."""
+    by_frames = [{site.frames: site for site in sites} for sites in phases]
+    found = []
+    for frames in by_frames[0]:
+        sites = [phase[frames] for phase in by_frames if frames in phase]
+        if len(sites) == len(phases) and (
+            all(site.blocks >= BLOCKS_LEAK * sent for site, sent in zip(sites, requests, strict=True))
+            or all(site.bytes >= HEAP_LEAK * sent for site, sent in zip(sites, requests, strict=True))
+        ):
+            total = sum(requests)
+            found.append(
+                Kept(
+                    blocks_per_request=sum(site.blocks for site in sites) / total,
+                    bytes_per_request=sum(site.bytes for site in sites) / total,
+                    frame=next((frame for frame in reversed(frames) if not frame.python), frames[-1]),
+                    frames=frames,
+                )
+            )
+    return tuple(sorted(found, key=lambda one: -one.bytes_per_request))
+
+
+SITES = 5
+"""Places of allocation that are told."""
+
+
+def allocation_lines(found: Allocations) -> str:
+    """Return where memory was allocated that stays; callers down from the innermost outside Python itself.
+
+    Sites that differ only in callers that are not told are one place.
+    """
+    if not found.sites:
+        text = f"No place allocates memory that stays ({found.tracer}, {found.requests} requests)."
+        return "\n".join(["", *wrap(text, WIDTH)]) + "\n"
+    places: dict[tuple[TracedFrame, ...], list[Kept]] = {}
+    for site in found.sites:
+        places.setdefault(site.frames[site.frames.index(site.frame) :], []).append(site)
+    told = sorted(places.items(), key=lambda item: -sum(site.bytes_per_request for site in item[1]))
+    count = counted(len(told), "place")
+    title = f"Memory that stays is allocated at {count} ({found.tracer}, {found.requests} requests):"
+    lines = ["", *wrap(title, WIDTH)]
+    for place, (frames, sites) in enumerate(told[:SITES], 1):
+        amount = number(round(sum(site.blocks_per_request for site in sites), 1))
+        blocks = "1 block" if amount == "1" else f"{amount} blocks"
+        memory = size(sum(site.bytes_per_request for site in sites))
+        lines += ["", f"{place}. {memory} in {blocks} per request"]
+        for frame in frames:
+            lines += [
+                f"{INDENT}{frame.place}",
+                *([_cut(f"{INDENT}    {frame.source}")] if frame.source else []),
+            ]
+    if len(told) > SITES:
+        lines += ["", f"{counted(len(told) - SITES, 'place')} with less not shown: --json has them."]
+    return "\n".join(lines) + "\n"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"

@@ -1,0 +1,272 @@
+"""The exact load: a fixed number of requests, in order, one at a time, over raw loopback sockets."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Self
+
+from outlive.errors import FaultError
+from outlive.records.measurement import Connection
+from outlive.service.scenarios import COUNTER, Answer, Scenario, Step
+from outlive.service.seal import Address
+from outlive.service.wire import TIMEOUT, Head, Wire
+
+
+class _StaleError(Exception):
+    """The server had closed the idle connection: it never saw the request."""
+
+
+class Client:
+    """A client that goes through a scenario's steps again and again and says what it sees.
+
+    `numbers` counts the requests: paths and headers that are new each time have it in them.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        scenario: Scenario,
+        connection: Connection,
+        rest: Callable[[], object],
+        *,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        self.address = address
+        self.rest = rest
+        self.scenario = scenario
+        self.connection = connection
+        self.numbers = numbers or itertools.count()
+        self.messages = scenario.messages(connection)
+        self.counted = any(COUNTER in message for message in self.messages)
+        self.bodyless = scenario.request.method == "HEAD"
+        self.small_window = "receive-some" in scenario.steps
+        self.wire: Wire | None = None
+        self.connections = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self) -> Answer:
+        """Go through the steps once; return what a client sees: `404`, `200 cut`, `closed`, `aborted`.
+
+        Raises FaultError if the server does not answer in time or takes no connection.
+        """
+        name = self.scenario.name
+        number = next(self.numbers)
+        try:
+            try:
+                return self._exchange(number)
+            except _StaleError:
+                self.close()
+                return self._exchange(number)
+        except TimeoutError:
+            raise FaultError(f"{name}: no answer within {TIMEOUT:g} s: the server hangs") from None
+        except OSError as error:
+            raise FaultError(
+                f"{name}: the server takes no connection ({error.strerror}): it has died"
+            ) from None
+        except (ValueError, IndexError, KeyError):
+            raise FaultError(f"{name}: the server's answer is not HTTP") from None
+
+    def close(self) -> None:
+        """Close the connection in good order, if there is one."""
+        if self.wire is not None:
+            self.wire.close()
+            self.wire = None
+
+    def _exchange(self, number: int) -> Answer:
+        reused = self.wire is not None
+        if self.wire is None:
+            self.wire = Wire(self.address, small_window=self.small_window, tls=self.scenario.tls)
+            self.connections += 1
+        messages = self.messages
+        if self.counted:
+            messages = tuple(message.replace(COUNTER, b"%06d" % number) for message in messages)
+        exchange = _Exchange(self.wire, messages, self.rest, bodyless=self.bodyless, reused=reused)
+        for step in self.scenario.steps:
+            exchange.take(step)
+            if exchange.over:
+                break
+        if exchange.gone:
+            self.wire = None
+        elif self.connection == "close" or not exchange.keeps:
+            wire, self.wire = self.wire, None
+            wire.drain()
+        elif self.connection == "client-close":
+            self.close()
+        elif self.connection == "client-reset":
+            wire, self.wire = self.wire, None
+            wire.reset()
+        return " ".join(exchange.seen)
+
+
+class _Exchange:
+    """The state of one run through a scenario's steps.
+
+    `seen` is what a client notes, `over` that no further step makes sense, `gone` that the client has closed
+    the connection, `keeps` that both sides can go on using it.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        messages: tuple[bytes, ...],
+        rest: Callable[[], object],
+        *,
+        bodyless: bool,
+        reused: bool,
+    ) -> None:
+        self.wire = wire
+        self.unsent = list(messages)
+        self.sent = 0  # bytes of the first of them
+        self.rest = rest  # also a step
+        self.bodyless = bodyless
+        self.untouched = reused
+        self.head: Head | None = None
+        self.seen: list[str] = []
+        self.over = self.gone = False
+        self.keeps = True
+
+    def take(self, step: Step) -> None:
+        """Do one step: each is a method of its own."""
+        getattr(self, step.replace("-", "_"))()
+
+    def send(self) -> None:
+        """Send the next request, or what is left of it."""
+        self._send_until(len(self.unsent[0]))
+        del self.unsent[0]
+        self.sent = 0
+
+    def send_all(self) -> None:
+        """Send all requests in one piece."""
+        self.wire.send(b"".join(self.unsent))
+
+    def send_half_head(self) -> None:
+        """Send the first half of the head."""
+        self._send_until(_head_length(self.unsent[0]) // 2)
+
+    def send_head(self) -> None:
+        """Send the head."""
+        self._send_until(_head_length(self.unsent[0]))
+
+    def send_half(self) -> None:
+        """Send the head and the first half of the body."""
+        head = _head_length(self.unsent[0])
+        self._send_until(head + (len(self.unsent[0]) - head) // 2)
+
+    def receive(self) -> None:
+        """Receive a whole answer, or what is left of it, and note its status."""
+        head = self.head or self._next_head()
+        self.head = None
+        if head is None:
+            return
+        if not self.wire.body(head):
+            self._break_off(f"{head.status} cut")
+            return
+        self.keeps = self.keeps and not head.close
+        self.seen.append(head.status)
+
+    def receive_head(self) -> None:
+        """Receive a head, such as that of a 100 or a 101, and note its status."""
+        if head := self._next_head(interim=True):
+            self.seen.append(head.status)
+
+    def receive_some(self) -> None:
+        """Receive the head and the first bytes of an answer."""
+        self.head = self._next_head()
+        if self.head and not self.wire.more():
+            self._break_off(f"{self.head.status} cut")
+
+    def receive_frame(self) -> None:
+        """Receive a WebSocket frame and note its kind."""
+        if kind := self.wire.frame():
+            self.seen.append(kind)
+        else:
+            self._break_off("closed")
+
+    def end(self) -> None:
+        """Close the sending side."""
+        self.wire.end()
+        self.keeps = False
+
+    def leave(self) -> None:
+        """Be gone, without a word."""
+        # The server must have met the state that the client leaves it in, or the count is a race.
+        self.rest()
+        self.wire.reset()
+        self.rest()
+        self.seen.append("aborted")
+        self.over = self.gone = True
+
+    def _send_until(self, position: int) -> None:
+        self.wire.send(self.unsent[0][self.sent : position])
+        self.sent = position
+
+    def _next_head(self, *, interim: bool = False) -> Head | None:
+        """Return the next head; where the server closes instead, that is noted and None returned."""
+        head = self.wire.head(interim=interim, bodyless=self.bodyless)
+        if head is None:
+            if self.untouched and not self.wire.buffer:
+                raise _StaleError
+            self._break_off("closed")
+        self.untouched = False
+        return head
+
+    def _break_off(self, note: str) -> None:
+        self.seen.append(note)
+        self.over = True
+        self.keeps = False
+
+
+def _head_length(message: bytes) -> int:
+    return message.index(b"\r\n\r\n") + 4
+
+
+def replay(
+    address: Address,
+    scenario: Scenario,
+    connection: Connection,
+    requests: int,
+    rest: Callable[[], object],
+    *,
+    numbers: Iterator[int] | None = None,
+) -> int:
+    """Send `requests` requests one after the other and close; return how many connections it took.
+
+    `rest` returns when the server has nothing left to do; a client that leaves waits for it. `numbers` goes
+    on from one replay to the next.
+
+    Raises FaultError as soon as an answer is not one that the scenario expects.
+    """
+    with Client(address, scenario, connection, rest, numbers=numbers) as client:
+        for _ in range(requests):
+            check(scenario, client.send())
+        return client.connections
+
+
+def verify(
+    address: Address,
+    scenario: Scenario,
+    connection: Connection,
+    rest: Callable[[], object],
+    *,
+    numbers: Iterator[int] | None = None,
+) -> Answer:
+    """Send the scenario once and return the answer; raises FaultError if it is not an expected one."""
+    with Client(address, scenario, connection, rest, numbers=numbers) as client:
+        answer = client.send()
+    check(scenario, answer)
+    return answer
+
+
+def check(scenario: Scenario, answer: Answer) -> None:
+    """Raise FaultError if the scenario does not expect this answer."""
+    if answer not in scenario.expect:
+        expected = " or ".join(scenario.expect)
+        raise FaultError(
+            f"{scenario.name} was answered {answer!r}, not {expected!r}: the app or the server is wrong"
+        )

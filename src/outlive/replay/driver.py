@@ -1,0 +1,37 @@
+"""The exact load of one cell: its requests are numbered through, and digested before anything is counted."""
+
+from __future__ import annotations
+
+import itertools
+
+from outlive.records.measurement import Connection
+from outlive.replay.client import replay, verify
+from outlive.service.gunicorn import Server
+from outlive.service.scenarios import Answer, Scenario
+
+
+class Driver:
+    """Sends the requests of one scenario over one kind of connection to the present worker of a server."""
+
+    def __init__(self, server: Server, scenario: Scenario, connection: Connection) -> None:
+        self.server = server
+        self.scenario = scenario
+        self.connection = connection
+        self._numbers = itertools.count()
+
+    def verify(self) -> Answer:
+        """Send one request and return its answer. Raises FaultError if it is not an expected one."""
+        server = self.server
+        return verify(server.address, self.scenario, self.connection, server.rest, numbers=self._numbers)
+
+    def send(self, requests: int, over: Connection | None = None) -> int:
+        """Send so many requests, `over` another kind of connection if asked; return how many it took.
+
+        Raises FaultError as soon as an answer is not an expected one.
+        """
+        server, kind = self.server, over or self.connection
+        connections = replay(
+            server.address, self.scenario, kind, requests, server.rest, numbers=self._numbers
+        )
+        server.settle()
+        return connections

@@ -1,0 +1,157 @@
+"""From what a user asks for to measurements: choose the Python, lock, reuse what is stored, measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from outlive.errors import UsageError
+from outlive.project import Project
+from outlive.records.measurement import (
+    GC_POLICIES,
+    USUAL_CONNECTIONS,
+    Cell,
+    Connection,
+    Measurement,
+)
+from outlive.records.remedy import Remedy
+from outlive.replay.measure import measure
+from outlive.replay.store import Store
+from outlive.replay.subject import Subject, Task
+from outlive.service import app as apps
+from outlive.service.scenarios import Scenario, load_set
+from outlive.stacks import environments
+from outlive.stacks.environments import Environment
+from outlive.stacks.prepare import Identity, Prepared
+
+
+def cells(
+    scenarios: Sequence[Scenario], connections: Sequence[Connection], policies: Sequence[str]
+) -> tuple[Cell, ...]:
+    """Return the cells of these scenarios, connections and gc policies.
+
+    Where none are selected these are the usual connections, and on and off. A scenario has no cell of a kind
+    of connection that makes no difference to it.
+    """
+    return tuple(
+        Cell(scenario.name, connection, policy)
+        for scenario in scenarios
+        for connection in connections or USUAL_CONNECTIONS
+        if scenario.over(connection)
+        for policy in policies or GC_POLICIES
+    )
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is to be measured of each stack, and how."""
+
+    scenarios: tuple[Scenario, ...]
+    cells: tuple[Cell, ...]
+    worker: str | None = None
+    fresh: bool = False
+    jobs: int = 2
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Callbacks: `start` with the number of cells that must be measured, `done` with each result."""
+
+    start: Callable[[int], None]
+    done: Callable[[Measurement], None]
+
+
+def run(
+    project: Project, stacks: Sequence[Prepared], request: Request, progress: Progress
+) -> list[tuple[Measurement, ...]]:
+    """Return the measurements of each stack, in the order of the request's cells; new ones are stored.
+
+    A stack has only cells of scenarios that are about its framework; UsageError where there are none. Raises
+    as `environments.ensure` does; what fails while measuring is recorded, not raised.
+    """
+    stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
+    wanted = [_about(stack.release.framework, request) for stack in stacks]
+    known: list[dict[Cell, Measurement]] = []
+    tasks: list[Task] = []
+    for stack, cells in zip(stacks, wanted, strict=True):
+        store = stores[stack.identity]
+        served = serving(project, stack.release.framework, request.scenarios)
+        have = {} if request.fresh else {Cell.of(m): m for m in stored(store, served, request.worker)}
+        known.append({cell: have[cell] for cell in cells if cell in have})
+        missing = tuple(cell for cell in cells if cell not in have)
+        if missing:
+            environment = environments.ensure(stack.lock, stack.interpreter)
+            tasks += to_measure(project, environment, served, request.worker, missing, remedy=stack.remedy)
+    progress.start(sum(len(task.cells) for task in tasks))
+
+    def done(measurement: Measurement) -> None:
+        stores[_identity(measurement)].add([measurement])  # at once, so that an interruption loses little
+        progress.done(measurement)
+
+    measured = measure(tasks, request.scenarios, request.jobs, done) if tasks else []
+    for stack, found in zip(stacks, known, strict=True):
+        mine = (m for m in measured if _identity(m) == stack.identity)
+        found.update({Cell.of(m): m for m in mine})
+    return [tuple(found[cell] for cell in cells) for found, cells in zip(known, wanted, strict=True)]
+
+
+def _about(framework: str, request: Request) -> tuple[Cell, ...]:
+    """Return the cells whose scenarios are about `framework`; UsageError where none is."""
+    names = {scenario.name for scenario in request.scenarios if scenario.about(framework)}
+    found = tuple(cell for cell in request.cells if cell.scenario in names)
+    if request.cells and not found:
+        raise UsageError(
+            f"{', '.join(dict.fromkeys(c.scenario for c in request.cells))}: not about {framework}"
+        )
+    return found
+
+
+def _identity(of: Measurement) -> Identity:
+    return of.framework, of.release, of.python, of.lock, of.remedy
+
+
+def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> dict[str, apps.App]:
+    """Return the reference app that serves each of those `scenarios` that are about `framework`, by name.
+
+    Raises UsageError as `apps.load` does.
+    """
+    mine = [scenario for scenario in scenarios if scenario.about(framework)]
+    by_name = {name: apps.load(project, framework, name) for name in {scenario.app for scenario in mine}}
+    return {scenario.name: by_name[scenario.app] for scenario in mine}
+
+
+def to_measure(
+    project: Project,
+    environment: Environment,
+    served: Mapping[str, apps.App],
+    worker: str | None,
+    cells: Sequence[Cell],
+    *,
+    remedy: Remedy | None = None,
+) -> list[Task]:
+    """Return what is to be measured of an installed stack: a task for each app that serves some cells."""
+    by_app: dict[apps.App, list[Cell]] = {}
+    for cell in cells:
+        by_app.setdefault(served[cell.scenario], []).append(cell)
+    return [
+        Task(Subject(environment, app, project.apps / app.framework, worker, remedy), tuple(mine))
+        for app, mine in by_app.items()
+    ]
+
+
+def stored(store: Store, served: Mapping[str, apps.App], selected: str | None) -> tuple[Measurement, ...]:
+    """Return what is stored, and explained, by the apps and workers that would serve the stack now."""
+    return tuple(
+        m
+        for m in store.load()
+        if (app := served.get(m.scenario))
+        and m.app_version == app.app_version
+        and m.explained
+        and (worker := app.worker(m.connection, selected))
+        and worker.name == m.worker
+    )
+
+
+def known(project: Project, stack: Prepared, selected: str | None) -> tuple[Measurement, ...]:
+    """Return what is stored of a stack, of all scenarios, as `stored` does."""
+    every = load_set(project.scenarios, "all")
+    return stored(Store(project, stack.record), serving(project, stack.release.framework, every), selected)

@@ -1,0 +1,301 @@
+"""Measuring: cells of one or more stacks, each in a fresh worker, several servers at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+
+from outlive.errors import FaultError, OutliveError
+from outlive.leaks import residue, structures
+from outlive.leaks.growth import WARM_UP, Analysis, Tally, analyse, plan
+from outlive.records.measurement import GROWING, Cell, Collector, Connection, Growth, Measurement, Phase
+from outlive.replay import sample
+from outlive.replay.driver import Driver
+from outlive.replay.subject import Subject, Task
+from outlive.service import remedies
+from outlive.service.app import Worker
+from outlive.service.gunicorn import Server
+from outlive.service.probe_line import Automatic, Count, ProbeLine
+from outlive.service.scenarios import Scenario
+
+REPEATS = 8
+"""Times that a phase is repeated because a thread was started in it; a thread pool has grown by then."""
+
+
+class _Group:
+    """The cells of a subject that one gunicorn worker serves; every server of the group takes from them."""
+
+    def __init__(self, subject: Subject, worker: Worker, cells: Sequence[Cell]) -> None:
+        self.subject = subject
+        self.worker = worker
+        self.left = deque(cells)
+        self.servers = 0
+
+
+def measure(
+    tasks: Sequence[Task],
+    scenarios: Iterable[Scenario],
+    jobs: int,
+    done: Callable[[Measurement], None],
+) -> list[Measurement]:
+    """Return a measurement of each cell, whatever came of it; `done` is called with each as it is ready.
+
+    A cell that fails is recorded with the reason, the others go on. KeyboardInterrupt ends all servers.
+    """
+    return _Run({scenario.name: scenario for scenario in scenarios}, done).all(tasks, jobs)
+
+
+class _Run:
+    def __init__(self, scenarios: dict[str, Scenario], done: Callable[[Measurement], None]) -> None:
+        self.scenarios = scenarios
+        self.done = done
+        self.stopped = threading.Event()
+        self.choice = threading.Lock()
+        self.servers: set[Server] = set()
+
+    def all(self, tasks: Sequence[Task], jobs: int) -> list[Measurement]:
+        results = [unsupported for task in tasks for unsupported in self._unsupported(task)]
+        groups = self._groups(tasks)
+        with ThreadPoolExecutor(jobs, thread_name_prefix="outlive-job") as pool:
+            futures = [pool.submit(self._job, groups) for _ in range(jobs)]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                results += [measurement for future in futures for measurement in future.result()]
+            except BaseException:
+                self.stopped.set()
+                for server in tuple(self.servers):
+                    server.kill()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return results
+
+    def _unsupported(self, task: Task) -> Iterator[Measurement]:
+        subject = task.subject
+        for cell in task.cells:
+            if reason := subject.lacks(self.scenarios[cell.scenario], cell):
+                measurement = subject.describe(cell, None, status="unsupported", reason=reason)
+                self.done(measurement)
+                yield measurement
+
+    def _groups(self, tasks: Sequence[Task]) -> list[_Group]:
+        """Return what the servers have to do."""
+        groups: list[_Group] = []
+        for task in tasks:
+            subject = task.subject
+            cells: dict[Worker, list[Cell]] = defaultdict(list)
+            for cell in task.cells:
+                if not subject.lacks(self.scenarios[cell.scenario], cell):
+                    cells[subject.serving(cell.connection)].append(cell)
+            groups += [_Group(subject, worker, mine) for worker, mine in cells.items()]
+        return groups
+
+    def _job(self, groups: Sequence[_Group]) -> list[Measurement]:
+        """Serve a group to its end, then help with the one that has most left for each of its servers."""
+        results: list[Measurement] = []
+        while not self.stopped.is_set():
+            with self.choice:
+                group = max(groups, key=lambda one: len(one.left) / (1 + one.servers), default=None)
+                if group is None or not group.left:
+                    break
+                group.servers += 1
+            # What `done` raises must not end up in `_served`, which would take it for the server's fault.
+            with closing(self._served(group)) as served:
+                for measurement in served:
+                    results.append(measurement)
+                    self.done(measurement)
+            with self.choice:
+                group.servers -= 1
+        return results
+
+    def _served(self, group: _Group) -> Generator[Measurement]:
+        """Measure cells of the group in one server, until none is left or the server is of no more use."""
+        cell: Cell | None = None
+        measured = 0
+        try:
+            with self._serving(group) as server:
+                while (cell := _next(group.left)) and not self.stopped.is_set():
+                    measurement = self._measured(group, server, cell)
+                    measured += 1
+                    yield measurement
+                    if measurement.status == "failed":
+                        break  # whatever it was, the next cell gets a new server
+        except OutliveError as error:
+            if self.stopped.is_set():
+                return
+            if measured:  # it died between two cells: the next server takes this one
+                if cell:
+                    group.left.appendleft(cell)
+                return
+            # It does not even start: neither will it for the others.
+            while cell := cell or _next(group.left):
+                yield group.subject.describe(cell, group.worker, status="failed", reason=str(error))
+                cell = None
+
+    @contextmanager
+    def _serving(self, group: _Group) -> Iterator[Server]:
+        """Yield a server that an interruption ends."""
+        subject = group.subject
+        with Server(subject.environment, subject.app, group.worker, subject.folder) as server:
+            self.servers.add(server)
+            try:
+                yield server
+            finally:
+                self.servers.discard(server)
+
+    def _measured(self, group: _Group, server: Server, cell: Cell) -> Measurement:
+        line = server.fresh_worker()
+        scenario = remedies.expecting(self.scenarios[cell.scenario], group.subject.remedy)
+        try:
+            fields = _Cell(server, line, scenario, cell).measure()
+            if "unexplained" in fields and self.stopped.is_set():
+                raise FaultError("interrupted while it was explained")
+        except OutliveError as error:
+            reason = "the worker died" if line.died() and not self.stopped.is_set() else str(error)
+            return group.subject.describe(cell, group.worker, status="failed", reason=reason)
+        return group.subject.describe(cell, group.worker, status="measured", **fields)
+
+
+class _Cell:
+    """The measurement of one cell in one fresh worker."""
+
+    def __init__(self, server: Server, line: ProbeLine, scenario: Scenario, cell: Cell) -> None:
+        self.driver = Driver(server, scenario, cell.connection)
+        self.line = line
+        self.scenario = scenario
+        self.cell = cell
+        self.collecting = cell.gc != "off"
+        self.counts: list[Count] = []
+        self.tallies: list[Tally] = []
+
+    def measure(self) -> dict[str, object]:
+        """Return the fields of a `Measurement` that the counts give."""
+        answer = self.driver.verify()
+        self.driver.send(WARM_UP)
+        self.threads = self.line.begin(self.cell.gc).threads
+        while lengths := plan(self.phases, collecting=self.collecting):
+            for requests in lengths:
+                self.tallies.append(self._phase(requests))
+        found = analyse(self.tallies, collecting=self.collecting)
+        phases = self.phases
+        common: dict[str, object] = self._residue(found) | {
+            "answer": answer,
+            "requests": sum(phase.requests for phase in phases),
+            "growth": found.growth,
+            "leaked_per_request": float(found.leaked),
+            "peak_rss_bytes": self.counts[-1].peak_rss,
+            "phases": phases,
+        }
+        if found.growth in GROWING:  # the sample comes last, so that it changes no count
+            common |= self._explained(found.growth)
+        if self.collecting:  # survivors are counted with automatic collection off, by definition
+            return common | {
+                "intercept": float(found.leaked_intercept),
+                "blocks_per_request": float(found.blocks_kept),
+                "heap_bytes_per_request": _float(found.heap_kept),
+                "types": found.types_kept,
+                "collector": _collector(self.phases, [count.automatic for count in self.counts]),
+            }
+        return common | {
+            "survivors_per_request": float(found.survivors),
+            "cyclic_per_request": float(found.cyclic),
+            "intercept": float(found.intercept),
+            "blocks_per_request": float(found.blocks),
+            "heap_bytes_per_request": _float(found.heap),
+            "types": found.types,
+        }
+
+    def _explained(self, growth: Growth) -> dict[str, object]:
+        """Return the fields that say what keeps alive what is left, or why that is not known."""
+        try:
+            graph = sample.take(self.line, self.driver)
+        except FaultError as error:
+            return {"unexplained": str(error)}
+        found = structures.records(
+            structures.analyse(
+                graph,
+                connections=len(sample.SAMPLE[self.cell.connection]),
+                bounded=growth != "leak",
+                collecting=self.collecting,
+            )
+        )
+        if not found:
+            return {"unexplained": f"none of its objects came with each of {graph.requests} sampled requests"}
+        return {"leaks": found, "fingerprints": tuple(leak.fingerprint for leak in found)}
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases so far."""
+        return tuple(tally.phase for tally in self.tallies)
+
+    def _residue(self, found: Analysis) -> dict[str, object]:
+        """Return the fields that say what a connection leaves, where that can be told from its requests."""
+        done: list[Phase] = []
+        while lengths := residue.plan(self.phases, found, done, collecting=self.collecting):
+            done += [self._phase(connections, "client-close").phase for connections in lengths]
+        if not done:
+            return {}
+        left = residue.analyse(found, done)
+        leaked: dict[str, object] = {"leaked_per_connection": float(left.leaked)}
+        if self.collecting:
+            return leaked
+        return leaked | {
+            "survivors_per_connection": float(left.survivors),
+            "cyclic_per_connection": float(left.survivors - left.leaked),
+        }
+
+    def _phase(self, requests: int, over: Connection | None = None) -> Tally:
+        """Replay and count; again if a thread was started meanwhile, for a thread has objects of its own."""
+        for _ in range(REPEATS):
+            connections = self.driver.send(requests, over)
+            count = self.line.count()
+            if not count.idle:
+                raise FaultError(
+                    f"{self.scenario.name}: the worker never came to rest, so it cannot be counted"
+                )
+            if count.threads == self.threads:
+                self.counts.append(count)
+                return Tally(_phase(requests, connections, count), count.types, count.types_kept)
+            self.threads = count.threads
+        raise FaultError(
+            f"{self.scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
+        )
+
+
+def _next(cells: deque[Cell]) -> Cell | None:
+    try:
+        return cells.popleft()
+    except IndexError:
+        return None
+
+
+def _phase(requests: int, connections: int, count: Count) -> Phase:
+    return Phase(
+        requests=requests,
+        connections=connections,
+        survivors=count.survivors,
+        leaked=count.leaked,
+        blocks=count.blocks,
+        blocks_kept=count.blocks_kept,
+        heap=count.heap,
+        heap_kept=count.heap_kept,
+        rss=count.rss,
+        fds=count.fds,
+        threads=count.threads,
+    )
+
+
+def _collector(phases: Sequence[Phase], automatic: Sequence[Automatic]) -> Collector:
+    requests = sum(phase.requests for phase in phases)
+    return Collector(
+        collections_per_1000_requests=1000 * sum(a.collections for a in automatic) / requests,
+        pause_ms_per_1000_requests=1e6 * sum(a.pause for a in automatic) / requests,
+        longest_pause_ms=1e3 * max(a.longest for a in automatic),
+        freed_per_request=sum(a.freed for a in automatic) / requests,
+    )
+
+
+def _float(value: object) -> float | None:
+    return None if value is None else float(value)  # type: ignore[arg-type]

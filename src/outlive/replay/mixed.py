@@ -1,0 +1,124 @@
+"""The traffic of a load test replayed: the same mix over as many connections, one request at a time.
+
+What that leaves says what a load test must leave if nothing depends on requests at the same time. It is more
+than the sum of its scenarios, each replayed by itself: requests that share a connection share what it leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import select
+import time
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+import msgspec
+
+from outlive.records.measurement import Connection
+from outlive.replay import client as replay
+from outlive.service.scenarios import Scenario
+from outlive.service.seal import Address
+from outlive.service.users import Deck
+from outlive.service.wire import Wire
+
+LENGTHS = (400, 1000)
+"""Requests of two phases, each over new connections: their difference is what requests leave, the rest is
+what came once with the connections."""
+LOOK = 1
+"""Milliseconds that each request gives the server to close the connection after its answer."""
+PATIENCE = 0.02
+"""Seconds for which a client that leaves in the middle stays, so that the server is in the middle, too."""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Objects that requests left: so many each, and so many once, with the connections of all clients."""
+
+    per_request: float
+    once: float
+
+    @classmethod
+    def of(cls, counts: Sequence[int]) -> Left:
+        """Return what the counts after the phases of LENGTHS say."""
+        (a, b), (x, y) = LENGTHS, counts
+        per_request = (y - x) / (b - a)
+        return cls(per_request, y - per_request * b)
+
+    def after(self, requests: int) -> float:
+        """Return the objects for each of so many requests."""
+        return self.per_request + self.once / requests
+
+
+class Client:
+    """One of a load test's clients: its ordinary requests share a connection, others have their own."""
+
+    def __init__(self, address: Address, scenarios: Iterable[Scenario], connection: Connection) -> None:
+        self._replays = {
+            one.name: replay.Client(address, one, connection, lambda: time.sleep(PATIENCE))
+            for one in scenarios
+        }
+        self._wire: Wire | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._replays.values():
+            one.close()
+        self.hang_up()
+
+    @property
+    def idle(self) -> Wire | None:
+        """The open connection of its ordinary requests, if there is one."""
+        return self._wire
+
+    def hang_up(self) -> None:
+        """Close that connection."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def send(self, name: str) -> None:
+        """Send one request. Raises FaultError where the answer is not one that the scenario expects."""
+        client = self._replays[name]
+        if not client.scenario.ordinary:
+            replay.check(client.scenario, client.send())
+            return
+        client.wire, self._wire = self._wire, None
+        try:
+            replay.check(client.scenario, client.send())
+        finally:
+            self._wire, client.wire = client.wire, None
+
+
+def send(
+    address: Address,
+    scenarios: Sequence[Scenario],
+    deck: Deck,
+    *,
+    requests: int,
+    clients: int,
+    connection: Connection,
+) -> None:
+    """Send what the deck deals, the clients taking turns, and close all connections.
+
+    Raises FaultError where an answer is not one that its scenario expects.
+    """
+    with contextlib.ExitStack() as stack:
+        all_clients = [stack.enter_context(Client(address, scenarios, connection)) for _ in range(clients)]
+        for client in itertools.islice(itertools.cycle(all_clients), requests):
+            client.send(deck.draw())
+            _hang_up_closed(all_clients)
+
+
+def _hang_up_closed(clients: Iterable[Client]) -> None:
+    """Close the connections that the server has closed, as clients do that have more to do than wait.
+
+    gunicorn waits up to 2 s for that, in the thread that served the connection; there may be no other.
+    """
+    poll = select.poll()
+    by_file = {client.idle.socket.fileno(): client for client in clients if client.idle is not None}
+    for file in by_file:
+        poll.register(file, select.POLLIN)
+    for file, _ in poll.poll(LOOK):
+        by_file[file].hang_up()

@@ -1,0 +1,209 @@
+"""Reproducers: one script, with the framework and the standard library alone, that shows a fingerprint.
+
+It is cut from the reference app, with a server and a client around it. Nothing is offered that was not run in
+the release's environment and seen to show the same fingerprint there.
+"""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from outlive import processes
+from outlive.errors import FaultError, UsageError
+from outlive.leaks.graph import read
+from outlive.leaks.structures import Class, Structure, analyse
+from outlive.leaks.trails import Explanation
+from outlive.records.stack import python_minor
+from outlive.replay.reduction import reduce
+from outlive.service.scenarios import Scenario
+from outlive.stacks.environments import Environment
+
+PARTS = Path(__file__).with_name("reproducers")
+RUNNER = Path(__file__).parents[1] / "worker" / "reproduce.py"
+REQUESTS = 11
+TRIALS = 60
+"""Most runs of ever smaller scripts; each takes about a second."""
+LIMIT = 30.0
+"""Seconds that one run may take."""
+INDENT = " " * 12
+ANSWERED = """\
+answer = b""
+with contextlib.suppress(ConnectionError):
+    while chunk := client.recv(65536):
+        answer += chunk
+"""
+LEAVES = """\
+time.sleep(0.02)  # until the server waits for more
+client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leaves at once
+"""
+SENDS = """\
+client.connect(address)
+client.sendall(REQUEST)
+"""
+CLIENTS = {
+    "complete": SENDS + ANSWERED,
+    "half-close": SENDS + "client.shutdown(socket.SHUT_WR)\n" + ANSWERED,
+    "leave-in-body": SENDS + LEAVES,
+    "leave-in-answer": "client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)\n"
+    + SENDS
+    + "client.recv(100)\n"
+    + LEAVES,
+}
+"""What the scenario's kind of client does on its connection."""
+SEND = """\
+import contextlib
+import socket
+import struct
+import time
+
+REQUEST = (
+{request}
+)
+
+
+def send(address, times):
+    for _ in range(times):
+        with socket.socket() as client:
+{client}"""
+
+
+class Reproducer(msgspec.Struct, frozen=True):
+    """What a script is to show, and with what: `module` is the reference app's file."""
+
+    environment: Environment
+    module: Path
+    scenario: Scenario
+
+    def find(self, structure: Structure, picture: Sequence[str]) -> str:
+        """Return the smallest script found that shows `structure`, whose `picture` it has in its head.
+
+        Raises UsageError for a scenario that it cannot send, FaultError where no script shows it.
+        """
+        client = self.scenario.client
+        plain = not (self.scenario.then or self.scenario.app or self.scenario.tls)
+        if not isinstance(client, str) or not plain:
+            raise UsageError(f"a reproducer cannot send {self.scenario.name}: it is no single plain request")
+        target = structure.explanation
+
+        def shows(app: str) -> bool:
+            return self._shows(self._script(app, ""), target, structure.growth)
+
+        source = self.module.read_text(encoding="utf-8")
+        if not shows(source):
+            raise FaultError(
+                f"no reproducer: outside gunicorn {self.scenario.name} does not show {target.fingerprint}"
+            )
+        script = self._script(reduce(source, "create_app", shows, TRIALS), self._head(structure, picture))
+        if not self._shows(script, target, structure.growth):
+            raise FaultError(f"no reproducer: the smallest script does not show {target.fingerprint} again")
+        return script
+
+    def _script(self, app: str, head: str) -> str:
+        """Return the script around the source of an app; all imports come first, each once."""
+        scenario = self.scenario
+        half = scenario.client in ("half-close", "leave-in-body")
+        request = scenario.cut("close") if half else scenario.message("close")
+        client = str(scenario.client)
+        send = SEND.format(
+            request="\n".join(f"    {line!r}" for line in request.splitlines(keepends=True)),
+            client=textwrap.indent(CLIENTS[client], INDENT),
+        )
+        if ANSWERED in CLIENTS[client]:
+            send += "    return answer[9:12].decode()\n"
+        framework = self.environment.lock.framework
+        parts = [app, *(_part(name) for name in (framework, "main"))]
+        parts.insert(2, send)
+        trees = [ast.parse(part) for part in parts]
+        bodies = "\n\n\n".join(_without_head(part, tree) for part, tree in zip(parts, trees, strict=True))
+        return f"{head}{_imports(trees)}\n\n\n{bodies}\n"
+
+    def _head(self, structure: Structure, picture: Sequence[str]) -> str:
+        lock = self.environment.lock
+        packages = ", ".join(
+            f'"{package}"' for package in lock.packages if package.name not in ("gunicorn", "packaging")
+        )
+        kept = "frees only when it collects" if structure.growth == "cyclic" else "never frees"
+        return "\n".join(
+            [
+                "# /// script",
+                f'# requires-python = "=={python_minor(lock.python).removesuffix("t")}.*"',
+                f"# dependencies = [{packages}]",
+                "# ///",
+                f'"""What {lock.framework} {lock.release} keeps of a request, which Python {kept}.',
+                "",
+                *(line.rstrip() for line in picture),
+                "",
+                f"outlive calls it {structure.explanation.fingerprint} and saw it in a run of this script.",
+                '"""',
+                "",
+            ]
+        )
+
+    def _shows(self, script: str, target: Explanation, growth: Class) -> bool:
+        with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
+            path, graph = Path(folder, "reproducer.py"), Path(folder, "graph.json")
+            path.write_text(script, encoding="utf-8")
+            command: list[str | Path] = [self.environment.python, "-I", RUNNER, path]
+            command += [self.module.stem, graph, str(REQUESTS)]
+            try:
+                done = processes.run(command, cwd=Path(folder), timeout=LIMIT)
+            except FaultError:  # it hangs
+                return False
+            if done.returncode or not graph.is_file() or not self._expects(done.stdout.strip()):
+                return False
+            found = analyse(read(graph.read_bytes()), bounded=growth == "bounded")
+        return any(
+            one.growth == growth and any(_alike(each, target) for each in (one.explanation, *one.further))
+            for one in found.structures
+        )
+
+    def _expects(self, status: str) -> bool:
+        """Tell whether the scenario expects what the script was answered; nothing where the client left."""
+        expected = {answer.partition(" ")[0] for answer in self.scenario.expect}
+        return status in expected or (not status and bool(expected & {"closed", "aborted"}))
+
+
+def _alike(one: Explanation, other: Explanation) -> bool:
+    """Tell whether it is the same fault with the same types: a fingerprint takes one error for another."""
+    types = [sorted(step.vertex.type for step in each.steps) for each in (one, other)]
+    return one.fingerprint == other.fingerprint and types[0] == types[1]
+
+
+def _part(name: str) -> str:
+    return (PARTS / f"{name}.py").read_text(encoding="utf-8")
+
+
+def _imports(trees: Sequence[ast.Module]) -> str:
+    """Return the imports of all parts that any of them uses, one a line."""
+    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    lines = {
+        ast.unparse(node)
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        and any((alias.asname or alias.name.partition(".")[0]) in used for alias in node.names)
+    }
+    return "\n".join(sorted(lines, key=lambda line: (line.startswith("from"), line)))
+
+
+def _without_head(source: str, tree: ast.Module) -> str:
+    """Return the text of a part without its docstring and imports."""
+    nodes = [
+        node
+        for node in tree.body
+        if not isinstance(node, (ast.Import, ast.ImportFrom))
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
+    lines = source.splitlines()
+    texts = []
+    for node in nodes:
+        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+        first = min([node.lineno, *(one.lineno for one in decorators)])
+        texts.append("\n".join(lines[first - 1 : node.end_lineno]))
+    return "\n\n\n".join(texts)

@@ -1,0 +1,52 @@
+"""The sample: a few more requests of a cell in a warm worker, and the graph of what survived them."""
+
+from __future__ import annotations
+
+from outlive.errors import FaultError
+from outlive.leaks.graph import Graph, read
+from outlive.records.measurement import Cell
+from outlive.replay.driver import Driver
+from outlive.replay.subject import Subject
+from outlive.service.gunicorn import Server
+from outlive.service.probe_line import ProbeLine
+from outlive.service.scenarios import Scenario
+
+OWN = (1,) * 11
+SAMPLE = {"keep-alive": (5, 5, 5), "close": OWN, "client-close": OWN, "client-reset": OWN}
+"""Requests of each connection whose survivors are captured: enough to tell what each request leaves, or each
+connection, from what comes once."""
+
+
+def take(line: ProbeLine, driver: Driver) -> Graph:
+    """Return the graph of what a sample of requests left, captured with automatic collection off.
+
+    The worker must be warm, and nothing can be counted in it afterwards. Raises FaultError where it does not
+    answer as expected or never comes to rest.
+    """
+    line.begin("off")
+    sample, path = SAMPLE[driver.connection], driver.server.graph_path
+    for requests in sample:
+        driver.send(requests)
+    if not line.snapshot(sum(sample), path).idle:
+        raise FaultError(f"{driver.scenario.name}: the worker never came to rest, so it cannot be explained")
+    return read(path.read_bytes())
+
+
+WARM_UP = (53, 31)
+"""Requests before the sample, in turns with full collections: caches fill, thread pools grow."""
+
+
+def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
+    """Return the graph of what a sample of requests of `cell` left, captured with automatic collection off.
+
+    Raises FaultError where the server does not start, does not answer as expected, or never comes to rest.
+    """
+    worker = subject.serving(cell.connection)
+    with Server(subject.environment, subject.app, worker, subject.folder) as server:
+        line = server.fresh_worker()
+        driver = Driver(server, scenario, cell.connection)
+        driver.verify()
+        for requests in WARM_UP:
+            driver.send(requests)
+            line.begin("off")
+        return take(line, driver)

@@ -1,0 +1,110 @@
+"""The results folder as a database: one file for each stack, named by what it holds, whole or not there.
+
+`results/measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document`. What was measured with
+a remedy is in `results/remedies/<framework>/<release>/<remedy>-v<N>/`: none is taken for the plain release.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+
+from outlive import __version__
+from outlive.errors import FaultError
+from outlive.files import decode, write_text
+from outlive.project import Project, cache_dir
+from outlive.records.measurement import Document, Machine, Measurement, Provenance, StackRecord
+from outlive.records.remedy import Remedy
+from outlive.worker.probe import COUNTING
+
+
+def provenance(stacks: Iterable[StackRecord]) -> Provenance:
+    """Return by what and on what the measurements of `stacks` are made, now."""
+    return Provenance(
+        outlive=__version__,
+        counting=COUNTING,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        machine=Machine(
+            system=platform.system(),
+            kernel=platform.release(),
+            architecture=platform.machine(),
+            libc=" ".join(platform.libc_ver()).strip(),
+            cpus=os.cpu_count() or 1,
+        ),
+        stacks=tuple(stacks),
+    )
+
+
+def folder(project: Project, stack: StackRecord, remedy: Remedy | None = None) -> Path:
+    """Return the folder of what was measured of a release by replay; what has a remedy has its own."""
+    if remedy:
+        return project.results / "remedies" / stack.framework / stack.release / remedy.key
+    return project.results / "measurements" / stack.framework / stack.release
+
+
+class Store:
+    """The measurements that are kept of one stack."""
+
+    def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
+        self.stack = stack
+        place = folder(project, stack, remedy)
+        self.path = place / f"py{stack.python}-{stack.lock}.json"
+
+    def load(self) -> tuple[Measurement, ...]:
+        """Return what is kept and was counted by the same rules; nothing where there is no such file.
+
+        Raises FaultError where the file is not such a document.
+        """
+        document = self._read()
+        if document is None or document.provenance.counting != COUNTING:
+            return ()
+        return document.measurements
+
+    def add(self, new: Iterable[Measurement]) -> None:
+        """Keep `new` in place of what was kept of the same cells; what failed is not kept."""
+        replacing = {key(m): m for m in new if m.status == "measured"}
+        if not replacing:
+            return
+        lock = cache_dir() / "results" / f"{self.stack.framework}-{self.path.stem}.lock"
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock):
+                known = self._read()
+                old = known if known and known.provenance.counting == COUNTING else None
+                kept = {key(m): m for m in old.measurements} | replacing if old else replacing
+                document = Document(
+                    provenance=provenance([_united(self.stack, old)]),
+                    measurements=tuple(kept[name] for name in sorted(kept)),
+                )
+                write_text(self.path, document.to_json().decode())
+        except OSError as error:
+            raise FaultError(f"{lock} cannot be written: {error.strerror}") from None
+
+    def _read(self) -> Document | None:
+        try:
+            return read(self.path)
+        except FileNotFoundError:
+            return None
+
+
+def _united(stack: StackRecord, old: Document | None) -> StackRecord:
+    """Return `stack` with the interpreters, too, on which what is kept of it was measured before."""
+    before = (one for each in old.provenance.stacks for one in each.interpreters) if old else ()
+    return msgspec.structs.replace(stack, interpreters=tuple(dict.fromkeys((*stack.interpreters, *before))))
+
+
+def read(path: Path) -> Document:
+    """Return the measurements in the file `path`. Raises as `decode` does."""
+    return decode(path, Document)
+
+
+def key(measurement: Measurement) -> tuple[str, str, str, str, int]:
+    """Return what identifies a cell within a stack."""
+    m = measurement
+    return (m.scenario, m.connection, m.gc, m.worker, m.app_version)

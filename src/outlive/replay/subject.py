@@ -1,0 +1,71 @@
+"""subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from outlive.errors import FaultError
+from outlive.records.measurement import Cell, Connection, Measurement
+from outlive.records.remedy import Remedy
+from outlive.service import remedies
+from outlive.service.app import App, Worker
+from outlive.service.scenarios import Scenario
+from outlive.stacks.environments import Environment
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What is measured: an installed stack with the app and the worker that serve it."""
+
+    environment: Environment
+    app: App
+    folder: Path
+    worker: str | None = None
+    """Name of the gunicorn worker; None for the app's default for each connection."""
+    remedy: Remedy | None = None
+
+    def gunicorn(self, connection: Connection) -> Worker | str:
+        """Return the worker that serves such connections, with the remedy, or the reason why none does."""
+        app = remedies.served(self.app, self.remedy, self.folder) if self.remedy else self.app
+        against = self.remedy.against(self.environment.lock.release) if self.remedy else None
+        chosen = app.named(self.worker) if self.worker else app.workers[0]
+        return against or app.worker(connection, self.worker) or app.why_not(connection, chosen) or ""
+
+    def serving(self, connection: Connection) -> Worker:
+        """Return the worker that serves such connections. Raises FaultError where none does."""
+        worker = self.gunicorn(connection)
+        if isinstance(worker, str):
+            raise FaultError(worker)
+        return worker
+
+    def lacks(self, scenario: Scenario, cell: Cell) -> str | None:
+        """Return why `cell`, of `scenario`, cannot be had of it, or None where it can."""
+        worker, lock = self.gunicorn(cell.connection), self.environment.lock
+        if isinstance(worker, str):
+            return worker
+        return scenario.lacks(lock.framework, lock.release, lock.versions)
+
+    def describe(self, cell: Cell, worker: Worker | None, **fields: object) -> Measurement:
+        """Return a measurement of `cell` on this stack with the other `fields`."""
+        lock = self.environment.lock
+        return Measurement(
+            framework=lock.framework,
+            release=lock.release,
+            python=lock.python,
+            app_version=self.app.app_version,
+            scenario=cell.scenario,
+            connection=cell.connection,
+            gc=cell.gc,
+            worker=worker.name if worker else self.worker or "",
+            lock=lock.digest,
+            remedy=self.remedy.name if self.remedy else None,
+            **fields,  # type: ignore[arg-type]
+        )
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A subject and the cells of it that are wanted."""
+
+    subject: Subject
+    cells: tuple[Cell, ...]

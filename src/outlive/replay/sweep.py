@@ -1,0 +1,222 @@
+"""Sweep: the whole history of frameworks measured with the same engine, release after release.
+
+What is stored is not measured again, so an interrupted sweep goes on where it was. The cells of several
+releases are in one pool, so that no server waits for the end of a release, and environments are built
+meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from outlive.errors import OutliveError, UnavailableError, UsageError
+from outlive.project import Project
+from outlive.records.measurement import Cell, Measurement
+from outlive.records.release import Release
+from outlive.records.stack import Stack
+from outlive.releases.lineage import covered
+from outlive.replay import engine
+from outlive.replay.engine import Progress, Request
+from outlive.replay.measure import measure
+from outlive.replay.store import Store
+from outlive.replay.subject import Task
+from outlive.service import scenarios
+from outlive.service.app import App
+from outlive.stacks import environments, eras
+from outlive.stacks.environments import Environment
+from outlive.stacks.eras import Unavailable
+from outlive.stacks.prepare import Prepared, prepare
+
+WINDOW = 8
+"""Releases that are measured in one pool. Only at its end a server may find nothing to do."""
+
+Keep = Callable[[Release, Sequence[Measurement]], None]
+"""What is done with all that is known of a release once it is measured."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a sweep came to: cells that were not stored, how many of them failed, what is unavailable."""
+
+    cells: int
+    failed: int
+    unavailable: tuple[Unavailable, ...]
+
+
+class _Planned(msgspec.Struct, frozen=True):
+    """A release of the sweep: its stack, the app that serves each scenario, the cells that are not stored."""
+
+    stack: Prepared
+    served: dict[str, App]
+    missing: tuple[Cell, ...]
+
+    def made(self, measurement: Measurement) -> bool:
+        """Whether `measurement` is of this release."""
+        release = self.stack.release
+        return (measurement.framework, measurement.release) == (release.framework, release.version)
+
+
+def releases(project: Project, frameworks: Sequence[str], since: str | None) -> tuple[Release, ...]:
+    """Return the covered releases of `frameworks` (all where none is named) from version `since` on.
+
+    Raises UsageError for a framework or a version that there is not.
+    """
+    try:
+        first = Version(since) if since else None
+    except InvalidVersion:
+        raise UsageError(f"--since takes a version, as in --since 3.11.0, not {since!r}") from None
+    found = tuple(
+        release
+        for framework in frameworks or project.frameworks()
+        for release in covered(project, framework)
+        if first is None or release.parsed >= first
+    )
+    if not found:
+        raise UsageError(f"there is no release of {', '.join(frameworks)} from {since} on")
+    return found
+
+
+def unavailable_path(project: Project) -> Path:
+    """Return the file that says which releases, or cells of them, a sweep could not measure, and why."""
+    return project.results / "unavailable.json"
+
+
+def sweep(
+    project: Project,
+    swept: Sequence[Release],
+    python: str,
+    request: Request,
+    progress: Progress,
+    *,
+    keep: Keep,
+) -> Outcome:
+    """Measure the request's cells of each of the releases on `python`, store them, and `keep` each release.
+
+    A release that fails is recorded with the reason, and the others go on. Whatever ends the sweep, what was
+    measured is stored. Raises FaultError where `python` is not installed or nothing can be stored.
+    """
+    run = _Sweep(project, python, request, progress, keep)
+    try:
+        return run.all(swept)
+    finally:
+        run.record(swept)
+
+
+class _Sweep:
+    def __init__(
+        self, project: Project, python: str, request: Request, progress: Progress, keep: Keep
+    ) -> None:
+        self.project = project
+        self.python = python
+        self.request = request
+        self.progress = progress
+        self.keep = keep
+        self.known = scenarios.load_set(project.scenarios, "all")
+        self.failed = 0
+        self.unavailable: list[Unavailable] = []
+
+    def all(self, swept: Sequence[Release]) -> Outcome:
+        planned = [found for release in swept if (found := self._plan(release))]
+        todo = deque(each for each in planned if each.missing)
+        for each in planned:
+            if not each.missing:
+                self.keep(each.stack.release, self._stored(each))
+        total = sum(len(each.missing) for each in todo)
+        self.progress.start(total)
+        with ThreadPoolExecutor(1, thread_name_prefix="outlive-build") as builder:
+            built = deque(
+                builder.submit(environments.ensure, each.stack.lock, each.stack.interpreter) for each in todo
+            )
+            try:
+                while todo:
+                    self._measure([(todo.popleft(), future) for future in _window(built)])
+            except BaseException:
+                builder.shutdown(wait=False, cancel_futures=True)
+                raise
+        return Outcome(total, self.failed, tuple(self.unavailable))
+
+    def record(self, swept: Sequence[Release]) -> None:
+        """Write down what is unavailable, in place of what was said before of the same releases."""
+        path = unavailable_path(self.project)
+        again = {(release.framework, release.version, self.python) for release in swept}
+        others = [
+            one for one in eras.read_list(path) if (one.framework, one.release, one.python) not in again
+        ]
+        eras.write_list(path, [*others, *self.unavailable])
+
+    def _plan(self, release: Release) -> _Planned | None:
+        if reason := eras.unavailable(self.project, release, self.python):
+            self._lacks(release, reason)
+            return None
+        stack = Stack(release.framework, release.version, self.python)
+        try:
+            prepared = prepare(self.project, stack)
+        except UnavailableError as error:
+            self._lacks(release, str(error))
+            return None
+        served = engine.serving(self.project, release.framework, self.known)
+        whole = _Planned(prepared, served, ())
+        have = {Cell.of(m) for m in self._stored(whole)}
+        if self.request.fresh:
+            have.clear()
+        missing = tuple(c for c in self.request.cells if c.scenario in served and c not in have)
+        return msgspec.structs.replace(whole, missing=missing)
+
+    def _stored(self, planned: _Planned) -> tuple[Measurement, ...]:
+        store = Store(self.project, planned.stack.record)
+        return engine.stored(store, planned.served, self.request.worker)
+
+    def _measure(self, window: Sequence[tuple[_Planned, Future[Environment]]]) -> None:
+        tasks: list[Task] = []
+        ready: list[_Planned] = []
+        for planned, future in window:
+            try:
+                tasks += self._tasks(planned, future.result())
+                ready.append(planned)
+            except OutliveError as error:
+                self.failed += len(planned.missing)
+                self._lacks(planned.stack.release, str(error))
+        failed: list[Measurement] = []
+
+        def done(measurement: Measurement) -> None:
+            planned = next(each for each in ready if each.made(measurement))
+            if measurement.status == "failed":
+                failed.append(measurement)
+            Store(self.project, planned.stack.record).add([measurement])  # at once: it may be interrupted
+            self.progress.done(measurement)
+
+        measure(tasks, self.request.scenarios, self.request.jobs, done)
+        self.failed += len(failed)
+        for planned in ready:
+            mine = list(filter(planned.made, failed))
+            for reason in sorted({m.reason or "" for m in mine}):
+                cells = [m for m in mine if m.reason == reason]
+                self._lacks(planned.stack.release, f"{_cells(cells)}: {reason}")
+            self.keep(planned.stack.release, [*self._stored(planned), *mine])
+
+    def _tasks(self, planned: _Planned, environment: Environment) -> list[Task]:
+        worker = self.request.worker
+        return engine.to_measure(self.project, environment, planned.served, worker, planned.missing)
+
+    def _lacks(self, release: Release, reason: str) -> None:
+        self.unavailable.append(Unavailable(release.framework, release.version, self.python, reason))
+
+
+def _window(built: deque[Future[Environment]]) -> Iterator[Future[Environment]]:
+    """Take the next environment, once it is built, and those after it that are built already."""
+    wait([built[0]])
+    for _ in range(min(WINDOW, len(built))):
+        if not built[0].done():
+            return
+        yield built.popleft()
+
+
+def _cells(failed: Sequence[Measurement]) -> str:
+    if len(failed) > 3:
+        return f"{len(failed)} cells"
+    return ", ".join(f"{m.scenario} {m.connection} gc {m.gc}" for m in failed)

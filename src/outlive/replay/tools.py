@@ -1,0 +1,115 @@
+"""The tools that reports of leaks were written with, attached to requests that are also counted by the probe.
+
+A run apart from measuring: several rounds, in each of them the service as it is and with each tool serve the
+same requests one after the other, each in a fresh worker with automatic collection off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from statistics import median
+
+import msgspec
+
+from outlive.leaks.growth import WARM_UP
+from outlive.records.measurement import Connection, Tool, ToolReading
+from outlive.replay.driver import Driver
+from outlive.replay.subject import Subject
+from outlive.service.app import Worker
+from outlive.service.gunicorn import Server
+from outlive.service.probe_line import Look, ProbeLine
+from outlive.service.scenarios import Scenario
+from outlive.stacks import environments, locks
+from outlive.stacks.prepare import Prepared
+
+TOOLS: tuple[Tool, ...] = ("tracemalloc", "objgraph", "gc-debug")
+PACKAGES = ("objgraph==3.7.0",)
+"""What tools need in the environment; it is there without a tool, too, so that costs can be compared."""
+REQUESTS = 211
+"""Requests between two looks of a tool, a prime."""
+ROUNDS = 5
+BARE, OURS = "", "outlive"
+
+
+class _Round(msgspec.Struct, frozen=True):
+    look: Look
+    serving: float
+    looking: float
+
+
+def run(
+    subject: Subject, stack: Prepared, scenario: Scenario, connection: Connection, tools: Sequence[Tool]
+) -> tuple[ToolReading, ...]:
+    """Return what the probe and each tool say of a scenario, in this order.
+
+    Raises FaultError where the server does not start or answer as expected, and as `locks.era` and
+    `environments.ensure` do for what a tool needs.
+    """
+    lock = locks.with_packages(stack.lock, stack.release, PACKAGES)
+    environment = environments.ensure(lock, stack.interpreter)
+    worker = subject.serving(connection)
+    names = (BARE, OURS, *dict.fromkeys(tools))
+    rounds: dict[str, list[_Round]] = {name: [] for name in names}
+    with contextlib.ExitStack() as exits:
+        servers = {
+            name: exits.enter_context(Server(environment, subject.app, _with(worker, name), subject.folder))
+            for name in names
+        }
+        for number in range(ROUNDS):
+            for name in names if number % 2 else names[::-1]:
+                rounds[name].append(_round(servers[name], name, scenario, connection))
+    return tuple(_reading(name, rounds, scenario, connection) for name in names[1:])
+
+
+def _with(worker: Worker, name: str) -> Worker:
+    arguments = (*worker.arguments, "--env", f"OUTLIVE_TOOL={name}") if name in TOOLS else worker.arguments
+    return msgspec.structs.replace(worker, arguments=arguments)
+
+
+def _round(server: Server, name: str, scenario: Scenario, connection: Connection) -> _Round:
+    line = server.fresh_worker()
+    driver = Driver(server, scenario, connection)
+    driver.verify()
+    driver.send(2 * WARM_UP)
+    if name in TOOLS:
+        line.attach()
+    else:
+        line.begin("off")
+    started = time.perf_counter()
+    driver.send(REQUESTS)
+    served = time.perf_counter()
+    look = line.look() if name in TOOLS else _count(line) if name == OURS else Look()
+    return _Round(look, served - started, time.perf_counter() - served)
+
+
+def _count(line: ProbeLine) -> Look:
+    count = line.count()
+    return Look(objects=count.survivors, blocks=count.blocks, grown=count.types)
+
+
+def _reading(
+    name: str, rounds: dict[str, list[_Round]], scenario: Scenario, connection: Connection
+) -> ToolReading:
+    mine, bare = rounds[name], rounds[BARE]
+    look = mine[-1].look
+    grown = sorted(look.grown.items(), key=lambda item: (-item[1], item[0]))
+    return ToolReading(
+        tool=name,
+        scenario=scenario.name,
+        connection=connection,
+        requests=REQUESTS,
+        objects=_each(look.objects),
+        blocks=_each(look.blocks),
+        bytes=_each(look.bytes),
+        grown={what: much / REQUESTS for what, much in grown if much > 0},
+        serving=median(one.serving / plain.serving for one, plain in zip(mine, bare, strict=True)),
+        total=median(
+            (one.serving + one.looking) / plain.serving for one, plain in zip(mine, bare, strict=True)
+        ),
+    )
+
+
+def _each(total: int | None) -> float | None:
+    return None if total is None else total / REQUESTS

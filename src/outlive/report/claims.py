@@ -1,0 +1,152 @@
+"""claims."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import msgspec
+
+from outlive.comparison.cells import BASELINE, Row
+from outlive.releases.claims import Claim
+from outlive.report.verdict import way
+from outlive.wording import counted, listed, number, step
+
+Seen = Literal["confirmed", "partly", "not seen", "contradicted"]
+MOST_LEFT = 0.5
+"""Share of the objects above `ok` that a release may still leave for its claim to count as confirmed: one
+that says that it breaks cycles and leaves most of them is right only in part."""
+MOST_SCENARIOS = 3  # named as evidence beside a claim
+ABOUT: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
+    (re.compile(words, re.IGNORECASE), scenarios)
+    for words, scenarios in (
+        (r"\b404\b|not found|\bsystem routes?\b|match_?info", ("not-found",)),
+        (
+            r"\b405\b|method not allowed|not allowed method|\bsystem routes?\b",
+            ("method-not-allowed", "upload-method-not-allowed"),
+        ),
+        (
+            r"exceptions?\b|error handl|traceback",
+            ("*-error", "bad-json", "not-found", "method-not-allowed", "upload-method-not-allowed"),
+        ),
+        (
+            r"connections? (?:is |was |gets? )?(?:close|lost|drop)|disconnect|\baborted\b|cancel",
+            ("abort-*", "truncated-body", "malformed-request"),
+        ),
+        (r"multipart|\buploads?\b|\bform\b", ("upload*", "abort-upload")),
+        (r"\bparser\b|malformed|bad request", ("malformed-request", "truncated-body")),
+        (r"\bstream(?:s|ed|ing)?\b|chunked", ("stream-error", "abort-response")),
+        (r"\bjson\b", ("bad-json",)),
+    )
+)
+OUTSIDE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
+    (re.compile(words, re.IGNORECASE), scenarios)
+    for words, scenarios in (
+        (r"websocket", ("websocket*", "gateway-websocket*")),
+        (r"\bcookies?\b|filter_cookies|CookieJar", ("*cookie*",)),
+        (r"\bproxy\b", ("gateway-proxy*",)),
+        (r"resolver|\bDNS\b", ("gateway-dns-failure", "gateway-new-host")),
+        (
+            r"\bclients?\b|Client(?:Session|Response)|\bconnectors?\b|TCPConnector|aiohttp\.request|\bsession\b",
+            ("gateway-*", "test-client*", "session*"),
+        ),
+    )
+)
+"""What claims speak of beside a server's requests; the first that fits counts, whatever ABOUT would say."""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Between which releases something was measured, and how many others came out between them."""
+
+    before: str
+    after: str
+    others: int
+
+    def __str__(self) -> str:
+        return step(self.before, self.after)
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim held against what was measured. `evidence` says on what, `span` between which releases.
+
+    Where `measured` is false nothing was that it is about.
+    """
+
+    release: str
+    claim: Claim
+    seen: Seen
+    evidence: str
+    span: str
+    measured: bool = True
+
+
+def about(claim: Claim, names: Iterable[str]) -> tuple[str, ...]:
+    """Return which of the scenarios a claim is about; all where its words name none."""
+    patterns = outside(claim) or [one for words, found in ABOUT if words.search(claim.text) for one in found]
+    known = tuple(dict.fromkeys(name for name in names if name != BASELINE))
+    return tuple(name for name in known if not patterns or any(fnmatchcase(name, one) for one in patterns))
+
+
+def outside(claim: Claim) -> tuple[str, ...]:
+    """Return the scenarios of a claim that is about more than a server's requests; none of any other."""
+    return next((found for words, found in OUTSIDE if words.search(claim.text)), ())
+
+
+def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
+    """Return a claim beside what `rows`, which are of `span`, show."""
+
+    def held(seen: Seen, evidence: str) -> Held:
+        return Held(release=release, claim=claim, seen=seen, evidence=evidence, span=str(span))
+
+    names = about(claim, (row.scenario for row in rows))
+    relevant = [row for row in rows if row.scenario in names]
+    if not relevant:
+        beyond = " (clients, cookies or WebSockets are no part of the default set)" if outside(claim) else ""
+        evidence = f"none of the scenarios that it is about was measured{beyond}"
+        return msgspec.structs.replace(held("not seen", evidence), measured=False)
+    better = [row for row in relevant if way(row) == "better"]
+    worse = [row for row in relevant if way(row) == "worse"]
+    if worse and not better:
+        more = f"more is left: {_examples(worse)}"
+        if span.others:
+            return held("not seen", f"{more}; {counted(span.others, 'other release')} may have done it")
+        return held("contradicted", more)
+    if not better:
+        return held("not seen", f"no difference in {listed(names, MOST_SCENARIOS)}")
+    others = f"; {counted(span.others, 'other release')} may have had a part in it" if span.others else ""
+    if not worse and all(map(_cleared, relevant)):
+        return held("partly" if others else "confirmed", f"less is left: {_examples(better)}{others}")
+    leaving = sum(_left(row)[0] > 0 for row in relevant)
+    but = f"; more: {_examples(worse)}" if worse else ""
+    return held(
+        "partly", f"less is left in {len(better)} of {leaving} cells: {_examples(better)}{but}{others}"
+    )
+
+
+def _left(row: Row) -> tuple[float, float]:
+    """Return what a row leaves above `ok` before and after, or all of it where `ok` is not known."""
+    before, after = row.before, row.after
+    if before.above_ok is None or after.above_ok is None:
+        return before.objects, after.objects
+    return before.above_ok, after.above_ok
+
+
+def _cleared(row: Row) -> bool:
+    """Return whether a cell is rid of what it left, if it left anything."""
+    before, after = _left(row)
+    if before <= 0 and row.before.growth != "leak":
+        return True
+    if row.before.growth == "leak":
+        return row.after.growth != "leak"
+    return way(row) == "better" and after <= MOST_LEFT * before
+
+
+def _examples(rows: Sequence[Row]) -> str:
+    """Return the largest changes, one for each scenario, as in `not-found 47 → 43`."""
+    most: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: -abs(row.judged_change)):
+        most.setdefault(row.scenario, row)
+    texts = [f"{name} {step(*map(number, _left(row)))}" for name, row in most.items()]
+    return listed(texts, MOST_SCENARIOS)

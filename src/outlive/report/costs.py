@@ -1,0 +1,233 @@
+"""What a comparison means in the reader's money: memory per hour, hours to the limit, the collector's time.
+
+Pure. An estimate, from exact counts: bytes are the C heap that each request leaves plus its pymalloc blocks.
+The page of a report computes the same in the reader's browser (`publishing/templates/costs.js`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from outlive.comparison.cells import BASELINE, Reading, Row
+from outlive.errors import UsageError
+from outlive.records.measurement import Connection
+
+Side = Literal["before", "after"]
+SIDES: tuple[Side, ...] = ("before", "after")
+
+BYTES_PER_BLOCK = 86
+"""Bytes of a pymalloc block with its share of the pool: the median of (growth of RSS - growth of C heap) per
+block over 682 cells that leave 5 objects or more. Nine of ten are between 71 and 109, so a cost is right to
+about a quarter."""
+RESTART_SHARE = 0.5
+"""Share of a worker's room that it may have filled when `max_requests` restarts it: the other half is for
+traffic that is worse than was given."""
+GARBAGE_SHARE = 0.1
+"""Share of a worker's room that garbage may take before a periodic collection frees it."""
+MIB = 1024 * 1024
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+PER = {"": 1.0, "/s": 1.0, "/min": 60.0, "/h": 3600.0}
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """The reader's traffic: requests per second over all workers, the share that fails, and the memory limit.
+
+    `limit` is of the whole service in bytes, as of a container that all `workers` are in.
+    """
+
+    rate: float = 200.0
+    errors: float = 0.05
+    workers: int = 8
+    limit: int = 512 * MIB
+
+
+class Leaves(msgspec.Struct, frozen=True, kw_only=True):
+    """What one failed request of a scenario costs on one side with one gc policy.
+
+    `bytes_each` stays in memory, `garbage_each` of them until a collection; `ok_bytes` and `ok_garbage` are
+    the same for a plain 200. `pause_each` and `ok_pause` are the collector's, in ms; None: not measured.
+    """
+
+    scenario: str
+    connection: Connection
+    gc: str
+    bytes_each: float
+    garbage_each: float
+    ok_bytes: float
+    ok_garbage: float
+    pause_each: float | None
+    ok_pause: float | None
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reader's traffic costs if all that fails is of one scenario.
+
+    `hours` until the limit, None: never. `max_requests` and `periodic` (collect every so many requests) are
+    per worker, None where they are not needed or cannot help. `pause_ms_per_second` is over all workers.
+    """
+
+    mib_per_hour: float
+    hours: float | None
+    max_requests: int | None
+    periodic: int | None
+    pause_ms_per_second: float | None
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the bill: a scenario on a connection with one gc policy, on both sides."""
+
+    scenario: str
+    connection: Connection
+    gc: str
+    before: Cost
+    after: Cost
+
+
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
+    """All costs of both sides at `rates`. `base` is what a fresh worker takes in bytes, None: not known."""
+
+    rates: Rates
+    base_before: int | None
+    base_after: int | None
+    leaves_before: tuple[Leaves, ...]
+    leaves_after: tuple[Leaves, ...]
+    charges: tuple[Charge, ...]
+
+
+def bill(rows: Sequence[Row], rates: Rates) -> Bill:
+    """Return what both sides cost, a line for each scenario but `ok`, which is in all of them."""
+    errors = [row for row in rows if row.scenario != BASELINE]
+    ok = {(row.connection, row.gc): row for row in rows if row.scenario == BASELINE}
+    bases = [base(rows, side) for side in SIDES]
+    leaves = [tuple(_leaves(row, ok.get((row.connection, row.gc)), side) for row in errors) for side in SIDES]
+    return Bill(
+        rates=rates,
+        base_before=bases[0],
+        base_after=bases[1],
+        leaves_before=leaves[0],
+        leaves_after=leaves[1],
+        charges=tuple(
+            Charge(
+                scenario=before.scenario,
+                connection=before.connection,
+                gc=before.gc,
+                before=cost(before, rates, bases[0]),
+                after=cost(after, rates, bases[1]),
+            )
+            for before, after in zip(*leaves, strict=True)
+        ),
+    )
+
+
+def base(rows: Iterable[Row], side: Side) -> int | None:
+    """Return what a worker takes before anything stays: the lowest peak of a side."""
+    peaks = [peak for row in rows if (peak := _reading(row, side).peak_rss_bytes)]
+    return min(peaks, default=None)
+
+
+def cost(leaves: Leaves, rates: Rates, base_bytes: int | None) -> Cost:
+    """Return what traffic of `rates` costs."""
+    share = rates.errors
+    each = share * leaves.bytes_each + (1 - share) * leaves.ok_bytes
+    garbage = share * leaves.garbage_each + (1 - share) * leaves.ok_garbage
+    room = max(0.0, rates.limit - rates.workers * (base_bytes or 0))
+    growth = each * rates.rate
+    pause = None
+    if leaves.pause_each is not None and leaves.ok_pause is not None:
+        pause = (share * leaves.pause_each + (1 - share) * leaves.ok_pause) * rates.rate
+    room_each = room / rates.workers
+    return Cost(
+        mib_per_hour=growth * 3600 / MIB,
+        hours=room / growth / 3600 if growth > 0 else None,
+        max_requests=_round(RESTART_SHARE * room_each / each) if each > 0 else None,
+        periodic=_round(GARBAGE_SHARE * room_each / garbage) if garbage > 0 else None,
+        pause_ms_per_second=pause,
+    )
+
+
+def parse_rate(text: str) -> float:
+    """Return requests per second from `200/s`, `200` or `12000/min`. Raises UsageError."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*(/s|/min|/h|)\s*", text)
+    value = _number(found[1]) / PER[found[2]] if found else 0
+    if not 0 < value <= 1e9:
+        raise UsageError(f"--rate takes requests per second, as in 200/s, not {text!r}")
+    return value
+
+
+def parse_share(text: str) -> float:
+    """Return a share from `5%` or `0.05`. Raises UsageError."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*(%?)\s*", text)
+    value = _number(found[1]) / (100 if found[2] else 1) if found else -1
+    if not 0 <= value <= 1:
+        raise UsageError(f"--errors takes a share, as in 5% or 0.05, not {text!r}")
+    return value
+
+
+def parse_bytes(text: str) -> int:
+    """Return bytes from `512MiB`, `512MB` or `1GiB`. Raises UsageError."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*([KMG]I?B|B|)\s*", text.upper())
+    value = _number(found[1]) * UNITS[found[2]] if found else 0
+    if not 1 <= value <= 2**50:
+        raise UsageError(f"--limit takes memory, as in 512MiB, not {text!r}")
+    return int(value)
+
+
+def bytes_left(reading: Reading, gc: str) -> tuple[float, float]:
+    """Return the bytes that one request leaves, and those of them that a collection frees. An estimate."""
+    if reading.growth == "leak" or (gc == "off" and reading.objects > 0):
+        total = max(0.0, (reading.blocks or 0) * BYTES_PER_BLOCK + max(0.0, reading.heap_bytes or 0))
+        if gc != "off" or reading.objects <= 0:
+            return total, 0.0
+        return total, total * (reading.objects - max(0.0, reading.leaked)) / reading.objects
+    return 0.0, 0.0
+
+
+def _leaves(row: Row, ok_row: Row | None, side: Side) -> Leaves:
+    reading = _reading(row, side)
+    ok = _reading(ok_row, side) if ok_row else None
+    total, garbage = bytes_left(reading, row.gc)
+    ok_total, ok_garbage = bytes_left(ok, row.gc) if ok else (0.0, 0.0)
+    return Leaves(
+        scenario=row.scenario,
+        connection=row.connection,
+        gc=row.gc,
+        bytes_each=total,
+        garbage_each=garbage,
+        ok_bytes=ok_total,
+        ok_garbage=ok_garbage,
+        pause_each=_pause(reading),
+        ok_pause=_pause(ok) if ok else None,
+    )
+
+
+def _pause(reading: Reading) -> float | None:
+    """Return the collector's time for one request in ms."""
+    pause = reading.pause_ms_per_1000_requests
+    return None if pause is None else pause / 1000
+
+
+def _reading(row: Row, side: Side) -> Reading:
+    return row.before if side == "before" else row.after
+
+
+def _round(value: float) -> int:
+    """Return a number of requests rounded down to one or two digits, at least 1: nobody needs more."""
+    if value < 1:
+        return 1
+    if value >= 1e15:
+        return 10**15
+    unit = 10 ** max(0, math.floor(math.log10(value)) - 1)
+    return int(value // unit * unit)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0

@@ -1,0 +1,216 @@
+"""A real gunicorn that serves a reference app in an environment, and the line to the probe in its worker."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import STDOUT, Popen
+from typing import Self
+
+from outlive import processes
+from outlive.errors import FaultError
+from outlive.service import certificate, seal
+from outlive.service.app import App, Worker
+from outlive.service.peer import Peer
+from outlive.service.probe_line import ProbeLine, Rest
+from outlive.stacks.environments import Environment
+
+BOOT_LIMIT = 30.0
+"""Seconds that a server may take to load the app and start its worker."""
+BACKLOG = 2048
+"""Connections that wait to be accepted; gunicorn's own default."""
+GUNICORN_CONF = Path(__file__).parents[1] / "worker" / "gunicorn_conf.py"
+
+
+class Written(Rest, frozen=True):
+    """A file was written, unless `errno` says why not."""
+
+    errno: int = 0
+
+
+class Gunicorn:
+    """A real gunicorn that serves an app from an environment while the context lasts.
+
+    An app that calls out has a peer beside it.
+
+    `options` go on its command line. With a gc `policy` its workers are prepared for load, else for exact
+    counts. They connect to `probes`.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        app: App,
+        worker: Worker,
+        folder: Path,
+        *,
+        options: Sequence[str],
+        policy: str | None = None,
+    ) -> None:
+        self.environment = environment
+        self.app = app
+        self.worker = worker
+        self.app_folder = folder
+        self._options = options
+        self._policy = policy
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="outlive-"))
+        self.probes = socket.socket(socket.AF_UNIX)
+        self.process: Popen[bytes] | None = None
+        self.peer: Peer | None = None
+        try:
+            self._certificate = certificate.make(self._folder) if self.app.peer or self.app.tls else None
+            if self.app.peer:
+                assert self._certificate is not None
+                self.peer = Peer(self._certificate)
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        if self.peer is not None:
+            self.peer.close()
+        self.probes.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End gunicorn and its worker at once; whoever talks to them gets a FaultError."""
+        if self.process is not None:
+            processes.kill(self.process)
+
+    def _start(self) -> None:
+        path = self._folder / "probe.sock"
+        self.probes.bind(str(path))
+        path.chmod(0o600)
+        self.probes.listen()
+        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+            self.address = seal.sealed(listener)
+            with self._log_path.open("ab") as log:  # to its end, wherever that is by then
+                self.process = processes.start(
+                    self._command(listener.fileno()),
+                    cwd=self.app_folder,
+                    env=self._variables(path),
+                    pass_fds=[listener.fileno()],
+                    stdout=log,
+                    stderr=STDOUT,
+                )
+
+    @property
+    def _log_path(self) -> Path:
+        return self._folder / "server.log"
+
+    def _command(self, fd: int) -> list[str]:
+        return [
+            str(self.environment.python),
+            "-m",
+            "gunicorn",
+            "--config",
+            str(GUNICORN_CONF),
+            "--bind",
+            f"fd://{fd}",
+            "--worker-class",
+            self.worker.worker_class,
+            *self._options,
+            *(("--certfile", str(self._certificate)) if self.app.tls else ()),
+            *self.worker.arguments,
+            self.app.target,
+        ]
+
+    def _variables(self, probe: Path) -> dict[str, str]:
+        """Return the server's environment: nothing of the user's reaches it but PATH and the language."""
+        own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        folders = dict.fromkeys(
+            ("HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"), str(self._folder)
+        )
+        return (
+            own
+            | folders
+            | ({"OUTLIVE_PEER": self.peer.ports} if self.peer else {})
+            | {
+                "OUTLIVE_PROBE_SOCKET": str(probe),
+                "OUTLIVE_REQUEST_COUNTER": self.worker.request_counter,
+                "PYTHONHASHSEED": "0",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            | ({"OUTLIVE_GC": self._policy} if self._policy else {})
+        )
+
+    def wait_for_worker(self) -> socket.socket:
+        """Return the connection of the next worker that has loaded the app.
+
+        Raises FaultError with the end of the server's log if the app or the server does not start.
+        """
+        assert self.process is not None
+        deadline = time.monotonic() + BOOT_LIMIT
+        while not select.select([self.probes], [], [], 0.02)[0]:
+            if self.process.poll() is not None:
+                raise FaultError(f"{self.app.framework} app does not start: {self.last_words()}")
+            if time.monotonic() > deadline:
+                raise FaultError(f"no worker within {BOOT_LIMIT:g} s: {self.last_words()}")
+        return self.probes.accept()[0]
+
+    @property
+    def log(self) -> str:
+        """What the server has logged so far."""
+        return self._log_path.read_text(errors="replace")
+
+    def last_words(self) -> str:
+        """Return the line of the server's log that most likely says what went wrong."""
+        lines = self.log.splitlines()
+        errors = [line.strip() for line in lines if "Error" in line and not line.startswith("[")]
+        said = errors or [line.strip() for line in lines if line.strip()]
+        return said[-1] if said else "it said nothing"
+
+
+class Server(Gunicorn):
+    """gunicorn with one worker at a time; each `fresh_worker()` is a new fork of the same master."""
+
+    def __init__(self, environment: Environment, app: App, worker: Worker, folder: Path) -> None:
+        super().__init__(environment, app, worker, folder, options=("--workers", "1", "--preload"))
+        self._line: ProbeLine | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        if self._line is not None:
+            self._line.close()
+        super().__exit__()
+
+    def rest(self) -> None:
+        """Wait until the worker, and the peer with it, have digested all that they were sent."""
+        assert self._line is not None
+        self._line.rest()
+        if self.peer is not None:  # each may still have something for the other
+            for _ in range(2):
+                self.peer.rest()
+                self._line.rest()
+
+    def settle(self) -> None:
+        """Wait for the peer, where there is one: what it still has to say would be counted later."""
+        if self.peer is not None:
+            self.rest()
+
+    @property
+    def graph_path(self) -> Path:
+        """Where a worker writes the graph of what survived; it goes with the server."""
+        return self._folder / "graph.json"
+
+    def fresh_worker(self) -> ProbeLine:
+        """End the present worker, if any, and return the probe of the next one.
+
+        Raises FaultError as `wait_for_worker` does.
+        """
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        self._line = ProbeLine(self.wait_for_worker())
+        return self._line

@@ -1,0 +1,180 @@
+"""probe_line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from outlive.errors import FaultError
+from outlive.service.gunicorn import Written
+
+ANSWER_LIMIT = 60.0
+"""Seconds that a probe may take for one command, full collections of a large heap included."""
+DEATH_TAKES = 0.5
+"""Seconds in which a worker that was killed has closed all its sockets."""
+T = TypeVar("T")
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """A worker introduces itself: process id, full Python version, version of the counting rules."""
+
+    pid: int
+    python: str
+    counting: int
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """Whether the worker came to rest: every thread asleep with nothing to do."""
+
+    idle: bool
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """The state that phases are counted against has been taken; `threads` are the worker's at that time."""
+
+    idle: bool
+    threads: int
+
+
+class Automatic(msgspec.Struct, frozen=True):
+    """Automatic collections of a phase: how many, objects freed, seconds paused in sum and at the longest."""
+
+    collections: int
+    freed: int
+    pause: float
+    longest: float
+
+
+class Count(msgspec.Struct, frozen=True):
+    """What the probe counted for a phase. `idle` is False if the worker never came to rest."""
+
+    idle: bool
+    survivors: int
+    leaked: int
+    blocks: int
+    blocks_kept: int
+    heap: int | None
+    heap_kept: int | None
+    rss: int | None
+    peak_rss: int | None
+    fds: int | None
+    threads: int
+    types: dict[str, int]
+    types_kept: dict[str, int]
+    automatic: Automatic
+
+
+class TracedFrame(msgspec.Struct, frozen=True):
+    """A caller of an allocation: file and line, what stands there, whether it is the standard library."""
+
+    place: str
+    source: str
+    python: bool
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Where memory was allocated that is still in use; callers are told outermost first."""
+
+    frames: tuple[TracedFrame, ...]
+    blocks: int
+    bytes: int
+
+
+class Traced(msgspec.Struct, frozen=True):
+    """The sites at which more is in use than when it was last asked."""
+
+    idle: bool
+    sites: tuple[Site, ...]
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What a tool says has grown: objects, memory in blocks and bytes, and each thing that it names."""
+
+    objects: int | None = None
+    blocks: int | None = None
+    bytes: int | None = None
+    grown: dict[str, int] = {}
+
+
+class ProbeLine:
+    """The connection to the probe of one worker."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(ANSWER_LIMIT)
+        self._connection = connection
+        self._stream = connection.makefile("rwb")
+        try:
+            self.hello = self._read(Hello, "hello")
+        except FaultError:
+            self.close()
+            raise
+
+    def rest(self) -> Rest:
+        """Wait until the worker has digested all that it was sent."""
+        return self._ask("rest", Rest)
+
+    def begin(self, policy: str) -> Begun:
+        """Set the gc policy and start counting."""
+        return self._ask(f"begin {policy}", Begun)
+
+    def count(self) -> Count:
+        """Return what the requests since the last call (or `begin`) left."""
+        return self._ask("count", Count)
+
+    def snapshot(self, requests: int, path: Path) -> Rest:
+        """Have the graph of what the `requests` since the last `count` left written to `path`; comes last.
+
+        Raises OSError where it cannot be written.
+        """
+        written = self._ask(f"snapshot {requests} {path}", Written)
+        if written.errno:
+            raise OSError(written.errno, os.strerror(written.errno), str(path))
+        return written
+
+    def trace(self) -> Traced:
+        """Return where what was allocated since the last call was; the first call starts the tracing."""
+        return self._ask("trace", Traced)
+
+    def attach(self) -> Rest:
+        """Have the tool that the worker was started with take its first look."""
+        return self._ask("attach", Rest)
+
+    def look(self) -> Look:
+        """Return what the tool says has grown since it was attached."""
+        return self._ask("look", Look)
+
+    def died(self) -> bool:
+        """Tell whether the worker has gone away, or does so in an instant: its sockets close one by one."""
+        readable, _, _ = select.select([self._connection], [], [], DEATH_TAKES)
+        return bool(readable)
+
+    def close(self) -> None:
+        """End the worker: without the harness its probe has no reason to live."""
+        with contextlib.suppress(OSError):  # a command that the worker did not live to read
+            self._stream.close()
+        self._connection.close()
+
+    def _ask(self, command: str, kind: type[T]) -> T:
+        try:
+            self._stream.write(command.encode() + b"\n")
+            self._stream.flush()
+        except OSError:
+            raise FaultError("the worker died: its probe is gone") from None
+        return self._read(kind, command)
+
+    def _read(self, kind: type[T], command: str) -> T:
+        try:
+            line = self._stream.readline()
+        except TimeoutError:
+            raise FaultError(f"the probe did not answer {command!r} within {ANSWER_LIMIT:g} s") from None
+        except OSError:
+            line = b""
+        if not line.endswith(b"\n"):
+            raise FaultError("the worker died: its probe is gone")
+        return msgspec.json.decode(line, type=kind)

@@ -1,0 +1,72 @@
+"""Remedies: what is said to help against what requests leave, and practices that are said to leave more.
+
+`apps/<framework>/remedies.toml` describes each, `remedies.py` beside it has the code that changes the served
+app. A remedy is part of what is measured, as the gc policy is: its results are stored apart from plain ones.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+
+import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from outlive.errors import UsageError
+from outlive.project import Project
+from outlive.records.remedy import Remedy
+from outlive.service.app import App
+from outlive.service.scenarios import Scenario
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    remedy: tuple[Remedy, ...]
+
+
+def load(project: Project, framework: str) -> tuple[Remedy, ...]:
+    """Return the remedies of `framework`, in the file's order; none where it has no such file.
+
+    Raises UsageError where the file does not have the form that its own head describes.
+    """
+    path = project.apps / framework / "remedies.toml"
+    try:
+        found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File).remedy
+        names = [remedy.name for remedy in found]
+        for remedy in found:
+            SpecifierSet(remedy.versions)
+            if names.count(remedy.name) > 1:
+                raise ValueError(f"two are named {remedy.name}")
+            if bool(remedy.versions) != bool(remedy.needs):
+                raise ValueError(f"{remedy.name}: `versions` and `needs` go together")
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, InvalidSpecifier, msgspec.ValidationError, UsageError) as error:
+        raise UsageError(f"{path}: not a file of remedies: {' '.join(str(error).split())}") from None
+    return found
+
+
+def find(project: Project, framework: str, name: str) -> Remedy:
+    """Return the remedy that is named; raises UsageError with the nearest names where there is none."""
+    known = {remedy.name: remedy for remedy in load(project, framework)}
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.4) or known
+        raise UsageError(f"no remedy {name!r} for {framework}; try {', '.join(near)}")
+    return known[name]
+
+
+def expecting(scenario: Scenario, remedy: Remedy | None) -> Scenario:
+    """Return the scenario with the answers that are right where `remedy` is applied."""
+    answers = remedy.answers if remedy else {}
+    return msgspec.structs.replace(scenario, expect=answers.get(scenario.name, scenario.expect))
+
+
+def served(app: App, remedy: Remedy, folder: Path) -> App:
+    """Return `app` with workers that apply `remedy`; `folder` is the app's."""
+    added = remedy.arguments
+    if remedy.function:
+        added = (*added, "--env", f"OUTLIVE_REMEDY={folder / 'remedies.py'}:{remedy.function}")
+    workers = tuple(
+        msgspec.structs.replace(worker, arguments=(*worker.arguments, *added)) for worker in app.workers
+    )
+    return msgspec.structs.replace(app, workers=workers)

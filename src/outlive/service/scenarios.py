@@ -1,0 +1,261 @@
+"""Scenarios: one kind of traffic each, with the bytes to send and the answers that are right.
+
+`loadtests/scenarios.toml` is the default set, the files of `loadtests/extended/` are the extended one.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Container, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from outlive.errors import UsageError
+from outlive.records.measurement import Connection, asked_for
+
+Client = Literal["complete", "half-close", "leave-in-body", "leave-in-answer"]
+Step = Literal[
+    "send",
+    "send-all",
+    "send-head",
+    "send-half-head",
+    "send-half",
+    "receive",
+    "receive-head",
+    "receive-some",
+    "receive-frame",
+    "rest",
+    "end",
+    "leave",
+]
+"""What a client can do, one after the other; docs/paths.md says what each means."""
+Answer = str
+Connections = Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
+Set = Literal["default", "extended", "all"]
+SETS: tuple[Set, ...] = get_args(Set)
+
+CLIENTS: dict[Client, tuple[Step, ...]] = {
+    "complete": ("send", "receive"),
+    "half-close": ("send-half", "end", "receive"),
+    "leave-in-body": ("send-half", "leave"),
+    "leave-in-answer": ("send", "receive-some", "leave"),
+}
+
+BOUNDARY = "outlive-7f3a9c"
+JSON_BODY = b'{"item": "widget", "quantity": 3}'
+BROKEN_JSON_BODY = b'{"item": "widget", "quantity": '
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+COUNTER = b"{n}"
+"""Stands in paths, headers and raw bytes for the number of the request, six digits."""
+CHUNKS = 8
+"""Chunks that a chunked body is sent in."""
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client sends. `bytes` is the size of an image body; `raw` (Latin-1) replaces everything else.
+
+    `headers` come after those that the request has anyway, in place of one of the same name.
+    """
+
+    method: str = "GET"
+    path: str = "/"
+    body: Literal["json", "broken-json", "broken-gzip", "form", "image"] | None = None
+    bytes: int = 0
+    raw: str | None = None
+    headers: dict[str, str] = {}
+    chunked: bool = False
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One kind of traffic with its expected answer, as `loadtests/` defines it.
+
+    `then` are further requests of the same exchange. `app` is the reference app that serves it (empty: the
+    framework's main one), over TLS with `tls`; `frameworks` are those that it is about, `connections` the
+    kinds that make a difference to it (empty: all). It takes one of `releases` (a specifier) and, beside the
+    framework, `packages`. `statistical` is the reason why its counts do not repeat exactly, if so.
+    """
+
+    name: str
+    summary: str
+    request: Request
+    expect: tuple[Answer, ...]
+    client: Client | Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)] = "complete"
+    then: tuple[Request, ...] = ()
+    app: str = ""
+    frameworks: tuple[str, ...] = ()
+    connections: Connections = ()
+    releases: str = ""
+    packages: tuple[str, ...] = ()
+    tls: bool = False
+    statistical: str | None = None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the client does in one exchange."""
+        return CLIENTS[self.client] if isinstance(self.client, str) else self.client
+
+    def messages(self, connection: Connection) -> tuple[bytes, ...]:
+        """Return the bytes of each request of one exchange, head and body."""
+        return tuple(_message(request, connection) for request in (self.request, *self.then))
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether any HTTP client would send it: well-formed, whole, and it waits for the answer."""
+        return self.client == "complete" and self.request.raw is None
+
+    @property
+    def fails(self) -> bool:
+        """Whether something goes wrong in it: any other answer than a success."""
+        return not all(answer.isdigit() and answer < "400" for answer in self.expect)
+
+    def message(self, connection: Connection) -> bytes:
+        """Return the bytes of the first request, head and body."""
+        return _message(self.request, connection)
+
+    def cut(self, connection: Connection) -> bytes:
+        """Return the request's head with the first half of its body."""
+        head, blank, body = self.message(connection).partition(b"\r\n\r\n")
+        return head + blank + body[: len(body) // 2]
+
+    def about(self, framework: str) -> bool:
+        """Return whether it is a scenario of `framework`."""
+        return not self.frameworks or framework in self.frameworks
+
+    def over(self, connection: Connection) -> bool:
+        """Return whether this kind of connection makes a difference to it."""
+        return not self.connections or connection in self.connections
+
+    def lacks(self, framework: str, release: str, packages: Container[str]) -> str | None:
+        """Return why a stack with these packages cannot serve it, or None where it can."""
+        if not SpecifierSet(self.releases).contains(release, prereleases=True):
+            return f"needs {framework} {self.releases}"
+        missing = [name for name in self.packages if name not in packages]
+        if missing:
+            pins = ",".join(f"{name}==VERSION" for name in missing)
+            return f"needs {', '.join(missing)}: name a version, as in {framework}=={release},{pins}"
+        return None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The other keys hold for all scenarios of the file that do not say otherwise."""
+
+    scenario: tuple[Scenario, ...]
+    app: str = ""
+    frameworks: tuple[str, ...] = ()
+    connections: Connections = ()
+
+
+def load(path: Path) -> tuple[Scenario, ...]:
+    """Return the scenarios that the TOML file `path` defines, in its order.
+
+    Raises UsageError where the file does not have the form that docs/paths.md describes.
+    """
+    try:
+        file = msgspec.toml.decode(path.read_bytes(), type=_File)
+        for scenario in file.scenario:
+            SpecifierSet(scenario.releases)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError, InvalidSpecifier) as error:
+        raise UsageError(f"{path}: not a scenario file: {error}") from None
+    return tuple(
+        msgspec.structs.replace(
+            scenario,
+            app=scenario.app or file.app,
+            frameworks=scenario.frameworks or file.frameworks,
+            connections=scenario.connections or file.connections,
+        )
+        for scenario in file.scenario
+    )
+
+
+def load_set(path: Path, chosen: Set) -> tuple[Scenario, ...]:
+    """Return a set of scenarios: the default one is in the file `path`, the extended one beside it.
+
+    Raises UsageError as `load` does, and where two scenarios have the same name.
+    """
+    default = load(path) if chosen != "extended" else ()
+    files = sorted((path.parent / "extended").glob("*.toml")) if chosen != "default" else []
+    found = (*default, *(scenario for file in files for scenario in load(file)))
+    names = [scenario.name for scenario in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"{path.parent}: two scenarios have the same name: {', '.join(sorted(twice))}")
+    return found
+
+
+def select(scenarios: Sequence[Scenario], patterns: Sequence[str]) -> tuple[Scenario, ...]:
+    """Return the scenarios whose names match one of the shell-style `patterns`; all where there are none.
+
+    Raises UsageError for a pattern that matches nothing, with the nearest names.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(scenario.name, pattern) for scenario in scenarios):
+            names = [scenario.name for scenario in scenarios]
+            near = get_close_matches(pattern, names, n=3, cutoff=0.4) or names
+            raise UsageError(f"no scenario {pattern!r}; try {', '.join(near)}")
+    if not patterns:
+        return tuple(scenarios)
+    return tuple(s for s in scenarios if any(fnmatchcase(s.name, pattern) for pattern in patterns))
+
+
+def find(path: Path, patterns: Sequence[str], chosen: Set | None = None) -> tuple[Scenario, ...]:
+    """Return the scenarios of a set that match `patterns`, as `select` does.
+
+    Without a set they are the default ones; a pattern that matches none of them is looked for in all.
+    """
+    if chosen or not patterns:
+        return select(load_set(path, chosen or "default"), patterns)
+    default, every = load_set(path, "default"), load_set(path, "all")
+    wanted: set[str] = set()
+    for pattern in patterns:
+        matching = [s.name for s in default if fnmatchcase(s.name, pattern)]
+        wanted.update(matching or (s.name for s in select(every, [pattern])))
+    return tuple(s for s in every if s.name in wanted)
+
+
+def _message(request: Request, connection: Connection) -> bytes:
+    """Return the bytes of one whole request, head and body."""
+    if request.raw is not None:
+        return request.raw.encode("latin-1")
+    body, content_type = _body(request)
+    fields = {"Host": "localhost", "Connection": asked_for(connection)}
+    if body:
+        fields["Content-Type"] = content_type
+        fields |= {"Transfer-Encoding": "chunked"} if request.chunked else {"Content-Length": str(len(body))}
+    if request.body == "broken-gzip":
+        fields["Content-Encoding"] = "gzip"
+    lines = [f"{request.method} {request.path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in (fields | request.headers).items()]
+    return "\r\n".join([*lines, "", ""]).encode() + (_in_chunks(body) if request.chunked else body)
+
+
+def _body(request: Request) -> tuple[bytes, str]:
+    if request.body == "json":
+        return JSON_BODY, "application/json"
+    if request.body == "broken-json":
+        return BROKEN_JSON_BODY, "application/json"
+    if request.body == "broken-gzip":
+        whole = gzip.compress(JSON_BODY, mtime=0)
+        return whole[:12] + b"\xff" * 12 + whole[24:], "application/json"
+    if request.body == "form":
+        return b"name=widget&note=from+the+shop", "application/x-www-form-urlencoded"
+    if request.body == "image":
+        head = (
+            f"--{BOUNDARY}\r\n"
+            'Content-Disposition: form-data; name="image"; filename="photo.png"\r\n'
+            "Content-Type: image/png\r\n\r\n"
+        )
+        image = PNG_SIGNATURE.ljust(request.bytes, b"\x5a")
+        return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode(), (
+            f"multipart/form-data; boundary={BOUNDARY}"
+        )
+    return b"", ""
+
+
+def _in_chunks(body: bytes) -> bytes:
+    size = -(-len(body) // CHUNKS)
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"

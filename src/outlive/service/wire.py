@@ -1,0 +1,170 @@
+"""A client's connection to a server and what comes over it: HTTP heads and bodies, WebSocket frames."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import socket
+import ssl
+import struct
+
+import msgspec
+
+from outlive.service import seal
+from outlive.service.seal import Address
+
+TIMEOUT = 20.0
+"""Seconds for any one socket operation; a server that takes longer is a fault, not a slow measurement."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds for a connection, which the kernel makes without the server."""
+SMALL_WINDOW = 16384
+"""Receive buffer of a client that leaves in the answer: the server must still be sending when it does."""
+LINGER_ZERO = struct.pack("ii", 1, 0)
+"""SO_LINGER 0: close() sends a reset, as the kernel does for a client process that died."""
+BODYLESS = ("101", "204", "304")
+"""Statuses whose answers end with the head."""
+FRAMES = {1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+"""WebSocket frames by opcode."""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What of an answer's head decides how to read its body."""
+
+    status: str
+    length: int | None
+    chunked: bool
+    close: bool
+
+
+class Wire:
+    """A connection; `buffer` is what was received and not read yet."""
+
+    def __init__(self, address: Address, *, small_window: bool = False, tls: bool = False) -> None:
+        plain = socket.socket()
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if small_window:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_WINDOW)
+        try:
+            _connect(plain, address)
+            self.socket = _trusting().wrap_socket(plain) if tls else plain
+        except BaseException:
+            plain.close()
+            raise
+        self.buffer = b""
+
+    def send(self, data: bytes) -> None:
+        """Send; a server that has answered and closed before it read all is no fault: its answer follows."""
+        try:
+            self.socket.sendall(data)
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                raise
+
+    def end(self) -> None:
+        """Close the sending side."""
+        with contextlib.suppress(OSError):  # as in `send`
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Be gone, as a client that died."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        self.close()
+
+    def close(self) -> None:
+        """Close in good order."""
+        self.socket.close()
+
+    def drain(self) -> None:
+        """Wait for the server to close, so that it is done with this request when the next one comes."""
+        while self.more():
+            self.buffer = b""
+        self.close()
+
+    def more(self) -> bool:
+        """Receive something into the buffer; False once the server has closed or reset."""
+        try:
+            data = self.socket.recv(65536)
+        except (ConnectionError, ssl.SSLError):
+            return False
+        self.buffer += data
+        return bool(data)
+
+    def head(self, *, interim: bool = False, bodyless: bool = False) -> Head | None:
+        """Return the next head, None if there is none; `interim` ones, such as 100, only if asked for."""
+        while True:
+            while b"\r\n\r\n" not in self.buffer:
+                if not self.more():
+                    return None
+            text, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+            lines = text.decode("latin-1").split("\r\n")
+            status = lines[0].split(" ")[1]
+            if interim or not status.startswith("1"):
+                break
+        fields = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            fields[name.lower()] = value.strip().lower()
+        length = fields.get("content-length")
+        return Head(
+            status,
+            0 if bodyless or status in BODYLESS else None if length is None else int(length),
+            "chunked" in fields.get("transfer-encoding", ""),
+            fields.get("connection") == "close" or lines[0].startswith("HTTP/1.0"),
+        )
+
+    def body(self, head: Head) -> bool:
+        """Read the body; return whether it came whole."""
+        if head.chunked:
+            return self._chunks()
+        if head.length is not None:
+            return self._take(head.length)
+        while self.more():
+            self.buffer = b""
+        return True
+
+    def frame(self) -> str | None:
+        """Read a WebSocket frame of a server and return its kind, None if there is none."""
+        while len(self.buffer) < 2:
+            if not self.more():
+                return None
+        kind = FRAMES[self.buffer[0] & 15]
+        return kind if self._take(2 + (self.buffer[1] & 127)) else None
+
+    def _chunks(self) -> bool:
+        while True:
+            while b"\r\n" not in self.buffer:
+                if not self.more():
+                    return False
+            size, _, self.buffer = self.buffer.partition(b"\r\n")
+            length = int(size.split(b";")[0], 16)
+            if not self._take(length + 2):
+                return False
+            if not length:
+                return True
+
+    def _take(self, length: int) -> bool:
+        while len(self.buffer) < length:
+            if not self.more():
+                return False
+        self.buffer = self.buffer[length:]
+        return True
+
+
+def _connect(plain: socket.socket, address: Address) -> None:
+    """Connect; where a key is needed, the kernel does not say that a server has died."""
+    plain.settimeout(CONNECT_TIMEOUT)
+    try:
+        seal.connect(plain, address)
+    except TimeoutError:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "no answer") from None
+    plain.settimeout(TIMEOUT)
+
+
+@functools.cache
+def _trusting() -> ssl.SSLContext:
+    """Return what a client of a server of ours on loopback needs: it has no name to check."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

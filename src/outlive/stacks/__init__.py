@@ -1,0 +1,1 @@
+"""What is installed: interpreters, locks and environments of the stacks that are measured."""

@@ -1,0 +1,187 @@
+"""Controlled locks: both sides of a comparison with the same dependencies wherever both allow them.
+
+A difference in what is measured is then the framework's, or that of the package or Python that the stacks
+name. What could not be held equal is listed with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from outlive.errors import UnavailableError
+from outlive.project import Project
+from outlive.records.stack import Difference, Package, Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.stacks.locks import Lock, Side, attempt, era, kept, resolve, side
+
+Works = Callable[[Lock], bool]
+Pair = tuple[Lock, Lock]
+
+DEPENDS = re.compile(r"([\w.-]+)[=<>~!]\S* depends on ([\w.-]+)(?:\{[^}]*\})?([=<>~!][^\s]*)")
+
+
+class ControlledLocks(msgspec.Struct, frozen=True):
+    """The locks of both sides, and in what they differ beside the framework and the Python."""
+
+    before: Lock
+    after: Lock
+    differences: tuple[Difference, ...]
+
+
+def locks(
+    project: Project, before: Stack, after: Stack, pythons: tuple[str, str], works: Works | None = None
+) -> ControlledLocks:
+    """Return locks for two stacks, on the Pythons given, that differ in as little as possible.
+
+    A package that a stack names has exactly that version there, and on the other side what that one's era
+    has. Metadata may allow what does not even import, so a lock is only taken when `works` says so; without
+    `works` metadata is trusted. Raises UsageError for unknown frameworks and releases, UnavailableError where
+    a side cannot be resolved, and FaultError where the index cannot be reached.
+    """
+    releases = [Catalogue.load(project, stack.framework).find(stack.release) for stack in (before, after)]
+    sides = [
+        side(project, release, python, stack.pins)
+        for stack, release, python in zip((before, after), releases, pythons, strict=True)
+    ]
+    asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
+    if "gunicorn" not in asked:  # one for both, on different Pythons too
+        served = [pin for one in sides for pin in one.pins if pin.name == "gunicorn"]
+        sides = [one.holding(min(served, key=lambda pin: Version(pin.version))) for one in sides]
+
+    def find() -> ControlledLocks:
+        own = [era(project, one.release, one.python, one.pins) for one in sides]
+        swap = _newer(own[0], own[1])
+        older, newer = (1, 0) if swap else (0, 1)
+        search = _Search((sides[older], sides[newer]), (own[older], own[newer]), asked, works)
+        pair = search.closest()
+        differences = tuple(search.differences(pair))
+        if swap:
+            turned = tuple(
+                msgspec.structs.replace(one, before=one.after, after=one.before) for one in differences
+            )
+            return ControlledLocks(pair[1], pair[0], turned)
+        return ControlledLocks(*pair, differences)
+
+    return kept(find, ControlledLocks, sides, asked, works is not None)
+
+
+def _newer(one: Lock, other: Lock) -> bool:
+    return one.until is not None and other.until is not None and one.until > other.until
+
+
+class _Search:
+    """The search for the closest pair of locks, between the side of the older era and that of the newer."""
+
+    def __init__(self, sides: tuple[Side, Side], own: Pair, asked: list[str], works: Works | None) -> None:
+        self.older, self.newer = sides
+        self.own, self.asked, self.works = own, asked, works
+        self.tried: dict[Lock, bool] = {}
+        moments = [lock.until for lock in own if lock.until]
+        self.until = max(moments) if len(moments) == len(own) else None
+
+    def closest(self) -> Pair:
+        """Return the pair with the fewest differences of which both sides work.
+
+        First the newer release with the packages of the older one's era; then the other way round; then,
+        where the older one does not work with all of the newer packages, with as many of them as it works
+        with.
+        """
+        older, newer = self.own
+        forward = (older, self._like(self.newer, older) or newer)
+        raised = self._like(self.older, newer) if self._apart(forward) else None
+        if raised:
+            reverse = (raised, self._like(self.newer, raised) or newer)
+            if len(self._apart(reverse)) < len(self._apart(forward)):
+                if all(map(self._fine, reverse)):
+                    return reverse
+                return self._raise_each(forward if self._fine(forward[1]) else self.own)
+        return forward if self._fine(forward[1]) else self.own
+
+    def differences(self, pair: Pair) -> Iterator[Difference]:
+        """Yield what is not the same in `pair`, with the older side as `before`."""
+        older, newer = (lock.versions for lock in pair)
+        for name in self._apart(pair, self.asked):
+            asked = name in self.asked
+            reason = "named in the stack" if asked else self._reason(name, pair)
+            yield Difference(name, older.get(name), newer.get(name), reason, asked)
+
+    def _apart(self, pair: Pair, asked: Sequence[str] = ()) -> list[str]:
+        """Return the packages that differ; of those that a stack names, only the ones in `asked`."""
+        older, newer = (lock.versions for lock in pair)
+        frameworks = {lock.framework for lock in pair}
+        return [
+            name
+            for name in sorted({*older, *newer} - frameworks)
+            if older.get(name) != newer.get(name) and (name in asked or name not in self.asked)
+        ]
+
+    def _fine(self, lock: Lock) -> bool:
+        if lock in self.own or self.works is None:
+            return True
+        if lock not in self.tried:
+            self.tried[lock] = self.works(lock)
+        return self.tried[lock]
+
+    def _like(self, wanted: Side, other: Lock) -> Lock | None:
+        """Return the lock of `wanted` with the packages of `other` where that is allowed."""
+        leave = {other.framework, *self.asked}
+        try:
+            return resolve(
+                wanted, self.until, tuple(package for package in other.packages if package.name not in leave)
+            )
+        except UnavailableError:
+            return None
+
+    def _raise_each(self, pair: Pair) -> Pair:
+        older, newer = pair
+        wanted = self.older
+        for name in self._apart(pair):
+            if name in older.versions and name in newer.versions:
+                trial = wanted.holding(Package(name, newer.versions[name]))
+                lock = self._like(trial, older)
+                if (
+                    lock
+                    and len(self._apart((lock, newer))) < len(self._apart((older, newer)))
+                    and self._fine(lock)
+                ):
+                    older, wanted = lock, trial
+        return older, newer
+
+    def _reason(self, name: str, pair: Pair) -> str:
+        older, newer = (lock.versions.get(name) for lock in pair)
+        if older is None or newer is None:
+            return f"only {self._needing(self.newer if older is None else self.older)} needs it"
+        refusals = [
+            self._refusal(self.newer, pair[1], Package(name, older)),
+            self._refusal(self.older, pair[0], Package(name, newer)),
+        ]
+        return "; ".join(filter(None, refusals)) or "no choice of versions fits both"
+
+    def _needing(self, side: Side) -> str:
+        other = self.older if side is self.newer else self.newer
+        if side.release != other.release:
+            return str(side.release)
+        if side.python != other.python:
+            return f"Python {side.python}"
+        return ", ".join(f"{pin.name} {pin.version}" for pin in side.pins if pin not in other.pins)
+
+    def _refusal(self, side: Side, lock: Lock, package: Package) -> str | None:
+        """Return why `side` cannot have `package`, from the resolver or a trial, or None where it could."""
+        trial = side.holding(package)
+        found = attempt(trial, self.until, lock.packages)
+        if isinstance(found, Lock):
+            fine = self._fine(found)
+            return None if fine else f"{side.release} does not work with {package.name} {package.version}"
+        said = " ".join(found.split())
+        for name, needed, specifier in DEPENDS.findall(said):
+            allowed = SpecifierSet(specifier.rstrip(",."))
+            if needed == package.name and not allowed.contains(package.version, prereleases=True):
+                return f"{name} {lock.versions.get(name, '')} requires {needed}{allowed}"
+        if f"{package.name}=={package.version} has no usable wheels" in said:
+            return f"{package.name} {package.version} has no wheel for Python {side.python}"
+        return None

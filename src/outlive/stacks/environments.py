@@ -1,0 +1,88 @@
+"""Environments: a virtual environment that holds the packages of one lock and nothing else.
+
+They are kept in the cache, named by what they hold. One that is complete is used without asking uv or the
+index.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+
+from outlive import processes
+from outlive.errors import FaultError
+from outlive.project import cache_dir
+from outlive.stacks.locks import Lock
+from outlive.stacks.pythons import Interpreter
+from outlive.stacks.uv import run_uv, try_uv
+
+COMPLETE = "outlive-complete"  # written last: an environment without it was interrupted
+IMPORT_TIMEOUT = 60.0
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """A virtual environment: its folder, its Python's executable, and what is installed."""
+
+    path: Path
+    python: Path
+    lock: Lock
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was built to the end and its interpreter is still there."""
+        return (self.path / COMPLETE).is_file() and self.python.exists()
+
+
+def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
+    """Return the environment of `lock` on `interpreter`, building it first where it does not exist.
+
+    Safe when several processes ask for the same one. Raises UnavailableError where the index has a package no
+    more, and FaultError where it cannot be reached, where a file does not have the lock's hash, and where the
+    disk is full.
+    """
+    name = f"{lock.framework}-{lock.release}-py{interpreter.key}-{lock.digest}"
+    path = cache_dir() / "environments" / name
+    environment = Environment(path, path / "bin" / "python", lock)
+    if environment.complete:
+        return environment
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not environment.complete:
+                _build(environment, interpreter)
+    except OSError as error:
+        raise FaultError(
+            f"{path} cannot be written ({error.strerror}): "
+            "free some room, or set OUTLIVE_CACHE to another folder"
+        ) from None
+    return environment
+
+
+def import_error(environment: Environment, modules: str) -> str | None:
+    """Return the last line of what `modules`, as in `flask, gunicorn`, say when not importable, or None."""
+    code = f"import {modules}"
+    done = processes.run([environment.python, "-I", "-c", code], timeout=IMPORT_TIMEOUT)
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+
+
+def _build(environment: Environment, interpreter: Interpreter) -> None:
+    path = environment.path
+    if path.exists():
+        shutil.rmtree(path)
+    try:
+        run_uv(["venv", "--python", interpreter.path, path])
+        requirements = path / "lock.txt"
+        requirements.write_text(environment.lock.text, encoding="utf-8")
+        arguments: list[str | Path] = ["pip", "sync", "--python", environment.python, "--require-hashes"]
+        arguments += ["--only-binary", ":all:", "--compile-bytecode", requirements]
+        if try_uv([*arguments, "--offline"]).returncode:  # first from uv's own cache alone
+            run_uv(arguments)
+        (path / COMPLETE).touch()
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise

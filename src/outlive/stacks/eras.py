@@ -1,0 +1,119 @@
+"""Eras: the committed era locks, so that the whole history installs the same way everywhere and at any time.
+
+A covered release has one for Python 3.11, which the history is measured on, one for the oldest and one for
+the newest Python of its time, and each of the newest releases has one for every Python. What has none is
+listed with the reason in `releases/<framework>/unavailable.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from outlive.errors import UnavailableError
+from outlive.files import write_text
+from outlive.project import Project
+from outlive.records.release import Release
+from outlive.records.stack import KNOWN, python_minor
+from outlive.releases import frameworks
+from outlive.releases.lineage import PYTHON, covered
+from outlive.stacks import environments, locks, pythons
+from outlive.stacks.pythons import Interpreter
+
+NEWEST = 2
+"""Releases, counted from the newest, that have a lock for every Python."""
+JOBS = 4
+"""uv processes that resolve at the same time; they mostly wait for the index."""
+MACHINE_PATH = re.compile(r" \(/[^)]*\)")  # in what Python says of a name that cannot be imported
+
+
+class Unavailable(msgspec.Struct, frozen=True, order=True):
+    """A release that cannot be had on a Python, and why, in one line."""
+
+    framework: str
+    release: str
+    python: str
+    reason: str
+
+
+class Added(msgspec.Struct, frozen=True):
+    """The locks that were written, and all releases that have none where they should."""
+
+    locks: tuple[Path, ...]
+    unavailable: tuple[Unavailable, ...]
+
+
+def pythons_of(release: Release, minors: Sequence[str], *, every: bool = False) -> tuple[str, ...]:
+    """Return those of `minors`, oldest first, that `release` has a committed lock for.
+
+    They are PYTHON, the oldest, and the newest that was out at its upload; with `every` all that it supports.
+    """
+    fitting = [minor for minor in minors if release.supports(minor)]
+    if every or not fitting:
+        return tuple(fitting)
+    of_its_time = [one for one in fitting if release.date and KNOWN[one] <= release.date]
+    chosen = {PYTHON, fitting[0], (of_its_time or fitting)[-1]}
+    return tuple(minor for minor in fitting if minor in chosen)
+
+
+def add_missing(project: Project, framework: str) -> Added:
+    """Resolve and write the era locks of covered releases that are not there yet, for the installed Pythons.
+
+    One whose packages cannot be imported is not written. Raises FaultError where the index cannot be reached.
+    """
+    installed = {found.minor: found for found in pythons.installed() if found.tried}
+    releases = covered(project, framework)
+    wanted = [
+        (release, minor)
+        for release in releases
+        for minor in pythons_of(release, tuple(installed), every=release in releases[-NEWEST:])
+    ]
+    unavailable = [
+        Unavailable(framework, release.version, PYTHON, reason)
+        for release in releases
+        if (reason := release.why_not(PYTHON))
+    ]
+    missing = [each for each in wanted if locks.read_era_lock(project, *each) is None]
+    with ThreadPoolExecutor(JOBS) as pool:
+        found = list(pool.map(lambda each: _add(project, each[0], installed[each[1]]), missing))
+    unavailable += [each for each in found if isinstance(each, Unavailable)]
+    write_list(project.releases / framework / "unavailable.json", unavailable)
+    return Added(tuple(each for each in found if isinstance(each, Path)), tuple(sorted(unavailable)))
+
+
+def unavailable(project: Project, release: Release, python: str) -> str | None:
+    """Return why `release` cannot be had on `python`, as far as it is known, or None."""
+    listed = read_list(project.releases / release.framework / "unavailable.json")
+    known = {(each.release, each.python): each.reason for each in listed}
+    return release.why_not(python) or known.get((release.version, python_minor(python)))
+
+
+def write_list(path: Path, unavailable: Sequence[Unavailable]) -> None:
+    """Write what is unavailable as JSON, one a line, sorted."""
+    lines = ",\n".join(msgspec.json.encode(each).decode() for each in sorted(unavailable))
+    write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
+
+
+def read_list(path: Path) -> tuple[Unavailable, ...]:
+    """Return what `write_list` wrote to `path`; nothing where there is no such file."""
+    return msgspec.json.decode(path.read_bytes(), type=tuple[Unavailable, ...]) if path.is_file() else ()
+
+
+def _add(project: Project, release: Release, interpreter: Interpreter) -> Path | Unavailable:
+    def unavailable(reason: str) -> Unavailable:
+        return Unavailable(release.framework, release.version, interpreter.minor, reason)
+
+    try:
+        lock = locks.era(project, release, interpreter.minor)
+        environment = environments.ensure(lock, interpreter)
+    except UnavailableError as error:
+        return unavailable(str(error))
+    modules = frameworks.load(project, release.framework).modules
+    if said := environments.import_error(environment, modules):
+        said = MACHINE_PATH.sub("", said)
+        return unavailable(f"{release} on Python {interpreter.minor} cannot be imported: {said}")
+    return locks.write_era_lock(project, lock, release)

@@ -1,0 +1,263 @@
+"""Locks: the exact, hashed set of packages that one stack runs with.
+
+An *era* lock has the dependencies as they were when the release came out. What was resolved once is kept in
+the cache, so that it works again without a network. For *controlled* locks see `outlive.stacks.controlled`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import re
+import tempfile
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from packaging.version import Version
+
+from outlive.errors import FaultError, UnavailableError
+from outlive.files import write_text
+from outlive.project import Project, cache_dir
+from outlive.records.release import Release
+from outlive.records.stack import Package, python_minor
+from outlive.releases import frameworks
+from outlive.stacks.uv import explain, try_uv
+
+ERA = dt.timedelta(days=1)  # dependencies of a release are those of this long after its upload
+# Days after that for a package that had no wheel yet for this Python, as on an old release's later Python.
+LATER = (30, 90, 180, 365, 730, 1460, 2920)
+EVER = "2999-01-01T00:00:00Z"  # the cut-off of a package that has an exact version anyway
+CACHE_VERSION = 1  # of the records under locks/ in the cache
+
+HEADER = re.compile(r"# dependencies until (\S+)\n")
+PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s\\;]+)", re.MULTILINE)
+WHEELLESS = re.compile(
+    r"Wheels are required for `([^`]+)`"
+    r"|([a-z0-9][\w.-]*)(?:[=<>!~]\S+)? ha(?:s|ve) no (?:usable wheels|wheels with a matching)"
+)
+NO_TIMES = "missing an upload date"
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """All packages of one stack, and as `text` the requirements file with their hashes, sorted by name.
+
+    `until` is the moment up to which dependencies were considered, None where the index gives no upload
+    times.
+    """
+
+    framework: str
+    release: str
+    python: str
+    packages: tuple[Package, ...]
+    text: str
+    until: dt.datetime | None
+
+    @property
+    def digest(self) -> str:
+        """The first 12 hex digits of the text's SHA-256."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each package, by name."""
+        return {package.name: package.version for package in self.packages}
+
+
+class Side(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a lock is resolved from: a release, a Python (`3.11`), and packages that have an exact version.
+
+    gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`.
+    """
+
+    release: Release
+    python: str
+    pins: tuple[Package, ...]
+    extras: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.release} on Python {self.python}"
+
+    @property
+    def exact(self) -> dict[str, str]:
+        """The version of the framework and of each pin, by name."""
+        return {self.release.framework: self.release.version} | {pin.name: pin.version for pin in self.pins}
+
+    def holding(self, package: Package) -> Side:
+        """Return the same side with `package` at exactly its version."""
+        pins = {pin.name: pin for pin in self.pins} | {package.name: package}
+        return msgspec.structs.replace(self, pins=tuple(sorted(pins.values())))
+
+
+class _Gunicorn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    versions: dict[str, str]
+
+
+def side(project: Project, release: Release, python: str, pins: tuple[Package, ...] = ()) -> Side:
+    """Return what to resolve: with gunicorn as `releases/gunicorn.toml` has it, where `pins` do not name it.
+
+    The packages that the framework is served with come beside it. Raises FaultError where that file has no
+    version for this Python.
+    """
+    path = project.releases / "gunicorn.toml"
+    try:
+        versions = msgspec.convert(tomllib.loads(path.read_text()), _Gunicorn).versions
+        newest = max(versions, key=Version)  # a Python that came later can only want a newer one
+        chosen = versions[newest if Version(python) > Version(newest) else python]
+    except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
+        raise FaultError(f"{path} does not say which gunicorn to use on Python {python}: {error!r}") from None
+    beside = frameworks.load(project, release.framework).packages
+    bare = Side(release, python, (Package("gunicorn", chosen),), beside)
+    for pin in pins:
+        bare = bare.holding(pin)
+    return bare
+
+
+def era(project: Project, release: Release, python: str, pins: tuple[Package, ...] = ()) -> Lock:
+    """Return the lock of `release` on `python` (`3.11`) with the dependencies of its time and `pins`.
+
+    A committed lock wins over resolving. Raises UnavailableError where no set of packages fits, and
+    FaultError where the index cannot be reached.
+    """
+    wanted = side(project, release, python, pins)
+    if wanted == side(project, release, python):
+        committed = read_era_lock(project, release, python)
+        if committed and all(pin in committed.packages for pin in wanted.pins):
+            return committed
+    until = release.uploaded + ERA if release.uploaded else None
+    return kept(lambda: resolve(wanted, until), Lock, wanted)
+
+
+def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock:
+    """Return `lock` with what `extras` require beside it, as of the release's time; itself without any.
+
+    No package of `lock` changes. gunicorn is newer than most releases and may want something newer beside
+    it than there was: then it is of the first later time that has it. Raises as `era` does.
+    """
+    if not extras:
+        return lock
+    pins = tuple(package for package in lock.packages if package.name != release.framework)
+    wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras)
+    found = kept(lambda: _resolve_later(wanted, lock.until), Lock, wanted, lock.until)
+    return msgspec.structs.replace(found, python=lock.python)
+
+
+def _resolve_later(wanted: Side, until: dt.datetime | None) -> Lock:
+    for days in (0, *LATER):
+        found = attempt(wanted, until and until + dt.timedelta(days=days))
+        if isinstance(found, Lock) or until is None:
+            break
+    if isinstance(found, Lock):
+        return found
+    error = explain(found)
+    if not isinstance(error, UnavailableError):
+        raise error
+    raise UnavailableError(f"{wanted} cannot be served with {', '.join(wanted.extras)}: {error}")
+
+
+def era_lock_path(project: Project, release: Release, python: str) -> Path:
+    """Return where the committed era lock of `release` is, or would be."""
+    return project.releases / release.framework / "locks" / f"py{python}" / f"{release.version}.txt"
+
+
+def read_era_lock(project: Project, release: Release, python: str) -> Lock | None:
+    """Return the committed era lock of `release`, or None where there is none."""
+    path = era_lock_path(project, release, python)
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    header = HEADER.match(text)
+    until = dt.datetime.fromisoformat(header[1]) if header else None
+    body = text[header.end() :] if header else text
+    return Lock(release.framework, release.version, python, _packages(body), body, until)
+
+
+def write_era_lock(project: Project, lock: Lock, release: Release) -> Path:
+    """Write `lock` as the committed era lock of `release`, and return its path."""
+    path = era_lock_path(project, release, lock.python)
+    header = f"# dependencies until {_iso(lock.until)}\n" if lock.until else ""
+    write_text(path, header + lock.text)
+    return path
+
+
+def resolve(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock:
+    """Return the lock of `wanted` with dependencies up to `until` and, where allowed, as in `prefer`.
+
+    Raises as `era` does.
+    """
+    found = attempt(wanted, until, prefer)
+    if isinstance(found, Lock):
+        return found
+    error = explain(found)
+    if not isinstance(error, UnavailableError):
+        raise error
+    pins = "".join(f", {pin}" for pin in wanted.pins if pin.name != "gunicorn")
+    raise UnavailableError(f"{wanted}{pins} cannot be installed: {error}")
+
+
+def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock | str:
+    """Return the lock as `resolve` does, or uv's complaint where there is none.
+
+    Dependencies that had no wheel for this Python until then are taken from the first later time that has
+    one.
+    """
+    later: dict[str, int] = {}
+    while True:
+        status, text, complaint = _compile(wanted, until, prefer, later)
+        if status == 0:
+            release = wanted.release
+            return Lock(release.framework, release.version, wanted.python, _packages(text), text, until)
+        if until and NO_TIMES in complaint:
+            until = None
+            continue
+        lacking = {found[1] or found[2] for found in WHEELLESS.finditer(complaint)} - set(wanted.exact)
+        if until is None or not lacking or any(later.get(name) == LATER[-1] for name in lacking):
+            return complaint
+        later |= {name: next(days for days in LATER if days > later.get(name, 0)) for name in lacking}
+
+
+def _compile(
+    wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...], later: dict[str, int]
+) -> tuple[int, str, str]:
+    """Return uv's exit status, requirements and complaint; `later` is in days after `until`."""
+    arguments = ["pip", "compile", "-", "--output-file", "lock.txt", "--python-version", wanted.python]
+    arguments += ["--generate-hashes", "--no-header", "--no-annotate", "--only-binary", ":all:"]
+    if until:
+        cutoffs = dict.fromkeys(wanted.exact, EVER)
+        cutoffs |= {name: _iso(until + dt.timedelta(days=days)) for name, days in later.items()}
+        arguments += ["--exclude-newer", _iso(until)]
+        for name, cutoff in cutoffs.items():
+            arguments += ["--exclude-newer-package", f"{name}={cutoff}"]
+    requirements = "".join(f"{name}=={version}\n" for name, version in wanted.exact.items())
+    requirements += "".join(f"{extra}\n" for extra in wanted.extras)
+    with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
+        output = Path(folder, "lock.txt")
+        if prefer:  # versions that are in the output file already are kept where they are allowed
+            output.write_text("".join(f"{package}\n" for package in prefer), encoding="utf-8")
+        done = try_uv(arguments, text=requirements, cwd=Path(folder))
+        resolved = output.read_text(encoding="utf-8") if done.returncode == 0 else ""
+        return done.returncode, resolved, done.stderr
+
+
+def kept(find: Callable[[], Record], kind: type[Record], *inputs: object) -> Record:
+    """Return what `find` found for these inputs at an earlier time, or finds now; failures are not kept."""
+    key = hashlib.sha256(msgspec.json.encode((CACHE_VERSION, kind.__name__, inputs))).hexdigest()[:24]
+    path = cache_dir() / "locks" / f"{key}.json"
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    record = find()
+    write_text(path, msgspec.json.encode(record).decode())
+    return record
+
+
+def _packages(text: str) -> tuple[Package, ...]:
+    return tuple(sorted(Package(name, version) for name, version in PINNED.findall(text)))
+
+
+def _iso(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,310 @@
+"""Pythons: the interpreters that this machine has, and which of them a comparison runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+from packaging.version import Version
+
+from outlive import processes
+from outlive.errors import FaultError, UnavailableError, UsageError
+from outlive.files import write_text
+from outlive.project import cache_dir
+from outlive.records.measurement import PythonRecord
+from outlive.records.release import Release
+from outlive.records.stack import AT, KNOWN, PYTHON_VERSION
+from outlive.stacks import selfcheck
+from outlive.stacks.locks import Lock
+from outlive.stacks.uv import try_uv
+
+OLDEST = (3, 8)
+ANSWERS_WITHIN = 20.0
+"""Seconds that an interpreter may take to say what it is."""
+ASK = """
+import hashlib, json, platform, sys, sysconfig
+level = {"final": ""}.get(sys.version_info[3], sys.version_info[3][0].replace("c", "rc"))
+level += str(sys.version_info[4]) if level else ""
+print(json.dumps({
+    "implementation": platform.python_implementation(),
+    "version": "%d.%d.%d" % sys.version_info[:3] + level,
+    "path": getattr(sys, "_base_executable", None) or sys.executable,  # not that of a virtual environment
+    "build": " ".join(platform.python_build()),
+    "compiler": platform.python_compiler(),
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "configured": sysconfig.get_config_var("CONFIG_ARGS") or "",
+}))
+"""
+
+
+class Interpreter(msgspec.Struct, frozen=True):
+    """One CPython: its full version (`3.11.7`), its executable, and which build of that version it is.
+
+    `name` is what results call it; without one it is the newest of its minor version here.
+    """
+
+    version: str
+    path: str
+    build: str = ""
+    compiler: str = ""
+    free_threaded: bool = False
+    configured: str = ""
+    name: str = ""
+
+    @property
+    def minor(self) -> str:
+        """Its minor version, as in `3.11`."""
+        return "{}.{}".format(*self.parsed.release)
+
+    @property
+    def parsed(self) -> Version:
+        """Its version, in the order of PEP 440."""
+        return Version(self.version)
+
+    @property
+    def python(self) -> str:
+        """What results call it: its minor version, or as much as it was asked for by."""
+        return self.name or f"{self.minor}{self.mark}"
+
+    @property
+    def mark(self) -> str:
+        """What tells a free-threaded build from others of its version."""
+        return "t" if self.free_threaded else ""
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits that tell its build from others of its version."""
+        built = "\n".join((self.version, self.build, self.compiler, self.configured))
+        return hashlib.sha256(built.encode()).hexdigest()[:8]
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others: its full version, and the build where it was named by its path."""
+        return self.name if "+" in self.name else self.version + self.mark
+
+    @property
+    def tried(self) -> bool:
+        """Whether the probe was tried on its minor version; if not, it is checked before it counts."""
+        return self.minor in KNOWN and not self.free_threaded
+
+    @property
+    def record(self) -> PythonRecord:
+        """The interpreter as results name it."""
+        return PythonRecord(
+            version=self.version + self.mark,
+            build=self.build,
+            compiler=self.compiler,
+            self_checked=not self.tried,
+        )
+
+    def locked(self, lock: Lock) -> Lock:
+        """Return `lock`, of its minor version, as the lock of a stack on it."""
+        return msgspec.structs.replace(lock, python=self.python)
+
+    def __str__(self) -> str:
+        return f"Python {self.version}{self.mark}"
+
+
+class _Answer(Interpreter, frozen=True, kw_only=True):
+    implementation: str
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    """An entry of `uv python list`."""
+
+    path: str | None
+    implementation: str
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    """What was found, and the folders and executables that were looked at with their times of change."""
+
+    looked_in: dict[str, int]
+    found: tuple[Interpreter, ...]
+
+
+@functools.cache
+def every() -> tuple[Interpreter, ...]:
+    """Return all CPythons on PATH, managed by uv or by pyenv, or known to the `py` launcher, oldest first.
+
+    Of several with one version, the first that is found; another is named by its path. Asking them takes a
+    second, so they are asked again only when one of the folders or executables has changed.
+    """
+    path = cache_dir() / "interpreters.json"
+    folders = _folders()
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        remembered = msgspec.json.decode(path.read_bytes(), type=_Remembered)
+        if remembered.looked_in == folders | _changed(remembered.found):
+            return remembered.found
+    with ThreadPoolExecutor() as pool:
+        answers = pool.map(ask, dict.fromkeys([*_of_pyenv(), *_of_uv()]))
+    by_version: dict[tuple[Version, bool], Interpreter] = {}
+    for each in answers:
+        if isinstance(each, Interpreter):
+            by_version.setdefault((each.parsed, each.free_threaded), each)
+    found = tuple(by_version[version] for version in sorted(by_version))
+    with contextlib.suppress(OSError):  # a disk that is full only makes the next look slow
+        write_text(path, msgspec.json.encode(_Remembered(folders | _changed(found), found)).decode())
+    return found
+
+
+def installed() -> tuple[Interpreter, ...]:
+    """Return for each minor version its newest patch, oldest first; a pre-release where that is all there is.
+
+    Free-threaded builds are left out: they are used where they are named.
+    """
+    best: dict[str, Interpreter] = {}
+    for found in sorted(every(), key=lambda one: (not one.parsed.is_prerelease, one.parsed)):
+        if not found.free_threaded:
+            best[found.minor] = found
+    return tuple(sorted(best.values(), key=lambda one: one.parsed))
+
+
+def ask(path: str) -> Interpreter | str:
+    """Return the interpreter whose executable is `path`, or in one line why it is none that can be used."""
+    if not os.access(path, os.X_OK) or Path(path).is_dir():
+        return "there is no such program"
+    try:
+        done = processes.run([path, "-I", "-c", ASK], timeout=ANSWERS_WITHIN)
+        found = msgspec.json.decode(done.stdout, type=_Answer)
+    except (FaultError, msgspec.DecodeError):
+        return "that is no Python 3"
+    if found.implementation != "CPython":
+        return f"that is {found.implementation}, and only CPython can be counted in"
+    if found.parsed.release < OLDEST:
+        return f"that is Python {found.version}, and outlive measures on 3.8 and newer"
+    return Interpreter(**{name: getattr(found, name) for name in Interpreter.__struct_fields__})
+
+
+def _changed(found: Sequence[Interpreter]) -> dict[str, int]:
+    """Return the executables with their times of change, 0 for one that is gone."""
+    paths = {one.path: Path(one.path) for one in found}
+    return {name: path.stat().st_mtime_ns if path.exists() else 0 for name, path in paths.items()}
+
+
+def _folders() -> dict[str, int]:
+    """Return the folders in which a Python that comes or goes shows, with their times of change."""
+    on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
+    folders = [*on_path, managed, *(root / "versions" for root in _pyenv_roots())]
+    return {str(folder): folder.stat().st_mtime_ns for folder in folders if folder.is_dir()}
+
+
+def _pyenv_roots() -> list[Path]:
+    """Return the folders that pyenv may be in: the one it is told, or at home and beside shims on PATH."""
+    if named := os.environ.get("PYENV_ROOT"):
+        return [Path(named)]
+    shims = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry.endswith("shims")]
+    return list(dict.fromkeys([Path.home() / ".pyenv", *(folder.parent for folder in shims)]))
+
+
+def choose(releases: Sequence[Release], requested: str | None = None) -> Interpreter:
+    """Return the interpreter that all of `releases` can be installed on: the requested one, or the best.
+
+    Best is the newest that was out when the oldest release was uploaded, because metadata does not say that
+    an old release fails on a later Python; failing that, the oldest. Requested may be a minor version, a
+    patch version, or `@` and the path of one. Raises UsageError for what is none of them, FaultError for one
+    that is not installed or that fails its self-check, and UnavailableError where the releases do not support
+    it.
+    """
+    if requested is None:
+        return _usable(_best(releases))
+    found = _at(requested) if requested.startswith(AT) or os.sep in requested else _named(requested)
+    for release in releases:
+        if reason := release.why_not(found.name or found.minor):
+            raise UnavailableError(f"{reason}: choose with --python")
+    return _usable(found)
+
+
+def _best(releases: Sequence[Release]) -> Interpreter:
+    here = installed()
+    fitting = [found for found in here if all(release.supports(found.minor) for release in releases)]
+    if not fitting:
+        raise _none_fits(releases, here)
+    dates = [release.date for release in releases if release.date]
+    oldest = min(dates) if dates else max(KNOWN.values())
+    of_their_time = [found for found in fitting if KNOWN.get(found.minor, dt.date.max) <= oldest]
+    return of_their_time[-1] if of_their_time else fitting[0]
+
+
+def _at(requested: str) -> Interpreter:
+    path = requested.removeprefix(AT)
+    found = ask(str(Path(path).expanduser().absolute()))
+    if isinstance(found, str):
+        raise UsageError(f"python@{path}: {found}")
+    return msgspec.structs.replace(found, name=f"{found.version}{found.mark}+{found.digest}")
+
+
+def _named(requested: str) -> Interpreter:
+    parts = PYTHON_VERSION.fullmatch(requested)
+    if parts is None:
+        raise UsageError(f"{requested!r} is not a Python's version, as in 3.11 or 3.12.1, nor a path")
+    minor, mark = parts.groups()
+    if Version(minor).release < OLDEST:
+        raise UsageError(f"Python {requested} is too old: outlive measures on 3.8 and newer")
+    of_minor = [one for one in every() if (one.minor, one.mark) == (minor, mark)]
+    final = [one for one in of_minor if not one.parsed.is_prerelease]
+    if requested == minor + mark and of_minor:
+        return (final or of_minor)[-1]
+    for found in of_minor:
+        if found.version + mark == requested:
+            return msgspec.structs.replace(found, name=requested)
+    here = of_minor if requested != minor + mark and of_minor else installed()
+    raise FaultError(
+        f"Python {requested} is not installed (there are {_names(here, of_minor)}): install it, as in "
+        f"`uv python install {requested}`, or choose another with --python"
+    )
+
+
+def _usable(found: Interpreter) -> Interpreter:
+    """Return `found`, once it has shown that it can be counted in. Raises FaultError where it cannot."""
+    if not found.tried and (wrong := selfcheck.wrong(found.path, found.digest)):
+        raise FaultError(f"{found} ({found.path}) cannot be counted in: {wrong}")
+    return found
+
+
+def _none_fits(releases: Sequence[Release], here: Sequence[Interpreter]) -> UnavailableError:
+    sides = []
+    for release in dict.fromkeys(releases):
+        minors = [minor for minor in KNOWN if release.supports(minor)]
+        if not minors:
+            return UnavailableError(f"{release.why_not(list(KNOWN)[-1])}: outlive knows Python {_range()}")
+        sides.append(f"{release} runs on {', '.join(minors)}")
+    return UnavailableError(
+        f"no installed Python fits: {'; '.join(sides)}; there are {_names(here)}: install one that fits"
+    )
+
+
+def _names(here: Sequence[Interpreter], exact: Sequence[Interpreter] = ()) -> str:
+    return ", ".join(one.version if one in exact else one.minor for one in here) or "none"
+
+
+def _range() -> str:
+    minors = list(KNOWN)
+    return f"{minors[0]} to {minors[-1]}"
+
+
+def _of_uv() -> list[str]:
+    done = try_uv(["python", "list", "--only-installed", "--offline", "--output-format", "json"])
+    try:
+        listed = msgspec.json.decode(done.stdout, type=list[_Listed])
+    except msgspec.DecodeError:
+        return []
+    return [
+        entry.path
+        for entry in listed
+        if entry.path and entry.implementation == "cpython" and Path(entry.path).parent.name != "shims"
+    ]
+
+
+def _of_pyenv() -> list[str]:
+    """Look into pyenv's own folder: its shims on PATH only answer for the versions that are switched on."""
+    return [str(path) for root in _pyenv_roots() for path in sorted(root.glob("versions/*/bin/python"))]

@@ -1,0 +1,94 @@
+"""Swaps: the way from one stack to another, one package or the Python at a time.
+
+Each stage is a stack that can be installed and imported. What cannot be swapped alone, because a release does
+not allow it, comes together with what allows it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+
+import msgspec
+
+from outlive.errors import UnavailableError
+from outlive.project import Project
+from outlive.records.stack import Package
+from outlive.releases import frameworks
+from outlive.stacks import environments, locks
+from outlive.stacks.locks import Lock, Side
+from outlive.stacks.prepare import Prepared
+from outlive.wording import NO_VERSION, step
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A stack on the way, and what differs in it from the stage before, as in `yarl 1.9.4 → 1.18.0`."""
+
+    stack: Prepared
+    swapped: tuple[str, ...]
+
+
+def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, ...]:
+    """Return the way: `before`, the Python, each dependency in turn, and `after` with its framework.
+
+    Environments of the stages between are built, to see whether they work. Raises as `environments.ensure`
+    does, and FaultError where the index cannot be reached.
+    """
+    found = [Stage(before, ())]
+    for stack in (*_between(project, before, after), after):
+        swapped = differences(found[-1].stack, stack)
+        if swapped:
+            found.append(Stage(stack, swapped))
+    return tuple(found)
+
+
+def differences(before: Prepared, after: Prepared) -> tuple[str, ...]:
+    """Return what is not the same in two stacks: the Python first, then packages by name."""
+    python = step(before.lock.python, after.lock.python)
+    old, new = before.lock.versions, after.lock.versions
+    return (
+        *([f"Python {python}"] if before.lock.python != after.lock.python else []),
+        *(
+            f"{name} {step(old.get(name, NO_VERSION), new.get(name, NO_VERSION))}"
+            for name in sorted(old | new)
+            if old.get(name) != new.get(name)
+        ),
+    )
+
+
+def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Prepared]:
+    """Yield the stages that work, without the last one."""
+    framework = frameworks.load(project, before.release.framework)
+    old, new = before.lock.versions, after.lock.versions
+    dependencies = [name for name in old if name != framework.name and new.get(name, old[name]) != old[name]]
+    steps: list[str | None] = [None] if before.lock.python != after.lock.python else []
+    steps += dependencies
+    if before.release == after.release:
+        steps = steps[:-1]  # the last one gives the other stack itself
+    interpreter = before.interpreter
+    pins = {"gunicorn": Package("gunicorn", old["gunicorn"])}
+    moments = [end.lock.until for end in (before, after) if end.lock.until]
+    until = max(moments) if len(moments) == 2 else None
+    stack = before
+    for name in steps:
+        if name is None:
+            interpreter = after.interpreter
+        else:
+            pins[name] = Package(name, new[name])
+        wanted = locks.side(project, before.release, interpreter.minor, tuple(pins.values()))
+        lock = _lock(wanted, stack.lock, until)
+        if lock is not None:
+            trial = Prepared(before.release, interpreter, interpreter.locked(lock))
+            environment = environments.ensure(trial.lock, interpreter)
+            if environments.import_error(environment, framework.modules) is None:
+                stack = trial
+                yield trial
+
+
+def _lock(wanted: Side, like: Lock, until: dt.datetime | None) -> Lock | None:
+    """Return the lock of `wanted` with packages otherwise as in `like`; None where there is none."""
+    prefer = tuple(package for package in like.packages if package.name != like.framework)
+    try:
+        return locks.kept(lambda: locks.resolve(wanted, until, prefer), Lock, wanted, until, prefer)
+    except UnavailableError:
+        return None

@@ -1,0 +1,101 @@
+"""uv, which finds interpreters, resolves and installs: how it is started and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import uv
+
+from outlive import processes
+from outlive.errors import FaultError, OutliveError, UnavailableError
+from outlive.releases.index import USERINFO, named_index
+
+# what a user has set for other projects and would change what is resolved or installed here
+IGNORED = (
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "UV_CONSTRAINT",
+    "UV_EXCLUDE_NEWER",
+    "UV_EXCLUDE_NEWER_PACKAGE",
+    "UV_NO_BINARY",
+    "UV_OVERRIDE",
+    "UV_PRERELEASE",
+    "UV_PYTHON",
+    "UV_REQUIRE_HASHES",
+    "UV_RESOLUTION",
+    "VIRTUAL_ENV",
+)
+UNREACHABLE = re.compile(
+    r"Failed to fetch|error sending request|dns error|timed out|network (?:was|is) disabled|Could not connect"
+)
+
+
+def run_uv(arguments: Sequence[str | Path], *, text: str = "", cwd: Path | None = None) -> str:
+    """Return what uv prints, having read `text`.
+
+    Raises UnavailableError where no set of packages fits, and FaultError for all that is wrong on this side.
+    """
+    done = try_uv(arguments, text=text, cwd=cwd)
+    if done.returncode:
+        raise explain(done.stderr)
+    return done.stdout
+
+
+def try_uv(
+    arguments: Sequence[str | Path], *, text: str = "", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Return how uv ended. Interpreters are never downloaded and the user's project settings never count."""
+    environ = {name: value for name, value in os.environ.items() if name not in IGNORED}
+    environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+    if index := named_index():
+        environ["UV_DEFAULT_INDEX"] = index
+    return processes.run([_uv(), *arguments], env=environ, text=text, cwd=cwd)
+
+
+def explain(stderr: str) -> OutliveError:
+    """Return what uv's complaint means, as an error of one line."""
+    plain = USERINFO.sub("", re.sub(r"[^\x20-\x7e\n]", " ", stderr))
+    said = " ".join(
+        line.strip() for line in plain.splitlines() if not re.match(r"\s*(warning|hint|Using)\b", line)
+    )
+    if "No space left on device" in said:
+        return FaultError(
+            "the disk is full: free some room, or set OUTLIVE_CACHE to a folder on another disk"
+        )
+    if hashes := re.search(r"Hash mismatch for `([^`]+)`", said):
+        return FaultError(
+            f"{hashes[1]}: the file from the package index does not have the hash of the lock: "
+            "remove the lock if it was edited, and do not trust the index if it was not"
+        )
+    if UNREACHABLE.search(plain):
+        place = re.search(r"https?://([^/\s`)]+)", plain)
+        status = re.search(r"HTTP status \w+ error \((.+?)\) for", plain)
+        return FaultError(
+            f"the package index{f' at {place[1]}' if place else ''} cannot be "
+            f"{f'read ({status[1]})' if status else 'reached'}: "
+            "check the network, or name another index with OUTLIVE_INDEX_URL"
+        )
+    if unknown := re.search(r"Because (\S+) was not found in the package registry", said):
+        return UnavailableError(f"the package index has no project {unknown[1]}")
+    if missing := re.search(r"Because there is no version of (\S+==\S+)", said):
+        return UnavailableError(f"the package index has no {missing[1]}")
+    if wheel := re.search(r"Because (\S+) has no (?:usable wheels|wheels with a matching)", said):
+        return UnavailableError(f"{wheel[1]} has no wheel for this Python and platform")
+    if because := re.search(r"Because (.*)", said):
+        reason = re.sub(r",? we can conclude that your requirements are unsatisfiable.*", "", because[1])
+        return UnavailableError(f"no set of packages fits: {reason.rstrip('. ')}")
+    return FaultError(f"uv failed: {re.sub(r'^error: ', '', said)[:300] or 'it said nothing'}")
+
+
+def _uv() -> str:
+    try:
+        return uv.find_uv_bin()
+    except FileNotFoundError:
+        if found := shutil.which("uv"):
+            return found
+    raise FaultError("uv is not installed: install it next to outlive, as in `pip install uv`")

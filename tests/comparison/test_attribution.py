@@ -1,0 +1,120 @@
+"""Which swap makes the difference between two stacks."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from comparisons import cell, leak, side
+from measuring import CHECKOUT, checkout
+from outlive.commands.attribute import attribute_command
+from outlive.comparison import attribution_text
+from outlive.comparison.attribution import AttributionDocument, Reached, Waterfall, waterfall
+from outlive.records.measurement import Measurement
+
+TRANSPORT = leak("0566f80d9876", 7, package="asyncio", python=True, suspect="asyncio.Transport._ready_cb")
+ROUTE = leak("31113a1c2a8a", 25, suspect="aiohttp.SystemRoute._handler")
+
+
+def reached(swapped: str, one: Measurement, release: str = "3.10.10", python: str = "3.11") -> Reached:
+    return Reached((swapped,) if swapped else (), side(release=release, python=python).stack, one)
+
+
+def example() -> Waterfall:
+    larger = msgspec.structs.replace(ROUTE, objects_per_request=43)
+    failed = msgspec.structs.replace(
+        cell(), status="failed", reason="the worker died", growth=None, survivors_per_request=None
+    )
+    return waterfall(
+        [
+            reached("", cell(objects=32, leaks=(TRANSPORT, ROUTE))),
+            reached("Python 3.11 → 3.13", cell(objects=43, leaks=(larger,)), python="3.13"),
+            reached("yarl 1.9 → 1.18", failed, python="3.13"),
+            reached("attrs 1 → 2", cell(objects=43, leaks=(larger,)), python="3.13"),
+            reached("aiohttp 3.10.10 → 3.11.14", cell(), "3.11.14", "3.13"),
+        ]
+    )
+
+
+def test_each_swap_has_its_change_since_the_last_stage_that_was_measured() -> None:
+    bars = example().bars
+    assert [bar.objects for bar in bars] == [32, 43, None, 43, 0]
+    assert [bar.change for bar in bars] == [None, 11, None, 0, -43]
+    assert [bar.python_own for bar in bars] == [7, 0, 0, 0, 0]
+    assert [[(one.verdict, one.leak.fingerprint) for one in bar.fingerprints] for bar in bars] == [
+        [],
+        [("changed", "31113a1c2a8a"), ("gone", "0566f80d9876")],
+        [],
+        [("same", "31113a1c2a8a")],
+        [("gone", "31113a1c2a8a")],
+    ]
+
+
+def test_where_a_collector_runs_only_what_is_leaked_counts() -> None:
+    found = waterfall([reached("", cell(objects=32)), reached("gc off → on", cell(objects=32, gc="on"))])
+    assert [bar.objects for bar in found.bars] == [32, 0]
+
+
+def test_a_waterfall_reads_well_in_80_columns() -> None:
+    file = io.StringIO()
+    attribution_text.show(example(), Console(file=file, width=80, force_terminal=False))
+    assert (
+        "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+        == """\
+aiohttp 3.10.10 → 3.11.14, not-found, close: objects per request
+
+swapped                      objects  change  Python's own
+aiohttp 3.10.10, Python           32                     7  ████████████░░░
+3.11, gc off
+Python 3.11 → 3.13                43     +11                ████████████████████
+yarl 1.9 → 1.18                    ?                        the worker died
+attrs 1 → 2                       43       0                ████████████████████
+aiohttp 3.10.10 → 3.11.14          0     -43
+░ Python's own
+
+With Python 3.11 → 3.13:
+    CHANGED 31113a1c2a8a  25 → 43 cyclic
+            aiohttp.SystemRoute._handler
+    GONE    0566f80d9876  7 cyclic
+            asyncio.Transport._ready_cb (Python's own)
+
+With aiohttp 3.10.10 → 3.11.14:
+    GONE 31113a1c2a8a  43 cyclic
+         aiohttp.SystemRoute._handler
+
+32 → 0 objects per request: Python 3.11 → 3.13 +11; aiohttp 3.10.10 → 3.11.14
+-43.
+"""
+    )
+
+
+@pytest.mark.real
+def test_a_dependency_s_share_is_told_from_the_framework_s(tmp_path: Path) -> None:
+    """werkzeug 2.2 came with the state machine whose nested function refers to itself."""
+    path = tmp_path / "waterfall.json"
+    done = CliRunner().invoke(
+        attribute_command,
+        ["flask==2.1.3", "flask==2.2.0", "--python", "3.11", "--scenario", "ok", "--json", str(path)],
+        env=checkout(tmp_path),
+        standalone_mode=False,
+    )
+    assert done.exception is None
+    bars = msgspec.json.decode(path.read_bytes(), type=AttributionDocument).waterfall.bars
+    assert {bar.swapped: bar.change for bar in bars if bar.change} == {("werkzeug 2.1.2 → 2.2.1",): 9}
+    assert (bars[0].objects, bars[-1].objects, bars[-1].swapped) == (0, 9, ("flask 2.1.3 → 2.2.0",))
+    assert done.stdout.endswith("0 → 9 objects per request: werkzeug 2.1.2 → 2.2.1 +9.\n")
+
+
+def test_there_must_be_something_to_swap() -> None:
+    done = CliRunner().invoke(
+        attribute_command,
+        ["flask==3.1.3,python==3.11", "flask==3.1.3,python==3.11", "--scenario", "ok"],
+        env={"OUTLIVE_ROOT": str(CHECKOUT.root)},
+        standalone_mode=False,
+    )
+    assert "are the same stack: there is nothing to swap" in str(done.exception)

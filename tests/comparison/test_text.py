@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from comparisons import (
+    aiohttp_comparison,
+    cell,
+    collector,
+    compared,
+    flask_comparison,
+    lost,
+    phase,
+    side,
+)
+from goldens import same_as_golden
+from outlive import wording
+from outlive.comparison import markdown, terminal
+from outlive.comparison.lines import sections
+from outlive.comparison.pair import Comparison
+from outlive.markdown import escape
+from outlive.records.measurement import ASKED, Measurement
+
+COMPARISONS = {"aiohttp": aiohttp_comparison, "flask": flask_comparison}
+
+
+def shown(comparison: Comparison, width: int = 80, *, everything: bool = False) -> str:
+    file = io.StringIO()
+    terminal.show(comparison, Console(file=file, width=width, force_terminal=False), everything=everything)
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+# golden texts
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal(name: str, width: int) -> None:
+    text = shown(COMPARISONS[name](), width)
+    assert max(map(len, text.splitlines())) <= width
+    same_as_golden(f"compare-{name}-{width}.txt", text)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_terminal_with_every_cell(name: str) -> None:
+    same_as_golden(f"compare-{name}-all.txt", shown(COMPARISONS[name](), everything=True))
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_markdown(name: str) -> None:
+    same_as_golden(f"compare-{name}.md", markdown.render(COMPARISONS[name]()))
+
+
+# a terminal, a pipe, and texts from outside
+
+
+def test_a_pipe_gets_no_colour_and_no_control_character() -> None:
+    assert all(
+        character.isprintable() for line in shown(aiohttp_comparison()).splitlines() for character in line
+    )
+
+
+def test_a_terminal_gets_colour_beside_the_words() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=True, color_system="standard", no_color=False)
+    terminal.show(aiohttp_comparison(), console)
+    assert "\x1b[32m▼ better" in file.getvalue()
+
+
+HOSTILE = "a|b `code` <b>&amp;</b> [x](y) :smile: [red]r[/red] *b* \x1b[31m\r\n@someone ![i](j) \\"
+
+
+def hostile() -> Comparison:
+    return compared(
+        [lost("upload", HOSTILE)], [cell("upload")], (side(yanked=HOSTILE), side(release="3.10.11"))
+    )
+
+
+def test_texts_from_outside_are_shown_as_they_are_on_one_line() -> None:
+    plain = "a|b `code` <b>&amp;</b> [x](y) :smile: [red]r[/red] *b* [31m @someone ![i](j) \\"
+    assert f"? 1 cell failed before: {plain}\n" in shown(hostile(), 200)
+
+
+def test_texts_from_outside_cannot_leave_their_place_in_markdown() -> None:
+    text = markdown.render(hostile())
+    escaped = (
+        r"a\|b \`code\` \<b\>\&amp;\</b\> \[x\](y) :smile: \[red\]r\[/red\] \*b\* \[31m "
+        "@\u2060someone \\!\\[i\\](j) \\\\"
+    )
+    assert f"- 1 cell failed before: {escaped}<br>" in text
+    assert f"| yanked | yes: {escaped} | no |\n" in text
+
+
+def test_a_link_stays_a_link_and_is_not_escaped() -> None:
+    assert escape("see https://a.b/c_d?e=1#f_g, _now_") == r"see https://a.b/c_d?e=1#f_g, \_now\_"
+
+
+@given(st.text())
+def test_nothing_from_outside_opens_html_a_cell_or_code(text: str) -> None:
+    bare = escape(text).replace("\\\\", "")
+    for special in "|<`":
+        assert bare.count(special) == bare.count(f"\\{special}")
+
+
+# merging and hiding
+
+
+def test_what_both_connections_and_policies_say_alike_is_one_line() -> None:
+    before = [cell(connection=c, gc=gc) for c in ASKED for gc in ("on", "off")]
+    after = [cell(objects=5, leaked=5, connection=c, gc=gc) for c in ASKED for gc in ("on", "off")]
+    (section,) = sections(compared(before, after).rows)
+    (line,) = section.lines
+    assert (
+        section.heading == "keep-alive and close, gc on and off: objects left per request (ok: not measured)"
+    )
+    assert (line.before, line.after, line.change, line.above_ok) == ("0", "5 leaked", "+5", "?")
+
+
+def test_what_got_worse_comes_first() -> None:
+    before = [cell(name, objects) for name, objects in (("a", 5), ("b", 5), ("c", 5))]
+    after = [cell(name, objects) for name, objects in (("a", 5), ("b", 4), ("c", 6))]
+    (section,) = sections(compared(before, after).rows)
+    assert [line.scenario for line in section.lines] == ["c", "b", "a"]
+
+
+def test_a_leak_that_stays_is_not_hidden() -> None:
+    assert "= same  not-found  50, 44 leaked  50, 44 leaked" in shown(
+        compared([cell(objects=50, leaked=44)], [cell(objects=50, leaked=44)])
+    )
+
+
+def test_rows_that_only_follow_ok_are_counted_apart() -> None:
+    before, after = [cell("ok", 7), cell(objects=32)], [cell("ok", 0), cell(objects=25)]
+    text = shown(compared(before, after), 120)
+    assert "= same: 1 cell with no change but that of ok; 1 of them leaves objects" in text
+    assert "close, gc off: objects left per request (ok: 7 → 0)" in text
+
+
+def test_many_notes_are_cut_and_counted() -> None:
+    names = [f"s{n}" for n in range(7)]
+    comparison = compared(
+        [cell(name, blocks_per_request=0.0) for name in names],
+        [cell(name, blocks_per_request=3.0) for name in names],
+    )
+    assert "    s4 (close, gc off): 0 → 3 blocks per request\n    and 2 more\n" in shown(comparison)
+    assert "    s6 (close, gc off): 0 → 3 blocks per request\n" in shown(comparison, everything=True)
+
+
+def test_files_that_stay_open_are_told() -> None:
+    def holding(files: int) -> Measurement:
+        return cell("abort-upload", 60, phases=tuple(phase(n, fds=10 + files * n) for n in (211, 101)))
+
+    comparison = compared([holding(1)], [holding(0)])
+    told = "Files that stay open until a collection:\n    abort-upload (close, gc off): 1 → 0 per request\n"
+    assert told in shown(comparison)
+    assert "- abort-upload (close, gc off): 1 → 0 per request\n" in markdown.render(comparison)
+    assert "Files" not in shown(compared([holding(0)], [holding(0)]))
+
+
+def test_without_collector_records_its_work_is_left_out() -> None:
+    before, after = cell(objects=5, leaked=5, gc="on"), cell(gc="on", collector=collector(1))
+    assert "freed" in shown(compared([before], [after]), 120)
+    bare = compared([cell(objects=5, leaked=5, gc="on", collector=None)], [after])
+    assert "freed" not in shown(bare, 120)
+
+
+# numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (93.0, "93"),
+        (-18.0, "-18"),
+        (0.5, "0.5"),
+        (0.0132, "0.01"),
+        (0.00132, "0.001"),
+        (0.0001, "<0.001"),
+        (-0.0001, ">-0.001"),
+        (1.25, "1.25"),
+        (43.512, "43.5"),
+        (1234.0, "1234"),
+    ],
+)
+def test_number(value: float, text: str) -> None:
+    assert wording.number(value) == text
+
+
+def test_signed() -> None:
+    assert [wording.signed(value) for value in (2.0, 0.0, -2.5)] == ["+2", "0", "-2.5"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (3328, "3.2 KiB"), (40_000_000, "38.1 MiB"), (-2048, "-2.0 KiB")],
+)
+def test_size(value: float, text: str) -> None:
+    assert wording.size(value) == text
+
+
+def test_listed() -> None:
+    assert [
+        wording.listed(names, 3) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"], list("abcde"))
+    ] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+        "a, b, c and 2 more",
+    ]
+
+
+def test_one_line_is_printable_and_not_too_long() -> None:
+    assert wording.one_line(" a\n\tb\x1b\u202e c ") == "a b c"
+    assert len(wording.one_line("x" * 1000)) == wording.LONGEST

@@ -1,0 +1,168 @@
+"""In which release each leak and ring came, changed and went."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+from click.testing import CliRunner
+from rich.console import Console
+
+from comparisons import cell, leak, side
+from measuring import CHECKOUT
+from outlive.commands.leaks import leaks_command
+from outlive.history import lifelines_text
+from outlive.history.lifelines import LifeLine, LifeLinesDocument, Measured, life_lines
+from outlive.history.timeline import Moment, Timeline
+from outlive.records.measurement import Leak, Measurement
+
+
+def one(*leaks: Leak, scenario: str = "not-found", **fields: object) -> Measurement:
+    objects = sum(each.objects_per_request for each in leaks)
+    return cell(scenario, objects, leaks=leaks, **fields)  # type: ignore[arg-type]
+
+
+def timeline(*releases: tuple[Measurement, ...], python: str = "3.11") -> Timeline:
+    """Return the history of releases 1.0, 1.1 and so on."""
+    moments = tuple(
+        Moment(side(release=f"1.{at}").release, measurements) for at, measurements in enumerate(releases)
+    )
+    return Timeline("aiohttp", python, moments)
+
+
+def periods(*releases: tuple[Measurement, ...]) -> list[tuple[str | None, str, str, str | None]]:
+    """Return the periods of the only fingerprint."""
+    (line,) = life_lines([timeline(*releases)])
+    return [(each.after, each.since, each.until, each.gone) for each in line.periods]
+
+
+RING = leak("ring", 5)
+WITH, WITHOUT = (one(RING),), (cell("not-found"),)
+
+
+def test_what_comes_and_goes() -> None:
+    assert periods(WITHOUT, WITH, WITH, WITHOUT) == [("1.0", "1.1", "1.2", "1.3")]
+
+
+def test_what_the_oldest_has_was_there_before_and_what_the_newest_has_is_present() -> None:
+    assert periods(WITH, WITH) == [(None, "1.0", "1.1", None)]
+    (line,) = life_lines([timeline(WITH, WITH)])
+    assert line.present
+
+
+def test_what_comes_back_has_two_periods() -> None:
+    assert periods(WITH, WITHOUT, WITH) == [(None, "1.0", "1.0", "1.1"), ("1.1", "1.2", "1.2", None)]
+
+
+def test_a_release_that_was_not_measured_says_nothing() -> None:
+    assert periods(WITHOUT, (), WITH, (), WITH, (), WITHOUT) == [("1.0", "1.2", "1.4", "1.6")]
+
+
+def test_nor_does_one_where_the_cell_could_not_be_explained() -> None:
+    unknown = (cell("not-found", 5, unexplained="the worker never came to rest"),)
+    assert periods(WITH, unknown, WITH) == [(None, "1.0", "1.2", None)]
+    assert periods(WITH, unknown, WITHOUT) == [(None, "1.0", "1.0", "1.2")]
+
+
+def test_nor_does_one_where_other_cells_were_measured() -> None:
+    assert periods(WITH, (cell("upload"),), WITH) == [(None, "1.0", "1.2", None)]
+
+
+def test_steps_are_told_of_the_cell_that_keeps_most() -> None:
+    def release(small: float, large: float) -> tuple[Measurement, ...]:
+        return one(leak("ring", small), scenario="a"), one(leak("ring", large), scenario="b")
+
+    (line,) = life_lines([timeline(release(1, 9), release(2, 8), release(2, 8))])
+    (period,) = line.periods
+    assert [(each.release, each.scenario, each.before, each.after) for each in period.steps] == [
+        ("1.1", "b", 9, 8)
+    ]
+    assert (line.objects, line.scenarios) == (8, ("a", "b"))
+
+
+def test_each_python_has_its_own_periods() -> None:
+    (line,) = life_lines([timeline(WITH, WITH), timeline(WITHOUT, WITHOUT, python="3.12")])
+    assert [each.python for each in line.periods] == ["3.11"]
+    assert (line.absent, line.unmeasured) == (("3.12",), ())
+
+
+def test_a_python_on_which_no_release_that_has_it_was_measured_says_nothing() -> None:
+    unlike = (cell("upload"),)
+    others = [timeline((), WITHOUT, python="3.12"), timeline(unlike, python="3.13"), timeline(python="3.14")]
+    (line,) = life_lines([timeline(WITH, WITHOUT), *others])
+    assert (line.absent, line.unmeasured) == ((), ("3.12", "3.13"))
+    assert "Python 3.12 and 3.13: not measured there" in lifelines_text.told(line)
+
+
+def test_what_is_present_comes_first_and_then_what_keeps_most() -> None:
+    small, large, gone = leak("small", 1), leak("large", 2), leak("gone", 3)
+    lines = life_lines([timeline((one(small, large, gone),), (one(small, large),))])
+    assert [each.leak.fingerprint for each in lines] == ["large", "small", "gone"]
+
+
+def shown(lines: tuple[LifeLine, ...], measured: tuple[Measured, ...], *, everything: bool = False) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=False)
+    lifelines_text.show("aiohttp", measured, lines, console, everything=everything)
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+def test_life_lines_read_well_in_80_columns() -> None:
+    transport = leak("0566f80d9876", 7, package="asyncio", python=True, suspect="asyncio.Transport._ready_cb")
+    further = leak("cf61ec58a54a", 7, further=True)
+    cache = leak("e88cd2ff63f0", 40, growth="leaked", suspect="lru_cache of aiohttp.build cached call[]")
+    fewer = msgspec.structs.replace(transport, objects_per_request=6)
+    lines = life_lines(
+        [
+            timeline((one(transport, further),), (one(fewer, cache),), (one(transport),)),
+            timeline((cell("not-found"),), (one(cache),), (cell("not-found"),), python="3.12"),
+        ]
+    )
+    measured = tuple(Measured(python, ("1.0", "1.1", "1.2")) for python in ("3.11", "3.12"))
+    assert (
+        shown(lines, measured)
+        == """\
+aiohttp: 3 releases measured on Python 3.11 and 3.12, 1.0 to 1.2.
+
+Still there: 1
+  0566f80d9876  up to 7 cyclic per request in not-found
+                asyncio.Transport._ready_cb (Python's own)
+                Python 3.11: there in 1.0, the oldest; objects 7 → 6 in 1.1, 6 →
+                7 in 1.2; still in 1.2
+                Python 3.12: not there
+
+Gone: 1
+  e88cd2ff63f0  up to 40 leaked per request in not-found
+                lru_cache of aiohttp.build cached call[]
+                Python 3.11 and 3.12: introduced in 1.1; gone in 1.2
+
+1 further ring of the same structures not shown: --all shows them.
+"""
+    )
+    assert "cf61ec58a54a" in shown(lines, measured, everything=True)
+
+
+def test_the_stored_history_knows_when_aiohttp_s_cache_of_middlewares_came_and_went(tmp_path: Path) -> None:
+    path = tmp_path / "leaks.json"
+    done = CliRunner().invoke(
+        leaks_command,
+        ["aiohttp", "--python", "3.11", "--json", str(path)],
+        env={"OUTLIVE_ROOT": str(CHECKOUT.root)},
+        standalone_mode=False,
+    )
+    assert done.exception is None
+    lines = msgspec.json.decode(path.read_bytes(), type=LifeLinesDocument).lines
+    cache = next(each for each in lines if "_build_middlewares" in each.leak.trail)
+    assert [(each.since, each.gone) for each in cache.periods] == [("3.10.6", "3.10.11")]
+    assert cache.leak.growth == "leaked"
+
+
+def test_a_python_without_measurements_is_told() -> None:
+    done = CliRunner().invoke(
+        leaks_command,
+        ["flask", "--python", "3.14"],
+        env={"OUTLIVE_ROOT": str(CHECKOUT.root)},
+        standalone_mode=False,
+    )
+    assert str(done.exception) == "nothing of flask is measured on Python 3.14 yet; `outlive sweep` does it"

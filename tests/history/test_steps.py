@@ -1,0 +1,135 @@
+"""Steps: releases at which what requests leave changes, what changed with it, what the changelog says."""
+
+from __future__ import annotations
+
+import datetime as dt
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from comparisons import cell
+from outlive.history import steps_text as report
+from outlive.history.steps import Steps, find
+from outlive.history.stored import load
+from outlive.history.timeline import Moment, Timeline
+from outlive.project import Project
+from outlive.records.release import Release
+from outlive.records.stack import Package
+from outlive.releases.claims import Changelog, Claim
+from outlive.releases.lineage import Commit, commits
+
+
+def release(version: str, month: int, yanked: str | None = None) -> Release:
+    uploaded = dt.datetime(2024, month, 1, tzinfo=dt.UTC)
+    return Release("aiohttp", version, uploaded, ">=3.8", yanked is not None, yanked, ("py3",), sdist=True)
+
+
+FIRST = release("3.0.0", 1)
+SECOND = release("3.1.0", 2)
+LATE = release("3.0.1", 3)  # a maintenance release: its parent is the first, not the second
+THIRD = release("3.2.0", 4, yanked="Regression: <b>all</b> of it")
+COMMITS = (Commit(FIRST, None), Commit(SECOND, FIRST), Commit(LATE, FIRST), Commit(THIRD, SECOND))
+
+
+def moment(which: Release, *objects: float, yarl: str = "1.9.4") -> Moment:
+    names = ("ok", "not-found", "handler-error")
+    cells = tuple(cell(name, count) for name, count in zip(names, objects, strict=False))
+    return Moment(which, cells, (Package("aiohttp", which.version), Package("yarl", yarl)))
+
+
+def found(*moments: Moment, logs: tuple[Changelog, ...] | None = None) -> Steps:
+    return find(Timeline("aiohttp", "3.11", moments), COMMITS, logs)
+
+
+def history() -> Steps:
+    fixed = Claim(text="Fixed a *leak* of requests", section="Bug fixes", issues=(10535,))
+    return found(
+        moment(FIRST, 7, 47, 36),
+        moment(SECOND, 7, 47, 36),
+        moment(LATE, 7, 43, 36, yarl="1.9.5"),
+        moment(THIRD, 7, 40, 36),
+        logs=(
+            Changelog(release="3.0.1", source="aiohttp.tar.gz", reason=None, claims=()),
+            Changelog(release="3.2.0", source="aiohttp.tar.gz", reason=None, claims=(fixed,)),
+        ),
+    )
+
+
+def test_a_step_is_a_change_from_the_parent_and_not_from_the_neighbour() -> None:
+    assert [(one.before.version, one.release.version) for one in history().steps] == [
+        ("3.0.0", "3.0.1"),
+        ("3.1.0", "3.2.0"),
+    ]
+
+
+def test_what_changed_with_it_is_named() -> None:
+    assert [one.packages for one in history().steps] == [("yarl 1.9.4 → 1.9.5",), ()]
+
+
+def test_a_release_that_was_not_measured_is_passed_over() -> None:
+    steps = found(moment(FIRST, 7, 47, 36), Moment(SECOND, ()), moment(THIRD, 7, 40, 36))
+    assert [(one.before.version, one.release.version) for one in steps.steps] == [("3.0.0", "3.2.0")]
+    assert [one.version for one in steps.missing] == ["3.1.0"]
+
+
+def test_a_scenario_that_leaves_what_it_left_has_no_step_because_ok_has_one() -> None:
+    steps = found(moment(FIRST, 0, 47, 0), moment(SECOND, 9, 56, 0))
+    assert [row.scenario for row in steps.steps[0].rows] == ["ok"]
+
+
+def test_without_a_changelog_it_says_so() -> None:
+    steps = found(moment(FIRST, 0, 47), moment(SECOND, 0, 43))
+    assert steps.steps[0].claims is None
+    assert "Changelog: no changelog could be had" in report.markdown([steps])
+
+
+def test_the_page() -> None:
+    page = report.markdown([history()])
+    assert page.endswith(
+        """\
+
+## aiohttp
+
+2 steps in 4 measured releases of aiohttp.
+
+### 3.0.1 (2024-03-01), after 3.0.0
+
+Not-found leaves less (47 → 43 objects per request); nothing got worse in 3 cells.
+
+- Changed with it: yarl 1.9.4 → 1.9.5
+- Changelog: nothing about memory
+
+### 3.2.0 (2024-04-01), after 3.1.0
+
+Not-found leaves less (47 → 40 objects per request); nothing got worse in 3 cells.
+
+- Yanked: Regression: &lt;b>all&lt;/b> of it
+- Changelog: “Fixed a \\*leak\\* of requests” (#10535)
+"""
+    )
+
+
+def test_the_table() -> None:
+    console = Console(file=StringIO(), width=90)
+    report.show([history()], console)
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().splitlines()[-1] == "2 steps in 4 measured releases of aiohttp."
+    assert " 3.0.1    2024-03-01  not-found leaves less" in console.file.getvalue()
+
+
+@pytest.mark.skipif(not (Project.find().results / "measurements").is_dir(), reason="no results are committed")
+def test_the_committed_page_is_what_is_written_now() -> None:
+    from outlive.releases import claims
+    from outlive.releases.catalogue import Catalogue
+
+    project = Project.find()
+    steps = [
+        find(
+            load(project, framework),
+            commits(Catalogue.load(project, framework)),
+            claims.load(project, framework),
+        )
+        for framework in project.frameworks()
+    ]
+    assert (project.root / "docs" / "history.md").read_text() == report.markdown(steps)

@@ -1,0 +1,306 @@
+"""The whole site: what is on it, when it is written, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import asv  # type: ignore[import-untyped]
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from comparisons import aiohttp_cells, cell
+from html_page import Page
+from outlive.cli import cli
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.pages import documents, site, write
+from outlive.project import Project
+from outlive.records.measurement import Measurement, StackRecord
+from outlive.releases.catalogue import Catalogue
+from outlive.releases.lineage import PYTHON
+from outlive.replay.store import Store
+from outlive.report.costs import Rates
+from outlive.stacks import locks
+from reporting import aiohttp_evidence, checkout, facts, relief_document
+
+ASV_PAGE = Path(asv.__file__).with_name("www") / "index.html"
+
+ATOM = {"atom": "http://www.w3.org/2005/Atom"}
+MEASURED = {"3.10.5": (32.0, 0.0), "3.10.10": (50.0, 44.0), "3.10.11": (32.0, 0.0)}
+
+
+def keep(project: Project, version: str, measurements: list[Measurement]) -> Path:
+    """Store measurements of a release as a sweep does, and return their file."""
+    release = Catalogue.load(project, "aiohttp").find(version)
+    lock = locks.read_era_lock(project, release, PYTHON)
+    assert lock
+    record = StackRecord(
+        framework="aiohttp", release=version, python=PYTHON, lock=lock.digest, packages=lock.packages
+    )
+    store = Store(project, record)
+    store.add(
+        msgspec.structs.replace(m, release=version, python=PYTHON, lock=lock.digest) for m in measurements
+    )
+    return store.path
+
+
+def measured(folder: Path) -> Project:
+    """Return a checkout with a measured history of aiohttp and one report."""
+    found = checkout(folder / "checkout")
+    for version, left in MEASURED.items():
+        keep(found, version, aiohttp_cells(left))
+    write.write(found, aiohttp_evidence(), facts(), Rates())
+    return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    found = measured(tmp_path)
+    monkeypatch.setenv("OUTLIVE_ROOT", str(found.root))
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "site"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a site that is only looked at, with asv's pages in it."""
+    place = tmp_path_factory.mktemp("published")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUTLIVE_CACHE", str(place / "cache"))
+        found = measured(place)
+    asv = found.root / ".outlive" / "asv" / "html"
+    (asv / "graphs").mkdir(parents=True)
+    (asv / "index.html").write_text('<!DOCTYPE html><ul class="nav navbar-nav navbar-left"></ul>')
+    (asv / "graphs" / "one.json").write_text("[]")
+    done = site.publish(found, place / "site")
+    assert (done.written, done.removed, done.problems) == (done.files, 0, ())
+    return place / "site"
+
+
+def text(path: Path) -> str:
+    return Page(path.read_text(encoding="utf-8")).text
+
+
+def test_what_is_on_it(published: Path) -> None:
+    names = {path.relative_to(published).as_posix() for path in published.rglob("*") if path.is_file()}
+    report = "aiohttp/3.10.10-to-3.11.14-py3.11"
+    assert names >= {
+        site.MANIFEST,
+        "index.html",
+        "feed.xml",
+        "method.html",
+        "verdicts.html",
+        "counting.html",
+        "glossary.html",
+        "report.schema.json",
+        "aiohttp/index.html",
+        "aiohttp/badge.svg",
+        "flask/index.html",
+        "flask/badge.svg",
+        "leaks/e88cd2ff63f0.html",
+        f"{report}.html",
+        f"{report}.json",
+        f"{report}.md",
+    }
+
+
+def test_every_page_is_whole_and_every_link_leads_somewhere(published: Path) -> None:
+    for path in published.rglob("*.html"):
+        page = Page(path.read_text(encoding="utf-8"))
+        assert len(page.ids) == len(set(page.ids)), path
+        for tag, attributes in page.tags:
+            target = attributes.get("href") if tag in {"a", "link"} else None
+            if target is None or target.startswith(("https://", "data:")):
+                continue
+            file, _, anchor = target.partition("#")
+            linked = (path.parent / file).resolve() if file else path
+            assert linked.is_file(), f"{path}: {target}"
+            if anchor:
+                assert anchor in Page(linked.read_text(encoding="utf-8")).ids, f"{path}: {target}"
+
+
+def test_home_has_what_is_new(published: Path) -> None:
+    said = text(published / "index.html")
+    assert "aiohttp 3.10.11 leaks nowhere. With gc off it leaves up to 32 objects per request" in said
+    assert "No release is measured yet." in said  # of flask
+    assert "✕ WITHDRAWN aiohttp 3.10.10 → 3.11.14" in said
+    assert "· gc on: not enough data · gc off: not enough data" in said
+    assert "aiohttp 3.10.11 2024-11-13, after 3.10.10" in said
+
+
+def test_a_framework_tells_kinds_of_growth_apart_without_colours(published: Path) -> None:
+    page = (published / "aiohttp" / "index.html").read_text(encoding="utf-8")
+    tile = re.search(r'<rect [^>]*class="tile leak [^>]*><title>3\.10\.10: 50, 44 leaked</title>', page)
+    assert tile
+    assert 'fill="url(#leak-hatch)"' in page
+    assert "not-found keep-alive 3.8.0 to 3.10.4: not measured; 3.10.5: 25 cyclic;" in Page(page).text
+
+
+def test_a_leak_says_where_it_was(published: Path) -> None:
+    said = text(published / "leaks" / "e88cd2ff63f0.html")
+    assert "A leak: nothing frees it." in said
+    assert "Releases aiohttp 3.10.10" in said
+    assert "In the newest release? no" in said
+    assert "outlive explain aiohttp==3.10.10 --scenario" in said
+
+
+def test_the_feed_is_atom(published: Path) -> None:
+    feed = ElementTree.fromstring((published / "feed.xml").read_text(encoding="utf-8"))
+    (entry,) = feed.findall("atom:entry", ATOM)
+    assert entry.findtext("atom:title", namespaces=ATOM) == "aiohttp 3.10.10 → 3.11.14: WITHDRAWN"
+    assert (entry.findtext("atom:id", namespaces=ATOM) or "").startswith("urn:uuid:")
+    assert feed.findtext("atom:updated", namespaces=ATOM) == "2026-11-21T12:00:00+00:00"
+    link = entry.find("atom:link", ATOM)
+    assert link is not None
+    assert (published / link.attrib["href"]).is_file()
+
+
+def test_a_badge_is_a_picture_by_itself(published: Path) -> None:
+    badge = ElementTree.fromstring((published / "aiohttp" / "badge.svg").read_text(encoding="utf-8"))
+    assert badge.attrib["aria-label"] == "outlive: 3.10.11: 32 cyclic per failed request"
+
+
+def test_asvs_pages_come_along_and_lead_back(published: Path) -> None:
+    assert Page((published / "asv" / "index.html").read_text()).text == "outlive"
+    assert (published / "asv" / "graphs" / "one.json").is_file()
+    assert '<a href="asv/index.html">asv</a>' in (published / "index.html").read_text(encoding="utf-8")
+
+
+def test_asvs_own_page_has_the_place_for_the_way_back() -> None:
+    assert ASV_PAGE.read_bytes().count(site.ASV_LINKS) == 1
+
+
+class TestAgain:
+    def test_nothing_is_written_where_nothing_changed(self, project: Project, folder: Path) -> None:
+        files = site.publish(project, folder).files
+        times = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        assert site.publish(project, folder) == site.Published(files, 0, 0, ())
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == times
+
+    def test_only_what_changed_is_written(self, project: Project, folder: Path) -> None:
+        site.publish(project, folder)
+        keep(project, "3.11.0", aiohttp_cells((32, 0)))
+        before = (folder / "method.html").stat().st_mtime_ns
+        done = site.publish(project, folder)
+        assert 0 < done.written < done.files
+        assert (folder / "method.html").stat().st_mtime_ns == before
+        assert "3.11.0" in text(folder / "aiohttp" / "index.html")
+
+    def test_what_somebody_changed_or_took_away_is_mended(self, project: Project, folder: Path) -> None:
+        site.publish(project, folder)
+        (folder / "index.html").write_text("mine")
+        (folder / "feed.xml").unlink()
+        assert site.publish(project, folder).written == 2
+
+    def test_what_is_no_longer_there_goes(self, project: Project, folder: Path) -> None:
+        site.publish(project, folder)
+        shutil.rmtree(project.results / "reports")
+        (folder / "mine.txt").write_text("mine")
+        assert site.publish(project, folder).removed == 3
+        assert not (folder / "aiohttp" / "3.10.10-to-3.11.14-py3.11.html").exists()
+        assert (folder / "mine.txt").is_file()
+
+    def test_a_damaged_manifest_means_all_anew(self, project: Project, folder: Path) -> None:
+        site.publish(project, folder)
+        (folder / site.MANIFEST).write_text("{")
+        assert site.publish(project, folder).written == 0  # the files were as they should be
+        assert json.loads((folder / site.MANIFEST).read_bytes())["files"]
+
+
+class TestRefused:
+    def test_a_folder_of_somebody_elses(self, project: Project, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "thesis.tex").write_text("x")
+        with pytest.raises(
+            UsageError, match="holds something else than a site of outlive: name a new folder"
+        ):
+            site.publish(project, folder)
+        assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
+
+    def test_damaged_results_are_left_out_in_a_line_each(self, project: Project, folder: Path) -> None:
+        reports = project.results / "reports" / "aiohttp"
+        whole = (reports / "3.10.10-to-3.11.14-py3.11.json").read_bytes()
+        (reports / "cut.json").write_bytes(whole[:5000])
+        (reports / "old.json").write_bytes(whole.replace(b'"schema_version":1', b'"schema_version":0', 1))
+        (reports / "twice.json").write_bytes(whole)
+        path = keep(project, "3.11.0", [cell("ok", 0)])
+        path.write_bytes(path.read_bytes()[:-30])
+        found = CliRunner().invoke(cli, ["publish", str(folder)], standalone_mode=False)
+        assert found.return_value == ExitCode.FAULT
+        told = sorted(line for line in found.stderr.splitlines() if line)
+        assert len(told) == 4
+        assert all(line.startswith("left out: ") for line in told)
+        assert "cut.json is not a report: Input data was truncated" in told[1]
+        assert "old.json has schema version 0, this is 1" in told[2]
+        assert "twice.json is the second report on aiohttp 3.10.10 → 3.11.14" in told[3]
+        assert "is not a results file" in told[0]
+        assert (folder / "aiohttp" / "3.10.10-to-3.11.14-py3.11.html").is_file()
+        again = CliRunner().invoke(cli, ["publish", str(folder)], standalone_mode=False)
+        assert again.return_value == ExitCode.FAULT
+        assert again.stderr == found.stderr
+
+    def test_a_cell_that_is_there_twice(self, project: Project, folder: Path) -> None:
+        path = keep(project, "3.11.0", [cell("ok", 0)])
+        lines = path.read_text().splitlines()
+        lines.insert(3, f"{lines[3].rstrip(',')},")  # the first measurement
+        path.write_text("\n".join(lines))
+        (problem,) = site.publish(project, folder).problems
+        assert "is measured twice on one side" in problem
+
+    def test_numbers_that_nobody_measured(self, project: Project, folder: Path) -> None:
+        keep(project, "3.11.0", [cell("ok", 0, blocks_per_request=1e300)])
+        (problem,) = site.publish(project, folder).problems
+        assert "cannot be right: blocks_per_request is 1e+300: nothing that was measured" in problem
+
+    def test_remedies_that_are_damaged_are_left_out(self, project: Project, folder: Path) -> None:
+        place = project.results / "remedies" / "aiohttp" / "3.10.10" / "py3.11-000000000000.json"
+        place.parent.mkdir(parents=True)
+        place.write_text(relief_document().to_json())
+        page = folder / "aiohttp" / "3.10.10-to-3.11.14-py3.11.html"
+        assert site.publish(project, folder).problems == ()
+        assert "drops the reference" in page.read_text(encoding="utf-8")
+        place.write_text("{")
+        (problem,) = site.publish(project, folder).problems
+        assert problem.startswith(f"{place} is not a results file: ")
+        assert "drops the reference" not in page.read_text(encoding="utf-8")
+
+    def test_a_fingerprint_names_no_other_file(self, project: Project, folder: Path) -> None:
+        one = next(m for m in aiohttp_cells((50, 44)) if m.leaks)
+        leak = msgspec.structs.replace(one.leaks[-1], fingerprint="../../evil")
+        keep(project, "3.11.0", [msgspec.structs.replace(one, leaks=(leak,))])
+        site.publish(project, folder)
+        assert not list(folder.parent.rglob("*evil*"))
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_a_folder_that_cannot_be_written(self, project: Project, folder: Path) -> None:
+        folder.mkdir(mode=0o500)
+        with pytest.raises(FaultError, match="cannot be written: Permission denied"):
+            site.publish(project, folder)
+
+
+class TestTexts:
+    def test_tables_headings_and_links(self) -> None:
+        page = documents.html(
+            "## Is it `so`?\n\n[a](how-it-counts.md#growth) [b](../src/x.py) [c](#here) [d](https://x.invalid/)\n\n"
+            "| a | b |\n|---|--:|\n| 1 | <b>2</b> |\n"
+        )
+        assert '<h2 id="is-it-so">' in page
+        assert (
+            '<a href="counting.html#growth">a</a> b <a href="#here">c</a> <a href="https://x.invalid/">d</a>'
+            in page
+        )
+        assert '<td class="n">&lt;b&gt;2&lt;/b&gt;</td>' in page
+        assert "style" not in page
+        assert "<thead>\n<tr>\n<td></td>\n" in documents.html("|  | b |\n|---|---|\n| 1 | 2 |\n")
+        HTMLParser().feed(page)

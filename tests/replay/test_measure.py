@@ -1,0 +1,135 @@
+"""Measuring real servers: what is planted in an app is found, and integers repeat."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from measuring import FRAMEWORKS, SCENARIOS, cell, measured, planted, reference
+from outlive.records.measurement import CONNECTIONS, Connection, Measurement
+from outlive.replay.measure import measure
+from outlive.replay.subject import Subject, Task
+
+pytestmark = pytest.mark.real
+
+
+def one(subject: Subject, connection: Connection = "close", gc: str = "off") -> Measurement:
+    (found,) = measured(subject, cell("ok", connection, gc))
+    assert (found.status, found.reason, found.answer) == ("measured", None, "200")
+    return found
+
+
+def trails(found: Measurement) -> str:
+    return "\n".join(leak.trail for leak in found.leaks)
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request: pytest.FixtureRequest) -> str:
+    assert isinstance(request.param, str)
+    return request.param
+
+
+class TestPlanted:
+    def test_a_clean_handler_leaves_what_the_framework_leaves(self, framework: str) -> None:
+        found = one(planted(framework, "nothing"), gc="on")
+        assert (found.growth, found.leaked_per_request) == ("none", 0)
+        clean = one(planted(framework, "nothing"))
+        assert clean.leaked_per_request == 0
+        assert clean.survivors_per_request == clean.cyclic_per_request
+        assert clean.survivors_per_request == one(reference(framework)).survivors_per_request
+
+    @pytest.mark.parametrize("gc", ["off", "on"])
+    def test_an_object_for_each_hundred_requests(self, framework: str, gc: str) -> None:
+        found = one(planted(framework, "one_in_a_hundred"), gc=gc)
+        assert found.growth == "leak"
+        assert found.leaked_per_request == pytest.approx(0.01, abs=0.003)
+        assert sum(phase.leaked for phase in found.phases) == pytest.approx(found.requests / 100, abs=2)
+        assert found.types.get("list", 0) == pytest.approx(0.01, abs=0.003)
+        if gc == "off":
+            assert found.survivors_per_request
+            assert found.survivors_per_request > 0
+            assert "plants.kept" not in trails(found)  # its sample is too small to say what comes how often
+
+    @pytest.mark.parametrize("gc", ["off", "on"])
+    def test_small_bytes_that_the_collector_does_not_know(self, framework: str, gc: str) -> None:
+        found = one(planted(framework, "small_bytes"), "keep-alive", gc)
+        assert (found.growth, found.leaked_per_request) == ("leak", 0)
+        assert [phase.blocks_kept / phase.requests for phase in found.phases[-2:]] == pytest.approx(
+            [1, 1], abs=0.25
+        )
+        if gc == "on":
+            assert found.unexplained == "none of its objects came with each of 15 sampled requests"
+
+    def test_large_bytes_that_the_collector_does_not_know(self, framework: str) -> None:
+        found = one(planted(framework, "large_bytes"), "keep-alive")
+        assert (found.growth, found.leaked_per_request) == ("leak", 0)
+        kept = [phase.heap_kept for phase in found.phases[-2:]]
+        if None not in kept:
+            assert [n and n / phase.requests for n, phase in zip(kept, found.phases[-2:], strict=True)] == (
+                pytest.approx([4150, 4150], abs=150)
+            )
+
+    def test_a_cache_is_bounded(self, framework: str) -> None:
+        found = one(planted(framework, "cache_of_500"), gc="on")
+        assert (found.growth, found.leaked_per_request) == ("bounded", 0)
+        assert sum(phase.leaked for phase in found.phases) == pytest.approx(500 - 21, abs=2)
+
+    @pytest.mark.parametrize("connection", CONNECTIONS)
+    def test_a_cycle_is_counted_exactly(self, framework: str, connection: Connection) -> None:
+        clean = one(planted(framework, "nothing"), connection)
+        found = one(planted(framework, "cycle"), connection)
+        assert (found.growth, found.leaked_per_request) == ("cyclic", 0)
+        assert clean.cyclic_per_request is not None
+        assert found.cyclic_per_request == clean.cyclic_per_request + 1
+        assert found.types["plants.Node"] == 1
+        (leak,) = set(found.leaks) - set(clean.leaks)
+        assert (leak.growth, leak.trail) == ("cyclic", "ring plants.Node.itself")
+        assert leak.objects_per_request == 1
+        assert found.fingerprints == tuple(leak.fingerprint for leak in found.leaks)
+
+    def test_a_leak_of_a_connection_is_none_of_a_request(self, framework: str) -> None:
+        found = one(planted(framework, "three_a_connection"), "close")
+        assert (found.growth, found.leaked_per_request) == ("leak", 3)
+        assert ("leaked", "path module plants global kept[]", 3) in {
+            (leak.growth, leak.trail.strip(), leak.objects_per_request) for leak in found.leaks
+        }
+        held = one(planted(framework, "three_a_connection"), "keep-alive")
+        assert (held.leaked_per_request, held.growth) == (
+            0,
+            "cyclic" if held.cyclic_per_request else "none",
+        )
+        assert [phase.leaked for phase in held.phases] == [3] * len(held.phases)
+
+
+@pytest.mark.parametrize("gc", ["off", "on"])
+def test_integers_repeat(framework: str, gc: str) -> None:
+    names = ("not-found", "malformed-request", "abort-response")
+    cells = [cell(name, connection, gc) for name in names for connection in CONNECTIONS]
+    runs = [measured(reference(framework), *cells) for _ in range(3)]
+    for same in zip(*runs, strict=True):
+        assert len({(m.status, m.growth, m.survivors_per_request, m.cyclic_per_request) for m in same}) == 1
+        assert {m.leaked_per_request for m in same} == {0}
+        assert len({m.leaks for m in same}) == 1
+        assert all(m.explained for m in same)
+        if gc == "off":
+            assert len({tuple((p.survivors, p.leaked) for p in m.phases[:3]) for m in same}) == 1
+
+
+def test_two_at_once_do_not_disturb_each_other() -> None:
+    cells = tuple(cell(name) for name in ("ok", "not-found", "handler-error", "upload"))
+    alone = measured(reference("flask"), *cells)
+    tasks = [Task(subject, cells) for subject in (reference("flask"), reference("aiohttp"))]
+    both = measure(tasks, SCENARIOS, 2, lambda _: None)
+    counts = {m.scenario: m.survivors_per_request for m in both if m.framework == "flask"}
+    assert counts == {m.scenario: m.survivors_per_request for m in alone}
+    assert len(both) == 2 * len(cells)
+
+
+def test_a_worker_that_cannot_hold_the_connection_is_unsupported() -> None:
+    subject = msgspec.structs.replace(reference("flask"), worker="sync")
+    held, closed = measured(subject, cell("ok", "keep-alive"), cell("ok", "close"))
+    assert (held.status, held.reason) == (
+        "unsupported",
+        "gunicorn's sync worker cannot serve keep-alive connections",
+    )
+    assert (closed.status, closed.worker) == ("measured", "sync")

@@ -1,0 +1,195 @@
+"""The results folder: whole or not there, and one clear line where it is not what it should be."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlive.errors import FaultError
+from outlive.files import SCHEMA_VERSION
+from outlive.project import Project
+from outlive.records.measurement import Document, Measurement, StackRecord
+from outlive.records.stack import Package
+from outlive.replay import store as stores
+from outlive.replay.store import Store, read
+from outlive.worker.probe import COUNTING
+
+STACK = StackRecord(
+    framework="flask",
+    release="3.1.3",
+    python="3.11",
+    lock="0123456789ab",
+    packages=(Package("flask", "3.1.3"),),
+)
+
+NO_RESULTS = r"^[^\n]+ is not a results file: [^\n]+; remove it to measure again$"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def store(project: Project) -> Store:
+    return Store(project, STACK)
+
+
+def measurement(scenario: str, survivors: float = 0, **changes: object) -> Measurement:
+    return msgspec.structs.replace(
+        Measurement(
+            framework="flask",
+            release="3.1.3",
+            python="3.11",
+            app_version=1,
+            scenario=scenario,
+            connection="close",
+            gc="off",
+            worker="sync",
+            lock="0123456789ab",
+            status="measured",
+            survivors_per_request=survivors,
+        ),
+        **changes,
+    )
+
+
+def add_one(root: Path, name: str) -> None:
+    Store(Project(root), STACK).add([measurement(name)])
+
+
+class TestAdd:
+    def test_what_is_kept_is_loaded(self, store: Store) -> None:
+        assert store.load() == ()
+        store.add([measurement("ok", 8.0)])
+        assert store.load() == (measurement("ok", 8.0),)
+        assert store.path.name == "py3.11-0123456789ab.json"
+
+    def test_a_cell_is_replaced_others_stay(self, store: Store) -> None:
+        store.add([measurement("upload"), measurement("ok", 1.0)])
+        store.add([measurement("ok", 2.0), measurement("ok", 3.0, gc="on")])
+        assert [(m.scenario, m.gc, m.survivors_per_request) for m in store.load()] == [
+            ("ok", "off", 2.0),
+            ("ok", "on", 3.0),
+            ("upload", "off", 0.0),
+        ]
+
+    def test_what_was_not_measured_is_not_kept(self, store: Store) -> None:
+        store.add([measurement("ok", status="failed"), measurement("upload", status="unsupported")])
+        assert not store.path.exists()
+
+    def test_writers_at_the_same_time_lose_nothing(self, store: Store, tmp_path: Path) -> None:
+        names = [f"scenario-{number}" for number in range(24)]
+        with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+            list(pool.map(add_one, [tmp_path] * len(names), names))
+        assert sorted(m.scenario for m in store.load()) == sorted(names)
+        assert [path.name for path in store.path.parent.iterdir()] == [store.path.name]
+
+    def test_an_interruption_leaves_the_old_file(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        store.add([measurement("ok")])
+
+        def interrupted(self: Path, target: Path) -> Path:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                store.add([measurement("upload")])
+        assert store.load() == (measurement("ok"),)
+        assert [path.name for path in store.path.parent.iterdir()] == [store.path.name]
+
+    def test_where_nothing_can_be_written_it_is_one_line(self, store: Store) -> None:
+        store.path.parent.parent.mkdir(parents=True)
+        store.path.parent.touch()
+        with pytest.raises(FaultError, match=r"^\S+\.json cannot be \w+: \w[\w ]+$"):
+            store.add([measurement("ok")])
+
+    def test_nor_the_cache(self, store: Store, tmp_path: Path) -> None:
+        (tmp_path / "cache").touch()
+        with pytest.raises(FaultError) as caught:
+            store.add([measurement("ok")])
+        lock = tmp_path / "cache" / "results" / "flask-py3.11-0123456789ab.lock"
+        assert str(caught.value) == f"{lock} cannot be written: Not a directory"
+
+    def test_other_rules_of_counting_are_measured_again(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.add([measurement("ok")])
+        monkeypatch.setattr(stores, "COUNTING", COUNTING + 1)
+        assert store.load() == ()
+        store.add([measurement("upload")])
+        assert store.load() == (measurement("upload"),)
+
+
+class TestRead:
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "is not a results file: Input data was truncated; remove it to measure again"),
+            (
+                b"null",
+                "is not a results file: Expected `object`, got `null`; remove it to measure again",
+            ),
+            (
+                b'{"schema_version": 1, "provenance": 1}',
+                (
+                    "is not a results file: Expected `object`, got `int` - at `$.provenance`;"
+                    " remove it to measure again"
+                ),
+            ),
+            (
+                b'{"schema_version": 0, "cells": []}',
+                "has schema version 0, this is 1: remove it to measure again",
+            ),
+            (
+                b'{"schema_version": 2, "provenance": []}',
+                "has schema version 2, this is 1: remove it to measure again",
+            ),
+            (
+                b'{"x": ' * 100_000,
+                (
+                    "is not a results file: maximum recursion depth exceeded while deserializing an object;"
+                    " remove it to measure again"
+                ),
+            ),
+        ],
+    )
+    def test_anything_else_is_one_line(self, tmp_path: Path, content: bytes, message: str) -> None:
+        assert SCHEMA_VERSION == 1
+        path = tmp_path / "results.json"
+        path.write_bytes(content)
+        with pytest.raises(FaultError) as caught:
+            read(path)
+        assert str(caught.value) == f"{path} {message}"
+
+    @given(cut=st.floats(0, 1, exclude_max=True))
+    def test_a_file_that_was_cut_off_is_one_line(
+        self, tmp_path_factory: pytest.TempPathFactory, cut: float
+    ) -> None:
+        whole = Document(provenance=stores.provenance([STACK]), measurements=(measurement("ok"),)).to_json()
+        path = tmp_path_factory.mktemp("cut") / "results.json"
+        path.write_bytes(whole[: int(cut * (len(whole) - 2))])
+        with pytest.raises(FaultError, match=NO_RESULTS):
+            read(path)
+
+    def test_bytes_that_are_no_text_are_one_line(self, tmp_path: Path) -> None:
+        path = tmp_path / "results.json"
+        whole = Document(provenance=stores.provenance([STACK]), measurements=()).to_json()
+        path.write_bytes(whole.replace(b"flask", b"fl\xffsk"))
+        with pytest.raises(FaultError, match=NO_RESULTS):
+            read(path)
+
+    def test_a_folder_is_one_line(self, tmp_path: Path) -> None:
+        with pytest.raises(FaultError, match=r"cannot be read: Is a directory$"):
+            read(tmp_path)
+
+    def test_none_is_none(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "results.json")

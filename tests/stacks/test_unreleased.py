@@ -1,0 +1,271 @@
+"""Unreleased frameworks: wheels, sdists and source trees, and what is none of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gates import CHECKOUT
+from outlive.errors import FaultError, UsageError
+from outlive.project import Project
+from outlive.records.stack import Package
+from outlive.stacks import environments, unreleased
+from package_index import GUNICORN, Index, Wheel, serving
+
+BACKEND = """
+import pathlib, zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    {problem}
+    pathlib.Path("build").mkdir()
+    name = "{name}-9.1-py3-none-any.whl"
+    with zipfile.ZipFile(pathlib.Path(folder, name), "w") as wheel:
+        wheel.writestr("{name}/__init__.py", "")
+        metadata = "Metadata-Version: 2.1\\nName: {name}\\nVersion: 9.1\\n"
+        wheel.writestr("{name}-9.1.dist-info/METADATA", metadata)
+        wheel.writestr("{name}-9.1.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        wheel.writestr("{name}-9.1.dist-info/RECORD", "")
+    return name
+"""
+PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
+    with serving(Index([GUNICORN, Wheel("werkzeug", "3.0")])) as found:
+        monkeypatch.setenv("OUTLIVE_INDEX_URL", found.url)
+        monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+        yield found
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    found = Wheel("flask", "9.0.dev1", requires=("werkzeug>=3",))
+    path = tmp_path / found.filename
+    path.write_bytes(found.content())
+    return path
+
+
+def tree(folder: Path, name: str = "flask", problem: str = "") -> Path:
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "backend.py").write_text(BACKEND.format(name=name, problem=problem))
+    return folder
+
+
+def test_a_wheel_is_locked_with_its_hash_and_its_dependencies(served: Index, wheel: Path) -> None:
+    found = unreleased.prepare(CHECKOUT, "flask", str(wheel))
+    assert (found.release.version, found.release.wheels) == ("9.0.dev1", ("py3",))
+    assert found.lock.packages == (
+        Package("flask", "9.0.dev1"),
+        Package("gunicorn", "27.0.1"),
+        Package("werkzeug", "3.0"),
+    )
+    assert re.search(r"flask @ file://\S+ \\\n    --hash=sha256:[0-9a-f]{64}", found.lock.text)
+
+
+def test_it_can_be_installed(served: Index, wheel: Path) -> None:
+    found = unreleased.prepare(CHECKOUT, "flask", str(wheel))
+    wheel.unlink()  # the cache has a copy
+    environment = environments.ensure(found.lock, found.interpreter)
+    assert environments.import_error(environment, "flask, gunicorn.app.base") is None
+
+
+def test_another_build_of_the_same_version_is_another_lock(served: Index, wheel: Path) -> None:
+    before = unreleased.prepare(CHECKOUT, "flask", str(wheel)).lock
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("flask/patched.py", "")
+    assert unreleased.prepare(CHECKOUT, "flask", str(wheel)).lock.digest != before.digest
+
+
+def test_a_source_tree_is_built(served: Index, tmp_path: Path) -> None:
+    found = unreleased.prepare(CHECKOUT, "flask", str(tree(tmp_path / "tree")))
+    assert found.release.version == "9.1"
+
+
+def test_a_source_tree_is_left_as_it_was(served: Index, tmp_path: Path) -> None:
+    """The backend here leaves `build` in its folder, as setuptools does."""
+    folder = tree(tmp_path / "tree")
+    before = listed(folder)
+    unreleased.prepare(CHECKOUT, "flask", str(folder))
+    assert listed(folder) == before
+
+
+def test_what_the_build_may_need_is_there_and_virtual_environments_are_not(
+    served: Index, tmp_path: Path
+) -> None:
+    folder = tree(
+        tmp_path / "tree", problem="assert {*map(str, pathlib.Path().iterdir())} - {'__pycache__'} == FOUND"
+    )
+    for name in (".git/HEAD", "ignored/generated.c", ".tox/py/pyvenv.cfg", ".venv/pyvenv.cfg"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    (folder / "dangling").symlink_to("nowhere")
+    with (folder / "backend.py").open("a") as backend:
+        backend.write("FOUND = {'.git', '.tox', 'backend.py', 'dangling', 'ignored', 'pyproject.toml'}\n")
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.1"
+
+
+def test_a_source_tree_around_the_folder_for_temporary_files(
+    served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tree(tmp_path / "tree")
+    (folder / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.1"
+
+
+def test_a_source_tree_that_cannot_be_copied(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree")
+    os.mkfifo(folder / "pipe")
+    said = refused(folder, FaultError)
+    assert re.fullmatch(r"--unreleased SOURCE: cannot be copied: .*pipe.* is a named pipe", said)
+
+
+@pytest.mark.real
+def test_setuptools_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "tree"
+    (folder / "flask").mkdir(parents=True)
+    (folder / "flask" / "__init__.py").touch()
+    (folder / "setup.py").write_text("import setuptools\nsetuptools.setup(name='flask', version='9.2')\n")
+    before = listed(folder)
+    assert unreleased.prepare(CHECKOUT, "flask", str(folder)).release.version == "9.2"
+    assert listed(folder) == before
+
+
+def listed(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+def test_an_sdist_from_an_address_is_built(
+    served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tree(tmp_path / "flask-9.1")
+    sdist = io.BytesIO()
+    with tarfile.open(fileobj=sdist, mode="w:gz") as archive:
+        archive.add(folder, "flask-9.1")
+    monkeypatch.setattr(served, "answer", lambda _: ("application/gzip", sdist.getvalue()), raising=False)
+    fetched = unreleased._fetched(served.url + "flask-9.1.tar.gz", tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setenv("OUTLIVE_INDEX_URL", served.url)
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    assert unreleased.prepare(CHECKOUT, "flask", str(fetched)).release.version == "9.1"
+
+
+def refused(source: object, error: type[Exception], project: Project = CHECKOUT) -> str:
+    with pytest.raises(error) as raised:
+        unreleased.prepare(project, "flask", str(source))
+    said = str(raised.value)
+    assert "\n" not in said
+    return said.replace(str(source), "SOURCE")
+
+
+def test_a_wheel_of_another_package(tmp_path: Path) -> None:
+    other = Wheel("bottle", "1.0")
+    path = tmp_path / other.filename
+    path.write_bytes(other.content())
+    assert refused(path, UsageError) == "--unreleased SOURCE: that is bottle 1.0, not a Flask"
+
+
+def test_a_wheel_of_another_package_under_our_name(tmp_path: Path) -> None:
+    path = tmp_path / "flask-1.0-py3-none-any.whl"
+    path.write_bytes(Wheel("bottle", "1.0").content())
+    assert refused(path, UsageError) == "--unreleased SOURCE: that is bottle 1.0, not a Flask"
+
+
+def test_a_source_tree_of_another_package(served: Index, tmp_path: Path) -> None:
+    said = refused(tree(tmp_path / "tree", "bottle"), UsageError)
+    assert said == "--unreleased SOURCE: that is bottle 9.1, not a Flask"
+
+
+def test_a_source_tree_that_does_not_build(served: Index, tmp_path: Path) -> None:
+    said = refused(tree(tmp_path / "tree", problem="raise OSError('no compiler here')"), FaultError)
+    assert re.fullmatch(
+        r"--unreleased SOURCE: does not build with Python 3\.\S+: OSError: no compiler here", said
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (
+            (
+                "gcc -c x.c\nx.c:1:11: error: expected ;\nx.c:2:1: error: another\nerror: Command failed\n"
+                "error: Failed to build `tree`\n  cause: The backend returned an error\n\nhint: Try again"
+            ),
+            "x.c:1:11: error: expected ;",
+        ),
+        (
+            (
+                "Traceback (most recent call last):\n  File\nModuleNotFoundError: No module named 'nope'\n"
+                "error: Failed to build `tree`\n  cause: The build backend returned an error\n"
+            ),
+            "ModuleNotFoundError: No module named 'nope'",
+        ),
+        (
+            (
+                "error: Failed to build `tree`\n  cause: Invalid `pyproject.toml`\n"
+                "  cause: TOML parse error at line 1, column 9\n    |\n  1 | no\n    |   ^\n"
+            ),
+            "Invalid `pyproject.toml`: TOML parse error at line 1, column 9",
+        ),
+        ("something\n\nelse\n\n", "else"),
+        ("\n", "the build said nothing"),
+    ],
+)
+def test_what_a_build_says_is_found_in_its_output(output: str, said: str) -> None:
+    assert unreleased._why(output) == said
+
+
+def test_a_file_that_only_calls_itself_a_wheel(tmp_path: Path) -> None:
+    path = tmp_path / "flask-1.0-py3-none-any.whl"
+    path.write_text("no")
+    assert refused(path, UsageError) == "--unreleased SOURCE: not a wheel: File is not a zip file"
+
+
+@pytest.mark.parametrize("name", ["flask.whl", "flask-1.0.whl"])
+def test_a_wheel_without_a_proper_name(tmp_path: Path, wheel: Path, name: str) -> None:
+    path = tmp_path / name
+    shutil.copy(wheel, path)
+    assert refused(path, UsageError).startswith("--unreleased SOURCE: not a wheel: Invalid wheel filename")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    said = refused(tmp_path / "none", UsageError)
+    assert said == "--unreleased SOURCE: there is no such file or folder"
+
+
+def test_a_folder_without_sources(tmp_path: Path) -> None:
+    said = refused(tmp_path, UsageError)
+    assert said == "--unreleased SOURCE: not a source tree: no pyproject.toml and no setup.py in it"
+
+
+def test_some_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.touch()
+    said = refused(path, UsageError)
+    assert said == "--unreleased SOURCE: not a wheel, an sdist (.tar.gz) or a source tree"
+
+
+def test_an_address_that_cannot_be_fetched(served: Index) -> None:
+    said = refused(f"{served.url}flask-9.1.tar.gz", FaultError)
+    assert said == "--unreleased SOURCE: cannot be fetched: 404"
+
+
+def test_an_address_of_something_else() -> None:
+    said = refused("git+https://example.org/flask", UsageError)
+    assert said == (
+        "--unreleased SOURCE: only the address of a .whl, .tar.gz or .zip can be fetched; "
+        "clone a repository first"
+    )
