@@ -191,3 +191,38 @@ def test_any_text_can_be_read(text: str) -> None:
         assert isinstance(entry, Entry)
         assert entry.text
     versions(text)
+
+
+NOTES = """\
+==========================
+Bottle 5.2.1 release notes
+==========================
+
+*May 7, 2025*
+
+Bottle 5.2.1 fixes a bug in 5.2.
+
+Bugfixes
+========
+
+* Fixed a memory leak in the parser (:ticket:`36292`).
+
+========================
+Bottle 5.2 release notes
+========================
+
+Python 3.8 compatibility
+========================
+
+* Nothing else.
+"""
+
+
+def test_a_word_before_the_version_is_told() -> None:
+    assert versions(NOTES) == set()
+    assert versions(NOTES, "Bottle") == {Version("5.2"), Version("5.2.1")}
+    found = [(entry.version, entry.section, entry.text) for entry in parse(NOTES, "Bottle")]
+    assert found == [
+        ("5.2.1", "Bugfixes", "Fixed a memory leak in the parser."),
+        ("5.2", "Python 3.8 compatibility", "Nothing else."),
+    ]

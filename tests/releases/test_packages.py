@@ -112,6 +112,17 @@ class TestArchives:
         }
         assert packages.changelog_of(self.tar(tmp_path / "a", files)) == "1.0"
 
+    def test_the_files_that_the_framework_names_make_it_up_together(self, tmp_path: Path) -> None:
+        files = {
+            "a-1/NEWS": b"no",
+            "a-1/docs/1.0.txt": b"1.0",
+            "a-1/docs/1.1.txt": b"1.1",
+            "a-1/docs/x.md": b"no",
+        }
+        path = self.tar(tmp_path / "a", files)
+        assert packages.changelog_of(path, ("docs/*.txt",)) == "1.0\n1.1"
+        assert packages.changelog_of(path, ("notes/*.txt",)) == "no"
+
     def test_the_description_where_there_is_nothing_else(self, tmp_path: Path) -> None:
         assert (
             packages.changelog_of(self.tar(tmp_path / "a", {"a-1/PKG-INFO": b"1.0\n---\n"})) == "1.0\n---\n"

@@ -156,6 +156,15 @@ class TestWorker:
         assert worker is not None
         assert worker.worker_class == "aiohttp.GunicornWebWorker"
 
+    def test_one_needs_what_another_gunicorn_does_not_have(self) -> None:
+        worker = apps.Worker(
+            name="asgi", worker_class="asgi", connections=("close",), requires="gunicorn>=24"
+        )
+        assert worker.lacks({"gunicorn": "24.0.0"}) is None
+        needs = "gunicorn's asgi worker needs gunicorn>=24, and the stack has "
+        assert worker.lacks({"gunicorn": "23.0.0"}) == f"{needs}23.0.0"
+        assert worker.lacks({}) == f"{needs}none"
+
     def test_an_unknown_worker_gets_the_nearest_name(self) -> None:
         with pytest.raises(UsageError) as caught:
             apps.load(CHECKOUT, "flask").worker("close", "thread")

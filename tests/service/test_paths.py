@@ -17,7 +17,7 @@ from outlive import processes
 from outlive.commands.selection import Selection
 from outlive.errors import FaultError, UsageError
 from outlive.gate import proof
-from outlive.records.measurement import Cell, Connection, Measurement
+from outlive.records.measurement import USUAL_CONNECTIONS, Cell, Connection, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.client import verify
@@ -25,7 +25,7 @@ from outlive.replay.engine import Progress, Request
 from outlive.replay.measure import measure
 from outlive.replay.subject import Subject, Task
 from outlive.service import app as apps
-from outlive.service import certificate
+from outlive.service import certificate, scenarios
 from outlive.service.gunicorn import Server
 from outlive.service.peer import Peer
 from outlive.service.scenarios import Scenario, Set, load_set, select
@@ -144,8 +144,8 @@ class TestSelection:
         selection = Selection(patterns, chosen, (), ("off",), None, fresh=False, jobs=1)
         return selection.request(CHECKOUT, always=always)
 
-    def test_without_a_set_it_is_the_sixteen_with_all_connections(self) -> None:
-        assert len(self.request().cells) == 2 * 16
+    def test_without_a_set_it_is_the_default_one_with_the_usual_connections(self) -> None:
+        assert len(self.request().cells) == len(USUAL_CONNECTIONS) * len(scenarios.load(CHECKOUT.scenarios))
 
     def test_the_baseline_comes_first(self) -> None:
         request = self.request(chosen="extended", always=("ok",))

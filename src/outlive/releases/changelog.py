@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 UNDERLINE = re.compile(r"([=\-~^#*+\"'`_.])\1{2,}\s*$")
 MARKDOWN_HEADING = re.compile(r"#{1,6}\s+(.*?)\s*#*$")
-VERSION_HEADING = re.compile(r"(?:version\s+|release\s+|v)?\[?(\d+(?:\.\d+)+[\w.]*)\]?(?!\w)", re.IGNORECASE)
+VERSION_HEADING = r"(?:{}version\s+|release\s+|v)?\[?(\d+(?:\.\d+)+[\w.]*)\]?(?!\w)"
 ITEM = re.compile(r"(\s*)[-*+]\s+(\S.*)")
 
 RELATED = re.compile(r"\*?Related (?:issues|commits|pull requests)[^:]*:\*?.*", re.IGNORECASE | re.DOTALL)
@@ -25,7 +25,7 @@ MARKDOWN_LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*\)")
 LITERAL = re.compile(r"``([^`]*)``|`([^`]*)`_{0,2}")
 EMPTY = re.compile(r"(?<!\w)\([\s,]*\)")
 
-ISSUE_ROLE = re.compile(r":(?:issue|pr|pull|gh|ghpull|ghissue):`([^`]+)`")
+ISSUE_ROLE = re.compile(r":(?:issue|pr|pull|gh|ghpull|ghissue|ticket):`([^`]+)`")
 ISSUE_TEXT = re.compile(r"(?:(?<![\w&/])#|\bGH-|\b(?:issues|pull)/)(\d{1,6})\b", re.IGNORECASE)
 
 
@@ -41,15 +41,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     issues: tuple[int, ...]
 
 
-def parse(text: str) -> tuple[Entry, ...]:
-    """Return the entries of a changelog in its order."""
-    return tuple(_entries(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")))
+def parse(text: str, before: str = "") -> tuple[Entry, ...]:
+    """Return the entries of a changelog in its order; `before` is a word before the version in headings."""
+    return tuple(_entries(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), _pattern(before)))
 
 
-def versions(text: str) -> frozenset[Version]:
-    """Return the versions that a changelog has a heading for, with entries or not."""
+def versions(text: str, before: str = "") -> frozenset[Version]:
+    """Return the versions that a changelog has a heading for, `before` as for `parse`."""
     lines = text.splitlines()
-    named = (_version(heading) for at in range(len(lines)) if (heading := _heading(lines, at)))
+    pattern = _pattern(before)
+    named = (_version(heading, pattern) for at in range(len(lines)) if (heading := _heading(lines, at)))
     return frozenset(Version(version) for version in named if version)
 
 
@@ -75,7 +76,7 @@ def issues(markup: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(number for _, number in sorted(found)))
 
 
-def _entries(lines: Sequence[str]) -> Iterator[Entry]:
+def _entries(lines: Sequence[str], pattern: re.Pattern[str]) -> Iterator[Entry]:
     version = section = ""
     item: list[str] = []
     indent = 0
@@ -92,7 +93,7 @@ def _entries(lines: Sequence[str]) -> Iterator[Entry]:
         heading = _heading(lines, at)
         if heading:
             yield from done()
-            if found := _version(heading):
+            if found := _version(heading, pattern):
                 version, section = found, ""
             else:
                 section = heading
@@ -124,8 +125,12 @@ def _heading(lines: Sequence[str], at: int) -> str | None:
     return line.strip() if UNDERLINE.fullmatch(following) else None
 
 
-def _version(heading: str) -> str | None:
-    found = VERSION_HEADING.match(heading)
+def _pattern(before: str) -> re.Pattern[str]:
+    return re.compile(VERSION_HEADING.format(rf"{re.escape(before)}\s+|" if before else ""), re.IGNORECASE)
+
+
+def _version(heading: str, pattern: re.Pattern[str]) -> str | None:
+    found = pattern.match(heading)
     try:
         return str(Version(found[1].rstrip("."))) if found else None
     except InvalidVersion:

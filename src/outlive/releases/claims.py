@@ -92,13 +92,15 @@ def speaks(entry: Entry) -> bool:
 
 
 def of_releases(
-    releases: Sequence[Release], texts: Sequence[tuple[str, str]], reason: str
+    releases: Sequence[Release], texts: Sequence[tuple[str, str]], reason: str, heading: str = ""
 ) -> tuple[Changelog, ...]:
     """Return what changelogs say of each release: the first of `texts` (source, text) that names it counts.
 
-    `reason` is why there is nothing for the others.
+    `reason` is why there is nothing for the others, `heading` a word before the versions in headings.
     """
-    parsed = [(source, changelog.versions(text), changelog.parse(text)) for source, text in texts]
+    parsed = [
+        (source, changelog.versions(text, heading), changelog.parse(text, heading)) for source, text in texts
+    ]
     found = []
     for release in releases:
         for source, versions, entries in parsed:

@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import requests
@@ -23,8 +24,9 @@ from outlive.errors import FaultError, UnavailableError
 from outlive.files import write_text
 from outlive.project import Project, cache_dir
 from outlive.records.release import Release
-from outlive.releases import changelog, claims
+from outlive.releases import changelog, claims, frameworks
 from outlive.releases.claims import Changelog
+from outlive.releases.frameworks import ChangelogRules
 from outlive.releases.index import TIMEOUT, address, unreadable
 from outlive.releases.lineage import covered
 
@@ -33,6 +35,7 @@ METADATA = re.compile(r"[^/]+/(?:PKG-INFO|METADATA)")  # its description may end
 MOST_PACKAGES = 12
 """Packages that are read for one framework. The newest has the changelog of its whole history mostly."""
 LARGEST = 16 * 1024 * 1024  # bytes of a changelog; a larger file is none
+NO_RULES = ChangelogRules()
 NOT_THERE = "no released package that was read has a changelog that names it"
 
 
@@ -43,12 +46,15 @@ def refresh(project: Project, framework: str) -> tuple[Changelog, ...]:
     what was written before is untouched then.
     """
     releases = covered(project, framework)
-    found = claims.of_releases(releases, texts(framework, releases), NOT_THERE)
+    rules = frameworks.load(project, framework).changelog
+    found = claims.of_releases(releases, texts(framework, releases, rules), NOT_THERE, rules.heading)
     claims.save(project, framework, found)
     return found
 
 
-def texts(framework: str, releases: Sequence[Release]) -> list[tuple[str, str]]:
+def texts(
+    framework: str, releases: Sequence[Release], rules: ChangelogRules = NO_RULES
+) -> list[tuple[str, str]]:
     """Return (file name of a package, text of its changelog), newest release first, until all are named."""
     found: list[tuple[str, str]] = []
     missing = {release.parsed for release in releases}
@@ -62,9 +68,9 @@ def texts(framework: str, releases: Sequence[Release]) -> list[tuple[str, str]]:
                     continue
                 tried += 1
                 for package in _of_release(packages, release):
-                    if text := _text(client, package):
+                    if text := _text(client, package, rules.files):
                         found.append((package.filename, text))
-                        missing -= changelog.versions(text)
+                        missing -= changelog.versions(text, rules.heading)
                         break
     except NoSuchProjectError:
         raise UnavailableError(f"the package index has no project {framework}") from None
@@ -75,22 +81,25 @@ def texts(framework: str, releases: Sequence[Release]) -> list[tuple[str, str]]:
     return found
 
 
-def changelog_of(path: Path) -> str:
+def changelog_of(path: Path, files: Sequence[str] = ()) -> str:
     """Return the changelog that an sdist or a wheel carries, or its description; empty where there is none.
 
-    A damaged package has none.
+    Files that fit one of the patterns `files` make it up together. A damaged package has none.
     """
+    own: list[str] = []
     named = described = ""
     try:
-        for name, content in _members(path):
+        for name, content in _members(path, files):
             text = content.decode("utf-8", "replace")
-            if NAMES.fullmatch(name) and len(text) > len(named):
+            if _fits(name, files):
+                own.append(text)
+            elif NAMES.fullmatch(name) and len(text) > len(named):
                 named = text
             elif METADATA.fullmatch(name):
                 described = text
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError):
         return ""
-    return named or described
+    return "\n".join(own) or named or described
 
 
 def _of_release(packages: Sequence[DistributionPackage], release: Release) -> list[DistributionPackage]:
@@ -101,31 +110,40 @@ def _of_release(packages: Sequence[DistributionPackage], release: Release) -> li
     return sdists + wheels[:1]
 
 
-def _text(client: PyPISimple, package: DistributionPackage) -> str:
-    kept = cache_dir() / "changelogs" / f"{package.filename}.txt"
+def _text(client: PyPISimple, package: DistributionPackage, files: Sequence[str]) -> str:
+    rules = "".join(f"-{re.sub(r'[^a-z]', '-', file)}" for file in files)
+    kept = cache_dir() / "changelogs" / f"{package.filename}{rules}.txt"
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
         path = Path(folder, "package")
         client.download_package(package, path, timeout=TIMEOUT)
-        text = changelog_of(path)
+        text = changelog_of(path, files)
     write_text(kept, text)
     return text
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, files: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Yield the files of an archive that may be a changelog, never written to disk."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                if _wanted(entry.filename, entry.file_size):
+                if _wanted(entry.filename, entry.file_size, files):
                     yield entry.filename, archive.read(entry)
         return
     with tarfile.open(path) as tar:
         for member in tar:
-            if member.isreg() and _wanted(member.name, member.size) and (file := tar.extractfile(member)):
+            if member.isreg() and _wanted(member.name, member.size, files):
+                file = tar.extractfile(member)
+                assert file is not None, "a regular file has content"
                 yield member.name, file.read()
 
 
-def _wanted(name: str, size: int) -> bool:
-    return size <= LARGEST and bool(NAMES.fullmatch(name) or METADATA.fullmatch(name))
+def _wanted(name: str, size: int, files: Sequence[str]) -> bool:
+    named = NAMES.fullmatch(name) or METADATA.fullmatch(name) or _fits(name, files)
+    return size <= LARGEST and bool(named)
+
+
+def _fits(name: str, files: Sequence[str]) -> bool:
+    """Return whether a path, without the folder that all of an sdist is in, fits one of the patterns."""
+    return any(fnmatchcase(name.partition("/")[2], pattern) for pattern in files)

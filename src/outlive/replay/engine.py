@@ -69,7 +69,7 @@ def run(
     as `environments.ensure` does; what fails while measuring is recorded, not raised.
     """
     stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
-    wanted = [_about(stack.release.framework, request) for stack in stacks]
+    wanted = [_about(project, stack.release.framework, request) for stack in stacks]
     known: list[dict[Cell, Measurement]] = []
     tasks: list[Task] = []
     for stack, cells in zip(stacks, wanted, strict=True):
@@ -94,9 +94,9 @@ def run(
     return [tuple(found[cell] for cell in cells) for found, cells in zip(known, wanted, strict=True)]
 
 
-def _about(framework: str, request: Request) -> tuple[Cell, ...]:
+def _about(project: Project, framework: str, request: Request) -> tuple[Cell, ...]:
     """Return the cells whose scenarios are about `framework`; UsageError where none is."""
-    names = {scenario.name for scenario in request.scenarios if scenario.about(framework)}
+    names = serving(project, framework, request.scenarios)
     found = tuple(cell for cell in request.cells if cell.scenario in names)
     if request.cells and not found:
         raise UsageError(
@@ -110,11 +110,12 @@ def _identity(of: Measurement) -> Identity:
 
 
 def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> dict[str, apps.App]:
-    """Return the reference app that serves each of those `scenarios` that are about `framework`, by name.
+    """Return the reference app that serves each of those `scenarios` that `framework` has one for, by name.
 
     Raises UsageError as `apps.load` does.
     """
-    mine = [scenario for scenario in scenarios if scenario.about(framework)]
+    main = apps.load(project, framework)
+    mine = [scenario for scenario in scenarios if main.serves(scenario)]
     by_name = {name: apps.load(project, framework, name) for name in {scenario.app for scenario in mine}}
     return {scenario.name: by_name[scenario.app] for scenario in mine}
 

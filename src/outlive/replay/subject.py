@@ -29,8 +29,11 @@ class Subject(msgspec.Struct, frozen=True):
         """Return the worker that serves such connections, with the remedy, or the reason why none does."""
         app = remedies.served(self.app, self.remedy, self.folder) if self.remedy else self.app
         against = self.remedy.against(self.environment.lock.release) if self.remedy else None
-        chosen = app.named(self.worker) if self.worker else app.workers[0]
-        return against or app.worker(connection, self.worker) or app.why_not(connection, chosen) or ""
+        worker = app.worker(connection, self.worker)
+        if worker is None:
+            chosen = app.named(self.worker) if self.worker else app.workers[0]
+            return app.why_not(connection, chosen) or ""
+        return against or worker.lacks(self.environment.lock.versions) or worker
 
     def serving(self, connection: Connection) -> Worker:
         """Return the worker that serves such connections. Raises FaultError where none does."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated
 
 import msgspec
+from packaging.requirements import Requirement
 
 from outlive.errors import UsageError
 from outlive.project import Project
 from outlive.records.measurement import Asked, Connection, asked_for
+from outlive.service.scenarios import Scenario
 
 
 class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,7 +21,8 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `connections` are those that it holds, as clients ask for them. `packages` are requirements beyond the
     framework and gunicorn, as in `gunicorn[gevent]`. A worker with such is for load tests: the exact replay
     has an environment without them. `request_counter` is the attribute in which the server counts requests,
-    as `module:Class.attribute`; empty where gunicorn's `post_request` hook is called.
+    as `module:Class.attribute`; empty where gunicorn's `post_request` hook is called. `requires` is what a
+    stack must have for it, as in `gunicorn>=24`.
     """
 
     name: str
@@ -27,6 +31,17 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arguments: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     request_counter: str = ""
+    requires: str = ""
+
+    def lacks(self, versions: Mapping[str, str]) -> str | None:
+        """Return why a stack with packages of these versions cannot have it, or None where it can."""
+        if not self.requires:
+            return None
+        needed = Requirement(self.requires)
+        version = versions.get(needed.name)
+        if version and needed.specifier.contains(version, prereleases=True):
+            return None
+        return f"gunicorn's {self.name} worker needs {self.requires}, and the stack has {version or 'none'}"
 
 
 class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,14 +66,14 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     framework: str
-    distribution: str
-    summary: str
     app_version: Annotated[int, msgspec.Meta(ge=1)]
     target: str
     workers: Annotated[tuple[Worker, ...], msgspec.Meta(min_length=1)]
     further: tuple[Further, ...] = ()
     peer: bool = False
     tls: bool = False
+    distribution: str = ""
+    summary: str = ""
 
     def worker(self, connection: Connection, selected: str | None = None) -> Worker | None:
         """Return the worker that serves `connection`: the default one, or the one named `selected`.
@@ -72,6 +87,11 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if self.why_not(connection, worker) is None and selected in {None, worker.name}:
                 return worker
         return None
+
+    def serves(self, scenario: Scenario) -> bool:
+        """Return whether it, or one of its further apps, serves a scenario."""
+        names = {"", *(further.name for further in self.further)}
+        return scenario.about(self.framework) and scenario.app in names
 
     def named(self, name: str) -> Worker:
         """Return the worker with this name. Raises UsageError, with the nearest names, where none has it."""
