@@ -119,7 +119,7 @@ def _found(project: Project, stack: Stack, every: Sequence[Scenario]) -> tuple[M
 
 
 def _stored(project: Project, record: StackRecord, served: Mapping[str, App]) -> dict[Cell, Measurement]:
-    return {Cell.of(m): m for m in engine.stored(Store(project, record), served, None)}
+    return {Cell.of(m): m for m in engine.stored(Store(project, record), served, engine.of_any())}
 
 
 def _cells(stack: Stack, every: Sequence[Scenario]) -> tuple[Cell, ...]:

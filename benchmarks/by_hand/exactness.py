@@ -45,7 +45,7 @@ def main(stack: str, times: int, python: str | None, **selected: Any) -> None:
     served = engine.serving(project, prepared.release.framework, request.scenarios)
     cells = [cell for cell in request.cells if cell.scenario in served]
     environment = environments.ensure(prepared.lock, prepared.interpreter)
-    tasks = engine.to_measure(project, environment, served, request.worker, cells)
+    tasks = engine.to_measure(project, environment, served, request, cells)
     runs: dict[Cell, list[Measurement]] = defaultdict(list)
     with progress(Console(stderr=True)) as callbacks:
         callbacks.start(times * len(cells))

@@ -28,8 +28,8 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-probe, idle = load("probe"), load("idle")
-probe.start(sys.argv[2], probe.Probe(None), idle.IdleWatch)
+probe, idle, holdings = load("probe"), load("idle"), load("holdings")
+probe.start(sys.argv[2], probe.Probe(holdings.Holdings(), None), idle.IdleWatch)
 kept = []
 class Node:
     def __init__(self):

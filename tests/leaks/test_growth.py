@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -15,26 +16,38 @@ from outlive.leaks.growth import (
     BOUNDED_OBJECTS,
     HEAP_LEAK,
     HEAP_SUSPECT,
+    HELD_LEAK,
     LAST_PHASE,
+    LEAST_SENSITIVITY,
     LONG_PHASES,
     MEMORY_PHASES,
-    PHASES,
+    MOST_SENSITIVITY,
+    SENSITIVITY,
+    SHOWN,
     WARM_UP,
     Analysis,
     Tally,
     analyse,
+    lengths,
     plan,
     slope,
 )
 from outlive.records.measurement import Phase
 
+PHASES = lengths().short
 Kept = Callable[[int, int], int]
 """What the requests number `first` to `last` keep."""
 COUNTS = st.integers(0, 500)
 
 
 def phase(
-    requests: int, survivors: int = 0, leaked: int = 0, *, blocks_kept: int = 0, heap_kept: int | None = 0
+    requests: int,
+    survivors: int = 0,
+    leaked: int = 0,
+    *,
+    blocks_kept: int = 0,
+    heap_kept: int | None = 0,
+    **held: int,
 ) -> Phase:
     return Phase(
         requests=requests,
@@ -47,6 +60,7 @@ def phase(
         rss=None,
         fds=None,
         threads=1,
+        held=held,
     )
 
 
@@ -55,13 +69,19 @@ def tallies(*phases: Phase) -> list[Tally]:
 
 
 def served(
-    kept: Kept, cyclic: int = 0, *, blocks: Kept | None = None, heap: Kept | None = None
+    kept: Kept,
+    cyclic: int = 0,
+    *,
+    blocks: Kept | None = None,
+    heap: Kept | None = None,
+    held: Mapping[str, Kept] = MappingProxyType({}),
+    sensitivity: int = SENSITIVITY,
 ) -> list[Phase]:
     """Return all phases of an app that keeps that much."""
     phases: list[Phase] = []
     at = WARM_UP + 1
-    while lengths := plan(phases, collecting=False):
-        for requests in lengths:
+    while following := plan(phases, collecting=False, sensitivity=sensitivity):
+        for requests in following:
             first, at = at + 1, at + requests
             objects = kept(first, at)
             phases.append(
@@ -71,13 +91,14 @@ def served(
                     objects,
                     blocks_kept=blocks(first, at) if blocks else 0,
                     heap_kept=heap(first, at) if heap else 0,
+                    **{name: more(first, at) for name, more in held.items()},
                 )
             )
     return phases
 
 
-def verdict(phases: list[Phase]) -> Analysis:
-    return analyse(tallies(*phases), collecting=False)
+def verdict(phases: list[Phase], sensitivity: int = SENSITIVITY) -> Analysis:
+    return analyse(tallies(*phases), collecting=False, sensitivity=sensitivity)
 
 
 def of(found: Analysis, *fields: str) -> tuple[object, ...]:
@@ -126,8 +147,8 @@ def test_slopes_are_exact_whatever_the_counts(phases: tuple[Phase, ...]) -> None
 @given(counts=st.lists(st.tuples(COUNTS, COUNTS, COUNTS), min_size=20, max_size=20), collecting=st.booleans())
 def test_whatever_is_counted_it_comes_to_an_end(counts: list[tuple[int, int, int]], collecting: bool) -> None:
     phases: list[Phase] = []
-    while lengths := plan(phases, collecting=collecting):
-        for requests in lengths:
+    while following := plan(phases, collecting=collecting):
+        for requests in following:
             survivors, leaked, blocks = counts[len(phases)]
             phases.append(phase(requests, survivors, leaked, blocks_kept=blocks))
     most = 2 * len(PHASES) + len(MEMORY_PHASES) + len(LONG_PHASES) + 1
@@ -148,7 +169,7 @@ class TestPlan:
         assert verdict(phases).growth == "none"
 
     def test_survivors_need_no_straight_line_with_the_collector_on(self) -> None:
-        phases = [phase(23, 400), phase(211, 1000), phase(79, 300)]
+        phases = [phase(n, survivors) for n, survivors in zip(PHASES, (400, 1000, 300), strict=True)]
         assert plan(phases, collecting=True) == ()
         assert plan(phases, collecting=False) == PHASES
 
@@ -180,7 +201,7 @@ class TestGrowth:
         found = verdict(served(nothing, per_request))
         assert of(found, "growth", "cyclic", "leaked") == ("cyclic", per_request, 0)
 
-    @given(entries=st.integers(WARM_UP + 1 + BOUNDED_OBJECTS, 1800), cyclic=st.integers(0, 20))
+    @given(entries=st.integers(WARM_UP + 1 + BOUNDED_OBJECTS, 1750), cyclic=st.integers(0, 20))
     def test_a_cache_that_fills_is_no_leak(self, entries: int, cyclic: int) -> None:
         found = verdict(served(cache(entries), cyclic))
         assert of(found, "growth", "leaked", "cyclic") == ("cyclic" if cyclic else "bounded", 0, cyclic)
@@ -204,10 +225,10 @@ class TestGrowth:
 
     def test_a_cookie_jar_that_drops_its_oldest_cookies_is_no_leak(self) -> None:
         """The counts of aiohttp 3.14.5 with a new cookie in every answer."""
-        lengths = (*PHASES, *PHASES, *LONG_PHASES, LAST_PHASE)
+        requests = (*PHASES, *PHASES, *LONG_PHASES, LAST_PHASE)
         leaked = (115, 522, 51, -24, -18, -42, 21, 51, 33)
         for last in (8, 9):
-            found = verdict([phase(*one) for one in zip(lengths[:last], leaked, leaked, strict=False)])
+            found = verdict([phase(*one) for one in zip(requests[:last], leaked, leaked, strict=False)])
             assert of(found, "growth", "leaked") == ("bounded", 0)
 
     def test_with_the_collector_on_garbage_is_no_growth_and_hides_none(self) -> None:
@@ -241,12 +262,14 @@ class TestMemory:
         ("limit", "field"), [(BLOCKS_SUSPECT, "blocks_kept"), (HEAP_SUSPECT, "heap_kept")]
     )
     def test_what_is_suspect_runs_longer(self, limit: float, field: str) -> None:
-        for requests, kept in ((PHASES[-1], ()), (MEMORY_PHASES[0], PHASES[-1:])):
-            least = -int(-limit * requests // 1)
-            for amount, expected in ((least, True), (least - 1, False)):
-                lengths = (*PHASES[:-1], *kept, requests)
-                phases = [*map(phase, lengths[:-1]), phase(requests, **{field: amount})]
-                assert bool(plan(phases, collecting=False)) == expected
+        for run in (PHASES, (*PHASES, MEMORY_PHASES[0])):
+            least = {requests: -int(-limit * requests // 1) for requests in run}
+            phases = [phase(requests, **{field: least[requests]}) for requests in run]
+            assert plan(phases, collecting=False)
+            for at in (-2, -1):
+                less = phases[:]
+                less[at] = phase(run[at], **{field: least[run[at]] - 1})
+                assert not plan(less, collecting=False)
 
     @pytest.mark.parametrize(("limit", "field"), [(BLOCKS_LEAK, "blocks_kept"), (HEAP_LEAK, "heap_kept")])
     @pytest.mark.parametrize(("less", "growth"), [((0, 0), "leak"), ((1, 0), "none"), ((0, 1), "none")])
@@ -287,3 +310,67 @@ class TestTypes:
 
     def test_one_that_is_only_in_the_intercept_is_left_out(self) -> None:
         assert self.analysed({"dict": 4}, {"dict": 4}, {"dict": 4}).types == {}
+
+
+class TestSensitivity:
+    @given(sensitivity=st.integers(LEAST_SENSITIVITY, MOST_SENSITIVITY), data=st.data())
+    def test_a_leak_as_large_is_sure_to_be_found(self, sensitivity: int, data: st.DataObject) -> None:
+        offset = data.draw(st.integers(0, sensitivity))
+        phases = served(every(sensitivity, offset), 3, sensitivity=sensitivity)
+        assert of(verdict(phases, sensitivity), "growth", "cyclic") == ("leak", 3)
+
+    @given(sensitivity=st.integers(LEAST_SENSITIVITY, MOST_SENSITIVITY))
+    def test_no_two_phases_are_taken_for_each_other(self, sensitivity: int) -> None:
+        asked = lengths(sensitivity)
+        every_one = (*asked.short, *asked.memory, *asked.long, asked.last)
+        assert len(set(every_one)) == len(every_one)
+
+    def test_finer_ones_take_longer(self) -> None:
+        assert [sum(lengths(n).short) for n in (50, 105, 1000)] == [149, 259, 2051]
+
+
+class TestShown:
+    def plan(self, phases: list[Phase]) -> tuple[int, ...]:
+        return plan(phases, collecting=True, shown=True)
+
+    def test_short_phases_do(self) -> None:
+        assert self.plan([]) == SHOWN
+        phases = [phase(n, 9 * n, blocks_kept=n) for n in SHOWN]
+        assert self.plan(phases) == ()
+        found = analyse(tallies(*phases), collecting=True, shown=True)
+        assert of(found, "growth", "leaked") == ("none", 0)
+
+    @pytest.mark.parametrize("what", ["leaked", "files"])
+    def test_what_they_find_all_the_same_is_looked_into(self, what: str) -> None:
+        phases = [phase(n, **{what: n}) for n in SHOWN]
+        while following := self.plan(phases):
+            phases += [phase(n, **{what: n}) for n in following]
+        assert [one.requests for one in phases] == [*SHOWN, *PHASES, *LONG_PHASES]
+        assert analyse(tallies(*phases), collecting=True, shown=True).growth == "leak"
+
+
+class TestHeld:
+    """What is neither an object nor memory of Python's."""
+
+    @pytest.mark.parametrize(
+        ("name", "kept"), [("files", every(5)), ("tasks", each(1)), ("mapped", each(4096))]
+    )
+    def test_is_a_leak_where_it_grows(self, name: str, kept: Kept) -> None:
+        found = verdict(served(nothing, 7, held={name: kept}))
+        assert of(found, "growth", "leaked", "cyclic") == ("leak", 0, 7)
+        assert float(found.held.pop(name)) == pytest.approx(kept(1, 10_000) / 10_000, rel=0.01)
+        assert not found.held
+
+    @pytest.mark.parametrize("name", HELD_LEAK)
+    def test_what_comes_once_is_none(self, name: str) -> None:
+        found = verdict(served(nothing, held={name: every(10_000, 9_900)}))
+        assert of(found, "growth", "held") == ("none", {})
+
+    def test_so_are_arenas(self) -> None:
+        found = verdict(served(nothing, held={"mapped": lambda first, last: 2**20 * (first <= 200 <= last)}))
+        assert found.growth == "none"
+
+    def test_threads_are_not_started_by_the_thousand_to_be_sure(self) -> None:
+        phases = served(each(25), held={"threads": each(1)})
+        assert [one.requests for one in phases] == list(PHASES)
+        assert of(verdict(phases), "growth", "held") == ("leak", {"threads": 1})

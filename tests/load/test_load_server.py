@@ -27,10 +27,10 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-probe, load_probe = load("probe"), load("load_probe")
+probe, load_probe, holdings = load("probe"), load("load_probe"), load("holdings").Holdings()
 import gc
 periods = []
-found = load_probe.start(sys.argv[2], probe.Probe(None, None, periods.append), sys.argv[3], False)
+found = load_probe.start(sys.argv[2], probe.Probe(holdings, None, None, periods.append), sys.argv[3], False)
 kept = []
 class Node:
     def __init__(self):

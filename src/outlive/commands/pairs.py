@@ -15,6 +15,7 @@ from outlive.commands.selection import Selection, measured
 from outlive.comparison.cells import BASELINE
 from outlive.comparison.pair import BothMeasurements, Side
 from outlive.errors import UsageError
+from outlive.leaks.growth import TO_COMPARE
 from outlive.load import stored
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
@@ -47,7 +48,7 @@ def measured_pair(
     project: Project, words: Sequence[str], python: str | None, selection: Selection
 ) -> tuple[Evidence, Evidence]:
     """Measure what is selected of both stacks. Return that, and that with all else that both have stored."""
-    request = selection.request(project, always=(BASELINE,))
+    request = selection.request(project, always=(BASELINE,), sensitivity=TO_COMPARE)
     pair = prepare_pair(project, *two_stacks(words), python)
     asked = measured(project, (pair.before, pair.after), request)
     more = _stored(project, pair, selection.worker, frozenset(request.cells))

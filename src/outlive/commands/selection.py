@@ -13,7 +13,8 @@ import msgspec
 from rich.console import Console
 
 from outlive.commands.progress import progress
-from outlive.errors import ExitCode, FaultError
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.leaks.growth import LEAST_SENSITIVITY, MOST_SENSITIVITY, SENSITIVITY, TO_COMPARE
 from outlive.project import Project
 from outlive.records.gcpolicy import GcPolicy
 from outlive.records.measurement import (
@@ -33,6 +34,17 @@ from outlive.stacks.prepare import Prepared
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def sensitivity(text: str) -> int:
+    """Return the requests for one object from `1/1000`. Raises UsageError where that cannot be had."""
+    one, _, requests = text.partition("/")
+    if one == "1" and requests.isdecimal() and LEAST_SENSITIVITY <= int(requests) <= MOST_SENSITIVITY:
+        return int(requests)
+    raise UsageError(
+        f"--sensitivity takes an object for each N requests, from 1/{LEAST_SENSITIVITY} "
+        f"to 1/{MOST_SENSITIVITY}, as in 1/1000, not {text!r}"
+    )
+
+
 def gc_policy(text: str) -> str:
     """Return the gc policy, as records have it. Raises UsageError where it names none."""
     return str(GcPolicy.parse(text))
@@ -48,14 +60,19 @@ class Selection(msgspec.Struct, frozen=True):
     worker: str | None
     fresh: bool
     jobs: int
+    sensitivity: int | None = None
 
     @property
     def kinds(self) -> tuple[Connection, ...]:
         """The kinds of connection that are meant where none is selected."""
         return CONNECTIONS if self.chosen in {"extended", "all"} else USUAL_CONNECTIONS
 
-    def request(self, project: Project, *, always: tuple[str, ...] = ()) -> engine.Request:
+    def request(
+        self, project: Project, *, always: tuple[str, ...] = (), sensitivity: int = SENSITIVITY
+    ) -> engine.Request:
         """Return what to measure: the selected scenarios, with those that are `always` wanted.
+
+        `sensitivity` is taken where the user asks for none.
 
         Raises UsageError for a pattern that matches no scenario.
         """
@@ -68,6 +85,7 @@ class Selection(msgspec.Struct, frozen=True):
             worker=self.worker,
             fresh=self.fresh,
             jobs=self.jobs,
+            sensitivity=self.sensitivity or sensitivity,
         )
 
 
@@ -113,6 +131,13 @@ def measuring_options(command: F) -> F:
             type=gc_policy,
             metavar="POLICY",
             help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
+        ),
+        click.option(
+            "--sensitivity",
+            type=sensitivity,
+            metavar="1/N",
+            help="Smallest leak that is sure to be seen, in objects per request; "
+            f"without this option 1/{TO_COMPARE} to compare or report, else 1/{SENSITIVITY}.",
         ),
         click.option(
             "--set",

@@ -49,7 +49,7 @@ def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
 
 def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
     """Return what is stored of a release by the default workers. Raises FaultError where that is damaged."""
-    found = tuple(m for m in engine.stored(store, served, None) if m.status == "measured")
+    found = tuple(m for m in engine.stored(store, served, engine.of_any()) if m.status == "measured")
     for m in found:
         if m.growth is None or m.leaked_per_request is None:
             raise FaultError(f"{store.path} has no counts of {one_line(m.scenario)}: measure it again")

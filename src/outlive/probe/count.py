@@ -20,6 +20,7 @@ import msgspec
 from outlive.errors import FaultError
 from outlive.leaks.growth import WARM_UP, Tally, analyse, plan
 from outlive.records.measurement import Growth, Phase
+from outlive.worker.holdings import Holdings
 from outlive.worker.idle import IdleWatch
 from outlive.worker.probe import Probe
 
@@ -85,7 +86,7 @@ def _counting(loop: asyncio.AbstractEventLoop | None) -> Iterator[Probe]:
     enabled, frozen = gc.isenabled(), gc.get_freeze_count()
     base_events: Any = asyncio.base_events
     handles = base_events._MIN_SCHEDULED_TIMER_HANDLES  # the probe changes it
-    probe = Probe(loop)
+    probe = Probe(Holdings(), loop)
     probe.idle = IdleWatch(threading.get_native_id())
     try:
         probe.do_begin("off")

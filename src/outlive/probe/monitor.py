@@ -26,7 +26,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from outlive.worker.probe import CollectorLog, heap_reader, memory_status, open_files, type_name
+from outlive.worker.holdings import Holdings
+from outlive.worker.probe import CollectorLog, type_name
 
 __all__ = ["Reading", "ask", "prometheus", "read", "start", "stop"]
 
@@ -83,7 +84,7 @@ class _Monitor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = CollectorLog()
-        self.heap = heap_reader()
+        self.holdings = Holdings()
         self.begin()
 
     def begin(self) -> None:
@@ -123,7 +124,7 @@ class _Monitor:
         now = time.monotonic()
         if self.first is None or now - self.counted >= max(LEAST_INTERVAL, REST * self.took):
             self.count()
-        resident, peak = memory_status()
+        resident, peak = self.holdings.resident()
         return Reading(
             pid=os.getpid(),
             time=time.time(),
@@ -140,9 +141,9 @@ class _Monitor:
             longest_pause=self.log.longest,
             resident=resident,
             peak=peak,
-            heap=self.heap() if self.heap else None,
+            heap=self.holdings.heap(),
             blocks=sys.getallocatedblocks(),
-            open_files=open_files(),
+            open_files=self.holdings.files(),
             threads=threading.active_count(),
         )
 

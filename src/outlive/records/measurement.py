@@ -40,6 +40,9 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     `survivors` is what the requests left (with gc on: including what automatic collections freed),
     `leaked` what is still there after the full collection. `blocks` and `heap` are taken before it,
     `blocks_kept` and `heap_kept` after it, in pymalloc blocks and bytes of C heap (None: not countable here).
+    `held` is taken after it, too: how many more `files` (that are not sockets), `sockets`, `threads` and
+    `tasks` (of asyncio, not done) there are, and `mapped`, bytes mapped by others than malloc; without those
+    that are as many as before.
     """
 
     requests: int
@@ -53,6 +56,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     fds: int | None
     threads: int
     connections: int | None = None
+    held: dict[str, int] = {}
 
 
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +96,10 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     did. `…_per_request` is a slope over the phases. `…_per_connection` is what one connection leaves when
     its client closes it, beside what its requests leave: of `keep-alive` cells, None where each request has a
     connection of its own, whose residue is among what the request leaves. `intercept` is what a phase leaves
-    that grows neither with requests nor with connections. `types` is objects per request by
-    type name. `leaks` say what keeps it alive where objects are left, and `fingerprints` are theirs;
+    that grows neither with requests nor with connections. `types` is objects per request by type name. `held`
+    is what else grows, per request, by the names that a `Phase` has for it; None where it was not read, by
+    older versions. A leak of one object for each `sensitivity` requests would have been seen. `leaks` say
+    what keeps it alive where objects are left, and `fingerprints` are theirs;
     `unexplained` says why there are none. `answer` is what the scenario's verification saw, such as `404` or
     `aborted`. `remedy` is what was done to the app, None for the app as it is.
     """
@@ -123,6 +129,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     heap_bytes_per_request: float | None = None
     peak_rss_bytes: int | None = None
     types: dict[str, float] = {}
+    held: dict[str, float] | None = None
+    sensitivity: int = 105
     fingerprints: tuple[str, ...] = ()
     leaks: tuple[Leak, ...] = ()
     unexplained: str | None = None
@@ -236,3 +244,8 @@ class Cell(msgspec.Struct, frozen=True, order=True):
     def of(cls, measurement: Measurement) -> Self:
         """Return the cell that was measured."""
         return cls(measurement.scenario, measurement.connection, measurement.gc)
+
+    @property
+    def uncollected(self) -> Self:
+        """The same cell with gc off."""
+        return msgspec.structs.replace(self, gc="off")

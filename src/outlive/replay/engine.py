@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from outlive.errors import UsageError
+from outlive.leaks.growth import SENSITIVITY, shows
 from outlive.project import Project
 from outlive.records.measurement import (
     GC_POLICIES,
@@ -51,6 +52,7 @@ class Request(msgspec.Struct, frozen=True):
     worker: str | None = None
     fresh: bool = False
     jobs: int = 2
+    sensitivity: int = SENSITIVITY
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -75,12 +77,15 @@ def run(
     for stack, cells in zip(stacks, wanted, strict=True):
         store = stores[stack.identity]
         served = serving(project, stack.release.framework, request.scenarios)
-        have = {} if request.fresh else {Cell.of(m): m for m in stored(store, served, request.worker)}
+        have = {} if request.fresh else {Cell.of(m): m for m in stored(store, served, request)}
         known.append({cell: have[cell] for cell in cells if cell in have})
         missing = tuple(cell for cell in cells if cell not in have)
         if missing:
             environment = environments.ensure(stack.lock, stack.interpreter)
-            tasks += to_measure(project, environment, served, request.worker, missing, remedy=stack.remedy)
+            shown = frozenset(cell for cell, m in have.items() if shows(m))
+            tasks += to_measure(
+                project, environment, served, request, missing, shown=shown, remedy=stack.remedy
+            )
     progress.start(sum(len(task.cells) for task in tasks))
 
     def done(measurement: Measurement) -> None:
@@ -124,35 +129,50 @@ def to_measure(
     project: Project,
     environment: Environment,
     served: Mapping[str, apps.App],
-    worker: str | None,
+    request: Request,
     cells: Sequence[Cell],
     *,
+    shown: frozenset[Cell] = frozenset(),
     remedy: Remedy | None = None,
 ) -> list[Task]:
-    """Return what is to be measured of an installed stack: a task for each app that serves some cells."""
+    """Return what is to be measured of an installed stack: a task for each app that serves some cells.
+
+    `shown` are cells that need not be measured and have shown that nothing stays.
+    """
     by_app: dict[apps.App, list[Cell]] = {}
     for cell in cells:
         by_app.setdefault(served[cell.scenario], []).append(cell)
     return [
-        Task(Subject(environment, app, project.apps / app.framework, worker, remedy), tuple(mine))
+        Task(
+            Subject(environment, app, project.apps / app.framework, request.worker, remedy),
+            tuple(mine),
+            request.sensitivity,
+            shown,
+        )
         for app, mine in by_app.items()
     ]
 
 
-def stored(store: Store, served: Mapping[str, apps.App], selected: str | None) -> tuple[Measurement, ...]:
-    """Return what is stored, and explained, by the apps and workers that would serve the stack now."""
+def stored(store: Store, served: Mapping[str, apps.App], asked: Request) -> tuple[Measurement, ...]:
+    """Return what is stored that answers `asked`: explained, as fine as that, by the apps of now."""
     return tuple(
         m
         for m in store.load()
         if (app := served.get(m.scenario))
         and m.app_version == app.app_version
         and m.explained
-        and (worker := app.worker(m.connection, selected))
+        and m.sensitivity >= asked.sensitivity
+        and (worker := app.worker(m.connection, asked.worker))
         and worker.name == m.worker
     )
 
 
 def known(project: Project, stack: Prepared, selected: str | None) -> tuple[Measurement, ...]:
     """Return what is stored of a stack, of all scenarios, as `stored` does."""
-    every = load_set(project.scenarios, "all")
-    return stored(Store(project, stack.record), serving(project, stack.release.framework, every), selected)
+    served = serving(project, stack.release.framework, load_set(project.scenarios, "all"))
+    return stored(Store(project, stack.record), served, of_any(selected))
+
+
+def of_any(worker: str | None = None) -> Request:
+    """Return the request that all that is stored of a worker answers, whatever its sensitivity."""
+    return Request((), (), worker=worker, sensitivity=0)

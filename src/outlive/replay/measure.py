@@ -10,11 +10,11 @@ from contextlib import closing, contextmanager
 
 from outlive.errors import FaultError, OutliveError
 from outlive.leaks import residue, structures
-from outlive.leaks.growth import WARM_UP, Analysis, Tally, analyse, plan
+from outlive.leaks.growth import WARM_UP, Analysis, Tally, analyse, plan, shows
 from outlive.records.measurement import GROWING, Cell, Collector, Connection, Growth, Measurement, Phase
 from outlive.replay import sample
 from outlive.replay.driver import Driver
-from outlive.replay.subject import Subject, Task
+from outlive.replay.subject import Task
 from outlive.service import remedies
 from outlive.service.app import Worker
 from outlive.service.gunicorn import Server
@@ -28,11 +28,23 @@ REPEATS = 8
 class _Group:
     """The cells of a subject that one gunicorn worker serves; every server of the group takes from them."""
 
-    def __init__(self, subject: Subject, worker: Worker, cells: Sequence[Cell]) -> None:
-        self.subject = subject
+    def __init__(self, task: Task, worker: Worker, cells: Iterable[Cell]) -> None:
+        self.task = task
+        self.subject = task.subject
         self.worker = worker
-        self.left = deque(cells)
+        self.shown = set(task.shown)
         self.servers = 0
+        runs: dict[Cell, deque[Cell]] = defaultdict(deque)
+        for cell in sorted(cells, key=lambda cell: cell.gc != "off"):  # gc off may shorten the others
+            runs[cell.uncollected].append(cell)
+        self.left = deque(runs.values())
+
+    def take(self) -> deque[Cell]:
+        """Return cells that are to be measured one after the other, none where none are left."""
+        try:
+            return self.left.popleft()
+        except IndexError:
+            return deque()
 
 
 def measure(
@@ -89,7 +101,7 @@ class _Run:
             for cell in task.cells:
                 if not subject.lacks(self.scenarios[cell.scenario], cell):
                     cells[subject.serving(cell.connection)].append(cell)
-            groups += [_Group(subject, worker, mine) for worker, mine in cells.items()]
+            groups += [_Group(task, worker, mine) for worker, mine in cells.items()]
         return groups
 
     def _job(self, groups: Sequence[_Group]) -> list[Measurement]:
@@ -112,27 +124,27 @@ class _Run:
 
     def _served(self, group: _Group) -> Generator[Measurement]:
         """Measure cells of the group in one server, until none is left or the server is of no more use."""
-        cell: Cell | None = None
+        run: deque[Cell] = deque()
         measured = 0
         try:
             with self._serving(group) as server:
-                while (cell := _next(group.left)) and not self.stopped.is_set():
-                    measurement = self._measured(group, server, cell)
+                while not self.stopped.is_set() and (run := run or group.take()):
+                    measurement = self._measured(group, server, run[0])
+                    del run[0]
                     measured += 1
+                    if shows(measurement):
+                        group.shown.add(Cell.of(measurement))
                     yield measurement
                     if measurement.status == "failed":
                         break  # whatever it was, the next cell gets a new server
         except OutliveError as error:
-            if self.stopped.is_set():
-                return
-            if measured:  # it died between two cells: the next server takes this one
-                if cell:
-                    group.left.appendleft(cell)
-                return
-            # It does not even start: neither will it for the others.
-            while cell := cell or _next(group.left):
+            # Where it does not even start, neither will it for the others.
+            while not measured and not self.stopped.is_set() and (run := run or group.take()):
+                cell = run.popleft()
                 yield group.subject.describe(cell, group.worker, status="failed", reason=str(error))
-                cell = None
+        finally:
+            if run:  # it died between two cells: the next server takes this one
+                group.left.appendleft(run)
 
     @contextmanager
     def _serving(self, group: _Group) -> Iterator[Server]:
@@ -149,7 +161,8 @@ class _Run:
         line = server.fresh_worker()
         scenario = remedies.expecting(self.scenarios[cell.scenario], group.subject.remedy)
         try:
-            fields = _Cell(server, line, scenario, cell).measure()
+            shown = cell.gc != "off" and cell.uncollected in group.shown
+            fields = _Cell(server, line, scenario, cell, group.task.sensitivity, shown=shown).measure()
             if "unexplained" in fields and self.stopped.is_set():
                 raise FaultError("interrupted while it was explained")
         except OutliveError as error:
@@ -161,12 +174,24 @@ class _Run:
 class _Cell:
     """The measurement of one cell in one fresh worker."""
 
-    def __init__(self, server: Server, line: ProbeLine, scenario: Scenario, cell: Cell) -> None:
+    def __init__(
+        self,
+        server: Server,
+        line: ProbeLine,
+        scenario: Scenario,
+        cell: Cell,
+        sensitivity: int,
+        *,
+        shown: bool,
+    ) -> None:
         self.driver = Driver(server, scenario, cell.connection)
         self.line = line
         self.scenario = scenario
         self.cell = cell
         self.collecting = cell.gc != "off"
+        self.sensitivity = sensitivity
+        self.shown = shown
+        self.starting = False  # whether each phase starts threads, however often it is repeated
         self.counts: list[Count] = []
         self.tallies: list[Tally] = []
 
@@ -175,10 +200,11 @@ class _Cell:
         answer = self.driver.verify()
         self.driver.send(WARM_UP)
         self.threads = self.line.begin(self.cell.gc).threads
-        while lengths := plan(self.phases, collecting=self.collecting):
-            for requests in lengths:
+        how = {"collecting": self.collecting, "shown": self.shown}
+        while following := plan(self.phases, sensitivity=self.sensitivity, **how):
+            for requests in following:
                 self.tallies.append(self._phase(requests))
-        found = analyse(self.tallies, collecting=self.collecting)
+        found = analyse(self.tallies, sensitivity=self.sensitivity, **how)
         phases = self.phases
         common: dict[str, object] = self._residue(found) | {
             "answer": answer,
@@ -187,6 +213,8 @@ class _Cell:
             "leaked_per_request": float(found.leaked),
             "peak_rss_bytes": self.counts[-1].peak_rss,
             "phases": phases,
+            "held": {name: float(each) for name, each in found.held.items()},
+            "sensitivity": self.sensitivity,
         }
         if found.growth in GROWING:  # the sample comes last, so that it changes no count
             common |= self._explained(found.growth)
@@ -196,7 +224,7 @@ class _Cell:
                 "blocks_per_request": float(found.blocks_kept),
                 "heap_bytes_per_request": _float(found.heap_kept),
                 "types": found.types_kept,
-                "collector": _collector(self.phases, [count.automatic for count in self.counts]),
+                "collector": _collector(phases, [count.automatic for count in self.counts[: len(phases)]]),
             }
         return common | {
             "survivors_per_request": float(found.survivors),
@@ -233,8 +261,8 @@ class _Cell:
     def _residue(self, found: Analysis) -> dict[str, object]:
         """Return the fields that say what a connection leaves, where that can be told from its requests."""
         done: list[Phase] = []
-        while lengths := residue.plan(self.phases, found, done, collecting=self.collecting):
-            done += [self._phase(connections, "client-close").phase for connections in lengths]
+        while following := residue.plan(self.phases, found, done, collecting=self.collecting):
+            done += [self._phase(connections, "client-close").phase for connections in following]
         if not done:
             return {}
         left = residue.analyse(found, done)
@@ -247,7 +275,11 @@ class _Cell:
         }
 
     def _phase(self, requests: int, over: Connection | None = None) -> Tally:
-        """Replay and count; again if a thread was started meanwhile, for a thread has objects of its own."""
+        """Replay and count; again if a thread was started meanwhile, for a thread has objects of its own.
+
+        Where each repetition starts as many as that, this is what the requests do.
+        """
+        started = []
         for _ in range(REPEATS):
             connections = self.driver.send(requests, over)
             count = self.line.count()
@@ -255,20 +287,18 @@ class _Cell:
                 raise FaultError(
                     f"{self.scenario.name}: the worker never came to rest, so it cannot be counted"
                 )
-            if count.threads == self.threads:
-                self.counts.append(count)
-                return Tally(_phase(requests, connections, count), count.types, count.types_kept)
+            started.append(count.threads - self.threads)
             self.threads = count.threads
-        raise FaultError(
-            f"{self.scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
-        )
-
-
-def _next(cells: deque[Cell]) -> Cell | None:
-    try:
-        return cells.popleft()
-    except IndexError:
-        return None
+            if self.starting or not started[-1]:
+                break
+        else:
+            self.starting = True
+            if len(set(started[-REPEATS // 2 :])) > 1:
+                raise FaultError(
+                    f"{self.scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
+                )
+        self.counts.append(count)
+        return Tally(_phase(requests, connections, count), count.types, count.types_kept)
 
 
 def _phase(requests: int, connections: int, count: Count) -> Phase:
@@ -284,6 +314,7 @@ def _phase(requests: int, connections: int, count: Count) -> Phase:
         rss=count.rss,
         fds=count.fds,
         threads=count.threads,
+        held={name: more for name, more in count.held.items() if more},
     )
 
 

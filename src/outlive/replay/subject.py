@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from outlive.errors import FaultError
+from outlive.leaks.growth import SENSITIVITY
 from outlive.records.measurement import Cell, Connection, Measurement
 from outlive.records.remedy import Remedy
 from outlive.service import remedies
@@ -68,7 +69,12 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A subject and the cells of it that are wanted."""
+    """A subject and the cells of it that are wanted, at some sensitivity.
+
+    `shown` are cells with gc off that have shown, at that sensitivity or a finer one, that nothing stays.
+    """
 
     subject: Subject
     cells: tuple[Cell, ...]
+    sensitivity: int = SENSITIVITY
+    shown: frozenset[Cell] = frozenset()

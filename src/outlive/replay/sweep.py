@@ -16,6 +16,7 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from outlive.errors import OutliveError, UnavailableError, UsageError
+from outlive.leaks.growth import shows
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
@@ -169,7 +170,7 @@ class _Sweep:
 
     def _stored(self, planned: _Planned) -> tuple[Measurement, ...]:
         store = Store(self.project, planned.stack.record)
-        return engine.stored(store, planned.served, self.request.worker)
+        return engine.stored(store, planned.served, self.request)
 
     def _measure(self, window: Sequence[tuple[_Planned, Future[Environment]]]) -> None:
         tasks: list[Task] = []
@@ -200,8 +201,10 @@ class _Sweep:
             self.keep(planned.stack.release, [*self._stored(planned), *mine])
 
     def _tasks(self, planned: _Planned, environment: Environment) -> list[Task]:
-        worker = self.request.worker
-        return engine.to_measure(self.project, environment, planned.served, worker, planned.missing)
+        shown = frozenset(Cell.of(m) for m in self._stored(planned) if shows(m))
+        return engine.to_measure(
+            self.project, environment, planned.served, self.request, planned.missing, shown=shown
+        )
 
     def _lacks(self, release: Release, reason: str) -> None:
         self.unavailable.append(Unavailable(release.framework, release.version, self.python, reason))

@@ -18,7 +18,7 @@ from outlive.errors import FaultError
 from outlive.service import certificate, seal
 from outlive.service.app import App, Worker
 from outlive.service.peer import Peer
-from outlive.service.probe_line import ProbeLine, Rest
+from outlive.service.probe_line import ProbeLine
 from outlive.stacks.environments import Environment
 
 BOOT_LIMIT = 30.0
@@ -26,12 +26,6 @@ BOOT_LIMIT = 30.0
 BACKLOG = 2048
 """Connections that wait to be accepted; gunicorn's own default."""
 GUNICORN_CONF = Path(__file__).parents[1] / "worker" / "gunicorn_conf.py"
-
-
-class Written(Rest, frozen=True):
-    """A file was written, unless `errno` says why not."""
-
-    errno: int = 0
 
 
 class Gunicorn:

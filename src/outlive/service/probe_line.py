@@ -1,4 +1,4 @@
-"""probe_line."""
+"""The line to the probe in a worker: what it is asked, and the records that it answers with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TypeVar
 import msgspec
 
 from outlive.errors import FaultError
-from outlive.service.gunicorn import Written
 
 ANSWER_LIMIT = 60.0
 """Seconds that a probe may take for one command, full collections of a large heap included."""
@@ -35,6 +34,12 @@ class Rest(msgspec.Struct, frozen=True):
     idle: bool
 
 
+class Written(Rest, frozen=True):
+    """A file was written, unless `errno` says why not."""
+
+    errno: int = 0
+
+
 class Begun(msgspec.Struct, frozen=True):
     """The state that phases are counted against has been taken; `threads` are the worker's at that time."""
 
@@ -52,7 +57,10 @@ class Automatic(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """What the probe counted for a phase. `idle` is False if the worker never came to rest."""
+    """What the probe counted for a phase. `idle` is False if the worker never came to rest.
+
+    `held` is what the process holds more than before, beside objects, blocks and C heap.
+    """
 
     idle: bool
     survivors: int
@@ -67,6 +75,7 @@ class Count(msgspec.Struct, frozen=True):
     threads: int
     types: dict[str, int]
     types_kept: dict[str, int]
+    held: dict[str, int | None]
     automatic: Automatic
 
 

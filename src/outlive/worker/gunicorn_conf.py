@@ -45,6 +45,7 @@ control_socket_disable = True
 # Loaded in the master, so that a worker forked from it finds everything in place.
 probe = _load("probe")
 idle = _load("idle")
+holdings = _load("holdings").Holdings()
 periodic = _load("periodic")
 request_hook = _load("request_hook")
 load_probe = _load("load_probe")
@@ -88,6 +89,7 @@ def post_worker_init(worker: Any) -> None:
         getattr(_load_file("remedies", path), remedy)(worker.app.wsgi(), worker)
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
     found = probe.Probe(
+        holdings,
         getattr(worker, "loop", None),
         capture,
         periodic.Periodic(hook.add),

@@ -90,6 +90,7 @@ class LoadProbe:
         self.probe = probe
         self.kind, _, self.numbers = policy.partition(":")
         self.preloaded = preloaded
+        probe.kind = self.kind
         self.pauses = probe.log = Pauses()  # type: ignore[assignment]
         probe.idle = self  # type: ignore[assignment]
         self.aborted = False

@@ -15,7 +15,6 @@ than they are; with `freeze` it is, because that is the policy.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import heapq
 import json
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from outlive.worker.capture import Graph
+    from outlive.worker.holdings import Holdings
     from outlive.worker.idle import IdleWatch
 
     Capture = Callable[[Callable[[], int]], Graph]
@@ -44,44 +44,10 @@ COUNTING = 1
 SWITCH_INTERVAL = 0.5
 """Seconds that a thread may keep the GIL: threads then change where they block, not where the clock says,
 and what a framework's thread pool leaves (asyncio's run_in_executor) is the same in each run."""
-YOUNGEST, OLDEST = 0, 2
+YOUNGEST, MIDDLE, OLDEST = 0, 1, 2
 """Generations of the collector; a collection up to the oldest is a full one."""
 COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, once or twice in practice."""
-
-
-class _MallInfo2(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in [
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        ]
-    ]
-
-
-def heap_reader() -> Callable[[], int] | None:
-    """Return a function that gives the bytes of C heap in use, mmapped too, or None without glibc 2.33."""
-    try:
-        # PyDLL, unlike CDLL, keeps the GIL: between a collection and a count no other thread may run.
-        mallinfo2 = ctypes.PyDLL(None).mallinfo2
-    except (AttributeError, OSError, TypeError):
-        return None
-    mallinfo2.restype = _MallInfo2
-
-    def read() -> int:
-        info: _MallInfo2 = mallinfo2()
-        return int(info.uordblks + info.hblkhd)
-
-    return read
 
 
 # It keeps the names of attributes that were looked up. On Python 3.11 each `case ClassName()`, so each
@@ -104,27 +70,9 @@ def by_name(types: Counter[type]) -> Counter[str]:
     return names
 
 
-def memory_status() -> tuple[int | None, int | None]:
-    """Return resident and peak resident bytes of this process, None each where /proc does not tell."""
-    rss = peak = None
-    try:
-        with open("/proc/self/status") as status:
-            for line in status:
-                if line.startswith("VmRSS:"):
-                    rss = int(line.split()[1]) * 1024
-                elif line.startswith("VmHWM:"):
-                    peak = int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return rss, peak
-
-
-def open_files() -> int | None:
-    """Return the number of open file descriptors, None where /proc does not tell."""
-    try:
-        return len(os.listdir("/proc/self/fd")) - 1
-    except OSError:
-        return None
+def less(one: int | None, other: int | None) -> int | None:
+    """Return one number less the other, None where either is not known."""
+    return None if one is None or other is None else one - other
 
 
 class CollectorLog:
@@ -167,7 +115,8 @@ class CollectorLog:
 class Probe:
     """Answers the harness over one connection, from a thread of its own.
 
-    `loop` is the asyncio event loop of the worker, or else the one that runs when counting begins is, if any;
+    `holdings` reads what the process holds beside objects. `loop` is the asyncio event loop of the worker, or
+    else the one that runs when counting begins is, if any;
     `capture` returns the graph of what survived; `periodic` has this worker collect after each so many
     requests; `tracer` tells what was allocated; `tool` is one of `tools`, if any.
     """
@@ -179,17 +128,18 @@ class Probe:
 
     def __init__(
         self,
+        holdings: Holdings,
         loop: Any,
         capture: Capture | None = None,
         periodic: Periodic | None = None,
         tracer: Callable[[], Any] | None = None,
     ) -> None:
+        self.holdings = holdings
         self.loop = loop
         self.tracer = tracer
         self.capture = capture
         self.periodic = periodic
         self.log = CollectorLog()
-        self.heap = heap_reader()
         self.automatic = True
         self.kind = "on"
 
@@ -274,8 +224,8 @@ class Probe:
     def do_count(self) -> dict[str, Any]:
         """Return what the requests since the last call left, before and after full collections."""
         self.idle.wait()
-        rss, peak = memory_status()
-        fds = open_files()
+        rss, peak = self.holdings.resident()
+        fds = self.holdings.files()
         idle = self.settle()  # reading files let the other threads run
         gc.disable()
         automatic = self.log.take()
@@ -294,6 +244,7 @@ class Probe:
             "peak_rss": peak,
             "fds": fds,
             "threads": threading.active_count(),
+            "held": after.held,
             "types": before.named(),
             "types_kept": after.named(),
             "automatic": automatic,
@@ -338,7 +289,7 @@ class Probe:
         """Take the state that the first phase is counted against; generations above `oldest` are clean."""
         # Two phases without requests: the first makes what the probe itself keeps, the second tells what
         # it adds to each phase (its frames, before Python 3.11), which no later phase is charged for.
-        self.own = Reading(0, Counter(), 0, 0)
+        self.own = Reading(0, Counter(), 0, 0, {})
         self.last = self.read()
         self.phase(oldest)
         before, _, _ = self.phase(oldest)
@@ -352,24 +303,43 @@ class Probe:
         last, self.last = self.last, None
         assert last is not None
         assert self.own is not None
-        before = self.read().since(last).since(self.own)
+        before = self.garbage().since(last).since(self.own)
         freed = self.collect(oldest)
-        self.last = self.read()
+        self.last = self.read(last)
         return before, freed, self.last.since(last)
 
-    def read(self) -> Reading:
-        """Return the present state; blocks and heap first, before counting itself takes memory."""
+    def garbage(self) -> Reading:
+        """Return the present state before a collection: types only where none is automatic, nobody's number.
+
+        Blocks and heap come first, before counting itself takes memory.
+        """
         clear_type_cache()
-        blocks = sys.getallocatedblocks()
-        heap = self.heap and self.heap()
+        blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
+        types = by_name(Counter(map(type, gc.get_objects()))) if self.kind == "off" else Counter()
+        return Reading(0, types, blocks, heap, {})
+
+    def read(self, last: Reading | None = None) -> Reading:
+        """Return the present state after a collection.
+
+        Where all that the app has imported would have to be gone through, and as many are alive as in `last`,
+        its types are taken for these. What the process holds comes last: reading it lets other threads run.
+        """
+        clear_type_cache()
+        blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
         objects = gc.get_objects()
         alive = len(objects) + gc.get_freeze_count()
-        return Reading(alive, by_name(Counter(map(type, objects))), blocks, heap)
+        if last is not None and last.alive == alive and self.kind not in ("off", "freeze"):
+            types = last.types
+        else:
+            types = by_name(Counter(map(type, objects)))
+        del objects
+        return Reading(alive, types, blocks, heap, self.holdings.read(self.loop))
 
     def collect(self, oldest: int = OLDEST) -> int:
         """Collect generations up to `oldest` until that frees nothing; return how many objects were freed."""
         self.log.own = True
-        total = 0
+        # Most garbage is young: with it gone, mostly one pass over all that is old finds nothing more.
+        total = gc.collect(min(oldest, MIDDLE))
         for _ in range(COLLECTIONS):
             freed = gc.collect(oldest)
             total += freed
@@ -383,22 +353,31 @@ class Reading:
     """Objects alive (frozen ones included), those not frozen by type, allocated blocks, bytes of C heap.
 
     Types are names: a class that an app makes for one request would live as long as a reading that holds it.
+    `held` is what the process holds beside that, see `holdings`.
     """
 
-    __slots__ = ("alive", "blocks", "heap", "types")
+    __slots__ = ("alive", "blocks", "heap", "held", "types")
 
-    def __init__(self, alive: int, types: Counter[str], blocks: int, heap: int | None) -> None:
+    def __init__(
+        self, alive: int, types: Counter[str], blocks: int, heap: int | None, held: dict[str, int | None]
+    ) -> None:
         self.alive = alive
         self.types = types
         self.blocks = blocks
         self.heap = heap
+        self.held = held
 
     def since(self, other: Reading) -> Reading:
         """Return this reading less the other."""
         types = Counter(self.types)
         types.subtract(other.types)
-        heap = None if self.heap is None or other.heap is None else self.heap - other.heap
-        return Reading(self.alive - other.alive, types, self.blocks - other.blocks, heap)
+        return Reading(
+            self.alive - other.alive,
+            types,
+            self.blocks - other.blocks,
+            less(self.heap, other.heap),
+            {name: less(now, other.held.get(name)) for name, now in self.held.items()},
+        )
 
     def named(self) -> dict[str, int]:
         """Return the counts by type name, without those that are zero."""

@@ -1,0 +1,142 @@
+"""What a process holds of the system beside Python's objects: memory, files, sockets, tasks.
+
+Standard library only, Python 3.8 and newer, imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+OWN = "/proc/"
+"""What the harness's own open files are: those that tell it about threads."""
+
+
+class _MallInfo2(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    ]
+
+
+class Holdings:
+    """Reads what this process holds, each None where the system does not tell."""
+
+    def __init__(self) -> None:
+        self.mallinfo: Callable[[], _MallInfo2] | None = None
+        self.sbrk: Callable[[int], int] | None = None
+        try:
+            # PyDLL, unlike CDLL, keeps the GIL: between a collection and a count no other thread may run.
+            library: Any = ctypes.PyDLL(None)
+            library.mallinfo2.restype = _MallInfo2  # glibc 2.33 and newer
+            library.sbrk.restype = ctypes.c_void_p
+            library.sbrk.argtypes = [ctypes.c_ssize_t]
+            self.mallinfo, self.sbrk = library.mallinfo2, library.sbrk
+        except (AttributeError, OSError, TypeError):
+            pass
+
+    def heap(self) -> int | None:
+        """Return the bytes of C heap in use, mmapped ones too."""
+        if self.mallinfo is None:
+            return None
+        info = self.mallinfo()
+        return int(info.uordblks + info.hblkhd)
+
+    def mapped(self) -> int | None:
+        """Return the bytes of memory mapped by others than malloc, less a constant.
+
+        The arenas of pymalloc are among them; greenlet and Python 3.11 and newer keep frames there, too.
+        """
+        if self.mallinfo is None or self.sbrk is None:
+            return None
+        try:
+            with open("/proc/self/statm", "rb") as status:
+                size = int(status.read().split()[0]) * PAGE
+        except OSError:
+            return None
+        return size - int(self.sbrk(0)) - int(self.mallinfo().hblkhd)
+
+    @staticmethod
+    def resident() -> tuple[int | None, int | None]:
+        """Return resident and peak resident bytes of this process."""
+        rss = peak = None
+        try:
+            with open("/proc/self/status") as status:
+                for line in status:
+                    if line.startswith("VmRSS:"):
+                        rss = int(line.split()[1]) * 1024
+                    elif line.startswith("VmHWM:"):
+                        peak = int(line.split()[1]) * 1024
+        except OSError:
+            pass
+        return rss, peak
+
+    @staticmethod
+    def files() -> int | None:
+        """Return the number of open file descriptors."""
+        try:
+            return len(os.listdir("/proc/self/fd")) - 1
+        except OSError:
+            return None
+
+    @staticmethod
+    def descriptors() -> tuple[int | None, int | None]:
+        """Return how many descriptors are files or pipes, and how many sockets; our own are neither."""
+        files = sockets = 0
+        try:
+            names = os.listdir("/proc/self/fd")
+        except OSError:
+            return None, None
+        for name in names:
+            try:
+                target = os.readlink("/proc/self/fd/" + name)
+            except OSError:  # that of the folder itself
+                continue
+            if target.startswith("socket:"):
+                sockets += 1
+            elif not target.startswith(OWN):
+                files += 1
+        return files, sockets
+
+    @staticmethod
+    def threads() -> int | None:
+        """Return how many threads the system knows."""
+        try:
+            return len(os.listdir("/proc/self/task"))
+        except OSError:
+            return None
+
+    @staticmethod
+    def tasks(loop: Any) -> int | None:
+        """Return how many tasks of an asyncio event loop are not done, None without one."""
+        asyncio: Any = sys.modules.get("asyncio")
+        return None if loop is None or asyncio is None else len(asyncio.all_tasks(loop))
+
+    def read(self, loop: Any) -> dict[str, int | None]:
+        """Return all that is not objects, blocks or C heap."""
+        files, sockets = self.descriptors()
+        return {
+            "mapped": self.mapped(),
+            "files": files,
+            "sockets": sockets,
+            "threads": self.threads(),
+            "tasks": self.tasks(loop),
+        }
