@@ -44,56 +44,79 @@ class Measured:
     """Base of the benchmarks that read a measurement."""
 
     def setup_cache(self):
-        """Return the cells of the release; those that are stored already are not measured again."""
-        command = [
-            os.environ["OUTLIVE_PYTHON"],
-            "-m",
-            "outlive",
-            "measure",
-            os.environ["OUTLIVE_STACK"],
-            "--json",
-        ]
-        done = subprocess.run(command, cwd=os.environ["OUTLIVE_ROOT"], stdout=subprocess.PIPE, check=False)
-        if not done.stdout:  # a document comes even if cells failed; why there is none is on standard error
-            raise RuntimeError(f"outlive measure ended with exit status {done.returncode}")
-        found = json.loads(done.stdout)["measurements"]
-        for measurement in found:  # each parameter of each benchmark loads what is returned here
-            del measurement["phases"], measurement["types"]
-        return {(m["scenario"], m["connection"], m["gc"]): m for m in found}
+        """Return the cells of the release."""
+        return _cells()
 
     setup_cache.timeout = 3600
 
 
-def tracked(framework, *, what, reading, unit, policies=("on", "off"), connections=CONNECTIONS):
-    """Return a benchmark of one field of the measurements of `framework`, `reading`, for each cell.
+def _cells():
+    """Return the measurements of the release; those that are stored already are not made again."""
+    stack = os.environ["OUTLIVE_STACK"]
+    command = [os.environ["OUTLIVE_PYTHON"], "-m", "outlive", "measure", stack, "--json"]
+    done = subprocess.run(command, cwd=os.environ["OUTLIVE_ROOT"], stdout=subprocess.PIPE, check=False)
+    if not done.stdout:  # a document comes even if cells failed; why there is none is on standard error
+        raise RuntimeError(f"outlive measure ended with exit status {done.returncode}")
+    found = json.loads(done.stdout)["measurements"]
+    for measurement in found:  # each benchmark loads what is returned here
+        del measurement["phases"], measurement["types"]
+    return {(m["scenario"], m["connection"], m["gc"]): m for m in found}
 
-    It is not applicable (nan) to another framework's releases and to cells that cannot be.
+
+def tracked(framework, *, what, reading, unit, scenario, connection, gc):
+    """Return a benchmark of one field of the measurements of `framework`, `reading`, for one scenario.
+
+    `gc` is a policy, or a tuple of policies: its parameters. The value is nan, not applicable, where another
+    framework's release runs and for cells that cannot be.
     """
 
-    def track(_, cells, scenario, connection, gc):
-        if framework != FRAMEWORK:
-            return math.nan
-        value = cells.get((scenario, connection, gc), {"status": "not one of its connections"})
-        if value["status"] == "failed":
-            raise RuntimeError(value["reason"])
-        for name in reading.split("."):
-            value = (value or {}).get(name)
-        return math.nan if value is None else value
+    def track(_, cells, policy=gc):
+        return (
+            math.nan if framework != FRAMEWORK else _value(cells.get((scenario, connection, policy)), reading)
+        )
 
     track.framework = framework
     track.reading = reading
-    track.pretty_name = f"{framework}: {what}"
+    track.scenario = scenario
+    track.connection = connection
+    track.pretty_name = f"{framework}: {what}, {scenario}, {connection}"
     track.unit = unit
-    track.params = [SCENARIOS, connections, policies]
-    track.param_names = ["scenario", "connection", "gc"]
+    if isinstance(gc, str):
+        track.gc = gc
+    else:
+        track.params = [gc]
+        track.param_names = ["gc"]
     track.version = f"app {APP_VERSIONS[framework]}, counting {COUNTING}"
     return track
 
 
-def publish(module, summary, **readings):
-    """Put a class of benchmarks for each framework into `module`, of `readings`: arguments of `tracked`."""
+def _value(measurement, reading):
+    if measurement and measurement["status"] == "failed":
+        raise RuntimeError(measurement["reason"])
+    value = measurement
+    for name in reading.split("."):
+        value = (value or {}).get(name)
+    return math.nan if value is None else value
+
+
+def publish(module, **readings):
+    """Put a class for each framework and each of `readings` into `module`; it has a benchmark a scenario.
+
+    `FlaskSurvivors.track_not_found_close` is one. Of each reading are given: arguments of `tracked`, and the
+    connections, all without that.
+    """
     for framework in APP_VERSIONS:
-        name = framework.capitalize()
-        members = {attribute: tracked(framework, **reading) for attribute, reading in readings.items()}
-        members.update(__doc__=summary.format(framework), __module__=module)
-        setattr(sys.modules[module], name, type(name, (Measured,), members))
+        for name, reading in readings.items():
+            _publish(module, framework, framework.capitalize() + name, **reading)
+
+
+def _publish(module, framework, name, *, connections=CONNECTIONS, **reading):
+    members = {
+        f"track_{scenario}_{connection}".replace("-", "_"): tracked(
+            framework, scenario=scenario, connection=connection, **reading
+        )
+        for scenario in SCENARIOS
+        for connection in connections
+    }
+    members.update(__doc__=f"{framework}: {reading['what']}.", __module__=module)
+    setattr(sys.modules[module], name, type(name, (Measured,), members))

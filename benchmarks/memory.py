@@ -1,11 +1,17 @@
-"""Memory of the served worker: blocks and C heap that requests leave, and the most that was resident."""
+"""Memory of the served worker: blocks and C heap that requests leave, peak resident memory. Noisy."""
 
 from ._harness import publish
 
+POLICIES = {"gc": ("on", "off")}
+
 publish(
     __name__,
-    "What {} takes.",
-    track_blocks={"what": "allocated blocks", "reading": "blocks_per_request", "unit": "blocks/request"},
-    track_heap={"what": "C heap", "reading": "heap_bytes_per_request", "unit": "bytes/request"},
-    track_peak_rss={"what": "peak memory of the worker", "reading": "peak_rss_bytes", "unit": "bytes"},
+    Blocks={
+        **POLICIES,
+        "what": "allocated blocks",
+        "reading": "blocks_per_request",
+        "unit": "blocks/request",
+    },
+    Heap={**POLICIES, "what": "C heap", "reading": "heap_bytes_per_request", "unit": "bytes/request"},
+    PeakRss={**POLICIES, "what": "peak memory of the worker", "reading": "peak_rss_bytes", "unit": "bytes"},
 )

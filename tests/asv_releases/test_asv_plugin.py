@@ -62,7 +62,7 @@ HARNESS = dict(os.environ, PYTHONPATH=os.environ["HARNESS_PATH"])
 
 
 def wheel(patch: int, **changes: Any) -> Wheel:
-    return Wheel("flask", f"2.3.{patch}", files={"flask/__init__.py": f"PATCH = {patch}"}, **changes)
+    return Wheel("flask", f"2.3.{patch}", files={"flask/__init__.py": f"PATCH = {50 + patch}"}, **changes)
 
 
 BROKEN = Wheel("flask", "2.3.3", files={"flask/__init__.py": "import nothing_such"})
@@ -103,7 +103,8 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Suite]:
     (root / "loadtests/scenarios.toml").touch()
     (root / "releases/gunicorn.toml").write_text(f'[versions]\n"{HERE.minor}" = "{GUNICORN.version}"\n')
     (root / "benchmarks/__init__.py").touch()
-    (root / "benchmarks/release.py").write_text(BENCHMARKS)
+    (root / "benchmarks/objects.py").write_text(BENCHMARKS)
+    (root / "benchmarks/memory.py").write_text("import flask\ndef track_noise(): return flask.PATCH")
     text = (CHECKOUT / "asv.conf.json").read_text()
     text = text.replace('["3.11"]', f'["{HERE.minor}"]').replace('"aiohttp", "flask", ', '"flask", ')
     (root / "asv.conf.json").write_text(text.replace(', "flask-1.1.x", "flask-2.2.x"', ""))
@@ -152,16 +153,21 @@ def test_asv_walks_the_releases_of_a_fresh_clone(suite: Suite) -> None:
             f"gunicorn-{GUNICORN.version}.dist-info",
         }
         assert site_packages.startswith(str(Path(each["first"]).parent))
-    assert suite.results("flask-2.3.2")["results"]["release.Release.track_patch"][0] == [2]
-    assert suite.results("flask-2.3.1")["results"]["release.Release.track_patch"][0] == [1]
+    assert suite.results("flask-2.3.2")["results"]["objects.Release.track_patch"][0] == [52]
+    assert suite.results("flask-2.3.1")["results"]["objects.Release.track_patch"][0] == [51]
 
     again = suite.asv("run", "--machine", "tester", "ALL", "--skip-existing")
     assert again.returncode == 0, again.stdout + again.stderr
     assert re.findall(r"For outlive commit \w+ <(.+)>", again.stdout) == ["flask-2.3.0"]
 
     compared = suite.asv("compare", "flask-2.3.1", "flask-2.3.2", "--machine", "tester")
-    assert "| +        | 1" in compared.stdout
-    assert "2.00    | release.Release.track_patch" in compared.stdout
+    assert re.search(
+        r"^\| \+ +\| +51 +\| +52 +\| +1.02 +\| objects.Release.track_patch ", compared.stdout, re.MULTILINE
+    )
+    assert "memory.track_noise" not in compared.stdout
+    with_factor = suite.asv("compare", "--factor", "1.5", "flask-2.3.1", "flask-2.3.2", "--machine", "tester")
+    assert "memory.track_noise" in with_factor.stdout
+    assert "| +" not in with_factor.stdout
 
     published = suite.asv("publish")
     assert published.returncode == 0, published.stdout + published.stderr
@@ -194,7 +200,7 @@ def test_a_release_runs_in_its_own_environment(suite: Suite, single: plugin.Stac
     for version in ("2.3.1", "2.3.2", "2.3.1"):
         single.install_project(None, None, suite.commit(f"flask-{version}"))
         ran.append(single.run(["-c", "import sys, flask; print(flask.PATCH, sys.prefix)"]).split())
-    assert [patch for patch, _ in ran] == ["1", "2", "1"]
+    assert [patch for patch, _ in ran] == ["51", "52", "51"]
     assert ran[0] == ran[2]
     assert ran[0][1] != ran[1][1]
 
@@ -217,7 +223,7 @@ def test_another_process_may_have_installed_the_release(
 ) -> None:
     single.install_project(None, None, suite.commit("flask-2.3.2"))
     (other,) = environment.get_environments(config.Config.load(), None)
-    assert other.run(["-c", "import flask; print(flask.PATCH)"]) == "2\n"
+    assert other.run(["-c", "import flask; print(flask.PATCH)"]) == "52\n"
 
 
 def test_versions_in_the_matrix_are_pins(suite: Suite, single: plugin.StackEnvironment) -> None:
@@ -238,7 +244,7 @@ def test_a_release_for_other_pythons_is_skipped(suite: Suite) -> None:
         f"flask 2.3.1 has no wheel for Python {HERE.minor}; it has wheels for 3.4: "
         "choose another Python, as in -E outlive:3.10"
     ) in done.stdout
-    assert "release.Release.track_patch skipped" in done.stdout
+    assert "objects.Release.track_patch skipped" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -237,12 +237,15 @@ def seen(address: str, profile: Path) -> str:
 @pytest.mark.real
 def test_a_browser_without_the_internet_shows_all_pages(published: str, tmp_path: Path) -> None:
     grid = seen(published, tmp_path / "profile")
-    assert "aiohttp: survivors" in grid
+    assert "aiohttp: survivors, not-found, close" in grid
     regressions = seen(f"{published}#regressions", tmp_path / "profile")
-    row = re.search(r"<tr[^>]*>(?:(?!</tr>).)*objects\.Aiohttp\.track_survivors(?:(?!</tr>).)*", regressions)
+    row = re.search(
+        r"<tr[^>]*>(?:(?!</tr>).)*objects\.AiohttpSurvivors\.track_not_found_close(?:(?!</tr>).)*",
+        regressions,
+    )
     assert row
     assert ">aiohttp-3.10.2<" in row[0]
-    graph = seen(f"{published}#objects.Aiohttp.track_survivors?p-scenario='ok'", tmp_path / "profile")
+    graph = seen(f"{published}#objects.AiohttpSurvivors.track_ok_close", tmp_path / "profile")
     labels = re.findall(r'font-size: ?smaller;">([^<]+)<', graph)
     assert sorted(labels) == sorted(
         one.version for one in covered(Project(CHECKOUT), "aiohttp") if one.version.startswith("3.1")

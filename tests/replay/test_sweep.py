@@ -266,9 +266,10 @@ class TestAsvResults:
         assert path.name == f"{commit[:8]}-outlive-py{HERE.minor}.json"
         results = Results.load(str(path), machine_name=path.parent.name)
         assert (results.commit_hash, results.params["python"]) == (commit, HERE.minor)
-        params = [["'ok'", "'not-found'"], ["'close'"], ["'off'"]]
-        assert repr(results.get_result_value("objects.Flask.track_survivors", params)) == "[2.0, nan]"
-        assert results.benchmark_version["objects.Flask.track_survivors"] == "app 1, counting 1"
+        assert results.get_result_value("objects.FlaskSurvivors.track_ok_close", []) == [2.0]
+        assert repr(results.get_result_value("objects.FlaskSurvivors.track_not_found_close", [])) == "[nan]"
+        assert results.benchmark_version["objects.FlaskSurvivors.track_ok_close"] == "app 1, counting 1"
+        assert not any("Aiohttp" in name for name in results.get_all_result_keys())
         assert (lab.project.results / "asv/benchmarks.json").is_file()
         assert (path.parent / "machine.json").is_file()
 
@@ -282,8 +283,17 @@ class TestAsvResults:
         self.write(lab, self.measurement(lab))
         path = self.write(lab, self.measurement(lab, survivors_per_request=3.0))
         results = Results.load(str(path))
-        params = [["'ok'"], ["'close'"], ["'off'"]]
-        assert results.get_result_value("objects.Flask.track_survivors", params) == [3.0]
+        assert results.get_result_value("objects.FlaskSurvivors.track_ok_close", []) == [3.0]
+
+    def test_what_the_suite_no_longer_has_goes(self, lab: Lab) -> None:
+        path = self.write(lab, self.measurement(lab))
+        held = json.loads(path.read_text())
+        held["results"]["objects.Flask.track_survivors"] = held["results"][
+            "objects.FlaskSurvivors.track_ok_close"
+        ]
+        path.write_text(json.dumps(held))
+        self.write(lab, self.measurement(lab))
+        assert "objects.Flask.track_survivors" not in Results.load(str(path)).get_all_result_keys()
 
     def test_a_suite_that_cannot_be_read_is_a_clear_fault(self, lab: Lab) -> None:
         (lab.project.root / "benchmarks/objects.py").write_text("import nothing_such")
@@ -349,8 +359,8 @@ def test_a_sweep_and_asv_run_give_the_same_results(tmp_path: Path) -> None:
     assert {key: swept[key] for key in swept if key not in {"results", "durations"}} == {
         key: ran[key] for key in ran if key not in {"results", "durations"}
     }
-    names = [name for name in ran["results"] if ".Flask.track_" in name]
-    assert len(names) == 7
+    names = [name for name in ran["results"] if ".track_" in name]
+    assert len(names) == 6 * 2 * 3 + 2 * 2  # readings, scenarios, connections; of a connection
     for name in names:  # values, parameters, version
         assert repr(ran["results"][name][:3]) == repr(swept["results"][name][:3])
     peaks = ran["results"]["in_process.Flask.peakmem_requests"][0]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import asv_runner  # type: ignore[import-untyped]
 import msgspec
 from asv import util  # type: ignore[import-untyped]
+from asv.commands import compare  # type: ignore[import-untyped]
 from asv.console import log  # type: ignore[import-untyped]
 from asv.environment import Environment, EnvironmentUnavailable  # type: ignore[import-untyped]
 from asv.publishing import OutputPublisher  # type: ignore[import-untyped]
@@ -31,15 +32,36 @@ from outlive.stacks import environments, locks, pythons
 
 # what would bring packages into an environment that are not in its lock
 LEAKING = ("ASV_PYTHONPATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "VIRTUAL_ENV")
+EXACT = "objects."
+"""What the names of the benchmarks begin with whose values are exact counts."""
+FACTOR = 1.0001
+"""What `asv compare` and `asv continuous` take for a change of exact counts: one object of 10,000."""
+DEFAULT_FACTOR = 1.1
+"""asv's own factor, for timings: it hides that 68 objects become 71."""
 HASH = re.compile(r"[0-9a-f]{40}")
 
 
 def setup() -> None:
     """Make or extend the release history; asv calls this at the start of every command."""
+    compare.Compare.print_table = _print_table
     try:
         repository.ensure(Project.find())
     except OutliveError as error:
         raise util.UserError(str(error)) from error
+
+
+_table, _rows = compare.Compare.print_table, compare.unroll_result
+
+
+def _print_table(conf: Any, hash_1: str, hash_2: str, factor: float, *args: Any, **options: Any) -> Any:
+    """Print asv's table of two releases: each change of an exact count, unless another factor is named."""
+    if factor == DEFAULT_FACTOR:
+        factor, compare.unroll_result = FACTOR, _exact_rows
+    return _table(conf, hash_1, hash_2, factor, *args, **options)
+
+
+def _exact_rows(name: str, *result: Any) -> Iterator[tuple[Any, ...]]:
+    return _rows(name, *result) if name.startswith(EXACT) else iter(())
 
 
 class NotInstallable(util.ProcessError, util.UserError):  # type: ignore[misc]

@@ -6,7 +6,6 @@ The benchmarks say themselves which field of a measurement each of them is (`rea
 from __future__ import annotations
 
 import ast
-import itertools
 import json
 import math
 import subprocess
@@ -52,10 +51,14 @@ class AsvResults:
         self._machine.save(conf.results_dir)
         suite = Benchmarks(conf, discovered(Path(conf.benchmark_dir)))
         suite.save()
+        self._names = set(suite)
         self._benchmarks = [benchmark for benchmark in suite.values() if "reading" in benchmark]
 
     def write(self, release: Release, measurements: Iterable[Measurement]) -> None:
-        """Bring asv's file of `release` to what `measurements` say; one that says so already is untouched."""
+        """Bring asv's file of `release` to what `measurements` say; one that says so already is untouched.
+
+        Results of benchmarks that the suite no longer has are removed.
+        """
         cells = {Cell.of(m): m for m in measurements}
         commit = self._repo.get_hash_from_name(tag(release))
         env = self._environment
@@ -63,9 +66,14 @@ class AsvResults:
         date = self._repo.get_date(commit)
         kept = Results(params, env.requirements, commit, date, env.python, env.name, env.env_vars)
         kept.load_data(self._conf.results_dir)
-        changed = False
+        gone = set(kept.get_all_result_keys()) - self._names
+        for name in gone:
+            kept.remove_result(name)
+        changed = bool(gone)
         for benchmark in self._benchmarks:
-            found = values(benchmark, release.framework, cells)
+            if benchmark["framework"] != release.framework:
+                continue
+            found = values(benchmark, cells)
             if not _has(kept, benchmark, found):
                 nothing = [None] * len(found)
                 kept.add_result(benchmark, BenchmarkResult(found, nothing, nothing, 0, "", None))
@@ -74,14 +82,11 @@ class AsvResults:
             kept.save(self._conf.results_dir)
 
 
-def values(benchmark: Mapping[str, Any], framework: str, cells: Mapping[Cell, Measurement]) -> list[Value]:
-    """Return what a benchmark, as asv lists it, gives for each of its parameters in turn."""
-    literals = [[ast.literal_eval(text) for text in axis] for axis in benchmark["params"]]
-    applies = benchmark["framework"] == framework
-    return [
-        _value(cells.get(Cell(*parameters)) if applies else None, benchmark["reading"])
-        for parameters in itertools.product(*literals)
-    ]
+def values(benchmark: Mapping[str, Any], cells: Mapping[Cell, Measurement]) -> list[Value]:
+    """Return what a benchmark, as asv lists it, gives for its gc policy, or for each of its policies."""
+    policies = [ast.literal_eval(text) for axis in benchmark["params"] for text in axis] or [benchmark["gc"]]
+    named = (Cell(benchmark["scenario"], benchmark["connection"], policy) for policy in policies)
+    return [_value(cells.get(cell), benchmark["reading"]) for cell in named]
 
 
 def _value(measurement: Measurement | None, reading: str) -> Value:
