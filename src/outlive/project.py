@@ -18,6 +18,7 @@ class Project:
         self.apps = root / "apps"
         self.releases = root / "releases"
         self.results = root / "results"
+        self.unreleased = root / ".outlive" / "results"
         self.loadtests = root / "loadtests"
         self.scenarios = self.loadtests / "scenarios.toml"
 

@@ -20,9 +20,10 @@ versions = st.builds(
 @st.composite
 def stacks(draw: st.DrawFn) -> Stack:
     framework, *others = draw(st.lists(names, min_size=1, max_size=4, unique=True))
-    pins = tuple(sorted(Package(name, draw(versions)) for name in others))
+    paths = st.sampled_from(["@../werkzeug", "@/a b/dist/x-1.0-py3-none-any.whl", "@https://host/x.whl"])
+    pins = tuple(sorted(Package(name, draw(versions | paths)) for name in others))
     python = draw(st.none() | st.sampled_from(["3.8", "3.12.1", "3.15.0rc1", "3.14t", "@/opt/a b/python"]))
-    return Stack(framework, draw(versions), python, pins)
+    return Stack(framework, draw(versions | paths), python, pins)
 
 
 @given(stack=stacks())

@@ -62,8 +62,23 @@ def held(lock: Lock) -> str:
     return " ".join(map(str, lock.packages))
 
 
+def closest(
+    project: Project,
+    before: Stack,
+    after: Stack,
+    pythons: tuple[str, str] = ("3.11", "3.11"),
+    works: controlled.Works | None = None,
+) -> controlled.ControlledLocks:
+    sides = [
+        locks.side(project, Catalogue.load(project, one.framework).find(one.release), python, one.pins)
+        for one, python in zip((before, after), pythons, strict=True)
+    ]
+    asked = sorted({pin.name for one in (before, after) for pin in one.pins})
+    return controlled.locks(project, sides, asked, works)
+
+
 def both(project: Project, before: str, after: str, works: controlled.Works | None = None) -> list[str]:
-    found = controlled.locks(project, Stack.parse(before), Stack.parse(after), ("3.11", "3.11"), works)
+    found = closest(project, Stack.parse(before), Stack.parse(after), works=works)
     return [held(found.before), held(found.after)]
 
 
@@ -249,28 +264,28 @@ def test_what_metadata_allows_and_does_not_work_is_not_taken(project: Project) -
         return (lock.release, lock.versions["werkzeug"]) != ("1.0", "2.5")
 
     before, after = Stack.parse("flask==1.0"), Stack.parse("flask==2.0")
-    found = controlled.locks(project, before, after, ("3.11", "3.11"), works)
+    found = closest(project, before, after, works=works)
     reason = "flask 2.0 requires werkzeug>=2; flask 1.0 does not work with werkzeug 2.5"
     assert found.differences == (Difference("werkzeug", "1.5", "2.5", reason),)
     assert found.before.versions["jinja2"] == found.after.versions["jinja2"] == "1.5"
-    turned = controlled.locks(project, after, before, ("3.11", "3.11"), works)
+    turned = closest(project, after, before, works=works)
     assert turned.differences == (Difference("werkzeug", "2.5", "1.5", reason),)
     assert (turned.before, turned.after) == (found.after, found.before)
 
 
 def test_a_dependency_of_one_release_alone_is_a_difference(project: Project) -> None:
-    found = controlled.locks(project, Stack.parse("flask==2.0"), Stack.parse("flask==3.0"), ("3.11", "3.11"))
+    found = closest(project, Stack.parse("flask==2.0"), Stack.parse("flask==3.0"))
     assert found.differences == (Difference("blinker", None, "1.0", "only flask 3.0 needs it"),)
 
 
 def test_a_pin_on_one_side_is_not_carried_over_to_the_other(project: Project) -> None:
     before, after = Stack.parse("flask==3.0"), Stack.parse("flask==3.0,jinja2==1.5")
-    found = controlled.locks(project, before, after, ("3.11", "3.11"))
+    found = closest(project, before, after)
     assert found.differences == (Difference("jinja2", "2.5", "1.5", "named in the stack", asked=True),)
 
 
 def test_on_different_pythons_both_have_the_same_gunicorn(project: Project) -> None:
-    found = controlled.locks(project, Stack.parse("flask==3.0"), Stack.parse("flask==3.0"), ("3.9", "3.11"))
+    found = closest(project, Stack.parse("flask==3.0"), Stack.parse("flask==3.0"), ("3.9", "3.11"))
     assert found.before.versions == found.after.versions
     assert found.after.versions["gunicorn"] == "23.0.0"
     assert (found.before.python, found.after.python) == ("3.9", "3.11")
@@ -323,7 +338,7 @@ def test_real_stacks_differ_in_what_they_must_and_import(
 ) -> None:
     interpreter(python), interpreter(other)
     stacks = Stack.parse(before), Stack.parse(after)
-    found = controlled.locks(CHECKOUT, *stacks, (python, other), imports)
+    found = closest(CHECKOUT, *stacks, (python, other), imports)
     assert [difference.package for difference in found.differences] == different
     assert imports(found.before)
     assert imports(found.after)

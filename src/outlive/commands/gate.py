@@ -23,11 +23,10 @@ from outlive.gate.run import Gate, GateDocument, Wanted
 from outlive.gate.text import screen, summary
 from outlive.project import Project
 from outlive.records.measurement import USUAL_CONNECTIONS, Connection
-from outlive.records.stack import Stack
+from outlive.records.stack import AT, Stack, is_stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay.store import provenance
-from outlive.service import app, scenarios
-from outlive.stacks import unreleased
+from outlive.service import scenarios
 from outlive.stacks.prepare import Prepared, check_withdrawn, prepare
 from outlive.wording import counted
 
@@ -106,12 +105,13 @@ def gate_command(
     stacks = _stacks(project, what, source)
     bad = Stack.parse(prove) if prove else None
     reviewed = limits.load(project, stacks[0].framework, known, file=limits_file)
-    prepared = [_prepared(project, stack, source, python) for stack in stacks]
+    prepared = [prepare(project, stack, python) for stack in stacks]
     if not allow_yanked:
         for one in prepared:
             check_withdrawn(one.release)
     gates: list[Gate] = []
-    for one in prepared:
+    for stack, one in zip(stacks, prepared, strict=True):
+        source = stack.release.removeprefix(AT) if stack.release.startswith(AT) else None
         if under_load:
             gates.append(_under_load(project, one, wanted, reviewed, source))
             click.echo(("\n" if len(gates) > 1 else "") + screen(gates[-1]), nl=False)
@@ -150,23 +150,18 @@ def _under_load(
 def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[Stack]:
     """Return the stacks that the words name: the newest release of a framework where no version is."""
     first, *versions = words
-    if "==" in first:
+    if source and (versions or is_stack(first)):
+        raise UsageError("--unreleased takes the framework's name alone: its version is that of the file")
+    if source:
+        return [Stack(first, AT + source)]
+    if is_stack(first):
         stack = Stack.parse(first)
         stacks = [stack, *(Stack.parse(f"{stack.framework}=={version}") for version in versions)]
     elif versions:
         stacks = [Stack.parse(f"{first}=={version}") for version in versions]
     else:
         stacks = [Stack(first, Catalogue.load(project, first).newest().version)]
-    if source and (versions or "==" in first):
-        raise UsageError("--unreleased takes the framework's name alone: its version is that of the file")
     return stacks
-
-
-def _prepared(project: Project, stack: Stack, source: str | None, python: str | None) -> Prepared:
-    if source:
-        distribution = app.load(project, stack.framework).distribution
-        return unreleased.prepare(project, stack.framework, source, python, distribution=distribution)
-    return prepare(project, stack, python)
 
 
 def _summarize(file: Path | None, gates: Sequence[Gate]) -> None:

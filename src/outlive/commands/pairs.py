@@ -19,7 +19,7 @@ from outlive.leaks.growth import TO_COMPARE
 from outlive.load import stored
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
-from outlive.records.stack import Stack
+from outlive.records.stack import Stack, is_stack
 from outlive.replay import engine
 from outlive.replay.store import provenance
 from outlive.report import record
@@ -33,9 +33,9 @@ open_option = click.option("--open", "opened", is_flag=True, help="Open the repo
 
 def two_stacks(words: Sequence[str]) -> tuple[Stack, Stack]:
     """Return the stacks that a command's words name. Raises UsageError."""
-    if len(words) == 2 and all("==" in word for word in words):
+    if len(words) == 2 and all(map(is_stack, words)):
         return Stack.parse(words[0]), Stack.parse(words[1])
-    if len(words) == 3 and "==" not in words[0]:
+    if len(words) == 3 and not is_stack(words[0]):
         framework, before, after = words
         return Stack.parse(f"{framework}=={before}"), Stack.parse(f"{framework}=={after}")
     raise UsageError(

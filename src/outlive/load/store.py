@@ -24,7 +24,8 @@ class LoadStore:
 
     def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
         self.stack = stack
-        self.folder = project.results / "loads" / stack.framework / stack.release
+        results = project.results if stack.released else project.unreleased
+        self.folder = results / "loads" / stack.framework / stack.release
         if remedy:
             self.folder = folder(project, stack, remedy) / "loads"
 

@@ -200,6 +200,11 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...]
     interpreters: tuple[PythonRecord, ...] = ()
 
+    @property
+    def released(self) -> bool:
+        """Whether all its packages are releases: no version of one has a local part."""
+        return not any("+" in package.version for package in self.packages)
+
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """By what, when (UTC, ISO 8601) and on what the measurements were made."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from pathlib import Path
 
 import msgspec
 from packaging.utils import canonicalize_name
@@ -38,11 +39,31 @@ class Package(msgspec.Struct, frozen=True, order=True):
         return f"{self.name}{'' if self.version.startswith(AT) else '=='}{self.version}"
 
 
+class Wheel(msgspec.Struct, frozen=True, order=True):
+    """The wheel of a package that is no release, at `path`; `version` ends in what tells its source."""
+
+    name: str
+    version: str
+    path: str
+    requires_python: str | None = None
+
+    @property
+    def package(self) -> Package:
+        """The package that it holds."""
+        return Package(self.name, self.version)
+
+    @property
+    def requirement(self) -> str:
+        """The requirement that only this wheel satisfies."""
+        return f"{self.name} @ {Path(self.path).as_uri()}"
+
+
 class Stack(msgspec.Struct, frozen=True, order=True):
     """What a user asks to have measured; what is left out is chosen and reported.
 
     `python` is a minor version (`3.11`), a patch version (`3.12.1`), `@` and the path of an interpreter, or
-    None. `pins` are packages other than the framework that must have exactly that version.
+    None. `pins` are packages other than the framework that must have exactly that version. In place of a
+    version, `@` and a path or an address stand for a package that is no release (`outlive.stacks.sources`).
     """
 
     framework: str
@@ -71,6 +92,11 @@ class Stack(msgspec.Struct, frozen=True, order=True):
             else:
                 pins[part.name] = part
         return cls(framework.name, framework.version, python, tuple(sorted(pins.values())))
+
+
+def is_stack(word: str) -> bool:
+    """Return whether a word of a command means to name a stack, and not a framework or a version alone."""
+    return "==" in word or AT in word
 
 
 def _part(part: str, text: str) -> Package:

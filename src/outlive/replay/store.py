@@ -42,10 +42,14 @@ def provenance(stacks: Iterable[StackRecord]) -> Provenance:
 
 
 def folder(project: Project, stack: StackRecord, remedy: Remedy | None = None) -> Path:
-    """Return the folder of what was measured of a release by replay; what has a remedy has its own."""
+    """Return the folder of what was measured of a stack by replay; what has a remedy has its own.
+
+    What is no release is nowhere among those that are.
+    """
+    results = project.results if stack.released else project.unreleased
     if remedy:
-        return project.results / "remedies" / stack.framework / stack.release / remedy.key
-    return project.results / "measurements" / stack.framework / stack.release
+        return results / "remedies" / stack.framework / stack.release / remedy.key
+    return results / "measurements" / stack.framework / stack.release
 
 
 class Store:

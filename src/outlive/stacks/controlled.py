@@ -15,9 +15,8 @@ from packaging.version import Version
 
 from outlive.errors import UnavailableError
 from outlive.project import Project
-from outlive.records.stack import Difference, Package, Stack
-from outlive.releases.catalogue import Catalogue
-from outlive.stacks.locks import Lock, Side, attempt, era, kept, resolve, side
+from outlive.records.stack import Difference, Package
+from outlive.stacks.locks import Lock, Side, attempt, era, kept, resolve
 
 Works = Callable[[Lock], bool]
 Pair = tuple[Lock, Lock]
@@ -34,27 +33,21 @@ class ControlledLocks(msgspec.Struct, frozen=True):
 
 
 def locks(
-    project: Project, before: Stack, after: Stack, pythons: tuple[str, str], works: Works | None = None
+    project: Project, sides: Sequence[Side], asked: Sequence[str], works: Works | None = None
 ) -> ControlledLocks:
-    """Return locks for two stacks, on the Pythons given, that differ in as little as possible.
+    """Return locks for two sides that differ in as little as possible.
 
-    A package that a stack names has exactly that version there, and on the other side what that one's era
-    has. Metadata may allow what does not even import, so a lock is only taken when `works` says so; without
-    `works` metadata is trusted. Raises UsageError for unknown frameworks and releases, UnavailableError where
-    a side cannot be resolved, and FaultError where the index cannot be reached.
+    A package that is `asked` for has the version that its side names, and on the other side what that one's
+    era has. Metadata may allow what does not even import, so a lock is only taken when `works` says so;
+    without `works` metadata is trusted. Raises UnavailableError where a side cannot be resolved, and
+    FaultError where the index cannot be reached.
     """
-    releases = [Catalogue.load(project, stack.framework).find(stack.release) for stack in (before, after)]
-    sides = [
-        side(project, release, python, stack.pins)
-        for stack, release, python in zip((before, after), releases, pythons, strict=True)
-    ]
-    asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
     if "gunicorn" not in asked:  # one for both, on different Pythons too
         served = [pin for one in sides for pin in one.pins if pin.name == "gunicorn"]
         sides = [one.holding(min(served, key=lambda pin: Version(pin.version))) for one in sides]
 
     def find() -> ControlledLocks:
-        own = [era(project, one.release, one.python, one.pins) for one in sides]
+        own = [era(project, one.release, one.python, one.pins, one.wheels) for one in sides]
         swap = _newer(own[0], own[1])
         older, newer = (1, 0) if swap else (0, 1)
         search = _Search((sides[older], sides[newer]), (own[older], own[newer]), asked, works)
@@ -77,7 +70,9 @@ def _newer(one: Lock, other: Lock) -> bool:
 class _Search:
     """The search for the closest pair of locks, between the side of the older era and that of the newer."""
 
-    def __init__(self, sides: tuple[Side, Side], own: Pair, asked: list[str], works: Works | None) -> None:
+    def __init__(
+        self, sides: tuple[Side, Side], own: Pair, asked: Sequence[str], works: Works | None
+    ) -> None:
         self.older, self.newer = sides
         self.own, self.asked, self.works = own, asked, works
         self.tried: dict[Lock, bool] = {}

@@ -23,7 +23,7 @@ from outlive.errors import FaultError, UnavailableError
 from outlive.files import write_text
 from outlive.project import Project, cache_dir
 from outlive.records.release import Release
-from outlive.records.stack import Package, python_minor
+from outlive.records.stack import Package, Wheel, python_minor
 from outlive.releases import frameworks
 from outlive.stacks.uv import explain, try_uv
 
@@ -39,6 +39,7 @@ WHEELLESS = re.compile(
     r"Wheels are required for `([^`]+)`"
     r"|([a-z0-9][\w.-]*)(?:[=<>!~]\S+)? ha(?:s|ve) no (?:usable wheels|wheels with a matching)"
 )
+FOLDER = re.compile(r"(?<= @ )file://\S*/")  # of a wheel
 NO_TIMES = "missing an upload date"
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -48,7 +49,7 @@ class Lock(msgspec.Struct, frozen=True):
     """All packages of one stack, and as `text` the requirements file with their hashes, sorted by name.
 
     `until` is the moment up to which dependencies were considered, None where the index gives no upload
-    times.
+    times. `wheels` are those of its packages that are no releases.
     """
 
     framework: str
@@ -57,11 +58,12 @@ class Lock(msgspec.Struct, frozen=True):
     packages: tuple[Package, ...]
     text: str
     until: dt.datetime | None
+    wheels: tuple[Wheel, ...] = ()
 
     @property
     def digest(self) -> str:
-        """The first 12 hex digits of the text's SHA-256."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+        """The first 12 hex digits of the text's SHA-256; where a wheel is on this machine does not count."""
+        return hashlib.sha256(FOLDER.sub("", self.text).encode()).hexdigest()[:12]
 
     @property
     def versions(self) -> dict[str, str]:
@@ -72,21 +74,24 @@ class Lock(msgspec.Struct, frozen=True):
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a lock is resolved from: a release, a Python (`3.11`), and packages that have an exact version.
 
-    gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`.
+    gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`, `wheels`
+    are of packages that are no releases.
     """
 
     release: Release
     python: str
     pins: tuple[Package, ...]
     extras: tuple[str, ...] = ()
+    wheels: tuple[Wheel, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.release} on Python {self.python}"
 
     @property
     def exact(self) -> dict[str, str]:
-        """The version of the framework and of each pin, by name."""
-        return {self.release.framework: self.release.version} | {pin.name: pin.version for pin in self.pins}
+        """The version of the framework and of each pin, by name, where it is a release."""
+        exact = {self.release.framework: self.release.version} | {pin.name: pin.version for pin in self.pins}
+        return {name: exact[name] for name in exact if name not in {wheel.name for wheel in self.wheels}}
 
     def holding(self, package: Package) -> Side:
         """Return the same side with `package` at exactly its version."""
@@ -98,7 +103,13 @@ class _Gunicorn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
 
 
-def side(project: Project, release: Release, python: str, pins: tuple[Package, ...] = ()) -> Side:
+def side(
+    project: Project,
+    release: Release,
+    python: str,
+    pins: tuple[Package, ...] = (),
+    wheels: tuple[Wheel, ...] = (),
+) -> Side:
     """Return what to resolve: with gunicorn as `releases/gunicorn.toml` has it, where `pins` do not name it.
 
     The packages that the framework is served with come beside it. Raises FaultError where that file has no
@@ -112,25 +123,45 @@ def side(project: Project, release: Release, python: str, pins: tuple[Package, .
     except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
         raise FaultError(f"{path} does not say which gunicorn to use on Python {python}: {error!r}") from None
     beside = frameworks.load(project, release.framework).packages
-    bare = Side(release, python, (Package("gunicorn", chosen),), beside)
+    bare = Side(release, python, (Package("gunicorn", chosen),), beside, wheels)
     for pin in pins:
         bare = bare.holding(pin)
     return bare
 
 
-def era(project: Project, release: Release, python: str, pins: tuple[Package, ...] = ()) -> Lock:
-    """Return the lock of `release` on `python` (`3.11`) with the dependencies of its time and `pins`.
+def on(lock: Lock, python: str) -> Lock:
+    """Return `lock` as that of a stack on a Python of its minor version that results call `python`."""
+    return msgspec.structs.replace(lock, python=python)
 
-    A committed lock wins over resolving. Raises UnavailableError where no set of packages fits, and
-    FaultError where the index cannot be reached.
+
+def era(
+    project: Project,
+    release: Release,
+    python: str,
+    pins: tuple[Package, ...] = (),
+    wheels: tuple[Wheel, ...] = (),
+) -> Lock:
+    """Return the lock of `release` on `python` (`3.11`) with dependencies of its time, `pins`, `wheels`.
+
+    A committed lock wins over resolving; where a wheel wants newer packages, they are those of today. Raises
+    UnavailableError where no set of packages fits, and FaultError where the index cannot be reached.
     """
-    wanted = side(project, release, python, pins)
+    wanted = side(project, release, python, pins, wheels)
     if wanted == side(project, release, python):
         committed = read_era_lock(project, release, python)
         if committed and all(pin in committed.packages for pin in wanted.pins):
             return committed
     until = release.uploaded + ERA if release.uploaded else None
-    return kept(lambda: resolve(wanted, until), Lock, wanted)
+
+    def find() -> Lock:
+        try:
+            return resolve(wanted, until)
+        except UnavailableError:
+            if until is None or not wanted.wheels:
+                raise
+        return resolve(wanted, None)
+
+    return kept(find, Lock, wanted)
 
 
 def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock:
@@ -142,7 +173,7 @@ def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock
     if not extras:
         return lock
     pins = tuple(package for package in lock.packages if package.name != release.framework)
-    wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras)
+    wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras, lock.wheels)
     found = kept(lambda: _resolve_later(wanted, lock.until), Lock, wanted, lock.until)
     return msgspec.structs.replace(found, python=lock.python)
 
@@ -211,7 +242,9 @@ def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
         status, text, complaint = _compile(wanted, until, prefer, later)
         if status == 0:
             release = wanted.release
-            return Lock(release.framework, release.version, wanted.python, _packages(text), text, until)
+            packages = tuple(sorted((*_packages(text), *(wheel.package for wheel in wanted.wheels))))
+            named = (release.framework, release.version, wanted.python)
+            return Lock(*named, packages, text, until, wanted.wheels)
         if until and NO_TIMES in complaint:
             until = None
             continue
@@ -235,6 +268,7 @@ def _compile(
             arguments += ["--exclude-newer-package", f"{name}={cutoff}"]
     requirements = "".join(f"{name}=={version}\n" for name, version in wanted.exact.items())
     requirements += "".join(f"{extra}\n" for extra in wanted.extras)
+    requirements += "".join(f"{wheel.requirement}\n" for wheel in wanted.wheels)
     with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
         output = Path(folder, "lock.txt")
         if prefer:  # versions that are in the output file already are kept where they are allowed

@@ -1,4 +1,4 @@
-"""prepare."""
+"""From the words that name a stack to what can be installed: its release, Python, wheels and lock."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from outlive.project import Project
 from outlive.records.measurement import StackRecord
 from outlive.records.release import Release
 from outlive.records.remedy import Remedy
-from outlive.records.stack import Difference, Package, Stack
+from outlive.records.stack import AT, Difference, Package, Stack, Wheel
 from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
-from outlive.stacks import controlled, environments, locks, pythons
+from outlive.stacks import controlled, environments, locks, pythons, sources
 from outlive.stacks.locks import Lock
 from outlive.stacks.pythons import Interpreter
 
@@ -64,9 +64,21 @@ class Pair(msgspec.Struct, frozen=True):
     differences: tuple[Difference, ...]
 
 
-def find_release(project: Project, stack: Stack) -> Release:
-    """Return the catalogued release of `stack`; UsageError names the nearest where there is none."""
-    return Catalogue.load(project, stack.framework).find(stack.release)
+class _Choice(msgspec.Struct, frozen=True):
+    """A stack whose release, Python and wheels are there."""
+
+    stack: Stack
+    release: Release
+    interpreter: Interpreter
+    wheels: tuple[Wheel, ...]
+
+    @property
+    def pins(self) -> tuple[Package, ...]:
+        return tuple(pin for pin in self.stack.pins if not pin.version.startswith(AT))
+
+    def era(self, project: Project) -> Lock:
+        lock = locks.era(project, self.release, self.interpreter.minor, self.pins, self.wheels)
+        return locks.on(lock, self.interpreter.python)
 
 
 def prepare(
@@ -75,14 +87,13 @@ def prepare(
     """Return `stack` with its era lock on the Python it names, or `python`, or the one that suits it best.
 
     What a `remedy` needs beside the release is locked with it, unless it does not apply to the release.
-    Raises as `pythons.choose` and `locks.era` do.
+    Raises as `pythons.choose`, `sources.build` and `locks.era` do.
     """
-    release = find_release(project, stack)
-    interpreter = pythons.choose([release], stack.python or python)
-    lock = _era(project, release, interpreter, stack.pins)
-    if remedy and not remedy.against(release.version):
-        lock = locks.with_packages(lock, release, remedy.packages)
-    return Prepared(release, interpreter, lock, remedy)
+    (choice,) = _choose(project, [stack], python)
+    lock = choice.era(project)
+    if remedy and not remedy.against(choice.release.version):
+        lock = locks.with_packages(lock, choice.release, remedy.packages)
+    return Prepared(choice.release, choice.interpreter, lock, remedy)
 
 
 def prepare_each(
@@ -90,14 +101,12 @@ def prepare_each(
 ) -> tuple[Prepared, Prepared]:
     """Return two stacks, each with its era lock, on one Python unless a stack names its own.
 
-    Raises as `pythons.choose` and `locks.era` do, UsageError for two frameworks.
+    Raises as `prepare` does, UsageError for two frameworks.
     """
-    releases = _releases(project, before, after)
+    _check_same(before, after)
     first, second = (
-        Prepared(release, interpreter, _era(project, release, interpreter, stack.pins))
-        for stack, release, interpreter in zip(
-            (before, after), releases, _interpreters((before, after), releases, python), strict=True
-        )
+        Prepared(choice.release, choice.interpreter, choice.era(project))
+        for choice in _choose(project, [before, after], python)
     )
     return first, second
 
@@ -105,11 +114,11 @@ def prepare_each(
 def prepare_pair(project: Project, before: Stack, after: Stack, python: str | None = None) -> Pair:
     """Return two stacks with controlled locks, on one Python unless a stack names its own.
 
-    Raises as `pythons.choose` and `controlled.locks` do, UsageError for two frameworks.
+    Raises as `pythons.choose`, `sources.build` and `controlled.locks` do, UsageError for two frameworks.
     """
-    releases = _releases(project, before, after)
-    interpreters = _interpreters((before, after), releases, python)
-    by_minor = {interpreter.minor: interpreter for interpreter in interpreters}
+    _check_same(before, after)
+    choices = _choose(project, [before, after], python)
+    by_minor = {choice.interpreter.minor: choice.interpreter for choice in choices}
 
     modules = frameworks.load(project, before.framework).modules
 
@@ -117,40 +126,64 @@ def prepare_pair(project: Project, before: Stack, after: Stack, python: str | No
         environment = environments.ensure(lock, by_minor[lock.python])
         return environments.import_error(environment, modules) is None
 
-    found = controlled.locks(project, before, after, (interpreters[0].minor, interpreters[1].minor), works)
-    return Pair(
-        Prepared(releases[0], interpreters[0], interpreters[0].locked(found.before)),
-        Prepared(releases[1], interpreters[1], interpreters[1].locked(found.after)),
-        found.differences,
+    sides = [locks.side(project, one.release, one.interpreter.minor, one.pins, one.wheels) for one in choices]
+    asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
+    found = controlled.locks(project, sides, asked, works)
+    first, second = (
+        Prepared(choice.release, choice.interpreter, locks.on(lock, choice.interpreter.python))
+        for choice, lock in zip(choices, (found.before, found.after), strict=True)
     )
+    return Pair(first, second, found.differences)
 
 
-def _era(project: Project, release: Release, interpreter: Interpreter, pins: tuple[Package, ...]) -> Lock:
-    return interpreter.locked(locks.era(project, release, interpreter.minor, pins))
-
-
-def _releases(project: Project, before: Stack, after: Stack) -> list[Release]:
+def _check_same(before: Stack, after: Stack) -> None:
     if before.framework != after.framework:
         raise UsageError(
             f"{before.framework} and {after.framework} are two frameworks: "
             "compare two stacks of the same one, as in flask==2.3.3 flask==3.1.3"
         )
-    return [find_release(project, stack) for stack in (before, after)]
+
+
+def _choose(project: Project, stacks: Sequence[Stack], python: str | None) -> list[_Choice]:
+    """Return for each stack its release, the wheels of what is none, and its Python.
+
+    That is its own where it names one, else one for all that name none. A framework that is no release is
+    built with the Python that is asked for, or the newest.
+    """
+    releases: list[Release] = []
+    wheels: list[list[Wheel]] = []
+    for stack in stacks:
+        if stack.release.startswith(AT):
+            builder = pythons.choose([], stack.python or python)
+            wheel = sources.build(stack.framework, stack.release.removeprefix(AT), builder)
+            releases.append(sources.release(wheel))
+            wheels.append([wheel])
+        else:
+            releases.append(Catalogue.load(project, stack.framework).find(stack.release))
+            wheels.append([])
+    interpreters = _interpreters(stacks, releases, python)
+    chosen: list[_Choice] = []
+    for stack, built, interpreter in zip(stacks, wheels, interpreters, strict=True):
+        built += [
+            sources.build(pin.name, pin.version.removeprefix(AT), interpreter)
+            for pin in stack.pins
+            if pin.version.startswith(AT)
+        ]
+        chosen.append(_Choice(stack, releases[len(chosen)], interpreter, tuple(built)))
+    return chosen
 
 
 def _interpreters(
     stacks: Sequence[Stack], releases: Sequence[Release], python: str | None
-) -> tuple[Interpreter, Interpreter]:
-    """Return the interpreters of two stacks: their own where named, else one that both releases support."""
-    before, after = (stack.python for stack in stacks)
-    if before is None and after is None:
-        shared = pythons.choose(releases, python)
-        return shared, shared
-    named = before or after
-    return (
-        pythons.choose(releases[:1], before or python or named),
-        pythons.choose(releases[1:], after or python or named),
-    )
+) -> list[Interpreter]:
+    """Return the interpreters of stacks: their own where named, else one that all releases support."""
+    named = [stack.python for stack in stacks if stack.python]
+    if not named:
+        return [pythons.choose(releases, python)] * len(stacks)
+    return [
+        pythons.choose([release], stack.python or python or named[0])
+        for stack, release in zip(stacks, releases, strict=True)
+    ]
 
 
 def check_withdrawn(release: Release) -> None:

@@ -22,7 +22,6 @@ from outlive.records.measurement import PythonRecord
 from outlive.records.release import Release
 from outlive.records.stack import AT, KNOWN, PYTHON_VERSION
 from outlive.stacks import selfcheck
-from outlive.stacks.locks import Lock
 from outlive.stacks.uv import try_uv
 
 OLDEST = (3, 8)
@@ -103,10 +102,6 @@ class Interpreter(msgspec.Struct, frozen=True):
             compiler=self.compiler,
             self_checked=not self.tried,
         )
-
-    def locked(self, lock: Lock) -> Lock:
-        """Return `lock`, of its minor version, as the lock of a stack on it."""
-        return msgspec.structs.replace(lock, python=self.python)
 
     def __str__(self) -> str:
         return f"Python {self.version}{self.mark}"

@@ -67,6 +67,7 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
         steps = steps[:-1]  # the last one gives the other stack itself
     interpreter = before.interpreter
     pins = {"gunicorn": Package("gunicorn", old["gunicorn"])}
+    here = {wheel.package: wheel for end in (before, after) for wheel in end.lock.wheels}
     moments = [end.lock.until for end in (before, after) if end.lock.until]
     until = max(moments) if len(moments) == 2 else None
     stack = before
@@ -75,10 +76,12 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
             interpreter = after.interpreter
         else:
             pins[name] = Package(name, new[name])
-        wanted = locks.side(project, before.release, interpreter.minor, tuple(pins.values()))
+        wheels = tuple(here[pin] for pin in pins.values() if pin in here)
+        released = tuple(pin for pin in pins.values() if pin not in here)
+        wanted = locks.side(project, before.release, interpreter.minor, released, wheels)
         lock = _lock(wanted, stack.lock, until)
         if lock is not None:
-            trial = Prepared(before.release, interpreter, interpreter.locked(lock))
+            trial = Prepared(before.release, interpreter, locks.on(lock, interpreter.python))
             environment = environments.ensure(trial.lock, interpreter)
             if environments.import_error(environment, framework.modules) is None:
                 stack = trial

@@ -1,0 +1,196 @@
+"""Sources: packages of a stack that are no release: a wheel, an sdist, a source tree or a git checkout.
+
+What is not a wheel is built into one, in isolation and from a copy: setuptools would leave `build` and
+`*.egg-info` in it. Wheels are kept in the cache by what is in their source, so that one source is built once.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import hashlib
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import requests
+from filelock import FileLock
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from outlive.errors import FaultError, UsageError
+from outlive.project import cache_dir
+from outlive.records.release import Release
+from outlive.records.stack import AT, Wheel
+from outlive.releases.index import wheel_tags
+from outlive.stacks.pythons import Interpreter
+from outlive.stacks.uv import try_uv
+from outlive.wording import one_line
+
+SDISTS = (".tar.gz", ".zip")
+DOWNLOAD_TIMEOUT = 60.0
+NOT_SOURCE = {".git", "__pycache__"}
+"""What is in a source tree and makes no other package of it."""
+EVERYWHERE = "-none-any.whl"
+"""How the name of a wheel ends that holds for each Python and platform."""
+
+
+def build(name: str, source: str, interpreter: Interpreter, *, key: str | None = None) -> Wheel:
+    """Return the wheel of package `name` from `source`, a path or an http(s) address, for `interpreter`.
+
+    Its version ends in what tells its source from a release of that version, and from other sources. `key` is
+    the hash of its tree, for a caller that knows it. Raises UsageError for something that is no wheel, sdist
+    or source tree of `name`, and FaultError where it does not build.
+    """
+    said = f"{name}{AT}{source}"
+    with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
+        path = _fetched(source, said, Path(folder)) if "://" in source else Path(source).expanduser()
+        if not path.exists():
+            raise UsageError(f"{said}: there is no such file or folder")
+        _check(path, said)
+        if path.is_dir() and key is None:
+            path = _copied(path.resolve(), said, Path(folder).resolve())
+        digest = key or _digest(path)
+        with FileLock(_kept(digest).with_suffix(".lock")):
+            wheel = _known(digest, interpreter)
+            if wheel is None:
+                if path.is_dir() and key:
+                    path = _copied(path.resolve(), said, Path(folder).resolve())
+                built = path if path.suffix == ".whl" else _built(path, said, interpreter, Path(folder))
+                _read(built, said, name)
+                wheel = _keep(built, digest, interpreter)
+    version, requires_python = _read(wheel, said, name)
+    local = "." if "+" in version else "+"
+    return Wheel(name, f"{version}{local}{digest[:8]}", str(wheel), requires_python)
+
+
+def release(wheel: Wheel) -> Release:
+    """Return the release of a framework that a wheel would be."""
+    return Release(
+        framework=wheel.name,
+        version=wheel.version,
+        uploaded=None,
+        requires_python=wheel.requires_python,
+        yanked=False,
+        yanked_reason=None,
+        wheels=tuple(sorted(wheel_tags([Path(wheel.path).name]))),
+        sdist=False,
+    )
+
+
+def _fetched(address: str, said: str, folder: Path) -> Path:
+    name = unquote(Path(urlsplit(address).path).name)
+    if not address.startswith(("http://", "https://")) or not name.endswith((".whl", *SDISTS)):
+        raise UsageError(
+            f"{said}: only the address of a .whl, .tar.gz or .zip can be fetched; clone a repository first"
+        )
+    try:
+        answer = requests.get(address, timeout=DOWNLOAD_TIMEOUT)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        status = error.response.status_code if error.response is not None else type(error).__name__
+        raise FaultError(f"{said}: cannot be fetched: {status}") from None
+    path = folder / name
+    path.write_bytes(answer.content)
+    return path
+
+
+def _check(path: Path, said: str) -> None:
+    """Raise UsageError for what cannot be a source."""
+    if path.is_file() and not path.name.endswith((".whl", *SDISTS)):
+        raise UsageError(f"{said}: not a wheel, an sdist (.tar.gz) or a source tree")
+    if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        raise UsageError(f"{said}: not a source tree: no pyproject.toml and no setup.py in it")
+
+
+def _built(path: Path, said: str, interpreter: Interpreter, folder: Path) -> Path:
+    """Return the wheel of an sdist or a source tree, built in `folder`."""
+    built = folder / "built"
+    done = try_uv(["build", "--wheel", "--python", interpreter.path, "--out-dir", built, path.resolve()])
+    wheels = sorted(built.glob("*.whl")) if built.is_dir() else []
+    if done.returncode or not wheels:
+        raise FaultError(f"{said}: does not build with {interpreter}: {_why(done.stderr)}")
+    return wheels[0]
+
+
+def _copied(tree: Path, said: str, folder: Path) -> Path:
+    """Return a copy of a source tree in `folder`, without virtual environments.
+
+    `.git` is copied, for some versions come from there; so is what git ignores, for generated sources are.
+    """
+
+    def left_out(where: str, names: list[str]) -> list[str]:
+        paths = [Path(where, name) for name in names]
+        return [one.name for one in paths if one == folder or (one / "pyvenv.cfg").is_file()]
+
+    copy = folder / "tree" / (tree.name or "tree")  # some versions come from the folder's name
+    try:
+        shutil.copytree(tree, copy, symlinks=True, ignore=left_out)
+    except shutil.Error as error:
+        _, _, why = error.args[0][0]
+        raise FaultError(f"{said}: cannot be copied: {one_line(str(why))}") from None
+    except OSError as error:
+        raise FaultError(f"{said}: cannot be copied: {error.strerror}") from None
+    return copy
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of all files of a tree."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
+    for each in sorted(path.rglob("*")):
+        if NOT_SOURCE.isdisjoint(each.relative_to(path).parts) and (each.is_symlink() or each.is_file()):
+            content = str(each.readlink()).encode() if each.is_symlink() else each.read_bytes()
+            found.update(f"{each.relative_to(path)}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()
+
+
+def _kept(digest: str) -> Path:
+    """Return the folder in the cache of what was built of one source."""
+    path = cache_dir() / "wheels" / digest[:24]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _known(digest: str, interpreter: Interpreter) -> Path | None:
+    for place in ("any", interpreter.key):
+        if found := sorted((_kept(digest) / place).glob("*.whl")):
+            return found[0]
+    return None
+
+
+def _keep(wheel: Path, digest: str, interpreter: Interpreter) -> Path:
+    """Return the path of `wheel` in the cache, where it is whole or not at all."""
+    kept = _kept(digest) / ("any" if wheel.name.endswith(EVERYWHERE) else interpreter.key) / wheel.name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    copy = kept.with_name(f".{wheel.name}.part")
+    shutil.copyfile(wheel, copy)
+    copy.replace(kept)
+    return kept
+
+
+def _why(stderr: str) -> str:
+    """Return what a build's output says went wrong: a compiler's error, an exception, or what uv says."""
+    lines = [" ".join(line.split()) for line in stderr.splitlines()]
+    compiling = [line for line in lines if re.match(r"\S+:\d+(:\d+)?: (fatal )?error: ", line)]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    causes = ": ".join(line.removeprefix("cause: ") for line in lines if line.startswith("cause: "))
+    said = [*compiling[:1], *raised[-1:], causes, *filter(None, reversed(lines)), "the build said nothing"]
+    return next(filter(None, said))[:300]
+
+
+def _read(wheel: Path, said: str, wanted: str) -> tuple[str, str | None]:
+    """Return the version and Requires-Python of a wheel. Raises UsageError where it is not of `wanted`."""
+    try:
+        _, version, _, _ = parse_wheel_filename(wheel.name)
+        with zipfile.ZipFile(wheel) as archive:
+            inside = next(one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+            metadata = email.parser.HeaderParser().parsestr(archive.read(inside).decode())
+        name = canonicalize_name(str(metadata["Name"]))  # a file can be renamed
+    except (InvalidWheelFilename, zipfile.BadZipFile, StopIteration, OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{said}: not a wheel: {error or 'no metadata in it'}") from None
+    if name != canonicalize_name(wanted):
+        raise UsageError(f"{said}: that is {name} {version}, not {wanted}")
+    return str(version), metadata["Requires-Python"]
