@@ -324,7 +324,7 @@ class TestCommand:
             (
                 ["flask", "--gc", "off", "--unreleased", "x.whl"],
                 2,
-                "--unreleased x.whl: there is no such file",
+                "flask@x.whl: there is no such file",
             ),
             (
                 ["aiohttp==3.11.13", "--gc", "off", "--python", "3.11"],
