@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -212,3 +213,16 @@ def test_a_graph_that_cannot_be_written_is_no_leak_without_explanation(
     monkeypatch.setattr(gunicorn.Server, "graph_path", Path("/dev/full/graph.json"))
     with pytest.raises(NotADirectoryError, match=r"graph\.json"):
         measured(planted("flask", "cycle"), cell())
+
+
+def test_few_open_files_and_a_long_path_are_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ("long" * 40)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        (found,) = measured(reference("flask"), cell())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (found.status, found.reason) == ("measured", None)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from outlive import processes
+from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.project import cache_dir
 
@@ -157,8 +157,7 @@ def fetch(assets: Iterable[Asset]) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise FaultError("npm is not installed: it fetches the JavaScript that asv's pages load, once")
-    with tempfile.TemporaryDirectory(prefix="outlive-") as name:
-        folder = Path(name)
+    with temporary.folder() as folder:
         packages = sorted({asset.package for asset in missing})
         done = processes.run([npm, "pack", "--silent", *packages], cwd=folder, timeout=FETCH_LIMIT)
         if done.returncode:

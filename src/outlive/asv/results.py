@@ -10,7 +10,6 @@ import json
 import math
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from asv.repo import get_repo  # type: ignore[import-untyped]
 from asv.results import Results  # type: ignore[import-untyped]
 from asv.runner import BENCHMARK_RUN_SCRIPT, BenchmarkResult  # type: ignore[import-untyped]
 
+from outlive import temporary
 from outlive.asv import plugin
 from outlive.errors import FaultError
 from outlive.project import Project
@@ -117,8 +117,8 @@ def _machine() -> Machine:
 
 def discovered(suite: Path) -> list[dict[str, Any]]:
     """Return the benchmarks as asv's own discovery lists them; it needs no release for that."""
-    with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
-        listed = Path(folder, "benchmarks.json")
+    with temporary.folder() as folder:
+        listed = folder / "benchmarks.json"
         path = str(Path(asv_runner.__file__).parents[1])
         done = subprocess.run(
             [sys.executable, BENCHMARK_RUN_SCRIPT, "discover", suite, listed],

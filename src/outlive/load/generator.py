@@ -7,7 +7,6 @@ import math
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from subprocess import DEVNULL, STDOUT, Popen
 
 import msgspec
 
-from outlive import processes
+from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.load.locust.tally import Result, Tally, merged
 from outlive.project import Project
@@ -60,8 +59,7 @@ def generate(
         raise FaultError(
             "a load test needs locust: pip install 'outlive[load]', or -e '.[load]' in a checkout"
         )
-    with tempfile.TemporaryDirectory(prefix="outlive-") as name:
-        folder = Path(name)
+    with temporary.folder() as folder:
         argv = command(address, traffic, project, stall, folder / "result.json")
         env = os.environ | told(address)
         with (

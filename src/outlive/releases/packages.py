@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -20,6 +19,7 @@ from pypi_simple import (
     UnsupportedContentTypeError,
 )
 
+from outlive import temporary
 from outlive.errors import FaultError, UnavailableError
 from outlive.files import write_text
 from outlive.project import Project, cache_dir
@@ -115,8 +115,8 @@ def _text(client: PyPISimple, package: DistributionPackage, files: Sequence[str]
     kept = cache_dir() / "changelogs" / f"{package.filename}{rules}.txt"
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
-        path = Path(folder, "package")
+    with temporary.folder() as folder:
+        path = folder / "package"
         client.download_package(package, path, timeout=TIMEOUT)
         text = changelog_of(path, files)
     write_text(kept, text)

@@ -7,14 +7,13 @@ the release's environment and seen to show the same fingerprint there.
 from __future__ import annotations
 
 import ast
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from outlive import processes
+from outlive import processes, temporary
 from outlive.errors import FaultError, UsageError
 from outlive.leaks.graph import read
 from outlive.leaks.structures import Class, Structure, analyse
@@ -146,8 +145,8 @@ class Reproducer(msgspec.Struct, frozen=True):
         )
 
     def _shows(self, script: str, target: Explanation, growth: Class) -> bool:
-        with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
-            path, graph = Path(folder, "reproducer.py"), Path(folder, "graph.json")
+        with temporary.folder() as folder:
+            path, graph = folder / "reproducer.py", folder / "graph.json"
             path.write_text(script, encoding="utf-8")
             command: list[str | Path] = [self.environment.python, "-I", RUNNER, path]
             command += [self.module.stem, graph, str(REQUESTS)]

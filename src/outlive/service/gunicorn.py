@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import STDOUT, Popen
 from typing import Self
 
-from outlive import processes
+from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.service import certificate, seal
 from outlive.service.app import App, Worker
@@ -25,6 +24,8 @@ BOOT_LIMIT = 30.0
 """Seconds that a server may take to load the app and start its worker."""
 BACKLOG = 2048
 """Connections that wait to be accepted; gunicorn's own default."""
+LONGEST_FOLDER = 90
+"""Bytes of a path in which a Unix socket can be made under its name: 108 hold all of it, 104 on macOS."""
 GUNICORN_CONF = Path(__file__).parents[1] / "worker" / "gunicorn_conf.py"
 
 
@@ -55,7 +56,8 @@ class Gunicorn:
         self._policy = policy
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="outlive-"))
+        self._stack = contextlib.ExitStack()
+        self._folder = self._stack.enter_context(temporary.folder())
         self.probes = socket.socket(socket.AF_UNIX)
         self.process: Popen[bytes] | None = None
         self.peer: Peer | None = None
@@ -75,7 +77,7 @@ class Gunicorn:
         if self.peer is not None:
             self.peer.close()
         self.probes.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._stack.close()
 
     def kill(self) -> None:
         """End gunicorn and its worker at once; whoever talks to them gets a FaultError."""
@@ -83,10 +85,7 @@ class Gunicorn:
             processes.kill(self.process)
 
     def _start(self) -> None:
-        path = self._folder / "probe.sock"
-        self.probes.bind(str(path))
-        path.chmod(0o600)
-        self.probes.listen()
+        path = self._bind()
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             self.address = seal.sealed(listener)
             with self._log_path.open("ab") as log:  # to its end, wherever that is by then
@@ -98,6 +97,21 @@ class Gunicorn:
                     stdout=log,
                     stderr=STDOUT,
                 )
+
+    def _bind(self) -> str:
+        """Listen for probes in our folder; return the path by which a worker can reach them."""
+        folder = str(self._folder)
+        if len(os.fsencode(folder)) > LONGEST_FOLDER:
+            opened = os.open(folder, os.O_RDONLY)
+            self._stack.callback(os.close, opened)
+            folder = f"/proc/{os.getpid()}/fd/{opened}"
+        path = f"{folder}/probe.sock"
+        try:
+            self.probes.bind(path)
+        except OSError as error:
+            raise FaultError(f"no socket can be made in {self._folder}: {error}: see TMPDIR") from None
+        self.probes.listen()
+        return path
 
     @property
     def _log_path(self) -> Path:
@@ -120,7 +134,7 @@ class Gunicorn:
             self.app.target,
         ]
 
-    def _variables(self, probe: Path) -> dict[str, str]:
+    def _variables(self, probe: str) -> dict[str, str]:
         """Return the server's environment: nothing of the user's reaches it but PATH and the language."""
         own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         folders = dict.fromkeys(
@@ -131,7 +145,7 @@ class Gunicorn:
             | folders
             | ({"OUTLIVE_PEER": self.peer.ports} if self.peer else {})
             | {
-                "OUTLIVE_PROBE_SOCKET": str(probe),
+                "OUTLIVE_PROBE_SOCKET": probe,
                 "OUTLIVE_REQUEST_COUNTER": self.worker.request_counter,
                 "PYTHONHASHSEED": "0",
                 "PYTHONDONTWRITEBYTECODE": "1",

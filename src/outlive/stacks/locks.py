@@ -10,7 +10,6 @@ import contextlib
 import datetime as dt
 import hashlib
 import re
-import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TypeVar
 import msgspec
 from packaging.version import Version
 
+from outlive import temporary
 from outlive.errors import FaultError, UnavailableError
 from outlive.files import write_text
 from outlive.project import Project, cache_dir
@@ -268,12 +268,13 @@ def _compile(
             arguments += ["--exclude-newer-package", f"{name}={cutoff}"]
     requirements = "".join(f"{name}=={version}\n" for name, version in wanted.exact.items())
     requirements += "".join(f"{extra}\n" for extra in wanted.extras)
-    requirements += "".join(f"{wheel.requirement}\n" for wheel in wanted.wheels)
-    with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
-        output = Path(folder, "lock.txt")
+    requirements += "".join(f"{wheel.requirement}
+" for wheel in wanted.wheels)
+    with temporary.folder() as folder:
+        output = folder / "lock.txt"
         if prefer:  # versions that are in the output file already are kept where they are allowed
             output.write_text("".join(f"{package}\n" for package in prefer), encoding="utf-8")
-        done = try_uv(arguments, text=requirements, cwd=Path(folder))
+        done = try_uv(arguments, text=requirements, cwd=folder)
         resolved = output.read_text(encoding="utf-8") if done.returncode == 0 else ""
         return done.returncode, resolved, done.stderr
 

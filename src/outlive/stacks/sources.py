@@ -10,7 +10,6 @@ import email.parser
 import hashlib
 import re
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,6 +18,7 @@ import requests
 from filelock import FileLock
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from outlive import temporary
 from outlive.errors import FaultError, UsageError
 from outlive.project import cache_dir
 from outlive.records.release import Release
@@ -44,20 +44,20 @@ def build(name: str, source: str, interpreter: Interpreter, *, key: str | None =
     or source tree of `name`, and FaultError where it does not build.
     """
     said = f"{name}{AT}{source}"
-    with tempfile.TemporaryDirectory(prefix="outlive-") as folder:
-        path = _fetched(source, said, Path(folder)) if "://" in source else Path(source).expanduser()
+    with temporary.folder() as folder:
+        path = _fetched(source, said, folder) if "://" in source else Path(source).expanduser()
         if not path.exists():
             raise UsageError(f"{said}: there is no such file or folder")
         _check(path, said)
         if path.is_dir() and key is None:
-            path = _copied(path.resolve(), said, Path(folder).resolve())
+            path = _copied(path.resolve(), said, folder.resolve())
         digest = key or _digest(path)
         with FileLock(_kept(digest).with_suffix(".lock")):
             wheel = _known(digest, interpreter)
             if wheel is None:
                 if path.is_dir() and key:
-                    path = _copied(path.resolve(), said, Path(folder).resolve())
-                built = path if path.suffix == ".whl" else _built(path, said, interpreter, Path(folder))
+                    path = _copied(path.resolve(), said, folder.resolve())
+                built = path if path.suffix == ".whl" else _built(path, said, interpreter, folder)
                 _read(built, said, name)
                 wheel = _keep(built, digest, interpreter)
     version, requires_python = _read(wheel, said, name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ IDLE_LIMIT = 5.0
 """Seconds after which a worker that never rests is counted all the same, and said to be busy."""
 OWN_FILES_FROM = 900
 """Lowest number of the probe's own file descriptors; the usual soft limit is 1,024."""
+OWN_PART = 8
+"""Part of a lower limit that is the probe's own: the last eighth."""
 
 
 class IdleWatch:
@@ -84,10 +87,12 @@ class IdleWatch:
         A file opened at each look would take a number for an instant, and the app's next file or
         socket another one than in the last run.
         """
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        lowest = min(OWN_FILES_FROM, limit - limit // OWN_PART) if limit > 0 else OWN_FILES_FROM
         files = []
         for name in ("stat", "schedstat"):
             low = os.open(f"/proc/self/task/{tid}/{name}", os.O_RDONLY)
-            files.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, OWN_FILES_FROM))
+            files.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, lowest))
             os.close(low)
         self.files[tid] = tuple(files)
         return self.files[tid]

@@ -1,0 +1,68 @@
+"""Temporary folders that do not outlive their process: what one that was killed left, the next run removes.
+
+Each folder holds a file that its process has locked; the kernel unlocks it however the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PREFIX = "outlive-"
+OWNER = ".owner"
+EMPTY = 60.0
+"""Seconds after which an empty folder is none that is being made just now."""
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Yield a new folder that only this user can open, and remove it with all that is in it."""
+    _remove_left(tempfile.gettempdir())
+    path = Path(tempfile.mkdtemp(prefix=PREFIX))
+    try:
+        with _owned(path):
+            yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _owned(path: Path) -> Iterator[None]:
+    """Hold the lock of the folder; until it is held, the file has another name."""
+    unlocked = path / f"{OWNER}.new"
+    with unlocked.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        unlocked.rename(path / OWNER)
+        yield
+
+
+@functools.cache
+def _remove_left(parent: str) -> None:
+    """Remove the folders of this user in `parent` whose processes are gone; once is enough."""
+    for path in Path(parent).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another process of ours removes it just now
+            status = path.lstat()
+            if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode):
+                _remove_if_left(path, time.time() - status.st_mtime)
+
+
+def _remove_if_left(path: Path, age: float) -> None:
+    try:
+        owner = os.open(path / OWNER, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        if age > EMPTY:
+            path.rmdir()  # fails where it is not empty: then it is none of ours
+        return
+    try:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path)
+    finally:
+        os.close(owner)
