@@ -268,8 +268,7 @@ def _compile(
             arguments += ["--exclude-newer-package", f"{name}={cutoff}"]
     requirements = "".join(f"{name}=={version}\n" for name, version in wanted.exact.items())
     requirements += "".join(f"{extra}\n" for extra in wanted.extras)
-    requirements += "".join(f"{wheel.requirement}
-" for wheel in wanted.wheels)
+    requirements += "".join(f"{wheel.requirement}\n" for wheel in wanted.wheels)
     with temporary.folder() as folder:
         output = folder / "lock.txt"
         if prefer:  # versions that are in the output file already are kept where they are allowed
