@@ -46,9 +46,19 @@ def script(path: str) -> ModuleType:
     return module
 
 
-def test_how_we_decide_is_generated_from_the_constants() -> None:
-    generate = script("docs/generate.py")
-    assert generate.page() == generate.PAGE.read_text(encoding="utf-8"), "run `python docs/generate.py`"
+def test_generated_blocks_are_what_the_code_and_the_results_say() -> None:
+    command = [sys.executable, "-m", "cogapp", "--check", "-I", "docs/blocks", "@docs/blocks/pages.txt"]
+    done = processes.run(command, timeout=120, cwd=CHECKOUT)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nrun `tox -e docs`"
+
+
+def test_every_page_with_blocks_is_checked() -> None:
+    listed = (CHECKOUT / "docs/blocks/pages.txt").read_text(encoding="utf-8").split()
+    assert listed == [
+        str(page.relative_to(CHECKOUT))
+        for page in sorted(CHECKOUT.glob("docs/**/*.md"))
+        if "[[[cog" in page.read_text(encoding="utf-8")
+    ]
 
 
 @pytest.mark.parametrize("name", ["decision_rates", "interval_choice"])
@@ -68,11 +78,6 @@ def test_the_page_shows_every_constant_that_decides() -> None:
         assert not [name for name in names if f"| `{name}` |" not in page]
 
 
-def test_the_page_of_advice_is_what_is_stored() -> None:
-    advice = script("docs/advice.py")
-    assert advice.page() == advice.PAGE.read_text(encoding="utf-8"), "run `python docs/advice.py`"
-
-
 @pytest.mark.parametrize(
     ("after", "said"),
     [
@@ -85,12 +90,7 @@ def test_the_page_of_advice_is_what_is_stored() -> None:
 )
 def test_a_claim_is_confirmed_partly_or_not(after: dict[str, float], said: str) -> None:
     before = {"ok": 8.0, "a": 88.0, "b": 93.0, "clean": 8.0}
-    assert script("docs/advice.py").judged(before, {"clean": 8, **after}, 8) == said
-
-
-def test_the_page_of_findings_is_what_is_stored() -> None:
-    findings = script("docs/findings.py")
-    assert findings.page() == findings.PAGE.read_text(encoding="utf-8"), "run `python docs/findings.py`"
+    assert script("docs/blocks/advice.py").judged(before, {"clean": 8, **after}, 8) == said
 
 
 def tox_environments() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """How often the rule of `outlive.comparison.noise` is wrong, by simulation: false alarms and changes found.
 
 Run by hand: `python benchmarks/by_hand/decision_rates.py [COMPARISONS]`. Writes results/decision-rates.json,
-which docs/generate.py puts into docs/how-we-decide.md. Seeded: the same numbers come out again. A comparison
+which docs/how-we-decide.md quotes. Seeded: the same numbers come out again. A comparison
 has the metrics of a real one, each with noise of its own; a false alarm is one `changed` of any of them.
 """
 

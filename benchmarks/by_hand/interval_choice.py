@@ -1,7 +1,7 @@
 """Why the interval of `comparison.noise` and no other: false alarms and changes found by each, by simulation.
 
 Run by hand: `python benchmarks/by_hand/interval_choice.py`. Writes results/interval-choice.json, which
-docs/generate.py puts into docs/how-we-decide.md. One metric of seven, ROUNDS rounds, runs that differ by 3 %,
+docs/how-we-decide.md quotes. One metric of seven, ROUNDS rounds, runs that differ by 3 %,
 a change of 10 %. Alarms are in multiples of what the metric may have: 1.0 is what is promised.
 """
 

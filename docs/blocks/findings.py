@@ -1,12 +1,9 @@
-"""Writes docs/findings.md from what is stored in results/: every scenario on chosen releases.
-
-Run it after one of them was measured again: `python docs/findings.py`.
-"""
+"""What docs/findings.md quotes: what is stored in results/ of every scenario on chosen releases."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -28,8 +25,6 @@ from outlive.stacks.environments import Environment
 from outlive.wording import counted, listed, number
 
 HERE = Path(__file__).parent
-PAGE = HERE / "findings.md"
-PLACE = re.compile(r"\{\{ (\w+) \}\}")
 STACKS = tuple(
     map(
         Stack.parse,
@@ -65,22 +60,40 @@ KINDS: tuple[Growth, ...] = ("none", "bounded", "cyclic", "leak")
 HEADER = ("stack", "scenarios", "no more", "bounded", "cyclic", "leaked", "unsupported", "most of one")
 
 
-def page() -> str:
-    """Return the page as it has to be."""
+@cache
+def _every() -> tuple[Scenario, ...]:
+    return tuple(scenarios.load_set(Project.find(HERE).scenarios, "all"))
+
+
+@cache
+def _all_found() -> tuple[tuple[Measurement, ...], ...]:
     project = Project.find(HERE)
-    every = scenarios.load_set(project.scenarios, "all")
-    found = [_found(project, stack, every) for stack in STACKS]
-    fill = {
-        "summary": "\n".join(table(HEADER, map(_summary, STACKS, found), right=len(HEADER) - 1)),
-        "further": ", ".join(sorted({str(pin) for stack in STACKS for pin in stack.pins})),
-        "types": _types(found),
-        "leaks": "\n".join(map(_leaks, STACKS, found)),
-        "threads": "\n".join(filter(None, map(_threads, STACKS, found))) or "None does.",
-        "missing": _missing(found, every),
-        "tables": findings.render(every, [m for of_stack in found for m in of_stack]).rstrip("\n"),
-    }
-    template = (HERE / "findings.md.in").read_text(encoding="utf-8")
-    return PLACE.sub(lambda match: fill[match[1]], template)
+    return tuple(_found(project, stack, _every()) for stack in STACKS)
+
+
+def summary() -> str:
+    """Return the table of the stacks: their scenarios by what they leave."""
+    return "\n".join(table(HEADER, map(_summary, STACKS, _all_found()), right=len(HEADER) - 1))
+
+
+def further() -> str:
+    """Return the packages that are measured beside a release of its time."""
+    return ", ".join(sorted({str(pin) for stack in STACKS for pin in stack.pins}))
+
+
+def leaks() -> str:
+    """Return what leaks for good, a list item a stack."""
+    return "\n".join(map(_leaks, STACKS, _all_found()))
+
+
+def threads() -> str:
+    """Return what leaves threads, a list item a stack."""
+    return "\n".join(filter(None, map(_threads, STACKS, _all_found()))) or "None does."
+
+
+def tables() -> str:
+    """Return the tables of all scenarios."""
+    return findings.render(_every(), [m for of_stack in _all_found() for m in of_stack]).rstrip("\n")
 
 
 def _found(project: Project, stack: Stack, every: Sequence[Scenario]) -> tuple[Measurement, ...]:
@@ -169,10 +182,12 @@ def _threads(stack: Stack, found: Sequence[Measurement]) -> str:
     return f"- {_name(stack)}: {listed(names)}" if names else ""
 
 
-def _types(found: Sequence[Sequence[Measurement]]) -> str:
+def types() -> str:
     """Return a table of what outlives calls: in how many scenarios, and how many objects of a request."""
     stacks = [
-        (stack, mine) for stack, mine in zip(STACKS, found, strict=True) if stack.framework == "aiohttp"
+        (stack, mine)
+        for stack, mine in zip(STACKS, _all_found(), strict=True)
+        if stack.framework == "aiohttp"
     ]
     calls = [[m for m in mine if m.gc == "off" and m.scenario.startswith(CALLS)] for _, mine in stacks]
     header = ("type", *(f"{stack.release}, Python {stack.python}" for stack, _ in stacks))
@@ -192,16 +207,12 @@ def _name(stack: Stack) -> str:
     return f"{stack.framework} {stack.release}, Python {stack.python}"
 
 
-def _missing(found: Sequence[Sequence[Measurement]], every: Sequence[Scenario]) -> str:
+def missing() -> str:
     """Return how many cells nobody has measured, with an empty line; nothing where all are."""
-    wanted = sum(len(_cells(stack, every)) for stack in STACKS)
-    missing = wanted - sum(map(len, found))
+    wanted = sum(len(_cells(stack, _every())) for stack in STACKS)
+    missing = wanted - sum(map(len, _all_found()))
     return (
         f"Empty cells are not measured, or could not be: {counted(missing, 'cell')} of {wanted}.\n\n"
         if missing
         else ""
     )
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

@@ -1,30 +1,8 @@
-"""Writes docs/advice.md from its template and from what is stored in results/.
-
-Run it after remedies were measured again: `python docs/advice.py`. In the template STACK is one of STACKS.
-
-    {{ table STACK }}                            all remedies
-    {{ growth STACK }}                           what remedies do to growth with gc off, and what they cost
-    {{ recommended STACK }}                      the remedy to take, and why
-    {{ rounds STACK }}                           how many rounds of how many requests the load tests were
-    {{ release FRAMEWORK VERSION PYTHON SCENARIO }}  what a plain release leaves
-    {{ mean STACK REMEDY }}                      objects per request of the traffic, without and with it
-    {{ left STACK REMEDY SCENARIO }}             of one scenario
-    {{ leaked STACK REMEDY }}                    what no collection frees of it
-    {{ kept STACK REMEDY }}                      objects that stay, but do not grow with requests
-    {{ costs STACK REMEDY off|on }}              memory and time under load
-
-and what becomes of claims:
-
-    {{ verdict STACK REMEDY }}                   that a remedy frees what failed requests leave
-    {{ upgraded FRAMEWORK VERSION VERSION PYTHON }}  that an upgrade does
-    {{ practice STACK PRACTICE }}                that a practice keeps more
-    {{ bounded STACK REMEDY off|on METRIC }}     that a remedy makes a metric better under load
-"""
+"""What docs/advice.md quotes: what results/ has of remedies and practices. A stack is one of STACKS."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -43,9 +21,7 @@ from outlive.stacks import locks
 from outlive.wording import number, step
 
 HERE = Path(__file__).parent
-PAGE = HERE / "advice.md"
-RESULTS = HERE.parent / "results"
-PLACE = re.compile(r"\{\{ (\w+) ([^}]+) \}\}")
+RESULTS = HERE.parents[1] / "results"
 STACKS = {
     "flask": ("flask", "3.1.3", "3.13"),
     "aiohttp": ("aiohttp", "3.14.5", "3.13"),
@@ -60,12 +36,6 @@ COSTS = ("peak-RSS", "CPU-per-request", "throughput", "p99")
 ABOUT_A_RUNNING_COLLECTOR = {"freeze"}
 SAID = {"changed": "", "no change seen": "no change", "inconclusive": "inconclusive"}
 METRIC = {metric.name.replace(" ", "-"): metric for metric in METRICS}
-
-
-def page() -> str:
-    """Return the page as it has to be."""
-    template = (HERE / "advice.md.in").read_text(encoding="utf-8")
-    return PLACE.sub(lambda match: FILL[match[1]](*match[2].split()), template)
 
 
 @cache
@@ -265,27 +235,3 @@ def leaked(stack: str, remedy: str) -> str:
     assert plain.left
     assert treated.left
     return step(number(plain.left.leaked), number(treated.left.leaked))
-
-
-FILL: dict[str, Callable[..., str]] = {
-    one.__name__: one
-    for one in (
-        table,
-        growth,
-        recommended,
-        rounds,
-        release,
-        mean,
-        left,
-        leaked,
-        kept,
-        costs,
-        verdict,
-        upgraded,
-        practice,
-        bounded,
-    )
-}
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

@@ -1,52 +1,48 @@
-"""Writes docs/how-we-decide.md from its template and from the constants of the code.
-
-Run it after a constant has changed: `python docs/generate.py`. In the template `{{ package.module.NAME }}` is
-the value of a constant, `{{ constants module … }}` a table of the constants of modules with their docstrings,
-and `{{ rates }}`, `{{ choice }}` what benchmarks/by_hand simulated.
-"""
+"""What docs/how-we-decide.md quotes: constants with their docstrings, what was simulated with them."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import json
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-PAGE = HERE / "how-we-decide.md"
-RESULTS = HERE.parent / "results"
-PLACE = re.compile(r"\{\{ ([\w.]+)((?: [\w.]+)*) \}\}")
+RESULTS = Path(__file__).parents[2] / "results"
 
 
-def page() -> str:
-    """Return the page as it has to be."""
-    template = (HERE / "how-we-decide.md.in").read_text(encoding="utf-8")
-    return PLACE.sub(lambda match: _filled(match[1], match[2].split()), template)
-
-
-def _filled(what: str, words: list[str]) -> str:
-    rates = json.loads((RESULTS / "decision-rates.json").read_bytes())
-    choice = json.loads((RESULTS / "interval-choice.json").read_bytes())
-    match what:
-        case "constants":
-            rows = [row for module in words for row in _constants(module)]
-            return _table(("constant", "is", "what it lets through and what it catches"), rows)
-        case "rates":
-            return _rates(rates["rates"])
-        case "choice":
-            return _choice(choice["rows"])
-        case "noisier":
-            row = next(r for r in choice["rows"] if (r["noise"], r["method"]) == ("one side noisier", "ours"))
-            return f"{row['alarms']:.1f}"
-        case "comparisons" | "metrics":
-            return f"{rates[what]:,}"
-    module, _, name = what.rpartition(".")
+def constant(module: str, name: str) -> str:
+    """Return the value of a constant."""
     return _value(getattr(importlib.import_module(module), name))
+
+
+def constants(*modules: str) -> str:
+    """Return a table of the constants of modules that have a docstring, with it."""
+    rows = [row for module in modules for row in _constants(module)]
+    return _table(("constant", "is", "what it lets through and what it catches"), rows)
+
+
+def simulated(what: str) -> str:
+    """Return how many comparisons, or metrics of one, were simulated."""
+    return f"{_decision_rates()[what]:,}"
+
+
+def noisier() -> str:
+    """Return the false alarms of our method where one side is noisier, in multiples of what is promised."""
+    rows = _interval_choice()["rows"]
+    row = next(r for r in rows if (r["noise"], r["method"]) == ("one side noisier", "ours"))
+    return f"{row['alarms']:.1f}"
+
+
+def _decision_rates() -> Any:
+    return json.loads((RESULTS / "decision-rates.json").read_bytes())
+
+
+def _interval_choice() -> Any:
+    return json.loads((RESULTS / "interval-choice.json").read_bytes())
 
 
 def _constants(module: str) -> Iterator[tuple[str, ...]]:
@@ -75,7 +71,9 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-def _rates(rates: list[dict[str, Any]]) -> str:
+def rates() -> str:
+    """Return the table of simulated false alarms and of changes that were found."""
+    rates = _decision_rates()["rates"]
     sizes = list(rates[0]["found"])
     header = (
         "noise",
@@ -99,7 +97,9 @@ def _rates(rates: list[dict[str, Any]]) -> str:
     return _table(header, rows, right=6)
 
 
-def _choice(rows: list[dict[str, Any]]) -> str:
+def choice() -> str:
+    """Return the table of methods that were compared."""
+    rows = _interval_choice()["rows"]
     methods = list(dict.fromkeys(row["method"] for row in rows))
     cells = {(row["noise"], row["method"]): f"{row['alarms']:.1f}, {row['found']:.0%}" for row in rows}
     noises = dict.fromkeys(row["noise"] for row in rows)
@@ -111,7 +111,3 @@ def _choice(rows: list[dict[str, Any]]) -> str:
 def _table(header: tuple[str, ...], rows: Any, right: int = 0) -> str:
     lines = [header, ["---"] * (len(header) - right) + ["--:"] * right, *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
