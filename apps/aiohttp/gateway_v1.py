@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver
 
 PEER = json.loads(os.environ["OUTLIVE_PEER"])
 SHORT = 0.01  # seconds: what is waited for here never comes
+READ = 0.002  # the same, after a request has gone out
 TOTAL = 0.02  # connecting, which does come, must not take as long
 HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host"}
 
@@ -87,7 +88,7 @@ class Gateway:
         return await self.call("/" + request.match_info["kind"])
 
     async def read_timeout(self, request):
-        return await self.call("/stall", timeout=aiohttp.ClientTimeout(sock_read=SHORT))
+        return await self.call("/stall", timeout=aiohttp.ClientTimeout(sock_read=READ))
 
     async def total_timeout(self, request):
         return await self.call("/stall", timeout=aiohttp.ClientTimeout(total=TOTAL))
@@ -102,6 +103,13 @@ class Gateway:
 
     async def status_error(self, request):
         return await self.call("/error", raise_for_status=True)
+
+    async def cancelled_task(self, request):
+        call = asyncio.ensure_future(self.call("/stall-announced"))
+        await self.call("/announced")  # answered once the call has come to the service
+        call.cancel()
+        await asyncio.wait([call])
+        return answer(504)
 
     async def stall(self, request):
         return await self.call("/stall")
@@ -189,6 +197,7 @@ def create_app():
             web.get("/body-timeout", gateway.body_timeout),
             web.get("/status-error", gateway.status_error),
             web.get("/stall", gateway.stall),
+            web.get("/cancelled-task", gateway.cancelled_task),
             web.get("/uncaught", gateway.uncaught),
             web.get("/session-per-request", gateway.session_per_request),
             web.get("/session-not-closed", gateway.session_not_closed),

@@ -10,18 +10,36 @@ import pathlib
 import tempfile
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 BODY_LIMIT = 256 * 1024
 CHUNK = b"\x5a" * (64 * 1024)
 STREAM_CHUNKS = 64  # 4 MiB is more than socket buffers hold: a client that reads slowly is noticed
+BIG_BODY_LIMIT = 2 * 1024 * 1024
 MIDDLEWARES = 10
 SHORT = 0.01  # seconds: what is waited for here never comes
+
+
+class TokenError(Exception):
+    """Nobody is logged in."""
+
+
+NO_TOKEN = TokenError("no token")  # one for all requests, as code often has it: its traceback grows with each
 
 
 def create_app():
     """Return the site as an application that is bound to no event loop yet: it survives a fork."""
     app = web.Application(client_max_size=BODY_LIMIT)
-    app.add_routes([*common(), *sockets(), web.view("/view", OrdersView), web.static("/static", files())])
+    app.add_routes(
+        [
+            *common(),
+            *answers(),
+            *headers(),
+            *sockets(),
+            web.view("/view", OrdersView),
+            web.static("/static", files()),
+        ]
+    )
     for name, number in (("none", 0), ("one", 1), ("many", MIDDLEWARES)):
         part = web.Application(middlewares=[passing() for _ in range(number)])
         part.add_routes(common())
@@ -42,6 +60,16 @@ def common():
         web.get("/timeout-uncaught", timeout_uncaught),
         web.post("/slow-body", slow_body),
         web.get("/wait", wait),
+    ]
+
+
+def answers():
+    return [
+        web.get("/forbidden", forbidden),
+        web.get("/no-content", no_content),
+        web.get("/login", login),
+        web.get("/account", account),
+        web.post("/uploads/images", upload_big_image),
     ]
 
 
@@ -73,6 +101,29 @@ async def fail(request):
     raise RuntimeError("the warehouse does not answer")
 
 
+async def forbidden(request):
+    raise web.HTTPForbidden()
+
+
+async def no_content(request):
+    return web.Response(status=204)
+
+
+async def login(request):
+    raise web.HTTPFound("/ok")  # as a decorator does that finds nobody logged in
+
+
+async def account(request):
+    try:
+        return await user(request)
+    except TokenError as error:
+        return web.json_response({"error": str(error)}, status=401)
+
+
+async def user(request):
+    raise NO_TOKEN
+
+
 async def page(request):
     return web.Response(text=request.match_info["name"])
 
@@ -99,6 +150,10 @@ class OrdersView(web.View):
 # Bodies
 
 
+async def upload_big_image(request):
+    return await upload_image(request.clone(client_max_size=BIG_BODY_LIMIT))
+
+
 async def upload_image(request):
     form = await request.post()  # as against request.multipart(), this enforces client_max_size
     if not isinstance(form.get("image"), web.FileField):
@@ -120,6 +175,103 @@ async def stream(request):
         await response.write(CHUNK)
     await response.write_eof()
     return response
+
+
+# Headers, as a gateway handles them
+
+
+def headers():
+    return [web.get("/headers/" + kind.__name__, on_headers(kind)) for kind in HEADERS]
+
+
+def on_headers(kind):
+    async def handler(request):
+        kind(request.headers)
+        return web.Response()
+
+    return handler
+
+
+def copied(fields):
+    fields.copy()
+
+
+def built(fields):
+    CIMultiDict(fields, Via="1.1 gateway")
+
+
+def popped(fields):
+    fields.copy().pop("X-Trace")
+
+
+def popped_missing(fields):
+    fields.copy().pop("X-None", None)
+
+
+def popped_all(fields):
+    fields.copy().popall("X-Trace")
+
+
+def popped_item(fields):
+    fields.copy().popitem()
+
+
+def deleted(fields):
+    del fields.copy()["X-Trace"]
+
+
+def replaced(fields):
+    fields.copy()["X-Trace"] = "off"
+
+
+def updated(fields):
+    fields.copy().update({"X-Trace": "off", "Via": "1.1 gateway"})
+
+
+def extended(fields):
+    fields.copy().extend([("Via", "1.1 gateway"), ("Via", "1.1 proxy")])
+
+
+def compared(fields):
+    fields.copy() == fields  # noqa: B015 - only what comparing leaves is wanted
+
+
+def compared_with_dict(fields):
+    fields == {"X-Trace": "on"}  # noqa: B015
+
+
+def key_sets(fields):
+    fields.keys() & {"X-Trace"}
+    fields.keys() | {"Via"}
+    fields.keys() - {"Host"}
+    fields.keys() ^ {"Host"}
+    fields.keys().isdisjoint({"Via"})
+
+
+def item_sets(fields):
+    fields.items() & {("X-Trace", "on")}
+    fields.items() | {("Via", "1.1 gateway")}
+    fields.items() - {("X-Trace", "on")}
+    fields.items() ^ {("X-Trace", "on")}
+    fields.items().isdisjoint({("Via", "1.1 gateway")})
+
+
+HEADERS = (
+    copied,
+    built,
+    popped,
+    popped_missing,
+    popped_all,
+    popped_item,
+    deleted,
+    replaced,
+    updated,
+    extended,
+    compared,
+    compared_with_dict,
+    key_sets,
+    item_sets,
+)
 
 
 # Time

@@ -10,7 +10,7 @@ import pathlib
 import tempfile
 
 import flask
-from flask import Blueprint, Flask, Response, abort, jsonify, request, stream_with_context
+from flask import Blueprint, Flask, Response, abort, jsonify, redirect, request, stream_with_context
 from jinja2 import DictLoader
 from werkzeug.debug import DebuggedApplication
 
@@ -27,6 +27,13 @@ TEMPLATES = {
 
 class OrderError(Exception):
     """An order cannot be taken."""
+
+
+class TokenError(Exception):
+    """Nobody is logged in."""
+
+
+NO_TOKEN = TokenError("no token")  # one for all requests, as code often has it: its traceback grows with each
 
 
 def files():
@@ -58,6 +65,29 @@ def ok():
 
 def fail():
     raise RuntimeError("the warehouse does not answer")
+
+
+def forbidden():
+    abort(403)
+
+
+def no_content():
+    return "", 204
+
+
+def login():
+    abort(redirect("/ok"))  # as a decorator does that finds nobody logged in
+
+
+def account():
+    try:
+        return user()
+    except TokenError as error:
+        return jsonify(error=str(error)), 401
+
+
+def user():
+    raise NO_TOKEN
 
 
 def page(name):
@@ -148,6 +178,10 @@ def template(name):
 def site():
     app = make_app(MAX_CONTENT_LENGTH=BODY_LIMIT)
     app.jinja_loader = DictLoader(TEMPLATES)
+    app.add_url_rule("/forbidden", view_func=forbidden)
+    app.add_url_rule("/no-content", view_func=no_content)
+    app.add_url_rule("/login", view_func=login)
+    app.add_url_rule("/account", view_func=account)
     app.add_url_rule("/pages/<name>", view_func=page)
     app.add_url_rule("/cookies", view_func=cookies)
     app.add_url_rule("/nested-abort", view_func=nested_abort)

@@ -236,7 +236,8 @@ def test_the_apps_have_the_same_routes(framework: str) -> None:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_routes_are_those_of_the_scenarios(framework: str) -> None:
     found = routes(framework)
-    asked = [s for s in scenarios.load(CHECKOUT.scenarios) if s.request.raw is None]
+    ours = [s for s in scenarios.load(CHECKOUT.scenarios) if s.request.raw is None and not s.app]
+    asked = [s for s in ours if s.request.method != "HEAD"]  # a GET without its body has no route of its own
     decided = {s.name: answer(found, s.request.method, s.request.path) for s in asked}
     expected = {s.name: s.expect[0] if s.expect[0] in {"404", "405"} else None for s in asked}
     assert decided == expected

@@ -17,7 +17,7 @@ from outlive import processes
 from outlive.commands.selection import Selection
 from outlive.errors import FaultError, UsageError
 from outlive.gate import proof
-from outlive.records.measurement import USUAL_CONNECTIONS, Cell, Connection, Measurement
+from outlive.records.measurement import ASKED, Cell, Connection, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.client import verify
@@ -25,21 +25,23 @@ from outlive.replay.engine import Progress, Request
 from outlive.replay.measure import measure
 from outlive.replay.subject import Subject, Task
 from outlive.service import app as apps
-from outlive.service import certificate, scenarios
+from outlive.service import certificate
 from outlive.service.gunicorn import Server
 from outlive.service.peer import Peer
 from outlive.service.scenarios import Scenario, Set, load_set, select
 from outlive.stacks import environments
 from outlive.stacks.prepare import prepare
 
-EXTENDED = load_set(CHECKOUT.scenarios, "extended")
+EXTENDED = tuple(s for s in load_set(CHECKOUT.scenarios, "all") if s.app)
+"""Those of further apps."""
 GROUPS = sorted(
     {
         (framework, s.app, c)
         for framework in FRAMEWORKS
         for s in EXTENDED
         if s.about(framework)
-        for c in s.connections
+        for c in ASKED
+        if s.over(c)
     }
 )
 
@@ -57,7 +59,7 @@ def unanswered(served: Subject, app: str, connection: Connection) -> tuple[set[s
     framework = served.app.framework
     worker = served.app.worker(connection)
     assert worker is not None
-    mine = [s for s in EXTENDED if s.app == app and s.about(framework) and connection in s.connections]
+    mine = [s for s in EXTENDED if s.app == app and s.about(framework) and s.over(connection)]
     asked = [s for s in mine if not lacking(served, s, connection)]
     wrong = {}
     with Server(served.environment, served.app, worker, served.folder) as server:
@@ -95,7 +97,9 @@ class TestAPlantedLeak:
     def measured(self, app: apps.App) -> Measurement:
         whole = subject("aiohttp", "gateway")
         planted = msgspec.structs.replace(whole, app=app)
-        found = measure([Task(planted, (Cell("gateway-ok", "close", "off"),))], EXTENDED, 1, lambda _: None)
+        found = measure(
+            [Task(planted, (Cell("gateway-ok", "keep-alive", "off"),))], EXTENDED, 1, lambda _: None
+        )
         assert [(m.status, m.reason) for m in found] == [("measured", None)]
         return found[0]
 
@@ -145,11 +149,20 @@ class TestSelection:
         return selection.request(CHECKOUT, always=always)
 
     def test_without_a_set_it_is_the_default_one_with_the_usual_connections(self) -> None:
-        assert len(self.request().cells) == len(USUAL_CONNECTIONS) * len(scenarios.load(CHECKOUT.scenarios))
+        default = load_set(CHECKOUT.scenarios, "default")
+        found = self.request().cells
+        assert {cell.scenario for cell in found} == {scenario.name for scenario in default}
+        assert {cell.connection for cell in found} == {"keep-alive", "close", "client-close"}
+        assert {cell.connection for cell in found if cell.scenario == "malformed-request"} == {"close"}
+
+    def test_the_extended_set_has_clients_that_reset(self) -> None:
+        found = self.request("ok", chosen="all").cells
+        assert [cell.connection for cell in found] == ["keep-alive", "close", "client-close", "client-reset"]
 
     def test_the_baseline_comes_first(self) -> None:
         request = self.request(chosen="extended", always=("ok",))
-        assert [one.name for one in request.scenarios[:2]] == ["ok", EXTENDED[0].name]
+        first = load_set(CHECKOUT.scenarios, "extended")[0]
+        assert [one.name for one in request.scenarios[:2]] == ["ok", first.name]
 
     def test_connections_that_make_no_difference_have_no_cell(self) -> None:
         assert self.request("tls-plain").cells == (Cell("tls-plain", "close", "off"),)
@@ -188,6 +201,10 @@ class TestPeer:
             ("/malformed", b"SSH-2.0", b"\r\n\r\n"),
             ("/bad-chunk", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n", b"0\r\n\r\n"),
             ("/stall", b"", b""),
+            ("/stall-announced", b"", b""),
+            ("/announced", b"HTTP/1.1 200 OK\r\n", b"ok"),
+            ("/inflated", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n", b""),
+            ("/bad-gzip", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n", b"\xff"),
             ("/stall-in-body", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nZZ", b"Z"),
         ],
     )

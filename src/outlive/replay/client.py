@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Self
 
@@ -42,6 +43,7 @@ class Client:
         self.bodyless = scenario.request.method == "HEAD"
         self.small_window = "receive-some" in scenario.steps
         self.wire: Wire | None = None
+        self.staying: Wire | None = None
         self.connections = 0
 
     def __enter__(self) -> Self:
@@ -73,16 +75,20 @@ class Client:
             raise FaultError(f"{name}: the server's answer is not HTTP") from None
 
     def close(self) -> None:
-        """Close the connection in good order, if there is one."""
-        if self.wire is not None:
-            self.wire.close()
-            self.wire = None
+        """Close the connection in good order, if there is one, and the one that stayed."""
+        for wire in filter(None, (self.wire, self.staying)):
+            wire.close()
+        self.wire = self.staying = None
 
     def _exchange(self, number: int) -> Answer:
         reused = self.wire is not None
         if self.wire is None:
-            self.wire = Wire(self.address, small_window=self.small_window, tls=self.scenario.tls)
             self.connections += 1
+            try:
+                self.wire = Wire(self.address, small_window=self.small_window, tls=self.scenario.tls)
+            except ssl.SSLCertVerificationError:
+                self.rest()
+                return "refused"
         messages = self.messages
         if self.counted:
             messages = tuple(message.replace(COUNTER, b"%06d" % number) for message in messages)
@@ -93,6 +99,10 @@ class Client:
                 break
         if exchange.gone:
             self.wire = None
+        elif exchange.stays:
+            self.wire, self.staying, before = None, self.wire, self.staying
+            if before is not None:
+                before.close()
         elif self.connection == "close" or not exchange.keeps:
             wire, self.wire = self.wire, None
             wire.drain()
@@ -108,7 +118,7 @@ class _Exchange:
     """The state of one run through a scenario's steps.
 
     `seen` is what a client notes, `over` that no further step makes sense, `gone` that the client has closed
-    the connection, `keeps` that both sides can go on using it.
+    the connection, `stays` that it is to leave it open, `keeps` that both sides can go on using it.
     """
 
     def __init__(
@@ -128,7 +138,7 @@ class _Exchange:
         self.untouched = reused
         self.head: Head | None = None
         self.seen: list[str] = []
-        self.over = self.gone = False
+        self.over = self.gone = self.stays = False
         self.keeps = True
 
     def take(self, step: Step) -> None:
@@ -201,6 +211,12 @@ class _Exchange:
         self.rest()
         self.seen.append("aborted")
         self.over = self.gone = True
+
+    def stay(self) -> None:
+        """Say no more, and stay until the next client does."""
+        self.rest()
+        self.seen.append("silent")
+        self.over = self.stays = True
 
     def _send_until(self, position: int) -> None:
         self.wire.send(self.unsent[0][self.sent : position])

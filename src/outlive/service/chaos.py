@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
 import hashlib
 import json
 import re
 import socket
 import ssl
+import struct
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -22,6 +24,13 @@ HOST = "127.0.0.1"
 WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PART = b"\x5a" * 1000
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+LINGER_ZERO = struct.pack("ii", 1, 0)
+"""SO_LINGER 0: closing sends a reset."""
+ANNOUNCED = asyncio.Semaphore(0)
+"""Requests that have come and are not going to be answered."""
+INFLATED = gzip.compress(bytes(1 << 20), mtime=0)
+"""1 MiB that goes as 1 KiB."""
+ENCODED = {"/inflated": INFLATED, "/bad-gzip": INFLATED[:20] + b"\xff" * (len(INFLATED) - 20)}
 LONG_CHUNKS = 64
 """Chunks of 4 KiB: the answer is longer than a client's read buffer."""
 
@@ -30,6 +39,11 @@ Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 async def gone(_: Wire, __: bytes) -> None:
     """Close without an answer."""
+
+
+async def reset(wire: Wire, _: bytes) -> None:
+    """Reset the connection, without an answer."""
+    wire[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
 
 
 async def cut(wire: Wire, _: bytes) -> None:
@@ -57,6 +71,12 @@ async def stall(wire: Wire, _: bytes) -> None:
     await wire[0].read()
 
 
+async def stall_announced(wire: Wire, _: bytes) -> None:
+    """Never answer, and answer one request for `/announced` now."""
+    ANNOUNCED.release()
+    await wire[0].read()
+
+
 async def stall_in_body(wire: Wire, _: bytes) -> None:
     """Begin to answer, and no more."""
     wire[1].write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + PART)
@@ -79,11 +99,13 @@ async def websocket(wire: Wire, head: bytes) -> None:
 
 FAULTS: dict[str, Callable[[Wire, bytes], Awaitable[None]]] = {
     "/gone": gone,
+    "/reset": reset,
     "/cut": cut,
     "/cut-chunks": cut_chunks,
     "/malformed": malformed,
     "/bad-chunk": bad_chunk,
     "/stall": stall,
+    "/stall-announced": stall_announced,
     "/stall-in-body": stall_in_body,
     "/websocket": websocket,
 }
@@ -95,6 +117,9 @@ def answer(path: str) -> bytes:
     if path == "/long":
         chunk = b"1000\r\n" + b"\x5a" * 4096 + b"\r\n"
         return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * LONG_CHUNKS + b"0\r\n\r\n"
+    if path in ENCODED:
+        body = ENCODED[path]
+        return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     status = "500 Internal Server Error" if path == "/error" else "200 OK"
     name = path.rpartition("/")[2]
     cookie = f"Set-Cookie: seen-{name}=yes; Path=/\r\n" if path.startswith("/cookies/") else ""
@@ -112,6 +137,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             if path in FAULTS:
                 await FAULTS[path]((reader, writer), head)
                 break
+            if path == "/announced":
+                await ANNOUNCED.acquire()
             writer.write(answer(path))
             await writer.drain()
     with contextlib.suppress(OSError, ssl.SSLError):

@@ -32,9 +32,12 @@ Step = Literal[
     "rest",
     "end",
     "leave",
+    "stay",
 ]
 """What a client can do, one after the other; docs/paths.md says what each means."""
 Answer = str
+Tls = bool | Literal["refused"]
+"""Whether a client speaks TLS, or begins to, and refuses the server's certificate."""
 Connections = Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
 Set = Literal["default", "extended", "all"]
 SETS: tuple[Set, ...] = get_args(Set)
@@ -91,7 +94,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections: Connections = ()
     releases: str = ""
     packages: tuple[str, ...] = ()
-    tls: bool = False
+    tls: Tls = False
     statistical: str | None = None
 
     @property

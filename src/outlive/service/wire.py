@@ -12,6 +12,7 @@ import struct
 import msgspec
 
 from outlive.service import seal
+from outlive.service.scenarios import Tls
 from outlive.service.seal import Address
 
 TIMEOUT = 20.0
@@ -38,16 +39,19 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Wire:
-    """A connection; `buffer` is what was received and not read yet."""
+    """A connection; `buffer` is what was received and not read yet.
 
-    def __init__(self, address: Address, *, small_window: bool = False, tls: bool = False) -> None:
+    Raises ssl.SSLCertVerificationError where `tls` is `refused`.
+    """
+
+    def __init__(self, address: Address, *, small_window: bool = False, tls: Tls = False) -> None:
         plain = socket.socket()
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if small_window:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_WINDOW)
         try:
             _connect(plain, address)
-            self.socket = _trusting().wrap_socket(plain) if tls else plain
+            self.socket = _client(trusting=tls != "refused").wrap_socket(plain) if tls else plain
         except BaseException:
             plain.close()
             raise
@@ -162,9 +166,13 @@ def _connect(plain: socket.socket, address: Address) -> None:
 
 
 @functools.cache
-def _trusting() -> ssl.SSLContext:
-    """Return what a client of a server of ours on loopback needs: it has no name to check."""
+def _client(*, trusting: bool) -> ssl.SSLContext:
+    """Return what a client of a server of ours on loopback needs: it has no name to check.
+
+    One that is not `trusting` asks for a certificate that somebody has signed, and ours is not.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    if trusting:
+        context.verify_mode = ssl.CERT_NONE
     return context
