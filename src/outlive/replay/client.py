@@ -9,7 +9,7 @@ from typing import Self
 
 from outlive.errors import FaultError
 from outlive.records.measurement import Connection
-from outlive.service.scenarios import COUNTER, Answer, Scenario, Step
+from outlive.service.scenarios import COUNTER, Answer, Scenario
 from outlive.service.seal import Address
 from outlive.service.wire import TIMEOUT, Head, Wire
 
@@ -42,6 +42,7 @@ class Client:
         self.counted = any(COUNTER in message for message in self.messages)
         self.bodyless = scenario.request.method == "HEAD"
         self.small_window = "receive-some" in scenario.steps
+        self.steps = [step.replace("-", "_") for step in scenario.steps]
         self.wire: Wire | None = None
         self.staying: Wire | None = None
         self.connections = 0
@@ -93,8 +94,8 @@ class Client:
         if self.counted:
             messages = tuple(message.replace(COUNTER, b"%06d" % number) for message in messages)
         exchange = _Exchange(self.wire, messages, self.rest, bodyless=self.bodyless, reused=reused)
-        for step in self.scenario.steps:
-            exchange.take(step)
+        for step in self.steps:
+            getattr(exchange, step)()
             if exchange.over:
                 break
         if exchange.gone:
@@ -115,7 +116,7 @@ class Client:
 
 
 class _Exchange:
-    """The state of one run through a scenario's steps.
+    """The state of one run through a scenario's steps: each is a method of its own.
 
     `seen` is what a client notes, `over` that no further step makes sense, `gone` that the client has closed
     the connection, `stays` that it is to leave it open, `keeps` that both sides can go on using it.
@@ -140,10 +141,6 @@ class _Exchange:
         self.seen: list[str] = []
         self.over = self.gone = self.stays = False
         self.keeps = True
-
-    def take(self, step: Step) -> None:
-        """Do one step: each is a method of its own."""
-        getattr(self, step.replace("-", "_"))()
 
     def send(self) -> None:
         """Send the next request, or what is left of it."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from outlive.errors import FaultError
+from outlive.service.stillness import Stillness
 
 ANSWER_LIMIT = 60.0
 """Seconds that a probe may take for one command, full collections of a large heap included."""
@@ -123,10 +124,14 @@ class ProbeLine:
         except FaultError:
             self.close()
             raise
+        self._stillness = Stillness(self.hello.pid)
 
-    def rest(self) -> Rest:
+    def rest(self) -> None:
         """Wait until the worker has digested all that it was sent."""
-        return self._ask("rest", Rest)
+        try:
+            self._stillness.wait()
+        except OSError:  # /proc does not tell, or the worker has died
+            self._ask("rest", Rest)
 
     def begin(self, policy: str) -> Begun:
         """Set the gc policy and start counting."""
@@ -168,6 +173,8 @@ class ProbeLine:
         with contextlib.suppress(OSError):  # a command that the worker did not live to read
             self._stream.close()
         self._connection.close()
+        if hasattr(self, "_stillness"):
+            self._stillness.close()
 
     def _ask(self, command: str, kind: type[T]) -> T:
         try:

@@ -25,6 +25,8 @@ LINGER_ZERO = struct.pack("ii", 1, 0)
 """SO_LINGER 0: close() sends a reset, as the kernel does for a client process that died."""
 BODYLESS = ("101", "204", "304")
 """Statuses whose answers end with the head."""
+HEADS = 64
+"""Heads that are known by heart: answers differ in little but the second of their date."""
 FRAMES = {1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 """WebSocket frames by opcode."""
 
@@ -51,6 +53,8 @@ class Wire:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_WINDOW)
         try:
             _connect(plain, address)
+            if tls:
+                plain.settimeout(TIMEOUT)
             self.socket = _client(trusting=tls != "refused").wrap_socket(plain) if tls else plain
         except BaseException:
             plain.close()
@@ -61,9 +65,12 @@ class Wire:
         """Send; a server that has answered and closed before it read all is no fault: its answer follows."""
         try:
             self.socket.sendall(data)
-        except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
+        except BlockingIOError:
+            raise TimeoutError from None
+        except TimeoutError:
+            raise
+        except OSError:
+            pass
 
     def end(self) -> None:
         """Close the sending side."""
@@ -89,6 +96,8 @@ class Wire:
         """Receive something into the buffer; False once the server has closed or reset."""
         try:
             data = self.socket.recv(65536)
+        except BlockingIOError:
+            raise TimeoutError from None
         except (ConnectionError, ssl.SSLError):
             return False
         self.buffer += data
@@ -101,21 +110,10 @@ class Wire:
                 if not self.more():
                     return None
             text, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
-            lines = text.decode("latin-1").split("\r\n")
-            status = lines[0].split(" ")[1]
-            if interim or not status.startswith("1"):
+            head = _parsed(text)
+            if interim or not head.status.startswith("1"):
                 break
-        fields = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            fields[name.lower()] = value.strip().lower()
-        length = fields.get("content-length")
-        return Head(
-            status,
-            0 if bodyless or status in BODYLESS else None if length is None else int(length),
-            "chunked" in fields.get("transfer-encoding", ""),
-            fields.get("connection") == "close" or lines[0].startswith("HTTP/1.0"),
-        )
+        return msgspec.structs.replace(head, length=0) if bodyless else head
 
     def body(self, head: Head) -> bool:
         """Read the body; return whether it came whole."""
@@ -155,14 +153,40 @@ class Wire:
         return True
 
 
+@functools.lru_cache(HEADS)
+def _parsed(text: bytes) -> Head:
+    """Return the head that has this text. Raises ValueError and IndexError where it is none."""
+    first, *lines = text.decode("latin-1").split("\r\n")
+    status = first.split(" ")[1]
+    fields = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        fields[name.lower()] = value.strip().lower()
+    length = fields.get("content-length")
+    return Head(
+        status,
+        0 if status in BODYLESS else None if length is None else int(length),
+        "chunked" in fields.get("transfer-encoding", ""),
+        fields.get("connection") == "close" or first.startswith("HTTP/1.0"),
+    )
+
+
 def _connect(plain: socket.socket, address: Address) -> None:
-    """Connect; where a key is needed, the kernel does not say that a server has died."""
-    plain.settimeout(CONNECT_TIMEOUT)
+    """Connect; where a key is needed, the kernel does not say that a server has died.
+
+    The kernel keeps the time, too: with a time-out of Python's each call would be two.
+    """
+    _limit(plain, socket.SO_SNDTIMEO, CONNECT_TIMEOUT)
     try:
         seal.connect(plain, address)
-    except TimeoutError:
+    except (BlockingIOError, TimeoutError):
         raise ConnectionRefusedError(errno.ECONNREFUSED, "no answer") from None
-    plain.settimeout(TIMEOUT)
+    _limit(plain, socket.SO_SNDTIMEO, TIMEOUT)
+    _limit(plain, socket.SO_RCVTIMEO, TIMEOUT)
+
+
+def _limit(plain: socket.socket, option: int, seconds: float) -> None:
+    plain.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), int(seconds % 1 * 1e6)))
 
 
 @functools.cache
