@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
-from outlive.cli import cli
+from outlive.cli import VERBS, cli
+from verbs import NAMES, verb
+
+HEAVY = {"outlive.commands", "outlive.records", "msgspec", "rich", "requests", "bs4"}
 
 
-@pytest.mark.parametrize("verb", sorted(cli.commands))
-def test_examples_stand_one_a_line(verb: str) -> None:
-    found = CliRunner().invoke(cli, [verb, "--help"], prog_name="outlive")
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_stand_one_a_line(name: str) -> None:
+    found = CliRunner().invoke(cli, [name, "--help"], prog_name="outlive")
     assert found.exit_code == 0
     assert "\\b" not in found.output
     assert "\b" not in found.output
     assert not [line for line in found.output.splitlines() if line.count("outlive ") > 1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_screen_says_what_the_verb_says_of_itself(name: str) -> None:
+    (summary,) = (verbs[name] for verbs in VERBS.values() if name in verbs)
+    assert (verb(name).help or "").split("\n\n")[0] == summary
+    assert len(f"  {name:10}{summary}") <= 78, "each verb takes one line of a terminal"
+
+
+def test_the_first_screen_fits_a_terminal() -> None:
+    found = CliRunner().invoke(cli, ["--help"], prog_name="outlive", terminal_width=80)
+    assert len(found.output.splitlines()) <= 34
+    assert (
+        found.output.index("First steps:")
+        < found.output.index("doctor")
+        < found.output.index("Many releases:")
+    )
+
+
+def test_a_verb_that_there_is_not() -> None:
+    found = CliRunner().invoke(cli, ["compere"])
+    assert found.exit_code == 2
+    assert "No such command 'compere'" in found.output
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"]])
+def test_the_first_screen_loads_no_verb(words: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from outlive.cli import cli\n"
+        f"try: cli({words!r}, prog_name='outlive')\n"
+        "except SystemExit: pass\n"
+        f"loaded = {HEAVY} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

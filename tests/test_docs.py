@@ -22,6 +22,7 @@ from outlive.project import Project
 from outlive.records.stack import Stack
 from outlive.releases.catalogue import Catalogue
 from outlive.service import scenarios
+from verbs import NAMES, verb
 
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = Project(CHECKOUT)
@@ -117,10 +118,10 @@ def commands() -> Iterator[tuple[str, str]]:
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
             if line.startswith("$ "):
                 yield f"{page.name}:{number}", line.removeprefix("$ ")
-    for verb, command in cli.commands.items():
-        for line in (command.help or "").splitlines():
+    for name in NAMES:
+        for line in (verb(name).help or "").splitlines():
             if line.startswith("outlive "):
-                yield f"outlive {verb} --help", line
+                yield f"outlive {name} --help", line
 
 
 @pytest.mark.parametrize(("where", "line"), [pytest.param(*one, id=": ".join(one)) for one in commands()])

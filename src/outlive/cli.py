@@ -1,34 +1,65 @@
-"""The command line: the verbs, and how each ends: one clear line and the exit code."""
+"""The command line: the verbs. How each ends is in `ending`."""
 
 from __future__ import annotations
 
+import importlib
 from typing import NoReturn
 
 import click
 
 from outlive import __version__, ending
-from outlive.commands.attribute import attribute_command
-from outlive.commands.compare import compare_command
-from outlive.commands.doctor import doctor_command
-from outlive.commands.explain import explain_command
-from outlive.commands.gate import gate_command
-from outlive.commands.leaks import leaks_command
-from outlive.commands.load import load_command
-from outlive.commands.measure import measure_command
-from outlive.commands.publish import publish_command
-from outlive.commands.releases import releases_command
-from outlive.commands.remedies import remedies_command
-from outlive.commands.report import report_command
-from outlive.commands.steps import steps_command
-from outlive.commands.sweep import sweep_command
+
+VERBS = {
+    "First steps": {
+        "doctor": "Check whether this machine can measure.",
+        "compare": "Compare two releases of a framework, or two stacks.",
+        "explain": "Explain which references keep alive what outlives a request.",
+        "gate": "Judge releases of a framework against its reviewed limits.",
+    },
+    "One stack or two": {
+        "measure": "Measure what stacks leave in memory per request, cell by cell.",
+        "load": "Put a release under load: many clients at once, many failing.",
+        "report": "Write a report on an upgrade: a page, Markdown and JSON.",
+        "attribute": "Find the package, or the Python, that makes a difference.",
+        "remedies": "Say what each remedy does for a release, and what it costs.",
+    },
+    "Many releases": {
+        "releases": "List the releases of a framework, or update the list.",
+        "sweep": "Measure all releases of frameworks.",
+        "steps": "Say at which releases what requests leave in memory changed.",
+        "leaks": "Say in which release each leak and ring came, changed and went.",
+        "publish": "Write the site of all that is stored.",
+    },
+}
+"""Each verb by its name with what it does, under the headings of the first screen.
+
+It says again what the verbs' own help says, so that the first screen loads none of them; a test holds them
+equal."""
 
 
-def main() -> NoReturn:
-    """Run the command line and exit with one of `ExitCode`; errors are one line on standard error."""
-    ending.run(lambda: cli(standalone_mode=False))
+class Verbs(click.Group):
+    """The verbs, each of whose modules is loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of all verbs, in the order of the first screen."""
+        return [name for verbs in VERBS.values() for name in verbs]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a verb, None where there is none of that name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"outlive.commands.{cmd_name}")
+        found: click.Command = getattr(module, f"{cmd_name}_command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the verbs under their headings."""
+        for heading, verbs in VERBS.items():
+            with formatter.section(heading):
+                formatter.write_dl([*verbs.items()])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="outlive")
 def cli() -> None:
     """Measure what framework releases leave in memory after failed requests, and compare them.
@@ -38,20 +69,6 @@ def cli() -> None:
     """
 
 
-for command in (
-    compare_command,
-    report_command,
-    publish_command,
-    measure_command,
-    load_command,
-    explain_command,
-    attribute_command,
-    leaks_command,
-    gate_command,
-    sweep_command,
-    steps_command,
-    remedies_command,
-    releases_command,
-    doctor_command,
-):
-    cli.add_command(command)
+def main() -> NoReturn:
+    """Run the command line and exit with one of `ExitCode`; errors are one line on standard error."""
+    ending.run(lambda: cli(standalone_mode=False))

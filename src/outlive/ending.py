@@ -17,8 +17,7 @@ import click
 from outlive import __version__
 from outlive.errors import ExitCode, OutliveError
 from outlive.project import cache_dir
-from outlive.releases.index import USERINFO
-from outlive.wording import one_line
+from outlive.wording import USERINFO, one_line
 
 POLITE = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that end a command in good order: Ctrl-C, `kill`, a terminal that is closed."""

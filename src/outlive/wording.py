@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 ARROW = "→"
 NO_VERSION = "none"
+USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+"""A name and a password in an address: never shown."""
 LONGEST = 300  # characters of a text that somebody else wrote, such as the reason for a yank
 
 

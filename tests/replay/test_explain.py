@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from analyses import by_hand
 from goldens import same_as_golden
 from measuring import CHECKOUT, SCENARIOS, checkout
-from outlive.cli import cli
 from outlive.commands.explain import explain_command
 from outlive.leaks import drawing, explanation
 from outlive.leaks.structures import Analysis, analyse, records
@@ -27,6 +26,7 @@ from outlive.service import app as apps
 from outlive.stacks import environments, pythons
 from outlive.stacks.prepare import prepare
 from outlive.stacks.pythons import Interpreter
+from verbs import verb
 
 real = pytest.mark.real
 
@@ -376,8 +376,8 @@ def of_the_page() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("command", of_the_page())
 def test_every_command_of_the_page_is_one(command: str) -> None:
-    verb, *arguments = command.split()
-    assert cli.commands[verb].make_context(verb, arguments).params
+    name, *arguments = command.split()
+    assert verb(name).make_context(name, arguments).params
 
 
 @real

@@ -42,7 +42,9 @@ def attribute_command(
     python: str | None,
     json_file: Path | None,
 ) -> int:
-    """Swap one package, the Python or the gc policy at a time, and say which swap makes the difference.
+    """Find the package, or the Python, that makes a difference.
+
+    One package, the Python or the gc policy is swapped at a time.
 
     Each stack has the dependencies of its time, where it does not name others.
 

@@ -12,7 +12,11 @@ from outlive.project import Project
 
 @click.command("doctor")
 def doctor_command() -> int:
-    """Check what this machine has: interpreters, uv, the package index, gunicorn, the probe."""
+    """Check whether this machine can measure.
+
+    It tries interpreters, uv, the package index, gunicorn and the probe, and says what to do about each
+    that fails.
+    """
     from outlive.commands.doctor_checks import checks  # noqa: PLC0415 - talks to the index, which is slow to import
 
     fine = inventory.show_checks(checks(Project.find()), Console())

@@ -74,7 +74,9 @@ def gate_command(
     summary_file: Path | None,
     jobs: int,
 ) -> int:
-    """Gate releases of a framework against its reviewed limits: the newest one, or those that are named.
+    """Judge releases of a framework against its reviewed limits.
+
+    Judged is the newest release, or those that are named.
 
     \b
     outlive gate flask --gc off

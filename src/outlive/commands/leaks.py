@@ -23,7 +23,9 @@ from outlive.records.stack import KNOWN, PYTHON_NAME
 @click.option("--all", "everything", is_flag=True, help="Show rings that are nowhere the shortest, too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
 def leaks_command(framework: str, python: str | None, everything: bool, json_file: Path | None) -> int:
-    """Say in which release each leak and ring came, changed and went, from the stored measurements.
+    """Say in which release each leak and ring came, changed and went.
+
+    It reads the stored measurements.
 
     Nothing is measured: `outlive sweep` does that, on Python 3.11 or another.
 

@@ -89,7 +89,9 @@ def load_command(
     json_file: Path | None,
     markdown_file: Path | None,
 ) -> int:
-    """Load a release with many clients at once, two fifths of whose requests fail, and see what it takes.
+    """Put a release under load: many clients at once, many failing.
+
+    Two fifths of the requests fail unless another user is named.
 
     A test that was ended in the middle is continued by the same command. Several policies or worker classes
     are tested one after the other and shown side by side.

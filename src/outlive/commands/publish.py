@@ -16,7 +16,9 @@ from outlive.wording import counted, one_line
 @click.command("publish")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
 def publish_command(folder: Path | None) -> int:
-    """Write the site of all that is stored to FOLDER, or to .outlive/site.
+    """Write the site of all that is stored.
+
+    It is written to FOLDER, or to .outlive/site.
 
     Pages of both frameworks, of each report under results/reports and of each leak, the method, a feed of
     verdicts and a badge for each framework. It needs no network, and any file server can serve it. `asv

@@ -16,7 +16,9 @@ from outlive.stacks import eras
 @click.argument("words", nargs=-1, required=True, metavar="FRAMEWORK | update|claims [FRAMEWORK…]")
 @click.option("--all", "everything", is_flag=True, help="List pre-releases, too.")
 def releases_command(words: tuple[str, ...], everything: bool) -> int:
-    """List what is known of a framework's releases, or refresh it from the package index.
+    """List the releases of a framework, or update the list.
+
+    `update` reads them from the package index.
 
     `claims` reads what their changelogs say of memory, from the released packages.
 

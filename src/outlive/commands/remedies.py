@@ -65,7 +65,9 @@ def remedies_command(
     jobs: int,
     as_json: bool,
 ) -> int:
-    """Say what each remedy does for a release, and which one to take.
+    """Say what each remedy does for a release, and what it costs.
+
+    The last line names the one to take.
 
     What requests leave is counted exactly, by replay. With --rounds, the release as it is and each remedy
     take turns under load: memory, throughput and latency, with gc off and on.

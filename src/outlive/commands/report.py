@@ -36,7 +36,9 @@ def report_command(
     python: str | None,
     **selected: Any,
 ) -> int:
-    """Write a report on an upgrade: a page, Markdown and JSON, under results/reports.
+    """Write a report on an upgrade: a page, Markdown and JSON.
+
+    They are written to results/reports.
 
     What is not stored is measured first. What it costs is estimated for your traffic.
 

@@ -26,7 +26,9 @@ from outlive.releases.lineage import PYTHON, commits
     "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to this file."
 )
 def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | None) -> int:
-    """Say at which releases what requests leave in memory changed, from what a sweep has stored.
+    """Say at which releases what requests leave in memory changed.
+
+    It reads what a sweep has stored.
 
     \b
     outlive steps aiohttp

@@ -20,7 +20,9 @@ from outlive.replay import sweep as history_sweep
 @click.option("--since", metavar="VERSION", help="Only releases from this version on.")
 @measuring_options
 def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | None, **selected: Any) -> int:
-    """Measure all releases of frameworks, on Python 3.11 unless told otherwise, and write what asv reads.
+    """Measure all releases of frameworks.
+
+    They are measured on Python 3.11 unless told otherwise; then it writes what asv reads.
 
     What is stored is skipped, so an interrupted sweep goes on where it was. Afterwards asv has it all:
     asv compare, asv find, asv publish.

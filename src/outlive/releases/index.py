@@ -18,6 +18,7 @@ from outlive.errors import FaultError, UnavailableError, UsageError
 from outlive.project import Project
 from outlive.records.release import Release
 from outlive.releases.catalogue import Catalogue, catalogue_path
+from outlive.wording import USERINFO
 
 TIMEOUT = 60.0  # seconds without a byte
 
@@ -176,7 +177,6 @@ def _is_version(text: str) -> bool:
 
 
 INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
-USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def named_index() -> str | None:
