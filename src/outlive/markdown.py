@@ -1,4 +1,4 @@
-"""markdown."""
+"""Markdown that is written: escaping, tables, folded parts."""
 
 from __future__ import annotations
 

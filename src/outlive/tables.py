@@ -1,4 +1,4 @@
-"""tables."""
+"""Tables and text for a terminal, at its width."""
 
 from __future__ import annotations
 
