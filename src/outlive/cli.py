@@ -27,6 +27,7 @@ VERBS = {
         "releases": "List the releases of a framework, or update the list.",
         "sweep": "Measure all releases of frameworks.",
         "steps": "Say at which releases what requests leave in memory changed.",
+        "bisect": "Find the commit after which what requests leave changed.",
         "leaks": "Say in which release each leak and ring came, changed and went.",
         "publish": "Write the site of all that is stored.",
     },

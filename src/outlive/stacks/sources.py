@@ -44,25 +44,35 @@ def build(name: str, source: str, interpreter: Interpreter, *, key: str | None =
     or source tree of `name`, and FaultError where it does not build.
     """
     said = f"{name}{AT}{source}"
+    if key and (wheel := kept(name, key, interpreter)):
+        return wheel
     with temporary.folder() as folder:
         path = _fetched(source, said, folder) if "://" in source else Path(source).expanduser()
         if not path.exists():
             raise UsageError(f"{said}: there is no such file or folder")
         _check(path, said)
-        if path.is_dir() and key is None:
+        if path.is_dir():
             path = _copied(path.resolve(), said, folder.resolve())
         digest = key or _digest(path)
-        with FileLock(_kept(digest).with_suffix(".lock")):
-            wheel = _known(digest, interpreter)
-            if wheel is None:
-                if path.is_dir() and key:
-                    path = _copied(path.resolve(), said, folder.resolve())
-                built = path if path.suffix == ".whl" else _built(path, said, interpreter, folder)
-                _read(built, said, name)
-                wheel = _keep(built, digest, interpreter)
-    version, requires_python = _read(wheel, said, name)
-    local = "." if "+" in version else "+"
-    return Wheel(name, f"{version}{local}{digest[:8]}", str(wheel), requires_python)
+        with FileLock(_folder(digest).with_suffix(".lock")):
+            if found := kept(name, digest, interpreter):
+                return found
+            built = path if path.suffix == ".whl" else _built(path, said, interpreter, folder)
+            _read(built, said, name)
+            _keep(built, digest, interpreter)
+    found = kept(name, digest, interpreter)
+    assert found
+    return found
+
+
+def kept(name: str, digest: str, interpreter: Interpreter) -> Wheel | None:
+    """Return the wheel that was built of the source with this digest, or None where none was."""
+    for place in ("any", interpreter.key):
+        for path in sorted((_folder(digest) / place).glob("*.whl")):
+            version, requires_python = _read(path, f"{name}{AT}{path}", name)
+            local = "." if "+" in version else "+"
+            return Wheel(canonicalize_name(name), f"{version}{local}{digest[:8]}", str(path), requires_python)
+    return None
 
 
 def release(wheel: Wheel) -> Release:
@@ -147,28 +157,20 @@ def _digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def _kept(digest: str) -> Path:
+def _folder(digest: str) -> Path:
     """Return the folder in the cache of what was built of one source."""
     path = cache_dir() / "wheels" / digest[:24]
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _known(digest: str, interpreter: Interpreter) -> Path | None:
-    for place in ("any", interpreter.key):
-        if found := sorted((_kept(digest) / place).glob("*.whl")):
-            return found[0]
-    return None
-
-
-def _keep(wheel: Path, digest: str, interpreter: Interpreter) -> Path:
-    """Return the path of `wheel` in the cache, where it is whole or not at all."""
-    kept = _kept(digest) / ("any" if wheel.name.endswith(EVERYWHERE) else interpreter.key) / wheel.name
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    copy = kept.with_name(f".{wheel.name}.part")
+def _keep(wheel: Path, digest: str, interpreter: Interpreter) -> None:
+    """Put `wheel` into the cache, whole or not at all."""
+    path = _folder(digest) / ("any" if wheel.name.endswith(EVERYWHERE) else interpreter.key) / wheel.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    copy = path.with_name(f".{wheel.name}.part")
     shutil.copyfile(wheel, copy)
-    copy.replace(kept)
-    return kept
+    copy.replace(path)
 
 
 def _why(stderr: str) -> str:

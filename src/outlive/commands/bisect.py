@@ -1,0 +1,114 @@
+"""`outlive bisect`: the commit of a package after which what requests leave changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from outlive.commands.selection import gc_policy
+from outlive.errors import ExitCode, UsageError
+from outlive.files import write_text
+from outlive.history import bisect, bisect_text
+from outlive.history.bisect import WHATS, Question, Step, What
+from outlive.project import Project
+from outlive.records.measurement import CONNECTIONS, Cell, Connection
+from outlive.records.stack import Stack, is_stack
+from outlive.releases.catalogue import Catalogue
+from outlive.service import scenarios
+
+
+@click.command("bisect")
+@click.argument("stack", metavar="FRAMEWORK|STACK")
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--repo",
+    "repository",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A git clone of the package; nothing in it is changed.",
+)
+@click.option("--package", metavar="NAME", help="Package of the stack, if not the framework.")
+@click.option("--scenario", required=True, metavar="NAME", help="Scenario to measure.")
+@click.option("--connection", type=click.Choice(CONNECTIONS), default="keep-alive", show_default=True)
+@click.option("--gc", "policy", type=gc_policy, default="off", show_default=True, metavar="POLICY")
+@click.option(
+    "--by",
+    "what",
+    type=click.Choice(WHATS),
+    default="count",
+    show_default=True,
+    help="What changed: objects per request, how it grows, or which rings there are.",
+)
+@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
+@click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")
+@click.option("--first-parent", is_flag=True, help="Only the commits of the branch itself, as git has it.")
+@click.option("--paths", multiple=True, metavar="PATH", help="Only commits that touch this path.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 3),
+    default=1,
+    show_default=True,
+    help="Commits built at the same time: with 3, both that may come next while one is measured.",
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
+def bisect_command(
+    *,
+    stack: str,
+    old: str,
+    new: str,
+    repository: Path,
+    package: str | None,
+    scenario: str,
+    connection: Connection,
+    policy: str,
+    what: What,
+    json_file: Path | None,
+    **more: object,
+) -> int:
+    """Find the commit after which what requests leave changed.
+
+    OLD and NEW are revisions in a clone of the framework, or of another package of the stack. git's own
+    bisect runs in a clone of your clone. Each commit is built and measured, and skipped where that fails; the
+    other packages and the Python stay as they are.
+
+    \b
+    outlive bisect flask 3.1.3 main --repo ../flask --scenario ok
+    outlive bisect flask==3.1.3 3.1.3 main --package werkzeug --repo ../werkzeug --scenario ok
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    project = Project.find()
+    chosen = scenarios.find(project.scenarios, [scenario])
+    if len(chosen) > 1:
+        raise UsageError(f"bisect takes one scenario; {scenario!r} matches {len(chosen)}")
+    if not chosen[0].over(connection):
+        raise UsageError(f"{connection} makes no difference to {scenario}: choose another --connection")
+    named = (
+        Stack.parse(stack)
+        if is_stack(stack)
+        else Stack(stack, Catalogue.load(project, stack).newest().version)
+    )
+    question = Question(
+        stack=named,
+        package=package or named.framework,
+        repository=repository,
+        old=old,
+        new=new,
+        scenario=chosen[0],
+        cell=Cell(chosen[0].name, connection, policy),
+        what=what,
+        **more,  # type: ignore[arg-type]
+    )
+    console = Console()
+
+    def watch(step: Step) -> None:
+        console.print(Text(bisect_text.line(step)), overflow="ellipsis", no_wrap=True)
+
+    found = bisect.bisect(project, question, watch)
+    bisect_text.show(found, question, console)
+    if json_file:
+        write_text(json_file, found.to_json())
+    return ExitCode.FINE if len(found.suspects) == 1 else ExitCode.INCONCLUSIVE

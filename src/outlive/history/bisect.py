@@ -1,0 +1,345 @@
+"""Bisect: the commit of a package after which what requests leave changed, found by git's own bisect.
+
+Each commit is built into a wheel and measured in one cell, with the other packages of the stack and the
+Python as they are for every other commit. What was built or measured before is taken from the cache.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from outlive import temporary
+from outlive.comparison.cells import judge, match
+from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
+from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.history.clone import Clone, Commit, Outcome
+from outlive.leaks.fingerprints import Change, changes
+from outlive.project import Project
+from outlive.records.measurement import Cell, Growth, Measurement
+from outlive.records.stack import AT, Stack, Wheel
+from outlive.releases import frameworks
+from outlive.releases.catalogue import Catalogue
+from outlive.replay import engine
+from outlive.replay.engine import Progress, Request
+from outlive.service.scenarios import Scenario
+from outlive.stacks import environments, locks, pythons, sources
+from outlive.stacks.locks import ERA, Lock, Side
+from outlive.stacks.prepare import Prepared
+from outlive.wording import one_line, step
+
+What = Literal["count", "class", "fingerprint"]
+WHATS: tuple[What, ...] = ("count", "class", "fingerprint")
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked: in which commit of `package`, one of `stack`, did `what` change in one cell.
+
+    `repository` is a clone of the package, `old` and `new` are revisions in it. `jobs` commits are built at
+    the same time.
+    """
+
+    stack: Stack
+    package: str
+    repository: Path
+    old: str
+    new: str
+    scenario: Scenario
+    cell: Cell
+    what: What = "count"
+    python: str | None = None
+    worker: str | None = None
+    first_parent: bool = False
+    paths: tuple[str, ...] = ()
+    jobs: int = 1
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A commit that was tried: what it leaves (objects per request), or why it was skipped, and the time.
+
+    `built` are seconds until its environment was there, 0 from the cache; `measured` those in its server.
+    """
+
+    commit: Commit
+    outcome: Outcome
+    objects: float | None = None
+    growth: Growth | None = None
+    reason: str | None = None
+    built: float = 0.0
+    measured: float = 0.0
+
+
+class Bisection(JsonDocument, frozen=True, kw_only=True):
+    """What a bisection found.
+
+    `suspects` is the commit, or where commits had to be skipped those of which it is one. `before` and
+    `after` are the measurements of its first parent and of itself, `changes` what became of each ring, and
+    `differences` the other packages that its metadata has changed. `further`: the newest commit leaves
+    something else again.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    framework: str
+    package: str
+    python: str
+    what: What
+    cell: Cell
+    old: Step
+    new: Step
+    steps: tuple[Step, ...]
+    suspects: tuple[Commit, ...] = ()
+    parent: Commit | None = None
+    before: Measurement | None = None
+    after: Measurement | None = None
+    changes: tuple[Change, ...] = ()
+    differences: tuple[str, ...] = ()
+    further: bool = False
+
+
+class _Tried(msgspec.Struct, frozen=True):
+    """A commit with its environment, once it was measured with its measurement too."""
+
+    commit: Commit
+    prepared: Prepared
+    built: float
+    measured: float = 0.0
+    measurement: Measurement | None = None
+
+
+def bisect(project: Project, question: Question, watch: Callable[[Step], None]) -> Bisection:
+    """Return the commit after which it changed; `watch` is called with each step.
+
+    Raises UsageError for revisions that there are not and where both ends leave the same, UnavailableError
+    or FaultError where an end cannot be built or measured.
+    """
+    with Clone.of(question.repository) as clone, ThreadPoolExecutor(question.jobs) as pool:
+        return _Bisect(project, question, clone, pool, watch).run()
+
+
+class _Bisect:
+    def __init__(
+        self,
+        project: Project,
+        question: Question,
+        clone: Clone,
+        pool: ThreadPoolExecutor,
+        watch: Callable[[Step], None],
+    ) -> None:
+        self.project, self.question, self.clone, self.pool, self.watch = project, question, clone, pool, watch
+        self.building: dict[str, Future[_Tried]] = {}
+        self.tried: dict[str, _Tried] = {}
+        stack = question.stack
+        self.release = (
+            None
+            if question.package == stack.framework
+            else Catalogue.load(project, stack.framework).find(stack.release)
+        )
+        named = Catalogue.load(project, stack.framework)
+        suits = self.release or named.newest()
+        self.interpreter = pythons.choose([suits], stack.python or question.python)
+        self.basis: Lock | None = None
+
+    def run(self) -> Bisection:
+        question = self.question
+        old, new = (self.clone.resolve(question.repository, one) for one in (question.old, question.new))
+        if old == new:
+            raise UsageError(f"{question.old} and {question.new} are the same commit")
+        old = self.clone.parting(old, new)
+        self.until = dt.datetime.fromisoformat(new.date) + ERA
+        if self.release and self.release.uploaded:
+            self.until = max(self.until, self.release.uploaded + ERA)
+        self._find_basis(old, new)
+        ends = [self._end(one) for one in (old, new)]
+        before, after = ends
+        steps: list[Step] = []
+        answer = Bisection(
+            framework=question.stack.framework,
+            package=question.package,
+            python=self.interpreter.python,
+            what=question.what,
+            cell=question.cell,
+            old=self._step(before, "old"),
+            new=self._step(after, "new"),
+            steps=(),
+        )
+        if not self._changed(before, after):
+            return answer
+
+        def judge(commit: Commit, following: tuple[Commit, ...]) -> Outcome:
+            self._build_ahead(following)
+            step = self._judged(commit, before)
+            steps.append(step)
+            self.watch(step)
+            return step.outcome
+
+        suspects = self.clone.bisect(
+            old, new, judge, first_parent=question.first_parent, paths=question.paths
+        )
+        answer = msgspec.structs.replace(answer, steps=tuple(steps), suspects=suspects)
+        return self._explained(answer, after) if len(suspects) == 1 else answer
+
+    def _explained(self, answer: Bisection, newest: _Tried) -> Bisection:
+        (commit,) = answer.suspects
+        parent = self.clone.parent(commit)
+        try:
+            before, after = self._measured(parent), self._measured(commit)
+        except OutliveError:  # a parent of a merge need not build; what was found stands
+            return msgspec.structs.replace(answer, parent=parent)
+        assert before.measurement
+        assert after.measurement
+        return msgspec.structs.replace(
+            answer,
+            parent=parent,
+            before=before.measurement,
+            after=after.measurement,
+            changes=changes([(before.measurement, after.measurement)]),
+            differences=self._differences(before.prepared.lock, after.prepared.lock),
+            further=self._changed(after, newest),
+        )
+
+    def _differences(self, before: Lock, after: Lock) -> tuple[str, ...]:
+        sides = [{**lock.versions, self.question.package: ""} for lock in (before, after)]
+        versions = {name: [side.get(name, "none") for side in sides] for name in {*sides[0], *sides[1]}}
+        return tuple(f"{name} {step(*both)}" for name, both in sorted(versions.items()) if both[0] != both[1])
+
+    def _find_basis(self, old: Commit, new: Commit) -> None:
+        """Choose the packages that every commit is measured with: those of the newer end, else of the older.
+
+        The newer end may want what is newer; the older one need not work with it.
+        """
+        for commit in (new, old):
+            try:
+                self.basis = None
+                self.basis = self._prepared(commit).lock
+                for other in (old, new):
+                    self._importable(self._prepared(other))
+            except UnavailableError:
+                if commit is old:
+                    raise
+            else:
+                return
+
+    def _importable(self, prepared: Prepared) -> None:
+        environment = environments.ensure(prepared.lock, prepared.interpreter)
+        modules = frameworks.load(self.project, prepared.release.framework).modules
+        if said := environments.import_error(environment, modules):
+            raise UnavailableError(f"cannot be imported: {one_line(said)}")
+
+    def _end(self, commit: Commit) -> _Tried:
+        try:
+            return self._measured(commit)
+        except OutliveError as error:
+            raise type(error)(f"{commit.short}, an end of the search: {error}") from None
+
+    def _judged(self, commit: Commit, before: _Tried) -> Step:
+        try:
+            found = self._measured(commit)
+        except OutliveError as error:
+            return Step(commit=commit, outcome="skip", reason=str(error))
+        return self._step(found, "new" if self._changed(before, found) else "old")
+
+    def _step(self, found: _Tried, outcome: Outcome) -> Step:
+        assert found.measurement
+        return Step(
+            commit=found.commit,
+            outcome=outcome,
+            objects=objects(found.measurement),
+            growth=found.measurement.growth,
+            built=found.built,
+            measured=found.measured,
+        )
+
+    def _changed(self, before: _Tried, after: _Tried) -> bool:
+        one, other = before.measurement, after.measurement
+        assert one
+        assert other
+        if self.question.what == "class":
+            return one.growth != other.growth
+        if self.question.what == "fingerprint":
+            return set(one.fingerprints) != set(other.fingerprints)
+        pairs, gaps = match([one], [other])
+        (row,) = judge(pairs) or (None,)
+        if row is None:
+            raise FaultError(gaps[0].reason)
+        return bool(row.change)
+
+    def _measured(self, commit: Commit) -> _Tried:
+        if commit.sha in self.tried:
+            return self.tried[commit.sha]
+        ready = self._building(commit).result()
+        question, started = self.question, time.monotonic()
+        request = Request((question.scenario,), (question.cell,), worker=question.worker, jobs=1)
+        silent = Progress(lambda _: None, lambda _: None)
+        ((measurement,),) = engine.run(self.project, [ready.prepared], request, silent)
+        if measurement.status != "measured":
+            raise FaultError(measurement.reason or measurement.status)
+        found = msgspec.structs.replace(ready, measured=time.monotonic() - started, measurement=measurement)
+        self.tried[commit.sha] = found
+        return found
+
+    def _build_ahead(self, commits: Sequence[Commit]) -> None:
+        for commit in commits[: self.question.jobs - 1]:
+            self._building(commit)
+
+    def _building(self, commit: Commit) -> Future[_Tried]:
+        if commit.sha not in self.building:
+            self.building[commit.sha] = self.pool.submit(self._built, commit)
+        return self.building[commit.sha]
+
+    def _built(self, commit: Commit) -> _Tried:
+        started = time.monotonic()
+        prepared = self._prepared(commit)
+        self._importable(prepared)
+        return _Tried(commit, prepared, time.monotonic() - started)
+
+    def _prepared(self, commit: Commit) -> Prepared:
+        name = self.question.package
+        wheel = sources.kept(name, commit.tree, self.interpreter)
+        if wheel is None:
+            with self.clone.checkout(commit) as tree:
+                wheel = self._wheel(tree, commit)
+        release = self.release or sources.release(wheel)
+        if reason := release.why_not(self.interpreter.name or self.interpreter.minor):
+            raise UnavailableError(reason)
+        pins = tuple(pin for pin in self.question.stack.pins if pin.name != name)
+        wanted = locks.side(self.project, release, self.interpreter.minor, pins, (wheel,))
+        lock = self._lock(wanted)
+        return Prepared(release, self.interpreter, locks.on(lock, self.interpreter.python))
+
+    def _wheel(self, tree: Path, commit: Commit) -> Wheel:
+        name = self.question.package
+
+        def built(source: Path) -> Wheel:
+            try:
+                return sources.build(name, str(source), self.interpreter, key=commit.tree)
+            except OutliveError as error:  # not with the temporary folder that it was checked out to
+                raise type(error)(str(error).removeprefix(f"{name}{AT}{source}: ")) from None
+
+        try:
+            return built(tree)
+        except FaultError:
+            if not (tree / ".gitmodules").exists():
+                raise
+        with temporary.folder() as folder:  # some refuse a checkout whose submodules are not there
+            bare = folder.resolve() / tree.name
+            shutil.copytree(tree, bare, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+            return built(bare)
+
+    def _lock(self, wanted: Side) -> Lock:
+        prefer = self.basis.packages if self.basis else ()
+        leave = {self.question.package, self.question.stack.framework}
+        prefer = tuple(package for package in prefer if package.name not in leave)
+        return locks.kept(lambda: locks.resolve(wanted, self.until, prefer), Lock, wanted, self.until, prefer)
+
+
+def objects(measurement: Measurement) -> float | None:
+    """Return what a cell leaves: survivors per request, with a collector what it leaks."""
+    survivors = measurement.survivors_per_request
+    return measurement.leaked_per_request if survivors is None else survivors

@@ -1,0 +1,91 @@
+"""A bisection as text: each step on a line, then the commit with what it changed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from outlive.history.bisect import Bisection, Question, Step, objects
+from outlive.history.clone import Commit
+from outlive.leaks import changes_text
+from outlive.wording import counted, number, step
+
+OUTCOMES = {"old": "old ", "new": "new ", "skip": "skip"}
+
+
+def line(tried: Step) -> str:
+    """Return what one step came to, in one line."""
+    seconds = f"{tried.built + tried.measured:.1f} s".rjust(7)
+    what = tried.reason or f"{tried.commit.date[:10]} {seconds}  {tried.commit.subject}"
+    left = f"{_left(tried):>12}  " if tried.reason is None else ""
+    return f"{OUTCOMES[tried.outcome]}  {tried.commit.short}  {left}{what}"
+
+
+def show(found: Bisection, question: Question, console: Console) -> None:
+    """Print what a bisection found on `console`; its steps were shown as they were made."""
+    for said in _lines(found, question):
+        console.print(Text(said, overflow="fold"), soft_wrap=not said.startswith(" "))
+    if found.changes:
+        console.print(changes_text.grid(changes_text.told(found.changes, everything=True)))
+    if found.further:
+        again = repeat(found, question, found.suspects[0].short, question.new)
+        console.print(Text(f"It changes again after that: {again}"), soft_wrap=True)
+    if found.parent:
+        command = repeat(found, question, found.parent.short, found.suspects[0].short)
+        console.print(Text(f"To repeat it: {command}"), soft_wrap=True)
+
+
+def repeat(found: Bisection, question: Question, old: str, new: str) -> str:
+    """Return the command that bisects between two revisions with everything else the same."""
+    words = ["outlive", "bisect", str(question.stack), old, new, "--repo", str(question.repository)]
+    words += ["--package", question.package] if question.package != question.stack.framework else []
+    cell = question.cell
+    words += ["--scenario", cell.scenario, "--connection", cell.connection, "--gc", cell.gc]
+    words += ["--by", question.what] if question.what != "count" else []
+    words += ["--worker", question.worker] if question.worker else []
+    if not question.stack.python:
+        words += ["--python", question.python or found.python]
+    words += ["--first-parent"] if question.first_parent else []
+    return shlex.join([*words, *(f"--paths={path}" for path in question.paths)])
+
+
+def _lines(found: Bisection, question: Question) -> Iterator[str]:
+    cell = found.cell
+    where = f"{cell.scenario}, {cell.connection}, gc {cell.gc}, Python {found.python}"
+    if not found.suspects:
+        ends = f"{question.old} and {question.new}"
+        yield f"{found.package}: {ends} leave the same in {where}: {_left(found.new)}"
+        return
+    tried = f"{counted(len(found.steps), 'commit')} tried"
+    skipped = sum(each.outcome == "skip" for each in found.steps)
+    tried += f", {skipped} skipped" if skipped else ""
+    if len(found.suspects) > 1:
+        count = len(found.suspects)
+        yield f"{found.package}: one of {count} commits; those between cannot be tried ({tried}):"
+        yield from (f"  {_named(one)}" for one in found.suspects)
+        return
+    (commit,) = found.suspects
+    yield ""
+    if found.before and found.after:
+        sides = [f"{number(objects(one) or 0)} {one.growth}" for one in (found.before, found.after)]
+        yield f"{found.package}: {step(*sides)} per request in {where}, since this commit ({tried}):"
+    else:
+        yield f"{found.package}: changed in {where} by this commit, whose parent cannot be tried ({tried}):"
+    yield f"  {commit.sha}"
+    yield f"  {commit.date}  {commit.author}"
+    yield f"  {commit.subject}"
+    if commit.pull_request:
+        yield f"  pull request {commit.pull_request}"
+    for each in found.differences:
+        yield f"  and with it, as its metadata has it: {each}"
+
+
+def _named(commit: Commit) -> str:
+    return f"{commit.short}  {commit.date[:10]}  {commit.subject}"
+
+
+def _left(tried: Step) -> str:
+    return f"{number(tried.objects or 0)} {tried.growth}"

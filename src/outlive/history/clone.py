@@ -1,0 +1,164 @@
+"""A clone of a user's clone: where git's own bisect runs and commits are checked out, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+
+from outlive import processes, temporary
+from outlive.errors import FaultError, UsageError
+from outlive.wording import one_line
+
+Outcome = Literal["old", "new", "skip"]
+
+FORMAT = "%H%x00%T%x00%aI%x00%an%x00%s"
+PULL_REQUEST = re.compile(r"\(#(\d+)\)|^Merge (?:pull request|PR) #(\d+)", re.IGNORECASE)
+FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first new commit", re.MULTILINE)
+LEFT = re.compile(r"^[0-9a-f]{40,64}$", re.MULTILINE)
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One commit: its hash and that of its tree, the author's date (ISO 8601) and name, the subject."""
+
+    sha: str
+    tree: str
+    date: str
+    author: str
+    subject: str
+
+    @property
+    def short(self) -> str:
+        """The first ten digits of its hash."""
+        return self.sha[:10]
+
+    @property
+    def pull_request(self) -> str | None:
+        """The number of the pull request that its subject names, as in `#5815`."""
+        found = PULL_REQUEST.search(self.subject)
+        return f"#{found[1] or found[2]}" if found else None
+
+
+class Clone:
+    """A clone in a folder of its own. It borrows the objects of the repository and changes nothing there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ahead = folder.with_name("ahead")  # a worktree that knows nothing of the bisection under way
+        self._worktrees = threading.Lock()  # git allows one change of them at a time
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, repository: Path) -> Iterator[Self]:
+        """Yield a clone of `repository` that goes with the context. Raises UsageError for what is none."""
+        with temporary.folder() as folder:
+            path = folder.resolve() / "clone"
+            done = _git(["clone", "--quiet", "--shared", "--no-checkout", repository.resolve(), path])
+            if done.returncode:
+                raise UsageError(f"{repository} cannot be cloned: {_said(done)}")
+            yield cls(path)
+
+    def resolve(self, repository: Path, revision: str) -> Commit:
+        """Return the commit that `revision` names in the user's `repository`, whose branches are not ours."""
+        words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+        done = _git(["-C", repository, *words])
+        if done.returncode:
+            raise UsageError(f"{repository} has no commit {revision!r}")
+        return self.commit(done.stdout.strip())
+
+    def commit(self, sha: str) -> Commit:
+        """Return what is known of the commit `sha`."""
+        fields = self._run("show", "--no-patch", f"--format={FORMAT}", sha).rstrip("\n").split("\0")
+        return Commit(*fields[:3], *map(one_line, fields[3:]))
+
+    def parting(self, old: Commit, new: Commit) -> Commit:
+        """Return `old` where it is among the ancestors of `new`, else the commit where their ways part."""
+        done = _git(["-C", self.folder, "merge-base", old.sha, new.sha])
+        if done.returncode:
+            raise UsageError(f"{old.short} and {new.short} have no history in common")
+        return self.commit(done.stdout.strip())
+
+    def parent(self, commit: Commit) -> Commit:
+        """Return the first parent of a commit that has one."""
+        return self.commit(self._run("rev-parse", f"{commit.sha}^1").strip())
+
+    @contextlib.contextmanager
+    def checkout(self, commit: Commit) -> Iterator[Path]:
+        """Yield a worktree of a commit that goes with the context. Several may be there at once."""
+        with temporary.folder() as folder:
+            path = folder.resolve() / "tree"
+            with self._worktrees:
+                self._run("worktree", "add", "--quiet", "--detach", "--force", str(path), commit.sha)
+            try:
+                yield path
+            finally:
+                with self._worktrees:
+                    self._run("worktree", "remove", "--force", str(path))
+
+    def bisect(
+        self,
+        old: Commit,
+        new: Commit,
+        judge: Callable[[Commit, tuple[Commit, ...]], Outcome],
+        *,
+        first_parent: bool = False,
+        paths: Sequence[str] = (),
+    ) -> tuple[Commit, ...]:
+        """Return the first commit that `judge` calls new, with those that it skipped around it if it is one.
+
+        `judge` is told the commit that is to be tried, and those of which one is next.
+        """
+        self._run("worktree", "add", "--quiet", "--detach", "--no-checkout", str(self.ahead), new.sha)
+        options = ["--first-parent"] if first_parent else []
+        terms = ["--term-old=old", "--term-new=new"]
+        said = self._run("bisect", "start", "--no-checkout", *options, *terms, new.sha, old.sha, "--", *paths)
+        olds = [old.sha]
+        while not (found := FOUND.search(said)):
+            left = LEFT.findall(said)
+            if left:
+                return tuple(map(self.commit, left))
+            tried = self.commit(self._run("rev-parse", "--verify", "BISECT_HEAD").strip())
+            ways = ((tried.sha, olds), (new.sha, [*olds, tried.sha]))
+            following = (self._middle(*way, options, paths) for way in ways)
+            outcome = judge(tried, tuple(commit for commit in following if commit))
+            said = self._run("bisect", outcome, tried.sha, fine=(0, 2))  # 2: only skipped ones are left
+            if outcome == "old":
+                olds.append(tried.sha)
+            elif outcome == "new":
+                new = tried
+        return (self.commit(found[1]),)
+
+    def _middle(
+        self, new: str, olds: Sequence[str], options: Sequence[str], paths: Sequence[str]
+    ) -> Commit | None:
+        """Return the commit that git would try next, None where there is nothing left to try."""
+        words = ["rev-list", "--bisect", *options, new, "--not", *olds, "--", *paths]
+        said = self._run(*words, folder=self.ahead).split()
+        return self.commit(said[0]) if said and said[0] != new else None
+
+    def _run(self, *words: str, fine: Sequence[int] = (0,), folder: Path | None = None) -> str:
+        done = _git(["-C", folder or self.folder, *words])
+        if done.returncode not in fine:
+            raise FaultError(f"git {words[0]} failed: {_said(done)}")
+        return done.stdout
+
+
+def _git(words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    """Return how git ended. What a hook or a shell has set for other repositories does not count."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        return processes.run(["git", *words], env=environ | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"})
+    except FileNotFoundError:
+        raise FaultError("git is not installed") from None
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
+    return one_line(lines[-1].removeprefix("fatal: "))

@@ -1,0 +1,226 @@
+"""Bisecting a package of a stack: a planted leak is found, a clean range is not, and what is said of it."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from git_repository import Repository
+from outlive.cli import cli
+from outlive.errors import ExitCode, UsageError
+from outlive.history import bisect_text
+from outlive.history.bisect import Bisection, Question, Step
+from outlive.history.clone import Commit
+from outlive.project import Project
+from outlive.records.measurement import Cell
+from outlive.records.stack import Stack
+from outlive.service import scenarios
+from outlive.stacks import environments
+from outlive.stacks.prepare import prepare
+
+CHECKOUT = Path(__file__).parents[2]
+STACK = "flask==3.1.3,python==3.11"
+BACKEND = '''
+import pathlib, zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    """Put what is in the tree into a wheel: no build requirements, no index."""
+    name = "flask-3.1.3-py3-none-any.whl"
+    with zipfile.ZipFile(pathlib.Path(folder, name), "w") as wheel:
+        for path in sorted(pathlib.Path("flask").rglob("*.py")):
+            wheel.write(path)
+        metadata = pathlib.Path("METADATA").read_text()
+        wheel.writestr("flask-3.1.3.dist-info/METADATA", metadata)
+        wheel.writestr("flask-3.1.3.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        wheel.writestr("flask-3.1.3.dist-info/RECORD", "")
+    return name
+'''
+LEAK = """
+
+_kept = []
+_dispatch_request = Flask.dispatch_request
+
+
+def dispatch_request(self, *values):
+    _kept.append([])
+    return _dispatch_request(self, *values)
+
+
+Flask.dispatch_request = dispatch_request
+"""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Return a clone of what Flask 3.1.3 is, in which one commit leaks a list for each request."""
+    prepared = prepare(Project(CHECKOUT), Stack.parse(STACK))
+    (packages,) = environments.ensure(prepared.lock, prepared.interpreter).path.glob("lib/*/site-packages")
+    found = Repository(tmp_path_factory.mktemp("git") / "flask")
+    shutil.copytree(packages / "flask", found.folder / "flask", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(packages / "flask-3.1.3.dist-info" / "METADATA", found.folder)
+    build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (found.folder / "pyproject.toml").write_text(build)
+    found.commit(BACKEND, "backend.py")
+    app = found.folder / "flask" / "app.py"
+    source = app.read_text()
+    for subject, backend, code in (
+        ("a comment", BACKEND, source + "# one\n"),
+        ("the build fails", "raise OSError('no compiler here')", source + "# two\n"),
+        ("another one", BACKEND, source + "# three\n"),
+        ("keep lists (#12)", BACKEND, source + LEAK),
+        ("the last comment", BACKEND, source + LEAK + "# four\n"),
+    ):
+        (found.folder / "backend.py").write_text(backend)
+        app.write_text(code)
+        found.commit(subject, "NEWS")
+    return found
+
+
+def run(repository: Repository, old: str, new: str, *more: str) -> tuple[int, str]:
+    words = ["bisect", STACK, old, new, "--repo", str(repository.folder), "--scenario", "ok", *more]
+    done = CliRunner().invoke(cli, words, standalone_mode=False, catch_exceptions=False)
+    return done.return_value, done.output
+
+
+@pytest.mark.real
+def test_the_commit_with_a_planted_leak_is_found_past_one_that_does_not_build(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLIVE_ROOT", str(CHECKOUT))
+    before = repository.state()
+    code, said = run(repository, "main~5", "main", "--json", str(tmp_path / "found.json"))
+    assert repository.state() == before
+    assert code == ExitCode.FINE
+    found = msgspec.json.decode((tmp_path / "found.json").read_bytes(), type=Bisection)
+    (leaky,) = found.suspects
+    assert (leaky.subject, leaky.pull_request) == ("keep lists (#12)", "#12")
+    assert leaky.sha == repository.git("rev-parse", "main~1")
+    assert (found.old.objects, found.new.objects, found.further) == (8, 9, False)
+    assert found.parent
+    assert found.parent.subject == "another one"
+    skipped = [step for step in found.steps if step.outcome == "skip"]
+    assert {step.reason for step in skipped} <= {
+        "does not build with Python 3.11.7: OSError: no compiler here"
+    }
+    lines = said.splitlines()
+    assert "flask: 8 cyclic → 9 leak per request in ok, keep-alive, gc off, Python 3.11, since" in said
+    assert "  pull request #12" in lines
+    assert any(re.match(r"    NEW  [0-9a-f]{12}  1 leaked in ok", line) for line in lines)
+
+
+@pytest.mark.real
+def test_a_range_without_a_leak_has_no_commit(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLIVE_ROOT", str(CHECKOUT))
+    code, said = run(repository, "main~5", "main~2")
+    assert code == ExitCode.INCONCLUSIVE
+    assert said == (
+        "flask: main~5 and main~2 leave the same in ok, keep-alive, gc off, Python 3.11: 8 cyclic\n"
+    )
+
+
+OLD = Commit("a" * 40, "b" * 40, "2026-01-02T03:04:05+00:00", "Ada", "a comment")
+NEW = Commit("c" * 40, "d" * 40, "2026-01-03T03:04:05+00:00", "Ada", "keep lists")
+
+
+def question(**changed: object) -> Question:
+    (ok,) = scenarios.find(Project(CHECKOUT).scenarios, ["ok"])
+    asked = Question(
+        stack=Stack.parse("flask==3.1.3"),
+        package="werkzeug",
+        repository=Path("../werkzeug"),
+        old="3.1.3",
+        new="main",
+        scenario=ok,
+        cell=Cell("ok", "close", "off"),
+    )
+    return msgspec.structs.replace(asked, **changed)
+
+
+def bisection(**changed: object) -> Bisection:
+    found = Bisection(
+        framework="flask",
+        package="werkzeug",
+        python="3.13",
+        what="count",
+        cell=Cell("ok", "close", "off"),
+        old=Step(commit=OLD, outcome="old", objects=8.0, growth="cyclic"),
+        new=Step(commit=NEW, outcome="new", objects=9.0, growth="leak"),
+        steps=(Step(commit=OLD, outcome="skip", reason="does not build"),),
+    )
+    return msgspec.structs.replace(found, **changed)
+
+
+def shown(found: Bisection, asked: Question) -> str:
+    stream = io.StringIO()
+    bisect_text.show(found, asked, Console(file=stream, width=80))
+    return stream.getvalue()
+
+
+def test_the_command_that_repeats_it_names_everything() -> None:
+    asked = question(what="class", first_parent=True, paths=("src/a b",), worker="gthread")
+    assert bisect_text.repeat(bisection(), asked, "aaa", "ccc") == (
+        "outlive bisect flask==3.1.3 aaa ccc --repo ../werkzeug --package werkzeug --scenario ok "
+        "--connection close --gc off --by class --worker gthread --python 3.13 --first-parent "
+        "'--paths=src/a b'"
+    )
+
+
+def test_several_suspects_are_listed() -> None:
+    assert shown(bisection(suspects=(OLD, NEW)), question()) == (
+        "werkzeug: one of 2 commits; those between cannot be tried (1 commit tried, 1 skipped):\n"
+        "  aaaaaaaaaa  2026-01-02  a comment\n"
+        "  cccccccccc  2026-01-03  keep lists\n"
+    )
+
+
+def test_a_commit_whose_parent_cannot_be_measured_is_named_all_the_same() -> None:
+    said = shown(bisection(suspects=(NEW,), parent=OLD, differences=("markupsafe 2.1 → 3.0",)), question())
+    assert said == (
+        "\nwerkzeug: changed in ok, close, gc off, Python 3.13 by this commit, whose parent cannot be tried "
+        "(1 commit tried, 1 skipped):\n"
+        f"  {NEW.sha}\n  2026-01-03T03:04:05+00:00  Ada\n  keep lists\n"
+        "  and with it, as its metadata has it: markupsafe 2.1 → 3.0\n"
+        "To repeat it: outlive bisect flask==3.1.3 aaaaaaaaaa cccccccccc --repo ../werkzeug "
+        "--package werkzeug --scenario ok --connection close --gc off --python 3.13\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        (
+            Step(commit=NEW, outcome="new", objects=9.0, growth="leak", built=1.25, measured=2.0),
+            "new   cccccccccc        9 leak  2026-01-03   3.2 s  keep lists",
+        ),
+        (Step(commit=OLD, outcome="skip", reason="it does not build"), "skip  aaaaaaaaaa  it does not build"),
+    ],
+)
+def test_a_step_is_one_line(step: Step, line: str) -> None:
+    assert bisect_text.line(step) == line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["flask", "a", "b", "--scenario", "ok", "--repo", "/nowhere"], "/nowhere cannot be cloned: "),
+        (["flask", "a", "b", "--scenario", "*-error", "--repo", "."], "takes one scenario"),
+        (["flask", "no-such", "HEAD", "--scenario", "ok", "--repo", "."], "has no commit 'no-such'"),
+        (["flask", "HEAD", "HEAD", "--scenario", "ok", "--repo", "."], "are the same commit"),
+        (["flask", "HEAD~1", "HEAD", "--scenario", "ok", "--repo", "."], "that is outlive 0.1.0, not flask"),
+    ],
+)
+def test_wrong_words_are_one_line(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    done = CliRunner().invoke(cli, ["bisect", *words])
+    text = done.output or str(done.exception)
+    assert said in text
+    assert isinstance(done.exception, (UsageError, SystemExit))
