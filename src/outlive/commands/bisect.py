@@ -12,7 +12,7 @@ from outlive.commands.selection import gc_policy
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.history import bisect, bisect_text
-from outlive.history.bisect import WHATS, Question, Step, What
+from outlive.history.bisect import ASPECTS, Question, Step, What
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Cell, Connection
 from outlive.records.stack import Stack, is_stack
@@ -39,7 +39,7 @@ from outlive.service import scenarios
 @click.option(
     "--by",
     "what",
-    type=click.Choice(WHATS),
+    type=click.Choice(ASPECTS),
     default="count",
     show_default=True,
     help="What changed: objects per request, how it grows, or which rings there are.",

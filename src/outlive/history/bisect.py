@@ -36,7 +36,7 @@ from outlive.stacks.prepare import Prepared
 from outlive.wording import one_line, step
 
 What = Literal["count", "class", "fingerprint"]
-WHATS: tuple[What, ...] = ("count", "class", "fingerprint")
+ASPECTS: tuple[What, ...] = ("count", "class", "fingerprint")
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
