@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -43,6 +44,8 @@ def run(command: Callable[[], object]) -> NoReturn:
     written to a file.
     """
     _interruptible()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no arrows
     code: int | str | None
     try:
         code = _code(command)
@@ -124,7 +127,7 @@ def _traceback(error: Exception) -> str:
 
 def _said(line: str, code: ExitCode) -> ExitCode:
     with contextlib.suppress(OSError):  # nobody reads that either
-        click.echo(f"outlive: {line}", err=True)
+        click.echo(f"outlive: {' '.join(line.split())}", err=True)
     return code
 
 

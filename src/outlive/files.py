@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from outlive.errors import FaultError
+from outlive.wording import one_line
 
 
 class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
 
+T = TypeVar("T")
 D = TypeVar("D", bound=msgspec.Struct)
 SCHEMA_VERSION = 1
 
@@ -37,6 +39,20 @@ def write_text(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise FaultError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def decode_toml(data: bytes | str, kind: type[T]) -> T:
+    """Return a TOML document as one of this kind. Raises msgspec.DecodeError for what is none."""
+    try:
+        return msgspec.toml.decode(data, type=kind)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("it is not UTF-8 text") from None
+    except msgspec.DecodeError:
+        raise
+    except ValueError as error:  # a number with more digits than Python reads, a day that there is not
+        raise msgspec.DecodeError(one_line(str(error))) from None
 
 
 class _Versioned(msgspec.Struct, frozen=True):

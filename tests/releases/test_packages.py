@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from outlive import packed
 from outlive.errors import FaultError, UnavailableError
 from outlive.records.release import Release
 from outlive.releases import packages
@@ -139,7 +140,7 @@ class TestArchives:
     def test_links_and_enormous_files_are_passed_over(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(packages, "LARGEST", 10)
+        monkeypatch.setattr(packed, "LARGEST", 10)
         with tarfile.open(tmp_path / "a", "w:gz") as tar:
             member = tarfile.TarInfo("a/CHANGES.rst")
             member.type = tarfile.SYMTYPE

@@ -26,7 +26,7 @@ def show_releases(releases: Sequence[Release], console: Console) -> None:
     """Print one line a release, newest last: version, upload date, Requires-Python, yanked and why."""
     table = _table("version", "uploaded", "requires Python", "wheels for", "yanked")
     for release in releases:
-        yanked = f"yanked: {release.yanked_reason or 'no reason given'}" if release.yanked else ""
+        yanked = f"yanked: {one_line(release.yanked_reason or 'no reason given')}" if release.yanked else ""
         table.add_row(
             *map(
                 Text,

@@ -17,6 +17,7 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from outlive.errors import UsageError
+from outlive.files import decode_toml
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Connection, Measurement
 from outlive.records.stack import PYTHON_MINOR, python_minor
@@ -210,7 +211,7 @@ def load(project: Project, framework: str, known: Sequence[Scenario], *, file: P
 def parse(text: str, path: str, known: Sequence[Scenario]) -> Limits:
     """Return the limits that `text` holds, as `load` does; `path` is how the file is named in messages."""
     try:
-        limits = Limits(path, text, msgspec.toml.decode(text, type=_File).limits)
+        limits = Limits(path, text, decode_toml(text, _File).limits)
     except msgspec.DecodeError as error:
         raise UsageError(f"{path}: not a limits file: {_with_line(path, text, error)}") from None
     for at, entry in enumerate(limits.entries):

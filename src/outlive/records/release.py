@@ -9,6 +9,11 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from outlive.wording import one_line
+
+TAG = re.compile(r"(?:cp|py)[23]\d{0,2}(?:-abi3)?")
+"""What a wheel is for: a CPython, any Python, or a CPython and each newer one."""
+
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One version of a framework on the package index.
@@ -33,6 +38,17 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def parsed(self) -> Version:
         """The version, in the order of PEP 440."""
         return Version(self.version)
+
+    @property
+    def fault(self) -> str | None:
+        """What in it no release can have, None for one that is in order."""
+        try:
+            _ = self.parsed, SpecifierSet(self.requires_python or "")
+        except ValueError as error:
+            return f"{one_line(self.version)!r}: {one_line(str(error))}"
+        if strange := [tag for tag in self.wheels if not TAG.fullmatch(tag)]:
+            return f"{self.version}: no wheel has the tag {one_line(strange[0])!r}"
+        return None
 
     @property
     def date(self) -> dt.date | None:

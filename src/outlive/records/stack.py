@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from outlive.errors import UsageError
+from outlive.wording import one_line
 
 PYTHON = "python"
 AT = "@"
@@ -116,8 +117,8 @@ def _part(part: str, text: str) -> Package:
     try:
         if name != PYTHON:
             Version(version)
-    except InvalidVersion:
-        raise UsageError(f"{text!r}: {version!r} is not a version") from None
+    except ValueError:  # also a number with more digits than Python reads
+        raise UsageError(f"{text!r}: {one_line(version)!r} is not a version") from None
     return Package(name, version)
 
 

@@ -10,7 +10,7 @@ import difflib
 from pathlib import Path
 
 import msgspec
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from outlive.errors import FaultError, UsageError
 from outlive.files import write_text
@@ -43,7 +43,9 @@ class Catalogue(msgspec.Struct, frozen=True):
             raise UsageError(f"no framework {framework!r} has a catalogue of releases; {hint}")
         try:
             releases = msgspec.json.decode(path.read_bytes(), type=tuple[Release, ...])
-        except msgspec.DecodeError as error:
+            if fault := next(filter(None, (release.fault for release in releases)), None):
+                raise FaultError(f"{path} is not a catalogue of releases: {fault}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FaultError(f"{path} is not a catalogue of releases: {error}") from None
         covered = frameworks.load(project, framework).covered
         return msgspec.structs.replace(cls.of(framework, releases), covered=covered)
@@ -67,7 +69,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         """
         try:
             wanted = Version(version)
-        except InvalidVersion:
+        except ValueError:  # also a number with more digits than Python reads
             raise self._unknown(version, self._alike(version)) from None
         for release in self.releases:
             if release.parsed == wanted:

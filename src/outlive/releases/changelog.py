@@ -10,22 +10,27 @@ import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
+# Repetitions are bounded where a match is looked for at each place of a text: its author may mean harm.
 UNDERLINE = re.compile(r"([=\-~^#*+\"'`_.])\1{2,}\s*$")
-MARKDOWN_HEADING = re.compile(r"#{1,6}\s+(.*?)\s*#*$")
+MARKDOWN_HEADING = re.compile(r"#{1,6}\s+(.*)")
 VERSION_HEADING = r"(?:{}version\s+|release\s+|v)?\[?(\d+(?:\.\d+)+[\w.]*)\]?(?!\w)"
 ITEM = re.compile(r"(\s*)[-*+]\s+(\S.*)")
 
-RELATED = re.compile(r"\*?Related (?:issues|commits|pull requests)[^:]*:\*?.*", re.IGNORECASE | re.DOTALL)
-AUTHOR = re.compile(r"\s*(?:--|—)\s*by\s+(?::user:`[^`]*`|@?[\w-]+|,|\s|and)+")
-ROLE = re.compile(r":[\w:+.-]+:`(?P<tilde>~?)(?P<text>[^`<]*?)(?:\s*<(?P<target>[^>`]*)>)?`")
-RST_LINK = re.compile(r"`([^`<]+?)\s*<[^>`]*>`_{1,2}")
-MARKDOWN_LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*\)")
+RELATED = re.compile(
+    r"\*?Related (?:issues|commits|pull requests)[^:]{0,80}:\*?.*", re.IGNORECASE | re.DOTALL
+)
+AUTHOR = re.compile(r"\s{0,9}(?:--|—)\s{0,9}by\s{1,9}(?::user:`[^`]{0,80}`|@?[\w-]+|,|\s|and)+")
+ROLE = re.compile(
+    r":[\w:+.-]{1,40}:`(?P<tilde>~?)(?P<text>[^`<]{0,500}?)(?:\s{0,9}<(?P<target>[^>`]{0,500})>)?`"
+)
+RST_LINK = re.compile(r"`([^`<]{1,500}?)\s{0,9}<[^>`]{0,500}>`_{1,2}")
+MARKDOWN_LINK = re.compile(r"\[([^\]]{1,500})\]\([^)\s]{0,500}\)")
 LITERAL = re.compile(r"``([^`]*)``|`([^`]*)`_{0,2}")
-EMPTY = re.compile(r"(?<!\w)\([\s,]*\)")
+EMPTY = re.compile(r"(?<!\w)\([\s,]{0,80}\)")
 
-ISSUE_ROLE = re.compile(r":(?:issue|pr|pull|gh|ghpull|ghissue|ticket):`([^`]+)`")
+ISSUE_ROLE = re.compile(r":(?:issue|pr|pull|gh|ghpull|ghissue|ticket):`([^`]{1,80})`")
 ISSUE_TEXT = re.compile(r"(?:(?<![\w&/])#|\bGH-|\b(?:issues|pull)/)(\d{1,6})\b", re.IGNORECASE)
 
 
@@ -64,7 +69,7 @@ def plain(markup: str) -> str:
     text = MARKDOWN_LINK.sub(lambda found: "" if ISSUE_TEXT.fullmatch(found[1]) else found[1], text)
     text = LITERAL.sub(lambda found: found[1] or found[2] or "", text)
     text = EMPTY.sub("", text)
-    return re.sub(r"\s+([.,;:])", r"\1", " ".join(text.split())).strip()
+    return re.sub(r" ([.,;:])", r"\1", " ".join(text.split())).strip()
 
 
 def issues(markup: str) -> tuple[int, ...]:
@@ -118,7 +123,7 @@ def _heading(lines: Sequence[str], at: int) -> str | None:
     """Return the heading that starts at a line, or None."""
     line = lines[at]
     if found := MARKDOWN_HEADING.match(line):
-        return found[1]
+        return found[1].rstrip().rstrip("#").rstrip()
     if not line.strip() or line[0].isspace() or ITEM.match(line) or UNDERLINE.fullmatch(line):
         return None
     following = lines[at + 1] if at + 1 < len(lines) else ""
@@ -133,7 +138,7 @@ def _version(heading: str, pattern: re.Pattern[str]) -> str | None:
     found = pattern.match(heading)
     try:
         return str(Version(found[1].rstrip("."))) if found else None
-    except InvalidVersion:
+    except ValueError:
         return None
 
 

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from outlive.errors import UsageError
+from outlive.files import decode_toml
 from outlive.project import Project
 
 
@@ -62,7 +63,7 @@ def load(project: Project, name: str) -> Framework:
     """
     path = project.apps / name / "framework.toml"
     try:
-        found = msgspec.toml.decode(path.read_bytes() if path.exists() else b"", type=Framework)
+        found = decode_toml(path.read_bytes() if path.exists() else b"", Framework)
         for specifier in found.covered:
             SpecifierSet(specifier)
         for package in found.packages:

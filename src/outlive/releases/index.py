@@ -171,7 +171,7 @@ def _dated(release: Release, known: Release | None) -> Release:
 def _is_version(text: str) -> bool:
     try:
         Version(text)
-    except InvalidVersion:
+    except ValueError:
         return False
     return True
 

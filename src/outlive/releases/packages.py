@@ -19,7 +19,7 @@ from pypi_simple import (
     UnsupportedContentTypeError,
 )
 
-from outlive import temporary
+from outlive import packed, temporary
 from outlive.errors import FaultError, UnavailableError
 from outlive.files import write_text
 from outlive.project import Project, cache_dir
@@ -34,7 +34,6 @@ NAMES = re.compile(r"(?:[^/]+/){1,2}(?:CHANGES|CHANGELOG|NEWS|HISTORY)(?:\.(?:rs
 METADATA = re.compile(r"[^/]+/(?:PKG-INFO|METADATA)")  # its description may end in a changelog
 MOST_PACKAGES = 12
 """Packages that are read for one framework. The newest has the changelog of its whole history mostly."""
-LARGEST = 16 * 1024 * 1024  # bytes of a changelog; a larger file is none
 NO_RULES = ChangelogRules()
 NOT_THERE = "no released package that was read has a changelog that names it"
 
@@ -97,7 +96,7 @@ def changelog_of(path: Path, files: Sequence[str] = ()) -> str:
                 named = text
             elif METADATA.fullmatch(name):
                 described = text
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError):
+    except packed.DAMAGE:
         return ""
     return "\n".join(own) or named or described
 
@@ -129,19 +128,19 @@ def _members(path: Path, files: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 if _wanted(entry.filename, entry.file_size, files):
-                    yield entry.filename, archive.read(entry)
+                    yield entry.filename, packed.member(archive, entry.filename)
         return
     with tarfile.open(path) as tar:
         for member in tar:
             if member.isreg() and _wanted(member.name, member.size, files):
                 file = tar.extractfile(member)
                 assert file is not None, "a regular file has content"
-                yield member.name, file.read()
+                yield member.name, file.read(packed.LARGEST)
 
 
 def _wanted(name: str, size: int, files: Sequence[str]) -> bool:
     named = NAMES.fullmatch(name) or METADATA.fullmatch(name) or _fits(name, files)
-    return size <= LARGEST and bool(named)
+    return size <= packed.LARGEST and bool(named)
 
 
 def _fits(name: str, files: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import msgspec
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from outlive.errors import OutliveError, UnavailableError, UsageError
 from outlive.leaks.growth import shows
@@ -33,6 +33,7 @@ from outlive.stacks import environments, eras
 from outlive.stacks.environments import Environment
 from outlive.stacks.eras import Unavailable
 from outlive.stacks.prepare import Prepared, prepare
+from outlive.wording import one_line
 
 WINDOW = 8
 """Releases that are measured in one pool. Only at its end a server may find nothing to do."""
@@ -69,8 +70,10 @@ def releases(project: Project, frameworks: Sequence[str], since: str | None) -> 
     """
     try:
         first = Version(since) if since else None
-    except InvalidVersion:
-        raise UsageError(f"--since takes a version, as in --since 3.11.0, not {since!r}") from None
+    except ValueError:
+        raise UsageError(
+            f"--since takes a version, as in --since 3.11.0, not {one_line(str(since))!r}"
+        ) from None
     found = tuple(
         release
         for framework in frameworks or project.frameworks()

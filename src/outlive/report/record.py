@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from outlive.comparison.load import Loads, faults
 from outlive.comparison.pair import BothMeasurements, Compared, Comparison, Side, compare
@@ -213,7 +213,7 @@ def _faults(evidence: Evidence) -> Iterator[str]:
         for version in (stack.release, release.version):
             try:
                 Version(version)
-            except InvalidVersion:
+            except ValueError:
                 yield f"{one_line(version)!r} is not a version"
         if stack.framework != release.framework or not PYTHON_NAME.fullmatch(stack.python):
             yield f"{one_line(f'{stack.framework}, {release.framework}, {stack.python}')!r} is not a stack"

@@ -10,6 +10,7 @@ import msgspec
 from packaging.requirements import Requirement
 
 from outlive.errors import UsageError
+from outlive.files import decode_toml
 from outlive.project import Project
 from outlive.records.measurement import Asked, Connection, asked_for
 from outlive.service.scenarios import Scenario
@@ -121,7 +122,7 @@ def load(project: Project, framework: str, name: str = "") -> App:
         raise UsageError(f"no framework {framework!r}; try {_nearest(framework, known)}")
     path = project.apps / framework / "app.toml"
     try:
-        app = msgspec.toml.decode(path.read_bytes(), type=App)
+        app = decode_toml(path.read_bytes(), App)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path}: not an app file: {' '.join(str(error).split())}") from None
     names = [worker.name for worker in app.workers]

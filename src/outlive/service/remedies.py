@@ -6,7 +6,6 @@ app. A remedy is part of what is measured, as the gc policy is: its results are 
 
 from __future__ import annotations
 
-import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from outlive.errors import UsageError
+from outlive.files import decode_toml
 from outlive.project import Project
 from outlive.records.remedy import Remedy
 from outlive.service.app import App
@@ -31,7 +31,7 @@ def load(project: Project, framework: str) -> tuple[Remedy, ...]:
     """
     path = project.apps / framework / "remedies.toml"
     try:
-        found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File).remedy
+        found = decode_toml(path.read_bytes(), _File).remedy
         names = [remedy.name for remedy in found]
         for remedy in found:
             SpecifierSet(remedy.versions)

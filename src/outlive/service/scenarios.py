@@ -16,6 +16,7 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from outlive.errors import UsageError
+from outlive.files import decode_toml
 from outlive.records.measurement import Connection, asked_for
 
 Client = Literal["complete", "half-close", "leave-in-body", "leave-in-answer"]
@@ -159,7 +160,7 @@ def load(path: Path) -> tuple[Scenario, ...]:
     Raises UsageError where the file does not have the form that docs/paths.md describes.
     """
     try:
-        file = msgspec.toml.decode(path.read_bytes(), type=_File)
+        file = decode_toml(path.read_bytes(), _File)
         for scenario in file.scenario:
             SpecifierSet(scenario.releases)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError, InvalidSpecifier) as error:

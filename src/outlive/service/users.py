@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from outlive.errors import UsageError
+from outlive.files import decode_toml
 from outlive.records.load import Traffic
 from outlive.service import scenarios
 
@@ -27,7 +28,7 @@ def weights(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[st
     known = scenarios.load(loadtests / "scenarios.toml")
     path = loadtests / "users.toml"
     try:
-        users = msgspec.toml.decode(path.read_bytes(), type=dict[str, dict[str, Weight]])
+        users = decode_toml(path.read_bytes(), dict[str, dict[str, Weight]])
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path}: not a file of users: {' '.join(str(error).split())}") from None
     if user not in users:

@@ -6,6 +6,7 @@ index.
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from filelock import FileLock
 from outlive import processes
 from outlive.errors import FaultError
 from outlive.project import cache_dir
-from outlive.stacks.locks import Lock
+from outlive.stacks.locks import AGAIN, Lock
 from outlive.stacks.pythons import Interpreter
 from outlive.stacks.uv import run_uv, try_uv
 
+NOT_INSTALLED = re.compile(r"requires `([^`]+)`, but it's not installed")
 COMPLETE = "outlive-complete"  # written last: an environment without it was interrupted
 IMPORT_TIMEOUT = 60.0
 
@@ -82,6 +84,9 @@ def _build(environment: Environment, interpreter: Interpreter) -> None:
         arguments += ["--only-binary", ":all:", "--compile-bytecode", requirements]
         if try_uv([*arguments, "--offline"]).returncode:  # first from uv's own cache alone
             run_uv(arguments)
+        lacking = try_uv(["pip", "check", "--python", environment.python]).stderr
+        if missing := NOT_INSTALLED.search(lacking):
+            raise FaultError(f"{environment.lock} lacks {missing[1]}; {AGAIN}")
         (path / COMPLETE).touch()
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)

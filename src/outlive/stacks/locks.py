@@ -10,7 +10,6 @@ import contextlib
 import datetime as dt
 import hashlib
 import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +19,7 @@ from packaging.version import Version
 
 from outlive import temporary
 from outlive.errors import FaultError, UnavailableError
-from outlive.files import write_text
+from outlive.files import decode_toml, write_text
 from outlive.project import Project, cache_dir
 from outlive.records.release import Release
 from outlive.records.stack import Package, Wheel, python_minor
@@ -40,6 +39,9 @@ WHEELLESS = re.compile(
     r"|([a-z0-9][\w.-]*)(?:[=<>!~]\S+)? ha(?:s|ve) no (?:usable wheels|wheels with a matching)"
 )
 FOLDER = re.compile(r"(?<= @ )file://\S*/")  # of a wheel
+LINE = re.compile(r"(?:[A-Za-z0-9][\w.-]*==[^\s\\;]+(?: ;[^\\]+)?|    --hash=sha256:[0-9a-f]{64})(?: \\)?")
+"""A line of a lock: a package, or a hash of one; what goes on ends in a backslash."""
+AGAIN = "restore it, or remove it to have it resolved again"
 NO_TIMES = "missing an upload date"
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -64,6 +66,9 @@ class Lock(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         """The first 12 hex digits of the text's SHA-256; where a wheel is on this machine does not count."""
         return hashlib.sha256(FOLDER.sub("", self.text).encode()).hexdigest()[:12]
+
+    def __str__(self) -> str:
+        return f"the lock of {self.framework} {self.release} on Python {self.python}"
 
     @property
     def versions(self) -> dict[str, str]:
@@ -117,7 +122,7 @@ def side(
     """
     path = project.releases / "gunicorn.toml"
     try:
-        versions = msgspec.convert(tomllib.loads(path.read_text()), _Gunicorn).versions
+        versions = decode_toml(path.read_bytes(), _Gunicorn).versions
         newest = max(versions, key=Version)  # a Python that came later can only want a newer one
         chosen = versions[newest if Version(python) > Version(newest) else python]
     except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
@@ -149,8 +154,10 @@ def era(
     wanted = side(project, release, python, pins, wheels)
     if wanted == side(project, release, python):
         committed = read_era_lock(project, release, python)
-        if committed and all(pin in committed.packages for pin in wanted.pins):
-            return committed
+        if committed:
+            _check_whole(committed, wanted, era_lock_path(project, release, python))
+            if all(pin in committed.packages for pin in wanted.pins):
+                return committed
     until = release.uploaded + ERA if release.uploaded else None
 
     def find() -> Lock:
@@ -197,15 +204,33 @@ def era_lock_path(project: Project, release: Release, python: str) -> Path:
 
 
 def read_era_lock(project: Project, release: Release, python: str) -> Lock | None:
-    """Return the committed era lock of `release`, or None where there is none."""
+    """Return the committed era lock of `release`, or None where there is none.
+
+    Raises FaultError for a file that is none.
+    """
     path = era_lock_path(project, release, python)
     if not path.is_file():
         return None
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise FaultError(f"{path} is not a lock: it is not UTF-8 text; {AGAIN}") from None
     header = HEADER.match(text)
     until = dt.datetime.fromisoformat(header[1]) if header else None
     body = text[header.end() :] if header else text
     return Lock(release.framework, release.version, python, _packages(body), body, until)
+
+
+def _check_whole(lock: Lock, wanted: Side, path: Path) -> None:
+    """Raise FaultError where a committed lock is cut or damaged: it says what was measured."""
+    if missing := wanted.exact.keys() - lock.versions:
+        raise FaultError(f"{path} does not hold {', '.join(sorted(missing))}; {AGAIN}")
+    *lines, end = lock.text.split("\n")
+    damaged = [at for at, line in enumerate(lines, 1) if not LINE.fullmatch(line)]
+    if damaged or end or lines[-1].endswith("\\"):
+        raise FaultError(f"{path} is damaged or cut at line {(damaged or [len(lines)])[0]}; {AGAIN}")
 
 
 def write_era_lock(project: Project, lock: Lock, release: Release) -> Path:

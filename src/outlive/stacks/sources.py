@@ -11,14 +11,16 @@ import hashlib
 import re
 import shutil
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import requests
 from filelock import FileLock
+from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from outlive import temporary
+from outlive import packed, temporary
 from outlive.errors import FaultError, UsageError
 from outlive.project import cache_dir
 from outlive.records.release import Release
@@ -29,6 +31,10 @@ from outlive.stacks.uv import try_uv
 from outlive.wording import one_line
 
 SDISTS = (".tar.gz", ".zip")
+FILE_NAME = re.compile(r"[\w!+~-][\w!+~.-]*")
+"""What a package is called: no separator, no leading dot."""
+LARGEST = 1024**3
+"""Bytes of a package that is fetched; none is as large."""
 DOWNLOAD_TIMEOUT = 60.0
 NOT_SOURCE = {".git", "__pycache__"}
 """What is in a source tree and makes no other package of it."""
@@ -90,24 +96,36 @@ def release(wheel: Wheel) -> Release:
 
 
 def _fetched(address: str, said: str, folder: Path) -> Path:
-    name = unquote(Path(urlsplit(address).path).name)
+    name = unquote(urlsplit(address).path).rpartition("/")[2]
+    if not FILE_NAME.fullmatch(name):
+        raise UsageError(f"{said}: {one_line(name)!r} is not the name of a wheel or an sdist")
     if not address.startswith(("http://", "https://")) or not name.endswith((".whl", *SDISTS)):
         raise UsageError(
             f"{said}: only the address of a .whl, .tar.gz or .zip can be fetched; clone a repository first"
         )
     try:
-        answer = requests.get(address, timeout=DOWNLOAD_TIMEOUT)
-        answer.raise_for_status()
+        with requests.get(address, timeout=DOWNLOAD_TIMEOUT, stream=True) as answer:
+            answer.raise_for_status()
+            _saved(answer.iter_content(1024**2), folder / name, said)
     except requests.RequestException as error:
         status = error.response.status_code if error.response is not None else type(error).__name__
         raise FaultError(f"{said}: cannot be fetched: {status}") from None
-    path = folder / name
-    path.write_bytes(answer.content)
-    return path
+    return folder / name
+
+
+def _saved(chunks: Iterable[bytes], path: Path, said: str) -> None:
+    size = 0
+    with path.open("wb") as file:
+        for chunk in chunks:
+            size += file.write(chunk)
+            if size > LARGEST:
+                raise FaultError(f"{said}: larger than {LARGEST // 1024**2} MiB: no package is")
 
 
 def _check(path: Path, said: str) -> None:
-    """Raise UsageError for what cannot be a source."""
+    """Raise UsageError for what cannot be a source, such as a pipe or a device."""
+    if not path.is_file() and not path.is_dir():
+        raise UsageError(f"{said}: neither a file nor a folder")
     if path.is_file() and not path.name.endswith((".whl", *SDISTS)):
         raise UsageError(f"{said}: not a wheel, an sdist (.tar.gz) or a source tree")
     if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
@@ -148,7 +166,8 @@ def _copied(tree: Path, said: str, folder: Path) -> Path:
 def _digest(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of all files of a tree."""
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     found = hashlib.sha256()
     for each in sorted(path.rglob("*")):
         if NOT_SOURCE.isdisjoint(each.relative_to(path).parts) and (each.is_symlink() or each.is_file()):
@@ -189,10 +208,11 @@ def _read(wheel: Path, said: str, wanted: str) -> tuple[str, str | None]:
         _, version, _, _ = parse_wheel_filename(wheel.name)
         with zipfile.ZipFile(wheel) as archive:
             inside = next(one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
-            metadata = email.parser.HeaderParser().parsestr(archive.read(inside).decode())
+            metadata = email.parser.HeaderParser().parsestr(packed.member(archive, inside).decode())
         name = canonicalize_name(str(metadata["Name"]))  # a file can be renamed
-    except (InvalidWheelFilename, zipfile.BadZipFile, StopIteration, OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{said}: not a wheel: {error or 'no metadata in it'}") from None
+        SpecifierSet(metadata["Requires-Python"] or "")
+    except (InvalidWheelFilename, StopIteration, *packed.DAMAGE) as error:
+        raise UsageError(f"{said}: not a wheel: {one_line(str(error)) or 'no metadata in it'}") from None
     if name != canonicalize_name(wanted):
         raise UsageError(f"{said}: that is {name} {version}, not {wanted}")
     return str(version), metadata["Requires-Python"]
