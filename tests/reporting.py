@@ -56,7 +56,7 @@ CLAIMS = (
 def checkout(folder: Path) -> Project:
     """Return a checkout in `folder` that has no results yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("apps", "loadtests", "releases", "docs"):
+    for name in ("apps", "loadtests", "releases"):
         (folder / name).symlink_to(CHECKOUT.root / name)
     return Project(folder)
 

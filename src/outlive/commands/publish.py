@@ -20,9 +20,9 @@ def publish_command(folder: Path | None) -> int:
 
     It is written to FOLDER, or to .outlive/site.
 
-    Pages of both frameworks, of each report under results/reports and of each leak, the method, a feed of
-    verdicts and a badge for each framework. It needs no network, and any file server can serve it. `asv
-    publish` before it brings asv's own pages along.
+    Pages of each framework, report and leak, a feed of verdicts and a badge for each framework, and the
+    documents where Sphinx is installed (the extra `docs`). It needs no network, and any file server can serve
+    it. `asv publish` before it brings asv's own pages along.
     """
     from outlive.pages import site  # noqa: PLC0415 - templates take a tenth of a second to import
 

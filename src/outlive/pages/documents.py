@@ -1,75 +1,45 @@
-"""The project's own documents as pages of the site: the method, how it counts, the words."""
+"""The project's documents as pages of the site: made by Sphinx where it is installed (the extra `docs`)."""
 
 from __future__ import annotations
 
-import re
+import importlib.util
+import sys
+from pathlib import Path
 
-import msgspec
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-from markupsafe import Markup
+from outlive import processes
+from outlive.errors import FaultError
+from outlive.project import Project
+from outlive.wording import one_line
 
-
-class Text(msgspec.Struct, frozen=True):
-    """A document: its file under `docs`, and the page that it becomes."""
-
-    source: str
-    page: str
-    name: str
-
-
-TEXTS = (
-    Text("how-we-decide.md", "method.html", "How we decide"),
-    Text("reports.md", "verdicts.html", "Reports and verdicts"),
-    Text("advice.md", "advice.html", "Advice, measured"),
-    Text("how-it-counts.md", "counting.html", "How it counts"),
-    Text("findings.md", "findings.html", "Every scenario"),
-    Text("glossary.md", "glossary.html", "Glossary"),
-)
-WIDE = '<div class="wide" tabindex="0" role="group" aria-label="Table">'
-PAGES = {text.source: text.page for text in TEXTS}
+LIMIT = 300.0
+"""Seconds that Sphinx may take."""
+HOME = '<a href="../index.html">outlive: all releases and reports</a>'
+UNPUBLISHED = ("_sources", ".buildinfo")
 
 
-def html(markdown: str) -> Markup:
-    """Return a document as HTML: raw HTML in it is shown as text, links to what is no page are none."""
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(markdown)
-    for at, token in enumerate(tokens):
-        if token.type == "heading_open":
-            token.attrSet("id", slug(tokens[at + 1].content))
-        if token.type in {"th_open", "td_open"} and "right" in str(token.attrs.pop("style", "")):
-            token.attrSet("class", "n")
-        if token.type == "th_open" and tokens[at + 1].content:
-            token.attrSet("scope", "col")
-        elif token.type == "th_open":  # an empty corner heads nothing
-            token.tag = tokens[at + 2].tag = "td"
-        if token.children:
-            token.children = _linked(token.children)
-    parser.add_render_rule("table_open", lambda *_: f"{WIDE}<table>\n")
-    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - the renderer escapes
+def possible() -> bool:
+    """Return whether Sphinx is installed."""
+    return importlib.util.find_spec("sphinx") is not None
 
 
-def slug(heading: str) -> str:
-    """Return what a link to a heading is called, as GitHub does."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+def build(project: Project) -> Path | None:
+    """Return the folder of the documents' pages, brought up to date; None without documents or Sphinx.
+
+    Raises FaultError where Sphinx fails, a dead link between documents included.
+    """
+    source = project.root / "docs"
+    if not (source / "conf.py").is_file() or not possible():
+        return None
+    pages, trees = (project.root / ".outlive" / name for name in ("docs", "doctrees"))
+    options: list[str | Path] = ["-W", "-q", "-d", trees, "-D", f"html_theme_options.announcement={HOME}"]
+    done = processes.run([sys.executable, "-m", "sphinx", *options, source, pages], timeout=LIMIT)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise FaultError(f"Sphinx cannot make the documents' pages: {one_line(said[-1])}")
+    return pages
 
 
-def _linked(tokens: list[Token]) -> list[Token]:
-    """Return inline tokens with the links to other documents as links to pages, and no dead ones."""
-    found: list[Token] = []
-    kept: list[bool] = []
-    for token in tokens:
-        if token.type == "link_open":
-            target, hash_, anchor = str(token.attrGet("href")).partition("#")
-            page = target if target.startswith("https://") else PAGES.get(target, "" if not target else None)
-            kept.append(page is not None)
-            if page is not None:
-                token.attrSet("href", f"{page}{hash_}{anchor}")
-                found.append(token)
-        elif token.type == "link_close":
-            if kept.pop():
-                found.append(token)
-        else:
-            found.append(token)
-    return found
+def published(folder: Path) -> list[Path]:
+    """Return the files of the pages that belong on the site."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in files if not set(UNPUBLISHED) & set(path.relative_to(folder).parts)]

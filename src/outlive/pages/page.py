@@ -27,10 +27,14 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """What is around a page: the way to the site's folder (`../`, None: a page by itself), and its links."""
+    """What is around a page: the way to the site's folder (`../`, None: a page by itself), and its links.
+
+    `documents` is whether the site has pages of the documents.
+    """
 
     root: str | None = None
     links: tuple[Link, ...] = ()
+    documents: bool = False
 
 
 ALONE = Frame()
@@ -49,6 +53,7 @@ def render(
             summary=summary,
             root=frame.root,
             links=frame.links,
+            documents=frame.documents,
             policy=_policy([style], [code] if code else []),
             style=style,
             script=code,

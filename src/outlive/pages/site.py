@@ -17,12 +17,11 @@ from outlive import __version__
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.files import write_text
 from outlive.history import lifelines, steps
-from outlive.pages import documents as texts
-from outlive.pages import framework_page, leak_page, report_page
+from outlive.pages import documents, framework_page, leak_page, report_page
 from outlive.pages.badge import badge
 from outlive.pages.feed import verdicts
 from outlive.pages.leak_page import Known
-from outlive.pages.page import Frame, Link, render
+from outlive.pages.page import Frame, Link
 from outlive.project import Project
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import commits
@@ -91,14 +90,18 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
     frameworks = [known for name in project.frameworks() if (known := _known(project, name, problems))]
     kept = lifelines.collect([one.timeline for one in frameworks])
     frameworks = [msgspec.structs.replace(one, kept=kept) for one in frameworks]
-    documents = [text for text in texts.TEXTS if (project.root / "docs" / text.source).is_file()]
+    try:
+        texts = documents.build(project)
+    except OutliveError as error:
+        problems.append(str(error))
+        texts = None
     links = (
         *(Link(one.name, f"{one.name}/index.html") for one in frameworks),
-        *(Link(text.name, text.page) for text in documents),
+        *((Link("documents", "docs/index.html"),) if texts else ()),
         *asv_links,
         Link("feed", "feed.xml"),
     )
-    top, below = Frame("", links), Frame("../", links)
+    top, below = (Frame(root, links, documents=texts is not None) for root in ("", "../"))
     yield PurePosixPath("index.html"), framework_page.home(frameworks, top).encode()
     yield (
         PurePosixPath("feed.xml"),
@@ -116,18 +119,9 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
     for one in kept:
         page = leak_page.leak(one, frameworks, below).encode()
         yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page
-    for text in documents:
-        source = (project.root / "docs" / text.source).read_text(encoding="utf-8")
-        body = texts.html(source)
-        shown = render(
-            "text.html.j2",
-            top,
-            title=f"outlive: {text.name}",
-            summary=text.name,
-            text=body,
-            version=__version__,
-        )
-        yield PurePosixPath(text.page), shown.encode()
+    if texts:
+        for path in documents.published(texts):
+            yield PurePosixPath("docs") / path.relative_to(texts).as_posix(), path.read_bytes()
     if asv_links:
         for path in _walk(asv):
             content = path.read_bytes()
@@ -197,8 +191,8 @@ def _manifest(folder: Path) -> Manifest | None:
 
 
 def _digest(project: Project) -> str:
-    """Return one hash of all that a site is made from: our own code, what is stored, asv's pages."""
-    hashed = hashlib.sha256(__version__.encode())
+    """Return one hash of all that a site is made from: our code, what is stored, documents, asv pages."""
+    hashed = hashlib.sha256(f"{__version__} {documents.possible()}".encode())
     roots = [Path(__file__).parents[1], *(project.root / name for name in INPUTS)]
     for at, root in enumerate(roots):
         for path in _walk(root):
