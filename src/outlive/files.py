@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -61,8 +63,8 @@ class _Versioned(msgspec.Struct, frozen=True):
     schema_version: int = SCHEMA_VERSION
 
 
-def decode(path: Path, kind: type[D]) -> D:
-    """Return the document of this kind in the file `path`.
+def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]] = MappingProxyType({})) -> D:
+    """Return the document of this kind in the file `path`; `others` read it in another schema version.
 
     Raises FileNotFoundError where there is none, and FaultError, in one line, where it cannot be read, is not
     such a document or has another schema version.
@@ -70,6 +72,8 @@ def decode(path: Path, kind: type[D]) -> D:
     try:
         data = path.read_bytes()
         found = msgspec.json.decode(data, type=_Versioned).schema_version
+        if found in others:
+            return others[found](data)
         if found != SCHEMA_VERSION:
             raise FaultError(
                 f"{path} has schema version {found}, this is {SCHEMA_VERSION}: remove it to measure again"

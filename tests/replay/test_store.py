@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from outlive.errors import FaultError
 from outlive.files import SCHEMA_VERSION
 from outlive.project import Project
-from outlive.records.measurement import Document, Measurement, StackRecord
+from outlive.records.measurement import Collector, Document, Leak, Measurement, Phase, StackRecord
 from outlive.records.stack import Package
+from outlive.replay import compact
 from outlive.replay import store as stores
-from outlive.replay.store import Store, read
+from outlive.replay.store import Keeper, Store, provenance, read
 from outlive.worker.probe import COUNTING
 
 STACK = StackRecord(
@@ -149,8 +150,8 @@ class TestRead:
                 "has schema version 0, this is 1: remove it to measure again",
             ),
             (
-                b'{"schema_version": 2, "provenance": []}',
-                "has schema version 2, this is 1: remove it to measure again",
+                b'{"schema_version": 3, "provenance": []}',
+                "has schema version 3, this is 1: remove it to measure again",
             ),
             (
                 b'{"x": ' * 100_000,
@@ -193,3 +194,132 @@ class TestRead:
     def test_none_is_none(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             read(tmp_path / "results.json")
+
+
+class TestCompact:
+    """Numbers once, names once, one cell a line, and nothing is lost."""
+
+    def leaving(self, **changes: object) -> Measurement:
+        leak = Leak(
+            fingerprint="0566f80d9876",
+            growth="cyclic",
+            package="asyncio",
+            python=True,
+            trail="ring asyncio.Task",
+            suspect="asyncio.Task",
+            objects_per_request=7.0,
+        )
+        phases = tuple(
+            Phase(
+                requests=requests,
+                survivors=7 * requests,
+                leaked=0,
+                blocks=9 * requests,
+                blocks_kept=1,
+                heap=None,
+                heap_kept=None,
+                rss=26_136_576,
+                fds=12,
+                threads=2,
+                connections=1,
+                held={"files": requests // 5},
+            )
+            for requests in (11, 211, 37)
+        )
+        whole = measurement(
+            "not-found",
+            7.0,
+            cyclic_per_request=7.0,
+            leaked_per_request=0.0,
+            growth="leak",
+            requests=259,
+            blocks_per_request=9.0,
+            types={"frame": 4.0, "tuple": 3.0},
+            held={"files": 0.2},
+            leaks=(leak, msgspec.structs.replace(leak, suspect="another of the same name", further=True)),
+            fingerprints=(leak.fingerprint, leak.fingerprint),
+            phases=phases,
+            collector=Collector(
+                collections_per_1000_requests=0.5,
+                pause_ms_per_1000_requests=1 / 3,
+                longest_pause_ms=2.0,
+                freed_per_request=7.0,
+            ),
+        )
+        return msgspec.structs.replace(whole, **changes)
+
+    def through(self, *measurements: Measurement) -> tuple[bytes, tuple[Measurement, ...]]:
+        document = Document(provenance=provenance([STACK]), measurements=measurements)
+        data = compact.encode(document)
+        assert compact.decode(data) == document
+        return data, measurements
+
+    def test_what_follows_from_the_rest_is_left_out(self) -> None:
+        data, _ = self.through(self.leaving())
+        line = data.splitlines()[-2].decode()
+        assert line == (
+            '{"app_version":1,"scenario":"not-found","connection":"close","gc":"off","worker":"sync",'
+            '"growth":"leak","cyclic_per_request":7,"leaked_per_request":0,"types":{"frame":4,"tuple":3},'
+            '"held":{"files":0.2},"leaks":[["0566f80d9876",7],["0566f80d9876+",7,true]],'
+            '"collector":[0.5,0.3333333333333333,2,7],"phases":['
+            '[11,77,0,99,1,null,null,26136576,12,2,1,{"files":2}],'
+            '[211,1477,0,1899,1,null,null,26136576,12,2,1,{"files":42}],'
+            '[37,259,0,333,1,null,null,26136576,12,2,1,{"files":7}]]}'
+        )
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"requests": 3},
+            {"survivors_per_request": 8.0},
+            {"blocks_per_request": None},
+            {"fingerprints": ()},
+            {"held": {}},
+            {"sensitivity": 50},
+            {"remedy": "no-debug"},
+            {"phases": (), "requests": 0, "blocks_per_request": None},
+            {"status": "failed", "reason": "the worker died"},
+            {"release": "3.1.2", "lock": "another"},
+            {"types": {}, "leaks": (), "fingerprints": ()},
+        ],
+    )
+    def test_what_does_not_is_told(self, changes: dict[str, object]) -> None:
+        self.through(self.leaving(), self.leaving(**changes))
+
+    def test_a_cell_is_a_line(self) -> None:
+        cells = [self.leaving(scenario=name) for name in ("a", "b", "c")]
+        data, _ = self.through(*cells)
+        less, _ = self.through(*cells[:1], *cells[2:])
+        assert len(data.splitlines()) - len(less.splitlines()) == 1
+        assert data.count(b"another of the same name") == 1
+
+    def test_an_older_file_is_read(self, store: Store) -> None:
+        old = Document(provenance=provenance([STACK]), measurements=(self.leaving(),))
+        store.path.parent.mkdir(parents=True)
+        store.path.write_bytes(old.to_json())
+        assert store.load() == old.measurements
+        store.add([self.leaving(scenario="ok")])
+        assert {m.scenario for m in store.load()} == {"not-found", "ok"}
+        assert store.path.stat().st_size < len(old.to_json())
+
+    @pytest.mark.parametrize(
+        "line", [b"{}", b'{"phases":[[1]]}', b'{"leaks":[["unknown",1]]}', b'{"collector":[1]}']
+    )
+    def test_a_cell_without_a_form_is_one_line(self, store: Store, line: bytes) -> None:
+        store.add([measurement("ok")])
+        whole = store.path.read_bytes()
+        store.path.write_bytes(whole.replace(whole.splitlines()[-2], line))
+        with pytest.raises(FaultError, match=NO_RESULTS):
+            store.load()
+
+
+def test_what_came_until_an_interruption_is_kept(store: Store) -> None:
+    def measure() -> None:
+        with Keeper() as keeper:
+            for name in "abc":
+                keeper.add(store, measurement(name))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure()
+    assert [m.scenario for m in store.load()] == ["a", "b", "c"]

@@ -18,7 +18,7 @@ from outlive.records.measurement import (
 )
 from outlive.records.remedy import Remedy
 from outlive.replay.measure import measure
-from outlive.replay.store import Store
+from outlive.replay.store import Keeper, Store
 from outlive.replay.subject import Subject, Task
 from outlive.service import app as apps
 from outlive.service.scenarios import Scenario, load_set
@@ -88,11 +88,13 @@ def run(
             )
     progress.start(sum(len(task.cells) for task in tasks))
 
-    def done(measurement: Measurement) -> None:
-        stores[_identity(measurement)].add([measurement])  # at once, so that an interruption loses little
-        progress.done(measurement)
+    with Keeper() as keeper:
 
-    measured = measure(tasks, request.scenarios, request.jobs, done) if tasks else []
+        def done(measurement: Measurement) -> None:
+            keeper.add(stores[_identity(measurement)], measurement)
+            progress.done(measurement)
+
+        measured = measure(tasks, request.scenarios, request.jobs, done) if tasks else []
     for stack, found in zip(stacks, known, strict=True):
         mine = (m for m in measured if _identity(m) == stack.identity)
         found.update({Cell.of(m): m for m in mine})

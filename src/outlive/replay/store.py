@@ -1,7 +1,8 @@
 """The results folder as a database: one file for each stack, named by what it holds, whole or not there.
 
-`results/measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document`. What was measured with
-a remedy is in `results/remedies/<framework>/<release>/<remedy>-v<N>/`: none is taken for the plain release.
+`results/measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document` in its compact form. What was
+measured with a remedy is in `results/remedies/<framework>/<release>/<remedy>-v<N>/`: none is taken for the
+plain release.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from filelock import FileLock
@@ -21,7 +25,11 @@ from outlive.files import decode, write_text
 from outlive.project import Project, cache_dir
 from outlive.records.measurement import Document, Machine, Measurement, Provenance, StackRecord
 from outlive.records.remedy import Remedy
+from outlive.replay import compact
 from outlive.worker.probe import COUNTING
+
+KEEPING = 2.0
+"""Seconds of measuring that are kept at a time, and that a process may lose that is killed."""
 
 
 def provenance(stacks: Iterable[StackRecord]) -> Provenance:
@@ -86,7 +94,7 @@ class Store:
                     provenance=provenance([_united(self.stack, old)]),
                     measurements=tuple(kept[name] for name in sorted(kept)),
                 )
-                write_text(self.path, document.to_json().decode())
+                write_text(self.path, compact.encode(document).decode())
         except OSError as error:
             raise FaultError(f"{lock} cannot be written: {error.strerror}") from None
 
@@ -103,9 +111,41 @@ def _united(stack: StackRecord, old: Document | None) -> StackRecord:
     return msgspec.structs.replace(stack, interpreters=tuple(dict.fromkeys((*stack.interpreters, *before))))
 
 
+class Keeper:
+    """Keeps measurements as they come, those of some seconds at a time: each time writes a whole file.
+
+    What ends the context, be it an interruption, all that came is kept.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept = time.monotonic()
+        self._waiting: dict[Path, tuple[Store, list[Measurement]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._keep()
+
+    def add(self, store: Store, measurement: Measurement) -> None:
+        """Keep a measurement, soon. Raises FaultError where nothing can be written."""
+        with self._lock:
+            self._waiting.setdefault(store.path, (store, []))[1].append(measurement)
+            if time.monotonic() - self._kept >= KEEPING:
+                self._keep()
+
+    def _keep(self) -> None:
+        self._kept = time.monotonic()
+        while self._waiting:
+            _, (store, measurements) = self._waiting.popitem()
+            store.add(measurements)
+
+
 def read(path: Path) -> Document:
     """Return the measurements in the file `path`. Raises as `decode` does."""
-    return decode(path, Document)
+    return decode(path, Document, {compact.SCHEMA_VERSION: compact.decode})
 
 
 def key(measurement: Measurement) -> tuple[str, str, str, str, int]:

@@ -25,7 +25,7 @@ from outlive.releases.lineage import covered
 from outlive.replay import engine
 from outlive.replay.engine import Progress, Request
 from outlive.replay.measure import measure
-from outlive.replay.store import Store
+from outlive.replay.store import Keeper, Store
 from outlive.replay.subject import Task
 from outlive.service import scenarios
 from outlive.service.app import App
@@ -187,14 +187,16 @@ class _Sweep:
                 self._lacks(planned.stack.release, str(error))
         failed: list[Measurement] = []
 
-        def done(measurement: Measurement) -> None:
-            planned = next(each for each in ready if each.made(measurement))
-            if measurement.status == "failed":
-                failed.append(measurement)
-            Store(self.project, planned.stack.record).add([measurement])  # at once: it may be interrupted
-            self.progress.done(measurement)
+        with Keeper() as keeper:
 
-        measure(tasks, self.request.scenarios, self.request.jobs, done)
+            def done(measurement: Measurement) -> None:
+                planned = next(each for each in ready if each.made(measurement))
+                if measurement.status == "failed":
+                    failed.append(measurement)
+                keeper.add(Store(self.project, planned.stack.record), measurement)
+                self.progress.done(measurement)
+
+            measure(tasks, self.request.scenarios, self.request.jobs, done)
         self.failed += len(failed)
         for planned in ready:
             mine = list(filter(planned.made, failed))
@@ -204,7 +206,7 @@ class _Sweep:
             self.keep(planned.stack.release, [*self._stored(planned), *mine])
 
     def _tasks(self, planned: _Planned, environment: Environment) -> list[Task]:
-        shown = frozenset(Cell.of(m) for m in self._stored(planned) if shows(m))
+        shown = frozenset(Cell.of(m) for m in self._stored(planned) if shows(m)) - {*planned.missing}
         return engine.to_measure(
             self.project, environment, planned.served, self.request, planned.missing, shown=shown
         )
