@@ -235,7 +235,7 @@ class TestSweep:
 
         monkeypatch.setattr(sweep, "measure", fail)
         (lacking,) = lab.sweep("3.1.0", patterns=["*-error"]).unavailable
-        assert lacking.reason == "5 cells: it did not start"
+        assert lacking.reason == "7 cells: it did not start"
 
     def test_a_fault_of_the_harness_ends_it(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*_: object) -> None:
@@ -314,7 +314,7 @@ class TestCommand:
         done = self.run("flask", "--since", "3.0.1")
         assert done.return_value == 0
         assert (
-            done.stdout == f"2 releases on Python {HERE.minor}: 4 cells were not stored, 0 of them failed\n"
+            done.stdout == f"2 releases on Python {HERE.minor}: 6 cells were not stored, 0 of them failed\n"
         )
         assert len(list((lab.project.results / "asv").glob("*/*-outlive-*.json"))) == 2
 
@@ -324,7 +324,7 @@ class TestCommand:
         assert done.return_value == 4
         assert done.stdout == (
             "not measured: flask 3.1.0: the disk is full\n"
-            f"3 releases on Python {HERE.minor}: 6 cells were not stored, 2 of them failed\n"
+            f"3 releases on Python {HERE.minor}: 9 cells were not stored, 3 of them failed\n"
         )
 
 
