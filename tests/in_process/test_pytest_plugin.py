@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from importlib.metadata import entry_points
+from textwrap import dedent
 
 import pytest
 
@@ -12,10 +13,8 @@ from outlive.probe.count import count
 
 pytest_plugins = ["pytester"]
 
-INSTALLED = any(one.name == "outlive" for one in entry_points(group="pytest11"))
-
 APPS = """
-import asyncio, gc, logging, warnings
+import asyncio, ctypes, gc, logging, os, warnings
 import pytest
 
 class Kept:
@@ -23,13 +22,24 @@ class Kept:
 
 kept = []
 
+libc = ctypes.CDLL(None)
+PyMem_Malloc = ctypes.pythonapi.PyMem_Malloc
+
 def wsgi(environ, start_response):
     path = environ["PATH_INFO"]
-    if path == "/leak":
+    if path in ("/leak", "/both"):
         kept.append(Kept())
-    if path == "/cycle":
+    if path in ("/cycle", "/plain", "/both"):
         one = Kept()
         one.self = one
+    if path == "/bytes":
+        kept.append(bytes(64))
+    if path == "/blocks":
+        [PyMem_Malloc(64) for _ in range(7)]
+    if path == "/file":
+        os.dup(1)
+    if path == "/malloc":
+        libc.malloc(200)
     if path == "/log":
         try:
             raise RuntimeError("logged")
@@ -64,10 +74,23 @@ async def asgi_without_lifespan(scope, receive, send):
 """
 
 
+@pytest.fixture(autouse=True)
+def _only_named_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def run(pytester: pytest.Pytester, tests: str, *words: str) -> pytest.RunResult:
     pytester.makepyfile(APPS + tests)
-    plugin = [] if INSTALLED else ["-p", "outlive.probe.pytest_plugin"]
-    return pytester.runpytest_subprocess(*plugin, "-W", "error", "--strict-markers", *words)
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    ours = ["-p", "outlive.probe.pytest_plugin", "--strict-markers"]
+    warnings = ["-W", "error", "-W", "ignore:Unknown config option"]
+    return pytester.runpytest_subprocess(*ours, *warnings, *words)
+
+
+def test_installing_it_is_enough() -> None:
+    assert [one.value for one in entry_points(group="pytest11") if one.name == "outlive"] == [
+        "outlive.probe.pytest_plugin"
+    ]
 
 
 @pytest.mark.parametrize("path", ["/", "/none", "/log", "/?a=b"])
@@ -81,36 +104,133 @@ def test_app(count_survivors):
     run(pytester, tests).assert_outcomes(passed=1)
 
 
+LIMITS = """
 @pytest.mark.parametrize(
-    ("path", "counts"), [("/leak", "0 cyclic, 1 leaked"), ("/cycle", "1 cyclic, 0 leaked")]
+    "path", [pytest.param(path, marks=pytest.mark.limit_survivors(**limits)) for path, limits in CASES]
 )
-def test_an_app_that_leaves_something_fails(pytester: pytest.Pytester, path: str, counts: str) -> None:
-    tests = f"""
-@pytest.mark.limit_survivors(per_request=0)
-def test_app(count_survivors):
-    count_survivors.wsgi(wsgi, {path!r})
-
-def test_the_collector_is_as_it_was_before_that():
-    assert gc.isenabled()
-    assert gc.get_freeze_count() == 0
+def test_app(count_survivors, path):
+    count_survivors.wsgi(wsgi, path, baseline="/plain")
 """
-    result = run(pytester, tests)
-    result.assert_outcomes(failed=1, passed=1)
+
+
+def limited(pytester: pytest.Pytester, *cases: tuple[str, dict[str, object]]) -> pytest.RunResult:
+    return run(pytester, f"CASES = {list(cases)!r}{LIMITS}")
+
+
+def test_what_is_over_its_limit_fails_and_says_why(pytester: pytest.Pytester) -> None:
+    result = limited(pytester, ("/leak", {"per_request": 0}), ("/cycle", {"cyclic": 0}))
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        dedent("""
+        each GET /leak leaves 1 object, 0 allowed
+        each GET /leak leaks 1 object, 0 allowed
+        0 cyclic, 1 leaked, over * requests
+        types: 1 test_what_is_over_its_limit_fails_and_says_why.Kept
+        Why, from 15 requests more:
+        1 object per request outlives it, in 1 structure.
+        1. leaked * 1 per request
+              module test_what_is_over_its_limit_fails_and_says_why
+                  global kept
+              list
+                  [[]*[]]  ◀ suspect
+              test_what_is_over_its_limit_fails_and_says_why.Kept
+        What a plain request leaves, too, is the framework's own: above="baseline" allows it.
+        each GET /cycle leaves 1 object of cyclic garbage, 0 allowed
+        1 cyclic, 0 leaked, over * requests
+        1. cyclic garbage * 1 per request
+           ┌▶ test_what_is_over_its_limit_fails_and_says_why.Kept
+           └─     .self  ◀ suspect
+        """)
+        .strip()
+        .splitlines()
+    )
+
+
+def test_files_that_stay_open_fail(pytester: pytest.Pytester) -> None:
+    result = limited(pytester, ("/file", {"per_request": 50}))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["each GET /file leaves 1 open file more, 0 allowed"])
+
+
+@pytest.mark.parametrize("path", ["/bytes", "/blocks", "/malloc"])
+def test_a_leak_of_memory_alone_fails_and_says_where(pytester: pytest.Pytester, path: str) -> None:
+    result = limited(pytester, (path, {"per_request": 50}))
+    result.assert_outcomes(failed=1)
+    size = {
+        "/bytes": "1 block of memory, 97 B",
+        "/blocks": "7 blocks of memory, 448 B",
+        "/malloc": "* of memory",
+    }
+    where = {
+        "/bytes": "kept.append(bytes(64))",
+        "/blocks": "[[]PyMem_Malloc(64) for _ in range(7)[]]",
+        "/malloc": "No place in Python's code allocates it: C code takes it past Python's allocators.",
+    }
     result.stdout.fnmatch_lines(
         [
-            f"each request leaves 1 objects, 0 allowed ({counts}, over * requests)",
-            "types: 1 test_an_app_that_leaves_something_fails.Kept*",
+            f"each GET {path} leaks {size[path]}, in no object that the collector tracks; 0 B allowed",
+            f"*{where[path]}",
         ]
     )
 
 
-def test_a_limit_lets_so_much_pass(pytester: pytest.Pytester) -> None:
+def test_limits_let_so_much_pass(pytester: pytest.Pytester) -> None:
+    result = limited(
+        pytester,
+        ("/leak", {"leaked": 1}),
+        ("/bytes", {"memory": 200}),
+        ("/cycle", {"per_request": 1, "cyclic": 1}),
+        ("/cycle", {"leaked": 0}),  # as for a service whose collector is on
+        ("/both", {"per_request": 1, "leaked": 1, "above": "baseline"}),
+    )
+    result.assert_outcomes(passed=5)
+
+
+def test_a_leak_is_allowed_by_no_other_limit(pytester: pytest.Pytester) -> None:
+    limited(pytester, ("/leak", {"per_request": 1})).assert_outcomes(failed=1)
+
+
+def test_what_a_plain_request_leaves_is_the_frameworks_own(pytester: pytest.Pytester) -> None:
+    result = limited(
+        pytester,
+        ("/plain", {"per_request": 0, "above": "baseline"}),
+        ("/both", {"per_request": 0, "above": "baseline"}),
+        ("/both", {"per_request": 0}),
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        dedent("""
+        each GET /both leaves 2 objects, 1 above GET /plain; 0 allowed
+        each GET /both leaks 1 object, 1 above GET /plain; 0 allowed
+        1. leaked * 1 per request
+        The framework's own, for GET /plain leaves it, too: 1 object per request
+        """)
+        .strip()
+        .splitlines()
+    )
+
+
+def test_a_baseline_must_be_a_plain_200(pytester: pytest.Pytester) -> None:
     tests = """
-@pytest.mark.limit_survivors(per_request=1)
+pytestmark = pytest.mark.limit_survivors(per_request=0, above="baseline")
+
 def test_app(count_survivors):
-    assert count_survivors.wsgi(wsgi, "/leak").leaked == 1
+    count_survivors.wsgi(wsgi, baseline="/none")
+
+def test_send(count_survivors):
+    count_survivors(dict)
+
+def test_sends(count_survivors):
+    count_survivors(lambda: kept.append(Kept()), baseline=lambda: kept.append(Kept()))
 """
-    run(pytester, tests).assert_outcomes(passed=1)
+    result = run(pytester, tests)
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "GET /none, the baseline, was answered 404, not 200: nothing is counted",
+            'above="baseline" needs one here: count_survivors(send, baseline=send_a_plain_one)',
+        ]
+    )
 
 
 def test_without_a_marker_it_only_counts(pytester: pytest.Pytester) -> None:
@@ -129,10 +249,22 @@ def test_app(count_survivors):
     assert kept == ["shut down"]
     count_survivors.asgi(asgi_without_lifespan, status=200)
 
+def test_errors_are_answered_500_and_dropped(count_survivors):
+    async def raises_after_its_answer(scope, receive, send):
+        await asgi_without_lifespan(scope, receive, send)
+        raise RuntimeError("for the server to log")
+    async def raises(scope, receive, send):
+        raise RuntimeError
+    def raises_as_wsgi(environ, start_response):
+        raise RuntimeError
+    assert count_survivors.asgi(raises_after_its_answer, status=200).per_request == 0
+    assert count_survivors.asgi(raises, status=500).per_request == 0
+    assert count_survivors.wsgi(raises_as_wsgi, status=500).per_request == 0
+
 def test_leak(count_survivors):
     assert count_survivors.asgi(asgi, "/leak").leaked == 1
 """
-    run(pytester, tests).assert_outcomes(passed=2)
+    run(pytester, tests).assert_outcomes(passed=3)
 
 
 AIOHTTP = """
@@ -224,7 +356,7 @@ def test_wrong_status(count_survivors):
 """
     result = run(pytester, AIOHTTP + tests)
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["/fail was answered 500, not 200: nothing is counted"])
+    result.stdout.fnmatch_lines(["GET /fail was answered 500, not 200: nothing is counted"])
 
 
 def test_an_unexpected_status_is_not_counted(pytester: pytest.Pytester) -> None:
@@ -234,7 +366,7 @@ def test_app(count_survivors):
 """
     result = run(pytester, tests)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["/none was answered 404, not 200: nothing is counted"])
+    result.stdout.fnmatch_lines(["GET /none was answered 404, not 200: nothing is counted"])
 
 
 def test_recorded_warnings_are_no_survivors(pytester: pytest.Pytester) -> None:
@@ -247,30 +379,128 @@ def test_app(count_survivors):
     run(pytester, tests).assert_outcomes(passed=1, warnings=1)
 
 
-@pytest.mark.parametrize(
-    ("marker", "said"),
-    [
-        ("limit_survivors", "limit_survivors takes per_request=NUMBER*"),
-        ("limit_survivors(0)", "limit_survivors takes per_request=NUMBER*"),
-        ("limit_survivors(per_request=-1)", "limit_survivors takes per_request=NUMBER*"),
-    ],
-)
-def test_a_marker_with_wrong_words_is_refused(pytester: pytest.Pytester, marker: str, said: str) -> None:
-    result = run(pytester, f"\n@pytest.mark.{marker}\ndef test_app(count_survivors):\n    pass\n")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+def test_a_misused_marker_fails_its_own_test_and_no_other(pytester: pytest.Pytester) -> None:
+    markers = [
+        "limit_survivors",
+        "limit_survivors()",
+        "limit_survivors(0)",
+        "limit_survivors(per_request=-1)",
+        "limit_survivors(per_request=True)",
+        "limit_survivors(per_reqest=0)",
+        "limit_survivors(above='baseline')",
+        "limit_survivors(leaked=0, above='/')",
+    ]
+    tests = "".join(
+        f"\n@pytest.mark.{marker}\ndef test_{n}(count_survivors):\n    raise AssertionError\n"
+        for n, marker in enumerate(markers)
+    )
+    others = """
+@pytest.mark.limit_survivors(per_request=0)
+def test_without_the_fixture():
+    pass
+
+@pytest.mark.limit_survivors(per_request=0)
+def test_that_counts_nothing(count_survivors):
+    pass
+
+@pytest.mark.limit_survivors(per_request=0)
+class TestAll:
+    def test_a_helper(self):
+        pass
+
+    def test_counted(self, count_survivors):
+        count_survivors(dict)
+"""
+    result = run(pytester, tests + others)
+    result.assert_outcomes(failed=len(markers) + 2, passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "limit_survivors(per_reqest=0) is no limit",
+            "limit_survivors takes per_request=, cyclic=, leaked= (objects per request), memory=",
+            '(bytes per request) and above="baseline", as in limit_survivors(per_request=0)',
+            "limit_survivors(above='baseline') is no limit",
+            "limit_survivors(leaked=0, above='/') is no limit",
+            "limit_survivors: the test counted nothing: call count_survivors*",
+        ]
+    )
 
 
-def test_a_marker_without_the_fixture_is_refused(pytester: pytest.Pytester) -> None:
-    result = run(pytester, "\n@pytest.mark.limit_survivors(per_request=0)\ndef test_app():\n    pass\n")
-    result.stderr.fnmatch_lines(["ERROR: *::test_app: limit_survivors needs the fixture count_survivors"])
+ASYNC = """
+async def factory():
+    return application()
+
+async def send_a_leak():
+    await asyncio.sleep(0)
+    kept.append(Kept())
+
+def test_factories(count_survivors):
+    assert count_survivors.aiohttp(factory, "/cycle").cyclic == 1
+    assert count_survivors.wsgi(lambda: wsgi, "/cycle").cyclic == 1
+
+def test_what_is_to_be_awaited(count_survivors):
+    assert count_survivors(send_a_leak).leaked == 1
+
+@pytest.mark.asyncio
+async def test_in_a_loop(count_survivors):
+    assert count_survivors.aiohttp(factory, "/cycle").cyclic == 1
+    assert count_survivors.wsgi(wsgi, "/cycle").cyclic == 1
+
+@pytest.mark.asyncio
+@pytest.mark.limit_survivors(leaked=1)
+async def test_in_its_own_loop(count_survivors, aiohttp_client):
+    client = await aiohttp_client(application())
+    async def send():
+        async with client.get("/cycle") as response:
+            await response.read()
+    found = await count_survivors(send)
+    assert found.cyclic == 1
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_of_anyio(count_survivors, anyio_backend):
+    assert count_survivors.asgi(asgi).per_request == 0
+
+@pytest.mark.asyncio
+@pytest.mark.limit_survivors(leaked=1)
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+async def test_nobody_awaited(count_survivors):
+    count_survivors(send_a_leak)
+"""
 
 
-def test_a_test_that_counts_nothing_is_an_error(pytester: pytest.Pytester) -> None:
-    tests = "\n@pytest.mark.limit_survivors(per_request=0)\ndef test_app(count_survivors):\n    pass\n"
-    result = run(pytester, tests)
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["limit_survivors: the test counted nothing: call count_survivors"])
+def test_async_tests_and_factories(pytester: pytest.Pytester) -> None:
+    plugins = ("-p", "pytest_asyncio.plugin", "-p", "anyio.pytest_plugin", "-p", "pytest_aiohttp.plugin")
+    result = run(pytester, AIOHTTP + ASYNC, *plugins)
+    result.assert_outcomes(passed=4, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*leaks 13 objects, 1 allowed",
+            "* (and await it for async requests)",
+        ]
+    )
+
+
+SAME = """
+@pytest.mark.parametrize("path", ["/leak", "/log"])
+def test_counts(count_survivors, path, record_property):
+    found = count_survivors.wsgi(wsgi, path)
+    print("COUNTED", path, found.per_request, found.cyclic, found.leaked, found.memory, found.requests)
+"""
+
+
+def test_the_same_integers_beside_other_plugins(pytester: pytest.Pytester) -> None:
+    counts = []
+    for words in (
+        (),
+        ("-p", "xdist.plugin", "-n", "2", "-p", "pytest_rerunfailures", "--reruns", "1"),
+        ("-p", "pytest_cov.plugin", "--cov", "--cov-branch", "--cov-report="),
+        ("-p", "pytest_memray.plugin", "--memray"),
+    ):
+        result = run(pytester, SAME, "-rP", *words)
+        result.assert_outcomes(passed=2)
+        counts.append(sorted(line for line in result.outlines if line.startswith("COUNTED")))
+    assert len(counts[0]) == 2
+    assert all(one == counts[0] for one in counts), counts
 
 
 def test_starting_pytest_imports_nothing_heavy(pytester: pytest.Pytester) -> None:

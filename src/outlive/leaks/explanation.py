@@ -39,7 +39,8 @@ def summary(analysis: Analysis) -> str:
         return "Nothing outlives its request."
     objects = sum(structure.objects_per_request for structure in analysis.structures)
     count = counted(len(analysis.structures), "structure")
-    text = f"{number(round(objects, 2))} objects per request outlive it, in {count}."
+    outlive = "object per request outlives" if objects == 1 else "objects per request outlive"
+    text = f"{number(round(objects, 2))} {outlive} it, in {count}."
     weak = round(analysis.weak, 1)
     if weak == 1:
         text += " 1 weak reference per request goes with them."

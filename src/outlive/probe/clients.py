@@ -1,21 +1,24 @@
-"""Requests to a WSGI, ASGI or aiohttp application in this process, with as little around them as can be."""
+"""Requests to a WSGI, ASGI or aiohttp application in this process, with as little around them as can be.
+
+Each of `wsgi`, `asgi` and `aiohttp` starts an application, or what a factory makes, and yields a function
+that returns for a request what sends it. An error that the application raises is treated as servers do:
+dropped, and answered 500 where no answer was begun.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import io
 import socket
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 from wsgiref.util import setup_testing_defaults
 
 import msgspec
-
-Send = Callable[[], int]
-"""Sends one request and returns the status of the answer."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,10 +29,52 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     body: bytes = b""
 
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Answer(NamedTuple):
+    """The status of an answer, and the name of the error that the application raised, if it did."""
+
+    status: int
+    raised: str = ""
+
+
+Send = Callable[[], Answer]
+"""Sends one request."""
+Open = Callable[[Request], Send]
+"""Returns what sends a request."""
+
 
 @contextmanager
-def wsgi(app: Callable[..., Any], request: Request) -> Iterator[Send]:
-    """Yield what sends `request` to a WSGI application."""
+def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Yield an event loop of its own, closed in good order afterwards; the current one stays what it is."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        yield runner.get_loop()
+
+
+def made(app: Any, loop: asyncio.AbstractEventLoop) -> Any:
+    """Return the application, or what a factory makes: something that can be called without arguments."""
+    try:
+        inspect.signature(app).bind()
+    except (TypeError, ValueError):
+        return app
+    found = app()
+    return loop.run_until_complete(_awaited(found)) if inspect.isawaitable(found) else found
+
+
+async def _awaited(found: Awaitable[Any]) -> Any:
+    return await found
+
+
+@contextmanager
+def wsgi(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
+    """Yield what opens requests to a WSGI application."""
+    target = made(app, loop)
+    yield lambda request: _wsgi_send(target, request)
+
+
+def _wsgi_send(app: Callable[..., Any], request: Request) -> Send:
     path, _, query = request.path.partition("?")
     fixed = {
         "REQUEST_METHOD": request.method,
@@ -41,38 +86,42 @@ def wsgi(app: Callable[..., Any], request: Request) -> Iterator[Send]:
         key = name.upper().replace("-", "_")
         fixed[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = value
 
-    def send() -> int:
+    def send() -> Answer:
         environ: dict[str, Any] = dict(fixed)
         environ["wsgi.input"] = io.BytesIO(request.body)
         setup_testing_defaults(environ)
-        answer: list[str] = []
+        status = 500
+        raised = ""
 
-        def start_response(status: str, *_: object) -> Callable[[bytes], object]:
-            answer[:] = [status]
+        def start_response(line: str, *_: object) -> Callable[[bytes], object]:
+            nonlocal status
+            status = int(line.partition(" ")[0])
             return len
 
-        parts = app(environ, start_response)
         try:
-            for _ in parts:
-                pass
-        finally:
-            if hasattr(parts, "close"):
-                parts.close()
-        return int(answer[0].partition(" ")[0])
+            parts = app(environ, start_response)
+            try:
+                for _ in parts:
+                    pass
+            finally:
+                if hasattr(parts, "close"):
+                    parts.close()
+        except Exception as error:  # noqa: BLE001 - whatever the application raises
+            raised = type(error).__name__
+        return Answer(status, raised)
 
-    yield send
-
-
-@contextmanager
-def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Yield an event loop of its own, closed in good order afterwards."""
-    with asyncio.Runner() as runner:
-        yield runner.get_loop()
+    return send
 
 
 @contextmanager
-def asgi(app: Callable[..., Any], request: Request, loop: asyncio.AbstractEventLoop) -> Iterator[Send]:
-    """Yield what sends `request` to an ASGI 3 application, which is started and shut down around it."""
+def asgi(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
+    """Yield what opens requests to an ASGI 3 application; its lifespan runs around them."""
+    target = made(app, loop)
+    with _lifespan(target, loop):
+        yield lambda request: _asgi_send(target, request, loop)
+
+
+def _asgi_send(app: Callable[..., Any], request: Request, loop: asyncio.AbstractEventLoop) -> Send:
     path, _, query = request.path.partition("?")
     headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
     if request.body:
@@ -94,9 +143,10 @@ def asgi(app: Callable[..., Any], request: Request, loop: asyncio.AbstractEventL
             "server": ("127.0.0.1", 80),
         }
 
-    async def serve() -> int:
+    async def serve() -> Answer:
         unread = [{"type": "http.request", "body": request.body, "more_body": False}]
-        status = 0
+        status = 500
+        raised = ""
 
         async def receive() -> dict[str, Any]:
             return unread.pop() if unread else {"type": "http.disconnect"}
@@ -105,11 +155,13 @@ def asgi(app: Callable[..., Any], request: Request, loop: asyncio.AbstractEventL
             nonlocal status
             status = message.get("status", status)
 
-        await app(scope(), receive, answer)
-        return status
+        try:
+            await app(scope(), receive, answer)
+        except Exception as error:  # noqa: BLE001 - Starlette raises again what it has answered with 500
+            raised = type(error).__name__
+        return Answer(status, raised)
 
-    with _lifespan(app, loop):
-        yield lambda: loop.run_until_complete(serve())
+    return lambda: loop.run_until_complete(serve())
 
 
 @contextmanager
@@ -141,27 +193,32 @@ def _lifespan(app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> Itera
     started = loop.run_until_complete(tell("lifespan.startup"))
     if started == "lifespan.startup.failed":
         raise RuntimeError("the application says that it cannot start (lifespan.startup.failed)")
-    yield
-    if started == "lifespan.startup.complete":
-        loop.run_until_complete(tell("lifespan.shutdown"))
-    loop.run_until_complete(task)
+    try:
+        yield
+    finally:
+        if started == "lifespan.startup.complete":
+            loop.run_until_complete(tell("lifespan.shutdown"))
+        loop.run_until_complete(task)
 
 
 @contextmanager
-def aiohttp(app: Any, request: Request, loop: asyncio.AbstractEventLoop) -> Iterator[Send]:
-    """Yield what sends `request` to an aiohttp application over a socket; the connection is kept alive."""
+def aiohttp(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
+    """Yield what opens requests to an aiohttp application over a socket; connections are kept alive."""
     # only who tests an aiohttp application has it
     web = importlib.import_module("aiohttp.web")
 
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(made(app, loop), access_log=None)
     loop.run_until_complete(runner.setup())
     loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
-    client = _Client(runner.addresses[0], request, loop)
-    try:
-        yield lambda: loop.run_until_complete(client.send())
-    finally:
-        client.close()
-        loop.run_until_complete(runner.cleanup())
+    with ExitStack() as clients:
+        clients.callback(lambda: loop.run_until_complete(runner.cleanup()))
+
+        def open_(request: Request) -> Send:
+            client = _Client(runner.addresses[0], request, loop)
+            clients.callback(client.close)
+            return lambda: loop.run_until_complete(client.send())
+
+        yield open_
 
 
 class _Client:
@@ -184,7 +241,7 @@ class _Client:
         self.socket = None
         self.buffer = b""
 
-    async def send(self) -> int:
+    async def send(self) -> Answer:
         sock = self.socket
         if sock is None:
             sock = self.socket = socket.socket()
@@ -205,7 +262,7 @@ class _Client:
             while await self.loop.sock_recv(sock, 65536):
                 pass
             self.close()
-        return int(head.split(" ")[1])
+        return Answer(int(head.split(" ")[1]))
 
     async def _until(self, sock: socket.socket, end: bytes) -> bytes:
         while end not in self.buffer:

@@ -7,37 +7,64 @@ counts is undone afterwards.
 from __future__ import annotations
 
 import asyncio.base_events
+import functools
 import gc
 import logging
+import tempfile
 import threading
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from outlive.errors import FaultError
+from outlive.leaks import structures
+from outlive.leaks.graph import read
 from outlive.leaks.growth import WARM_UP, Tally, analyse, plan
+from outlive.probe import clients
 from outlive.records.measurement import Growth, Phase
+from outlive.replay.allocations import PHASES as TRACED
+from outlive.replay.allocations import Allocations
+from outlive.replay.allocations import kept as kept_in_each
+from outlive.service.probe_line import Site
+from outlive.worker import objects, references
+from outlive.worker.allocations import Tracer
+from outlive.worker.capture import capture
 from outlive.worker.holdings import Holdings
 from outlive.worker.idle import IdleWatch
+from outlive.worker.objects import short
 from outlive.worker.probe import Probe
+
+LEAST_BLOCK = 16
+"""Bytes of the smallest block that Python's allocator hands out."""
+SAMPLE = 15
+"""Requests of a sample, as the server's."""
 
 
 class Survivors(msgspec.Struct, frozen=True, kw_only=True):
     """What requests leave, in gc-tracked objects per request, counted with automatic collection off.
 
     `cyclic` of them a full collection frees, `leaked` it does not. `types` is objects per request by type
-    name, `requests` how many were counted.
+    name, `requests` how many were counted. `held` is how many files, sockets, threads, tasks and mapped bytes
+    each request adds, where it does. Where something leaks, `blocks` and `memory` are the blocks and at least
+    the bytes per request that stay, and `allocations` says where they were allocated; otherwise these are 0
+    and None.
     """
 
     per_request: float
     cyclic: float
     leaked: float
+    blocks: float
+    memory: float
     growth: Growth
     types: dict[str, float]
+    held: dict[str, float]
     requests: int
+    allocations: Allocations | None = None
 
 
 def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = None) -> Survivors:
@@ -60,14 +87,57 @@ def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = N
                     tallies.append(_tally(requests, probe))
     del spare
     found = analyse(tallies, collecting=False)
+    allocations = _trace(send, loop) if found.growth == "leak" else None
+    blocks = memory = 0.0
+    if allocations:
+        blocks = float(found.blocks_kept)
+        traced = sum(site.bytes_per_request for site in allocations.sites)
+        malloced = float((found.heap_kept or 0) + found.held.get("mapped", 0))
+        memory = max(traced, malloced, blocks * LEAST_BLOCK)
     return Survivors(
         per_request=float(found.survivors),
         cyclic=float(found.cyclic),
         leaked=float(found.leaked),
+        blocks=blocks,
+        memory=memory,
         growth=found.growth,
         types=found.types,
+        held={name: float(more) for name, more in found.held.items()},
         requests=sum(tally.phase.requests for tally in tallies),
+        allocations=allocations,
     )
+
+
+def explain(
+    send: Callable[[], object], found: Survivors, loop: asyncio.AbstractEventLoop | None = None
+) -> structures.Analysis:
+    """Return why what `count` found outlives its request, from a sample of a few more. Raises as `count`."""
+    with _quiet(), _counting(loop) as probe, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "graph.json")
+        probe.do_begin("off")  # what came before, such as the folder, is no part of the sample
+        for _ in range(SAMPLE):
+            send()
+        _rested(probe.do_snapshot(str(SAMPLE), str(path)))
+        graph = read(path.read_bytes())
+    return structures.analyse(graph, bounded=found.growth != "leak")
+
+
+def _trace(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None) -> Allocations:
+    """Return where requests allocate what stays."""
+    tracing = tracemalloc.is_tracing()
+    tracer = Tracer("tracemalloc", short)
+    phases = []
+    with _quiet(), _counting(loop, tracer) as probe:
+        try:
+            probe.do_trace()
+            for requests in (WARM_UP, *TRACED):
+                for _ in range(requests):
+                    send()
+                phases.append(_sites(_rested(probe.do_trace())["sites"]))
+        finally:
+            if not tracing:
+                tracemalloc.stop()
+    return Allocations(tracer="tracemalloc", requests=sum(TRACED), sites=kept_in_each(phases[1:], TRACED))
 
 
 def _rehearse() -> None:
@@ -76,26 +146,45 @@ def _rehearse() -> None:
     while lengths := plan([tally.phase for tally in tallies], collecting=False):
         for kept in lengths:
             own = dict.fromkeys(Phase.__struct_fields__, 0)
-            phase = msgspec.convert(own | {"requests": kept, "survivors": kept, "leaked": kept}, Phase)
+            made_up = {"requests": kept, "survivors": kept, "leaked": kept, "held": {}}
+            phase = msgspec.convert(own | made_up, Phase)
             tallies.append(Tally(phase, {}, {}))
     analyse(tallies, collecting=False)
 
 
+def _sites(found: object) -> list[Site]:
+    """Return the sites that are not our own; callers from a request on."""
+    own = (f"{short(__file__)}:", f"{short(clients.__file__)}:")
+    sites = []
+    for site in msgspec.convert(found, list[Site]):
+        ours = [at for at, frame in enumerate(site.frames) if frame.place.startswith(own)]
+        frames = site.frames[ours[-1] + 1 :] if ours else site.frames
+        if frames:
+            sites.append(msgspec.structs.replace(site, frames=frames))
+    return sites
+
+
 @contextmanager
-def _counting(loop: asyncio.AbstractEventLoop | None) -> Iterator[Probe]:
-    enabled, frozen = gc.isenabled(), gc.get_freeze_count()
+def _counting(
+    loop: asyncio.AbstractEventLoop | None, tracer: Callable[[], Any] | None = None
+) -> Iterator[Probe]:
+    enabled, frozen, flags = gc.isenabled(), gc.get_freeze_count(), gc.get_debug()
     base_events: Any = asyncio.base_events
     handles = base_events._MIN_SCHEDULED_TIMER_HANDLES  # the probe changes it
-    probe = Probe(Holdings(), loop)
+    probe = Probe(Holdings(), loop, functools.partial(capture, objects, references), tracer=tracer)
     probe.idle = IdleWatch(threading.get_native_id())
     try:
+        gc.set_debug(0)
         probe.do_begin("off")
         yield probe
     finally:
         base_events._MIN_SCHEDULED_TIMER_HANDLES = handles
         for thread in tuple(probe.idle.files):
             probe.idle.forget(thread)
-        if not frozen:  # what somebody froze before stays frozen, and nothing tells the two apart
+        gc.set_debug(flags)
+        if frozen:  # what somebody froze before stays frozen, and nothing tells it from the rest
+            gc.freeze()
+        else:
             gc.unfreeze()
         if enabled:
             gc.enable()
@@ -119,10 +208,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _tally(requests: int, probe: Probe) -> Tally:
-    found: dict[str, Any] = probe.do_count()
+    found = _rested(probe.do_count())
+    held = {name: more for name, more in found["held"].items() if more}
+    phase = msgspec.convert(found | {"requests": requests, "held": held}, Phase)
+    return Tally(phase, found["types"], found["types_kept"])
+
+
+def _rested(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what the probe found. Raises FaultError where it never came to rest for that."""
     if not found["idle"]:
         raise FaultError(
             "other threads of this process never rest, so nothing can be counted: end them first"
         )
-    phase = msgspec.convert(found | {"requests": requests}, Phase)
-    return Tally(phase, found["types"], found["types_kept"])
+    return found

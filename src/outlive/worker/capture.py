@@ -328,7 +328,7 @@ def _is_ours(obj: object, frontier: Sequence[object] = ()) -> bool:
     if type(obj) is tuple and len(obj) == len(frontier) > 0:
         return all(one is other for one, other in zip(obj, frontier))
     kind = type(obj.__self__) if type(obj) is types.MethodType else type(obj)
-    return str(type.__dict__["__module__"].__get__(kind)).startswith("outlive_")
+    return str(type.__dict__["__module__"].__get__(kind)).startswith(("outlive_", "outlive."))
 
 
 def _flags(obj: object) -> int:

@@ -1,0 +1,127 @@
+"""What was counted in this process against the limits of a test, and the complaint where it is over them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Sequence
+from textwrap import wrap
+
+from msgspec.structs import replace
+
+from outlive.leaks import explanation, structures
+from outlive.leaks.growth import BLOCKS_LEAK, COUNT_LEAK, LEAST_LEAK
+from outlive.probe.count import Survivors, count, explain
+from outlive.probe.pytest_plugin import BASELINE, Limits
+from outlive.replay.allocations import allocation_lines
+from outlive.wording import listed, number, size
+
+MOST_TYPES = 8
+TAKEN_BY_C = "\nNo place in Python's code allocates it: C code takes it past Python's allocators."
+OBJECTS = {
+    "per_request": "leaves {}",
+    "cyclic": "leaves {} of cyclic garbage",
+    "leaked": "leaks {}",
+}
+HELD = {"files": "open file", "sockets": "open socket", "threads": "thread", "tasks": "task"}
+
+
+def hold(
+    send: Callable[[], object],
+    baseline: Callable[[], object] | None,
+    loop: asyncio.AbstractEventLoop | None,
+    limits: Limits | None,
+    names: tuple[str, str],
+) -> tuple[Survivors, str]:
+    """Return what one call of `send` leaves, and a complaint where that is over the limits.
+
+    `names` say what `send` and `baseline` send. Raises as `count.count` does.
+    """
+    own = count(baseline, loop) if baseline and limits and limits.above else None
+    found = count(send, loop)
+    over = exceeded(found, own, limits, names) if limits else {}
+    if not over:
+        return found, ""
+    why = explain(send, found, loop)
+    framework = explain(baseline, own, loop).structures if baseline and own else ()
+    lines = [*over.values(), *_numbers(found)]
+    if over.keys() & OBJECTS.keys():
+        lines += _structures(why, over.keys(), framework, names[1])
+    if "memory" in over and found.allocations:
+        text = allocation_lines(found.allocations) if found.allocations.sites else TAKEN_BY_C
+        lines.append(text.rstrip("\n"))
+    return found, "\n".join(lines)
+
+
+def exceeded(
+    found: Survivors, own: Survivors | None, limits: Limits, names: tuple[str, str]
+) -> dict[str, str]:
+    """Return a line for each limit that is exceeded; `own`, what the baseline leaves, is allowed, too."""
+    request, plain = names
+    lines = {}
+    for name, text in OBJECTS.items():
+        limit, objects = getattr(limits, name), getattr(found, name)
+        more = objects - getattr(own, name) if own else objects
+        if limit is not None and more > limit + LEAST_LEAK:
+            above = f", {number(more)} above {plain}; " if own else ", "
+            lines[name] = f"{request} {text.format(_many(objects, 'object'))}{above}{number(limit)} allowed"
+    for name, noun in HELD.items():
+        held = found.held.get(name, 0)
+        more = held - own.held.get(name, 0) if own else held
+        if more > COUNT_LEAK:
+            lines[name] = f"{request} leaves {_many(held, noun)} more, 0 allowed"
+    limit = limits.memory
+    if limit is None and found.leaked < LEAST_LEAK:  # what leaked objects take is theirs
+        limit = 0
+    more = found.memory - own.memory if own else found.memory
+    if limit is not None and found.growth == "leak" and more > limit:
+        above = f", {size(more)} above {plain}" if own else ""
+        where = "" if found.leaked else ", in no object that the collector tracks"
+        lines["memory"] = f"{request} leaks {_memory(found)}{above}{where}; {size(limit)} allowed"
+    return lines
+
+
+def _many(value: float, noun: str) -> str:
+    text = number(value)
+    return f"{text} {noun}" if text == "1" else f"{text} {noun}s"
+
+
+def _memory(found: Survivors) -> str:
+    if found.blocks < BLOCKS_LEAK:
+        return f"{size(found.memory)} of memory"
+    return f"{_many(found.blocks, 'block')} of memory, {size(found.memory)}"
+
+
+def _numbers(found: Survivors) -> list[str]:
+    types = listed([f"{number(count)} {name}" for name, count in found.types.items()], MOST_TYPES)
+    return [
+        f"{number(found.cyclic)} cyclic, {number(found.leaked)} leaked, over {found.requests} requests",
+        f"types: {types or 'none that the collector tracks'}",
+    ]
+
+
+def _structures(
+    why: structures.Analysis, over: Collection[str], framework: Sequence[structures.Structure], plain: str
+) -> Iterator[str]:
+    """Yield why it is over, as `outlive explain` does, and what of it the baseline leaves, too."""
+    chosen = [
+        one
+        for one in why.structures
+        if "per_request" in over or ("cyclic" if one.growth == "cyclic" else "leaked") in over
+    ]
+    own = {structure.fingerprint for structure in framework}
+    others = tuple(one for one in chosen if one.fingerprint not in own)
+    if others:
+        yield ""
+        heading = f"Why, from {why.requests} requests more:"
+        yield explanation.render(heading, replace(why, structures=others)).rstrip("\n")
+    shared = [one for one in chosen if one.fingerprint in own]
+    if shared:
+        objects = _many(sum(one.objects_per_request for one in shared), "object")
+        names = listed([one.fingerprint for one in shared])
+        yield ""
+        yield from wrap(
+            f"The framework's own, for {plain} leaves it, too: {objects} per request ({names}).", 80
+        )
+    elif not framework:
+        yield ""
+        yield f'What a plain request leaves, too, is the framework\'s own: above="{BASELINE}" allows it.'
