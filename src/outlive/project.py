@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import platformdirs
 
 from outlive.errors import UsageError
+
+INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
 class Project:
@@ -46,3 +49,11 @@ def cache_dir() -> Path:
     """Return the folder for environments and resolved locks: OUTLIVE_CACHE, or the user's cache folder."""
     named = os.environ.get("OUTLIVE_CACHE")
     return Path(named) if named else Path(platformdirs.user_cache_dir("outlive"))
+
+
+def named_index() -> str | None:
+    """Return the address of the package index (its simple endpoint) that the environment names, or None."""
+    for variable in INDEX_VARIABLES:
+        if address := os.environ.get(variable, "").strip():
+            return re.sub(r"^[\w-]+=", "", address)  # uv allows NAME=ADDRESS
+    return None

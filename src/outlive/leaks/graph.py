@@ -6,12 +6,14 @@ Pure. Weights make the paths that are found the ones that a programmer would tel
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
-import networkx as nx
 
 from outlive.errors import FaultError
+
+if TYPE_CHECKING:  # slow to import: only what explains a graph does
+    import networkx as nx
 
 KEPT, OLD, ROOT, FINALIZER, OPAQUE, CONTENT, ATOM = 1, 2, 4, 8, 16, 32, 64
 """Flags of a vertex, as `capture` sets them."""
@@ -81,6 +83,8 @@ class Graph(msgspec.Struct, frozen=True):
 
     def network(self, members: Iterable[int] | None = None) -> nx.DiGraph[int]:
         """Return the graph, or what is left of it among `members`, for networkx; edges bear their weight."""
+        import networkx as nx  # noqa: PLC0415 - see above
+
         network: nx.DiGraph[int] = nx.DiGraph()
         chosen = set(range(len(self.vertices)) if members is None else members)
         network.add_nodes_from(sorted(chosen))
@@ -131,6 +135,8 @@ def read(data: bytes) -> Graph:
 
 def cycles(network: nx.DiGraph[int]) -> list[set[int]]:
     """Return the strongly connected components of several vertices, or of one that refers to itself."""
+    import networkx as nx  # noqa: PLC0415 - see above
+
     found = [set(part) for part in nx.strongly_connected_components(network)]
     return [part for part in found if len(part) > 1 or any(network.has_edge(v, v) for v in part)]
 
@@ -139,6 +145,8 @@ def lightest_paths(
     network: nx.DiGraph[int], roots: Iterable[int], cutoff: float | None = None
 ) -> tuple[dict[int, float], dict[int, list[int]]]:
     """Return weight and vertices of the lightest path from a root to each vertex that can be reached."""
+    import networkx as nx  # noqa: PLC0415 - see above
+
     found = nx.multi_source_dijkstra(network, set(roots), cutoff=cutoff, weight="weight")
     return cast("tuple[dict[int, float], dict[int, list[int]]]", found)
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import networkx as nx
 
 from outlive.leaks.graph import (
     ATOM,
@@ -31,6 +30,9 @@ from outlive.leaks.graph import (
 from outlive.leaks.suspects import Suspect, path_suspect, ring_suspect
 from outlive.leaks.trails import ACCELERATOR, Explanation, normal, place, trail
 from outlive.records.measurement import Leak
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Class = Literal["cyclic", "leaked", "bounded"]
 
@@ -279,7 +281,7 @@ def _likeness(graph: Graph, network: nx.DiGraph[int], members: Iterable[int]) ->
 
 def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation, tuple[Explanation, ...]]:
     explanations: list[Explanation] = []
-    left: nx.DiGraph[int] = nx.DiGraph(component)
+    left = component.copy()
     while len(explanations) <= FURTHER:
         parts = cycles(left)
         if not parts:

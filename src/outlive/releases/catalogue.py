@@ -7,10 +7,12 @@ is a diff that can be read. `outlive.releases.index` writes it.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-from packaging.version import Version
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from outlive.errors import FaultError, UsageError
 from outlive.files import write_text
@@ -114,3 +116,17 @@ class Catalogue(msgspec.Struct, frozen=True):
 def catalogue_path(project: Project, framework: str) -> Path:
     """Return where the catalogue of `framework` is, or would be."""
     return project.releases / framework / "catalogue.json"
+
+
+def wheel_tags(filenames: Iterable[str]) -> set[str]:
+    """Return the CPython tags of wheels, as `Release.wheels` has them."""
+    tags: set[str] = set()
+    for filename in filenames:
+        try:
+            found = parse_wheel_filename(filename)[3]
+        except (InvalidWheelFilename, InvalidVersion):  # from the early years
+            continue
+        for tag in found:
+            if tag.interpreter.startswith(("cp3", "py3")) and not tag.abi.endswith("t"):  # t: free-threaded
+                tags.add(f"{tag.interpreter}-abi3" if tag.abi == "abi3" else tag.interpreter)
+    return tags

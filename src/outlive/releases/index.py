@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import re
 from collections import defaultdict
-from collections.abc import Iterable
 
 import msgspec
 import requests
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 from pypi_simple import PYPI_SIMPLE_ENDPOINT, NoSuchProjectError, PyPISimple, UnsupportedContentTypeError
 
 from outlive.errors import FaultError, UnavailableError, UsageError
-from outlive.project import Project
+from outlive.project import Project, named_index
 from outlive.records.release import Release
-from outlive.releases.catalogue import Catalogue, catalogue_path
+from outlive.releases.catalogue import Catalogue, catalogue_path, wheel_tags
 from outlive.wording import USERINFO
 
 TIMEOUT = 60.0  # seconds without a byte
@@ -147,20 +143,6 @@ def _release(framework: str, version: str, files: list[_File]) -> Release:
     )
 
 
-def wheel_tags(filenames: Iterable[str]) -> set[str]:
-    """Return the CPython tags of wheels, as `Release.wheels` has them."""
-    tags: set[str] = set()
-    for filename in filenames:
-        try:
-            found = parse_wheel_filename(filename)[3]
-        except (InvalidWheelFilename, InvalidVersion):  # from the early years
-            continue
-        for tag in found:
-            if tag.interpreter.startswith(("cp3", "py3")) and not tag.abi.endswith("t"):  # t: free-threaded
-                tags.add(f"{tag.interpreter}-abi3" if tag.abi == "abi3" else tag.interpreter)
-    return tags
-
-
 def _dated(release: Release, known: Release | None) -> Release:
     """Keep the date that is known already where the index gives none."""
     if release.uploaded is None and known is not None:
@@ -174,14 +156,3 @@ def _is_version(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
-
-
-def named_index() -> str | None:
-    """Return the address of the package index (its simple endpoint) that the environment names, or None."""
-    for variable in INDEX_VARIABLES:
-        if address := os.environ.get(variable, "").strip():
-            return re.sub(r"^[\w-]+=", "", address)  # uv allows NAME=ADDRESS
-    return None

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import requests
 from filelock import FileLock
 from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -25,7 +24,7 @@ from outlive.errors import FaultError, UsageError
 from outlive.project import cache_dir
 from outlive.records.release import Release
 from outlive.records.stack import AT, Wheel
-from outlive.releases.index import wheel_tags
+from outlive.releases.catalogue import wheel_tags
 from outlive.stacks.pythons import Interpreter
 from outlive.stacks.uv import try_uv
 from outlive.wording import one_line
@@ -103,6 +102,8 @@ def _fetched(address: str, said: str, folder: Path) -> Path:
         raise UsageError(
             f"{said}: only the address of a .whl, .tar.gz or .zip can be fetched; clone a repository first"
         )
+    import requests  # noqa: PLC0415 - slow to import, for addresses alone
+
     try:
         with requests.get(address, timeout=DOWNLOAD_TIMEOUT, stream=True) as answer:
             answer.raise_for_status()

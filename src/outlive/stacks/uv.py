@@ -13,7 +13,7 @@ import uv
 
 from outlive import processes
 from outlive.errors import FaultError, OutliveError, UnavailableError
-from outlive.releases.index import named_index
+from outlive.project import named_index
 from outlive.wording import USERINFO
 
 # what a user has set for other projects and would change what is resolved or installed here
