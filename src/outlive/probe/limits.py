@@ -88,7 +88,7 @@ def _many(value: float, noun: str) -> str:
 def _memory(found: Survivors) -> str:
     if found.blocks < BLOCKS_LEAK:
         return f"{size(found.memory)} of memory"
-    return f"{_many(found.blocks, 'block')} of memory, {size(found.memory)}"
+    return f"{_many(round(found.blocks, 1), 'block')} of memory, {size(found.memory)}"
 
 
 def _numbers(found: Survivors) -> list[str]:
