@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import msgspec
 
@@ -129,10 +129,12 @@ def compared(
     after: Iterable[Measurement],
     sides: tuple[Side, Side] | None = None,
     differences: Iterable[Difference] = (),
+    *,
+    development: Container[str] = (),
 ) -> Comparison:
     one, other = sides or (side(), side(release="3.10.11"))
     both = BothMeasurements(before=tuple(before), after=tuple(after))
-    return compare(one, other, both, tuple(differences))
+    return compare(one, other, both, tuple(differences), development=development)
 
 
 def aiohttp_cells(error: tuple[float, float], *, others: float = 32) -> list[Measurement]:

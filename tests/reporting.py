@@ -10,6 +10,7 @@ import msgspec
 from comparisons import REASON, aiohttp_cells, cell, flask_cells, lost, side
 from measuring import CHECKOUT
 from outlive.comparison.pair import BothMeasurements
+from outlive.comparison.sizes import Rates
 from outlive.history.timeline import Moment, Timeline
 from outlive.project import Project
 from outlive.records.measurement import Machine, Measurement, Provenance
@@ -17,7 +18,6 @@ from outlive.records.release import Release
 from outlive.records.stack import Difference
 from outlive.releases.claims import Changelog, Claim
 from outlive.report import record
-from outlive.report.costs import Rates
 from outlive.report.record import Evidence, Facts, Report
 from outlive.report.remedies import Advice, Left, Relief, ReliefDocument, Reliefs, Row
 
@@ -124,6 +124,7 @@ def facts(*, yanked: bool = True) -> Facts:
         releases=tuple(one for one, _ in history),
         scenarios=SCENARIOS,
         expected=EXPECTED,
+        development=frozenset(),
         logs=CLAIMS,
         timeline=Timeline("aiohttp", "3.11", moments),
     )
@@ -170,5 +171,5 @@ def aiohttp_report(*, yanked: bool = True, rates: Rates | None = None) -> Report
 
 
 def flask_report() -> Report:
-    known = Facts((), SCENARIOS, EXPECTED, None, Timeline("flask", "3.11", ()))
+    known = Facts((), SCENARIOS, EXPECTED, frozenset(), None, Timeline("flask", "3.11", ()))
     return record.build(flask_evidence(), known, Rates())

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-WIDE = 100  # columns from which on the change and the collector's work have columns of their own
+WIDE = 100  # columns from which on the collector's work has columns of its own
 
 
 def say(console: Console, text: str, style: str = "") -> None:

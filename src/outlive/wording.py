@@ -30,12 +30,14 @@ def signed(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """Return a number of bytes in B, KiB or MiB."""
+    """Return a number of bytes in B, KiB, MiB or GiB."""
     if abs(value) < 1024:
         return f"{number(round(value))} B"
     if abs(value) < 1024**2:
         return f"{value / 1024:.1f} KiB"
-    return f"{value / 1024**2:.1f} MiB"
+    if abs(value) < 1024**3:
+        return f"{value / 1024**2:.1f} MiB"
+    return f"{value / 1024**3:.1f} GiB"
 
 
 def pause(value: float) -> str:

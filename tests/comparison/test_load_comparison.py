@@ -82,7 +82,9 @@ class TestDecisions:
     def test_a_stack_against_itself_shows_no_change(self) -> None:
         found = load_comparisons.same()
         assert {one.decision for one in found.decided} == {"no change seen"}
-        assert found.headline == "flask 3.1.2 → 3.1.3 under load: no change seen in any of 8 metrics."
+        assert found.headline == (
+            "flask 3.1.2 → 3.1.3, Python 3.11 under load: no change seen in any of 8 metrics."
+        )
 
     def test_other_packages_and_yanked_releases_are_told(self) -> None:
         sides = (side(release="3.11.13"), side(release="3.11.14", yanked="Regression"))
@@ -139,7 +141,8 @@ class TestCommand:
         document = msgspec.json.decode((tmp_path / "found.json").read_bytes(), type=LoadComparisonDocument)
         assert [one.deployment.gc for one in document.comparisons] == ["off", "freeze"]
         assert [len(runs) for runs in document.runs] == [24, 24]
-        assert (tmp_path / "found.md").read_text().count("### outlive: flask 3.1.2 → 3.1.3 under load") == 2
+        head = "### outlive: flask 3.1.2 → 3.1.3, Python 3.12 under load"
+        assert (tmp_path / "found.md").read_text().count(head) == 2
 
     def test_without_more_words_the_collector_is_on(self, asked: list[LoadTest]) -> None:
         assert invoke("--rounds", "4")[0] == 0

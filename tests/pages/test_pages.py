@@ -19,12 +19,12 @@ from html_page import Page
 from outlive.comparison import load as loadcomparison
 from outlive.comparison.load import Loads
 from outlive.comparison.pair import BothMeasurements
+from outlive.comparison.sizes import Rates
 from outlive.pages import bill_view, report_page
 from outlive.pages.bill_view import BillCell
 from outlive.pages.page import Frame, Link, linked
 from outlive.records.load import Collections, Sample
 from outlive.report import markdown, record
-from outlive.report.costs import Rates
 from outlive.report.record import Report
 from outlive.report.remedies import ReliefDocument, Reliefs
 from outlive.wording import NEVER, NONE, about, span
@@ -117,11 +117,11 @@ def test_a_reader_who_only_sees_the_page_can_decide() -> None:
         "aiohttp 3.11.14 is yanked; the nearest release that is not is 3.11.15.",
         "With gc on: ✓ UPGRADE",
         "Is it safe? No, it is withdrawn. Take 3.11.15 instead.",
-        "What improves? Objects per request: not-found 44 leaked → 0",
+        "What improves? not-found 44 leaked → 0 per request (467 → 0 MiB per hour: large)",
         "What does not? With gc off it leaves up to 32 objects per request (not-found)",
         "On which path? Better: not-found and upload-method-not-allowed on keep-alive and close connections",
         "Is it withdrawn? Yes: aiohttp 3.11.14 is yanked: Regression: https://github.com/aio-libs/aiohttp/issues/",
-        "How sure is this? Objects are counted exactly, in 20 of 27 cells on both sides, Python 3.11.",
+        "How sure is this? Objects are counted, in 20 of 21 cells that were asked for, on both sides, exact",
         "How do I repeat it? outlive report aiohttp 3.10.10 3.11.14 --python 3.11 --fresh",
         "No load test of this pair is stored",
         "outlive compare aiohttp 3.10.10 3.11.14 --python 3.11 --load --gc on --gc off measures it.",

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from comparisons import aiohttp_cells, cell
 from html_page import Page
 from outlive.cli import cli
+from outlive.comparison.sizes import Rates
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.pages import site, write
 from outlive.project import Project
@@ -24,7 +25,6 @@ from outlive.records.measurement import Measurement, StackRecord
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import PYTHON
 from outlive.replay.store import Store
-from outlive.report.costs import Rates
 from outlive.stacks import locks
 from reporting import aiohttp_evidence, checkout, facts, relief_document
 
@@ -144,8 +144,8 @@ def test_home_has_what_is_new(published: Path) -> None:
     said = text(published / "index.html")
     assert "aiohttp 3.10.11 leaks nowhere. With gc off it leaves up to 32 objects per request" in said
     assert "No release is measured yet." in said  # of flask
-    assert "✕ WITHDRAWN aiohttp 3.10.10 → 3.11.14" in said
-    assert "· gc on: not enough data · gc off: not enough data" in said
+    assert "✕ WITHDRAWN aiohttp 3.10.10 → 3.11.14, Python 3.11" in said
+    assert "· gc on: upgrade · gc off: upgrade" in said
     assert "aiohttp 3.10.11 2024-11-13, after 3.10.10" in said
 
 
@@ -168,7 +168,8 @@ def test_a_leak_says_where_it_was(published: Path) -> None:
 def test_the_feed_is_atom(published: Path) -> None:
     feed = ElementTree.fromstring((published / "feed.xml").read_text(encoding="utf-8"))
     (entry,) = feed.findall("atom:entry", ATOM)
-    assert entry.findtext("atom:title", namespaces=ATOM) == "aiohttp 3.10.10 → 3.11.14: WITHDRAWN"
+    title = entry.findtext("atom:title", namespaces=ATOM)
+    assert title == "aiohttp 3.10.10 → 3.11.14, Python 3.11: WITHDRAWN"
     assert (entry.findtext("atom:id", namespaces=ATOM) or "").startswith("urn:uuid:")
     assert feed.findtext("atom:updated", namespaces=ATOM) == "2026-11-21T12:00:00+00:00"
     link = entry.find("atom:link", ATOM)

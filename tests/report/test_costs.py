@@ -8,19 +8,10 @@ from hypothesis import strategies as st
 
 from comparisons import cell, collector, compared
 from outlive.comparison.cells import Row
+from outlive.comparison.sizes import BYTES_PER_BLOCK, MIB, Rates
 from outlive.errors import UsageError
 from outlive.records.measurement import Growth
-from outlive.report.costs import (
-    BYTES_PER_BLOCK,
-    MIB,
-    Leaves,
-    Rates,
-    bill,
-    cost,
-    parse_bytes,
-    parse_rate,
-    parse_share,
-)
+from outlive.report.costs import Leaves, bill, cost, parse_bytes, parse_rate, parse_share
 
 BASE = 30 * MIB
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from outlive.cli import cli
 from outlive.commands.pairs import write_report
+from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
-from outlive.report.costs import Rates
 from reporting import aiohttp_evidence, checkout
 
 CELLS = ("--python", "3.11", "--connection", "close", "--gc", "off", "--jobs", "2")

@@ -17,14 +17,20 @@ from outlive.commands.pairs import (
     two_stacks,
     write_report,
 )
-from outlive.commands.selection import Selection, measuring_options, traffic_options, writing_options
-from outlive.comparison import markdown, terminal
+from outlive.commands.selection import (
+    Selection,
+    fault_code,
+    measuring_options,
+    traffic_options,
+    writing_options,
+)
+from outlive.comparison import terminal
 from outlive.comparison.noise import ROUNDS
-from outlive.comparison.pair import Comparison, ComparisonDocument, compare
-from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.comparison.sizes import Rates
+from outlive.errors import UsageError
 from outlive.files import write_text
 from outlive.project import Project
-from outlive.report.costs import Rates
+from outlive.report import terminal as summary
 from outlive.stacks.prepare import prepare_pair
 
 
@@ -80,24 +86,16 @@ def compare_command(
         return code
     if rounds or requests or rate:
         raise UsageError("--rounds, --requests and --rate are for a comparison with --load")
-    asked, evidence = measured_pair(project, what, python, selection)
-    comparison = compare(asked.before, asked.after, asked.measurements, asked.differences)
-    _check(comparison)
-    terminal.show(comparison, Console(), everything=everything)
+    evidence = measured_pair(project, what, python, selection)
+    report, page = write_report(project, evidence, Rates())
+    console = Console()
+    summary.head(report, console)
+    terminal.show(report.comparison, console, everything=everything)
     if json_file:
-        document = ComparisonDocument(
-            provenance=asked.provenance, comparison=comparison, measurements=asked.measurements
-        )
-        write_text(json_file, document.to_json())
+        write_text(json_file, report.to_json().decode())
     if markdown_file:
-        write_text(markdown_file, markdown.render(comparison))
-    _, page = write_report(project, evidence, Rates())
-    show_page(page, Console(), opened=opened)
-    return ExitCode.FAULT if any(gap.gap == "failed" for gap in comparison.unmeasured) else ExitCode.FINE
+        from outlive.report import markdown  # noqa: PLC0415 - as in write_report
 
-
-def _check(comparison: Comparison) -> None:
-    """Raise FaultError, with the reasons, if no cell could be measured on both sides."""
-    if not comparison.rows:
-        reasons = sorted({gap.reason for gap in comparison.unmeasured})
-        raise FaultError(f"nothing could be measured on both sides: {'; '.join(reasons)}")
+        write_text(markdown_file, markdown.render(report))
+    show_page(page, console, opened=opened)
+    return fault_code([*evidence.measurements.before, *evidence.measurements.after])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from outlive.commands.selection import Selection, measured
-from outlive.comparison.cells import BASELINE
+from outlive.comparison.cells import BASELINE, match
 from outlive.comparison.pair import BothMeasurements, Side
-from outlive.errors import UsageError
+from outlive.comparison.sizes import Rates
+from outlive.errors import FaultError, UsageError
 from outlive.leaks.growth import TO_COMPARE
 from outlive.load import stored
 from outlive.project import Project
@@ -23,10 +25,11 @@ from outlive.records.stack import Stack, is_stack
 from outlive.replay import engine
 from outlive.replay.store import provenance
 from outlive.report import record
-from outlive.report.costs import Rates
 from outlive.report.record import Evidence, Report
+from outlive.service.scenarios import load_set
+from outlive.stacks import pythons
 from outlive.stacks.prepare import Pair, prepare_pair
-from outlive.wording import one_line
+from outlive.wording import one_line, step
 
 open_option = click.option("--open", "opened", is_flag=True, help="Open the report's page in the browser.")
 
@@ -46,19 +49,39 @@ def two_stacks(words: Sequence[str]) -> tuple[Stack, Stack]:
 
 def measured_pair(
     project: Project, words: Sequence[str], python: str | None, selection: Selection
-) -> tuple[Evidence, Evidence]:
-    """Measure what is selected of both stacks. Return that, and that with all else that both have stored."""
+) -> Evidence:
+    """Measure what is selected of both stacks, and nothing else: only what was asked for decides.
+
+    Raises FaultError, with the reasons, if no cell could be measured on both sides.
+    """
     request = selection.request(project, always=(BASELINE,), sensitivity=TO_COMPARE)
-    pair = prepare_pair(project, *two_stacks(words), python)
-    asked = measured(project, (pair.before, pair.after), request)
-    more = _stored(project, pair, selection.worker, frozenset(request.cells))
-    all_known = (asked[0] + more[0], asked[1] + more[1])
-    return _evidence(project, pair, asked[0], asked[1]), _evidence(project, pair, *all_known)
+    stacks = two_stacks(words)
+    pair = prepare_pair(project, *stacks, python)
+    before, after = measured(project, (pair.before, pair.after), request)
+    measurable, gaps = match(before, after)
+    if not measurable:
+        reasons = sorted({gap.reason for gap in gaps})
+        raise FaultError(f"nothing could be measured on both sides: {'; '.join(reasons)}")
+    options = [*(["--python", python] if python else []), *selection.words]
+    found = _evidence(project, pair, before, after)
+    return msgspec.structs.replace(
+        found,
+        command=shlex.join(["outlive", "report", *words, *options, "--fresh"]),
+        python=_chosen(pair, stacks, python),
+    )
+
+
+def _chosen(pair: Pair, stacks: tuple[Stack, Stack], python: str | None) -> str:
+    """Return in a sentence which Python the sides ran on, and why."""
+    sides = (pair.before, pair.after)
+    asked = any(stack.python or python for stack in stacks)
+    minors = step(*(side.interpreter.minor for side in sides))
+    return f"Python {minors}: {'as asked for' if asked else pythons.why([side.release for side in sides])}."
 
 
 def stored_pair(project: Project, pair: Pair, worker: str | None) -> Evidence | None:
     """Return what both stacks have stored, None where no cell was measured on both."""
-    before, after = _stored(project, pair, worker, frozenset())
+    before, after = _stored(project, pair, worker)
     return _evidence(project, pair, before, after) if before else None
 
 
@@ -100,11 +123,13 @@ def _evidence(
 
 
 def _stored(
-    project: Project, pair: Pair, worker: str | None, apart: frozenset[Cell]
+    project: Project, pair: Pair, worker: str | None
 ) -> tuple[tuple[Measurement, ...], tuple[Measurement, ...]]:
-    """Return the measurements of all cells that both sides have stored, but for those `apart`."""
+    """Return the measurements of all cells of the default set that both sides have stored."""
+    names = {scenario.name for scenario in load_set(project.scenarios, "default")}
     known = [
-        {Cell.of(m): m for m in engine.known(project, side, worker)} for side in (pair.before, pair.after)
+        {Cell.of(m): m for m in engine.known(project, side, worker) if m.scenario in names}
+        for side in (pair.before, pair.after)
     ]
-    shared = sorted((known[0].keys() & known[1].keys()) - apart)
+    shared = sorted(known[0].keys() & known[1].keys())
     return tuple(known[0][cell] for cell in shared), tuple(known[1][cell] for cell in shared)

@@ -8,11 +8,11 @@ import click
 from rich.console import Console
 
 from outlive.commands.pairs import measured_pair, open_option, show_page, write_report
-from outlive.commands.selection import Selection, measuring_options
-from outlive.errors import ExitCode
+from outlive.commands.selection import Selection, fault_code, measuring_options
+from outlive.comparison.sizes import Rates
 from outlive.project import Project
 from outlive.report import terminal
-from outlive.report.costs import Rates, parse_bytes, parse_rate, parse_share
+from outlive.report.costs import parse_bytes, parse_rate, parse_share
 
 
 @click.command("report")
@@ -50,9 +50,8 @@ def report_command(
         rate=parse_rate(rate), errors=parse_share(errors), workers=workers, limit=parse_bytes(limit)
     )
     project = Project.find()
-    _, evidence = measured_pair(project, what, python, Selection(**selected))
+    evidence = measured_pair(project, what, python, Selection(**selected))
     report, page = write_report(project, evidence, rates)
     terminal.show(report, Console())
     show_page(page, Console(), opened=opened)
-    failed = any(gap.gap == "failed" for gap in report.comparison.unmeasured)
-    return ExitCode.FAULT if failed else ExitCode.FINE
+    return fault_code([*evidence.measurements.before, *evidence.measurements.after])

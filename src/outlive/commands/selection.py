@@ -67,6 +67,16 @@ class Selection(msgspec.Struct, frozen=True):
         """The kinds of connection that are meant where none is selected."""
         return CONNECTIONS if self.chosen in {"extended", "all"} else USUAL_CONNECTIONS
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that select the same again."""
+        options = [("--scenario", one) for one in self.patterns]
+        options += [("--set", self.chosen)] if self.chosen else []
+        options += [("--connection", one) for one in self.connections]
+        options += [("--gc", one) for one in self.policies]
+        options += [("--worker", self.worker)] if self.worker else []
+        return tuple(word for option in options for word in option)
+
     def request(
         self, project: Project, *, always: tuple[str, ...] = (), sensitivity: int = SENSITIVITY
     ) -> engine.Request:

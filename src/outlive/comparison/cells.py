@@ -1,90 +1,96 @@
 """The rows of a comparison: each cell that both sides measured, and which way it changed. Pure.
 
-How a row is judged:
-
-- With gc off the count that matters is survivors: everything stays. Otherwise it is what is leaked.
-- Objects are counted exactly, so any difference counts.
-- Each change is counted once: a scenario is judged by what it leaves above `ok` on the same side, connection
-  and gc policy, and what `ok` itself changes is judged at `ok`. Where `ok` is not measured on both sides the
-  whole count is judged.
-- A change of growth goes before a change of the count: leak is worse than cyclic, then bounded, then none.
-  Where a collector runs only leak counts: what it frees shows in its work.
-- The collector's work, blocks, heap and RSS are not exact and never give a direction.
+The direction is that of `changes`, from what is there before and after. What `ok` leaves is said beside it:
+it is attribution and decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
+from outlive.comparison.changes import (
+    QUANTITIES,
+    RANK,
+    Amount,
+    Direction,
+    Quantity,
+    bytes_changed,
+    bytes_of,
+    class_change,
+    exact,
+    kind,
+)
+from outlive.comparison.sizes import MIB, Rates, Size, hourly
 from outlive.errors import FaultError
-from outlive.leaks.growth import slope
 from outlive.records.measurement import Connection, Growth, Measurement
-from outlive.wording import number, one_line, size, step
+from outlive.wording import one_line
 
-Direction = Literal["better", "worse", "same"]
 Gap = Literal["unsupported", "failed", "missing", "incomparable"]
 Cell = tuple[str, Connection, str]
 
 BASELINE = "ok"
-RANK: dict[Growth, int] = {"none": 0, "bounded": 1, "cyclic": 2, "leak": 3}
+PEAK_TOLD = 1.5
+"""Times that one side's peak RSS must be the other one's to be told with a row, and PEAK_LEAST more at least.
+It is of one run and noisy, so it decides nothing."""
+PEAK_LEAST = 64 * MIB
 GAPS: tuple[Gap, ...] = ("unsupported", "missing", "incomparable", "failed")  # the gravest last
-
-BLOCKS_NOTED = 1.0
-"""Difference in pymalloc blocks per request from which on a row with equal objects gets a note: each request
-leaves one more object that the collector does not track. Lists and dicts that grow stay below it."""
-HEAP_NOTED = 512.0
-"""The same for bytes of C heap: pymalloc serves up to 512 bytes, so a larger buffer for each request shows
-here and nowhere else, and a smaller one shows in the blocks."""
-MOST_REQUESTS = 1_000_000
-"""A count per request is a fraction whose denominator is a number of requests, at most this: so the fraction
-can be had back from its float, and differences are exact."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What one side of a row says, per request.
 
-    `objects` is the count that matters: survivors with gc off (`leaked` of them for ever), else leaked ones.
-    `…above_ok` is what is left of it beyond the `ok` scenario, None where that is not measured on both sides
-    and for `ok` itself. `blocks` and `heap_bytes` are what stays in that sense too; `open_files` are file
-    descriptors that stay open until a collection, with gc off; `freed` and the pauses are the collector's.
+    `growth` is as it was measured, `kind` as those who run this gc policy have it. `amounts` are those of
+    `changes.QUANTITIES` by name, of what stays: with gc off all that a request leaves, else what no
+    collection frees. `once` are objects that were kept before growth stopped, `ok` how many of the objects
+    the scenario `ok` leaves as well (None: not known), `ok_python` how many of these the standard library
+    keeps. `peak_rss_bytes`, `freed` and the pauses are noisy and decide nothing.
     """
 
-    objects: float
-    leaked: float
-    above_ok: float | None
-    leaked_above_ok: float | None
     growth: Growth
-    blocks: float | None
-    heap_bytes: float | None
-    open_files: float | None
+    kind: Growth
+    amounts: dict[str, Amount]
+    once: int | None
+    ok: float | None
+    ok_python: float
     peak_rss_bytes: int | None
     freed: float | None
     pause_ms_per_1000_requests: float | None
 
-    @property
-    def ok(self) -> float | None:
-        """What the `ok` scenario leaves, in the same sense as `objects`."""
-        return None if self.above_ok is None else float(_exact(self.objects) - _exact(self.above_ok))
+    def value(self, name: str) -> float | None:
+        """Return an amount, None where it is not known."""
+        amount = self.amounts.get(name)
+        return None if amount is None else amount.value
 
     @property
-    def ok_leaked(self) -> float | None:
-        """What the `ok` scenario leaks."""
-        return (
-            None
-            if self.leaked_above_ok is None
-            else float(_exact(self.leaked) - _exact(self.leaked_above_ok))
-        )
+    def objects(self) -> float:
+        """Objects that stay: survivors with gc off, else leaked ones."""
+        return self.value("objects") or 0.0
+
+    @property
+    def leaked(self) -> float:
+        """Objects that no collection frees."""
+        return self.value("leaked") or 0.0
+
+    @property
+    def bytes_each(self) -> float | None:
+        """Bytes that stay of each request, None: not countable."""
+        return bytes_of(self.amounts)
+
+    @property
+    def above_ok(self) -> float:
+        """Objects that stay beyond those that `ok` leaves too; all of them where that is not known."""
+        return float(exact(self.objects) - exact(self.ok or 0.0))
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell that both sides measured. `change` is in objects per request.
+    """One cell that both sides measured.
 
-    `follows_ok`: the count changes, but no more than that of `ok`, so that the direction is `same`.
-    `mixed`: the growth and the count go opposite ways; the growth gave the direction.
+    `by` is what gave the direction: `class`, or the name of a quantity; empty where nothing changed. `told`
+    are the quantities that differ. `as_ok`: it changes, and by just what `ok` changes. `decides` is false
+    where it is for development only. `size` is what stays at the reader's traffic.
     """
 
     scenario: str
@@ -92,32 +98,50 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     gc: str
     before: Reading
     after: Reading
-    change: float
-    change_above_ok: float | None
     direction: Direction
-    follows_ok: bool
-    mixed: bool
-    note: str | None
+    by: str
+    told: tuple[str, ...]
+    as_ok: bool
+    decides: bool
+    size: Size | None
 
     @property
-    def judged_change(self) -> float:
-        """The change in objects per request that the direction is about: above `ok` where that is known."""
-        return self.change if self.change_above_ok is None else self.change_above_ok
+    def change(self) -> float:
+        """The change in objects per request."""
+        return float(exact(self.after.objects) - exact(self.before.objects))
 
     @property
     def open_files(self) -> tuple[float, float]:
         """Files that each request leaves open until a collection, before and after."""
-        return self.before.open_files or 0.0, self.after.open_files or 0.0
+        return self.before.value("open_files") or 0.0, self.after.value("open_files") or 0.0
+
+    @property
+    def peaks(self) -> tuple[int, int] | None:
+        """Peak RSS before and after where they are far apart, else None."""
+        before, after = self.before.peak_rss_bytes or 0, self.after.peak_rss_bytes or 0
+        apart = abs(after - before) >= PEAK_LEAST and max(before, after) >= PEAK_TOLD * min(before, after)
+        return (before, after) if before and after and apart else None
 
     @property
     def still_leaks(self) -> bool:
         """Whether it leaks before and after."""
-        return self.before.growth == self.after.growth == "leak"
+        return self.before.kind == self.after.kind == "leak"
+
+    @property
+    def contrary(self) -> tuple[Quantity, ...]:
+        """The quantities that went the other way than the row."""
+        way = {"worse": 1, "better": -1, "same": 0}[self.direction]
+        return tuple(
+            one
+            for one in QUANTITIES
+            if one.name in self.told
+            and one.change(self.before.amounts.get(one.name), self.after.amounts.get(one.name)) == -way
+        )
 
     @property
     def significant(self) -> bool:
-        """Whether a reader must see it: it changed, or it leaks on both sides."""
-        return self.direction != "same" or self.still_leaks
+        """Whether a reader must see it: it changed by itself, or it leaks on both sides."""
+        return (self.direction != "same" and not self.as_ok) or self.still_leaks
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,9 +169,18 @@ def match(
     return {cell: (sides[0][cell], sides[1][cell]) for cell in _cells(*sides) if cell not in apart}, gaps
 
 
-def judge(measured: Mapping[Cell, tuple[Measurement, Measurement]]) -> tuple[Row, ...]:
-    """Return a row for each cell. Raises FaultError where a measured cell has no counts."""
-    return tuple(_row(cell, measured) for cell in measured)
+def judge(
+    measured: Mapping[Cell, tuple[Measurement, Measurement]],
+    rates: Rates | None = None,
+    development: Container[str] = (),
+) -> tuple[Row, ...]:
+    """Return a row for each cell, its size at `rates`; scenarios that are for `development` never decide.
+
+    Raises FaultError where a measured cell has no counts.
+    """
+    readings = {cell: (_reading(before), _reading(after)) for cell, (before, after) in measured.items()}
+    known = rates or Rates()
+    return tuple(_row(cell, readings, known, decides=cell[0] not in development) for cell in measured)
 
 
 def _cells(*sides: Mapping[Cell, Measurement]) -> Iterator[Cell]:
@@ -209,125 +242,78 @@ def _fault(one: Measurement | None) -> tuple[Gap, str] | None:
     return one.status, one_line(one.reason or "no reason is recorded")
 
 
-class _Count(msgspec.Struct, frozen=True):
-    """The exact counts of one measured cell, and the rank of its growth."""
-
-    objects: Fraction
-    leaked: Fraction
-    rank: int
-
-    def above(self, ok: _Count | None) -> tuple[Fraction, Fraction]:
-        return (self.objects - ok.objects, self.leaked - ok.leaked) if ok else (self.objects, self.leaked)
-
-
-def _count(one: Measurement) -> _Count:
-    off = one.gc == "off"
-    matters = one.survivors_per_request if off else one.leaked_per_request
-    if matters is None or one.leaked_per_request is None or one.growth is None:
-        raise FaultError(
-            f"{one.scenario}, {one.connection}, {one.gc} is measured but has no counts: measure it again"
-        )
-    rank = RANK[one.growth] if off or one.growth == "leak" else RANK["none"]
-    return _Count(_exact(matters), _exact(one.leaked_per_request), rank)
-
-
-def _row(cell: Cell, measured: Mapping[Cell, tuple[Measurement, Measurement]]) -> Row:
-    scenario, connection, gc = cell
-    before, after = map(_count, measured[cell])
-    baseline = measured.get((BASELINE, connection, gc)) if scenario != BASELINE else None
-    ok_before, ok_after = map(_count, baseline) if baseline else (None, None)
-    growth, objects, leaked = _changes((before, after), (ok_before, ok_after))
-    sign = _sign(growth) or _sign(objects) or _sign(leaked)
-    readings = (
-        _reading(measured[cell][0], before, ok_before),
-        _reading(measured[cell][1], after, ok_after),
-    )
-    return Row(
-        scenario=scenario,
-        connection=connection,
-        gc=gc,
-        before=readings[0],
-        after=readings[1],
-        change=float(after.objects - before.objects),
-        change_above_ok=float(objects) if baseline else None,
-        direction="worse" if sign > 0 else "better" if sign < 0 else "same",
-        follows_ok=sign == 0 and before != after,
-        mixed=_sign(growth) * _sign(objects) < 0,
-        note=_note(*readings) if (before.objects, before.leaked) == (after.objects, after.leaked) else None,
-    )
-
-
-def _changes(
-    sides: tuple[_Count, _Count], ok: tuple[_Count | None, _Count | None]
-) -> tuple[int, Fraction, Fraction]:
-    """Return what changes beyond `ok`: the rank of the growth, objects, and the leaked ones among them."""
-    before, after = sides
-    growth = after.rank - before.rank
-    ok_before, ok_after = ok
-    if ok_before and ok_after:
-        same_way = _sign(growth) == _sign(ok_after.rank - ok_before.rank)
-        if same_way and max(before.rank, after.rank) == max(ok_before.rank, ok_after.rank):
-            growth = 0  # the change of `ok` explains it
-    objects, leaked = (
-        late - early for early, late in zip(before.above(ok_before), after.above(ok_after), strict=True)
-    )
-    # A cell that leaves what it left has no part in the change of `ok`.
-    return (
-        growth,
-        objects if after.objects != before.objects else Fraction(0),
-        leaked if after.leaked != before.leaked else Fraction(0),
-    )
-
-
-def _reading(one: Measurement, count: _Count, ok: _Count | None) -> Reading:
-    objects, leaked = count.above(ok)
-    blocks, heap = one.blocks_per_request, one.heap_bytes_per_request
-    if one.gc != "off":  # what the collector has not come to yet says nothing: take what it cannot free
-        blocks = heap = None
-        if len(one.phases) > 1:
-            a, b = one.phases[-2:]
-            blocks = float(slope(a, b, "blocks_kept"))
-            heap = None if a.heap_kept is None else float(slope(a, b, "heap_kept"))
+def _reading(one: Measurement) -> Reading:
     return Reading(
-        objects=float(count.objects),
-        leaked=float(count.leaked),
-        above_ok=float(objects) if ok else None,
-        leaked_above_ok=float(leaked) if ok else None,
         growth=one.growth or "none",
-        blocks=blocks,
-        heap_bytes=heap,
-        open_files=_open_files(one) if one.gc == "off" else None,
+        kind=kind(one),
+        amounts={each.name: amount for each in QUANTITIES if (amount := each.of(one)) is not None},
+        once=sum(phase.leaked for phase in one.phases[:-1]) if one.phases else None,
+        ok=None,
+        ok_python=sum(leak.objects_per_request for leak in one.leaks if leak.python and not leak.further),
         peak_rss_bytes=one.peak_rss_bytes,
         freed=one.collector.freed_per_request if one.collector else None,
         pause_ms_per_1000_requests=one.collector.pause_ms_per_1000_requests if one.collector else None,
     )
 
 
-def _open_files(one: Measurement) -> float | None:
-    """Return how many more files are open after each request, or None where that cannot be counted."""
-    if len(one.phases) < 2 or one.phases[-1].fds is None:
+def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Rates, *, decides: bool) -> Row:
+    scenario, connection, gc = cell
+    before, after = readings[cell]
+    ok = readings.get((BASELINE, connection, gc))
+    if ok:
+        before, after = (
+            msgspec.structs.replace(side, ok=of.objects, ok_python=of.ok_python)
+            for side, of in zip((before, after), ok, strict=True)
+        )
+    direction, by, told = decide(before, after)
+    return Row(
+        scenario=scenario,
+        connection=connection,
+        gc=gc,
+        before=before,
+        after=after,
+        direction=direction,
+        by=by,
+        told=told,
+        as_ok=by in {"class", "leaked", "objects"}
+        and scenario != BASELINE
+        and ok is not None
+        and decide(*ok)[0] == direction
+        and _as_ok((before, after), ok),
+        decides=decides,
+        size=_size(before, after, rates, fails=scenario != BASELINE),
+    )
+
+
+def _size(before: Reading, after: Reading, rates: Rates, *, fails: bool) -> Size | None:
+    if before.bytes_each is None or after.bytes_each is None:
         return None
-    a, b = one.phases[-2:]
-    return float(slope(a, b, "fds"))
+    change = bytes_changed(before.amounts, after.amounts)
+    return Size.of(
+        *(hourly(each, rates, fails=fails) for each in (before.bytes_each, after.bytes_each, change))
+    )
 
 
-def _note(before: Reading, after: Reading) -> str | None:
-    """Return what differs in memory that is not in gc-tracked objects, or None where it is too little."""
-    parts = []
-    if _apart(before.blocks, after.blocks, BLOCKS_NOTED):
-        parts.append(f"{step(number(before.blocks or 0), number(after.blocks or 0))} blocks")
-    if _apart(before.heap_bytes, after.heap_bytes, HEAP_NOTED):
-        parts.append(f"{step(size(before.heap_bytes or 0), size(after.heap_bytes or 0))} of C heap")
-    return f"{' and '.join(parts)} per request" if parts else None
+def decide(before: Reading, after: Reading) -> tuple[Direction, str, tuple[str, ...]]:
+    """Return the direction, what gave it, and all quantities that differ."""
+    signs = {"class": class_change((before.kind, after.kind), (before.once, after.once))}
+    for one in QUANTITIES:
+        signs[one.name] = one.change(before.amounts.get(one.name), after.amounts.get(one.name))
+    changed = tuple(name for name, sign in signs.items() if sign)
+    told = tuple(name for name in changed if name != "class")
+    if not changed:
+        return "same", "", told
+    return "worse" if signs[changed[0]] > 0 else "better", changed[0], told
 
 
-def _apart(before: float | None, after: float | None, noted: float) -> bool:
-    return before is not None and after is not None and abs(after - before) > noted
-
-
-def _exact(value: float) -> Fraction:
-    return Fraction(value).limit_denominator(MOST_REQUESTS)
-
-
-def _sign(value: Fraction | int) -> int:
-    return (value > 0) - (value < 0)
+def _as_ok(sides: tuple[Reading, Reading], ok: tuple[Reading, Reading]) -> bool:
+    """Return whether what changes is what `ok` changes: as many objects, and their growth if it changes."""
+    own, base = ((RANK[one.kind], RANK[two.kind]) for one, two in (sides, ok))
+    if own[0] != own[1] and own != base:
+        return False
+    for name in ("leaked", "objects"):
+        early, late, ok_early, ok_late = (side.amounts[name] for side in (*sides, *ok))
+        change = exact(late.value) - exact(early.value) - (exact(ok_late.value) - exact(ok_early.value))
+        if abs(change) > sum(exact(one.error) for one in (early, late, ok_early, ok_late)):
+            return False
+    return True

@@ -1,17 +1,21 @@
-"""The headline of a comparison: one sentence, built by rules, that claims no more than was measured. Pure."""
+"""The headline of a comparison: a few sentences, built by rules, that claim no more than was measured. Pure.
+
+Those who run with the collector on come first, and what changes for those who do not stands beside it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
 
-from outlive.comparison.cells import BASELINE, Row, Unmeasured
-from outlive.records.measurement import StackRecord
+from outlive.comparison.cells import BASELINE, Reading, Row, Unmeasured
+from outlive.comparison.changes import LEAKED, NAMED, OBJECTS, QUANTITIES, Quantity
+from outlive.records.measurement import GC_POLICIES, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
-from outlive.wording import ARROW, NO_VERSION, counted, listed, number, one_line, step
+from outlive.wording import ARROW, NO_VERSION, capital, counted, listed, number, one_line, size, step
 
 MOST_NAMES = 3
+UNTRACKED = "in no object that the collector tracks"
 
 
 def subject(before: StackRecord, after: StackRecord, differences: Sequence[Difference]) -> str:
@@ -25,8 +29,7 @@ def subject(before: StackRecord, after: StackRecord, differences: Sequence[Diffe
         for one in differences
         if one.asked
     ]
-    if before.python != after.python:
-        parts.append(f"Python {before.python} {ARROW} {after.python}")
+    parts.append(f"Python {step(before.python, after.python)}")
     return ", ".join(parts)
 
 
@@ -43,6 +46,12 @@ def withdrawn(releases: Iterable[Release]) -> tuple[str, ...]:
     )
 
 
+def policies(rows: Iterable[Row | Unmeasured]) -> tuple[str, ...]:
+    """Return the gc policies of rows as they are told: on first, for nearly everybody runs it."""
+    found = {row.gc for row in rows}
+    return (*(one for one in GC_POLICIES if one in found), *sorted(found - set(GC_POLICIES)))
+
+
 def headline(
     about: str,
     rows: Sequence[Row],
@@ -50,69 +59,88 @@ def headline(
     differences: Sequence[Difference],
     releases: Iterable[Release],
 ) -> str:
-    """Return the sentence, followed by one for each reason for which a release is yanked."""
-    yanked = "".join(f". {sentence}" for sentence in withdrawn(releases))
-    end = "" if yanked else "."
-    return f"{about}: {changes(rows, gaps, differences)}{yanked}{end}"
+    """Return the sentences, the last of them for each reason for which a release is yanked."""
+    yanked = withdrawn(releases)
+    return f"{about}: {'. '.join([changes(rows, gaps, differences), *yanked])}{'' if yanked else '.'}"
 
 
 def changes(
     rows: Sequence[Row], gaps: Sequence[Unmeasured] = (), differences: Sequence[Difference] = ()
 ) -> str:
-    """Return what changes, without a subject and a full stop."""
-    claims = list(_claims(rows))
+    """Return what changes, without subject and full stop: a sentence for each gc policy, then the rest."""
+    said: dict[str, list[str]] = {}
+    for gc in policies(rows):
+        said.setdefault("; ".join(_claims([row for row in rows if row.gc == gc])), []).append(gc)
+    sentences = [f"with gc {listed(names)}, {text}" for text, names in said.items()]
+    if not rows:
+        sentences.append("no cell was measured on both sides, so nothing is known")
     apart = sum(not one.asked for one in differences)
     if apart and any(row.direction != "same" for row in rows):
         differ = "differs" if apart == 1 else "differ"
         packages = "1 other package" if apart == 1 else f"{apart} other packages"
-        claims.append(f"{packages} {differ} too")
+        sentences.append(f"{packages} {differ} too")
     lost = [gap for gap in gaps if gap.gap != "unsupported" or gap.side != "both"]
     failed = sum(gap.gap == "failed" for gap in lost)
     if failed:
-        claims.append(f"{counted(failed, 'cell')} failed")
+        sentences.append(f"{counted(failed, 'cell')} failed")
     if len(lost) > failed:
-        claims.append(f"{counted(len(lost) - failed, 'cell')} could not be compared")
-    return "; ".join(claims)
+        sentences.append(f"{counted(len(lost) - failed, 'cell')} could not be compared")
+    first, *others = sentences
+    return ". ".join([first, *map(capital, others)])
+
+
+def leaking(reading: Reading) -> Quantity:
+    """Return what it is that leaks: objects, or memory that is in none."""
+    for one in QUANTITIES:
+        if one.leaks is not None and (reading.value(one.name) or 0.0) >= one.leaks:
+            return one
+    return LEAKED
 
 
 def _claims(rows: Sequence[Row]) -> Iterator[str]:
-    if not rows:
-        yield "no cell was measured on both sides, so nothing is known"
-        return
-    changed = [row for row in rows if row.direction != "same"]
-    cells = counted(len(rows), "cell")
+    """Yield what changes in the rows of one gc policy."""
+    deciding = [row for row in rows if row.decides]
+    changed = [row for row in deciding if row.direction != "same"]
+    cells = counted(len(deciding), "cell")
+    if deciding and not changed:
+        yield f"nothing changes in {cells}"
+    yield from _clauses(deciding)
     if not changed:
-        yield "no difference in the only cell" if len(rows) == 1 else f"no difference in any of {cells}"
-        yield from _clauses(rows)
-        yield from _state(rows)
-        return
-    yield from _clauses(rows)
-    following = sum(row.follows_ok for row in rows)
-    if following:
+        yield from _state(deciding)
+    if following := sum(row.as_ok for row in changed):
         change = "changes" if following == 1 else "change"
         yield f"{counted(following, 'other cell')} {change} only as ok does"
-    worse = sum(row.direction == "worse" for row in rows)
-    if worse:
-        yield f"of {cells} {worse} got worse and {len(changed) - worse} better"
-    elif not any(row.mixed for row in rows):
-        yield f"nothing got worse in {cells}"
+    if changed:
+        better = sum(row.direction == "better" for row in changed)
+        worse = len(changed) - better
+        if worse and better:
+            yield f"worse in {worse} and better in {better} of {cells}"
+        else:
+            name, other = ("worse", "better") if worse else ("better", "worse")
+            yield f"{name} in {len(changed)} of {cells}, {other} in none"
+    shown = [row for row in rows if not row.decides and row.direction != "same"]
+    for clause in _clauses(shown):
+        yield f"for development only, {clause}"
+    if peaks := [(row, row.peaks) for row in rows if row.peaks]:
+        top, most = max(peaks, key=lambda one: abs(one[1][1] - one[1][0]))
+        others = f" and {len(peaks) - 1} more" if len(peaks) > 1 else ""
+        yield f"peak RSS {step(*map(size, most))} ({top.scenario} on {top.connection}{others}, one run each)"
 
 
 def _clauses(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a clause for each kind of change, the gravest first, and of `ok` apart from all others."""
+    own = [row for row in rows if not row.as_ok]
     for kind in _VERBS:
         for of_ok in (True, False):
-            part = [row for row in rows if _kind(row) == kind and (row.scenario == BASELINE) == of_ok]
+            part = [row for row in own if _kind(row) == kind and (row.scenario == BASELINE) == of_ok]
             if part:
                 yield _clause(kind, part, rows)
-    if mixed := [row for row in rows if row.mixed and row.direction == "better"]:
-        yield f"but {_clause('more', mixed, rows)}"
 
 
 def _clause(kind: str, part: Sequence[Row], rows: Sequence[Row]) -> str:
     names = tuple(dict.fromkeys(row.scenario for row in part))
     verb = _VERBS[kind][len(names) > 1]
-    return f"{listed(names, MOST_NAMES)} {verb} ({_details(kind, part)}{_where(part, rows)})"
+    return f"{listed(names, MOST_NAMES)} {verb} ({_figure(kind, part)}{_where(part, rows)})"
 
 
 _VERBS = {
@@ -129,65 +157,80 @@ _VERBS = {
 
 
 def _kind(row: Row) -> str | None:
+    worse = row.direction == "worse"
     if row.direction == "same":
         return "still-leaks" if row.still_leaks else None
-    worse = row.direction == "worse"
-    if row.still_leaks:
+    if row.still_leaks and row.by != "objects":
         return "leaks-more" if worse else "leaks-less"
-    if "leak" in {row.before.growth, row.after.growth} and row.before.growth != row.after.growth:
-        return "leaks-now" if row.after.growth == "leak" else "leaks-no-longer"
-    if row.mixed or not row.judged_change:
+    if row.by == "class" and "leak" in {row.before.kind, row.after.kind}:
+        return "leaks-now" if worse else "leaks-no-longer"
+    if row.by == "class" and (not row.change or (row.change > 0) != worse):
         return "grows" if worse else "grows-not"
     return "more" if worse else "less"
 
 
-def _details(kind: str, part: Sequence[Row]) -> str:
+def _figure(kind: str, part: Sequence[Row]) -> str:
+    """Return before and after of all rows, or of the one that changes most, with what it is per hour."""
     if kind in {"grows", "grows-not"}:
-        return listed(tuple(dict.fromkeys(step(row.before.growth, row.after.growth) for row in part)))
-    if "leak" not in kind:
-        return _figure(part, "objects")
-    if any(row.before.leaked or row.after.leaked for row in part):
-        return _figure(part, "leaked")
-    return "memory that holds no gc-tracked objects"
-
-
-def _figure(part: Sequence[Row], count: Literal["objects", "leaked"]) -> str:
-    """Return before and after of all rows, or of the one that changes most; above `ok` where `ok` changes."""
-    ok, above = ("ok", "above_ok") if count == "objects" else ("ok_leaked", "leaked_above_ok")
-    moved = any(getattr(row.before, ok) != getattr(row.after, ok) for row in part)
-    field = above if moved else count
-    values = [tuple(float(getattr(side, field) or 0) for side in (row.before, row.after)) for row in part]
-    before, after = max(values, key=lambda value: (abs(value[1] - value[0]), value))
+        return listed(tuple(dict.fromkeys(step(row.before.kind, row.after.kind) for row in part)))
+    quantity, top = max(((_quantity(row), row) for row in part), key=_most)
+    values = [
+        tuple(quantity.write(side.value(quantity.name) or 0.0) for side in (row.before, row.after))
+        for row in part
+    ]
+    before, after = (quantity.write(side.value(quantity.name) or 0.0) for side in (top.before, top.after))
     most = "up to " if len(set(values)) > 1 else ""
-    beyond = " above ok" if moved else ""
-    return f"{most}{step(number(before), number(after))} objects per request{beyond}"
+    noun = quantity.noun.removeprefix("leaked ")
+    said = [f"{most}{step(before, after)} {noun} per {quantity.per}"]
+    if quantity.leaks is not None and quantity is not LEAKED:
+        said.append(UNTRACKED)
+    if top.size is not None and (top.size.before or top.size.after):
+        said.append(str(top.size))
+    if contrary := [one for one in top.contrary if one is not LEAKED]:
+        said += [f"but {_step(one, top)}" for one in contrary[:1]]
+    return ", ".join(said)
+
+
+def _most(told: tuple[Quantity, Row]) -> tuple[bool, float, float]:
+    """Return by what the row that changes most is chosen: what leaks goes before what it costs."""
+    quantity, row = told
+    change = abs((row.after.value(quantity.name) or 0.0) - (row.before.value(quantity.name) or 0.0))
+    size = abs(row.size.change) if row.size else 0.0
+    return (quantity is LEAKED, change, size) if quantity.leaks is not None else (False, size, change)
+
+
+def _quantity(row: Row) -> Quantity:
+    """Return what a row is told by: what leaks, or what gave the direction."""
+    if "leak" in {row.before.kind, row.after.kind} and row.by != "objects":
+        return leaking(row.after if row.after.kind == "leak" else row.before)
+    return OBJECTS if row.by in {"class", ""} else NAMED[row.by]
+
+
+def _step(quantity: Quantity, row: Row) -> str:
+    sides = (quantity.write(side.value(quantity.name) or 0.0) for side in (row.before, row.after))
+    return f"{step(*sides)} {quantity.noun}"
 
 
 def _where(part: Sequence[Row], rows: Sequence[Row]) -> str:
     """Return in which cells of its scenarios a clause holds: nothing where it holds in all of them."""
     names = {row.scenario for row in part}
     peers = [row for row in rows if row.scenario in names]
-    connections, policies = {row.connection for row in part}, {row.gc for row in part}
-    covered = [row for row in peers if row.connection in connections and row.gc in policies]
+    connections = {row.connection for row in part}
+    covered = [row for row in peers if row.connection in connections]
     if len(covered) != len(part):
-        return f" in {len(part)} of {len(peers)} cells"
-    on = f" on {listed(sorted(connections))}" if connections != {row.connection for row in peers} else ""
-    policy = f" with gc {listed(sorted(policies))}" if policies != {row.gc for row in peers} else ""
-    return on + policy
+        return f", in {len(part)} of {len(peers)} cells"
+    return f", on {listed(sorted(connections))}" if connections != {row.connection for row in peers} else ""
 
 
 def _state(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what both sides leave alike, where nothing differs."""
-    off = [row for row in rows if row.gc == "off"]
-    if not off or any(row.still_leaks for row in rows):
+    if not rows or any(row.still_leaks for row in rows):
         return
-    top = max(off, key=lambda row: row.after.objects)
+    top = max(rows, key=lambda row: row.after.objects)
     if top.after.objects <= 0:
-        yield "neither leaves objects behind, even with gc off"
+        yield "nothing is left behind, before or after"
         return
     ok = "" if top.after.ok is None else f"; ok: {number(top.after.ok)}"
-    frees = ", cyclic garbage: a collection frees it" if all(row.after.leaked <= 0 for row in off) else ""
-    yield (
-        f"both leave up to {number(top.after.objects)} objects per request with gc off "
-        f"({top.scenario} on {top.connection}{ok}){frees}"
-    )
+    frees = "" if any(row.after.leaked > 0 for row in rows) else ", cyclic garbage: a collection frees it"
+    where = f"{top.scenario} on {top.connection}{ok}"
+    yield f"up to {number(top.after.objects)} objects per request stay ({where}){frees}"

@@ -6,27 +6,30 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from outlive.comparison.cells import BASELINE, Direction, Reading, Row, Unmeasured
+from outlive.comparison.cells import Reading, Row, Unmeasured
+from outlive.comparison.changes import FILES_TOLD, LEAKED, OBJECTS, Direction, Quantity
+from outlive.comparison.headline import leaking
 from outlive.comparison.pair import Compared, Comparison, Side
-from outlive.wording import NO_VERSION, counted, listed, number, one_line, pause, signed, size, step
+from outlive.comparison.sizes import MIB, mib
+from outlive.wording import NO_VERSION, counted, listed, number, one_line, pause, size, step
 
 MARKS: dict[Direction, str] = {"worse": "▲ worse", "better": "▼ better", "same": "= same"}
 UNKNOWN = "?"
-
-
-FILES_TOLD = 0.5
-"""Files left open per request from which on a report says so; a thread pool that opens a few stays below."""
+LEAST_ERROR = 0.05  # an error below it does not show in what is written
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a table: the rows of one scenario that say the same."""
+    """One line of a table: the rows of one scenario that say the same.
+
+    `hourly` is MiB per hour before and after; `note` is what else differs, empty where nothing does.
+    """
 
     direction: Direction
     scenario: str
     before: str
     after: str
-    change: str
-    above_ok: str
+    hourly: str
+    note: str
     rows: tuple[Row, ...]
 
     @property
@@ -55,6 +58,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
     connections: tuple[str, ...]
     policies: tuple[str, ...]
+    decides: bool
     lines: tuple[Line, ...]
 
     @property
@@ -66,20 +70,23 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     def heading(self) -> str:
         """What its numbers are."""
         objects = "leaked objects" if self.collected else "objects left"
-        return (
-            f"{listed(self.connections)}, gc {listed(self.policies)}: {objects} per request ({self.baseline})"
-        )
+        only = "" if self.decides else "for development only, decides nothing: "
+        return f"{only}{listed(self.connections)}, gc {listed(self.policies)}: {objects} per request"
 
     @property
     def baseline(self) -> str:
-        """What `ok` leaves, or that it is not known."""
-        for line in self.lines:
-            row = line.rows[0]
-            if row.scenario == BASELINE:
-                return f"ok: {step(number(row.before.objects), number(row.after.objects))}"
-            if row.before.ok is not None and row.after.ok is not None:
-                return f"ok: {step(number(row.before.ok), number(row.after.ok))}"
-        return "ok: not measured"
+        """What any request leaves, as `ok` does, and what of it is Python's own; or that it is not known."""
+        by_text: dict[str, list[str]] = {}
+        for row in (row for line in self.lines for row in line.rows):
+            text = _any_request(row)
+            if text and row.connection not in by_text.setdefault(text, []):
+                by_text[text].append(row.connection)
+        if not by_text:
+            return "ok was not measured"
+        if len(by_text) == 1:
+            return f"on any request (ok) it is {next(iter(by_text))}"
+        parts = [f"{text} on {listed(names)}" for text, names in by_text.items()]
+        return f"on any request (ok) it is {'; '.join(parts)}"
 
     @property
     def burden(self) -> str:
@@ -110,7 +117,10 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
-    """Return the rows as sections of lines, what got worse first; rows that say the same become one line."""
+    """Return the rows as sections of lines, what got worse first; rows that say the same become one line.
+
+    What decides comes before what does not, and gc on before gc off.
+    """
     by_policy: dict[tuple[str, str, tuple[str, ...]], list[Row]] = {}
     for row in rows:
         by_policy.setdefault((row.scenario, row.gc, _says(row)), []).append(row)
@@ -118,32 +128,48 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
     for (scenario, _, says), part in by_policy.items():
         connections = tuple(row.connection for row in part)
         merged.setdefault((scenario, connections, says), []).extend(part)
-    grouped: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Line]] = {}
+    grouped: dict[tuple[bool, tuple[str, ...], tuple[str, ...]], list[Line]] = {}
     for part in merged.values():
         line = _line(tuple(part))
-        grouped.setdefault((line.connections, line.policies), []).append(line)
+        grouped.setdefault((part[0].decides, line.policies, line.connections), []).append(line)
     order = list(MARKS)
     return tuple(
         Section(
             connections=connections,
             policies=policies,
+            decides=decides,
             lines=tuple(sorted(lines, key=lambda line: order.index(line.direction))),
         )
-        for (connections, policies), lines in grouped.items()
+        for (decides, policies, connections), lines in sorted(
+            grouped.items(), key=lambda one: (not one[0][0], "on" not in one[0][1])
+        )
     )
 
 
 def reading_text(reading: Reading, gc: str) -> str:
-    """Return a count with its growth: `0`, `32 cyclic`, `50, 44 leaked`, `0 (bounded)`.
+    """Return a count with its growth: `0`, `32 cyclic`, `50, 44 leaked`, `2 blocks leaked`, `0 (bounded)`.
 
     Cyclic is not said where a collector runs: it frees that.
     """
-    objects, leaked = number(reading.objects), number(reading.leaked)
-    if reading.growth == "leak" and reading.leaked > 0:
+    objects = _amount(OBJECTS, reading)
+    if reading.kind == "leak":
+        what = leaking(reading)
+        if what is not LEAKED:
+            leaked = f"{_amount(what, reading)} {what.short} leaked"
+            return leaked if objects == "0" else f"{objects}, {leaked}"
+        leaked = _amount(LEAKED, reading)
         return f"{leaked} leaked" if objects == leaked else f"{objects}, {leaked} leaked"
-    if reading.growth == "cyclic":
+    if reading.kind == "cyclic":
         return f"{objects} cyclic" if gc == "off" else objects
-    return objects if reading.growth == "none" else f"{objects} ({reading.growth})"
+    return objects if reading.kind == "none" else f"{objects} ({reading.kind})"
+
+
+def _amount(quantity: Quantity, reading: Reading) -> str:
+    amount = reading.amounts.get(quantity.name)
+    if amount is None:
+        return UNKNOWN
+    error = f" ±{quantity.write(round(amount.error, 1))}" if amount.error >= LEAST_ERROR else ""
+    return quantity.write(round(amount.value, 1) if error else amount.value) + error
 
 
 def step_text(row: Row) -> str:
@@ -158,7 +184,7 @@ def same_summary(comparison: Comparison) -> str:
     hidden = [row for row in comparison.rows if not row.significant]
     if not hidden:
         return ""
-    following = sum(row.follows_ok for row in hidden)
+    following = sum(row.as_ok for row in hidden)
     said = []
     if len(hidden) > following:
         said.append(f"{counted(len(hidden) - following, 'cell')} the same")
@@ -175,15 +201,6 @@ def same_summary(comparison: Comparison) -> str:
     return "; ".join(said)
 
 
-def notes(comparison: Comparison) -> tuple[str, ...]:
-    """Return what differs in memory outside gc-tracked objects, where these do not differ."""
-    by_text: dict[tuple[str, str], list[Row]] = {}
-    for row in comparison.rows:
-        if row.note:
-            by_text.setdefault((row.scenario, row.note), []).append(row)
-    return tuple(f"{scenario} ({_cells(part)}): {note}" for (scenario, note), part in by_text.items())
-
-
 def open_files(comparison: Comparison) -> tuple[str, ...]:
     """Return which scenarios leave files open until a collection, with how many for each request."""
     by_text: dict[tuple[str, str], list[Row]] = {}
@@ -193,6 +210,14 @@ def open_files(comparison: Comparison) -> tuple[str, ...]:
     return tuple(
         f"{scenario} ({_cells(part)}): {count} per request" for (scenario, count), part in by_text.items()
     )
+
+
+def peak(row: Row) -> str:
+    """Return the peak RSS before and after where they are far apart, else nothing."""
+    if not row.peaks:
+        return ""
+    unit, name = (1024 * MIB, "GiB") if max(row.peaks) >= 1024 * MIB else (MIB, "MiB")
+    return f"peak {step(*(number(one / unit) for one in row.peaks))} {name}"
 
 
 def gaps(comparison: Comparison) -> tuple[Gap, ...]:
@@ -260,26 +285,31 @@ def _yanked(side: Side) -> str:
 
 def _line(rows: tuple[Row, ...]) -> Line:
     row = rows[0]
-    _, before, after, above = _says(row)
+    _, before, after, hourly, note = _says(row)
     return Line(
         direction=row.direction,
         scenario=row.scenario,
         before=before,
         after=after,
-        change=signed(row.change),
-        above_ok=above,
+        hourly=hourly,
+        note=note,
         rows=rows,
     )
 
 
+def _any_request(row: Row) -> str:
+    """Return what `ok` leaves in the row's kind of cell, and what of it is Python's own; empty: not known."""
+    counts = [side.ok for side in (row.before, row.after)]
+    if None in counts:
+        return ""
+    own = [side.ok_python for side in (row.before, row.after)]
+    said = step(*(number(count or 0) for count in counts))
+    return f"{said}, of which {step(*map(number, own))} Python's own" if any(own) else said
+
+
 def _says(row: Row) -> tuple[str, ...]:
-    if row.scenario == BASELINE:
-        above = ""
-    elif row.before.above_ok is None or row.after.above_ok is None:
-        above = UNKNOWN
-    else:
-        above = step(number(row.before.above_ok), number(row.after.above_ok))
-    return row.direction, reading_text(row.before, row.gc), reading_text(row.after, row.gc), above
+    hourly = UNKNOWN if row.size is None else step(mib(row.size.before), mib(row.size.after))
+    return row.direction, reading_text(row.before, row.gc), reading_text(row.after, row.gc), hourly, peak(row)
 
 
 def _most(rows: Iterable[Row], field: str, write: Callable[[float], str]) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outlive.comparison.cells import Direction
+from outlive.comparison.changes import Direction
 from outlive.comparison.lines import MARKS, UNKNOWN, facts
 from outlive.comparison.load import LoadComparison
 from outlive.comparison.markdown import about

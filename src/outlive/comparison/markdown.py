@@ -12,7 +12,6 @@ from outlive.comparison.lines import (
     dependencies,
     facts,
     gaps,
-    notes,
     open_files,
     peaks,
     same_summary,
@@ -22,18 +21,6 @@ from outlive.comparison.pair import Compared, Comparison
 from outlive.leaks import changes_text
 from outlive.markdown import details, escape, table
 from outlive.wording import listed
-
-
-def render(comparison: Comparison) -> str:
-    """Return the report as Markdown that ends in a newline: what changed first, the rest in details."""
-    return "\n".join(_render(comparison)) + "\n"
-
-
-def _render(comparison: Comparison) -> Iterator[str]:
-    yield f"### outlive: {escape(comparison.subject)}"
-    yield ""
-    yield f"**{escape(comparison.headline)}**"
-    yield from body(comparison)
 
 
 def body(comparison: Comparison) -> Iterator[str]:
@@ -51,11 +38,6 @@ def body(comparison: Comparison) -> Iterator[str]:
         yield from _fingerprints(comparison)
     if files := open_files(comparison):
         yield from details("Files that stay open until a collection", [f"- {escape(line)}" for line in files])
-    if found := notes(comparison):
-        yield from details(
-            "Equal objects, but other memory differs (not exact, so not judged)",
-            [f"- {escape(note)}" for note in found],
-        )
     if missing := gaps(comparison):
         yield from details(
             f"Not compared: {len(comparison.unmeasured)}",
@@ -70,15 +52,15 @@ def body(comparison: Comparison) -> Iterator[str]:
 def _rows(rows: Sequence[Row]) -> Iterator[str]:
     """Yield one table; objects per request, and the collector's work where one runs."""
     yield from table(
-        ("", "scenario", "connection", "gc", "before", "after", "change", "above ok", "freed", "pauses, ms"),
+        ("", "scenario", "connection", "gc", "before", "after", "MiB per hour", "freed", "pauses, ms"),
         (_cells(line) for section in sections(rows) for line in section.lines),
-        right=6,
+        right=5,
     )
     yield ""
     yield (
-        "Objects per request: with gc off all that are left, else those that no collection frees. *Above ok* "
-        "is without what a plain 200 leaves. *Freed* (objects per request) and *pauses* (per 1000 requests) "
-        "are the collector's, at most, and noisy."
+        "Objects per request: with gc off all that are left, else those that no collection frees. *MiB per "
+        "hour* is an estimate at the traffic above. *Freed* (objects per request) and *pauses* (per 1000 "
+        "requests) are the collector's, at most, and noisy."
     )
 
 
@@ -86,13 +68,12 @@ def _cells(line: Line) -> tuple[str, ...]:
     collected = "off" not in line.policies
     return (
         MARKS[line.direction],
-        line.scenario,
+        f"{line.scenario}, {line.note}" if line.note else line.scenario,
         listed(line.connections),
         listed(line.policies),
         line.before,
         line.after,
-        line.change,
-        line.above_ok,
+        line.hourly,
         line.freed if collected else "",
         line.pauses if collected else "",
     )

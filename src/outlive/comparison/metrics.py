@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from outlive.comparison.cells import HEAP_NOTED
+from outlive.comparison.changes import HEAP_TOLD
 from outlive.comparison.noise import Metric
 from outlive.leaks.growth import HEAP_LEAK, LEAST_LEAK
 from outlive.records.load import LoadMeasurement, percentile
@@ -27,7 +27,7 @@ TIME_WANTED = 0.1
 """The same as MEMORY_WANTED for latency and throughput."""
 GROWTH_TOLD = HEAP_LEAK
 """Bytes of growth per request, as for the C heap of an exact cell."""
-GROWTH_WANTED = HEAP_NOTED
+GROWTH_WANTED = HEAP_TOLD
 """Bytes of growth per request that a run must be able to see: at 1,000 requests a second 1.8 GB an hour."""
 PAUSE_TOLD = 0.001
 """Seconds of gc pause in 1,000 requests: a thousandth of a millisecond for each."""

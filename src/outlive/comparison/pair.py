@@ -1,21 +1,21 @@
-"""Comparison: what changes between two stacks, cell by cell, and the one sentence that says it. Pure.
+"""Comparison: what changes between two stacks, cell by cell, and the sentences that say it. Pure.
 
 How a cell is judged is in `cells`, how the sentence is built in `headline`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Container, Sequence
 
 import msgspec
 
 from outlive.comparison import cells as _rows
-from outlive.comparison.cells import Direction, Row, Unmeasured
+from outlive.comparison.cells import Row, Unmeasured
+from outlive.comparison.changes import Direction
 from outlive.comparison.headline import headline, subject
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.comparison.sizes import Rates
 from outlive.leaks.fingerprints import Change, changes
-from outlive.records.measurement import Measurement, Provenance, StackRecord
+from outlive.records.measurement import Measurement, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference, Package
 
@@ -46,7 +46,7 @@ class Comparison(Compared, frozen=True, kw_only=True):
     """What changes from `before` to `after` in exact cells.
 
     `rows` are the cells that both sides measured, `unmeasured` all others; `better`, `worse` and `same` count
-    the rows. `fingerprints` say what became of each leak and ring.
+    the rows that decide. `fingerprints` say what became of each leak and ring.
     """
 
     better: int
@@ -64,27 +64,22 @@ class BothMeasurements(msgspec.Struct, frozen=True, kw_only=True):
     after: tuple[Measurement, ...]
 
 
-class ComparisonDocument(JsonDocument, frozen=True, kw_only=True):
-    """One JSON document of a comparison, with everything that it was made from."""
-
-    schema_version: int = SCHEMA_VERSION
-    provenance: Provenance
-    comparison: Comparison
-    measurements: BothMeasurements
-
-
 def compare(
     before: Side,
     after: Side,
     measurements: BothMeasurements,
     differences: Sequence[Difference] = (),
+    *,
+    rates: Rates | None = None,
+    development: Container[str] = (),
 ) -> Comparison:
     """Return the comparison of two sides; `differences` are the packages that are not the same on both.
 
-    Raises FaultError where a side has a cell twice, or a measured cell without counts.
+    What changes has its size at `rates`, and scenarios that are for `development` never decide. Raises
+    FaultError where a side has a cell twice, or a measured cell without counts.
     """
     measured, gaps = _rows.match(measurements.before, measurements.after)
-    rows = _rows.judge(measured)
+    rows = _rows.judge(measured, rates, development)
     about = subject(before.stack, after.stack, differences)
     return Comparison(
         subject=about,
@@ -109,10 +104,5 @@ def held_equal(before: StackRecord, after: StackRecord) -> tuple[Package, ...]:
     return tuple(one for one in before.packages if one in others and one.name not in frameworks)
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a `ComparisonDocument`."""
-    return msgspec.json.schema(ComparisonDocument)
-
-
 def _count(rows: Sequence[Row], direction: Direction) -> int:
-    return sum(row.direction == direction for row in rows)
+    return sum(row.direction == direction for row in rows if row.decides)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outlive.comparison.cells import Direction
+from outlive.comparison.changes import Direction
 from outlive.comparison.lines import (
     MARKS,
     Fact,
@@ -16,7 +16,6 @@ from outlive.comparison.lines import (
     dependencies,
     facts,
     gaps,
-    notes,
     open_files,
     peaks,
     same_summary,
@@ -26,13 +25,11 @@ from outlive.comparison.pair import Compared, Comparison
 from outlive.leaks import changes_text
 from outlive.tables import WIDE, indented, say
 
-MOST_NOTES = 5  # notes shown without `everything`
 COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
 
 
 def show(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
-    """Print the report on `console`; with `everything` the rows without a change too."""
-    say(console, comparison.headline, "bold")
+    """Print what changed, cell by cell; with `everything` the rows without a change too."""
     show_facts(comparison, (*facts(comparison), *peaks(comparison)), console)
     rows = comparison.rows if everything else tuple(row for row in comparison.rows if row.significant)
     for section in sections(rows):
@@ -47,7 +44,6 @@ def show(comparison: Comparison, console: Console, *, everything: bool = False) 
         say(console, "Files that stay open until a collection:")
         for line in found:
             indented(console, line)
-    _notes(comparison, console, everything)
     for gap in gaps(comparison):
         say(console, f"? {gap.title}")
         indented(console, gap.cells)
@@ -74,18 +70,20 @@ def show_facts(compared: Compared, known: Sequence[Fact], console: Console) -> N
 def _section(section: Section, console: Console) -> None:
     wide = console.width >= WIDE
     say(console, section.heading, "bold")
+    say(console, section.baseline, "dim")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
     table.add_column("scenario", overflow="fold")
-    names = ["before", "after", *(["change"] if wide else []), "above ok"]
+    names = ["before", "after", "MiB per hour"]
     names += ["freed", "pauses, ms"] if wide and section.burden else []
     for name in names:
         table.add_column(name, justify="right")
     for line in section.lines:
-        cells = [line.before, line.after, *([line.change] if wide else []), line.above_ok]
+        cells = [line.before, line.after, line.hourly]
         cells += [line.freed, line.pauses] if wide and section.burden else []
         mark = Text(MARKS[line.direction], style=COLOURS[line.direction])
-        table.add_row(mark, Text(line.scenario), *map(Text, cells))
+        scenario = f"{line.scenario}\n  {line.note}" if line.note else line.scenario
+        table.add_row(mark, Text(scenario), *map(Text, cells))
     console.print(table)
     if section.burden and not wide:
         say(console, f"{section.burden} (noisy)", "dim")
@@ -97,15 +95,3 @@ def _fingerprints(comparison: Comparison, console: Console, everything: bool) ->
         say(console, f"What keeps them alive: {counts}.")
     if lines := changes_text.told(comparison.fingerprints, everything=everything):
         console.print(changes_text.grid(lines))
-
-
-def _notes(comparison: Comparison, console: Console, everything: bool) -> None:
-    found: Sequence[str] = notes(comparison)
-    if not found:
-        return
-    shown = found if everything else found[:MOST_NOTES]
-    say(console, "Equal objects, but other memory differs (not exact, so not judged):")
-    for note in shown:
-        indented(console, note)
-    if len(found) > len(shown):
-        indented(console, f"and {len(found) - len(shown)} more")

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import msgspec
 
-from outlive.comparison.cells import MOST_REQUESTS
+from outlive.comparison.changes import MOST_REQUESTS
 from outlive.leaks.growth import WARM_UP, slope
 from outlive.records.measurement import Connection, Measurement, Phase
 from outlive.service.app import App

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from outlive.comparison.cells import RANK, Row, judge, match
+from outlive.comparison.cells import Row, judge, match
+from outlive.comparison.changes import RANK
 from outlive.records.measurement import Connection, Growth, Measurement
 from outlive.records.release import Release
 from outlive.records.stack import Package

@@ -42,10 +42,16 @@ STEADY = Fraction(99, 100)
 """Share of the other one's objects per request that each of them keeps if growth goes on. What differs by
 less is a connection's own objects; growth that stopped in the last ten requests is not seen."""
 LAST_PHASE = 1511
-"""Added where one of them kept less than that of the other's: tells whether growth stopped."""
+"""Added where one of them kept less than that of the other's, or where only memory was kept: tells whether
+growth stopped, or was chance."""
+EVEN = 0.5
+"""Share of the most memory per request in a long phase that each long phase keeps if memory leaks; what comes
+and goes with threads differs by more, and a leak of some bytes is as much in each."""
 LEAST_LEAK = Fraction(1, 200)
 """Objects per request from which on the long phases show a leak. One object for each 200 requests is a
 difference of 2.5 objects between them; one or two can be chance, such as a timer that fired."""
+CHANCE = 2
+"""Objects that a slope may be off a whole number over the long phases: a timer that is due."""
 BOUNDED_OBJECTS = 32
 """Objects kept by growth that stopped from which on it is called bounded; fewer are first-time work."""
 BLOCKS_SUSPECT = 0.6
@@ -164,7 +170,8 @@ def plan(
     if long:
         a, b = long
         less, more = sorted((a.leaked * b.requests, b.leaked * a.requests))
-        return (asked.last,) if less < STEADY * more and done[-1].requests != asked.last else ()
+        doubtful = less < STEADY * more or (not more and _leaks_memory(done, asked))
+        return (asked.last,) if doubtful and done[-1].requests != asked.last else ()
     if not exact or slope(*_pair(short), "leaked") > 0 or _held(short[-2:]):
         return asked.long
     if _keeps_memory(done[-2:], BLOCKS_SUSPECT, HEAP_SUSPECT):
@@ -191,7 +198,7 @@ def analyse(
     held = _held(last)
     countable = last[0].heap is not None
     return Analysis(
-        growth=_growth(phases, Fraction(0) if collecting else cyclic, leaked, held, long=bool(long)),
+        growth=_growth(phases, Fraction(0) if collecting else cyclic, leaked, held, asked),
         survivors=survivors,
         cyclic=cyclic,
         leaked=leaked,
@@ -216,12 +223,39 @@ def _decisive(tallies: Sequence[Tally], asked: Lengths, *, collecting: bool) -> 
     return tallies[-2], tallies[-1]
 
 
+def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SENSITIVITY) -> Fraction:
+    """Return how far the slope of counts, one for each phase, may be off; 0: they lie on a straight line.
+
+    A slope that is a whole number over hundreds of requests is no chance: what was off the line before filled
+    a cache. Counts off the line come of requests that do not all leave the same, and how many leave which is
+    a matter of timing: the error is what single requests differ by, one object at least.
+    """
+    asked = lengths(sensitivity)
+    long = (*asked.long, asked.last)
+    if not _of(phases, long):
+        return Fraction(0)  # the short phases were on a line, or the long ones would have been run
+    a, b = phases[-2:]
+    requests = abs(b.requests - a.requests)
+    rise = Fraction(counts[-1] - counts[-2], b.requests - a.requests)
+    if not (whole := abs(rise - round(rise))):
+        return Fraction(0)
+    off = [
+        (abs(count - counts[-1] - rise * (phase.requests - b.requests)), phase.requests)
+        for count, phase in zip(counts, phases, strict=True)
+        if phase.requests not in (*long, *asked.memory)
+    ][-len(asked.short) :]
+    if whole * requests <= CHANCE or max(deviation for deviation, _ in off) <= CHANCE:
+        return Fraction(CHANCE, requests)
+    return Fraction(max(1.0, *(deviation / length**0.5 for deviation, length in off))).limit_denominator(1000)
+
+
 def _growth(
-    phases: Sequence[Phase], cyclic: Fraction, leaked: Fraction, held: Mapping[str, Fraction], *, long: bool
+    phases: Sequence[Phase], cyclic: Fraction, leaked: Fraction, held: Mapping[str, Fraction], asked: Lengths
 ) -> Growth:
+    long = bool(_of(phases, (*asked.long, asked.last)))
     if held and (long or "threads" in held):
         return "leak"
-    if long and (leaked > 0 or _keeps_memory(phases[-2:], BLOCKS_LEAK, HEAP_LEAK)):
+    if long and (leaked > 0 or _leaks_memory(phases, asked)):
         return "leak"
     if cyclic > 0:
         return "cyclic"
@@ -275,6 +309,23 @@ def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
     return all(phase.blocks_kept >= blocks * phase.requests for phase in phases) or all(
         (phase.heap_kept or 0) >= heap * phase.requests for phase in phases
     )
+
+
+def _leaks_memory(phases: Sequence[Phase], asked: Lengths) -> bool:
+    """Tell whether all long phases keep memory: steadily, and more than short ones gave back by themselves.
+
+    What a phase gives back is how far a reading goes up and down, as with threads that come and go.
+    """
+    long = _of(phases, (*asked.long, asked.last))
+    short = [phase for phase in phases if phase not in long]
+    for reading, least in (("blocks_kept", BLOCKS_LEAK), ("heap_kept", HEAP_LEAK)):
+        kept = [(phase.requests, getattr(phase, reading) or 0) for phase in long]
+        back = max([0, *(-(getattr(phase, reading) or 0) for phase in short[1:])])
+        each = [count / requests for requests, count in kept]
+        above = min(count - least * requests for requests, count in kept)
+        if above >= back and min(each) >= EVEN * max(each):
+            return True
+    return False
 
 
 def _of(phases: Sequence[Phase], lengths: Sequence[int]) -> list[Phase]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from outlive.comparison.sizes import BYTES_PER_BLOCK, MIB
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES
 from outlive.report import costs
 from outlive.report.costs import Bill, Charge
@@ -15,7 +16,7 @@ from outlive.wording import about, number, requests, span, step
 
 NOTE = (
     "Bytes are the C heap that each request leaves plus its memory blocks, at "
-    f"{costs.BYTES_PER_BLOCK} bytes a block; estimates, good to about a quarter. The limit is of all workers "
+    f"{BYTES_PER_BLOCK} bytes a block; estimates, good to about a quarter. The limit is of all workers "
     "together, and what they take when they start counts. “Restart” is max_requests so that a worker "
     f"uses {costs.RESTART_SHARE:.0%} of its room, “collect” how often to collect so that garbage takes "
     f"{costs.GARBAGE_SHARE:.0%} of it, both in requests per worker."
@@ -60,7 +61,7 @@ def rates(bill: Bill) -> RatesShown:
         rate=number(given.rate),
         errors=number(given.errors * 100),
         workers=str(given.workers),
-        limit=number(given.limit / costs.MIB),
+        limit=number(given.limit / MIB),
     )
 
 

@@ -9,8 +9,6 @@ import msgspec
 
 from outlive.pages.lists import report_line
 from outlive.pages.page import feed
-from outlive.report import answers
-from outlive.report.answers import MEANS
 from outlive.report.record import Report
 from outlive.report.verdict import Verdict
 
@@ -42,8 +40,8 @@ def verdicts(reports: Sequence[Report]) -> str:
     entries = []
     for report in newest:
         line = report_line(report)
-        said = [f"{MEANS[line.verdict]} {answers.because(report)}"]
-        said += [f"{one.question} {one.answer}" for one in answers.answers(report)]
+        said = [f"{report.said.means} {report.said.because}"]
+        said += [f"{one.question} {one.answer}" for one in report.said.answers]
         entries.append(
             Entry(
                 id=uuid.uuid5(NAMESPACE, line.href).urn,

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from outlive.markdown import LINK
 from outlive.report.verdict import SIGNS, TONES
-from outlive.wording import ARROW
+from outlive.wording import ARROW, capital
 
 CODE = re.compile(r"`([^`]+)`")
 
@@ -105,6 +105,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["tone"] = TONES.__getitem__
     environment.filters["sign"] = SIGNS.__getitem__
     environment.filters["linked"] = linked
+    environment.filters["capital"] = capital
     return environment
 
 

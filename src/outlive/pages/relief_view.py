@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import msgspec
 
 from outlive.report import remedies_text as lines
-from outlive.report.answers import stay
 from outlive.report.record import Report
 from outlive.report.remedies import Relief
 from outlive.report.remedies_text import LEGEND, LOAD_LEGEND, PLAIN, POLICIES, caption, missing, notes
@@ -61,11 +60,11 @@ def view(report: Report) -> ReliefView:
     """Return what is shown of remedies."""
     measure = missing(report)
     if report.relief is None:
-        return ReliefView(said=stay(report), measure=measure)
+        return ReliefView(said=report.said.stay, measure=measure)
     relief = report.relief.relief
     also = ": whether they do as much for the release before is not known" if measure else ""
     return ReliefView(
-        said=stay(report),
+        said=report.said.stay,
         measure=measure,
         release=one_line(relief.release),
         caption=f"{caption(relief)}{also}",

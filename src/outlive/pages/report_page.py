@@ -15,7 +15,6 @@ from outlive.comparison.lines import (
     dependencies,
     facts,
     gaps,
-    notes,
     open_files,
     sections,
     step_text,
@@ -29,11 +28,10 @@ from outlive.pages.page import ALONE, Frame, render
 from outlive.pages.plots import Bar, Drawing
 from outlive.pages.relief_view import ReliefView
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
-from outlive.report import answers
-from outlive.report.answers import MEANS, Answer, claims_note
+from outlive.report.answers import Said
 from outlive.report.claims import Held, Seen
 from outlive.report.record import Report
-from outlive.report.verdict import Judged, OfPolicy, Verdict
+from outlive.report.verdict import OfPolicy, Verdict
 from outlive.wording import counted, listed, one_line
 
 MOST_LINES = 5  # scenarios that one plot over the releases shows
@@ -75,7 +73,8 @@ class CellLine(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     before: str
     after: str
-    above_ok: str
+    hourly: str
+    note: str
     freed: str
     pauses: str
 
@@ -84,6 +83,7 @@ class CellSection(msgspec.Struct, frozen=True):
     """The cells of some connections and gc policies."""
 
     heading: str
+    baseline: str
     burden: bool
     lines: tuple[CellLine, ...]
 
@@ -101,13 +101,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     subject: str
-    overall: Judged
-    means: str
-    because: str
+    said: Said
     policies: tuple[OfPolicy, ...]
-    answers: tuple[Answer, ...]
-    repeat: str
-    repeat_load: str
     bars: tuple[Drawing, ...]
     heads: tuple[str, ...]
     changed: tuple[ScenarioLine, ...]
@@ -125,13 +120,11 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     kept_alive: tuple[ChangeLine, ...]
     kept_summary: str
     claims: tuple[ClaimLine, ...]
-    claims_note: str
     facts: tuple[Fact, ...]
     dependencies: tuple[str, ...]
     packages: str
     gaps: tuple[Gap, ...]
     files: tuple[str, ...]
-    notes: tuple[str, ...]
     cells_title: str
     sections: tuple[CellSection, ...]
     provenance: Provenance
@@ -144,7 +137,7 @@ def html(report: Report, frame: Frame = ALONE) -> str:
     return render(
         "report.html.j2",
         frame,
-        title=f"{page.subject}: {page.overall.verdict.lower()}",
+        title=f"{page.subject}: {page.said.verdict.lower()}",
         summary=one_line(report.comparison.headline),
         script="costs.js",
         page=page,
@@ -156,20 +149,17 @@ def view(report: Report) -> Page:
     comparison = report.comparison
     columns = _columns(comparison.rows)
     scenarios = tuple(_scenarios(report, columns))
+    changed = {row.scenario for row in comparison.rows if row.direction != "same"}
+    changed |= {gap.scenario for gap in comparison.unmeasured if gap.gap != "unsupported"}
     return Page(
         name=report.name,
         subject=comparison.subject,
-        overall=report.judgement.overall,
-        means=MEANS[report.judgement.overall.verdict],
-        because=answers.because(report),
+        said=report.said,
         policies=report.judgement.policies,
-        answers=answers.answers(report),
-        repeat=answers.repeat(comparison),
-        repeat_load=answers.repeat_load(report),
         bars=tuple(_bars(comparison.rows)),
         heads=tuple(f"{connection}, gc {gc}" for connection, gc in columns),
-        changed=tuple(one for one in scenarios if one.verdict != "NO DIFFERENCE SEEN"),
-        unchanged=tuple(one for one in scenarios if one.verdict == "NO DIFFERENCE SEEN"),
+        changed=tuple(one for one in scenarios if one.name in changed),
+        unchanged=tuple(one for one in scenarios if one.name not in changed),
         rates=bill_view.rates(report.bill),
         bills=tuple(bill_view.tables(report.bill)),
         costs_note=bill_view.NOTE,
@@ -184,13 +174,11 @@ def view(report: Report) -> Page:
         kept_alive=changes_text.told(comparison.fingerprints, everything=True),
         kept_summary=changes_text.summary(comparison.fingerprints),
         claims=tuple(map(_claim, report.held)),
-        claims_note=claims_note(report),
         facts=facts(comparison),
         dependencies=dependencies(comparison),
         packages=_packages(report),
         gaps=gaps(comparison),
         files=open_files(comparison),
-        notes=notes(comparison),
         cells_title=f"All {counted(len(comparison.rows), 'cell')} as a table",
         sections=tuple(_sections(comparison.rows)),
         provenance=report.provenance,
@@ -199,7 +187,7 @@ def view(report: Report) -> Page:
 
 
 def _columns(rows: Sequence[Row]) -> tuple[tuple[Connection, str], ...]:
-    policies = dict.fromkeys([*reversed(GC_POLICIES), *(row.gc for row in rows)])
+    policies = dict.fromkeys([*GC_POLICIES, *(row.gc for row in rows)])
     cells = {(row.connection, row.gc) for row in rows}
     return tuple(
         (connection, gc) for gc in policies for connection in CONNECTIONS if (connection, gc) in cells
@@ -279,7 +267,7 @@ def _history(report: Report) -> Iterator[Drawing]:
 
 
 def _no_history(report: Report) -> str:
-    if any(one.judged.better or one.judged.worse for one in report.judgement.scenarios):
+    if any(row.direction != "same" for row in report.comparison.rows):
         return "The releases around these were not measured: `outlive sweep` does that."
     return "No scenario changed between these two, so there is no change to place in the history."
 
@@ -309,6 +297,7 @@ def _sections(rows: Sequence[Row]) -> Iterator[CellSection]:
     for section in sections(rows):
         yield CellSection(
             section.heading,
+            section.baseline,
             bool(section.burden),
             tuple(
                 CellLine(
@@ -316,7 +305,8 @@ def _sections(rows: Sequence[Row]) -> Iterator[CellSection]:
                     scenario=line.scenario,
                     before=line.before,
                     after=line.after,
-                    above_ok=line.above_ok,
+                    hourly=line.hourly,
+                    note=line.note,
                     freed=line.freed,
                     pauses=line.pauses,
                 )

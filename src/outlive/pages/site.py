@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from outlive import __version__
+from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.files import write_text
 from outlive.history import lifelines, steps
@@ -26,7 +27,6 @@ from outlive.project import Project
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import commits
 from outlive.report import markdown, record
-from outlive.report.costs import Rates
 from outlive.report.record import Facts, Report
 
 MANIFEST = ".outlive-site.json"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from outlive.comparison.sizes import Rates
 from outlive.files import write_text
 from outlive.pages import report_page
 from outlive.project import Project
 from outlive.report import markdown, record
-from outlive.report.costs import Rates
 from outlive.report.record import Evidence, Facts, Report
 
 

@@ -67,6 +67,7 @@ def run(
 ) -> list[tuple[Measurement, ...]]:
     """Return the measurements of each stack, in the order of the request's cells; new ones are stored.
 
+    No measurement is of two stacks: where two are the same, what is stored serves the first alone.
     A stack has only cells of scenarios that are about its framework; UsageError where there are none. Raises
     as `environments.ensure` does; what fails while measuring is recorded, not raised.
     """
@@ -74,10 +75,11 @@ def run(
     wanted = [_about(project, stack.release.framework, request) for stack in stacks]
     known: list[dict[Cell, Measurement]] = []
     tasks: list[Task] = []
-    for stack, cells in zip(stacks, wanted, strict=True):
+    for at, (stack, cells) in enumerate(zip(stacks, wanted, strict=True)):
         store = stores[stack.identity]
         served = serving(project, stack.release.framework, request.scenarios)
-        have = {} if request.fresh else {Cell.of(m): m for m in stored(store, served, request)}
+        anew = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
+        have = {} if anew else {Cell.of(m): m for m in stored(store, served, request)}
         known.append({cell: have[cell] for cell in cells if cell in have})
         missing = tuple(cell for cell in cells if cell not in have)
         if missing:
@@ -94,10 +96,12 @@ def run(
             keeper.add(stores[_identity(measurement)], measurement)
             progress.done(measurement)
 
-        measured = measure(tasks, request.scenarios, request.jobs, done) if tasks else []
-    for stack, found in zip(stacks, known, strict=True):
-        mine = (m for m in measured if _identity(m) == stack.identity)
-        found.update({Cell.of(m): m for m in mine})
+        measured = list(measure(tasks, request.scenarios, request.jobs, done)) if tasks else []
+    for stack, found, cells in zip(stacks, known, wanted, strict=True):
+        for m in tuple(measured):
+            if _identity(m) == stack.identity and Cell.of(m) in cells and Cell.of(m) not in found:
+                found[Cell.of(m)] = m
+                measured.remove(m)  # each measurement is of one side only
     return [tuple(found[cell] for cell in cells) for found, cells in zip(known, wanted, strict=True)]
 
 

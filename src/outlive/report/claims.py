@@ -11,7 +11,6 @@ import msgspec
 
 from outlive.comparison.cells import BASELINE, Row
 from outlive.releases.claims import Claim
-from outlive.report.verdict import way
 from outlive.wording import counted, listed, number, step
 
 Seen = Literal["confirmed", "partly", "not seen", "contradicted"]
@@ -106,8 +105,8 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
         beyond = " (clients, cookies or WebSockets are no part of the default set)" if outside(claim) else ""
         evidence = f"none of the scenarios that it is about was measured{beyond}"
         return msgspec.structs.replace(held("not seen", evidence), measured=False)
-    better = [row for row in relevant if way(row) == "better"]
-    worse = [row for row in relevant if way(row) == "worse"]
+    better = [row for row in relevant if row.direction == "better"]
+    worse = [row for row in relevant if row.direction == "worse"]
     if worse and not better:
         more = f"more is left: {_examples(worse)}"
         if span.others:
@@ -127,26 +126,23 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
 
 def _left(row: Row) -> tuple[float, float]:
     """Return what a row leaves above `ok` before and after, or all of it where `ok` is not known."""
-    before, after = row.before, row.after
-    if before.above_ok is None or after.above_ok is None:
-        return before.objects, after.objects
-    return before.above_ok, after.above_ok
+    return row.before.above_ok, row.after.above_ok
 
 
 def _cleared(row: Row) -> bool:
     """Return whether a cell is rid of what it left, if it left anything."""
     before, after = _left(row)
-    if before <= 0 and row.before.growth != "leak":
+    if before <= 0 and row.before.kind != "leak":
         return True
-    if row.before.growth == "leak":
-        return row.after.growth != "leak"
-    return way(row) == "better" and after <= MOST_LEFT * before
+    if row.before.kind == "leak":
+        return row.after.kind != "leak"
+    return row.direction == "better" and after <= MOST_LEFT * before
 
 
 def _examples(rows: Sequence[Row]) -> str:
     """Return the largest changes, one for each scenario, as in `not-found 47 → 43`."""
     most: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda row: -abs(row.judged_change)):
+    for row in sorted(rows, key=lambda row: -abs(row.change)):
         most.setdefault(row.scenario, row)
     texts = [f"{name} {step(*map(number, _left(row)))}" for name, row in most.items()]
     return listed(texts, MOST_SCENARIOS)

@@ -1,6 +1,6 @@
 """What a comparison means in the reader's money: memory per hour, hours to the limit, the collector's time.
 
-Pure. An estimate, from exact counts: bytes are the C heap that each request leaves plus its pymalloc blocks.
+Pure. An estimate, from exact counts (`outlive.comparison.sizes`).
 The page of a report computes the same in the reader's browser (`publishing/templates/costs.js`).
 """
 
@@ -14,37 +14,20 @@ from typing import Literal
 import msgspec
 
 from outlive.comparison.cells import BASELINE, Reading, Row
+from outlive.comparison.sizes import MIB, Rates
 from outlive.errors import UsageError
 from outlive.records.measurement import Connection
 
 Side = Literal["before", "after"]
 SIDES: tuple[Side, ...] = ("before", "after")
 
-BYTES_PER_BLOCK = 86
-"""Bytes of a pymalloc block with its share of the pool: the median of (growth of RSS - growth of C heap) per
-block over 682 cells that leave 5 objects or more. Nine of ten are between 71 and 109, so a cost is right to
-about a quarter."""
 RESTART_SHARE = 0.5
 """Share of a worker's room that it may have filled when `max_requests` restarts it: the other half is for
 traffic that is worse than was given."""
 GARBAGE_SHARE = 0.1
 """Share of a worker's room that garbage may take before a periodic collection frees it."""
-MIB = 1024 * 1024
-
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 PER = {"": 1.0, "/s": 1.0, "/min": 60.0, "/h": 3600.0}
-
-
-class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """The reader's traffic: requests per second over all workers, the share that fails, and the memory limit.
-
-    `limit` is of the whole service in bytes, as of a container that all `workers` are in.
-    """
-
-    rate: float = 200.0
-    errors: float = 0.05
-    workers: int = 8
-    limit: int = 512 * MIB
 
 
 class Leaves(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,12 +163,10 @@ def parse_bytes(text: str) -> int:
 
 def bytes_left(reading: Reading, gc: str) -> tuple[float, float]:
     """Return the bytes that one request leaves, and those of them that a collection frees. An estimate."""
-    if reading.growth == "leak" or (gc == "off" and reading.objects > 0):
-        total = max(0.0, (reading.blocks or 0) * BYTES_PER_BLOCK + max(0.0, reading.heap_bytes or 0))
-        if gc != "off" or reading.objects <= 0:
-            return total, 0.0
-        return total, total * (reading.objects - max(0.0, reading.leaked)) / reading.objects
-    return 0.0, 0.0
+    total = reading.bytes_each or 0.0
+    if gc != "off" or reading.objects <= 0:
+        return total, 0.0
+    return total, total * (reading.objects - max(0.0, reading.leaked)) / reading.objects
 
 
 def _leaves(row: Row, ok_row: Row | None, side: Side) -> Leaves:

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from outlive.comparison import load_text
 from outlive.comparison.markdown import body
 from outlive.markdown import details, escape, table
-from outlive.report import answers, remedies_text
-from outlive.report.answers import MEANS, claims_note
+from outlive.report import remedies_text
 from outlive.report.claims import Held
 from outlive.report.record import Report
 from outlive.report.remedies_text import caption, missing, notes
 from outlive.report.verdict import SIGNS
-from outlive.wording import about, number, one_line, requests, span, step
+from outlive.wording import about, capital, number, one_line, requests, span, step
 
 LONGEST = 65_000
 """Characters that a comment may have on GitHub, less some that it counts otherwise."""
@@ -31,20 +30,21 @@ def render(report: Report) -> str:
 
 
 def _head(report: Report) -> Iterator[str]:
-    judgement, comparison = report.judgement, report.comparison
-    verdict = judgement.overall.verdict
-    yield f"### outlive: {escape(comparison.subject)}"
+    said = report.said
+    yield f"### outlive: {escape(report.comparison.subject)}"
     yield ""
-    yield f"**{SIGNS[verdict]} {verdict}** · {escape(MEANS[verdict])} {escape(answers.because(report))}"
+    yield f"**{SIGNS[said.verdict]} {said.verdict}** · {escape(said.means)} {escape(said.because)}"
     yield ""
-    policies = (f"gc {escape(one.gc)}: {one.judged.verdict}" for one in judgement.policies)
-    yield " · ".join(policies)
+    yield from (f"- {escape(line)}" for line in said.policies)
     yield ""
-    rows = [(one.question, one.answer) for one in answers.answers(report)]
-    yield from table(("", ""), rows)
+    yield f"**{escape(capital(said.changes))}**"
     yield ""
-    again = [answers.repeat(comparison)]
-    again += [answers.repeat_load(report)] if report.loads.comparisons else []
+    yield f"{escape(said.scope)} {escape(said.sizes)} {escape(said.python)}"
+    yield ""
+    yield from table(("", ""), [(one.question, one.answer) for one in said.answers])
+    yield ""
+    again = [said.repeat]
+    again += [said.repeat_load] if report.loads.comparisons else []
     commands = (f"`{command.replace('`', '')}`" for command in again)
     yield f"Repeat it: {' and '.join(commands)}"
 
@@ -114,9 +114,7 @@ def _relief(report: Report) -> Iterator[str]:
 
 def _claims(report: Report) -> Iterator[str]:
     lines = [_claim(held) for held in report.held]
-    yield from details(
-        "What the changelog says, what was measured", [*lines, "", escape(claims_note(report))]
-    )
+    yield from details("What the changelog says, what was measured", [*lines, "", escape(report.said.claims)])
 
 
 def _claim(held: Held) -> str:

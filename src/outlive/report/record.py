@@ -18,6 +18,7 @@ from packaging.version import Version
 
 from outlive.comparison.load import Loads, faults
 from outlive.comparison.pair import BothMeasurements, Compared, Comparison, Side, compare
+from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError
 from outlive.files import SCHEMA_VERSION
 from outlive.history import timeline
@@ -31,9 +32,11 @@ from outlive.records.stack import PYTHON_NAME, Difference
 from outlive.releases import claims
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.claims import Changelog, Claim
-from outlive.report import costs, remedies, verdict
+from outlive.report import answers, costs, verdict
+from outlive.report import remedies as relief
+from outlive.report.answers import Said
 from outlive.report.claims import Held, Span, hold
-from outlive.report.costs import Bill, Rates
+from outlive.report.costs import Bill
 from outlive.report.remedies import ReliefDocument, Reliefs
 from outlive.report.verdict import Judgement
 from outlive.service import scenarios
@@ -43,7 +46,7 @@ UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report is made from."""
+    """What a report is made from. `command` repeats it, `python` says why it ran on this one, if known."""
 
     provenance: Provenance
     before: Side
@@ -51,18 +54,21 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
     measurements: BothMeasurements
     loads: Loads = Loads()
+    command: str | None = None
+    python: str | None = None
 
 
 class Facts(msgspec.Struct, frozen=True):
     """What is known beside the evidence: releases, scenarios, changelogs, measured history, remedies.
 
-    `scenarios` has all names with their summaries, `expected` are the names of the default set, which a whole
-    comparison has.
+    `scenarios` has all names with their summaries, `expected` are the names of the default set, `development`
+    those that no service in production meets.
     """
 
     releases: tuple[Release, ...]
     scenarios: tuple[tuple[str, str], ...]
     expected: tuple[str, ...]
+    development: frozenset[str]
     logs: tuple[Changelog, ...] | None
     timeline: Timeline
     reliefs: Reliefs = Reliefs()
@@ -79,6 +85,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
+    said: Said
     judgement: Judgement
     comparison: Comparison
     bill: Bill
@@ -88,6 +95,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Strip, ...]
     relief: ReliefDocument | None
     loads: Loads
+    command: str | None
+    python: str | None
     measurements: BothMeasurements
 
     @property
@@ -117,12 +126,14 @@ class _Sides(msgspec.Struct, frozen=True):
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """What is read of a stored report, and of the JSON that `compare --json` writes."""
+    """What is read of a stored report."""
 
     provenance: Provenance
     comparison: _Sides
     measurements: BothMeasurements
     loads: Loads = Loads()
+    command: str | None = None
+    python: str | None = None
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -131,53 +142,80 @@ class _Versioned(msgspec.Struct, frozen=True):
 
 def facts(project: Project, framework: str) -> Facts:
     """Return what is known of `framework` now. Raises UsageError or FaultError where a file is malformed."""
+    every = scenarios.load_set(project.scenarios, "all")
     return Facts(
         releases=Catalogue.load(project, framework).releases,
-        scenarios=tuple((one.name, one.summary) for one in scenarios.load_set(project.scenarios, "all")),
+        scenarios=tuple((one.name, one.summary) for one in every),
         expected=tuple(one.name for one in scenarios.load_set(project.scenarios, "default")),
+        development=frozenset(one.name for one in every if one.development),
         logs=claims.load(project, framework),
         timeline=load(project, framework),
-        reliefs=remedies.stored(project, framework),
+        reliefs=relief.stored(project, framework),
     )
 
 
 def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
     """Return the report of `evidence` by the rules and the facts of now. Raises FaultError as `compare`."""
     sides = [_current(side, known.releases) for side in (evidence.before, evidence.after)]
-    comparison = compare(sides[0], sides[1], evidence.measurements, evidence.differences)
+    comparison = compare(
+        sides[0],
+        sides[1],
+        evidence.measurements,
+        evidence.differences,
+        rates=rates,
+        development=known.development,
+    )
     own = {row.scenario for row in comparison.rows} | {gap.scenario for gap in comparison.unmeasured}
     logs = None
     if known.logs is not None:
         logs = claims.between(known.logs, sides[0].release, sides[1].release)
+    judgement = verdict.judge(
+        comparison.rows,
+        comparison.unmeasured,
+        sides[1].release,
+        releases=known.releases,
+        python=sides[1].stack.python,
+        loads=evidence.loads.comparisons,
+    )
+    remedies = known.reliefs.about(sides[0].stack)
+    held = tuple(
+        _hold(log.release, claim, comparison, known.timeline, len(logs or ()) - 1)
+        for log in logs or ()
+        for claim in log.claims
+    )
+    said = answers.say(
+        answers.Known(
+            comparison=comparison,
+            judgement=judgement,
+            loads=evidence.loads,
+            relief=remedies,
+            changelogs=logs,
+            held=held,
+            rates=rates,
+            command=evidence.command,
+            python=evidence.python,
+        )
+    )
     return Report(
         provenance=evidence.provenance,
-        judgement=verdict.judge(
-            comparison.rows,
-            comparison.unmeasured,
-            sides[1].release,
-            releases=known.releases,
-            expected=known.expected,
-            python=sides[1].stack.python,
-            loads=evidence.loads.comparisons,
-        ),
+        said=said,
+        judgement=judgement,
         comparison=comparison,
         bill=costs.bill(comparison.rows, rates),
         changelogs=logs,
-        held=tuple(
-            _hold(log.release, claim, comparison, known.timeline, len(logs or ()) - 1)
-            for log in logs or ()
-            for claim in log.claims
-        ),
+        held=held,
         scenarios={name: summary for name, summary in known.scenarios if name in own},
         history=_history(comparison, known.timeline),
-        relief=known.reliefs.about(sides[0].stack),
+        relief=remedies,
         loads=evidence.loads,
+        command=evidence.command,
+        python=evidence.python,
         measurements=evidence.measurements,
     )
 
 
 def read(path: Path) -> Evidence:
-    """Return the evidence of the report in the file `path`, which is also what `compare --json` writes.
+    """Return the evidence of the report in the file `path`.
 
     Raises FaultError, in one line, for a file that cannot be read or has another schema version.
     """
@@ -200,6 +238,8 @@ def read(path: Path) -> Evidence:
         differences=sides.differences,
         measurements=stored.measurements,
         loads=stored.loads,
+        command=stored.command,
+        python=stored.python,
     )
     if fault := next(_faults(evidence), None):
         raise FaultError(f"{path} is not a report: {fault}; {again}")
@@ -284,7 +324,7 @@ def _hold(release: str, claim: Claim, comparison: Comparison, known: Timeline, o
 
 
 def _history(comparison: Comparison, known: Timeline) -> tuple[Strip, ...]:
-    changed = dict.fromkeys(row.scenario for row in comparison.rows if verdict.way(row) != "same")
+    changed = dict.fromkeys(row.scenario for row in comparison.rows if row.direction != "same")
     return tuple(strip for connection in CONNECTIONS for strip in timeline.strips(known, changed, connection))
 
 

@@ -82,6 +82,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     framework's main one), over TLS with `tls`; `frameworks` are those that it is about, `connections` the
     kinds that make a difference to it (empty: all). It takes one of `releases` (a specifier) and, beside the
     framework, `packages`. `statistical` is the reason why its counts do not repeat exactly, if so.
+    `development`: no service in production meets it, so it decides nothing.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: tuple[str, ...] = ()
     tls: Tls = False
     statistical: str | None = None
+    development: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:

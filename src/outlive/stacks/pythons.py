@@ -230,6 +230,15 @@ def _best(releases: Sequence[Release]) -> Interpreter:
     return of_their_time[-1] if of_their_time else fitting[0]
 
 
+def why(releases: Sequence[Release]) -> str:
+    """Return why `choose` takes the Python that it takes for these releases where none is requested."""
+    dated = [release for release in releases if release.date]
+    oldest = min(dated, key=lambda one: one.date or dt.date.max, default=None)
+    if oldest is None:
+        return "the newest installed that fits"
+    return f"the newest installed that was out when {oldest} came ({oldest.date}), or the oldest that fits"
+
+
 def _at(requested: str) -> Interpreter:
     path = requested.removeprefix(AT)
     found = ask(str(Path(path).expanduser().absolute()))

@@ -1,0 +1,260 @@
+"""Which way a cell changes between two measurements of it: the only place where a direction comes from. Pure.
+
+A direction comes from what is there before and after, never from a difference of differences:
+
+1. How it grows: `leak` is worse than `cyclic`, then `bounded`, then `none`. Where a collector runs, cyclic
+   garbage does not grow: the collector frees it.
+2. Else how much of it there is: the first of QUANTITIES that differs decides, the others are told.
+
+Each number has an error. Counts that lie on a straight line over the phases are exact; where they do not, how
+far they are off it is their error. Nothing finer than the errors of both sides is a change. Memory is never
+exact: its error is by how much its slopes differ, and it has a `least` and a `share` beside that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from outlive.comparison.sizes import BYTES_PER_BLOCK
+from outlive.errors import FaultError
+from outlive.leaks.growth import BLOCKS_LEAK, BOUNDED_OBJECTS, HEAP_LEAK, HELD_LEAK, LEAST_LEAK, error, slope
+from outlive.records.measurement import Growth, Measurement, Phase
+from outlive.wording import number, size
+
+Direction = Literal["better", "worse", "same"]
+
+RANK: dict[Growth, int] = {"none": 0, "bounded": 1, "cyclic": 2, "leak": 3}
+MOST_REQUESTS = 1_000_000
+"""A count per request is a fraction whose denominator is a number of requests, at most this: so the fraction
+can be had back from its float, and differences are exact."""
+HEAP_TOLD = 512.0
+"""Difference in bytes of C heap per request from which on it makes a change where objects do not: pymalloc
+serves up to 512 bytes, and in two measurements of one stack that leaks the bytes are up to 150 apart."""
+HEAP_ERROR = 2304.0
+"""Bytes of C heap per request by which what cyclic garbage holds is uncertain: the C heap grows by pages, and
+two measurements of one stack are up to a page (4,096) apart."""
+BLOCKS_TOLD = 1.0
+"""The same for blocks of memory: each request leaves one more that is no object. Lists and dicts that grow
+stay below it."""
+MEMORY_SHARE = 0.05
+"""Part of the larger side below which memory makes no change, whatever it is in bytes."""
+FILES_TOLD = 0.5
+"""Open files per request from which on they make a change; a thread pool that opens a few stays below."""
+
+
+class Amount(msgspec.Struct, frozen=True):
+    """So much per request, right to `error`."""
+
+    value: float
+    error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that requests leave, and what tells two amounts of it apart.
+
+    `of` reads it from a measurement, None: not countable there. `write` and `noun` are how it is said.
+    From `leaks` per request on it is what makes a leak one; None where it is not what leaks.
+    """
+
+    name: str
+    of: Callable[[Measurement], Amount | None]
+    noun: str
+    write: Callable[[float], str] = number
+    least: float = 0.0
+    share: float = 0.0
+    leaks: float | None = None
+    per: str = "request"
+
+    @property
+    def short(self) -> str:
+        """The noun for the cell of a table, as in `blocks`."""
+        return self.noun.removesuffix(" of memory")
+
+    def change(self, before: Amount | None, after: Amount | None) -> int:
+        """Return 1 where there is more after, -1 where there is less, 0 where nothing is known to differ."""
+        if before is None or after is None:
+            return 0
+        change = exact(after.value) - exact(before.value)
+        error = exact(before.error) + exact(after.error)
+        least = max(self.least, self.share * max(abs(before.value), abs(after.value)))
+        return sign(change) if abs(change) > error and abs(change) > least else 0
+
+
+def exact(value: float) -> Fraction:
+    """Return the fraction of requests that a float stands for."""
+    return Fraction(value).limit_denominator(MOST_REQUESTS)
+
+
+def sign(value: Fraction | float) -> int:
+    """Return 1, 0 or -1."""
+    return (value > 0) - (value < 0)
+
+
+def kind(one: Measurement) -> Growth:
+    """Return how it grows for those who run its gc policy: a collector that runs frees cyclic garbage."""
+    if one.growth is None:
+        raise _no_counts(one)
+    return "none" if one.growth == "cyclic" and one.gc != "off" else one.growth
+
+
+def _objects(one: Measurement) -> Amount:
+    count = one.survivors_per_request if one.gc == "off" else one.leaked_per_request
+    if count is None:
+        raise _no_counts(one)
+    leaked = _leaked(one).error
+    if one.gc != "off":
+        return Amount(count, leaked)
+    return Amount(count, leaked + _error(one, [phase.survivors - phase.leaked for phase in one.phases]))
+
+
+def _leaked(one: Measurement) -> Amount:
+    count = one.leaked_per_request
+    if count is None:
+        raise _no_counts(one)
+    return Amount(count, _error(one, [phase.leaked for phase in one.phases]) if count else 0.0)
+
+
+def _error(one: Measurement, counts: Sequence[int]) -> float:
+    """Return the error of a slope; what does not grow has none."""
+    return 0.0 if one.growth in ("none", "bounded") else float(error(one.phases, counts, one.sensitivity))
+
+
+def _stays(field: str) -> Callable[[Measurement], Amount | None]:
+    """Return what reads the blocks or bytes of C heap that stay: with gc off all of them."""
+    stored = {"blocks": "blocks_per_request", "heap": "heap_bytes_per_request"}[field]
+
+    def read(one: Measurement) -> Amount | None:
+        if kind(one) in ("none", "bounded"):
+            return Amount(0.0)
+        value = getattr(one, stored)
+        found = _slope(one.phases, field if one.gc == "off" else f"{field}_kept")
+        found = found or (None if value is None else Amount(value))
+        if found is None or field == "blocks" or one.gc != "off":
+            return found
+        return Amount(found.value, found.error + HEAP_ERROR)
+
+    return read
+
+
+def _leaks(field: str) -> Callable[[Measurement], Amount | None]:
+    """Return what reads the blocks or bytes of C heap that no collection frees."""
+
+    def read(one: Measurement) -> Amount | None:
+        if one.growth != "leak":
+            return Amount(0.0)
+        return _slope(one.phases, f"{field}_kept") or _stays(field)(one)
+
+    return read
+
+
+def _held(name: str) -> Callable[[Measurement], Amount | None]:
+    """Return what reads how many of something else each request holds: what no collection frees."""
+
+    def read(one: Measurement) -> Amount | None:
+        return None if one.held is None else Amount(one.held.get(name, 0.0))
+
+    return read
+
+
+def _connection(field: str) -> Callable[[Measurement], Amount | None]:
+    """Return what reads how many objects each connection leaves beside those of its requests."""
+
+    def read(one: Measurement) -> Amount | None:
+        count = getattr(one, f"{field if one.gc == 'off' else 'leaked'}_per_connection")
+        return None if count is None else Amount(count)
+
+    return read
+
+
+def _open_files(one: Measurement) -> Amount | None:
+    return _slope(one.phases, "fds") if one.gc == "off" else None
+
+
+def _slope(phases: tuple[Phase, ...], reading: str) -> Amount | None:
+    """Return the slope of a reading that is not exact; another phase tells how far off it may be."""
+    if len(phases) < 2 or getattr(phases[-1], reading) is None:
+        return None
+    found = float(slope(phases[-2], phases[-1], reading))
+    others = [one for one in phases[-3:-2] if one.requests != phases[-1].requests]
+    return Amount(
+        found, max((abs(found - float(slope(one, phases[-1], reading))) for one in others), default=0.0)
+    )
+
+
+def _no_counts(one: Measurement) -> FaultError:
+    return FaultError(
+        f"{one.scenario}, {one.connection}, {one.gc} is measured but has no counts: measure it again"
+    )
+
+
+LEAKED = Quantity("leaked", _leaked, "leaked objects", leaks=float(LEAST_LEAK))
+LEAKED_BLOCKS = Quantity(
+    "leaked_blocks",
+    _leaks("blocks"),
+    "blocks of memory",
+    least=BLOCKS_TOLD,
+    share=MEMORY_SHARE,
+    leaks=BLOCKS_LEAK,
+)
+LEAKED_HEAP = Quantity(
+    "leaked_heap", _leaks("heap"), "of C heap", size, least=HEAP_TOLD, share=MEMORY_SHARE, leaks=HEAP_LEAK
+)
+OBJECTS = Quantity("objects", _objects, "objects")
+BLOCKS = Quantity("blocks", _stays("blocks"), "blocks of memory", least=BLOCKS_TOLD, share=MEMORY_SHARE)
+HEAP = Quantity("heap", _stays("heap"), "of C heap", size, least=HEAP_TOLD, share=MEMORY_SHARE)
+PER_CONNECTION = (
+    Quantity("leaked_connection", _connection("leaked"), "leaked objects", per="connection"),
+    Quantity("connection", _connection("survivors"), "objects", per="connection"),
+)
+HELD = tuple(
+    Quantity(name, _held(name), noun, write, least=least, leaks=HELD_LEAK[name])
+    for name, noun, write, least in (
+        ("files", "files", number, FILES_TOLD),
+        ("sockets", "sockets", number, FILES_TOLD),
+        ("threads", "threads", number, FILES_TOLD),
+        ("tasks", "tasks", number, FILES_TOLD),
+        ("mapped", "of mapped memory", size, HELD_LEAK["mapped"]),
+    )
+)
+OPEN_FILES = Quantity("open_files", _open_files, "files open until a collection", least=FILES_TOLD)
+QUANTITIES = (
+    *(LEAKED, LEAKED_BLOCKS, LEAKED_HEAP, *HELD, PER_CONNECTION[0]),
+    *(OBJECTS, PER_CONNECTION[1], BLOCKS, HEAP, OPEN_FILES),
+)
+"""What is counted, in the order in which it decides: first what no collection frees."""
+NAMED = {one.name: one for one in QUANTITIES}
+
+
+def class_change(kinds: tuple[Growth, Growth], once: tuple[int | None, int | None]) -> int:
+    """Return 1 where it grows in a worse way after, -1 where in a better one.
+
+    Growth that stopped is called bounded from BOUNDED_OBJECTS objects on, so that two measurements may differ
+    in the word by one object: `once`, what was kept on each side, must be as far apart.
+    """
+    before, after = once
+    if set(kinds) == {"none", "bounded"} and before is not None and after is not None:
+        return sign(after - before) if abs(after - before) >= BOUNDED_OBJECTS else 0
+    return sign(RANK[kinds[1]] - RANK[kinds[0]])
+
+
+def bytes_of(amounts: Mapping[str, Amount]) -> float | None:
+    """Return the bytes that stay of each request: blocks and C heap. An estimate; None: not countable."""
+    if "blocks" not in amounts and "heap" not in amounts:
+        return None
+    blocks, heap = (amounts.get(name, Amount(0.0)).value for name in ("blocks", "heap"))
+    return max(0.0, blocks * BYTES_PER_BLOCK + max(0.0, heap))
+
+
+def bytes_changed(before: Mapping[str, Amount], after: Mapping[str, Amount]) -> float:
+    """Return how many bytes more stay of each request, as far as that is sure."""
+    return sum(
+        each * (after[one.name].value - before[one.name].value)
+        for one, each in ((BLOCKS, BYTES_PER_BLOCK), (HEAP, 1.0))
+        if one.change(before.get(one.name), after.get(one.name))
+    )
