@@ -37,6 +37,45 @@ def large_bytes(port):
     kept.append(b"%4096d" % next(numbers))
 
 
+def file_each_five(port):
+    import os
+
+    if next(numbers) % 5 == 0:
+        os.open(os.devnull, os.O_RDONLY)
+
+
+def file_that_is_closed(port):
+    import os
+
+    os.close(os.open(os.devnull, os.O_RDONLY))
+
+
+def mapped_page(port):
+    # Not by the module mmap: its object would be found, and be the leak.
+    mmap = ctypes.CDLL(None).mmap
+    mmap.restype = ctypes.c_void_p
+    mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    assert mmap(None, 4096, 3, 0x22, -1, 0)  # to be read and written, private, anonymous
+
+
+def mapped_and_unmapped(port):
+    import mmap
+
+    mmap.mmap(-1, 4096).close()
+
+
+def task(port):
+    import asyncio
+
+    kept.append(asyncio.ensure_future(asyncio.sleep(600)))
+
+
+def thread(port):
+    import threading
+
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
 def cache_of_500(port):
     number = next(numbers) % 500
     cache[number] = cache.get(number) or [number]

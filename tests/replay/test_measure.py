@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from measuring import FRAMEWORKS, SCENARIOS, cell, measured, planted, reference
+from outlive.leaks.growth import lengths
 from outlive.records.measurement import CONNECTIONS, Connection, Measurement
 from outlive.replay.measure import measure
 from outlive.replay.subject import Subject, Task
@@ -68,6 +69,38 @@ class TestPlanted:
             assert [n and n / phase.requests for n, phase in zip(kept, found.phases[-2:], strict=True)] == (
                 pytest.approx([4150, 4150], abs=150)
             )
+
+    @pytest.mark.parametrize("gc", ["off", "on"])
+    def test_files_that_stay_open(self, framework: str, gc: str) -> None:
+        found = one(planted(framework, "file_each_five"), gc=gc)
+        assert (found.growth, found.leaked_per_request) == ("leak", 0)
+        assert found.held is not None
+        assert list(found.held) == ["files"]
+        assert found.held["files"] == pytest.approx(0.2, abs=0.01)
+
+    def test_memory_that_is_mapped(self, framework: str) -> None:
+        found = one(planted(framework, "mapped_page"))
+        assert (found.growth, found.leaked_per_request) == ("leak", 0)
+        assert found.held is not None
+        assert list(found.held) == ["mapped"]
+        assert found.held["mapped"] == pytest.approx(4096, rel=0.02)
+
+    @pytest.mark.parametrize("plant", ["file_that_is_closed", "mapped_and_unmapped"])
+    def test_what_is_given_back_is_none(self, framework: str, plant: str) -> None:
+        found = one(planted(framework, plant), gc="on")
+        assert (found.growth, found.held) == ("none", {})
+
+    def test_tasks_that_never_end(self) -> None:
+        found = one(planted("aiohttp", "task"))
+        assert found.growth == "leak"
+        assert found.held == {"tasks": 1}
+
+    def test_a_thread_for_each_request(self) -> None:
+        found = one(planted("flask", "thread"), gc="on")
+        assert (found.growth, found.reason) == ("leak", None)
+        assert found.held is not None
+        assert found.held["threads"] == 1
+        assert found.requests == sum(lengths().short)
 
     def test_a_cache_is_bounded(self, framework: str) -> None:
         found = one(planted(framework, "cache_of_500"), gc="on")

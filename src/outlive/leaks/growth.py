@@ -67,8 +67,7 @@ COUNT_LEAK = 1 / 50
 """Files, sockets, threads and tasks that each of two phases must hold more per request, and at least one, to
 be a leak. What is opened or started once and stays (a log, a pool) is in one of them and not in the other."""
 MAPPED_LEAK = 2048.0
-"""The same for bytes of memory that others than malloc map: half a page. pymalloc's arenas, of 1 MiB, are
-among it, but clean cells do not take one in each of two phases."""
+"""The same for bytes of memory that neither malloc nor pymalloc maps: half a page."""
 HELD_LEAK = {**dict.fromkeys(("files", "sockets", "threads", "tasks"), COUNT_LEAK), "mapped": MAPPED_LEAK}
 
 

@@ -41,8 +41,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     `leaked` what is still there after the full collection. `blocks` and `heap` are taken before it,
     `blocks_kept` and `heap_kept` after it, in pymalloc blocks and bytes of C heap (None: not countable here).
     `held` is taken after it, too: how many more `files` (that are not sockets), `sockets`, `threads` and
-    `tasks` (of asyncio, not done) there are, and `mapped`, bytes mapped by others than malloc; without those
-    that are as many as before.
+    `tasks` (of asyncio, not done) there are, and `mapped`, bytes mapped by neither malloc nor pymalloc;
+    without those that are as many as before.
     """
 
     requests: int

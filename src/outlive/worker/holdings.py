@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+ARENAS = re.compile(rb"(\d+) arenas \* (\d+) bytes/arena")
 OWN = "/proc/"
 """What the harness's own open files are: those that tell it about threads."""
 
@@ -37,12 +39,27 @@ class _MallInfo2(ctypes.Structure):
     ]
 
 
+def arenas() -> int:
+    """Return the bytes of pymalloc's arenas, which only what it writes to the standard error tells."""
+    file, stderr = os.memfd_create("arenas"), os.dup(2)
+    try:
+        os.dup2(file, 2)
+        sys._debugmallocstats()
+        os.dup2(stderr, 2)
+        found = ARENAS.search(os.pread(file, 1 << 16, 0))
+    finally:
+        os.close(stderr)
+        os.close(file)
+    return int(found[1]) * int(found[2]) if found else 0
+
+
 class Holdings:
     """Reads what this process holds, each None where the system does not tell."""
 
     def __init__(self) -> None:
         self.mallinfo: Callable[[], _MallInfo2] | None = None
         self.sbrk: Callable[[int], int] | None = None
+        self.size = self.arenas = 0
         try:
             # PyDLL, unlike CDLL, keeps the GIL: between a collection and a count no other thread may run.
             library: Any = ctypes.PyDLL(None)
@@ -61,9 +78,9 @@ class Holdings:
         return int(info.uordblks + info.hblkhd)
 
     def mapped(self) -> int | None:
-        """Return the bytes of memory mapped by others than malloc, less a constant.
+        """Return the bytes of memory that neither malloc nor pymalloc has mapped, less a constant.
 
-        The arenas of pymalloc are among them; greenlet and Python 3.11 and newer keep frames there, too.
+        It is mapped by C code and by `mmap`; greenlet and Python 3.11 and newer keep frames there, too.
         """
         if self.mallinfo is None or self.sbrk is None:
             return None
@@ -72,7 +89,9 @@ class Holdings:
                 size = int(status.read().split()[0]) * PAGE
         except OSError:
             return None
-        return size - int(self.sbrk(0)) - int(self.mallinfo().hblkhd)
+        if size != self.size:
+            self.size, self.arenas = size, arenas()
+        return size - self.arenas - int(self.sbrk(0)) - int(self.mallinfo().hblkhd)
 
     @staticmethod
     def resident() -> tuple[int | None, int | None]:
