@@ -153,6 +153,10 @@ class Gateway:
     async def cookie(self, request):
         return await self.call("/cookies/" + request.match_info["name"], host="shop.test")
 
+    async def new_cookie(self, request):
+        # Would they all be sent back, the head of a request would soon be too long.
+        return await self.call("/unreturned-cookies/" + request.match_info["name"], host="shop.test")
+
     # The reverse proxy: headers are copied both ways, without those that are about the connection
 
     async def proxy(self, request):
@@ -206,6 +210,7 @@ def create_app():
             web.get("/new-path/{name}", gateway.new_path),
             web.get("/new-host/{name}", gateway.new_host),
             web.get("/cookie/{name}", gateway.cookie),
+            web.get("/new-cookie/{name}", gateway.new_cookie),
             web.route("*", "/proxy/{path:.*}", gateway.proxy),
         ]
     )

@@ -132,6 +132,15 @@ class TestPlanted:
             "cyclic" if held.cyclic_per_request else "none",
         )
         assert [phase.leaked for phase in held.phases] == [3] * len(held.phases)
+        assert held.leaked_per_connection == 3
+
+    def test_nor_is_there_one_where_nothing_is_planted(self, framework: str) -> None:
+        held, closed = (one(planted(framework, "nothing"), kind) for kind in ("keep-alive", "client-close"))
+        assert held.leaked_per_connection == 0
+        assert held.survivors_per_request is not None
+        assert held.survivors_per_connection is not None
+        both = held.survivors_per_request + held.survivors_per_connection
+        assert both == closed.survivors_per_request
 
 
 @pytest.mark.parametrize("gc", ["off", "on"])

@@ -194,6 +194,11 @@ class TestPeer:
             ("/ok", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b""),
             ("/error", b"HTTP/1.1 500 ", b"ok"),
             ("/cookies/7", b"HTTP/1.1 200 OK\r\nSet-Cookie: seen-7=yes; Path=/\r\n", b"ok"),
+            (
+                "/unreturned-cookies/7",
+                b"HTTP/1.1 200 OK\r\nSet-Cookie: seen-7=yes; Path=/; Secure\r\n",
+                b"ok",
+            ),
             ("/long", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n", b"0\r\n\r\n"),
             ("/gone", b"", b""),
             ("/cut", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nZZ", b"Z"),

@@ -122,7 +122,10 @@ def answer(path: str) -> bytes:
         return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     status = "500 Internal Server Error" if path == "/error" else "200 OK"
     name = path.rpartition("/")[2]
-    cookie = f"Set-Cookie: seen-{name}=yes; Path=/\r\n" if path.startswith("/cookies/") else ""
+    cookie = ""
+    if path.startswith(("/cookies/", "/unreturned-cookies/")):
+        secure = "; Secure" if path.startswith("/unreturned") else ""  # it never comes back over plain HTTP
+        cookie = f"Set-Cookie: seen-{name}=yes; Path=/{secure}\r\n"
     return f"HTTP/1.1 {status}\r\n{cookie}Content-Length: 2\r\n\r\nok".encode()
 
 
