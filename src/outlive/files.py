@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +27,10 @@ class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
 T = TypeVar("T")
 D = TypeVar("D", bound=msgspec.Struct)
 SCHEMA_VERSION = 1
+CHECKSUM = re.compile(rb',\n"checksum":"([0-9a-f]{16})"}\n')
+CHECKSUM_LENGTH = 33
+"""Bytes of the end of a document that has one; what was written before there were checksums has none."""
+AGAIN = "restore it, or remove it to measure again"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,6 +63,16 @@ def decode_toml(data: bytes | str, kind: type[T]) -> T:
         raise msgspec.DecodeError(one_line(str(error))) from None
 
 
+def with_checksum(document: bytes) -> bytes:
+    """Return a JSON object, as text, with the checksum of all that is in it."""
+    content = document.rstrip().removesuffix(b"}")
+    return content + b',\n"checksum":"' + _digest(content) + b'"}\n'
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest()[:16].encode()
+
+
 class _Versioned(msgspec.Struct, frozen=True):
     """What is read first: with another version, the rest need not have the form that we know."""
 
@@ -71,6 +87,9 @@ def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]]
     """
     try:
         data = path.read_bytes()
+        checksum = CHECKSUM.fullmatch(data[-CHECKSUM_LENGTH:])
+        if checksum and checksum[1] != _digest(data[:-CHECKSUM_LENGTH]):
+            raise FaultError(f"{path} was changed or damaged: its checksum is another; {AGAIN}")
         found = msgspec.json.decode(data, type=_Versioned).schema_version
         if found in others:
             return others[found](data)

@@ -38,7 +38,8 @@ def leaks_command(framework: str, python: str | None, everything: bool, json_fil
         raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
     minors = (python,) if python else tuple(KNOWN)
     timelines = [load(project, framework, minor) for minor in minors]
-    for problem in (problem for one in timelines for problem in one.problems):
+    problems = [problem for one in timelines for problem in one.problems]
+    for problem in problems:
         click.echo(f"outlive: left out: {problem}", err=True)
     measured = tuple(one for each in timelines if (one := _measured(each)).releases)
     if not measured:
@@ -49,7 +50,7 @@ def leaks_command(framework: str, python: str | None, everything: bool, json_fil
     if json_file:
         document = LifeLinesDocument(framework=framework, measured=measured, lines=lines)
         write_text(json_file, document.to_json())
-    return ExitCode.FINE
+    return ExitCode.FAULT if problems else ExitCode.FINE
 
 
 def _measured(one: Timeline) -> Measured:

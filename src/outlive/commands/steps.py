@@ -13,10 +13,12 @@ from outlive.history import steps
 from outlive.history import steps_text as report
 from outlive.history.steps import Steps
 from outlive.history.stored import load
+from outlive.history.timeline import Timeline
 from outlive.project import Project
 from outlive.releases import claims
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import PYTHON, commits
+from outlive.wording import one_line
 
 
 @click.command("steps")
@@ -35,16 +37,20 @@ def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | Non
     outlive steps --markdown docs/history.md
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    found = [_steps(project, framework, python) for framework in frameworks or project.frameworks()]
+    timelines = [load(project, framework, python) for framework in frameworks or project.frameworks()]
+    problems = [problem for timeline in timelines for problem in timeline.problems]
+    for problem in problems:
+        click.echo(f"outlive: left out: {one_line(problem)}", err=True)
+    found = [_steps(project, timeline) for timeline in timelines]
     if not any(one.measured for one in found):
         raise UsageError(f"nothing is measured on Python {python} yet; `outlive sweep` does it")
     if markdown:
         write_text(markdown, report.markdown(found))
     else:
         report.show(found, Console())
-    return ExitCode.FINE
+    return ExitCode.FAULT if problems else ExitCode.FINE
 
 
-def _steps(project: Project, framework: str, python: str) -> Steps:
-    catalogue = Catalogue.load(project, framework)
-    return steps.find(load(project, framework, python), commits(catalogue), claims.load(project, framework))
+def _steps(project: Project, timeline: Timeline) -> Steps:
+    catalogue = Catalogue.load(project, timeline.framework)
+    return steps.find(timeline, commits(catalogue), claims.load(project, timeline.framework))

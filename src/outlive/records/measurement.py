@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 import msgspec
 
-from outlive.files import SCHEMA_VERSION
+from outlive.files import SCHEMA_VERSION, with_checksum
 from outlive.records.stack import Package
 
 Growth = Literal["none", "cyclic", "leak", "bounded"]
@@ -230,7 +230,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         head = b'{"schema_version":%d,\n"provenance":%s,\n"measurements":[\n'
         lines = b",\n".join(encode(measurement) for measurement in self.measurements)
         tools = b',\n"tools":[\n' + b",\n".join(map(encode, self.tools)) + b"\n]" if self.tools else b""
-        return head % (self.schema_version, encode(self.provenance)) + lines + b"\n]" + tools + b"}\n"
+        document = head % (self.schema_version, encode(self.provenance)) + lines + b"\n]" + tools + b"}\n"
+        return with_checksum(document)
 
 
 def json_schema() -> dict[str, Any]:

@@ -21,11 +21,13 @@ from filelock import FileLock
 
 from outlive import __version__
 from outlive.errors import FaultError
-from outlive.files import decode, write_text
+from outlive.files import AGAIN, decode, with_checksum, write_text
 from outlive.project import Project, cache_dir
+from outlive.records import plausible
 from outlive.records.measurement import Document, Machine, Measurement, Provenance, StackRecord
 from outlive.records.remedy import Remedy
 from outlive.replay import compact
+from outlive.wording import one_line
 from outlive.worker.probe import COUNTING
 
 KEEPING = 2.0
@@ -94,7 +96,7 @@ class Store:
                     provenance=provenance([_united(self.stack, old)]),
                     measurements=tuple(kept[name] for name in sorted(kept)),
                 )
-                write_text(self.path, compact.encode(document).decode())
+                write_text(self.path, with_checksum(compact.encode(document)).decode())
         except OSError as error:
             raise FaultError(f"{lock} cannot be written: {error.strerror}") from None
 
@@ -144,8 +146,15 @@ class Keeper:
 
 
 def read(path: Path) -> Document:
-    """Return the measurements in the file `path`. Raises as `decode` does."""
-    return decode(path, Document, {compact.SCHEMA_VERSION: compact.decode})
+    """Return the measurements in the file `path`.
+
+    Raises as `decode` does, and FaultError where its counts contradict each other.
+    """
+    document = decode(path, Document, {compact.SCHEMA_VERSION: compact.decode})
+    for measurement in document.measurements:
+        for fault in plausible.contradictions(measurement):
+            raise FaultError(f"{path} was changed or damaged: {one_line(fault)}; {AGAIN}")
+    return document
 
 
 def key(measurement: Measurement) -> tuple[str, str, str, str, int]:
