@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import shlex
 import shutil
 import time
 import zipfile
@@ -38,11 +39,11 @@ from outlive.gate import run as gates
 from outlive.gate.judge import stale
 from outlive.gate.junit_sarif import junit, sarif
 from outlive.gate.run import Gate, GateDocument
-from outlive.gate.text import screen, summary
+from outlive.gate.text import reproduce, screen, summary
 from outlive.leaks.growth import Tally, analyse, plan
 from outlive.project import Project
 from outlive.records.measurement import Phase
-from outlive.records.stack import Stack
+from outlive.records.stack import Package, Stack
 from outlive.releases.catalogue import Catalogue
 from outlive.stacks import environments
 from outlive.stacks.prepare import prepare
@@ -492,3 +493,12 @@ def test_the_committed_limits_are_well_formed() -> None:
         found = limits.load(CHECKOUT, framework, known)
         assert found.entries, f"no limits for {framework}"
         assert not [entry for entry in found.entries if "say here why" in entry.reason]
+
+
+def test_the_command_that_gates_a_cell_again_keeps_pins_and_what_was_allowed() -> None:
+    pins = (Package("multidict", "6.3.2"),)
+    found = gate(OVER, pins=pins, allow_yanked=True)
+    words = shlex.split(reproduce(found, found.failing[0]))
+    stack = Stack.parse(words[2])
+    assert (stack.framework, stack.release, stack.pins) == (found.stack.framework, found.stack.release, pins)
+    assert "--allow-yanked" in words

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 from rich.console import Console
 
 from outlive.commands.progress import load_progress, progress
@@ -115,11 +116,13 @@ def gate_command(
     for stack, one in zip(stacks, prepared, strict=True):
         source = stack.release.removeprefix(AT) if stack.release.startswith(AT) else None
         if under_load:
-            gates.append(_under_load(project, one, wanted, reviewed, source))
+            found = _under_load(project, one, wanted, reviewed, source)
+            gates.append(msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked))
             click.echo(("\n" if len(gates) > 1 else "") + screen(gates[-1]), nl=False)
             continue
         with progress(Console(stderr=True)) as callbacks:
             found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
+        found = msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked)
         if bad:
             with progress(Console(stderr=True)) as callbacks:
                 found = gate.replay(project, found, bad, wanted, limits=reviewed, progress=callbacks)

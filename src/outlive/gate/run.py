@@ -19,7 +19,7 @@ from outlive.gate.limits import Limits
 from outlive.gate.proof import Control
 from outlive.project import Project
 from outlive.records.measurement import Cell, Connection, Measurement, Provenance, StackRecord
-from outlive.records.stack import Stack
+from outlive.records.stack import Package, Stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
 from outlive.replay.engine import Progress
@@ -78,7 +78,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
     `limited` tells whether any limit in it is about this release on this Python.
     `load`: it was judged under load, in one cell for the whole mix of scenarios, or for those that the
-    `patterns` selected.
+    `patterns` selected. `pins` are packages that were asked for at one version.
     `least_leak`: a leak of one object for each so many requests is seen for sure. There are no `cells` where
     the `controls` prove nothing.
     """
@@ -96,6 +96,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     replayed: Replayed | None
     load: bool = False
     patterns: tuple[str, ...] = ()
+    pins: tuple[Package, ...] = ()
+    allow_yanked: bool = False
 
     @property
     def failing(self) -> tuple[Judged, ...]:

@@ -61,13 +61,16 @@ def notable(gate: Gate) -> tuple[Judged, ...]:
 def reproduce(gate: Gate, cell: Judged) -> str:
     """Return the command that gates this cell again."""
     stack, m = gate.stack, cell.measurement
-    what = [stack.framework] if gate.source else [f"{stack.framework}=={stack.release}"]
+    what = [stack.framework]
+    if not gate.source:
+        what = [",".join([f"{stack.framework}=={stack.release}", *map(str, gate.pins)])]
     words = ["outlive", "gate", *what, "--gc", gate.gc, *(["--load"] if gate.load else [])]
     for pattern in gate.patterns if gate.load else (m.scenario,):
         words += ["--scenario", pattern]
     words += ["--connection", m.connection, "--python", stack.python]
     words += ["--unreleased", gate.source] if gate.source else []
     words += ["--limits", gate.limits] if gate.limits != FILE.format(framework=stack.framework) else []
+    words += ["--allow-yanked"] if gate.allow_yanked else []
     return shlex.join([*words, *(["--plant"] if gate.planted else [])])
 
 
