@@ -157,7 +157,9 @@ def _held(name: str) -> Callable[[Measurement], Amount | None]:
     """Return what reads how many of something else each request holds: what no collection frees."""
 
     def read(one: Measurement) -> Amount | None:
-        return None if one.held is None else Amount(one.held.get(name, 0.0))
+        if one.held is None:
+            return None
+        return Amount(one.held.get(name, 0.0) if one.growth == "leak" else 0.0)
 
     return read
 
@@ -166,7 +168,7 @@ def _connection(field: str) -> Callable[[Measurement], Amount | None]:
     """Return what reads how many objects each connection leaves beside those of its requests."""
 
     def read(one: Measurement) -> Amount | None:
-        count = getattr(one, f"{field if one.gc == 'off' else 'leaked'}_per_connection")
+        count = getattr(one, f"{field}_per_connection")  # with a collector, only what is leaked is counted
         return None if count is None else Amount(count)
 
     return read

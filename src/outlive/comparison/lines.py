@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from outlive.comparison.cells import Reading, Row, Unmeasured
-from outlive.comparison.changes import FILES_TOLD, LEAKED, OBJECTS, Direction, Quantity
+from outlive.comparison.changes import FILES_TOLD, LEAKED, OBJECTS, PER_CONNECTION, Direction, Quantity
 from outlive.comparison.headline import leaking
 from outlive.comparison.pair import Compared, Comparison, Side
 from outlive.comparison.sizes import MIB, mib
@@ -212,12 +212,17 @@ def open_files(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def peak(row: Row) -> str:
-    """Return the peak RSS before and after where they are far apart, else nothing."""
-    if not row.peaks:
-        return ""
-    unit, name = (1024 * MIB, "GiB") if max(row.peaks) >= 1024 * MIB else (MIB, "MiB")
-    return f"peak {step(*(number(one / unit) for one in row.peaks))} {name}"
+def note(row: Row) -> str:
+    """Return what else differs: what a connection leaves, and peak RSS where it is far apart."""
+    said = []
+    for one in PER_CONNECTION:
+        if one.name in row.told:
+            counts = (one.write(side.value(one.name) or 0.0) for side in (row.before, row.after))
+            said.append(f"{step(*counts)} {one.noun} per {one.per}")
+    if row.peaks:
+        unit, name = (1024 * MIB, "GiB") if max(row.peaks) >= 1024 * MIB else (MIB, "MiB")
+        said.append(f"peak {step(*(number(peak / unit) for peak in row.peaks))} {name}")
+    return ", ".join(said)
 
 
 def gaps(comparison: Comparison) -> tuple[Gap, ...]:
@@ -309,7 +314,7 @@ def _any_request(row: Row) -> str:
 
 def _says(row: Row) -> tuple[str, ...]:
     hourly = UNKNOWN if row.size is None else step(mib(row.size.before), mib(row.size.after))
-    return row.direction, reading_text(row.before, row.gc), reading_text(row.after, row.gc), hourly, peak(row)
+    return row.direction, reading_text(row.before, row.gc), reading_text(row.after, row.gc), hourly, note(row)
 
 
 def _most(rows: Iterable[Row], field: str, write: Callable[[float], str]) -> str:
