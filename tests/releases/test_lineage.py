@@ -316,7 +316,8 @@ def test_two_machines_give_the_same_hashes(tmp_path: Path) -> None:
 
 def made_by(project: Project, variables: dict[str, str]) -> None:
     code = (
-        "import os, sys; os.umask(0o077); from pathlib import Path; from outlive import history, project;"
+        "import os, sys; os.umask(0o077); from pathlib import Path; from outlive import project;"
+        "from outlive.asv import repository as history;"
         "history.ensure(project.Project(Path(sys.argv[1])))"
     )
     command = [sys.executable, "-c", code, str(project.root)]
@@ -340,8 +341,18 @@ def test_asv_knows_every_branch() -> None:
     found = [
         name for framework in CHECKOUT.frameworks() for name in branches(Catalogue.load(CHECKOUT, framework))
     ]
-    assert sorted(settings.branches) == sorted(found), "asv.conf.json: branches must name these"
+    assert settings.branches == sorted(found), "asv.conf.json: run `outlive releases update`"
     assert CHECKOUT.root / settings.repo == history.path(CHECKOUT)
+
+
+def test_the_branches_are_named_and_nothing_else_is_touched(project: Project) -> None:
+    history.name_branches(project)  # without a file it has nothing to do
+    settings = project.root / "asv.conf.json"
+    settings.write_text('{\n    // why\n    "branches": ["a",\n        "b"],\n    "pythons": ["3.11"]\n}\n')
+    history.name_branches(project)
+    assert settings.read_text() == (
+        '{\n    // why\n    "branches": ["flask", "flask-2.2.x"],\n    "pythons": ["3.11"]\n}\n'
+    )
 
 
 def test_a_commit_is_read_back_as_its_release(project: Project) -> None:

@@ -12,7 +12,7 @@ from outlive.errors import FaultError
 from outlive.project import Project
 from outlive.records.measurement import Measurement
 from outlive.records.release import Release
-from outlive.releases import claims
+from outlive.releases import claims, frameworks
 from outlive.releases.changelog import parse
 from outlive.releases.claims import Changelog, Claim, between, of_releases, pick, speaks
 from outlive.report.claims import Span, about, hold
@@ -26,6 +26,8 @@ NAMES = (
     "abort-upload",
     "malformed-request",
 )
+CHECKOUT = Project(Path(__file__).parents[2])
+RULES = frameworks.load(CHECKOUT, "aiohttp").changelog
 ONE_STEP = Span("3.11.13", "3.11.14", 0)
 
 
@@ -34,8 +36,9 @@ def release(version: str) -> Release:
     return Release("aiohttp", version, uploaded, None, False, None, ("py3",), sdist=True)
 
 
-def claim(text: str, section: str = "Bug fixes") -> Claim:
-    return Claim(text=text, section=section, issues=())
+def claim(text: str) -> Claim:
+    (found,) = pick(parse(f"1.0\n===\n\nBug fixes\n---------\n\n- {text}\n"), Version("1.0"), RULES)
+    return found
 
 
 def rows(*changes: tuple[str, float, float]) -> tuple[Row, ...]:
@@ -65,7 +68,7 @@ def seen(text: str, *changes: tuple[str, float, float], span: Span = ONE_STEP) -
     ],
 )
 def test_entries_that_speak_of_memory(text: str) -> None:
-    assert [one.text for one in pick(parse(f"1.0\n---\n\n- {text}\n"), Version("1.0"))] == [text]
+    assert [one.text for one in pick(parse(f"1.0\n---\n\n- {text}\n"), Version("1.0"), RULES)] == [text]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_entries_that_speak_of_memory(text: str) -> None:
     ],
 )
 def test_entries_that_do_not(text: str) -> None:
-    assert not pick(parse(f"1.0\n---\n\n- {text}\n"), Version("1.0"))
+    assert not pick(parse(f"1.0\n---\n\n- {text}\n"), Version("1.0"), RULES)
 
 
 def test_documentation_of_a_leak_is_no_claim() -> None:
@@ -90,7 +93,7 @@ def test_documentation_of_a_leak_is_no_claim() -> None:
 
 def test_a_long_entry_is_cut() -> None:
     text = f"1.0\n---\n\n- Leak {'very ' * 400}long\n"
-    (one,) = pick(parse(text), Version("1.0"))
+    (one,) = pick(parse(text), Version("1.0"), RULES)
     assert len(one.text) == claims.LONGEST_CLAIM
     assert one.text.endswith("…")
 
@@ -185,7 +188,7 @@ class TestChangelogs:
     )
 
     def test_the_newest_that_names_a_release_counts(self) -> None:
-        found = of_releases([release(v) for v in ("0.9", "1.0", "2.0", "3.0")], self.TEXTS, "lost")
+        found = of_releases([release(v) for v in ("0.9", "1.0", "2.0", "3.0")], self.TEXTS, "lost", RULES)
         assert [(one.release, one.source, one.reason, len(one.claims)) for one in found] == [
             ("0.9", None, "lost", 0),
             ("1.0", "a-2.tar.gz", None, 1),
@@ -194,7 +197,7 @@ class TestChangelogs:
         ]
 
     def test_between_two_releases(self) -> None:
-        logs = of_releases([release(v) for v in ("3.0", "1.0", "2.0rc1", "2.0")], self.TEXTS, "lost")
+        logs = of_releases([release(v) for v in ("3.0", "1.0", "2.0rc1", "2.0")], self.TEXTS, "lost", RULES)
 
         def versions(before: str, after: str) -> list[str]:
             return [one.release for one in between(logs, release(before), release(after))]
@@ -204,7 +207,7 @@ class TestChangelogs:
 
     def test_they_are_kept_one_a_line(self, tmp_path: Path) -> None:
         project = Project(tmp_path)
-        logs = of_releases([release("2.0"), release("3.0")], self.TEXTS, "lost")
+        logs = of_releases([release("2.0"), release("3.0")], self.TEXTS, "lost", RULES)
         claims.save(project, "aiohttp", logs)
         assert claims.load(project, "aiohttp") == logs
         assert len(claims.path(project, "aiohttp").read_text().splitlines()) == 4

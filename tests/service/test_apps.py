@@ -19,8 +19,6 @@ DECORATED = {"require_safe": "GET", "require_POST": "POST"}
 
 APP = """
 framework = "bottle"
-distribution = "bottle"
-summary = "a framework in one file"
 app_version = 2
 target = "v{app_version}:app"
 
@@ -56,7 +54,7 @@ def rewrite(project: Project, old: str, new: str) -> Path:
 class TestLoad:
     def test_returns_what_the_file_says(self, project: Project) -> None:
         app = apps.load(project, "bottle")
-        assert (app.framework, app.distribution, app.app_version) == ("bottle", "bottle", 2)
+        assert (app.framework, app.app_version) == ("bottle", 2)
         assert app.workers[1] == apps.Worker(
             name="gthread",
             worker_class="gthread",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -29,6 +30,7 @@ from outlive.releases.lineage import branches, commits, tag
 IDENTITY = "outlive <outlive@invalid>"
 RELEASE_FILE = "release.toml"  # all that a commit's tree holds
 DIGEST_FILE = "outlive-digest"  # in the git directory, written last: of the stream it was made from
+BRANCHES = re.compile(r'"branches": \[[^]]*\]')
 NOTHING = "0" * 40  # the commit that fast-import takes to mean: remove the reference
 
 
@@ -76,6 +78,19 @@ def ensure(project: Project) -> Path:
         except OSError as error:
             raise FaultError(f"{folder} cannot be written: {error.strerror}") from None
     return folder
+
+
+def name_branches(project: Project) -> None:
+    """Have `asv.conf.json` name the branches of the history, where it is there: asv takes no other way."""
+    settings = project.root / "asv.conf.json"
+    if not settings.is_file():
+        return
+    text = settings.read_text(encoding="utf-8")
+    catalogues = [Catalogue.load(project, framework) for framework in project.frameworks()]
+    names = sorted(name for catalogue in catalogues for name in branches(catalogue))
+    named = BRANCHES.sub(f'"branches": {json.dumps(names)}', text)
+    if named != text:
+        write_text(settings, named)
 
 
 def release_at(repository: Path, commit: str) -> Stack:

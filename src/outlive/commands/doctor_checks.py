@@ -53,7 +53,7 @@ def checks(project: Project) -> Iterator[Check]:
     yield _tried("uv", lambda: uv.run_uv(["--version"]).strip(), "pip install uv")
     yield _tried(
         "package index",
-        lambda: f"answers, newest {index.ask('flask')[-1]}",
+        lambda: f"answers, newest {index.ask(project.frameworks()[0])[-1]}",
         "set OUTLIVE_INDEX_URL to an index that this machine reaches; what is cached works without one",
         needed=False,
     )

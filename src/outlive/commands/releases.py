@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
+from outlive.asv.repository import name_branches
 from outlive.commands import inventory
 from outlive.errors import ExitCode, UsageError
 from outlive.project import Project
@@ -34,6 +35,7 @@ def releases_command(words: tuple[str, ...], everything: bool) -> int:
         for framework in words[1:] or project.frameworks():
             inventory.show_update(update(project, framework), Console())
             inventory.show_locks(eras.add_missing(project, framework), Console())
+        name_branches(project)
         return ExitCode.FINE
     if words[0] == "claims":
         from outlive.releases import packages  # noqa: PLC0415 - as above

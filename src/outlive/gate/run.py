@@ -24,8 +24,7 @@ from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
 from outlive.replay.engine import Progress
 from outlive.replay.measure import measure
-from outlive.replay.subject import Subject, Task
-from outlive.service import app as apps
+from outlive.replay.subject import Task
 from outlive.service import scenarios
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments
@@ -150,25 +149,30 @@ def run(
 
     Raises as `environments.ensure` does, and UsageError where two limits apply to one cell.
     """
-    app = apps.load(project, prepared.release.framework)
+    framework = prepared.release.framework
+    served = engine.serving(project, framework, wanted.known)
+    cells = tuple(cell for cell in wanted.cells if cell.scenario in served)
     environment = environments.ensure(prepared.lock, prepared.interpreter)
-    folder = project.apps / app.framework
-    judged = Subject(environment, proof.planted(app, "leak") if wanted.plant else app, folder)
-    plain = Subject(environment, app, folder)
-    control = Subject(environment, proof.planted(app, "leak", "cycle"), folder)
+    request = engine.Request(wanted.known, cells, jobs=wanted.jobs)
 
-    for cell in wanted.cells:
-        limits.allowed(judged.describe(cell, None, status="measured"))  # a clash is told before, not after
+    def tasks(cells: Sequence[Cell], *plants: str) -> list[Task]:
+        by_name = {name: proof.planted(app, *plants) if plants else app for name, app in served.items()}
+        return engine.to_measure(project, environment, by_name, request, cells)
 
-    reused = set() if wanted.plant else set(wanted.cells) & set(wanted.baseline)
-    rest = tuple(cell for cell in wanted.cells if cell not in reused)
+    for task in tasks(cells):
+        for cell in task.cells:  # a clash is told before, not after
+            limits.allowed(task.subject.describe(cell, None, status="measured"))
+
+    left_in = ("leak",) if wanted.plant else ()
+    reused = set() if wanted.plant else set(cells) & set(wanted.baseline)
+    rest = tuple(cell for cell in cells if cell not in reused)
     progress.start(2 * len(wanted.baseline) + len(rest))
 
-    def measured(*tasks: Task) -> list[Measurement]:
-        return measure(tasks, wanted.known, wanted.jobs, progress.done) if any(t.cells for t in tasks) else []
+    def measured(wanted_now: Sequence[Task]) -> list[Measurement]:
+        return measure(wanted_now, wanted.known, wanted.jobs, progress.done) if wanted_now else []
 
     for _ in range(PROOFS):
-        found = measured(Task(plain, wanted.baseline), Task(control, wanted.baseline))
+        found = measured([*tasks(wanted.baseline), *tasks(wanted.baseline, "leak", "cycle")])
         baseline = _by_cell(one for one in found if not proof.is_planted(one))
         with_plant = _by_cell(one for one in found if proof.is_planted(one))
         controls = tuple(proof.control(baseline[cell], with_plant[cell]) for cell in wanted.baseline)
@@ -178,14 +182,14 @@ def run(
     verdicts: dict[Cell, Judged] = {}
     first: dict[Cell, Measurement] = {}
     if proved:
-        first = {cell: baseline[cell] for cell in reused} | _by_cell(measured(Task(judged, rest)))
-        verdicts = {cell: judge(limits, first[cell]) for cell in wanted.cells}
+        first = {cell: baseline[cell] for cell in reused} | _by_cell(measured(tasks(rest, *left_in)))
+        verdicts = {cell: judge(limits, first[cell]) for cell in cells}
         doubtful = tuple(
             cell for cell, one in verdicts.items() if one.outcome not in ("within", "unsupported")
         )
-        for cell, again in _by_cell(measured(Task(judged, doubtful))).items():
+        for cell, again in _by_cell(measured(tasks(doubtful, *left_in))).items():
             verdicts[cell] = judge(limits, first[cell], again)
-    versions = [release.version for release in Catalogue.load(project, app.framework).releases]
+    versions = [release.version for release in Catalogue.load(project, framework).releases]
     return Gate(
         stack=prepared.record,
         source=source,

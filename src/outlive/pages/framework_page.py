@@ -50,6 +50,7 @@ class Card(msgspec.Struct, frozen=True):
 class Home(msgspec.Struct, frozen=True):
     """What the home page shows."""
 
+    names: str
     since: str
     frameworks: tuple[Card, ...]
     reports: tuple[ReportLine, ...]
@@ -97,7 +98,9 @@ def home(frameworks: Sequence[Known], frame: Frame) -> str:
     """Return the home page."""
     steps = [(step, known) for known in frameworks for step in known.steps.steps]
     steps.sort(key=lambda pair: str(pair[0].release.uploaded), reverse=True)
+    names = listed([one.title for one in frameworks])
     page = Home(
+        names=names,
         since=listed(
             [
                 f"{one.name} {one.timeline.moments[0].release.version}"
@@ -109,9 +112,7 @@ def home(frameworks: Sequence[Known], frame: Frame) -> str:
         reports=tuple(report_line(report) for known in frameworks for report in known.reports),
         steps=tuple(_step(step, known.name) for step, known in steps[:MOST_STEPS]),
     )
-    summary = (
-        "What releases of Flask and aiohttp leave in memory after failed requests, and what upgrades change."
-    )
+    summary = f"What releases of {names} leave in memory after failed requests, and what upgrades change."
     return render(
         "home.html.j2", frame, title="outlive: memory after failed requests", summary=summary, page=page
     )

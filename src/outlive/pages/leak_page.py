@@ -20,9 +20,10 @@ from outlive.wording import listed, number
 
 
 class Known(msgspec.Struct, frozen=True):
-    """All that is known of one framework."""
+    """All that is known of one framework; `title` is its name as it writes it itself."""
 
     name: str
+    title: str
     timeline: Timeline
     steps: Steps
     kept: tuple[Kept, ...]

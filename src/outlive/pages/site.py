@@ -24,6 +24,7 @@ from outlive.pages.feed import verdicts
 from outlive.pages.leak_page import Known
 from outlive.pages.page import Frame, Link
 from outlive.project import Project
+from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import commits
 from outlive.report import markdown, record
@@ -141,6 +142,7 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
     problems += (*facts.timeline.problems, *facts.reliefs.problems)
     return Known(
         name,
+        frameworks.load(project, name).title,
         facts.timeline,
         steps.find(facts.timeline, history, facts.logs),
         (),

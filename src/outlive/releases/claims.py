@@ -13,8 +13,8 @@ as `outlive.comparison.cells` judges them:
   the rest at most MOST_LEFT of what it left is still left.
 - `partly`: some got better; or all, but other releases are in between that may have had a part in it.
 - `not seen`: all else: nothing changed, other releases may have made it worse, or none of the scenarios that
-  it is about was measured, as is often so of clients, cookies and WebSockets (`OUTSIDE`), which are no part
-  of the default set.
+  it is about was measured, as is often so of clients, cookies and WebSockets (`Claim.elsewhere`), which are
+  no part of the default set.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from outlive.project import Project
 from outlive.records.release import Release
 from outlive.releases import changelog
 from outlive.releases.changelog import Entry
+from outlive.releases.frameworks import ChangelogRules
 
 LONGEST_CLAIM = 600  # characters that are kept of an entry
 
@@ -41,6 +42,7 @@ SPEAKS = re.compile(
     r"|\b(?:reference|garbage|exception|traceback)\s+cycles?\b|\bcycles\b"
     r"|\b(?:strong|weak|hard|dangling|extra|unneeded)\s+references?\b|\breferences?\s+to\b"
     r"|\bmemory\b|\bout-of-memory\b|\bgarbage\b|\bgc\b"
+    r"|\bkeep(?:s|ing)?\s(?!(?:the\s|a\s)?connections?\b)(?:[\w-]+\s){1,4}alive\b"
     r"|\bcache\b.*\bunbounded|\bunbounded\b.*\b(?:cache|growth)|\bpollut\w+\b.*\bcache",
     re.IGNORECASE | re.DOTALL,
 )
@@ -52,12 +54,16 @@ NOT_MEMORY = re.compile(
 )
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a release's changelog that speaks of memory. `text` is at most LONGEST_CLAIM long."""
+class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry of a release's changelog that speaks of memory. `text` is at most LONGEST_CLAIM long.
+
+    `elsewhere` are patterns of the scenarios that would show it, where it is not about a server's requests.
+    """
 
     text: str
     section: str
     issues: tuple[int, ...]
+    elsewhere: tuple[str, ...] = ()
 
 
 class Changelog(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,15 +78,17 @@ class Changelog(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[Claim, ...]
 
 
-def pick(entries: Iterable[Entry], version: Version) -> tuple[Claim, ...]:
+def pick(entries: Iterable[Entry], version: Version, rules: ChangelogRules) -> tuple[Claim, ...]:
     """Return the entries of one version that speak of memory, as claims."""
+    elsewhere = [(re.compile(rule.words, re.IGNORECASE), rule.scenarios) for rule in rules.elsewhere]
     found = []
     for entry in entries:
         if Version(entry.version) == version and speaks(entry):
             text = entry.text
             if len(text) > LONGEST_CLAIM:
                 text = f"{text[: LONGEST_CLAIM - 1].rstrip()}…"
-            found.append(Claim(text=text, section=entry.section, issues=entry.issues))
+            scenarios = next((scenarios for words, scenarios in elsewhere if words.search(text)), ())
+            found.append(Claim(text=text, section=entry.section, issues=entry.issues, elsewhere=scenarios))
     return tuple(dict.fromkeys(found))
 
 
@@ -92,20 +100,21 @@ def speaks(entry: Entry) -> bool:
 
 
 def of_releases(
-    releases: Sequence[Release], texts: Sequence[tuple[str, str]], reason: str, heading: str = ""
+    releases: Sequence[Release], texts: Sequence[tuple[str, str]], reason: str, rules: ChangelogRules
 ) -> tuple[Changelog, ...]:
     """Return what changelogs say of each release: the first of `texts` (source, text) that names it counts.
 
-    `reason` is why there is nothing for the others, `heading` a word before the versions in headings.
+    `reason` is why there is nothing for the others, `rules` are the framework's.
     """
+    before = rules.heading
     parsed = [
-        (source, changelog.versions(text, heading), changelog.parse(text, heading)) for source, text in texts
+        (source, changelog.versions(text, before), changelog.parse(text, before)) for source, text in texts
     ]
     found = []
     for release in releases:
         for source, versions, entries in parsed:
             if release.parsed in versions:
-                claims = pick(entries, release.parsed)
+                claims = pick(entries, release.parsed, rules)
                 found.append(Changelog(release=release.version, source=source, reason=None, claims=claims))
                 break
         else:

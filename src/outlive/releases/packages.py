@@ -46,7 +46,7 @@ def refresh(project: Project, framework: str) -> tuple[Changelog, ...]:
     """
     releases = covered(project, framework)
     rules = frameworks.load(project, framework).changelog
-    found = claims.of_releases(releases, texts(framework, releases, rules), NOT_THERE, rules.heading)
+    found = claims.of_releases(releases, texts(framework, releases, rules), NOT_THERE, rules)
     claims.save(project, framework, found)
     return found
 

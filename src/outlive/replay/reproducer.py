@@ -24,6 +24,7 @@ from outlive.service.scenarios import Scenario
 from outlive.stacks.environments import Environment
 
 PARTS = Path(__file__).with_name("reproducers")
+MAIN = PARTS / "main.py"
 RUNNER = Path(__file__).parents[1] / "worker" / "reproduce.py"
 REQUESTS = 11
 TRIALS = 60
@@ -115,9 +116,9 @@ class Reproducer(msgspec.Struct, frozen=True):
         )
         if ANSWERED in CLIENTS[client]:
             send += "    return answer[9:12].decode()\n"
-        framework = self.environment.lock.framework
-        parts = [app, *(_part(name) for name in (framework, "main"))]
-        parts.insert(2, send)
+        own = self.module.with_name("reproducer.py")
+        serve = own if own.is_file() else PARTS / "wsgi.py"
+        parts = [app, serve.read_text(encoding="utf-8"), send, MAIN.read_text(encoding="utf-8")]
         trees = [ast.parse(part) for part in parts]
         bodies = "\n\n\n".join(_without_head(part, tree) for part, tree in zip(parts, trees, strict=True))
         return f"{head}{_imports(trees)}\n\n\n{bodies}\n"
@@ -172,10 +173,6 @@ def _alike(one: Explanation, other: Explanation) -> bool:
     """Tell whether it is the same fault with the same types: a fingerprint takes one error for another."""
     types = [sorted(step.vertex.type for step in each.steps) for each in (one, other)]
     return one.fingerprint == other.fingerprint and types[0] == types[1]
-
-
-def _part(name: str) -> str:
-    return (PARTS / f"{name}.py").read_text(encoding="utf-8")
 
 
 def _imports(trees: Sequence[ast.Module]) -> str:

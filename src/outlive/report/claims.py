@@ -40,20 +40,6 @@ ABOUT: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         (r"\bjson\b", ("bad-json",)),
     )
 )
-OUTSIDE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
-    (re.compile(words, re.IGNORECASE), scenarios)
-    for words, scenarios in (
-        (r"websocket", ("websocket*", "gateway-websocket*")),
-        (r"\bcookies?\b|filter_cookies|CookieJar", ("*cookie*",)),
-        (r"\bproxy\b", ("gateway-proxy*",)),
-        (r"resolver|\bDNS\b", ("gateway-dns-failure", "gateway-new-host")),
-        (
-            r"\bclients?\b|Client(?:Session|Response)|\bconnectors?\b|TCPConnector|aiohttp\.request|\bsession\b",
-            ("gateway-*", "test-client*", "session*"),
-        ),
-    )
-)
-"""What claims speak of beside a server's requests; the first that fits counts, whatever ABOUT would say."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -83,14 +69,11 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 def about(claim: Claim, names: Iterable[str]) -> tuple[str, ...]:
     """Return which of the scenarios a claim is about; all where its words name none."""
-    patterns = outside(claim) or [one for words, found in ABOUT if words.search(claim.text) for one in found]
+    patterns = list(claim.elsewhere) or [
+        one for words, found in ABOUT if words.search(claim.text) for one in found
+    ]
     known = tuple(dict.fromkeys(name for name in names if name != BASELINE))
     return tuple(name for name in known if not patterns or any(fnmatchcase(name, one) for one in patterns))
-
-
-def outside(claim: Claim) -> tuple[str, ...]:
-    """Return the scenarios of a claim that is about more than a server's requests; none of any other."""
-    return next((found for words, found in OUTSIDE if words.search(claim.text)), ())
 
 
 def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
@@ -102,7 +85,7 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     names = about(claim, (row.scenario for row in rows))
     relevant = [row for row in rows if row.scenario in names]
     if not relevant:
-        beyond = " (clients, cookies or WebSockets are no part of the default set)" if outside(claim) else ""
+        beyond = " (clients, cookies or WebSockets are no part of the default set)" if claim.elsewhere else ""
         evidence = f"none of the scenarios that it is about was measured{beyond}"
         return msgspec.structs.replace(held("not seen", evidence), measured=False)
     better = [row for row in relevant if row.direction == "better"]

@@ -61,9 +61,8 @@ class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A framework's reference app, as `apps/<framework>/app.toml` describes it.
 
-    `distribution` is the framework's name on the package index, `target` what gunicorn imports in the app's
-    folder. The first of `workers` that can hold a connection is the default for it. `peer` and `tls` are as
-    in `Further`.
+    `target` is what gunicorn imports in the app's folder. The first of `workers` that can hold a connection
+    is the default for it. `peer` and `tls` are as in `Further`.
     """
 
     framework: str
@@ -73,8 +72,6 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     further: tuple[Further, ...] = ()
     peer: bool = False
     tls: bool = False
-    distribution: str = ""
-    summary: str = ""
 
     def worker(self, connection: Connection, selected: str | None = None) -> Worker | None:
         """Return the worker that serves `connection`: the default one, or the one named `selected`.
