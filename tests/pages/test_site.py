@@ -25,6 +25,7 @@ from outlive.records.measurement import Measurement, StackRecord
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import PYTHON
 from outlive.replay.store import Store
+from outlive.report import record
 from outlive.stacks import locks
 from reporting import aiohttp_evidence, checkout, facts, relief_document
 
@@ -55,7 +56,7 @@ def measured(folder: Path) -> Project:
     found = checkout(folder / "checkout")
     for version, left in MEASURED.items():
         keep(found, version, aiohttp_cells(left))
-    write.write(found, aiohttp_evidence(), facts(), Rates())
+    write.write(found, record.build(aiohttp_evidence(), facts(), Rates()))
     return found
 
 

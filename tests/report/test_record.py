@@ -157,24 +157,27 @@ class TestFiles:
 
     def test_all_three_are_written_and_the_same_evidence_keeps_its_date(self, tmp_path: Path) -> None:
         project = checkout(tmp_path / "checkout")
-        _, page = write.write(project, aiohttp_evidence(), facts(), Rates())
+        _, page = write.write(project, record.build(aiohttp_evidence(), facts(), Rates()))
         names = [f"3.10.10-to-3.11.14-py3.11.{suffix}" for suffix in ("html", "json", "md")]
         assert sorted(path.name for path in page.parent.iterdir()) == names
         first = {name: (page.parent / name).read_bytes() for name in names}
         later = msgspec.structs.replace(aiohttp_evidence().provenance, created="2027-01-01T00:00:00+00:00")
-        write.write(project, msgspec.structs.replace(aiohttp_evidence(), provenance=later), facts(), Rates())
+        write.write(
+            project,
+            record.build(msgspec.structs.replace(aiohttp_evidence(), provenance=later), facts(), Rates()),
+        )
         assert {name: (page.parent / name).read_bytes() for name in names} == first
 
     def test_other_evidence_has_its_own_date(self, tmp_path: Path) -> None:
         project = checkout(tmp_path / "checkout")
-        write.write(project, aiohttp_evidence(), facts(), Rates())
+        write.write(project, record.build(aiohttp_evidence(), facts(), Rates()))
         evidence = aiohttp_evidence()
         fewer = BothMeasurements(
             before=evidence.measurements.before[1:], after=evidence.measurements.after[1:]
         )
         later = msgspec.structs.replace(evidence.provenance, created="2027-01-01T00:00:00+00:00")
         changed = msgspec.structs.replace(evidence, measurements=fewer, provenance=later)
-        report, _ = write.write(project, changed, facts(), Rates())
+        report, _ = write.write(project, record.build(changed, facts(), Rates()))
         assert report.provenance.created == later.created
 
 

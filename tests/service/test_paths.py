@@ -14,7 +14,7 @@ import pytest
 
 from measuring import CHECKOUT, FRAMEWORKS, environment
 from outlive import processes
-from outlive.commands.selection import Selection
+from outlive.api.selection import Selection
 from outlive.errors import FaultError, UsageError
 from outlive.gate import proof
 from outlive.records.measurement import ASKED, Cell, Connection, Measurement

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive.commands.selection import Selection, gc_policy, measured
+from outlive.api.selection import Selection
+from outlive.commands.selection import gc_policy, measured
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
 from outlive.errors import ExitCode, FaultError, UsageError

@@ -8,22 +8,17 @@ from typing import Any
 import click
 from rich.console import Console
 
+from outlive.api import evidence
+from outlive.api.selection import Selection
 from outlive.commands.compare_load import Wanted, compare_under_load
 from outlive.commands.pairs import (
     measured_pair,
     open_option,
     show_page,
-    stored_pair,
     two_stacks,
     write_report,
 )
-from outlive.commands.selection import (
-    Selection,
-    fault_code,
-    measuring_options,
-    traffic_options,
-    writing_options,
-)
+from outlive.commands.selection import fault_code, measuring_options, traffic_options, writing_options
 from outlive.comparison import terminal
 from outlive.comparison.noise import ROUNDS
 from outlive.comparison.sizes import Rates
@@ -80,14 +75,14 @@ def compare_command(
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
         pair = prepare_pair(project, *two_stacks(what), python)
         code = compare_under_load(project, pair, selection, wanted)
-        stored = stored_pair(project, pair, selection.worker)
+        stored = evidence.known(project, pair, selection.worker)
         if stored:
             show_page(write_report(project, stored, Rates())[1], Console(), opened=opened)
         return code
     if rounds or requests or rate:
         raise UsageError("--rounds, --requests and --rate are for a comparison with --load")
-    evidence = measured_pair(project, what, python, selection)
-    report, page = write_report(project, evidence, Rates())
+    measured = measured_pair(project, what, python, selection)
+    report, page = write_report(project, measured, Rates())
     console = Console()
     summary.head(report, console)
     terminal.show(report.comparison, console, everything=everything)
@@ -98,4 +93,4 @@ def compare_command(
 
         write_text(markdown_file, markdown.render(report))
     show_page(page, console, opened=opened)
-    return fault_code([*evidence.measurements.before, *evidence.measurements.after])
+    return fault_code([*measured.measurements.before, *measured.measurements.after])

@@ -9,8 +9,9 @@ import click
 import msgspec
 from rich.console import Console
 
+from outlive.api.selection import Selection
 from outlive.commands.progress import load_progress
-from outlive.commands.selection import Selection, load_extra
+from outlive.commands.selection import load_extra
 from outlive.comparison import load_text as report
 from outlive.comparison.load import LoadComparison, LoadComparisonDocument, Run, compare
 from outlive.comparison.noise import LEAST_ROUNDS, ROUNDS

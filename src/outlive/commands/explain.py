@@ -9,38 +9,21 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from outlive.api.explain import explained
 from outlive.commands import inventory
-from outlive.commands.selection import Selection, measured, said_by_tools, tool_option
-from outlive.errors import ExitCode, FaultError, UsageError
-from outlive.files import JsonDocument, write_text
+from outlive.commands.progress import progress
+from outlive.commands.selection import said_by_tools, tool_option
+from outlive.errors import ExitCode, UsageError
+from outlive.files import write_text
 from outlive.leaks import drawing, explanation
-from outlive.leaks.structures import Analysis, Structure, analyse
+from outlive.leaks.structures import Analysis, Structure
 from outlive.project import Project
-from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Cell, Connection, Provenance, Tool
+from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Tool
 from outlive.records.stack import Stack
-from outlive.replay.allocations import Allocations, Tracer, allocation_lines, trace, with_memray
+from outlive.replay.allocations import Tracer, allocation_lines
 from outlive.replay.reproducer import Reproducer
-from outlive.replay.sample import SAMPLE, sample
-from outlive.replay.store import provenance
-from outlive.replay.subject import Subject
-from outlive.service import app as apps
-from outlive.service import remedies, scenarios
-from outlive.stacks import environments
-from outlive.stacks.prepare import prepare
-
-SCHEMA_VERSION = 1
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
-    """The explanation of one cell as JSON."""
-
-    schema_version: int = SCHEMA_VERSION
-    provenance: Provenance
-    cell: Cell
-    analysis: Analysis
-    allocations: tuple[Allocations, ...]
 
 
 def _file(flag: str, what: str) -> Callable[[F], F]:
@@ -112,53 +95,40 @@ def explain_command(
     outlive explain flask==3.1.3 --scenario not-found --reproducer reproduce.py
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    chosen = scenarios.find(project.scenarios, [scenario])
-    if len(chosen) > 1:
-        raise UsageError(f"explain takes one scenario; {scenario!r} matches {len(chosen)}")
-    cell = Cell(chosen[0].name, connection, policy)
-    asked = Stack.parse(stack)
-    remedy = remedies.find(project, asked.framework, name) if name else None
-    prepared = prepare(project, asked, python, remedy)
-    selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh=False, jobs=1)
-    request = selection.request(project)
-    ((measurement,),) = measured(project, [prepared], request)
-    if measurement.status != "measured":
-        raise FaultError(f"{cell.scenario} cannot be measured: {measurement.reason}")
-    app = apps.load(project, prepared.release.framework, chosen[0].app)
-    environment = environments.ensure(prepared.lock, prepared.interpreter)
-    subject = Subject(environment, app, project.apps / app.framework, worker, remedy)
-    tracers: list[tuple[Tracer, Subject]] = [("tracemalloc", subject)] if traced else []
-    tracers += [("memray", with_memray(subject, prepared))] if with_c else []
-    analysis = analyse(
-        sample(subject, chosen[0], cell),
-        connections=len(SAMPLE[connection]),
-        bounded=measurement.growth != "leak",
-        collecting=policy == "on",
-    )
-    heading = f"{prepared.release} · {cell.scenario} · {connection} · gc {policy} · Python {analysis.python}"
-    heading += f" · {remedy.name}" if remedy else ""
-    click.echo(explanation.render(heading, analysis), nl=False)
-    traces = []
-    for tracer, of in tracers:
-        traces.append(trace(of, chosen[0], cell, tracer))
-        click.echo(allocation_lines(traces[-1]), nl=False)
-    if readings := said_by_tools(project, prepared, request, attached):
+    tracers: list[Tracer] = ["tracemalloc"] if traced else []
+    tracers += ["memray"] if with_c else []
+    with progress(Console(stderr=True)) as callbacks:
+        found = explained(
+            project,
+            Stack.parse(stack),
+            scenario,
+            connection=connection,
+            policy=policy,
+            remedy=name,
+            tracers=tracers,
+            python=python,
+            worker=worker,
+            fresh=False,
+            progress=callbacks,
+        )
+    document, analysis = found.document, found.document.analysis
+    parts = [str(found.prepared.release), found.scenario.name, connection, f"gc {policy}"]
+    parts += [f"Python {analysis.python}", *([name] if name else [])]
+    click.echo(explanation.render(" · ".join(parts), analysis), nl=False)
+    for traces in document.allocations:
+        click.echo(allocation_lines(traces), nl=False)
+    if readings := said_by_tools(project, found.prepared, found.request, attached):
         inventory.show_tools(readings, Console())
-    document = ExplanationDocument(
-        provenance=provenance([prepared.record]),
-        cell=cell,
-        analysis=analysis,
-        allocations=tuple(traces),
-    )
     pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
     for kind, path in files.items():
         if path:
             write_text(path, pictures[kind](analysis) if kind in pictures else document.to_json())
     if script:
         wanted = _wanted(analysis, fingerprint)
-        module = (project.apps / app.framework / app.target.partition(":")[0]).with_suffix(".py")
+        subject = found.subject
+        module = (subject.folder / subject.app.target.partition(":")[0]).with_suffix(".py")
         picture = tuple(explanation.picture(wanted.explanation))
-        write_text(script, Reproducer(environment, module, chosen[0]).find(wanted, picture))
+        write_text(script, Reproducer(subject.environment, module, found.scenario).find(wanted, picture))
         click.echo(f"\n{script} shows {wanted.explanation.fingerprint}: it was run, and seen to.")
     return ExitCode.FINE
 

@@ -7,14 +7,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive.errors import ExitCode, UsageError
+from outlive.errors import ExitCode
 from outlive.files import write_text
 from outlive.history import lifelines_text
-from outlive.history.lifelines import LifeLinesDocument, Measured, life_lines
-from outlive.history.stored import load
-from outlive.history.timeline import Timeline
+from outlive.history.stored import lifelines
 from outlive.project import Project
-from outlive.records.stack import KNOWN, PYTHON_NAME
 
 
 @click.command("leaks")
@@ -33,25 +30,10 @@ def leaks_command(framework: str, python: str | None, everything: bool, json_fil
     outlive leaks aiohttp
     outlive leaks flask --python 3.13
     """  # noqa: D301 - click's mark for lines that stay as they are
-    project = Project.find()
-    if python and not PYTHON_NAME.fullmatch(python):
-        raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
-    minors = (python,) if python else tuple(KNOWN)
-    timelines = [load(project, framework, minor) for minor in minors]
-    problems = [problem for one in timelines for problem in one.problems]
+    document, problems = lifelines(Project.find(), framework, python)
     for problem in problems:
         click.echo(f"outlive: left out: {problem}", err=True)
-    measured = tuple(one for each in timelines if (one := _measured(each)).releases)
-    if not measured:
-        where = f" on Python {python}" if python else ""
-        raise UsageError(f"nothing of {framework} is measured{where} yet; `outlive sweep` does it")
-    lines = life_lines(timelines)
-    lifelines_text.show(framework, measured, lines, Console(), everything=everything)
+    lifelines_text.show(framework, document.measured, document.lines, Console(), everything=everything)
     if json_file:
-        document = LifeLinesDocument(framework=framework, measured=measured, lines=lines)
         write_text(json_file, document.to_json())
     return ExitCode.FAULT if problems else ExitCode.FINE
-
-
-def _measured(one: Timeline) -> Measured:
-    return Measured(one.python, tuple(m.release.version for m in one.moments if m.measurements))

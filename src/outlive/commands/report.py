@@ -7,8 +7,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from outlive.api.selection import Selection
 from outlive.commands.pairs import measured_pair, open_option, show_page, write_report
-from outlive.commands.selection import Selection, fault_code, measuring_options
+from outlive.commands.selection import fault_code, measuring_options
 from outlive.comparison.sizes import Rates
 from outlive.project import Project
 from outlive.report import terminal

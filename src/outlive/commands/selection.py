@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 from rich.console import Console
 
 from outlive.commands.progress import progress
@@ -19,8 +18,6 @@ from outlive.project import Project
 from outlive.records.gcpolicy import GcPolicy
 from outlive.records.measurement import (
     CONNECTIONS,
-    USUAL_CONNECTIONS,
-    Connection,
     Measurement,
     Tool,
     ToolReading,
@@ -48,55 +45,6 @@ def sensitivity(text: str) -> int:
 def gc_policy(text: str) -> str:
     """Return the gc policy, as records have it. Raises UsageError where it names none."""
     return str(GcPolicy.parse(text))
-
-
-class Selection(msgspec.Struct, frozen=True):
-    """What a user selected; empty tuples stand for all, or the default gc policies."""
-
-    patterns: tuple[str, ...]
-    chosen: scenarios.Set | None
-    connections: tuple[Connection, ...]
-    policies: tuple[str, ...]
-    worker: str | None
-    fresh: bool
-    jobs: int
-    sensitivity: int | None = None
-
-    @property
-    def kinds(self) -> tuple[Connection, ...]:
-        """The kinds of connection that are meant where none is selected."""
-        return CONNECTIONS if self.chosen in {"extended", "all"} else USUAL_CONNECTIONS
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The options that select the same again."""
-        options = [("--scenario", one) for one in self.patterns]
-        options += [("--set", self.chosen)] if self.chosen else []
-        options += [("--connection", one) for one in self.connections]
-        options += [("--gc", one) for one in self.policies]
-        options += [("--worker", self.worker)] if self.worker else []
-        return tuple(word for option in options for word in option)
-
-    def request(
-        self, project: Project, *, always: tuple[str, ...] = (), sensitivity: int = SENSITIVITY
-    ) -> engine.Request:
-        """Return what to measure: the selected scenarios, with those that are `always` wanted.
-
-        `sensitivity` is taken where the user asks for none.
-
-        Raises UsageError for a pattern that matches no scenario.
-        """
-        selected = scenarios.find(project.scenarios, self.patterns, self.chosen)
-        wanted = scenarios.find(project.scenarios, always) if always else ()
-        selected = (*(one for one in wanted if one not in selected), *selected)
-        return engine.Request(
-            selected,
-            engine.cells(selected, self.connections or self.kinds, self.policies),
-            worker=self.worker,
-            fresh=self.fresh,
-            jobs=self.jobs,
-            sensitivity=self.sensitivity or sensitivity,
-        )
 
 
 def selecting_options(command: F) -> F:

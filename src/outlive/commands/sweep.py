@@ -7,8 +7,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from outlive.api.selection import Selection
 from outlive.commands.progress import progress
-from outlive.commands.selection import Selection, measuring_options
+from outlive.commands.selection import measuring_options
 from outlive.errors import ExitCode, FaultError
 from outlive.project import Project
 from outlive.releases.lineage import PYTHON

@@ -1,16 +1,17 @@
-"""stored."""
+"""The measured history of a framework, as results/ has it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from outlive.comparison.cells import match
-from outlive.errors import FaultError, OutliveError
+from outlive.errors import FaultError, OutliveError, UsageError
+from outlive.history.lifelines import LifeLinesDocument, Measured, life_lines
 from outlive.history.timeline import Moment, Timeline
 from outlive.project import Project
 from outlive.records import plausible
 from outlive.records.measurement import Measurement, StackRecord
-from outlive.records.stack import python_minor
+from outlive.records.stack import KNOWN, PYTHON_NAME, python_minor
 from outlive.releases.lineage import PYTHON, covered
 from outlive.replay import engine
 from outlive.replay.store import Store
@@ -57,3 +58,26 @@ def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
             raise FaultError(f"{store.path} cannot be right: {fault}; remove it to measure again")
     match(found, found)  # a cell that is there twice is told
     return found
+
+
+def lifelines(
+    project: Project, framework: str, python: str | None
+) -> tuple[LifeLinesDocument, tuple[str, ...]]:
+    """Return the life lines of what is stored of `framework`, and what had to be left out.
+
+    Raises UsageError where nothing is measured.
+    """
+    if python and not PYTHON_NAME.fullmatch(python):
+        raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
+    timelines = [load(project, framework, minor) for minor in ((python,) if python else KNOWN)]
+    measured = tuple(one for each in timelines if (one := _measured(each)).releases)
+    if not measured:
+        where = f" on Python {python}" if python else ""
+        raise UsageError(f"nothing of {framework} is measured{where} yet; `outlive sweep` does it")
+    document = LifeLinesDocument(framework=framework, measured=measured, lines=life_lines(timelines))
+    return document, tuple(problem for each in timelines for problem in each.problems)
+
+
+def _measured(timeline: Timeline) -> Measured:
+    releases = tuple(moment.release.version for moment in timeline.moments if moment.measurements)
+    return Measured(timeline.python, releases)

@@ -1,26 +1,24 @@
-"""Pages, plots and the static site: everything that turns a `reports.Report` into something to look at."""
+"""The files of a report: its JSON, its Markdown and its page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from outlive.comparison.sizes import Rates
 from outlive.files import write_text
 from outlive.pages import report_page
 from outlive.project import Project
 from outlive.report import markdown, record
-from outlive.report.record import Evidence, Facts, Report
+from outlive.report.record import Report
 
 
-def write(project: Project, evidence: Evidence, known: Facts, rates: Rates) -> tuple[Report, Path]:
-    """Write a report's JSON, Markdown and page under `results/reports`; return it and the page's path.
+def write(project: Project, report: Report) -> tuple[Report, Path]:
+    """Write a report's files under `results/reports`; return it as written, and the path of its page.
 
-    Evidence that was reported before keeps its date, so that the same files come of it.
+    A report whose evidence was reported before keeps its date, so that the same files come of it.
     """
-    report = record.build(evidence, known, rates)
     base = record.folder(project, report.comparison.after.stack.framework) / report.name
     path = base.with_name(f"{base.name}.json")
-    report = record.build(record.kept_provenance(path, evidence), known, rates)
+    report = record.dated(path, report)
     page = base.with_name(f"{base.name}.html")
     write_text(path, report.to_json().decode())
     write_text(base.with_name(f"{base.name}.md"), markdown.render(report))

@@ -58,8 +58,11 @@ class Request(msgspec.Struct, frozen=True):
 class Progress(msgspec.Struct, frozen=True):
     """Callbacks: `start` with the number of cells that must be measured, `done` with each result."""
 
-    start: Callable[[int], None]
-    done: Callable[[Measurement], None]
+    start: Callable[[int], object]
+    done: Callable[[Measurement], object]
+
+
+SILENT = Progress(lambda _: None, lambda _: None)
 
 
 def run(

@@ -51,7 +51,7 @@ def measure(
     tasks: Sequence[Task],
     scenarios: Iterable[Scenario],
     jobs: int,
-    done: Callable[[Measurement], None],
+    done: Callable[[Measurement], object],
 ) -> list[Measurement]:
     """Return a measurement of each cell, whatever came of it; `done` is called with each as it is ready.
 
@@ -61,7 +61,7 @@ def measure(
 
 
 class _Run:
-    def __init__(self, scenarios: dict[str, Scenario], done: Callable[[Measurement], None]) -> None:
+    def __init__(self, scenarios: dict[str, Scenario], done: Callable[[Measurement], object]) -> None:
         self.scenarios = scenarios
         self.done = done
         self.stopped = threading.Event()

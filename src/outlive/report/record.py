@@ -265,17 +265,23 @@ def _faults(evidence: Evidence) -> Iterator[str]:
     yield from faults(evidence.loads)
 
 
-def kept_provenance(path: Path, evidence: Evidence) -> Evidence:
-    """Return `evidence` as it was first reported in the file `path`, if it is the same but for when."""
+def dated(path: Path, report: Report) -> Report:
+    """Return `report` with the provenance of the one in the file `path`, if their evidence is the same."""
     try:
-        known = read(path)
+        earlier = read(path)
     except FaultError:
-        return evidence
-    same = msgspec.structs.replace(
-        evidence, provenance=known.provenance, before=known.before, after=known.after
-    )
-    stacks = [(one.before.stack, one.after.stack) for one in (evidence, known)]
-    return same if known == same and stacks[0] == stacks[1] else evidence
+        return report
+    sides = report.comparison.before, report.comparison.after
+    stacks = (earlier.before.stack, earlier.after.stack) == (sides[0].stack, sides[1].stack)
+    evidence = {
+        "differences": report.comparison.differences,
+        "measurements": report.measurements,
+        "loads": report.loads,
+        "command": report.command,
+        "python": report.python,
+    }
+    same = stacks and all(getattr(earlier, field) == value for field, value in evidence.items())
+    return msgspec.structs.replace(report, provenance=earlier.provenance) if same else report
 
 
 def folder(project: Project, framework: str) -> Path:

@@ -1,0 +1,251 @@
+"""What the verbs do, as functions: they take stacks and options, and return records. See docs/api.md.
+
+No function prints, and none asks for a terminal. All of them raise the errors of `outlive.errors`: UsageError
+for words that name nothing, FaultError where the harness or an environment fails, UnavailableError for a
+release that cannot be had. Options that several functions take are those of `Options`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from outlive.api import evidence
+from outlive.api.explain import ExplanationDocument, explained
+from outlive.api.selection import Selection
+from outlive.comparison.sizes import Rates
+from outlive.errors import UsageError
+from outlive.gate import limits as reviewed_limits
+from outlive.gate import run as gating
+from outlive.gate.run import Gate
+from outlive.history.lifelines import LifeLinesDocument
+from outlive.history.stored import lifelines
+from outlive.load.plan import LoadTest
+from outlive.project import Project
+from outlive.records.gcpolicy import GcPolicy
+from outlive.records.load import Deployment, Generated, LoadMeasurement, Traffic
+from outlive.records.measurement import USUAL_CONNECTIONS, Connection, Document
+from outlive.records.stack import Stack, is_stack
+from outlive.releases.catalogue import Catalogue
+from outlive.replay import engine
+from outlive.replay.allocations import Tracer
+from outlive.replay.engine import SILENT, Progress
+from outlive.replay.store import provenance
+from outlive.report import record
+from outlive.report.record import Report
+from outlive.service import app as apps
+from outlive.service import remedies, scenarios
+from outlive.stacks.prepare import check_withdrawn, prepare
+
+SECONDS = 30.0
+"""How long a load test takes where nothing else is asked for."""
+
+
+class Options(TypedDict, total=False):
+    """What to measure, and how; what is left out has the defaults of the command line.
+
+    `scenarios` are names or patterns (`"*-error"`), of `set` (`default`, `extended` or `all`). `connections`
+    and `gc` are kinds of connection and gc policies. `python` is a version (`"3.11"`) or a path; `worker` a
+    name of app.toml. `fresh` measures again what is stored; `jobs` servers run at once. `sensitivity` is N
+    where a leak of one object in N requests must be seen. `project` is a checkout, in place of the one that
+    the current folder is in. `progress` is told of each measurement.
+    """
+
+    scenarios: Sequence[str]
+    set: scenarios.Set | None
+    connections: Sequence[Connection]
+    gc: Sequence[str]
+    python: str | None
+    worker: str | None
+    fresh: bool
+    jobs: int
+    sensitivity: int | None
+    project: Project | None
+    progress: Progress
+
+
+def measure(*stacks: str, remedy: str | None = None, **options: Unpack[Options]) -> Document:
+    """Return what each stack leaves in memory per request, cell by cell, exactly.
+
+    >>> document = outlive.measure("flask==3.1.3", scenarios=["not-found"], gc=["off"])
+    >>> document.measurements[0].survivors_per_request  # gc-tracked objects
+    """
+    project = _project(options)
+    prepared = [
+        prepare(
+            project,
+            stack,
+            options.get("python"),
+            remedies.find(project, stack.framework, remedy) if remedy else None,
+        )
+        for stack in map(Stack.parse, stacks)
+    ]
+    request = _selection(options).request(project)
+    found = engine.run(project, prepared, request, options.get("progress", SILENT))
+    return Document(
+        provenance=provenance([each.record for each in prepared]),
+        measurements=tuple(measurement for each in found for measurement in each),
+    )
+
+
+def compare(before: str, after: str, *, rates: Rates | None = None, **options: Unpack[Options]) -> Report:
+    """Return what changes from one stack to another: verdict, rows, costs at the traffic of `rates`.
+
+    >>> report = outlive.compare("aiohttp==3.11.13", "aiohttp==3.11.14", gc=["off"])
+    >>> report.comparison.headline, report.comparison.rows[0].direction
+    """
+    project = _project(options)
+    found = evidence.measured(
+        project,
+        (Stack.parse(before), Stack.parse(after)),
+        options.get("python"),
+        _selection(options),
+        options.get("progress", SILENT),
+    )
+    return record.build(found, record.facts(project, found.after.stack.framework), rates or Rates())
+
+
+def report(
+    before: str, after: str, *, rates: Rates | None = None, **options: Unpack[Options]
+) -> tuple[Report, Path]:
+    """Return what `compare` does, and the path of the page that it writes, beside Markdown and JSON."""
+    from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
+
+    return write.write(_project(options), compare(before, after, rates=rates, **options))
+
+
+def explain(
+    stack: str,
+    scenario: str,
+    *,
+    connection: Connection = "close",
+    remedy: str | None = None,
+    tracers: Sequence[Tracer] = (),
+    **options: Unpack[Options],
+) -> ExplanationDocument:
+    """Return which references keep alive what one scenario leaves; with `tracers`, where it was allocated.
+
+    `gc` is one policy, `off` without it; with `on` only what a collection does not free is explained.
+
+    >>> document = outlive.explain("flask==2.3.3", "not-found")
+    >>> document.analysis.structures[0].fingerprint
+    """
+    project = _project(options)
+    return explained(
+        project,
+        Stack.parse(stack),
+        scenario,
+        connection=connection,
+        policy=_policy(options),
+        remedy=remedy,
+        tracers=tracers,
+        python=options.get("python"),
+        worker=options.get("worker"),
+        fresh=options.get("fresh", False),
+        progress=options.get("progress", SILENT),
+    ).document
+
+
+def load(
+    stack: str,
+    traffic: Traffic | None = None,
+    *,
+    deployment: Deployment | None = None,
+    python: str | None = None,
+    project: Project | None = None,
+    watch: Callable[[Generated], object] | None = None,
+) -> LoadMeasurement:
+    """Return what many clients at once take of a release: memory in bytes, pauses and latency in seconds.
+
+    `traffic` is half a minute of the user ErrorHeavy without it, `deployment` one worker of the app's first
+    class with gc on. Needs the extra `load`. `watch` is told each second what was seen so far.
+
+    >>> record = outlive.load("flask==3.1.3", Traffic(requests=2000), deployment=Deployment(worker="gthread"))
+    >>> record.memory.growth
+    """
+    from outlive.load.run import run  # noqa: PLC0415 - what it needs comes with an extra
+
+    project = project or Project.find()
+    prepared = prepare(project, Stack.parse(stack), python)
+    traffic = traffic or Traffic(seconds=SECONDS)
+    if deployment is None:
+        app = apps.load(project, prepared.release.framework)
+        deployment = Deployment(worker=(app.worker(traffic.connection) or app.workers[0]).name)
+    return run(project, LoadTest(prepared, deployment, traffic), watch=watch or (lambda _: None))
+
+
+def gate(
+    stack: str,
+    *,
+    limits: Path | None = None,
+    plant: bool = False,
+    allow_yanked: bool = False,
+    **options: Unpack[Options],
+) -> Gate:
+    """Return a release held against reviewed limits, measured now, proved to be able to go red.
+
+    `stack` may be the name of a framework: its newest release. `limits` is a file in place of the
+    framework's own; `gc` is one policy, `off` without it. Raises UnavailableError for a release that was
+    yanked, unless `allow_yanked`.
+
+    >>> outlive.gate("flask", gc=["off"]).code  # an ExitCode
+    """
+    project = _project(options)
+    if is_stack(stack):
+        named = Stack.parse(stack)
+    else:
+        named = Stack(stack, Catalogue.load(project, stack).newest().version)
+    known = scenarios.load(project.scenarios)
+    patterns = tuple(options.get("scenarios", ()))
+    wanted = gating.Wanted(
+        known=known,
+        scenarios=scenarios.select(known, patterns),
+        connections=tuple(options.get("connections", ())) or USUAL_CONNECTIONS,
+        gc=_policy(options),
+        jobs=options.get("jobs", 2),
+        today=dt.datetime.now(dt.UTC).date(),
+        plant=plant,
+        patterns=patterns,
+    )
+    prepared = prepare(project, named, options.get("python"))
+    if not allow_yanked:
+        check_withdrawn(prepared.release)
+    reviewed = reviewed_limits.load(project, named.framework, known, file=limits)
+    return gating.run(project, prepared, wanted, reviewed, options.get("progress", SILENT))
+
+
+def leaks(framework: str, *, python: str | None = None, project: Project | None = None) -> LifeLinesDocument:
+    """Return in which release each leak and ring came, changed and went, from what is stored.
+
+    `python` keeps it to what was measured on that one.
+
+    >>> [line.fingerprint for line in outlive.leaks("aiohttp").lines]
+    """
+    return lifelines(project or Project.find(), framework, python)[0]
+
+
+def _policy(options: Options) -> str:
+    """Return the one gc policy that is meant, off without any. Raises UsageError for several."""
+    policies = [str(GcPolicy.parse(policy)) for policy in options.get("gc", ("off",))]
+    if len(policies) != 1:
+        raise UsageError(f"it takes one gc policy, not {len(policies)}")
+    return policies[0]
+
+
+def _project(options: Options) -> Project:
+    return options.get("project") or Project.find()
+
+
+def _selection(options: Options) -> Selection:
+    return Selection(
+        patterns=tuple(options.get("scenarios", ())),
+        chosen=options.get("set"),
+        connections=tuple(options.get("connections", ())),
+        policies=tuple(str(GcPolicy.parse(policy)) for policy in options.get("gc", ())),
+        worker=options.get("worker"),
+        fresh=options.get("fresh", False),
+        jobs=options.get("jobs", 2),
+        sensitivity=options.get("sensitivity"),
+    )

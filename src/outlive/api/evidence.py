@@ -1,0 +1,87 @@
+"""The evidence of a report: two stacks, prepared and measured, and what is stored of them under load."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import msgspec
+
+from outlive.api.selection import Selection
+from outlive.comparison.cells import BASELINE, match
+from outlive.comparison.pair import BothMeasurements, Side
+from outlive.errors import FaultError
+from outlive.leaks.growth import TO_COMPARE
+from outlive.load import stored
+from outlive.project import Project
+from outlive.records.measurement import Cell, Measurement
+from outlive.records.stack import Stack
+from outlive.replay import engine
+from outlive.replay.engine import Progress
+from outlive.replay.store import provenance
+from outlive.report import record
+from outlive.report.record import Evidence
+from outlive.service.scenarios import load_set
+from outlive.stacks import pythons
+from outlive.stacks.prepare import Pair, prepare_pair
+from outlive.wording import step
+
+
+def measured(
+    project: Project,
+    stacks: tuple[Stack, Stack],
+    python: str | None,
+    selection: Selection,
+    progress: Progress,
+) -> Evidence:
+    """Measure what is selected of both stacks, and nothing else: only what was asked for decides.
+
+    Raises FaultError, with the reasons, if no cell could be measured on both sides, and as `prepare_pair`.
+    """
+    request = selection.request(project, always=(BASELINE,), sensitivity=TO_COMPARE)
+    pair = prepare_pair(project, *stacks, python)
+    before, after = engine.run(project, (pair.before, pair.after), request, progress)
+    measurable, gaps = match(before, after)
+    if not measurable:
+        reasons = sorted({gap.reason for gap in gaps})
+        raise FaultError(f"nothing could be measured on both sides: {'; '.join(reasons)}")
+    options = [*(["--python", python] if python else []), *selection.words, "--fresh"]
+    return msgspec.structs.replace(
+        _evidence(project, pair, before, after),
+        command=shlex.join(["outlive", "report", *map(str, stacks), *options]),
+        python=_chosen(pair, stacks, python),
+    )
+
+
+def known(project: Project, pair: Pair, worker: str | None) -> Evidence | None:
+    """Return what both stacks have stored of the default set, None where no cell was measured on both."""
+    names = {scenario.name for scenario in load_set(project.scenarios, "default")}
+    by_cell = [
+        {Cell.of(m): m for m in engine.known(project, side, worker) if m.scenario in names}
+        for side in (pair.before, pair.after)
+    ]
+    shared = sorted(by_cell[0].keys() & by_cell[1].keys())
+    before, after = ([side[cell] for cell in shared] for side in by_cell)
+    return _evidence(project, pair, before, after) if shared else None
+
+
+def _chosen(pair: Pair, stacks: tuple[Stack, Stack], python: str | None) -> str:
+    """Return in a sentence which Python the sides ran on, and why."""
+    sides = (pair.before, pair.after)
+    asked = any(stack.python or python for stack in stacks)
+    minors = step(*(side.interpreter.minor for side in sides))
+    return f"Python {minors}: {'as asked for' if asked else pythons.why([side.release for side in sides])}."
+
+
+def _evidence(
+    project: Project, pair: Pair, before: Sequence[Measurement], after: Sequence[Measurement]
+) -> Evidence:
+    records = (pair.before.record, pair.after.record)
+    evidence = Evidence(
+        provenance=provenance(records),
+        before=Side(records[0], pair.before.release),
+        after=Side(records[1], pair.after.release),
+        differences=pair.differences,
+        measurements=BothMeasurements(before=tuple(before), after=tuple(after)),
+    )
+    return msgspec.structs.replace(evidence, loads=stored.gather(project, *records, record.name(evidence)))
