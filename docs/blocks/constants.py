@@ -54,8 +54,15 @@ def _constants(module: str) -> Iterator[tuple[str, ...]]:
             case (
                 ast.Assign(targets=[ast.Name(id=name)]),
                 ast.Expr(value=ast.Constant(value=str() as text)),
-            ) if name.isupper():
+            ) if name.isupper() and _plain(getattr(found, name)):
                 yield f"`{name}`", _value(getattr(found, name)), " ".join(text.split())
+
+
+def _plain(value: Any) -> bool:
+    """Return whether a constant is a number, a word, a time, or several of them."""
+    if isinstance(value, tuple):
+        return all(map(_plain, value))
+    return isinstance(value, int | float | str | Fraction) or hasattr(value, "days")
 
 
 def _value(value: Any) -> str:

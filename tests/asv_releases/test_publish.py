@@ -5,6 +5,7 @@ import functools
 import hashlib
 import http.server
 import io
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import asv  # type: ignore[import-untyped]
 import pytest
+from asv.graph import Graph  # type: ignore[import-untyped]
 from packaging.version import Version
 
 from outlive.asv import assets
@@ -153,6 +155,21 @@ def test_releases_are_named(folder: Path) -> None:
     assert (folder / "vendor/releases.css").is_file()
 
 
+def test_a_benchmark_opens_on_its_longest_history(folder: Path) -> None:
+    graphs = [
+        Graph("objects.it", {"python": "3.11", "branch": "flask", "machine": "vm"}),
+        Graph("objects.it", {"python": "3.13", "branch": "flask", "machine": "vm"}),
+    ]
+    for revision, graph in [(0, graphs[0]), (1, graphs[0]), (1, graphs[1])]:
+        graph.add_data_point(revision, 7.0 if graph is graphs[0] else 0.0)
+    (folder / "index.json").write_text('{"project": "outlive"}')
+    assets.open_on_history(folder, {"objects.it": graphs})
+    index = json.loads((folder / "index.json").read_text())
+    assert index["histories"] == {"objects.it": {"python": "3.11", "branch": "flask"}}
+    picture = json.loads((folder / "graphs/summary/objects.it.json").read_text())
+    assert {value for _, value in picture} == {7.0}
+
+
 class TestAssets:
     def test_they_are_what_asv_loads(self) -> None:
         loaded = [found[2] for found in assets.FOREIGN.finditer(ASV_PAGE.read_text())]
@@ -240,7 +257,7 @@ def test_a_browser_without_the_internet_shows_all_pages(published: str, tmp_path
     assert "aiohttp: survivors, not-found, close" in grid
     regressions = seen(f"{published}#regressions", tmp_path / "profile")
     row = re.search(
-        r"<tr[^>]*>(?:(?!</tr>).)*objects\.AiohttpSurvivors\.track_not_found_close(?:(?!</tr>).)*",
+        r"<tr[^>]*>(?:(?!</tr>).)*objects\.AiohttpSurvivors\.track_ok_close(?:(?!</tr>).)*",
         regressions,
     )
     assert row

@@ -12,10 +12,12 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from asv.graph import make_summary_graph  # type: ignore[import-untyped]
 
 from outlive import processes, temporary
 from outlive.errors import FaultError
@@ -125,6 +127,22 @@ def name_releases(folder: Path, releases: Mapping[str, str]) -> None:
             f"{commit[:8]}...", f"{name}..."
         )
     feed.write_text(text, encoding="utf-8")
+
+
+def open_on_history(folder: Path, graphs: Mapping[str, Sequence[Any]]) -> None:
+    """Make the site in `folder` open a benchmark on the longest of its `graphs`, which are asv's.
+
+    Small pictures show that one alone. asv's are geometric means over Pythons: one that leaves nothing makes
+    them zero.
+    """
+    histories = {}
+    for name, group in graphs.items():
+        longest = max(group, key=lambda graph: len(graph.get_data()))
+        make_summary_graph([longest]).save(str(folder))
+        histories[name] = {key: longest.params[key] for key in ("python", "branch")}
+    path = folder / "index.json"
+    index = msgspec.json.decode(path.read_bytes())
+    path.write_bytes(msgspec.json.encode(index | {"histories": histories}))
 
 
 def bring_home(folder: Path) -> None:

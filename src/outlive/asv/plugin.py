@@ -196,6 +196,8 @@ class Site(OutputPublisher):  # type: ignore[misc]
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:  # noqa: ARG003
         """Have the pages name releases and load nothing from elsewhere, or say why they do."""
         folder = Path(conf.html_dir)
+        groups = {name: graphs.get_graph_group(name) for name in benchmarks}
+        assets.open_on_history(folder, {name: group for name, group in groups.items() if group})
         assets.name_releases(folder, {commit: name for name, commit in repo.get_tags().items()})
         try:
             assets.bring_home(folder)

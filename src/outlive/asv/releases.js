@@ -13,8 +13,18 @@ $(document).ready(function () {
             var all = loaded.tags;
             $.each(all, function (tag, revision) { names[$.asv.get_commit_hash(revision)] = tag; });
             Object.defineProperty(loaded, "tags", { get: function () { return ofFramework(all); } });
+            select();
         },
     });
+    $(window).on("hashchange", select);
+
+    // Opens a benchmark on the Python and the branch that have its history.
+    function select() {
+        var name = decodeURIComponent(window.location.hash.slice(1));
+        if (index.histories[name]) {
+            window.location.replace("#" + name + "?" + $.param(index.histories[name]));
+        }
+    }
 
     // Only the releases of the framework that a graph shows, by their versions.
     function ofFramework(all) {
@@ -35,6 +45,7 @@ $(document).ready(function () {
     function nameReleases(node) {
         if (node.nodeType === Node.TEXT_NODE) {
             var text = node.data.replace(/\b[0-9a-f]{8}\b/g, function (hash) { return names[hash] || hash; });
+            text = text.replace("Infinityx", "from none");
             if (text !== node.data) {
                 node.data = text;
             }
