@@ -9,6 +9,7 @@ version = release = outlive.__version__
 extensions = ["myst_parser", "sphinx_click"]
 exclude_patterns = ["blocks"]
 myst_heading_anchors = 3
+smartquotes = False  # two hyphens are an option's
 html_theme = "furo"  # its fonts are the system's: a page loads nothing from elsewhere
 html_title = "outlive"
 html_copy_source = False

@@ -18,7 +18,7 @@ def picture() -> str:
     width = max(map(len, rows))
     edge = "─" * width
     lines = [f"│{row.center(width)}│" for row in rows]
-    return f"\n├{edge}┤\n".join(lines).join((f"```text\n┌{edge}┐\n", f"\n└{edge}┘\n```"))
+    return "\n".join(("```text", f"┌{edge}┐", *lines, f"└{edge}┘", "```"))
 
 
 def rooms() -> str:

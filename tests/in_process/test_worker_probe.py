@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import os
 import socket
 import subprocess
 import sys
@@ -73,7 +74,11 @@ def working(python: Path | str, folder: Path, policy: str = "off") -> Iterator[W
         listener.listen()
         listener.settimeout(20)
         command = [str(python), "-I", "-c", WORKER, str(FOLDER), path]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        # coverage, where it runs, would be counted
+        env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+        ) as process:
             line = ProbeLine(listener.accept()[0])
             try:
                 worker = Worker(process, line)
