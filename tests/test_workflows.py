@@ -22,6 +22,16 @@ def test_what_is_used_is_pinned_by_its_hash(path: Path) -> None:
             assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), "say which version that is"
 
 
+def test_what_the_action_installs_is_pinned_by_its_hash() -> None:
+    text = (CHECKOUT / ".github" / "requirements.txt").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^([\w.-]+)==.+\\\n    --hash=sha256:", text, re.MULTILINE))
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = (*project["project"]["dependencies"], *project["build-system"]["requires"])
+    assert {re.split(r"[^\w.-]", one)[0] for one in needed} <= pinned
+    installs = re.findall(r"install --quiet (\S+)", (CHECKOUT / "action.yml").read_text(encoding="utf-8"))
+    assert installs == ["--require-hashes", "--no-deps"]
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_may_only_read(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
