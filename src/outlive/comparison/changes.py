@@ -36,7 +36,7 @@ HEAP_TOLD = 512.0
 """Difference in bytes of C heap per request from which on it makes a change where objects do not: pymalloc
 serves up to 512 bytes, and in two measurements of one stack that leaks the bytes are up to 150 apart."""
 HEAP_ERROR = 2304.0
-"""Bytes of C heap per request by which what cyclic garbage holds is uncertain: the C heap grows by pages, and
+"""Bytes of C heap per request by which what objects hold is uncertain: the C heap grows by pages, and
 two measurements of one stack are up to a page (4,096) apart."""
 BLOCKS_TOLD = 1.0
 """The same for blocks of memory: each request leaves one more that is no object. Lists and dicts that grow
@@ -135,7 +135,7 @@ def _stays(field: str) -> Callable[[Measurement], Amount | None]:
         value = getattr(one, stored)
         found = _slope(one.phases, field if one.gc == "off" else f"{field}_kept")
         found = found or (None if value is None else Amount(value))
-        if found is None or field == "blocks" or one.gc != "off":
+        if found is None or field == "blocks":
             return found
         return Amount(found.value, found.error + HEAP_ERROR)
 
@@ -143,10 +143,10 @@ def _stays(field: str) -> Callable[[Measurement], Amount | None]:
 
 
 def _leaks(field: str) -> Callable[[Measurement], Amount | None]:
-    """Return what reads the blocks or bytes of C heap that no collection frees."""
+    """Return what reads the blocks or bytes of C heap that leak in no object."""
 
     def read(one: Measurement) -> Amount | None:
-        if one.growth != "leak":
+        if one.growth != "leak" or abs(one.leaked_per_request or 0.0) >= LEAST_LEAK:
             return Amount(0.0)
         return _slope(one.phases, f"{field}_kept") or _stays(field)(one)
 
