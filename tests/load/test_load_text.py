@@ -73,7 +73,7 @@ peak RSS      90.0 MiB in the largest worker
 peak in all   110.0 MiB (largest sample of PSS)
 grows         ?, too short for a rate
 left/request  0 leaked objects
-collections   20, they freed 4000 objects; paused 250 ms, p99 31.0, longest 31.0
+collections   20, freeing 4000 objects; paused 250 ms, p99 31.0, longest 31.0
 throughput    10 requests/s
 processor     server 0.51 cores (busiest worker 97 %), locust 0.12 (31 %)
 harness       100.0 MiB halfway, 100.0 MiB in the end, locust included
@@ -85,8 +85,8 @@ ok               3600  10.0  10.0  50.0     50.0
 ! 12 unexpected answers:
     11 times: ok got no answer: ConnectionRefusedError
     1 times: odd
-! 3 requests due at the rate, but no client was free: more --clients
-! locust was the bottleneck: latencies hold its own delays, see --processes and
+! 3 requests came due while no client was free: use more --clients
+! locust was the bottleneck: latencies include its delays, see --processes and
 --rate
 """
     )
@@ -161,17 +161,17 @@ gc: collections; p99 of the latency and pauses in ms.
 
 def test_a_test_that_was_continued_says_so() -> None:
     runs = tuple(Segment(started=f"2026-01-0{day}T00:00", seconds=300.0, requests=3000) for day in (1, 2, 3))
-    assert "! continued 2 times; growth is of the longest stretch\n" in shown(load_measurement(segments=runs))
+    assert "! continued 2 times; growth: the longest stretch\n" in shown(load_measurement(segments=runs))
 
 
 def test_the_processor_says_who_was_the_bottleneck() -> None:
     idle = shown(load_measurement(server_busiest=0.6))
-    assert "! no worker was busy all the time: more --clients would have had more answers\n" in idle
+    assert "! no worker was busy all the time: more --clients would get more answers\n" in idle
     assert "busy all the time" not in shown(load_measurement(server_busiest=0.95))
     at_a_rate = load_measurement(server_busiest=0.6, traffic=Traffic(seconds=600.0, rate=10.0))
     assert "busy all the time" not in shown(at_a_rate)
     starved = shown(load_measurement(server_waiting=0.25))
-    assert "! a worker waited for a core 25 % of the time: latencies hold that\n" in starved
+    assert "! a worker waited for a core 25 % of the time: latencies include it\n" in starved
 
 
 def test_without_a_replay_it_says_how_to_get_one() -> None:

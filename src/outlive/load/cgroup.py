@@ -15,7 +15,7 @@ from typing import Self
 import psutil
 
 EMPTIED = 2.0
-"""Seconds in which what was killed is out of its group."""
+"""Seconds that killed processes may take to leave their group."""
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 NAME = re.compile(r"outlive-(\d+)-\d+")
@@ -25,8 +25,8 @@ PEAKS = {"memory.peak": "cgroup v2 memory.peak", "memory.max_usage_in_bytes": "c
 class MemoryGroup:
     """A control group for memory; `source` names where its peak comes from, None where there is no group.
 
-    It is made where this process may: below its own group, or beside it. What an earlier harness left there,
-    because it was killed, is removed.
+    It is made below this process's own group, or beside it, wherever that is permitted. Groups left behind by
+    a harness that was killed are removed.
     """
 
     made = 0
@@ -59,7 +59,7 @@ class MemoryGroup:
             time.sleep(0.02)
 
     def add(self, pid: int) -> None:
-        """Take in a process; what it starts from now on is in, too."""
+        """Add a process to the group; the processes that it starts from now on join it as well."""
         if self.path is not None:
             try:
                 (self.path / "cgroup.procs").write_text(str(pid))

@@ -1,4 +1,4 @@
-"""Starts locust, waits for it, and says what it has sent and seen; locust dies with us."""
+"""Runs locust and returns what it sent and received; locust dies with us."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOOK = 0.2
 
 
 class GeneratorError(FaultError):
-    """locust died; `partial` is what it had reported until then, if it had."""
+    """locust died; `partial` is its last report, None if it made none."""
 
     def __init__(self, text: str, partial: Generated | None) -> None:
         super().__init__(text)
@@ -48,11 +48,11 @@ def generate(
 ) -> Generated:
     """Send `traffic` to the server at `address` and return what came back.
 
-    `progress` is called about each second with what was seen so far. Where no request is answered for `stall`
-    seconds, or one of several locust processes is lost, the test ends early; `stopped` then says why.
+    `progress` is called about once a second with the result so far. The test ends early if no request is
+    answered for `stall` seconds, or if one of several locust processes is lost; `stopped` then says why.
 
-    Raises UsageError for traffic that cannot be sent, and GeneratorError, with what was seen until then,
-    where locust does not start, dies or hangs.
+    Raises UsageError for traffic that cannot be sent, and GeneratorError, with the result so far, if locust
+    does not start, dies or hangs.
     """
     users.check(project.loadtests, traffic)
     if importlib.util.find_spec("locust") is None:
@@ -97,7 +97,7 @@ def command(address: Address, traffic: Traffic, project: Project, stall: float, 
 
 
 def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], object]) -> Generated:
-    """Return the final result of a running locust; raises GeneratorError where it ends without one."""
+    """Return the final result of a running locust. Raises GeneratorError if it ends without one."""
     last: bytes = b""
     seen: Generated | None = None
     changed = time.monotonic()
@@ -178,6 +178,6 @@ def _end(status: int) -> str:
 def _last_words(folder: Path) -> str:
     """Return the line of locust's log that most likely says what went wrong."""
     lines = (folder / "locust.log").read_text(errors="replace").splitlines()
-    said = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in said if "Error" in line or "ERROR" in line]
-    return (errors or said or ["it said nothing"])[-1]
+    texts = [line.strip() for line in lines if line.strip()]
+    errors = [text for text in texts if "Error" in text or "ERROR" in text]
+    return (errors or texts or ["it said nothing"])[-1]

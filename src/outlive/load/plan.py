@@ -1,4 +1,4 @@
-"""What a load test is to be, before anything is started: the stack, how it is deployed, what is sent."""
+"""The plan of a load test: the stack, its deployment and the traffic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from outlive.stacks.prepare import Prepared
 
 
 class LoadTest(msgspec.Struct, frozen=True):
-    """What to run: a stack, how it is deployed, what is sent."""
+    """A load test to run: a stack, its deployment and the traffic."""
 
     stack: Prepared
     deployment: Deployment
@@ -27,16 +27,16 @@ class LoadTest(msgspec.Struct, frozen=True):
 
 
 def deployed(stack: Prepared, worker: Worker) -> Prepared:
-    """Return a stack with what a gunicorn worker needs beside it in its lock.
+    """Return a stack whose lock includes the packages that a gunicorn worker needs.
 
-    Raises UnavailableError where that cannot be had for this release and Python.
+    Raises UnavailableError if they do not exist for this release and Python.
     """
     lock = locks.with_packages(stack.lock, stack.release, worker.packages)
     return msgspec.structs.replace(stack, lock=lock)
 
 
 def recorded(project: Project, test: LoadTest) -> Prepared:
-    """Return the stack under which records of this test are kept: as it is where it cannot be deployed."""
+    """Return the stack that records of this test are stored under; if it cannot be deployed, as it is."""
     worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
     try:
         return deployed(test.stack, worker)
@@ -47,8 +47,8 @@ def recorded(project: Project, test: LoadTest) -> Prepared:
 def cells(project: Project, test: LoadTest) -> tuple[Cell, ...]:
     """Return the cells of the exact replay from which the survivors of this test can be predicted.
 
-    None but with gc off: nothing else survives in both. A worker that closes each connection after a request
-    does so whatever the clients want.
+    There are none unless gc is off: only then do replay and load count the same objects. A worker that closes
+    each connection after a request does so whatever its clients ask for.
     """
     worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
     if test.deployment.gc != "off" or worker.packages:
@@ -60,16 +60,13 @@ def cells(project: Project, test: LoadTest) -> tuple[Cell, ...]:
 
 
 def stored(project: Project, test: LoadTest) -> tuple[Measurement, ...]:
-    """Return those of the cells that are stored."""
+    """Return the stored measurements of these cells."""
     wanted = set(cells(project, test))
-    known = engine.known(project, test.stack, test.deployment.worker)
-    return tuple(one for one in known if Cell.of(one) in wanted)
+    measurements = engine.known(project, test.stack, test.deployment.worker)
+    return tuple(measurement for measurement in measurements if Cell.of(measurement) in wanted)
 
 
 def predictions(measurements: Sequence[Measurement]) -> dict[str, float]:
-    """Return what one request of each scenario leaves in replay, with automatic collection off."""
-    return {
-        one.scenario: one.survivors_per_request
-        for one in measurements
-        if one.survivors_per_request is not None
-    }
+    """Return the objects that one request of each scenario leaves in replay with gc off."""
+    counts = {measurement.scenario: measurement.survivors_per_request for measurement in measurements}
+    return {scenario: count for scenario, count in counts.items() if count is not None}

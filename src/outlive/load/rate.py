@@ -1,4 +1,4 @@
-"""How memory grew under load, and what the exact replay predicts that requests leave. Pure."""
+"""How fast memory grew under load, and how many objects the exact replay predicts. Pure."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from scipy.stats import theilslopes
 from outlive.records.load import Rate, Sample, ScenarioTraffic
 
 LEAST_SAMPLES = 10
-"""Samples that a rate needs; a shorter test has none."""
+"""Samples needed for a rate; a shorter test has no rate."""
 SETTLING = 0.2
-"""Part of a segment, from its start, that is left out: caches fill, allocators take what they keep."""
+"""Fraction of a segment ignored at its start, while caches fill and allocators reserve memory."""
 CONFIDENCE = 0.95
 
 
 def rate(samples: Sequence[Sample]) -> Rate | None:
-    """Return how the memory of all processes grew in the longest uninterrupted stretch.
+    """Return how the memory of all processes grew in the longest uninterrupted segment, None if it is short.
 
-    None if that is too short. It is the median slope between all pairs of samples (Theil-Sen): a few samples
-    in the middle of something do not move it. Memory is proportional, or resident where the system does not
-    tell the former.
+    The rate is the median slope between all pairs of samples (Theil-Sen), which a few outliers do not move.
+    Memory is proportional (PSS), or resident (RSS) on systems without PSS.
     """
-    found = _longest(samples)
-    settled = [one for one in found if one.seconds >= found[0].seconds + SETTLING * _length(found)]
+    segment = _longest(samples)
+    start = segment[0].seconds + SETTLING * _length(segment) if segment else 0.0
+    settled = [sample for sample in segment if sample.seconds >= start]
     if len(settled) < LEAST_SAMPLES or settled[0].requests == settled[-1].requests:
         return None
-    memory = [one.pss or one.rss for one in settled]
+    memory = [sample.pss or sample.rss for sample in settled]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # samples without a request in between
-        per_second = theilslopes(memory, [one.seconds for one in settled], alpha=CONFIDENCE)
-        per_request = theilslopes(memory, [one.requests for one in settled])
+        per_second = theilslopes(memory, [sample.seconds for sample in settled], alpha=CONFIDENCE)
+        per_request = theilslopes(memory, [sample.requests for sample in settled])
     return Rate(
         bytes_per_hour=float(per_second.slope) * 3600,
         low=float(per_second.low_slope) * 3600,
@@ -44,20 +44,17 @@ def rate(samples: Sequence[Sample]) -> Rate | None:
 def predicted(
     scenarios: Sequence[ScenarioTraffic], survivors_per_request: Mapping[str, float]
 ) -> float | None:
-    """Return the objects that a request leaves on average, from what one of each scenario leaves in replay.
-
-    None where a scenario that was sent is not among them.
-    """
-    requests = sum(one.requests for one in scenarios)
-    if not requests or any(one.scenario not in survivors_per_request for one in scenarios):
+    """Return the objects that replay predicts per request of this mix, None if it lacks a scenario."""
+    requests = sum(traffic.requests for traffic in scenarios)
+    if not requests or any(traffic.scenario not in survivors_per_request for traffic in scenarios):
         return None
-    return sum(one.requests * survivors_per_request[one.scenario] for one in scenarios) / requests
+    return sum(traffic.requests * survivors_per_request[traffic.scenario] for traffic in scenarios) / requests
 
 
 def _longest(samples: Sequence[Sample]) -> list[Sample]:
     by_segment: dict[int, list[Sample]] = {}
-    for one in samples:
-        by_segment.setdefault(one.segment, []).append(one)
+    for sample in samples:
+        by_segment.setdefault(sample.segment, []).append(sample)
     return max(by_segment.values(), key=_length, default=[])
 
 

@@ -1,4 +1,4 @@
-"""One load test: a server as it is deployed, locust's traffic, and somebody who watches the server."""
+"""Runs one load test: a server as deployed, locust's traffic, and a sampler that watches the server."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from outlive.service.users import Deck, mix, weights
 from outlive.stacks import environments
 
 WARM_UP = 3
-"""Times that each scenario is sent to each worker before anything is counted: lazy imports, caches."""
+"""Requests of each scenario per worker before counting starts, for lazy imports and caches."""
 KEEP_EVERY = 30.0
-"""Seconds after which what is known so far is kept, so that a soak that is killed has lost little."""
+"""Seconds between two writes of the record, so that a soak that is killed loses little."""
 ENDED = "the harness was ended in the middle"
 LEAST_TYPE = 0.005
-"""Objects per request from which on a type is recorded."""
+"""Fewest objects per request for which a type is recorded."""
 
 Watch = Callable[[Generated], object]
-"""Is told about each second what was sent and seen so far."""
+"""Called about once a second with the traffic so far."""
 
 
 def run(
@@ -49,14 +49,14 @@ def run(
     predictions: Mapping[str, float] | None = None,
     replayed: bool = False,
 ) -> LoadMeasurement:
-    """Run one load test and return what it gave; a fault is recorded with its reason, not raised.
+    """Run one load test and return its record; a fault is recorded with its reason, not raised.
 
-    The record is kept under results/loads/, every KEEP_EVERY seconds and at the end. `app` is served instead
-    of the framework's reference app, as with something planted; then nothing is kept. `earlier` is the record
-    of the same test that was ended in the middle: it is continued. `predictions` are the objects that one
-    request of a scenario leaves in replay. With `replayed`, and gc off, the same mix is then sent to a new
-    server one request at a time. Raises UsageError for a worker or traffic that does not exist, and
-    KeyboardInterrupt once what was seen until then is kept.
+    The record is stored under results/loads/ every KEEP_EVERY seconds and at the end. `app` replaces the
+    framework's reference app, for example one with a planted leak; nothing is stored then. `earlier` is the
+    record of the same test, interrupted: the run continues it. `predictions` are the objects per request of
+    each scenario in replay. With `replayed` and gc off, a new server is then sent the same mix one request at
+    a time. Raises UsageError for a worker or traffic that does not exist; on KeyboardInterrupt the record so
+    far is stored first.
     """
     served = app or apps.load(project, test.stack.release.framework)
     if remedy := test.stack.remedy:
@@ -72,14 +72,15 @@ def run(
     running.stack = stack
     running.watch = watch
     running.predictions = predictions or {}
-    found = running.all(environment)
-    if replayed and found.survivors_per_request is not None and found.deployment.gc == "off":
+    record = running.all(environment)
+    if replayed and record.survivors_per_request is not None and record.deployment.gc == "off":
         try:
-            found = msgspec.structs.replace(found, replayed_per_request=running.replayed(environment))
+            record = msgspec.structs.replace(record, replayed_per_request=running.replayed(environment))
         except OutliveError as error:
-            found = msgspec.structs.replace(found, status="failed", reason=f"one request at a time: {error}")
-        running.keep(found)
-    return found
+            reason = f"one request at a time: {error}"
+            record = msgspec.structs.replace(record, status="failed", reason=reason)
+        running.keep(record)
+    return record
 
 
 class _Run:
@@ -106,19 +107,19 @@ class _Run:
     def all(self, environment: environments.Environment) -> LoadMeasurement:
         try:
             with self.group:
-                found = self._served(environment)
+                record = self._served(environment)
         except OutliveError as error:
-            found = self.record("failed", self._fault() or str(error))
+            record = self.record("failed", self._fault() or str(error))
         except BaseException:
             if self.generated is not None:
                 self.keep(self.record("partial", ENDED))
             raise
-        if found.samples:
-            self.keep(found)
-        return found
+        if record.samples:
+            self.keep(record)
+        return record
 
     def replayed(self, environment: environments.Environment) -> float:
-        """Return the objects for each of as many requests that the mix leaves one request at a time."""
+        """Return the objects per request that the same mix leaves when sent one request at a time."""
         traffic, scenarios = self.test.traffic, self._scenarios()
         deck = Deck(weights(self.project.loadtests, traffic.user, traffic.scenarios), f"{traffic.user} 0")
         counts = []
@@ -135,10 +136,10 @@ class _Run:
                     clients=traffic.clients,
                     connection=traffic.connection,
                 )
-                found = server.count()
-                if not all(one.idle for one in found):
+                counted = server.count()
+                if not all(count.idle for count in counted):
                     raise FaultError("a worker never came to rest, so it cannot be counted")
-                counts.append(sum(one.survivors for one in found))
+                counts.append(sum(count.survivors for count in counted))
         return mixed.Left.of(counts).after(self._requests())
 
     def _server(self, environment: environments.Environment) -> LoadServer:
@@ -147,11 +148,10 @@ class _Run:
         return LoadServer(environment, self.app, worker, folder, self.test.deployment)
 
     def _scenarios(self) -> tuple[Scenario, ...]:
-        """Return the scenarios of the mix, as the app answers them with its remedy."""
-        known = {one.name: one for one in scenarios.load(self.project.scenarios)}
-        remedy = self.stack.remedy
+        """Return the scenarios of the mix, with the answers that the app gives under its remedy."""
+        by_name = {scenario.name: scenario for scenario in scenarios.load(self.project.scenarios)}
         names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios)
-        return tuple(remedies.expecting(known[name], remedy) for name in names)
+        return tuple(remedies.expecting(by_name[name], self.stack.remedy) for name in names)
 
     def _served(self, environment: environments.Environment) -> LoadMeasurement:
         with self._server(environment) as server:
@@ -189,18 +189,18 @@ class _Run:
             return self.record("measured", None, self._counted(server))
 
     def _warm_up(self, server: LoadServer) -> None:
-        """Send each scenario a few times, each over a connection of its own: they go to all workers."""
+        """Send each scenario a few times over separate connections, which reach all workers."""
         for scenario in self._scenarios():
             for _ in range(WARM_UP * self.test.deployment.workers):
                 with mixed.Client(server.address, [scenario], "close") as client:
                     client.send(scenario.name)
 
     def _counted(self, server: LoadServer) -> list[Counted] | None:
-        """Return what each worker has left, None where that is only a part of all that requests left."""
+        """Return the count of each worker, None if some requests were served by workers that are gone."""
         if server.restarts or self.test.deployment.max_requests or self.earlier is not None:
             return None
         counts = server.count()
-        return counts if all(one.idle for one in counts) else None
+        return counts if all(count.idle for count in counts) else None
 
     def _requests(self) -> int:
         before = self.earlier.requests if self.earlier else 0
@@ -217,7 +217,7 @@ class _Run:
             self.keep(self.record("partial", ENDED))
 
     def keep(self, measurement: LoadMeasurement) -> None:
-        """Write the record, unless something is planted in the app."""
+        """Store the record, unless the app has something planted."""
         if self.keeps:
             LoadStore(self.project, self.stack.record, self.stack.remedy).keep(measurement)
 
@@ -227,7 +227,7 @@ class _Run:
     def record(
         self, status: Status, reason: str | None, counts: list[Counted] | None = None
     ) -> LoadMeasurement:
-        """Return the record of what is known by now."""
+        """Return the record of the test so far."""
         stack, test = self.stack, self.test
         bare = LoadMeasurement(
             framework=stack.release.framework,
@@ -292,8 +292,8 @@ class _Run:
             types=_types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
             growth=rate.rate(sampler.samples),
             server_cores=sampler.cpu / latest.seconds if latest.seconds else 0.0,
-            server_busiest=max((_part(one, one.ran + one.waited, latest) for one in workers), default=0.0),
-            server_waiting=max((_part(one, one.waited, latest) for one in workers), default=0.0),
+            server_busiest=max((_part(w, w.ran + w.waited, latest) for w in workers), default=0.0),
+            server_waiting=max((_part(w, w.waited, latest) for w in workers), default=0.0),
             generator_cores=sent.cores,
             generator_busiest=sent.busiest,
             generator_saturated=sent.saturated,
@@ -301,7 +301,7 @@ class _Run:
         )
 
     def _tree_peak(self, sampler: Sampler) -> tuple[int, str]:
-        """Return the peak of all processes together, and how it was obtained."""
+        """Return the peak memory of all processes together in bytes, and its source."""
         if self.peak is not None and self.group.source is not None:
             return self.peak, self.group.source
         if sampler.peak_pss:
@@ -324,22 +324,22 @@ def _worker(line: Line) -> WorkerRecord:
 
 
 def _part(worker: WorkerRecord, seconds: float, sent: Generated) -> float:
-    """Return which part of the time that it was under load these seconds are."""
+    """Return `seconds` as a fraction of the worker's time under load."""
     time = min(worker.last - worker.first, sent.seconds)
     return min(seconds / time, 1.0) if time > 0 else 0.0
 
 
 def _per_request(counts: list[Counted] | None, what: str, requests: int) -> float | None:
-    return sum(getattr(one, what) for one in counts) / requests if counts and requests else None
+    return sum(getattr(count, what) for count in counts) / requests if counts and requests else None
 
 
 def _types(counts: list[Counted] | None, requests: int, *, collecting: bool) -> dict[str, float]:
-    """Return objects per request by type name, most first; with a collector only of what is leaked."""
-    found: Counter[str] = Counter()
-    for one in counts or ():
-        found.update(one.types_kept if collecting else one.types)
+    """Return objects per request by type name, most first; under a collector only leaked ones."""
+    types: Counter[str] = Counter()
+    for count in counts or ():
+        types.update(count.types_kept if collecting else count.types)
     return {
         name: count / requests
-        for name, count in found.most_common()
+        for name, count in types.most_common()
         if requests and abs(count) / requests >= LEAST_TYPE
     }

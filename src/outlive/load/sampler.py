@@ -1,4 +1,4 @@
-"""Looking at a server from outside while it serves: memory and processor time of each of its processes."""
+"""Samples the memory and processor time of each process of a server, from outside, while it serves."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from outlive.load.server import Line, LoadServer, Spent
 from outlive.records.load import Memory, Sample
 
 EVERY = 0.5
-"""Seconds between two looks, at first."""
+"""Seconds between two samples, at first."""
 MOST = 600
-"""Samples that are kept. Where there are more, every other one goes and the time between two is doubled, so
-that a soak takes no more memory than a minute does."""
+"""Most samples kept. Beyond that every other one is dropped and the interval doubled, so that a soak takes
+no more memory than a minute."""
 HARNESS_EVERY = 10
-"""Looks at the server for each at the harness itself: its memory hardly changes, and looking takes time."""
+"""Samples of the server per sample of the harness, whose memory hardly changes and is slow to read."""
 RESET_PEAK = "5"
-"""Written to /proc/PID/clear_refs it has the kernel forget the peak of resident memory."""
+"""Resets the kernel's peak of resident memory when it is written to /proc/PID/clear_refs."""
 
 
 class Sampler:
-    """Looks at a server now and then from a thread of its own, between `start` and `stop`."""
+    """Samples a server at intervals in a separate thread, between `start` and `stop`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Sampler:
         self.peak_rss = self.peak_pss = 0
         self.fault: str | None = None
         self.lock = threading.Lock()
-        """Held while a look changes what is known of the server."""
+        """Held while a sample is taken."""
         self._segment = segment
         self._since = since
         # a soak that is continued has samples as far apart as it had before
@@ -60,7 +60,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="outlive-sampler", daemon=True)
 
     def start(self) -> None:
-        """Begin: from now on seconds are counted."""
+        """Start the clock and the sampling."""
         for line in self.server.lines:
             if line.pid is not None:
                 with contextlib.suppress(OSError):
@@ -71,7 +71,7 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look once more and end."""
+        """Stop sampling, after one last sample."""
         self._ended.set()
         self._thread.join()
         self._look()
@@ -87,7 +87,7 @@ class Sampler:
 
     @property
     def cpu(self) -> float:
-        """Processor seconds that all processes of the server used so far in this segment."""
+        """Processor seconds used by all processes of the server in this segment so far."""
         return self._cpu - self._cpu_before
 
     def _look(self) -> None:
@@ -104,7 +104,7 @@ class Sampler:
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 cpu += times.user + times.system
-                if process.pid == self._master.pid:  # with what ended workers have used
+                if process.pid == self._master.pid:  # its children are the workers that have ended
                     cpu += times.children_user + times.children_system
                 used = _memory(process)
                 memory.append(used)
@@ -122,10 +122,10 @@ class Sampler:
             segment=self._segment,
             seconds=seconds,
             requests=self.requests(),
-            rss=sum(one.rss for one in memory),
-            pss=sum(one.pss for one in memory),
+            rss=sum(process_memory.rss for process_memory in memory),
+            pss=sum(process_memory.pss for process_memory in memory),
             cpu=cpu,
-            workers=tuple(one for one in memory if one.pid in pids),
+            workers=tuple(process_memory for process_memory in memory if process_memory.pid in pids),
             harness=self._harness,
         )
         self.peak_rss = max(self.peak_rss, sample.rss)
@@ -142,7 +142,7 @@ class Sampler:
             return []
 
     def _harness_rss(self, server: list[psutil.Process]) -> int:
-        """Return the resident bytes of this process and of all that it started but the server."""
+        """Return the resident bytes of this process and its children, without the server."""
         total = 0
         for process in (self._own, *self._own.children(recursive=True)):
             if process not in server:
@@ -152,7 +152,7 @@ class Sampler:
 
 
 def _note(line: Line, seconds: float) -> None:
-    """Note that a worker lives, and its peak so far."""
+    """Record that a worker is alive, its processor time and its peak so far."""
     if line.pid is None or line.closed:
         return
     line.first = line.first or seconds
@@ -166,10 +166,10 @@ def _note(line: Line, seconds: float) -> None:
 
 
 def _spent(pid: int) -> Spent:
-    """Return what a process has had of the processor; zeros where the kernel does not say.
+    """Return the processor time of a process so far, zeros if the kernel does not report it.
 
-    It ran as long as all its threads did. It waited as long as the one that ran most: the others take turns
-    with that one, and waiting for each other is no lack of cores.
+    Running time is the sum over its threads. Waiting time is that of its busiest thread: the others take
+    turns with it, and threads that wait for each other do not lack a core.
     """
     threads = []
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
@@ -182,13 +182,13 @@ def _spent(pid: int) -> Spent:
 
 
 def thinned(samples: list[Sample]) -> list[Sample]:
-    """Return every other sample, and always the last one of each segment."""
+    """Return every other sample and the last one of each segment."""
     last = {sample.segment: at for at, sample in enumerate(samples)}
     return [sample for at, sample in enumerate(samples) if at % 2 == 0 or last[sample.segment] == at]
 
 
 def _memory(process: psutil.Process) -> Memory:
-    """Return what a process has resident; only Linux tells its part of what is shared."""
+    """Return the resident memory of a process, and its proportional memory on Linux."""
     try:
         full = process.memory_full_info()
         return Memory(process.pid, full.rss, getattr(full, "pss", 0))

@@ -1,4 +1,4 @@
-"""gunicorn under load: several workers that come and go, each with a line to its probe that never waits."""
+"""gunicorn under load: workers that come and go, each with a non-blocking line to its probe."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from outlive.service.probe_line import ANSWER_LIMIT
 from outlive.stacks.environments import Environment
 
 MOST_RETIRED = 100
-"""Workers that gunicorn replaced that have a record each; with --max-requests there is no end to them."""
+"""Most replaced workers that have a record; --max-requests can replace any number of them."""
 LONGEST_LOG = 16 * 1024**2
-"""Bytes of the server's log from which on it starts anew: the tracebacks of a soak would fill the disk."""
+"""Bytes at which the server's log is truncated: the tracebacks of a soak would fill the disk."""
 REAPED = 2.0
-"""Seconds in which gunicorn says in its log how a worker ended."""
+"""Seconds that gunicorn may take to log how a worker ended."""
 LAST_WORDS = r"Worker \(pid:{}\) (?:was sent (?P<signal>SIG\w+)|exited with code (?P<code>-?\d+))"
 
 
@@ -38,7 +38,7 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
 
 
 class Burden(msgspec.Struct, frozen=True, tag_field="type", tag="collector"):
-    """What the collector has done so far; pauses are in seconds, (upper bound, how many)."""
+    """The collector's work so far; pauses are in seconds, as (upper bound, count)."""
 
     collections: int
     freed: int
@@ -48,19 +48,19 @@ class Burden(msgspec.Struct, frozen=True, tag_field="type", tag="collector"):
 
 
 class Farewell(Burden, frozen=True, tag_field="type", tag="farewell"):
-    """A worker ends by itself; `aborted` because gunicorn found that it hangs."""
+    """A worker exits on its own; `aborted` means that gunicorn found it hanging."""
 
     aborted: bool
 
 
 class Begun(msgspec.Struct, frozen=True, tag_field="type", tag="begin"):
-    """The state that survivors are counted against has been taken."""
+    """The probe has recorded the state that survivors are counted against."""
 
     idle: bool
 
 
 class Counted(msgspec.Struct, frozen=True, tag_field="type", tag="count"):
-    """What the requests have left, in gc-tracked objects; by type before and after full collections."""
+    """The gc-tracked objects that requests left; by type before and after full collections."""
 
     idle: bool
     survivors: int
@@ -76,17 +76,17 @@ _decode = msgspec.json.Decoder(Message).decode
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """Seconds for which the threads of a process ran, and for which the busiest waited for a core."""
+    """Seconds that the threads of a process ran, and that the busiest of them waited for a core."""
 
     ran: float = 0.0
     waited: float = 0.0
 
 
 class Line:
-    """The connection to the probe of one worker: what has arrived is read, nothing is waited for.
+    """The non-blocking connection to the probe of one worker.
 
-    `first` and `last` are when the worker was seen, in seconds of the load test, `peak` is its peak of
-    resident bytes, `spent` what it had of the processor at both times.
+    `first` and `last` are when the worker was seen, in seconds of the load test; `spent` is its processor
+    time at both. `peak` is its peak of resident bytes.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -103,16 +103,16 @@ class Line:
         self.farewell: Farewell | None = None
 
     def ask(self, word: str) -> None:
-        """Send a command, if the worker can still be asked."""
+        """Send a command, unless the worker is gone."""
         try:
             self._connection.send(word.encode() + b"\n")
         except BlockingIOError:
-            pass  # it is stopped, and has not read what it was asked before
+            pass  # the worker is stopped and has not read earlier commands
         except OSError:
             self.closed = True
 
     def read(self) -> None:
-        """Take in what has arrived."""
+        """Read all messages that have arrived."""
         with contextlib.suppress(BlockingIOError):
             while not self.closed:
                 try:
@@ -127,7 +127,7 @@ class Line:
 
     @property
     def since(self) -> Spent:
-        """What it has had of the processor since it was first seen."""
+        """The worker's processor time since it was first seen."""
         if self.spent is None:
             return Spent()
         before, now = self.spent
@@ -135,11 +135,11 @@ class Line:
 
     @property
     def collections(self) -> Collections:
-        """What its collector has done, as far as it has said."""
-        if self.burden is None:
+        """The work of its collector, as last reported."""
+        burden = self.burden
+        if burden is None:
             return Collections()
-        found = self.burden
-        return Collections.of(found.collections, found.freed, found.pause, found.longest, found.pauses)
+        return Collections.of(burden.collections, burden.freed, burden.pause, burden.longest, burden.pauses)
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Hello):
@@ -152,10 +152,7 @@ class Line:
             self._messages.append(message)
 
     def wait(self, kind: type[M], limit: float = ANSWER_LIMIT) -> M:
-        """Return the next message of this kind.
-
-        Raises FaultError where the worker dies or does not answer.
-        """
+        """Return the next message of this kind. Raises FaultError if the worker dies or does not answer."""
         deadline = time.monotonic() + limit
         while True:
             self.read()
@@ -176,7 +173,7 @@ class Line:
 
 
 class LoadServer(Gunicorn):
-    """gunicorn as a deployment has it. After the start, one thread at a time calls `look` and the rest."""
+    """gunicorn as deployed. After the start, only one thread at a time may call its methods."""
 
     def __init__(
         self, environment: Environment, app: App, worker: Worker, folder: Path, deployment: Deployment
@@ -218,26 +215,26 @@ class LoadServer(Gunicorn):
                 time.sleep(0.01)
 
     def begin(self) -> None:
-        """Have each worker take the state that survivors are counted against."""
+        """Have each worker record the state that survivors are counted against."""
         for line in self.lines:
             line.ask("begin")
         for line in self.lines:
             line.wait(Begun)
 
     def count(self) -> list[Counted]:
-        """Return what each worker has left, in the order of `lines`. Raises FaultError where one dies."""
+        """Return each worker's count, in the order of `lines`. Raises FaultError if one dies."""
         for line in self.lines:
             line.ask("count")
         return [line.wait(Counted) for line in self.lines]
 
     def look(self) -> None:
-        """Welcome new workers, read what all have said, and ask what their collectors have done."""
+        """Accept new workers, read all messages, and ask for the work of the collectors."""
         if self._log_path.stat().st_size > LONGEST_LOG:
             os.truncate(self._log_path, 0)
         for line in self.lines:
             line.read()
             line.ask("collector")
-        for line in [line for line in self.lines if self.end(line) == "recycled"]:
+        for line in [live for live in self.lines if self.end(live) == "recycled"]:
             self.lines.remove(line)
             self.retired.append(line)
             self._before = total([self._before, line.collections])
@@ -248,11 +245,11 @@ class LoadServer(Gunicorn):
                 self.restarts += 1
 
     def collections(self, earlier: Sequence[Collections] = ()) -> Collections:
-        """Return what the collectors of all workers have done so far, with what they did earlier."""
+        """Return the work of all workers' collectors so far, added to `earlier` work."""
         return total([*earlier, self._before, *(line.collections for line in self.lines)])
 
     def fault(self) -> str | None:
-        """Return what has gone wrong with the server since the start: None for all that is in order."""
+        """Return what went wrong with the server since the start, None if nothing did."""
         assert self.process is not None
         status = self.process.poll()
         if status is not None:
@@ -268,25 +265,25 @@ class LoadServer(Gunicorn):
 
     @staticmethod
     def end(line: Line) -> End:
-        """Return how a worker has ended, if it has."""
+        """Return how a worker ended; one that has not `served`."""
         if line.farewell:
             return "hung" if line.farewell.aborted else "recycled"
         return "killed" if line.closed else "served"
 
     def how_it_ended(self, line: Line) -> str:
-        """Return what gunicorn says of the end of a worker."""
+        """Return how gunicorn's log says that a worker ended."""
         pattern = re.compile(LAST_WORDS.format(line.pid))
-        found = _soon(lambda: pattern.search(self.log), REAPED)
-        if found is None:
+        ended = _soon(lambda: pattern.search(self.log), REAPED)
+        if ended is None:
             return "nobody knows why"
-        return f"it was sent {found['signal']}" if found["signal"] else f"it exited with code {found['code']}"
+        return f"it was sent {ended['signal']}" if ended["signal"] else f"it exited with code {ended['code']}"
 
 
 T = TypeVar("T")
 
 
 def _soon(find: Callable[[], T | None], seconds: float) -> T | None:
-    """Return what `find` finds within so many seconds, or None."""
+    """Return the first result of `find` that is not None within so many seconds, else None."""
     deadline = time.monotonic() + seconds
     while (found := find()) is None and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A load test that was continued: what its runs gave together. Pure."""
+"""Combines the runs of a load test that was continued. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlive.records.load import Generated, LoadMeasurement, ScenarioTraffic, Segment, Traffic, percentile
+from outlive.records.load import (
+    Generated,
+    LoadMeasurement,
+    ScenarioTraffic,
+    Segment,
+    Traffic,
+    percentile,
+    summed,
+)
 
 
 def remaining(traffic: Traffic, earlier: LoadMeasurement | None) -> Traffic:
-    """Return what is still to be sent of `traffic`, a whole second or request at least."""
+    """Return the rest of `traffic` to send, at least one second or request."""
     if earlier is None:
         return traffic
     seconds, requests = traffic.seconds, traffic.requests
@@ -24,7 +32,7 @@ def remaining(traffic: Traffic, earlier: LoadMeasurement | None) -> Traffic:
 
 
 def together(earlier: LoadMeasurement | None, later: Generated) -> Generated:
-    """Return what was sent and seen in all."""
+    """Return the traffic of all runs together."""
     if earlier is None:
         return later
     seconds = earlier.seconds + later.seconds
@@ -46,7 +54,7 @@ def together(earlier: LoadMeasurement | None, later: Generated) -> Generated:
 
 
 def segments(earlier: LoadMeasurement | None, latest: Segment) -> tuple[Segment, ...]:
-    """Return all runs, the latest with them."""
+    """Return all runs, the latest last."""
     return (*(earlier.segments if earlier else ()), latest)
 
 
@@ -58,12 +66,9 @@ def _scenarios(parts: Sequence[ScenarioTraffic]) -> tuple[ScenarioTraffic, ...]:
 
 
 def merged(parts: Sequence[ScenarioTraffic]) -> ScenarioTraffic:
-    """Return the answers to all of them together, by the name of the first."""
+    """Return the sum of `parts`, under the name of the first."""
     requests = sum(part.requests for part in parts)
-    answers: Counter[float] = Counter()
-    for part in parts:
-        answers.update(dict(part.histogram))
-    histogram = tuple(sorted(answers.items()))
+    histogram = summed(part.histogram for part in parts)
     longest = max(part.longest for part in parts)
     p50, p95, p99 = (min(percentile(histogram, percent), longest) for percent in (50, 95, 99))
     return ScenarioTraffic(

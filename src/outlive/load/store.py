@@ -1,8 +1,8 @@
-"""The records of load tests: how the release was deployed, what was sent, what the server took for it.
+"""Stores the records of load tests.
 
 `results/loads/<framework>/<release>/py<X.Y>-<lock>-<worker>-<gc>-<start>.json` is a `LoadDocument` with one
-measurement: no load test replaces another. Those of a remedy are with its other results, under `loads/`.
-Reports and statistics read these files only.
+measurement: no load test replaces another. A remedy's load tests are under `loads/` beside its other results.
+Reports and statistics read only these files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from outlive.replay.store import folder, provenance
 
 
 class LoadStore:
-    """The load tests that are kept of one stack, one file each."""
+    """The stored load tests of one stack, one file each."""
 
     def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
         self.stack = stack
@@ -30,7 +30,7 @@ class LoadStore:
             self.folder = folder(project, stack, remedy) / "loads"
 
     def path(self, measurement: LoadMeasurement) -> Path:
-        """Return the file of a load test: the one that it was continued from, where it was."""
+        """Return the file of a load test; a continued test keeps the file of its first run."""
         start = re.sub(r"\W", "", measurement.segments[0].started) if measurement.segments else "never"
         policy = re.sub(r"\W", "-", measurement.deployment.gc)
         name = (
@@ -39,20 +39,20 @@ class LoadStore:
         return self.folder / name
 
     def keep(self, measurement: LoadMeasurement) -> Path:
-        """Write the record, in place of an earlier one of the same load test; return its file."""
+        """Store the record, replacing an earlier one of the same load test; return its file."""
         document = LoadDocument(provenance=provenance([self.stack]), measurements=(measurement,))
         path = self.path(measurement)
         write_text(path, document.to_json())
         return path
 
     def load(self) -> Iterator[LoadMeasurement]:
-        """Yield what is kept of this stack, oldest first. Raises FaultError as `read` does."""
+        """Yield the stored load tests of this stack, oldest first. Raises FaultError as `read` does."""
         paths = sorted(self.folder.glob(f"py{self.stack.python}-{self.stack.lock}-*.json"), key=_start)
         for path in paths:
             yield from read(path).measurements
 
     def unfinished(self, deployment: Deployment, traffic: Traffic) -> LoadMeasurement | None:
-        """Return the newest such test if the harness was ended before the test was over, else None."""
+        """Return the newest such test if it was interrupted, else None."""
         same = [m for m in self.load() if (m.deployment, m.traffic) == (deployment, traffic)]
         return same[-1] if same and same[-1].status == "partial" else None
 

@@ -1,6 +1,6 @@
-"""What is stored of a pair of stacks under load: single load tests, and comparisons over rounds.
+"""Reads the stored load tests of a pair of stacks, and stores comparisons over rounds.
 
-Load tests are `results/loads` (see `outlive.load.store`); a comparison of `compare --load` is kept as
+Load tests are in `results/loads` (see `outlive.load.store`); a comparison by `compare --load` is stored as
 `results/reports/<framework>/load/<name>-<gc>.json`.
 """
 
@@ -22,7 +22,7 @@ from outlive.records.load import Deployment, LoadMeasurement, Sample, Traffic
 from outlive.records.measurement import StackRecord
 
 MOST_SAMPLES = 240
-"""Looks at the server that a report keeps of one load test: more than a plot has pixels to show."""
+"""Most samples of one load test in a report: more than a plot has pixels to show."""
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,30 +31,27 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def keep(project: Project, comparison: LoadComparison, name: str) -> Path:
-    """Store a comparison under load for the report `name`, in place of an earlier one with its gc policy."""
+    """Store a comparison under load for the report `name`; it replaces one with the same gc policy."""
     policy = re.sub(r"\W", "-", comparison.deployment.gc)
     path = _folder(project, comparison.after.stack.framework) / f"{name}-{policy}.json"
-    kept = msgspec.json.format(msgspec.json.encode(_Kept(comparison=comparison)), indent=1)
-    write_text(path, kept.decode() + "\n")
+    document = msgspec.json.format(msgspec.json.encode(_Kept(comparison=comparison)), indent=1)
+    write_text(path, document.decode() + "\n")
     return path
 
 
 def gather(project: Project, before: StackRecord, after: StackRecord, name: str) -> Loads:
-    """Return what is stored of two stacks under load, where both were tested alike.
+    """Return the stored load tests of two stacks that were tested alike, and their comparisons.
 
-    Of several tests of one kind the newest counts. Raises FaultError for a file that cannot be read, or
-    cannot be right.
+    The newest test of each kind counts. Raises FaultError for a file that cannot be read or cannot be right.
     """
     kinds = [_by_kind(LoadStore(project, stack).load()) for stack in (before, after)]
     shared = sorted(kinds[0].keys() & kinds[1].keys(), key=lambda kind: (kind[0].gc != "on", str(kind)))
-    found = []
-    for path in sorted(_folder(project, after.framework).glob(f"{name}-*.json")):
-        comparison = decode(path, _Kept).comparison
-        if _of(comparison, before, after):
-            found.append(comparison)
-    found.sort(key=lambda one: one.deployment.gc != "on")  # what most run comes first
+    paths = sorted(_folder(project, after.framework).glob(f"{name}-*.json"))
+    comparisons = [decode(path, _Kept).comparison for path in paths]
+    comparisons = [comparison for comparison in comparisons if _of(comparison, before, after)]
+    comparisons.sort(key=lambda comparison: comparison.deployment.gc != "on")  # the usual policy first
     loads = Loads(
-        comparisons=tuple(found),
+        comparisons=tuple(comparisons),
         before=tuple(kinds[0][kind] for kind in shared),
         after=tuple(kinds[1][kind] for kind in shared),
     )
@@ -64,14 +61,13 @@ def gather(project: Project, before: StackRecord, after: StackRecord, name: str)
 
 
 def thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """Return at most MOST_SAMPLES of them, evenly, the last one among them; without single processes."""
-    every = -(-len(samples) // MOST_SAMPLES)
-    kept = samples[::-1][::every][::-1] if every else ()
-    return tuple(msgspec.structs.replace(sample, workers=()) for sample in kept)
+    """Return at most MOST_SAMPLES evenly spaced samples with the last one, without single processes."""
+    every = max(-(-len(samples) // MOST_SAMPLES), 1)
+    return tuple(msgspec.structs.replace(sample, workers=()) for sample in samples[::-1][::every][::-1])
 
 
 def _by_kind(tests: Iterable[LoadMeasurement]) -> dict[tuple[Deployment, Traffic], LoadMeasurement]:
-    """Return the newest test of each kind, oldest come first."""
+    """Return the newest test of each kind; `tests` are oldest first."""
     return {
         (test.deployment, test.traffic): msgspec.structs.replace(test, samples=thinned(test.samples))
         for test in tests

@@ -1,4 +1,4 @@
-"""The report of load tests: on a terminal one in full, several side by side; as Markdown."""
+"""Load tests as text: on a terminal, one in full or several side by side; and as Markdown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from outlive.wording import counted, number, one_line, size
 
 UNKNOWN = "?"
 MOST_FAULTS = 5
-"""Texts of unexpected answers that are shown."""
+"""Most texts of unexpected answers shown."""
 SHORT_OF_CORES = 0.1
-"""Part of the time that a worker waited for a core from which on it is told: latencies are longer by it."""
+"""Fraction of the time that a worker waits for a core from which it gets a warning."""
 SOAK = 600.0
-"""Seconds from which on a test says whether the memory of the harness stayed as it was."""
+"""Shortest test, in seconds, that shows whether the harness's own memory grew."""
 COLUMNS = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
 NOTES = (
     "growth, left: per request; left are objects with gc off, else leaked ones.",
@@ -42,7 +42,7 @@ LATENCIES = ("latency, ms", "requests", "p50", "p95", "p99", "longest", "wrong")
 
 
 def show(measurements: Sequence[LoadMeasurement], console: Console) -> None:
-    """Print the one load test, or all of them in one table with what each has to be said of."""
+    """Print one load test in full, or several in one table with their warnings."""
     if len(measurements) == 1:
         _one(measurements[0], console)
     else:
@@ -50,7 +50,7 @@ def show(measurements: Sequence[LoadMeasurement], console: Console) -> None:
 
 
 def title(m: LoadMeasurement) -> str:
-    """Return what was under load, and how it was deployed."""
+    """Return the release under load and its deployment."""
     d = m.deployment
     deployed = [counted(d.workers, f"{d.worker} worker"), f"gc {d.gc}", *_options(d)]
     return f"{_release(m)} · {', '.join(deployed)}"
@@ -66,7 +66,7 @@ def _options(d: Deployment) -> list[str]:
 
 
 def traffic(m: LoadMeasurement) -> str:
-    """Return what was sent."""
+    """Return the traffic in one line."""
     t = m.traffic
     rate = f" at {number(t.rate)}/s" if t.rate else ""
     answered = f"{counted(m.requests, 'request')} in {m.seconds:.1f} s"
@@ -74,7 +74,7 @@ def traffic(m: LoadMeasurement) -> str:
 
 
 def facts(m: LoadMeasurement) -> Iterator[tuple[str, str]]:
-    """Yield what the server took for it: each fact with its name."""
+    """Yield the name and the text of each result."""
     yield "peak RSS", f"{_size(m.peak_rss_bytes)} in the largest worker"
     yield "peak in all", f"{_size(m.tree_peak_bytes)} ({m.tree_peak_source})"
     yield "grows", rate(m.growth)
@@ -92,7 +92,7 @@ def facts(m: LoadMeasurement) -> Iterator[tuple[str, str]]:
 
 
 def rate(growth: Rate | None) -> str:
-    """Return how memory grew, `?` where the test was too short for that."""
+    """Return how fast memory grew, `?` if the test was too short for a rate."""
     if growth is None:
         return f"{UNKNOWN}, too short for a rate"
     interval = f"{_signed(growth.low)} to {_signed(growth.high)}"
@@ -100,7 +100,7 @@ def rate(growth: Rate | None) -> str:
 
 
 def left(m: LoadMeasurement) -> str:
-    """Return the objects that a request left, and what the exact replay predicts."""
+    """Return the objects left per request."""
     if m.survivors_per_request is None or m.leaked_per_request is None:
         return f"{UNKNOWN}, counted where the same workers serve from start to end"
     if m.deployment.gc != "off":
@@ -109,30 +109,30 @@ def left(m: LoadMeasurement) -> str:
 
 
 def replayed(m: LoadMeasurement) -> str:
-    """Return what replay leaves of the same mix, and of its scenarios each by itself."""
+    """Return the objects per request in replay: of the same mix, and of its scenarios one by one."""
     mix, alone = m.replayed_per_request, m.predicted_per_request
-    said = ["same mix: see --predict" if mix is None else f"same mix {_objects(mix)}{_apart(m, mix)}"]
-    said += [] if alone is None else [f"sum of its scenarios {_objects(alone)}{_apart(m, alone)}"]
-    return ", ".join(said)
+    texts = ["same mix: see --predict" if mix is None else f"same mix {_objects(mix)}{_apart(m, mix)}"]
+    texts += [] if alone is None else [f"sum of its scenarios {_objects(alone)}{_apart(m, alone)}"]
+    return ", ".join(texts)
 
 
 def processor(m: LoadMeasurement) -> str:
-    """Return what server and locust used of it, and how much of the time their busiest process was busy."""
+    """Return the cores that server and locust used, and how busy the busiest process of each was."""
     server = f"server {m.server_cores:.2f} cores (busiest worker {100 * m.server_busiest:.0f} %)"
     return f"{server}, locust {m.generator_cores:.2f} ({100 * m.generator_busiest:.0f} %)"
 
 
 def collections(m: LoadMeasurement) -> str:
-    """Return what the collector did."""
+    """Return the collector's work in one line."""
     c = m.collections
     if not c.count:
         return "none"
     pauses = f"paused {c.pause * 1e3:.0f} ms, p99 {c.p99 * 1e3:.1f}, longest {c.longest * 1e3:.1f}"
-    return f"{c.count}, they freed {counted(c.freed, 'object')}; {pauses}"
+    return f"{c.count}, freeing {counted(c.freed, 'object')}; {pauses}"
 
 
 def warnings(m: LoadMeasurement) -> Iterator[str]:
-    """Yield what a reader must know before believing the numbers."""
+    """Yield reasons for caution about the numbers."""
     if m.status != "measured":
         yield f"{m.status}: {one_line(m.reason or '')}"
     if m.unexpected:
@@ -140,15 +140,15 @@ def warnings(m: LoadMeasurement) -> Iterator[str]:
         for text, count in m.faults[:MOST_FAULTS]:
             yield f"    {count} times: {one_line(text)}"
     if m.unsent:
-        yield f"{counted(m.unsent, 'request')} due at the rate, but no client was free: more --clients"
+        yield f"{counted(m.unsent, 'request')} came due while no client was free: use more --clients"
     if m.generator_saturated:
-        yield "locust was the bottleneck: latencies hold its own delays, see --processes and --rate"
+        yield "locust was the bottleneck: latencies include its delays, see --processes and --rate"
     if m.server_waiting >= SHORT_OF_CORES:
-        yield f"a worker waited for a core {100 * m.server_waiting:.0f} % of the time: latencies hold that"
+        yield f"a worker waited for a core {100 * m.server_waiting:.0f} % of the time: latencies include it"
     elif _could_do_more(m):
-        yield "no worker was busy all the time: more --clients would have had more answers"
+        yield "no worker was busy all the time: more --clients would get more answers"
     if len(m.segments) > 1:
-        yield f"continued {counted(len(m.segments) - 1, 'time')}; growth is of the longest stretch"
+        yield f"continued {counted(len(m.segments) - 1, 'time')}; growth: the longest stretch"
 
 
 def _could_do_more(m: LoadMeasurement) -> bool:
@@ -179,15 +179,15 @@ def _latencies(m: LoadMeasurement) -> Table:
 
 
 def _by_scenario(m: LoadMeasurement) -> Iterator[tuple[str, ...]]:
-    for one in m.scenarios:
-        times = (f"{1e3 * value:.1f}" for value in (one.p50, one.p95, one.p99, one.longest))
-        yield one.scenario, str(one.requests), *times, str(one.unexpected or "")
+    for s in m.scenarios:
+        times = (f"{1e3 * value:.1f}" for value in (s.p50, s.p95, s.p99, s.longest))
+        yield s.scenario, str(s.requests), *times, str(s.unexpected or "")
 
 
 def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
     _say(console, _subject(measurements), "bold")
-    if said := _traffic_of(measurements):
-        _say(console, said)
+    if sent := _traffic_of(measurements):
+        _say(console, sent)
     table = _table(_what(measurements), *COLUMNS)
     for m in measurements:
         table.add_row(_row_name(m, measurements), *_cells(m))
@@ -205,14 +205,14 @@ def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
 
 
 def _replays(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
-    """Yield what replay leaves of those tests whose mix was replayed."""
+    """Yield a line for each test whose mix was replayed."""
     for m in measurements:
         if m.replayed_per_request is not None:
             yield f"{_row_name(m, measurements)}, left in replay: {replayed(m)}"
 
 
 def _subject(measurements: Sequence[LoadMeasurement]) -> str:
-    """Return what was under load, and what all of its deployments have in common."""
+    """Return the release under load and what its deployments have in common."""
     first = measurements[0]
     deployment = first.deployment
     same = len({m.deployment.worker for m in measurements}) == 1
@@ -221,21 +221,21 @@ def _subject(measurements: Sequence[LoadMeasurement]) -> str:
 
 
 def _traffic_of(measurements: Sequence[LoadMeasurement]) -> str | None:
-    """Return what was sent in each of the tests; None where nothing was."""
+    """Return the traffic of each test; None if nothing was sent."""
     sent = next((m for m in measurements if m.samples), None)
     return traffic(sent).replace(f" in {sent.seconds:.1f} s", "") if sent else None
 
 
 def render(measurements: Sequence[LoadMeasurement]) -> str:
-    """Return load tests as Markdown that ends in a newline: side by side, then the latencies of each."""
+    """Return load tests as Markdown ending in a newline: a table of all, then the latencies of each."""
     return "\n".join(_render(measurements)) + "\n"
 
 
 def _render(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
     yield f"### outlive load: {escape(_subject(measurements))}"
     yield ""
-    if said := _traffic_of(measurements):
-        yield from (escape(said), "")
+    if sent := _traffic_of(measurements):
+        yield from (escape(sent), "")
     rows = ((_row_name(m, measurements), *_cells(m)) for m in measurements)
     yield from table((_what(measurements), *MARKDOWN_COLUMNS), rows, right=len(MARKDOWN_COLUMNS))
     yield from ("", MARKDOWN_NOTE)
@@ -283,16 +283,14 @@ def _row_name(m: LoadMeasurement, measurements: Sequence[LoadMeasurement]) -> st
 
 
 def _apart(m: LoadMeasurement, expected: float) -> str:
-    seen = m.survivors_per_request
-    if not seen or not expected:
-        return ""
-    return f" ({100 * (seen / expected - 1):+.1f} %)"
+    count = m.survivors_per_request
+    return f" ({100 * (count / expected - 1):+.1f} %)" if count and expected else ""
 
 
 def _objects(value: float) -> str:
-    """Return objects per request with no more digits than many clients at once leave exact.
+    """Return objects per request, rounded to the digits that repeat with many clients.
 
-    Where requests leave nothing there can be fewer in the end: what the start had made and no one needs.
+    A count below zero is shown as zero: objects made during the start may be freed later.
     """
     return number(max(0.0, round(value, 2)))
 

@@ -1,7 +1,7 @@
-"""Trials: the release as it is and with each remedy take turns under the same load.
+"""Trials: the plain release and each remedy take turns under the same load.
 
-A round is: the release as it is, each remedy, the release as it is once more; every other round runs
-backwards. So an A/A stands beside every A/B, as in `comparison.rounds`, and one of them serves all remedies.
+A round runs the plain release, each remedy, and the plain release again; every other round runs backwards. So
+every A/B has an A/A beside it, as in `comparison.rounds`, and one A/A serves all remedies.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from outlive.stacks.prepare import Prepared
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """One that takes its turn: a stack, with a remedy or without, and its gc policy."""
+    """One side of a trial: a stack, with or without a remedy, and its gc policy."""
 
     stack: Prepared
     policy: str
 
     @property
     def name(self) -> str | None:
-        """The remedy's name, None for the release as it is."""
+        """The remedy's name, None for the plain release."""
         return self.stack.remedy_name
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """The load that arms are put under: gunicorn's worker, what is sent, and how often."""
+    """The load on each arm: gunicorn's worker, the traffic, and how many rounds."""
 
     worker: str
     traffic: Traffic
@@ -41,17 +41,17 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Watch = Callable[[int, Arm, Generated], object]
-"""Is told of the round, whose turn it is, and what was sent so far."""
+"""Called with the round's number, the arm and the traffic so far."""
 
 
 def run(
     project: Project, plain: Arm, arms: Sequence[Arm], load: Load, watch: Watch
 ) -> dict[str | None, Trial]:
-    """Return what the rounds gave, by the name of the remedy; that of the plain release is None.
+    """Return the trials by the remedy's name, None for the plain release.
 
-    Raises FaultError where a load test fails, and UsageError for traffic that does not exist.
+    Raises FaultError if a load test fails, and UsageError for traffic that does not exist.
     """
-    from outlive.load.run import run as load_test  # noqa: PLC0415 - what it needs comes with an extra
+    from outlive.load.run import run as load_test  # noqa: PLC0415 - its dependencies are an extra
 
     seen: list[Seen] = []
     for number, arm in order(plain, arms, load.rounds):
@@ -61,15 +61,15 @@ def run(
         if measured.status != "measured":
             name = arm.name or "the release as it is"
             raise FaultError(f"round {number}, {name}, gc {arm.policy}: {measured.status}: {measured.reason}")
-        found = readings(measured)
+        values = readings(measured)
         if measured.server_cores:
-            found[CPU] = measured.server_cores * measured.seconds / measured.requests
-        seen.append((number, arm.name, found))
+            values[CPU] = measured.server_cores * measured.seconds / measured.requests
+        seen.append((number, arm.name, values))
     return judged({arm.name: arm.policy for arm in (plain, *arms)}, load.traffic, seen)
 
 
 def order(plain: Arm, arms: Sequence[Arm], rounds: int) -> Iterator[tuple[int, Arm]]:
-    """Yield the number of the round, from 1, and whose turn it is."""
+    """Yield each round's number, from 1, with the arm whose turn it is."""
     whole = [plain, *arms, plain]
     for number in range(1, rounds + 1):
         for arm in whole if number % 2 else whole[::-1]:

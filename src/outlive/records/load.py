@@ -15,16 +15,18 @@ from outlive.records.measurement import Connection, Provenance
 
 Status = Literal["measured", "partial", "failed", "unsupported"]
 End = Literal["served", "recycled", "hung", "killed"]
+Histogram = tuple[tuple[float, int], ...]
+"""Pairs of an inclusive upper bound in seconds and a count."""
 SATURATED = 0.9
-"""Part of the time for which a locust process, which has one thread, ran or waited for a core: above it, it
-could hardly have sent more, and latencies hold its own delays."""
+"""Fraction of the time that a locust process, which has one thread, runs or waits for a core: above it locust
+could hardly have sent more, and latencies include its delays."""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """How a release is served: the gunicorn worker that `app.toml` names so, how many, and the gc policy.
+    """How a release is served: a gunicorn worker by its name in `app.toml`, how many, and the gc policy.
 
-    With `preload` the master loads the app and workers are forked from it. With `max_requests` a worker is
-    replaced after so many requests; 0 is never. `remedy` is what was done to the app.
+    With `preload` the master loads the app and forks the workers. `max_requests` is the number of requests
+    after which a worker is replaced; 0 means never. `remedy` names the change to the app.
     """
 
     worker: str
@@ -36,9 +38,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collections(msgspec.Struct, frozen=True, kw_only=True):
-    """What the policy's own collections did: how many, objects freed, pauses in seconds.
+    """The collections that the gc policy ran: how many, objects freed, pauses in seconds.
 
-    `histogram` is (upper bound in seconds, pauses).
+    `histogram` counts pauses.
     """
 
     count: int = 0
@@ -46,34 +48,39 @@ class Collections(msgspec.Struct, frozen=True, kw_only=True):
     pause: float = 0.0
     p99: float = 0.0
     longest: float = 0.0
-    histogram: tuple[tuple[float, int], ...] = ()
+    histogram: Histogram = ()
 
     @classmethod
     def of(
         cls, count: int, freed: int, pause: float, longest: float, histogram: Iterable[tuple[float, int]]
     ) -> Collections:
-        """Return the record with the 99th percentile that the histogram gives."""
+        """Return the record with the 99th percentile of the histogram."""
         pauses = tuple(histogram)
         p99 = min(percentile(pauses, 99), longest)
         return cls(count=count, freed=freed, pause=pause, p99=p99, longest=longest, histogram=pauses)
 
 
 def total(parts: Sequence[Collections]) -> Collections:
-    """Return what all of them did together."""
-    pauses: Counter[float] = Counter()
-    for part in parts:
-        pauses.update(dict(part.histogram))
+    """Return the sum of several collectors' work."""
     return Collections.of(
         sum(part.count for part in parts),
         sum(part.freed for part in parts),
         sum(part.pause for part in parts),
         max((part.longest for part in parts), default=0.0),
-        sorted(pauses.items()),
+        summed(part.histogram for part in parts),
     )
 
 
+def summed(histograms: Iterable[Histogram]) -> Histogram:
+    """Return the sum of histograms, lowest bound first."""
+    counts: Counter[float] = Counter()
+    for histogram in histograms:
+        counts.update(dict(histogram))
+    return tuple(sorted(counts.items()))
+
+
 def percentile(histogram: Sequence[tuple[float, int]], percent: float) -> float:
-    """Return the bound within which `percent` of 100 are; 0 where there is nothing."""
+    """Return the bound at or below which `percent` % of the counts are; 0 for an empty histogram."""
     missing = math.ceil(sum(count for _, count in histogram) * percent / 100)
     for bound, count in histogram:
         missing -= count
@@ -105,7 +112,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, array_like=True):
-    """Resident and proportional bytes of one process; 0 where the system does not tell."""
+    """Resident and proportional bytes of one process; 0 on systems that do not report them."""
 
     pid: int
     rss: int
@@ -115,9 +122,9 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the server: bytes over all its processes, CPU seconds and answered requests until then.
 
-    `seconds` is the time of the load test, without what lies between two `segment`s of a soak. Shared memory
-    counts once in `pss` and once for each process in `rss`. `harness` are the resident bytes of what looks on
-    and of locust, which is to stay as it is.
+    `seconds` is the time of the load test, without the gaps between two `segment`s of a soak. Shared memory
+    counts once in `pss` and once per process in `rss`. `harness` is the resident bytes of the harness and of
+    locust, which must not grow.
     """
 
     segment: int
@@ -133,7 +140,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
     """How memory grew: the robust slope of the bytes over time and over requests, with a 95 % interval.
 
-    `seconds` is the stretch of the test that it is from.
+    `seconds` is the length of the stretch that it was computed from.
     """
 
     bytes_per_hour: float
@@ -153,19 +160,19 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadMeasurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What one load test gave.
+    """The result of one load test.
 
-    `status`: `measured`; `partial` where the harness was ended in the middle, so that it can be continued;
-    `failed` for a fault, with what was seen until then; `unsupported`. The `reason` is None for `measured`.
+    `status` is `measured`; `partial` if the harness was interrupted, so that the test can be continued;
+    `failed` for a fault, with the numbers so far; or `unsupported`. `reason` is None for `measured`.
 
-    `peak_rss_bytes` is the largest of a worker, `tree_peak_bytes` of all processes together, and
-    `tree_peak_source` says how that was obtained. Objects per request are None where not all workers lived
-    from the first request to the last, as with `max_requests`. `predicted_per_request` is what the exact
-    replay of the same scenarios leaves, each by itself, where it is known, `replayed_per_request` what the
-    same mix left that was sent one request at a time. `server_cores` and `generator_cores` are
-    processor cores in use; `generator_busiest` and `server_busiest` are the part of the time for which
-    locust's busiest process, and the busiest worker, ran or waited for a core. `server_waiting` is the part
-    for which a worker did nothing but wait, the most of all workers.
+    `peak_rss_bytes` is the peak of the largest worker, `tree_peak_bytes` that of all processes together, and
+    `tree_peak_source` names its source. Objects per request are None unless every worker lived from the first
+    request to the last, which `max_requests` prevents. `predicted_per_request` is what the exact replay of
+    each scenario predicts for the mix, if it is known; `replayed_per_request` is what the same mix left when
+    sent one request at a time. `server_cores` and `generator_cores` are processor cores in use.
+    `server_busiest` and `generator_busiest` are the fractions of the time for which the busiest worker, and
+    the busiest locust process, ran or waited for a core; `server_waiting` is the largest fraction for which a
+    worker waited.
     """
 
     framework: str
@@ -227,7 +234,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class ScenarioTraffic(msgspec.Struct, frozen=True):
-    """The answers to one scenario: latencies in seconds, `histogram` as (upper bound in seconds, answers)."""
+    """The answers to one scenario; latencies are in seconds, and `histogram` counts them."""
 
     scenario: str
     requests: int
@@ -237,17 +244,16 @@ class ScenarioTraffic(msgspec.Struct, frozen=True):
     p95: float
     p99: float
     longest: float
-    histogram: tuple[tuple[float, int], ...]
+    histogram: Histogram
 
 
 class Generated(msgspec.Struct, frozen=True):
-    """What a load test sent and saw, so far or in all.
+    """The requests that a load test sent and the answers, so far or in all.
 
-    `started` is in seconds since the epoch, `throughput` in requests per second, `cores` what locust used of
-    the processor. `busiest` is the part of the time for which its busiest process ran or waited for a core.
-    `faults` are texts of unexpected answers, each with its count, `unsent` requests that were due at a
-    constant rate but found no client free before the end. `stopped` says why it ended early; None where all
-    that was asked for was sent, or still is.
+    `started` is in seconds since the epoch, `throughput` in requests per second, `cores` the processor cores
+    that locust used. `busiest` is the fraction of the time for which its busiest process ran or waited for a
+    core. `faults` are texts of unexpected answers with their counts. `unsent` counts requests that were due
+    at a constant rate but found no free client. `stopped` says why the test ended early, else it is None.
     """
 
     started: float
@@ -269,11 +275,11 @@ class Generated(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """The traffic of one load test: exactly `requests` requests, or as many as there are in `seconds`.
+    """The traffic of one load test: exactly `requests` requests, or as many as are answered in `seconds`.
 
-    `clients` send at the same time, spread over `workers` locust processes. With `rate`, requests are due at
-    that constant number a second, whether or not the server keeps up, and latency counts from when a request
-    was due; without, each client sends its next request when the last one is answered. `scenarios` (names or
+    `clients` send at the same time, spread over `workers` locust processes. With `rate`, that many requests
+    are due each second whether or not the server keeps up, and latency counts from when a request was due;
+    without it, each client sends its next request once the last is answered. `scenarios` (names or
     shell-style patterns) narrows the user's mix.
     """
 
@@ -287,7 +293,7 @@ class Traffic(msgspec.Struct, frozen=True):
     connection: Connection = "keep-alive"
 
     def check(self) -> None:
-        """Raise UsageError where no users can send such traffic."""
+        """Raise UsageError for traffic that no users can send."""
         if (self.requests is None) == (self.seconds is None):
             raise UsageError("a load test has either a number of requests or a duration")
         for name, value in (("requests", self.requests), ("seconds", self.seconds), ("rate", self.rate)):

@@ -1,4 +1,4 @@
-"""When the next request is due, and whether there is one: an exact number, a constant rate, or both."""
+"""Schedules the requests of a load test: an exact number, a constant rate, or both."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 NAP = 0.1
-"""Seconds after which a client that waits for its turn looks whether the test is over."""
+"""Seconds between two checks by a waiting client whether the test is over."""
 
 
 class Share(msgspec.Struct, frozen=True):
     """The part of a load test that one locust process sends.
 
-    `requests` is how many (None: no limit), `rate` how many a second (None: as fast as they are answered),
-    `first` how many seconds after the start the first one is due, so that processes take turns.
+    `requests` is their number (None: no limit), `rate` their number per second (None: as fast as they are
+    answered). The first is due `first` seconds after the start, so that processes take turns.
     """
 
     requests: int | None = None
@@ -43,10 +43,9 @@ def shares(requests: int | None, rate: float | None, processes: int) -> tuple[Sh
 class Arrivals:
     """The requests of one process as they come due; its clients take them one by one.
 
-    A request is due at its time whether or not a client is free. Where all are busy because the server
-    stalls, the requests that should have been sent meanwhile are late, and their latency counts from when
-    they were due: leaving them out ("coordinated omission") would hide the stall. `unsent` is how many were
-    still waiting for a client at the end.
+    A request is due at its time whether or not a client is free. If all are busy because the server stalls,
+    requests are sent late and their latency counts from when they were due: leaving them out ("coordinated
+    omission") would hide the stall. `unsent` counts those still waiting for a client at the end.
     """
 
     def __init__(
@@ -66,11 +65,11 @@ class Arrivals:
 
     @property
     def over(self) -> bool:
-        """Whether no more requests come and all that were taken are done with."""
+        """Whether no more requests come and all that were taken are finished."""
         return (self.closed or self._taken == self.share.requests) and not self.pending
 
     def close(self) -> None:
-        """Let no more requests begin; those that are under way come to their end."""
+        """Begin no more requests; those under way finish."""
         if not self.closed and self.began is not None and self.share.rate is not None:
             due = math.ceil((self._clock() - self.began - self.share.first) * self.share.rate)
             self.unsent = max(0, min(due, self.share.requests or due) - self._taken)

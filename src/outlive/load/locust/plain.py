@@ -1,7 +1,7 @@
 """FastHttpUser's client, sending the bytes of a scenario and nothing else. Imported by locust only.
 
-Left to itself it adds headers of its own, which the server would keep with a request that it leaks: load and
-replay could not be compared. And it breaks off the answers whose status it takes for an error.
+By default it adds headers, which a server that leaks requests would keep as well: load and replay could not
+be compared. It also breaks off answers whose status it considers an error.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class PlainClient(HTTPClient):
     def request(
         self, method: str, request_uri: str, body: Body = b"", headers: HeadersDataType | None = None
     ) -> HTTPSocketPoolResponse:
-        """Send the request with only those headers that a scenario has.
+        """Send the request with only the headers of its scenario.
 
-        Servers close a kept connection without a word; gunicorn does after an answer to a large body that
-        was not read. The next request then was never seen and is sent again, as a replay does.
+        Servers may close a kept connection silently, as gunicorn does after answering a large body that was
+        not read. The next request was then never seen and is sent again, as in a replay.
         """
         asked = Headers(headers or {})
         for name in UNASKED:
@@ -57,7 +57,7 @@ class PlainClient(HTTPClient):
 
 
 class PlainPool(HTTPClientPool):
-    """One connection at a time to each server: that of one client."""
+    """The pool of one client: one connection at a time to each server."""
 
     def __init__(self) -> None:
         super().__init__(concurrency=1, connection_timeout=TIMEOUT, network_timeout=TIMEOUT)
@@ -72,7 +72,7 @@ class PlainPool(HTTPClientPool):
         return self.clients[key]
 
     def idle(self) -> list[gevent.socket.socket]:
-        """Return the connections that are open and not used just now."""
+        """Return the open connections that are not in use."""
         pools = [client._connection_pool for client in self.clients.values()]
         return [sock for pool in pools for sock in pool._socket_queue.queue if sock.fileno() >= 0]
 
@@ -83,7 +83,7 @@ def _connected(sock: gevent.socket.socket, address: Any) -> gevent.socket.socket
 
 
 class PlainAgent(LocustUserAgent):
-    """Takes every answer as it comes: the scenario decides whether it is right."""
+    """Accepts every status: the scenario decides whether an answer is right."""
 
     valid_response_codes = frozenset(range(100, 600))
     redirect_response_codes = frozenset()
@@ -94,10 +94,10 @@ class PlainAgent(LocustUserAgent):
 
     @contextlib.contextmanager
     def minded(self) -> Iterator[None]:
-        """Meanwhile close the idle connection as soon as the server does, as clients with an event loop do.
+        """Close idle connections as soon as the server does, as clients with an event loop do.
 
-        gunicorn waits up to 2 s for that in the thread that served the connection: a client that goes on over
-        another one would wait for itself, and so would everybody else where there is one thread.
+        gunicorn's serving thread waits up to 2 s for that: a client that continues over another connection
+        would wait for itself, and with a single thread so would everybody else.
         """
         minding = [gevent.spawn(_close_after, sock) for sock in self.pool.idle()]
         try:

@@ -1,7 +1,7 @@
-"""A load test in one locust process: deals out requests, counts answers, knows when it is over.
+"""A load test in one locust process: distributes requests, counts answers, ends the test.
 
-Imported by locust only. The *head* is the process that was started: locust's master, or the only
-process. It tells the others what to send, collects what they have seen, writes the result and ends the test.
+Imported by locust only. The *head* is the process that was started: locust's master, or the only process. It
+tells the others what to send, collects their results, writes the sum and ends the test.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from outlive.service.users import Deck, weights
 from outlive.service.wire import TIMEOUT
 
 TICK = 0.05
-"""Seconds between two looks at whether the test is over."""
+"""Seconds between two checks whether the test is over."""
 REPORT = 1.0
-"""Seconds between two reports of what was seen so far."""
+"""Seconds between two reports of the results so far."""
 HEARTBEATS = 30
-"""Seconds without a sign of life after which a remote worker is lost; locust's 3 are too short under load."""
+"""Seconds of silence after which a remote worker counts as lost; locust's 3 are too few under load."""
 DRAIN = TIMEOUT + 5
-"""Seconds that the requests under way at the end have to be answered; by then each has been or has failed."""
+"""Seconds for requests under way at the end: by then each is answered or has failed."""
 
 LOST = "a locust worker was lost"
 
@@ -43,18 +43,18 @@ SHARE, CLOSE, SENT = "outlive-share", "outlive-close", "outlive-sent"
 logger = logging.getLogger(__name__)
 
 
-class NoAnswer(Exception):  # noqa: N818 - what became of a request, not a fault of the program
-    """The server gave no answer at all: it refuses, hangs, or closed the connection."""
+class NoAnswer(Exception):  # noqa: N818 - the fate of a request, not a fault of the program
+    """The server did not answer: it refused or closed the connection, or hangs."""
 
 
 class Meter:
-    """How long this process has run, and has waited for a core, since the meter was made; in seconds."""
+    """Measures how long this process runs and waits for a core, in seconds since the meter was made."""
 
     def __init__(self) -> None:
         self._began, self._busy, self._waited = self._now()
 
     def read(self) -> tuple[float, float, float]:
-        """Return how much time has passed, how much of it the process ran and how much it waited."""
+        """Return the seconds that have passed, those the process ran and those it waited."""
         now, busy, waited = self._now()
         return now - self._began, busy - self._busy, waited - self._waited
 
@@ -63,12 +63,12 @@ class Meter:
         try:
             waited = int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
         except (OSError, IndexError, ValueError):
-            waited = 0.0  # a kernel that does not say
+            waited = 0.0  # this kernel does not report it
         return time.perf_counter(), time.process_time(), waited
 
 
 class Session:
-    """What one locust process knows of the running test; it is attached to locust's events once."""
+    """The state of the running test in one locust process; attached to locust's events once."""
 
     def __init__(self, loadtests: Path) -> None:
         runners.HEARTBEAT_LIVENESS = HEARTBEATS
@@ -85,7 +85,7 @@ class Session:
         self._stopped: str | None = None
 
     def attach(self, environment: Environment) -> None:
-        """Take part in the test that `environment` runs, in the role that its runner has."""
+        """Take part in the test of `environment`, in the role of its runner."""
         assert environment.runner is not None
         self.environment = environment
         self.runner = environment.runner
@@ -105,7 +105,7 @@ class Session:
             self.runner.register_message(CLOSE, self._on_close)
 
     def check(self) -> None:
-        """Raise UsageError where the options ask for what cannot be sent."""
+        """Raise UsageError if the options ask for traffic that cannot be sent."""
         for name in ("requests", "rate", "stall"):
             if not getattr(self.options, name) >= 0:
                 raise UsageError(f"--{name} is {getattr(self.options, name)}: it must not be negative")
@@ -113,7 +113,7 @@ class Session:
             self._weights(user.__name__)
 
     def draw(self, user: str) -> str:
-        """Return the name of the scenario that a client of the kind `user` sends next."""
+        """Return the name of the scenario that a client of class `user` sends next."""
         if user not in self._decks:
             index = getattr(self.runner, "worker_index", 0)
             self._decks[user] = Deck(self._weights(user), f"{user} {index}")
@@ -125,17 +125,17 @@ class Session:
 
     @property
     def options(self) -> Any:
-        """The options of the running test; the web interface may change them between two."""
+        """The options of the running test; the web interface may change them between tests."""
         return self.environment.parsed_options
 
-    # What locust tells every process
+    # Events from locust, in every process
 
     def _on_test_start(self, **_: object) -> None:
         try:
             self.check()
         except UsageError as error:
             raise StopTest(str(error)) from None
-        # Without, locust ends users in the middle of a request: the server would see clients that leave.
+        # Otherwise locust stops users in the middle of a request: the server would see clients that leave.
         self.environment.stop_timeout = self._patience
         self._decks.clear()
         self._seen.clear()
@@ -153,7 +153,7 @@ class Session:
                 self.master.send_message(SHARE, msgspec.to_builtins(share), client_id=worker.id)
                 self._seen[worker.id] = Sent()
         elif self.is_worker:
-            # One that joins later has none: all that was asked for is dealt out already.
+            # A worker that joins late has no share: everything is distributed already.
             self.arrivals = Arrivals(self._share or (NOTHING if any(asked) else Share()))
             self._share = None
         else:
@@ -162,7 +162,7 @@ class Session:
         gevent.spawn(self._watch)
 
     def _on_test_stopping(self, **_: object) -> None:
-        if self._lost():  # locust ends the test by itself when the last one is
+        if self._lost():  # locust itself ends the test when the last worker is lost
             self._stopped, self._abandoned = LOST, True
         self.arrivals.close()
         if self.master:
@@ -183,7 +183,7 @@ class Session:
             self._last = time.perf_counter()
         self._own.add(name, response_time / 1000, None if exception is None else str(exception))
 
-    # What the head and the workers tell each other
+    # Messages between the head and the workers
 
     def _on_share(self, msg: Message, **_: object) -> None:
         self._share = msgspec.convert(msg.data, Share)
@@ -201,7 +201,7 @@ class Session:
         while True:
             gevent.sleep(TICK)
             if not self._running:
-                return  # the last word has been said meanwhile
+                return  # the final report has been made
             over, now = self._over(), time.perf_counter()
             if now - reported > REPORT or (over and not told):
                 reported, told = now, over
@@ -223,7 +223,7 @@ class Session:
         if self.master is None:
             return False
         if self.options.processes and len(psutil.Process().children()) < self.options.processes:
-            return True  # one that was forked from here is noticed at once
+            return True  # the end of a child is noticed at once
         clients = self.master.clients
         return any(name not in clients or clients[name].state == STATE_MISSING for name in self._seen)
 
@@ -247,7 +247,7 @@ class Session:
             self.runner.stop()
 
     def _sent(self) -> tuple[Sent, ...]:
-        """Return what each process that sends has seen so far."""
+        """Return the results of each sending process so far."""
         if self.master:
             return tuple(self._seen.values())
         own = self._own
@@ -276,12 +276,12 @@ class Session:
             write_text(Path(self.options.result), msgspec.json.encode(result).decode())
 
     def _short(self, sent: tuple[Sent, ...], seconds: float) -> str | None:
-        """Return what is missing of what was asked for, None if nothing is."""
+        """Return how far the test fell short of its requests or duration, None if it did not."""
         asked, limit = self.options.requests, self.options.run_time
-        found = sum(tally.requests for one in sent for tally in one.scenarios.values())
+        done = sum(tally.requests for part in sent for tally in part.scenarios.values())
         timed_out = limit and seconds >= limit - 1  # locust counts in whole seconds
-        if timed_out or not (asked or limit) or (asked and found == asked):
+        if timed_out or not (asked or limit) or (asked and done == asked):
             return None
         return (
-            f"ended after {found} of {asked} requests" if asked else f"ended after {seconds:.0f} of {limit} s"
+            f"ended after {done} of {asked} requests" if asked else f"ended after {seconds:.0f} of {limit} s"
         )

@@ -1,6 +1,6 @@
-"""What came back, counted: fine histograms of latency that add up over processes, at a constant size.
+"""Counts answers: fine latency histograms of constant size that add up over processes.
 
-locust rounds response times to two digits; here a bucket is half a percent wide at every size.
+locust rounds response times to two digits; here every bucket is half a percent wide.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from outlive.records.load import Histogram, percentile
+
 FINEST = 1e-5
-"""Seconds below which latencies are not told apart."""
+"""Seconds at or below which all latencies share one bucket."""
 WIDTH = 1.005
-"""Upper bound of a bucket over its lower bound: a percentile is at most half a percent too high."""
+"""Ratio of a bucket's upper to its lower bound: a percentile is at most half a percent too high."""
 MOST_FAULTS = 20
-"""Different texts of unexpected answers that are kept; a server gone wrong could give endless ones."""
+"""Most different texts of unexpected answers kept; a broken server could give endless ones."""
 
 
 class Tally(msgspec.Struct):
@@ -37,7 +39,7 @@ class Tally(msgspec.Struct):
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
     def merge(self, other: Tally) -> None:
-        """Count what `other` has counted, too."""
+        """Add the counts of `other`."""
         self.requests += other.requests
         self.unexpected += other.unexpected
         self.total += other.total
@@ -46,31 +48,26 @@ class Tally(msgspec.Struct):
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
     def percentile(self, percent: float) -> float:
-        """Return the seconds within which `percent` of 100 answers came; 0 where there are none."""
-        missing = math.ceil(self.requests * percent / 100)
-        for bucket, count in sorted(self.buckets.items()):
-            missing -= count
-            if missing <= 0:
-                return min(bound(bucket), self.longest)
-        return 0.0
+        """Return the seconds within which `percent` % of the answers came; 0 if there are none."""
+        return min(percentile(self.histogram(), percent), self.longest)
 
-    def histogram(self) -> tuple[tuple[float, int], ...]:
-        """Return (upper bound in seconds, answers) of each bucket that is not empty, the fastest first."""
+    def histogram(self) -> Histogram:
+        """Return the buckets that are not empty, the fastest first."""
         return tuple((bound(bucket), count) for bucket, count in sorted(self.buckets.items()))
 
 
 def bound(bucket: int) -> float:
-    """Return the longest latency, in seconds, that belongs into the bucket."""
+    """Return the upper bound of a bucket in seconds."""
     return float(FINEST * WIDTH**bucket)
 
 
 class Sent(msgspec.Struct):
-    """What one locust process has sent and seen so far.
+    """The results of one locust process so far.
 
-    `started` is when the first request was due, in seconds since the epoch, `seconds` the time since then, in
-    the end until the last answer. In it, the process ran for `busy` and was kept `waiting` for a core; it is
-    one thread, so that busy + waiting near `seconds` means that it could not send more. `quiet` is how many
-    seconds ago the last answer came; `done`: it has nothing more to send, though `unsent` were due.
+    `started` is when the first request was due, in seconds since the epoch; `seconds` is the time since, at
+    the end until the last answer. In that time the process ran for `busy` and waited for a core for `waiting`
+    seconds; it has one thread, so if busy + waiting is near `seconds` it could not send more. The last answer
+    came `quiet` seconds ago. `done`: it has nothing more to send; `unsent` requests were due then.
     """
 
     started: float = 0.0
@@ -91,10 +88,10 @@ class Sent(msgspec.Struct):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a load test's locust writes: what each process that sends has seen.
+    """The file that locust writes: the results of each sending process.
 
-    `overhead` is the CPU time, in seconds, of the process that only coordinates. `final` is False as long as
-    it runs; `stopped` says why it ended early.
+    `overhead` is the CPU time, in seconds, of the process that only coordinates. `final` is False while the
+    test runs; `stopped` says why it ended early.
     """
 
     processes: tuple[Sent, ...]
@@ -105,8 +102,8 @@ class Result(msgspec.Struct, frozen=True):
 
 def merged(tallies: Iterable[Mapping[str, Tally]]) -> dict[str, Tally]:
     """Return the sum of the tallies by scenario."""
-    found: dict[str, Tally] = {}
-    for one in tallies:
-        for scenario, tally in one.items():
-            found.setdefault(scenario, Tally()).merge(tally)
-    return found
+    sums: dict[str, Tally] = {}
+    for by_scenario in tallies:
+        for scenario, tally in by_scenario.items():
+            sums.setdefault(scenario, Tally()).merge(tally)
+    return sums
