@@ -1,7 +1,7 @@
-"""Accepting: the measured state as new limits, grouped so that the file stays short. Pure.
+"""Accepts the measured counts as new limits, grouped so that the file stays short. Pure.
 
-What was measured as the limits have it stays as it is; so does what is about other cells. Where a number
-changes, the old one is narrowed to the other releases it was for, and its reason goes with the new one.
+Limits that match the measurements, or that are for other cells, do not change. Where a count changed, the old
+limit is narrowed to the other releases that it was for, and the new one inherits its reason.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from outlive.records.stack import KNOWN
 from outlive.service.scenarios import Scenario
 
 REVIEW_AFTER = dt.timedelta(days=365)
-"""An accepted limit expires after so long: a year is time to fix it upstream, and no excuse for ever."""
+"""Time until an accepted limit expires: a year is enough to fix it upstream, and no permanent excuse."""
 
 Where = tuple[Connection, str]
 
 
 class Atom(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit of one scenario over one connection on one Python; `entry` has the rest."""
+    """A limit of one scenario over one connection on one Python; `entry` holds the other fields."""
 
     entry: Limit
     connection: Connection
@@ -51,9 +51,9 @@ def accept(
     known: Sequence[Scenario],
     today: dt.date,
 ) -> Limits:
-    """Return the limits under which these measurements, of one framework, are within.
+    """Return limits that these measurements, all of one framework, are within.
 
-    `releases` are all versions of the framework that there are.
+    `releases` are all versions of the framework.
     """
     for measurement in measurements:
         if measurement.status == "measured":
@@ -73,20 +73,20 @@ def _accepted(
     fresh = all(entry.expires >= today and entry.covers(m) for entry in covering)
     if fresh and (allowed.objects, allowed.memory) == (objects(m), leaks_memory(m)):
         return limits
-    kept = [entry for entry in limits.entries if entry not in covering]
-    simple = [entry for entry in kept if _is_simple(entry)]
+    unchanged = [entry for entry in limits.entries if entry not in covering]
+    simple = [entry for entry in unchanged if _is_simple(entry)]
     atoms = [atom for entry in [*simple, *covering] for atom in _atoms(entry, known)]
     mine = [atom for atom in atoms if _is_about(atom, m)]
     others = [atom for atom in atoms if not _is_about(atom, m)]
     others += [narrowed for atom in mine for narrowed in _narrowed(atom, m.release, releases)]
     if objects(m) or leaks_memory(m):
         others.append(_new(m, mine, releases, today))
-    entries = [*(entry for entry in kept if not _is_simple(entry)), *_grouped(others)]
+    entries = [*(entry for entry in unchanged if not _is_simple(entry)), *_grouped(others)]
     return parse(render(m.framework, entries), limits.path, known)
 
 
 def _is_simple(entry: Limit) -> bool:
-    """Return whether an entry can be taken apart and put together again without loss."""
+    """Return whether an entry can be split into atoms and regrouped without loss."""
     return bool(entry.pythons) and not any(set("*?[") & set(pattern) for pattern in entry.patterns)
 
 
@@ -100,7 +100,7 @@ def _is_about(atom: Atom, m: Measurement) -> bool:
 
 
 def _atoms(entry: Limit, known: Sequence[Scenario]) -> Iterator[Atom]:
-    for scenario in (one.name for one in known):
+    for scenario in (named.name for named in known):
         counts = [count for pattern, count in entry.objects.items() if fnmatchcase(scenario, pattern)]
         memory = any(fnmatchcase(scenario, pattern) for pattern in entry.memory)
         for connection in entry.connections if counts or memory else ():
@@ -116,7 +116,7 @@ def _atoms(entry: Limit, known: Sequence[Scenario]) -> Iterator[Atom]:
 
 
 def _narrowed(atom: Atom, release: str, releases: Sequence[str]) -> Iterator[Atom]:
-    """Yield `atom` for the releases before the accepted one, or other than it, if there are any."""
+    """Yield `atom` narrowed to the releases before the accepted one, or other than it, if any exist."""
     bound = f"<{release}" if _is_newest(release, releases) else f"!={release}"
     specifier = ",".join(filter(None, [atom.entry.releases, bound]))
     if any(SpecifierSet(specifier).contains(version, prereleases=True) for version in releases):
@@ -152,7 +152,7 @@ def _is_newest(release: str, releases: Sequence[str]) -> bool:
 
 
 def _grouped(atoms: Iterable[Atom]) -> list[Limit]:
-    """Return the atoms as the fewest entries: numbers that hold for the same cells stand in one."""
+    """Return the atoms as few entries: counts for the same connections and Pythons share one."""
     wheres: dict[tuple[bytes, str, float, bool], set[Where]] = defaultdict(set)
     frames: dict[bytes, Limit] = {}
     for atom in atoms:
@@ -178,20 +178,18 @@ def _grouped(atoms: Iterable[Atom]) -> list[Limit]:
 
 
 def _products(where: set[Where]) -> Iterator[tuple[tuple[Connection, ...], tuple[str, ...]]]:
-    """Yield connections and Pythons whose products are `where`."""
+    """Yield pairs of connections and Pythons whose products together are `where`."""
     by_connections: dict[tuple[Connection, ...], list[str]] = defaultdict(list)
     for python in sorted({python for _, python in where}, key=lambda name: (len(name), name)):
-        connections = tuple(one for one in CONNECTIONS if (one, python) in where)
+        connections = tuple(connection for connection in CONNECTIONS if (connection, python) in where)
         if connections:
             by_connections[connections].append(python)
     yield from ((connections, tuple(pythons)) for connections, pythons in by_connections.items())
 
 
 def render(framework: str, entries: Iterable[Limit]) -> str:
-    """Return the text of a limits file; the same entries give the same text, whatever their order."""
-    return "\n".join(
-        [HEAD.format(framework=framework), *(_entry(one) for one in sorted(entries, key=_order))]
-    )
+    """Return the text of a limits file; it does not depend on the order of the entries."""
+    return "\n".join([HEAD.format(framework=framework), *map(_entry, sorted(entries, key=_order))])
 
 
 def _order(entry: Limit) -> tuple[object, ...]:

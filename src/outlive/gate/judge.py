@@ -1,10 +1,10 @@
-"""Judging: measured cells against the limits. Pure: no process, no clock.
+"""Judges measured cells against the limits. Pure: no process, no clock.
 
-- With gc off the count that is judged is survivors, else what is leaked. It is exact and so is its limit.
+- With gc off the survivors are judged, else the leaked objects. The count is exact and so is its limit.
 - More than the limit is `over`, less is `under`; both fail. Counts less than LEAST_LEAK apart are the same.
-- Growth that is a leak without objects (blocks, C heap) is `over` where the limits do not say `memory`.
-- A cell that deviates is measured a second time. Where the two do not agree it is `inconclusive`: neither
-  passed nor failed.
+- A leak of memory without objects (blocks, C heap) is `over` unless the limits list it under `memory`.
+- A cell that deviates is measured a second time. If the two disagree it is `inconclusive`: neither passed nor
+  failed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Kind = Literal["expired", "unused"]
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell with its limit. `again` is the second measurement, made where the first one deviated.
+    """The verdict on one cell. `again` is the second measurement, made if the first one deviated.
 
-    `what` says in a few words what is wrong and `advice` what to change; both are empty where nothing is.
-    `why` is the reason of its limit, with the upstream link; it is empty where no limit applies.
+    `what` says briefly what is wrong and `advice` what to change; both are empty if nothing is wrong. `why`
+    is the reason for its limit, with the upstream link; it is empty if no limit applies.
     """
 
     measurement: Measurement
@@ -46,9 +46,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of the limits that fails whatever was measured: expired, or of use to nothing.
+    """An entry of the limits that fails whatever was measured: it is expired or unused.
 
-    `about` names the cells that it is for: it stays the same when the file's lines move.
+    `about` names the cells that it is for, and does not change when the file's lines move.
     """
 
     kind: Kind
@@ -59,28 +59,28 @@ class Stale(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def objects(measurement: Measurement) -> float:
-    """Return the objects per request that are judged, in thousandths as the limits have them."""
+    """Return the objects per request that are judged, rounded to thousandths like the limits."""
     m = measurement
     count = m.survivors_per_request if m.gc == "off" else m.leaked_per_request
     return max(0.0, round(count or 0.0, 3))
 
 
 def leaks_memory(measurement: Measurement) -> bool:
-    """Return whether it leaks memory that is not in objects which the collector tracks."""
+    """Return whether the cell leaks memory outside of objects that the collector tracks."""
     return measurement.growth == "leak" and abs(measurement.leaked_per_request or 0) < LEAST_LEAK
 
 
-def agree(one: Measurement, other: Measurement) -> bool:
-    """Return whether two measurements of a cell say the same, as far as they are judged."""
+def agree(first: Measurement, second: Measurement) -> bool:
+    """Return whether two measurements of a cell are judged alike."""
     return (
-        one.status == other.status
-        and _same(objects(one), objects(other))
-        and leaks_memory(one) == leaks_memory(other)
+        first.status == second.status
+        and _same(objects(first), objects(second))
+        and leaks_memory(first) == leaks_memory(second)
     )
 
 
 def judge(limits: Limits, measurement: Measurement, again: Measurement | None = None) -> Judged:
-    """Return what the limits say of a cell. Raises UsageError where two of them apply to it."""
+    """Return the verdict on a cell. Raises UsageError if two limits apply to it."""
     outcome, what, advice = _outcome(limits, measurement, again)
     allowed = limits.allowed(measurement)
     return Judged(
@@ -96,24 +96,23 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
     )
 
 
-def _outcome(limits: Limits, one: Measurement, again: Measurement | None) -> tuple[Outcome, str, str]:
-    if one.status == "unsupported":
-        return "unsupported", one_line(one.reason or ""), ""
-    if again is not None and not agree(one, again):
-        twice = " and then ".join(map(_said, (one, again)))
+def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> tuple[Outcome, str, str]:
+    if first.status == "unsupported":
+        return "unsupported", one_line(first.reason or ""), ""
+    if again is not None and not agree(first, again):
+        twice = " and then ".join(map(_said, (first, again)))
         return "inconclusive", f"does not repeat: {twice}", "run it again on a machine that is at rest"
-    if one.status == "failed":
-        return "failed", one_line(one.reason or "no reason is recorded"), "see docs/gates.md, exit code 4"
-    allowed = limits.allowed(one)
-    return _against(limits.path, allowed, one)
+    if first.status == "failed":
+        return "failed", one_line(first.reason or "no reason is recorded"), "see docs/gates.md, exit code 4"
+    return _against(limits.path, limits.allowed(first), first)
 
 
-def _against(path: str, allowed: Allowed, one: Measurement) -> tuple[Outcome, str, str]:
-    count, limit = objects(one), allowed.objects
+def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Outcome, str, str]:
+    count, limit = objects(measurement), allowed.objects
     if not _same(count, limit):
         if count > limit:
-            said = f"{exact(limit)} allowed" if allowed.place else "no limit allows any"
-            return "over", f"leaves {exact(count)} objects per request, {said}", _if_meant(path, allowed)
+            bound = f"{exact(limit)} allowed" if allowed.place else "no limit allows any"
+            return "over", f"leaves {exact(count)} objects per request, {bound}", _if_meant(path, allowed)
         assert allowed.place is not None
         key = allowed.place.text.partition("=")[0].strip()
         change = f"write `{key} = {exact(count)}` for it" if count else "delete it"
@@ -122,16 +121,15 @@ def _against(path: str, allowed: Allowed, one: Measurement) -> tuple[Outcome, st
             f"leaves {exact(count)} objects per request where {exact(limit)} are allowed: lock it in",
             f"{path}:{allowed.place.line}: `{allowed.place.text}`: {change}",
         )
-    if leaks_memory(one) and not allowed.memory:
-        memory = (
-            f"{number(one.blocks_per_request or 0)} blocks, {size(one.heap_bytes_per_request or 0)} of C heap"
-        )
+    if leaks_memory(measurement) and not allowed.memory:
+        blocks, heap = measurement.blocks_per_request or 0, measurement.heap_bytes_per_request or 0
+        memory = f"{number(blocks)} blocks, {size(heap)} of C heap"
         return "over", f"leaks memory outside of objects: {memory} per request", _if_meant(path, allowed)
-    if allowed.memory_place and not leaks_memory(one):
+    if (place := allowed.memory_place) and not leaks_memory(measurement):
         return (
             "under",
             "leaks no memory outside of objects any more: lock it in",
-            f"{path}:{allowed.memory_place.line}: `{allowed.memory_place.text}`: take {one.scenario} out",
+            f"{path}:{place.line}: `{place.text}`: take {measurement.scenario} out",
         )
     return "within", "", ""
 
@@ -151,13 +149,15 @@ def _said(one: Measurement) -> str:
 def stale(
     limits: Limits, measurements: Sequence[Measurement], releases: Iterable[str], today: dt.date
 ) -> tuple[Stale, ...]:
-    """Return the entries that fail by themselves, in the order of the file.
+    """Return the entries that are expired or unused, in the order of the file.
 
-    `measurements` are this run's, of one release on one Python; `releases` are all versions there are.
+    `measurements` are this run's, of one release on one Python; `releases` are all versions of the framework.
     """
     versions = list(releases)
     return tuple(
-        one for at in range(len(limits.entries)) for one in _stale(limits, at, measurements, versions, today)
+        failing
+        for at in range(len(limits.entries))
+        for failing in _stale(limits, at, measurements, versions, today)
     )
 
 
@@ -171,7 +171,7 @@ def _stale(
         advice = f"{limits.path}:{place.line}: {change.format(place.text)}"
         return Stale(kind=kind, place=place, what=what, advice=advice, about=entry.about_what(patterns))
 
-    if not any(SpecifierSet(entry.releases).contains(one, prereleases=True) for one in versions):
+    if not any(SpecifierSet(entry.releases).contains(version, prereleases=True) for version in versions):
         yield fails("unused", None, f"no release is {entry.releases}", "delete the entry")
         return
     about = [m for m in measurements if m.status == "measured" and entry.about(m)]
@@ -190,5 +190,5 @@ def _stale(
             yield fails("unused", key, what, "delete `{}`", pattern)
 
 
-def _same(one: float, other: float) -> bool:
-    return abs(one - other) < LEAST_LEAK
+def _same(count: float, other: float) -> bool:
+    return abs(count - other) < LEAST_LEAK

@@ -1,7 +1,7 @@
-"""Limits: what releases may leave, as reviewed data in `releases/<framework>/limits.toml`.
+"""Limits: the objects that releases may leave, as reviewed data in `releases/<framework>/limits.toml`.
 
-A limit is the exact count of a cell, not a ceiling: more than that is a regression, and less is an
-improvement that has to be locked in. A cell without a limit may leave nothing.
+A limit is the exact count of a cell, not a ceiling: more is a regression, and less is an improvement to lock
+in. A cell without a limit may leave nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from outlive.service.scenarios import Scenario
 from outlive.wording import one_line
 
 FILE = "releases/{framework}/limits.toml"
-"""Where the limits are, in the checkout."""
+"""Path of the limits in the checkout."""
 HEADER = "[[limits]]"
 HEAD = """\
 # What releases of {framework} may leave in memory, in gc-tracked objects per request: with gc off all that
@@ -40,12 +40,12 @@ Objects = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # no end (inf) is no lim
 
 
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One entry: numbers that hold for gc off or every other policy, for connections, Pythons and releases.
+    """One entry: counts for some connections, Pythons and releases, with gc off or with any other policy.
 
     `gc` is `off`, or `on` for all policies under which collections run. `objects` is objects per request by
-    scenario (a shell-style pattern), `memory` names the scenarios that may leak memory which is not in
-    objects. `type` and `fingerprint` restrict it to cells that leave objects of this type, or show this
-    fingerprint. The entry is void after the day `expires`.
+    scenario (a shell-style pattern); `memory` names the scenarios that may leak memory outside of objects.
+    `type` and `fingerprint` restrict the entry to cells that leave objects of this type, or show this
+    fingerprint. `expires` is the last day on which the entry is valid.
     """
 
     gc: Literal["off", "on"]
@@ -67,22 +67,22 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     @property
     def why(self) -> str:
-        """Why it may be, and where it is tracked upstream."""
+        """The reason for the limit, and where the leak is tracked upstream."""
         return f"{one_line(self.reason)} ({self.link or 'no upstream issue known'})"
 
     def about_what(self, patterns: Iterable[str] = ()) -> str:
-        """Return the cells that it is for, or those of some of its patterns, in words that tell it apart."""
+        """Return a unique description of its cells, or of those of some of its patterns."""
         what = [*self.connections, f"gc {self.gc}", *(f"Python {python}" for python in self.pythons)]
         what += filter(None, [self.releases, self.type, self.fingerprint])
         return f"{', '.join(what)}: {', '.join(sorted(set(patterns or self.patterns)))}"
 
     def holds_for(self, release: str, python: str) -> bool:
-        """Return whether it is about this release on this Python (`3.11`); no Pythons are all Pythons."""
+        """Return whether it is about this release on this Python (`3.11`); without Pythons it is for all."""
         fits = SpecifierSet(self.releases).contains(release, prereleases=True)
         return fits and (not self.pythons or python_minor(python) in self.pythons)
 
     def covers(self, measurement: Measurement) -> bool:
-        """Return whether it is about this cell, on its release and Python, and shows what it asks for."""
+        """Return whether it is about this cell, and the cell shows the entry's type and fingerprint."""
         m = measurement
         return (
             self.about(m)
@@ -99,14 +99,14 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
-    """Where something stands in the file: the number of the line, from 1, and its text."""
+    """A place in the file: the line's number, from 1, and its text."""
 
     line: int
     text: str
 
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the limits allow one cell; places are None, and `why` empty, where no limit applies."""
+    """What the limits allow one cell; places are None and `why` is empty if no limit applies."""
 
     objects: float = 0.0
     place: Place | None = None
@@ -120,7 +120,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The limits of one framework: the file's path as it is shown, its text, and its entries in order."""
+    """The limits of one framework: the file's path as shown, its text, and its entries in order."""
 
     path: str
     text: str
@@ -131,7 +131,7 @@ class Limits(msgspec.Struct, frozen=True):
         return any(entry.holds_for(release, python) for entry in self.entries)
 
     def allowed(self, measurement: Measurement) -> Allowed:
-        """Return what a cell may leave. Raises UsageError where two limits apply to it."""
+        """Return what a cell may leave. Raises UsageError if two limits apply to it."""
         objects = self._only(measurement, lambda entry: entry.objects)
         memory = self._only(measurement, lambda entry: entry.memory)
         applies = objects or memory
@@ -144,56 +144,56 @@ class Limits(msgspec.Struct, frozen=True):
         )
 
     def place(self, at: int, key: str | None = None) -> Place:
-        """Return where the entry number `at` begins, or where its line for `key` is."""
+        """Return the first line of the entry number `at`, or its line for `key`."""
         lines = self.text.splitlines()
         starts = [number for number, line in enumerate(lines) if line.strip() == HEADER]
         if at >= len(starts):  # written as an inline table
             return Place(1, self.path)
         end = starts[at + 1] if at + 1 < len(starts) else len(lines)
         wanted = re.compile(rf"""\s*["']?{re.escape(key or HEADER)}["']?\s*(=|$)""")
-        found = next((n for n in range(starts[at], end) if wanted.match(lines[n])), starts[at])
-        return Place(found + 1, lines[found].strip())
+        line = next((n for n in range(starts[at], end) if wanted.match(lines[n])), starts[at])
+        return Place(line + 1, lines[line].strip())
 
     def _only(
         self, measurement: Measurement, patterns: Callable[[Limit], Iterable[str]]
     ) -> tuple[int, str] | None:
         """Return the one entry and pattern that apply, or None."""
         m = measurement
-        found = [
+        matches = [
             (at, pattern)
             for at, entry in enumerate(self.entries)
             if entry.covers(m)
             for pattern in patterns(entry)
             if fnmatchcase(m.scenario, pattern)
         ]
-        if len(found) > 1:
-            first, second = (self.place(*match).line for match in found[:2])
+        if len(matches) > 1:
+            first, second = (self.place(*match).line for match in matches[:2])
             raise UsageError(
                 f"{self.path}: lines {first} and {second} both apply to {m.scenario}, {m.connection}, "
                 f"gc {m.gc}, {m.framework} {m.release}, Python {m.python}: leave one of them"
             )
-        return found[0] if found else None
+        return matches[0] if matches else None
 
 
 def policy(measurement: Measurement) -> Literal["off", "on"]:
-    """Return the policy of a cell as limits have it: what is leaked is the same under all that collect."""
+    """Return the policy of a cell as in the limits: leaks are the same under all policies that collect."""
     return "off" if measurement.gc == "off" else "on"
 
 
 def exact(objects: float) -> str:
-    """Return a count as limits have it, in thousandths: `105`, `0.01`."""
+    """Return a count as written in the limits, in thousandths: `105`, `0.01`."""
     return f"{objects:.3f}".rstrip("0").rstrip(".")
 
 
 def limits_path(project: Project, framework: str) -> Path:
-    """Return where the limits of `framework` are, or would be."""
+    """Return the path of the limits of `framework`, whether or not it exists."""
     return project.root / FILE.format(framework=framework)
 
 
 def load(project: Project, framework: str, known: Sequence[Scenario], *, file: Path | None = None) -> Limits:
-    """Return the limits of `framework`, those in `file` if it is given; none where there is no file.
+    """Return the limits of `framework`, or those in `file`; without a file there are none.
 
-    Raises UsageError, with the place, where the file is malformed or names a scenario that is not `known`.
+    Raises UsageError, with the place, if the file is malformed or names a scenario that is not `known`.
     """
     path = file or limits_path(project, framework)
     shown = (file or path.relative_to(project.root)).as_posix()
@@ -209,7 +209,7 @@ def load(project: Project, framework: str, known: Sequence[Scenario], *, file: P
 
 
 def parse(text: str, path: str, known: Sequence[Scenario]) -> Limits:
-    """Return the limits that `text` holds, as `load` does; `path` is how the file is named in messages."""
+    """Return the limits in `text`, as `load` does; messages name the file `path`."""
     try:
         limits = Limits(path, text, decode_toml(text, _File).limits)
     except msgspec.DecodeError as error:
@@ -222,12 +222,11 @@ def parse(text: str, path: str, known: Sequence[Scenario]) -> Limits:
 
 
 def _with_line(path: str, text: str, error: Exception) -> str:
-    """Return the error in one line, with the line of the entry that it names."""
-    said = " ".join(str(error).split())
-    if at := re.search(r"\$\.limits\[(\d+)\]", said):
-        line = Limits(path, text, ()).place(int(at[1])).line
-        return f"{said}, in the entry of line {line}"
-    return said
+    """Return the error in one line, with the line of its entry."""
+    message = " ".join(str(error).split())
+    if at := re.search(r"\$\.limits\[(\d+)\]", message):
+        message += f", in the entry of line {Limits(path, text, ()).place(int(at[1])).line}"
+    return message
 
 
 def _fault(entry: Limit, known: Sequence[Scenario]) -> tuple[str | None, str] | None:

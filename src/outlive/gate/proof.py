@@ -1,7 +1,7 @@
-"""The proof that a gate sees leaks: a known leak and a known cycle, counted in the same server. Pure.
+"""Proves that a gate sees leaks: a known leak and a known cycle are counted in the same server. Pure.
 
-The `ok` scenario is measured twice, as it is and with both planted (`outlive.worker.plant`). The difference
-must be what was planted, to the object.
+The `ok` scenario is measured twice, plain and with both planted (`outlive.worker.plant`). The difference must
+be exactly the planted objects.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from outlive.wording import number
 from outlive.worker.plant import CYCLE_OBJECTS, LEAK_EVERY
 
 MARK = "planted"
-"""What the name of a worker ends in whose app has something planted."""
+"""The name of a worker ends in this if its app has something planted."""
 FIRST = 1 + WARM_UP
 """Requests that an app has served when counting starts."""
 SURE_TO_SEE = LEAK_EVERY
-"""A leak of one object for each so many requests is seen, wherever in a phase it falls; tests try all."""
+"""A leak of one object per this many requests is seen wherever it falls in a phase; tests try them all."""
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen of the planted leak and cycle over one kind of connection.
+    """The planted leak and cycle as counted over one kind of connection.
 
-    In objects per request beyond what `ok` leaves, `leak_expected` is what was planted while it was counted.
-    With a collector `cycle` is what it freed, which is not exact. `fault` says what is wrong, if anything is.
+    Numbers are objects per request beyond those of plain `ok`; `leak_expected` is what was planted while it
+    was counted. With a collector, `cycle` is what it freed, which is not exact. `fault` says what is wrong,
+    if anything is.
     """
 
     connection: Connection
@@ -43,7 +44,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def seen(self) -> bool:
-        """Whether both were seen as they must be."""
+        """Whether both were counted as planted."""
         return self.fault is None
 
 
@@ -61,40 +62,62 @@ def planted(app: App, *kinds: str) -> App:
 
 
 def is_planted(measurement: Measurement) -> bool:
-    """Tell whether it was measured with something planted."""
+    """Return whether it was measured with something planted."""
     return measurement.worker.endswith(MARK)
 
 
 def control(plain: Measurement, with_plant: Measurement) -> Control:
-    """Return what the two measurements of `ok` show: with the plant, and without."""
-    for one in (plain, with_plant):
-        if one.status != "measured":
-            return _unseen(plain, f"{one.scenario} could not be measured: {one.reason}")
+    """Return what the two measurements of `ok`, with the plant and without, show of it."""
+    for measurement in (plain, with_plant):
+        if measurement.status != "measured":
+            fault = f"{measurement.scenario} could not be measured: {measurement.reason}"
+            return counted(plain.connection, plain.worker, fault=fault)
     a, b = with_plant.phases[-2:]
     leak = slope(a, b, "leaked") - _exact(plain.leaked_per_request)
     expected = Fraction(
         planted_in(with_plant.phases, -1) - planted_in(with_plant.phases, -2), b.requests - a.requests
     )
     cycle = _freed(with_plant) - _freed(plain)
-    missed = (cycle if plain.gc == "off" else round(cycle)) != CYCLE_OBJECTS
-    fault = None
-    if leak != expected or with_plant.growth != "leak":
-        fault = f"planted {number(float(expected))} leaked objects per request, saw {number(float(leak))}"
-    elif missed:
-        fault = f"planted {CYCLE_OBJECTS} cyclic objects per request, saw {number(float(cycle))}"
+    return counted(
+        plain.connection,
+        plain.worker,
+        float(leak),
+        float(cycle),
+        expected=float(expected),
+        leak_seen=leak == expected and with_plant.growth == "leak",
+        cycle_seen=(cycle if plain.gc == "off" else round(cycle)) == CYCLE_OBJECTS,
+    )
+
+
+def counted(
+    connection: Connection,
+    worker: str,
+    leak: float = 0.0,
+    cycle: float = 0.0,
+    *,
+    expected: float = 1 / LEAK_EVERY,
+    leak_seen: bool = False,
+    cycle_seen: bool = False,
+    fault: str | None = None,
+) -> Control:
+    """Return the control with these counts; its fault, if there is no other, is the plant that was missed."""
+    if not fault and not leak_seen:
+        fault = f"planted {number(expected)} leaked objects per request, saw {number(leak)}"
+    elif not fault and not cycle_seen:
+        fault = f"planted {CYCLE_OBJECTS} cyclic objects per request, saw {number(cycle)}"
     return Control(
-        connection=plain.connection,
-        worker=plain.worker,
-        leak=float(leak),
-        leak_expected=float(expected),
-        cycle=float(cycle),
+        connection=connection,
+        worker=worker,
+        leak=leak,
+        leak_expected=expected,
+        cycle=cycle,
         cycle_expected=CYCLE_OBJECTS,
         fault=fault,
     )
 
 
 def planted_in(phases: Sequence[Phase], which: int) -> int:
-    """Return how many objects the planted leak kept in one of `phases`."""
+    """Return the number of objects that the planted leak kept in one of `phases`."""
     end = FIRST + sum(phase.requests for phase in phases[: which % len(phases) + 1])
     return end // LEAK_EVERY - (end - phases[which].requests) // LEAK_EVERY
 
@@ -103,18 +126,6 @@ def _freed(measurement: Measurement) -> Fraction:
     """Return the objects per request that collections freed."""
     a, b = measurement.phases[-2:]
     return slope(a, b, "survivors") - slope(a, b, "leaked")
-
-
-def _unseen(plain: Measurement, fault: str) -> Control:
-    return Control(
-        connection=plain.connection,
-        worker=plain.worker,
-        leak=0.0,
-        leak_expected=1 / LEAK_EVERY,
-        cycle=0.0,
-        cycle_expected=CYCLE_OBJECTS,
-        fault=fault,
-    )
 
 
 def _exact(value: float | None) -> Fraction:

@@ -1,6 +1,6 @@
-"""The gate: one release on one Python with one gc policy, measured afresh, proved to be able to fail, judged.
+"""The gate: proves that it can fail, then measures and judges one release on one Python with one gc policy.
 
-It never judges by stored numbers. Only the replay of a known-bad release takes what is stored of it.
+It never judges stored numbers; only the replay of a known-bad release uses them.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ from outlive.stacks import environments
 from outlive.stacks.prepare import Prepared, prepare
 
 PROOFS = 2
-"""Times that a gate may try to prove itself: once more before the run is given up, for the machine's sake."""
+"""Attempts at the proof before the run is given up: a busy machine can spoil the first."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What to gate: the selected scenarios, connections and the gc policy.
 
-    `known` are all scenarios there are, `patterns` the words that selected.
-    `plant` leaves the planted leak in the app that is judged, to see the gate go red. `today` is the day
-    that expiry dates are held against.
+    `known` are all scenarios, `patterns` the words that selected some. `plant` leaves the planted leak in the
+    judged app, to see the gate go red. Limits that expire before `today` are stale.
     """
 
     known: tuple[Scenario, ...]
@@ -53,17 +52,17 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The cells that are judged."""
+        """The cells to judge."""
         return engine.cells(self.scenarios, self.connections, (self.gc,))
 
     @property
     def baseline(self) -> tuple[Cell, ...]:
-        """The cells of `ok` that the proof is made with."""
+        """The cells of `ok` for the proof."""
         return engine.cells(scenarios.select(self.known, [BASELINE]), self.connections, (self.gc,))
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """A known-bad release, held against the limits of the release that is gated; `over` are its red cells."""
+    """A known-bad release, judged by the limits of the gated release; `over` are its red cells."""
 
     stack: str
     cells: int
@@ -72,14 +71,13 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of the gate. `source` is where an unreleased framework came from.
+    """One run of the gate. `source` is the origin of an unreleased framework.
 
     `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
-    `limited` tells whether any limit in it is about this release on this Python.
-    `load`: it was judged under load, in one cell for the whole mix of scenarios, or for those that the
-    `patterns` selected. `pins` are packages that were asked for at one version.
-    `least_leak`: a leak of one object for each so many requests is seen for sure. There are no `cells` where
-    the `controls` prove nothing.
+    `limited` tells whether any limit in it is about this release on this Python. `load`: the release was
+    judged under load, in one cell for the mix of all scenarios or of those that `patterns` selected. `pins`
+    are packages that were requested at one version. A leak of one object per `least_leak` requests is certain
+    to be seen. There are no `cells` if the `controls` failed.
     """
 
     stack: StackRecord
@@ -105,7 +103,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def code(self) -> ExitCode:
-        """How the run ends. A count that was seen twice outweighs a fault or a doubt elsewhere."""
+        """The exit code. A count that was confirmed outweighs a fault or a doubt elsewhere."""
         if not all(control.seen for control in self.controls):
             return ExitCode.FAULT
         if self.failing or self.stale:
@@ -128,10 +126,10 @@ class GateDocument(JsonDocument, frozen=True, kw_only=True):
 
 
 def code(gates: Sequence[Gate]) -> ExitCode:
-    """Return how a command with several runs ends: with the gravest of theirs."""
+    """Return the exit code of a command with several runs: the gravest of theirs."""
     gravest = (ExitCode.REGRESSION, ExitCode.FAULT, ExitCode.INCONCLUSIVE)
-    found = {gate.code for gate in gates}
-    return next((one for one in gravest if one in found), ExitCode.FINE)
+    codes = {gate.code for gate in gates}
+    return next((code for code in gravest if code in codes), ExitCode.FINE)
 
 
 def run(
@@ -145,9 +143,9 @@ def run(
 ) -> Gate:
     """Return the verdict on a release, measured now; cells that deviate are measured twice.
 
-    First comes the proof; without it nothing is judged.
+    The proof comes first; without it nothing is judged.
 
-    Raises as `environments.ensure` does, and UsageError where two limits apply to one cell.
+    Raises as `environments.ensure` does, and UsageError if two limits apply to one cell.
     """
     framework = prepared.release.framework
     served = engine.serving(project, framework, wanted.known)
@@ -172,11 +170,11 @@ def run(
         return measure(wanted_now, wanted.known, wanted.jobs, progress.done) if wanted_now else []
 
     for _ in range(PROOFS):
-        found = measured([*tasks(wanted.baseline), *tasks(wanted.baseline, "leak", "cycle")])
-        baseline = _by_cell(one for one in found if not proof.is_planted(one))
-        with_plant = _by_cell(one for one in found if proof.is_planted(one))
+        attempt = measured([*tasks(wanted.baseline), *tasks(wanted.baseline, "leak", "cycle")])
+        baseline = _by_cell(m for m in attempt if not proof.is_planted(m))
+        with_plant = _by_cell(m for m in attempt if proof.is_planted(m))
         controls = tuple(proof.control(baseline[cell], with_plant[cell]) for cell in wanted.baseline)
-        if proved := all(one.seen for one in controls):
+        if proved := all(control.seen for control in controls):
             break
 
     verdicts: dict[Cell, Judged] = {}
@@ -184,12 +182,25 @@ def run(
     if proved:
         first = {cell: baseline[cell] for cell in reused} | _by_cell(measured(tasks(rest, *left_in)))
         verdicts = {cell: judge(limits, first[cell]) for cell in cells}
-        doubtful = tuple(
-            cell for cell, one in verdicts.items() if one.outcome not in ("within", "unsupported")
-        )
+        doubtful = tuple(c for c, v in verdicts.items() if v.outcome not in ("within", "unsupported"))
         for cell, again in _by_cell(measured(tasks(doubtful, *left_in))).items():
             verdicts[cell] = judge(limits, first[cell], again)
     versions = [release.version for release in Catalogue.load(project, framework).releases]
+    entries = stale(limits, list(first.values()), [*versions, prepared.release.version], wanted.today)
+    return verdict(prepared, wanted, limits, source, controls, cells=verdicts.values(), entries=entries)
+
+
+def verdict(
+    prepared: Prepared,
+    wanted: Wanted,
+    limits: Limits,
+    source: str | None,
+    controls: tuple[Control, ...],
+    *,
+    cells: Iterable[Judged],
+    entries: tuple[Stale, ...] = (),
+) -> Gate:
+    """Return the run of the gate with these controls, judged cells and stale entries."""
     return Gate(
         stack=prepared.record,
         source=source,
@@ -199,8 +210,8 @@ def run(
         limited=limits.hold_for(prepared.record.release, prepared.record.python),
         controls=controls,
         least_leak=proof.SURE_TO_SEE,
-        cells=tuple(verdicts.values()),
-        stale=stale(limits, list(first.values()), [*versions, prepared.release.version], wanted.today),
+        cells=tuple(cells),
+        stale=entries,
         replayed=None,
     )
 
@@ -212,10 +223,10 @@ def _by_cell(measurements: Iterable[Measurement]) -> dict[Cell, Measurement]:
 def replay(
     project: Project, gate: Gate, stack: Stack, wanted: Wanted, *, limits: Limits, progress: Progress
 ) -> Gate:
-    """Return `gate` with the known-bad release `stack` held against the same limits.
+    """Return `gate` with the known-bad release `stack` judged by the same limits.
 
-    It must go red, or the limits and the gate prove nothing. Raises UsageError for another framework or
-    Python than the gate's, and as `engine.run` does.
+    It must go red, or the limits and the gate prove nothing. Raises UsageError if its framework or Python is
+    not the gate's, and as `engine.run` does.
     """
     if stack.framework != gate.stack.framework or stack.python not in (None, gate.stack.python):
         raise UsageError(
@@ -226,11 +237,11 @@ def replay(
     request = engine.Request(wanted.scenarios, wanted.cells, jobs=wanted.jobs)
     (measured,) = engine.run(project, [bad], request, progress)
     as_gated = [msgspec.structs.replace(m, release=gate.stack.release) for m in measured]
-    verdicts = [judge(limits, one) for one in as_gated]
+    verdicts = [judge(limits, measurement) for measurement in as_gated]
     replayed = Replayed(
         stack=f"{bad.release.framework}=={bad.release.version},python=={bad.record.python}",
         cells=len(verdicts),
-        over=tuple(one for one in verdicts if one.outcome == "over"),
-        unmeasured=sum(one.outcome in ("failed", "unsupported") for one in verdicts),
+        over=tuple(judged for judged in verdicts if judged.outcome == "over"),
+        unmeasured=sum(judged.outcome in ("failed", "unsupported") for judged in verdicts),
     )
     return msgspec.structs.replace(gate, replayed=replayed)
