@@ -188,7 +188,7 @@ def test_a_commit_whose_parent_cannot_be_measured_is_named_all_the_same() -> Non
         "\nwerkzeug: changed in ok, close, gc off, Python 3.13 by this commit, whose parent cannot be tried "
         "(1 commit tried, 1 skipped):\n"
         f"  {NEW.sha}\n  2026-01-03T03:04:05+00:00  Ada\n  keep lists\n"
-        "  and with it, as its metadata has it: markupsafe 2.1 → 3.0\n"
+        "  its metadata also changes: markupsafe 2.1 → 3.0\n"
         "To repeat it: outlive bisect flask==3.1.3 aaaaaaaaaa cccccccccc --repo ../werkzeug "
         "--package werkzeug --scenario ok --connection close --gc off --python 3.13\n"
     )

@@ -1,7 +1,7 @@
-"""Bisect: the commit of a package after which what requests leave changed, found by git's own bisect.
+"""Bisect: git's own bisect finds the commit of a package that changed the memory that requests leave.
 
-Each commit is built into a wheel and measured in one cell, with the other packages of the stack and the
-Python as they are for every other commit. What was built or measured before is taken from the cache.
+Each commit is built into a wheel and measured in one cell, always with the same other packages and Python.
+Earlier builds and measurements come from the cache.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ ASPECTS: tuple[What, ...] = ("count", "class", "fingerprint")
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked: in which commit of `package`, one of `stack`, did `what` change in one cell.
+    """A question: which commit of `package`, part of `stack`, changed `what` in one cell.
 
-    `repository` is a clone of the package, `old` and `new` are revisions in it. `jobs` commits are built at
+    `repository` is a clone of the package; `old` and `new` are revisions in it. `jobs` commits are built at
     the same time.
     """
 
@@ -62,9 +62,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A commit that was tried: what it leaves (objects per request), or why it was skipped, and the time.
+    """A commit that was tried: the objects per request that it leaves, or the reason why it was skipped.
 
-    `built` are seconds until its environment was there, 0 from the cache; `measured` those in its server.
+    `built` is the seconds for its environment, 0 from the cache; `measured` those for its measurement.
     """
 
     commit: Commit
@@ -77,12 +77,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bisection(JsonDocument, frozen=True, kw_only=True):
-    """What a bisection found.
+    """The result of a bisection.
 
-    `suspects` is the commit, or where commits had to be skipped those of which it is one. `before` and
-    `after` are the measurements of its first parent and of itself, `changes` what became of each ring, and
-    `differences` the other packages that its metadata has changed. `further`: the newest commit leaves
-    something else again.
+    `suspects` is the commit, or several of which it is one if commits had to be skipped. `before` and `after`
+    are the measurements of its first parent and of itself, `changes` the fate of each ring, and `differences`
+    the other packages that its metadata changed. `further`: the count changed again after this commit.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -104,7 +103,7 @@ class Bisection(JsonDocument, frozen=True, kw_only=True):
 
 
 class _Tried(msgspec.Struct, frozen=True):
-    """A commit with its environment, once it was measured with its measurement too."""
+    """A commit with its environment and, once measured, its measurement."""
 
     commit: Commit
     prepared: Prepared
@@ -114,10 +113,10 @@ class _Tried(msgspec.Struct, frozen=True):
 
 
 def bisect(project: Project, question: Question, watch: Callable[[Step], None]) -> Bisection:
-    """Return the commit after which it changed; `watch` is called with each step.
+    """Return the bisection; `watch` is called with each step.
 
-    Raises UsageError for revisions that there are not and where both ends leave the same, UnavailableError
-    or FaultError where an end cannot be built or measured.
+    Raises UsageError for revisions that do not exist or are the same commit, and UnavailableError or
+    FaultError if an end cannot be built or measured.
     """
     with Clone.of(question.repository) as clone, ThreadPoolExecutor(question.jobs) as pool:
         return _Bisect(project, question, clone, pool, watch).run()
@@ -148,7 +147,8 @@ class _Bisect:
 
     def run(self) -> Bisection:
         question = self.question
-        old, new = (self.clone.resolve(question.repository, one) for one in (question.old, question.new))
+        revisions = (question.old, question.new)
+        old, new = (self.clone.resolve(question.repository, revision) for revision in revisions)
         if old == new:
             raise UsageError(f"{question.old} and {question.new} are the same commit")
         old = self.clone.parting(old, new)
@@ -156,8 +156,7 @@ class _Bisect:
         if self.release and self.release.uploaded:
             self.until = max(self.until, self.release.uploaded + ERA)
         self._find_basis(old, new)
-        ends = [self._end(one) for one in (old, new)]
-        before, after = ends
+        before, after = self._end(old), self._end(new)
         steps: list[Step] = []
         answer = Bisection(
             framework=question.stack.framework,
@@ -190,7 +189,7 @@ class _Bisect:
         parent = self.clone.parent(commit)
         try:
             before, after = self._measured(parent), self._measured(commit)
-        except OutliveError:  # a parent of a merge need not build; what was found stands
+        except OutliveError:  # a parent of a merge need not build; the result stands
             return msgspec.structs.replace(answer, parent=parent)
         assert before.measurement
         assert after.measurement
@@ -212,7 +211,7 @@ class _Bisect:
     def _find_basis(self, old: Commit, new: Commit) -> None:
         """Choose the packages that every commit is measured with: those of the newer end, else of the older.
 
-        The newer end may want what is newer; the older one need not work with it.
+        The newer end may need newer packages, which the older one may not work with.
         """
         for commit in (new, old):
             try:
@@ -229,8 +228,8 @@ class _Bisect:
     def _importable(self, prepared: Prepared) -> None:
         environment = environments.ensure(prepared.lock, prepared.interpreter)
         modules = frameworks.load(self.project, prepared.release.framework).modules
-        if said := environments.import_error(environment, modules):
-            raise UnavailableError(f"cannot be imported: {one_line(said)}")
+        if error := environments.import_error(environment, modules):
+            raise UnavailableError(f"cannot be imported: {one_line(error)}")
 
     def _end(self, commit: Commit) -> _Tried:
         try:
@@ -240,31 +239,31 @@ class _Bisect:
 
     def _judged(self, commit: Commit, before: _Tried) -> Step:
         try:
-            found = self._measured(commit)
+            tried = self._measured(commit)
         except OutliveError as error:
             return Step(commit=commit, outcome="skip", reason=str(error))
-        return self._step(found, "new" if self._changed(before, found) else "old")
+        return self._step(tried, "new" if self._changed(before, tried) else "old")
 
-    def _step(self, found: _Tried, outcome: Outcome) -> Step:
-        assert found.measurement
+    def _step(self, tried: _Tried, outcome: Outcome) -> Step:
+        assert tried.measurement
         return Step(
-            commit=found.commit,
+            commit=tried.commit,
             outcome=outcome,
-            objects=objects(found.measurement),
-            growth=found.measurement.growth,
-            built=found.built,
-            measured=found.measured,
+            objects=objects(tried.measurement),
+            growth=tried.measurement.growth,
+            built=tried.built,
+            measured=tried.measured,
         )
 
     def _changed(self, before: _Tried, after: _Tried) -> bool:
-        one, other = before.measurement, after.measurement
-        assert one
-        assert other
+        old, new = before.measurement, after.measurement
+        assert old
+        assert new
         if self.question.what == "class":
-            return one.growth != other.growth
+            return old.growth != new.growth
         if self.question.what == "fingerprint":
-            return set(one.fingerprints) != set(other.fingerprints)
-        pairs, gaps = match([one], [other])
+            return set(old.fingerprints) != set(new.fingerprints)
+        pairs, gaps = match([old], [new])
         (row,) = judge(pairs) or (None,)
         if row is None:
             raise FaultError(gaps[0].reason)
@@ -280,9 +279,9 @@ class _Bisect:
         ((measurement,),) = engine.run(self.project, [ready.prepared], request, silent)
         if measurement.status != "measured":
             raise FaultError(measurement.reason or measurement.status)
-        found = msgspec.structs.replace(ready, measured=time.monotonic() - started, measurement=measurement)
-        self.tried[commit.sha] = found
-        return found
+        tried = msgspec.structs.replace(ready, measured=time.monotonic() - started, measurement=measurement)
+        self.tried[commit.sha] = tried
+        return tried
 
     def _build_ahead(self, commits: Sequence[Commit]) -> None:
         for commit in commits[: self.question.jobs - 1]:
@@ -319,7 +318,7 @@ class _Bisect:
         def built(source: Path) -> Wheel:
             try:
                 return sources.build(name, str(source), self.interpreter, key=commit.tree)
-            except OutliveError as error:  # not with the temporary folder that it was checked out to
+            except OutliveError as error:  # do not name the temporary folder of the checkout
                 raise type(error)(str(error).removeprefix(f"{name}{AT}{source}: ")) from None
 
         try:
@@ -327,7 +326,7 @@ class _Bisect:
         except FaultError:
             if not (tree / ".gitmodules").exists():
                 raise
-        with temporary.folder() as folder:  # some refuse a checkout whose submodules are not there
+        with temporary.folder() as folder:  # some refuse a checkout without its submodules
             bare = folder.resolve() / tree.name
             shutil.copytree(tree, bare, symlinks=True, ignore=shutil.ignore_patterns(".git"))
             return built(bare)
@@ -340,6 +339,6 @@ class _Bisect:
 
 
 def objects(measurement: Measurement) -> float | None:
-    """Return what a cell leaves: survivors per request, with a collector what it leaks."""
+    """Return the survivors per request of a cell, or under a collector the leaked objects."""
     survivors = measurement.survivors_per_request
     return measurement.leaked_per_request if survivors is None else survivors

@@ -1,4 +1,4 @@
-"""A bisection as text: each step on a line, then the commit with what it changed."""
+"""A bisection as text: one line per step, then the commit and the change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OUTCOMES = {"old": "old ", "new": "new ", "skip": "skip"}
 
 
 def line(tried: Step) -> str:
-    """Return what one step came to, in one line."""
+    """Return one step in one line."""
     seconds = f"{tried.built + tried.measured:.1f} s".rjust(7)
     what = tried.reason or f"{tried.commit.date[:10]} {seconds}  {tried.commit.subject}"
     left = f"{_left(tried):>12}  " if tried.reason is None else ""
@@ -25,9 +25,9 @@ def line(tried: Step) -> str:
 
 
 def show(found: Bisection, question: Question, console: Console) -> None:
-    """Print what a bisection found on `console`; its steps were shown as they were made."""
-    for said in _lines(found, question):
-        console.print(Text(said, overflow="fold"), soft_wrap=not said.startswith(" "))
+    """Print the result of a bisection on `console`; its steps were printed while it ran."""
+    for text in _lines(found, question):
+        console.print(Text(text, overflow="fold"), soft_wrap=not text.startswith(" "))
     if found.changes:
         console.print(changes_text.grid(changes_text.told(found.changes, everything=True)))
     if found.further:
@@ -65,12 +65,12 @@ def _lines(found: Bisection, question: Question) -> Iterator[str]:
     if len(found.suspects) > 1:
         count = len(found.suspects)
         yield f"{found.package}: one of {count} commits; those between cannot be tried ({tried}):"
-        yield from (f"  {_named(one)}" for one in found.suspects)
+        yield from (f"  {_named(commit)}" for commit in found.suspects)
         return
     (commit,) = found.suspects
     yield ""
     if found.before and found.after:
-        sides = [f"{number(objects(one) or 0)} {one.growth}" for one in (found.before, found.after)]
+        sides = [f"{number(objects(side) or 0)} {side.growth}" for side in (found.before, found.after)]
         yield f"{found.package}: {step(*sides)} per request in {where}, since this commit ({tried}):"
     else:
         yield f"{found.package}: changed in {where} by this commit, whose parent cannot be tried ({tried}):"
@@ -80,7 +80,7 @@ def _lines(found: Bisection, question: Question) -> Iterator[str]:
     if commit.pull_request:
         yield f"  pull request {commit.pull_request}"
     for each in found.differences:
-        yield f"  and with it, as its metadata has it: {each}"
+        yield f"  its metadata also changes: {each}"
 
 
 def _named(commit: Commit) -> str:

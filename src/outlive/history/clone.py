@@ -1,4 +1,4 @@
-"""A clone of a user's clone: where git's own bisect runs and commits are checked out, and nothing is lost."""
+"""A private clone of a user's repository, in which git's own bisect runs and commits are checked out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Clone:
-    """A clone in a folder of its own. It borrows the objects of the repository and changes nothing there."""
+    """A clone in a temporary folder. It shares the repository's objects and changes nothing there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,7 +57,7 @@ class Clone:
     @classmethod
     @contextlib.contextmanager
     def of(cls, repository: Path) -> Iterator[Self]:
-        """Yield a clone of `repository` that goes with the context. Raises UsageError for what is none."""
+        """Yield a clone of `repository`, removed after the context. Raises UsageError if cloning fails."""
         with temporary.folder() as folder:
             path = folder.resolve() / "clone"
             done = _git(["clone", "--quiet", "--shared", "--no-checkout", repository.resolve(), path])
@@ -74,12 +74,12 @@ class Clone:
         return self.commit(done.stdout.strip())
 
     def commit(self, sha: str) -> Commit:
-        """Return what is known of the commit `sha`."""
+        """Return the commit `sha`."""
         fields = self._run("show", "--no-patch", f"--format={FORMAT}", sha).rstrip("\n").split("\0")
         return Commit(*fields[:3], *map(one_line, fields[3:]))
 
     def parting(self, old: Commit, new: Commit) -> Commit:
-        """Return `old` where it is among the ancestors of `new`, else the commit where their ways part."""
+        """Return the merge base of two commits: `old` itself if it is an ancestor of `new`."""
         done = _git(["-C", self.folder, "merge-base", old.sha, new.sha])
         if done.returncode:
             raise UsageError(f"{old.short} and {new.short} have no history in common")
@@ -91,7 +91,7 @@ class Clone:
 
     @contextlib.contextmanager
     def checkout(self, commit: Commit) -> Iterator[Path]:
-        """Yield a worktree of a commit that goes with the context. Several may be there at once."""
+        """Yield a worktree of a commit, removed after the context. Several may exist at once."""
         with temporary.folder() as folder:
             path = folder.resolve() / "tree"
             with self._worktrees:
@@ -111,24 +111,26 @@ class Clone:
         first_parent: bool = False,
         paths: Sequence[str] = (),
     ) -> tuple[Commit, ...]:
-        """Return the first commit that `judge` calls new, with those that it skipped around it if it is one.
+        """Return the first commit that `judge` calls new, or several if some of them had to be skipped.
 
-        `judge` is told the commit that is to be tried, and those of which one is next.
+        `judge` is called with the commit to try and the commits of which one is next.
         """
         self._run("worktree", "add", "--quiet", "--detach", "--no-checkout", str(self.ahead), new.sha)
         options = ["--first-parent"] if first_parent else []
         terms = ["--term-old=old", "--term-new=new"]
-        said = self._run("bisect", "start", "--no-checkout", *options, *terms, new.sha, old.sha, "--", *paths)
+        output = self._run(
+            "bisect", "start", "--no-checkout", *options, *terms, new.sha, old.sha, "--", *paths
+        )
         olds = [old.sha]
-        while not (found := FOUND.search(said)):
-            left = LEFT.findall(said)
+        while not (found := FOUND.search(output)):
+            left = LEFT.findall(output)
             if left:
                 return tuple(map(self.commit, left))
             tried = self.commit(self._run("rev-parse", "--verify", "BISECT_HEAD").strip())
             ways = ((tried.sha, olds), (new.sha, [*olds, tried.sha]))
             following = (self._middle(*way, options, paths) for way in ways)
             outcome = judge(tried, tuple(commit for commit in following if commit))
-            said = self._run("bisect", outcome, tried.sha, fine=(0, 2))  # 2: only skipped ones are left
+            output = self._run("bisect", outcome, tried.sha, fine=(0, 2))  # 2: only skipped ones are left
             if outcome == "old":
                 olds.append(tried.sha)
             elif outcome == "new":
@@ -138,10 +140,10 @@ class Clone:
     def _middle(
         self, new: str, olds: Sequence[str], options: Sequence[str], paths: Sequence[str]
     ) -> Commit | None:
-        """Return the commit that git would try next, None where there is nothing left to try."""
+        """Return the commit that git would try next, None if there is none."""
         words = ["rev-list", "--bisect", *options, new, "--not", *olds, "--", *paths]
-        said = self._run(*words, folder=self.ahead).split()
-        return self.commit(said[0]) if said and said[0] != new else None
+        hashes = self._run(*words, folder=self.ahead).split()
+        return self.commit(hashes[0]) if hashes and hashes[0] != new else None
 
     def _run(self, *words: str, fine: Sequence[int] = (0,), folder: Path | None = None) -> str:
         done = _git(["-C", folder or self.folder, *words])
@@ -151,7 +153,7 @@ class Clone:
 
 
 def _git(words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-    """Return how git ended. What a hook or a shell has set for other repositories does not count."""
+    """Return the completed git process. Variables that point git at another repository are removed."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         return processes.run(["git", *words], env=environ | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"})

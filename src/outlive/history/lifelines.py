@@ -1,7 +1,7 @@
-"""Life lines: in which release each leak and ring came, changed and went, over the measured history. Pure.
+"""Life lines: the releases in which each leak and ring came, changed and went. Pure.
 
-A fingerprint is gone from a release where some of the cells that had it last are known and none of them has
-it; where none of them is known, the release says nothing.
+A fingerprint is gone from a release if some of the cells that had it last were explained and none of them
+shows it; if none was explained, the release says nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Presence = dict[Cell, Leak]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A release that keeps another number of objects; the numbers are of a cell with most of them."""
+    """A release that keeps a different number of objects; the numbers are those of the largest cell."""
 
     release: str
     scenario: str
@@ -30,11 +30,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True):
-    """From one release to another a Python has it.
+    """A run of releases that show a fingerprint on one Python.
 
-    `since` is the first measured release that has it, `after` the last one before that has it not (None: all
-    since the first measured one have it). `until` is the last that has it, `gone` the first after that has it
-    not (None: the newest measured one has it). `objects` is the most per request that it keeps in `until`.
+    `since` and `until` are the first and the last measured release of the run. `after` is the last release
+    before it, None if the run starts with the first measured one. `gone` is the first release after it, None
+    if the run reaches the newest measured one. `objects` is the most per request that it keeps in `until`.
     """
 
     python: str
@@ -47,10 +47,10 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One fingerprint: as the newest release has it, where it was seen, and all its periods.
+    """One fingerprint: its leak in the newest release that shows it, where it was seen, and all its periods.
 
-    `absent` are the Pythons on which a release that has it elsewhere was measured, and none has it;
-    `unmeasured` those on which no such release was.
+    `absent` are the Pythons on which none of the measured releases that show it elsewhere does; `unmeasured`
+    those on which none of these releases was measured.
     """
 
     leak: Leak
@@ -62,17 +62,17 @@ class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def present(self) -> bool:
-        """Whether the newest measured release has it, on some Python."""
+        """Whether the newest measured release shows it on some Python."""
         return any(period.gone is None for period in self.periods)
 
     @property
     def objects(self) -> float:
-        """The most objects per request that it keeps in the last release that has it."""
+        """The most objects per request that it keeps in the last release that shows it."""
         return max(period.objects for period in self.periods)
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """The releases that life lines on one Python are made from."""
+    """The releases measured on one Python."""
 
     python: str
     releases: tuple[str, ...]
@@ -88,21 +88,21 @@ class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):
 
 
 def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
-    """Return a life line for each fingerprint: those still present first, then by objects, most first."""
+    """Return the life line of each fingerprint, those still present first, then by objects, most first."""
     history = {
         timeline.python: [(moment.release.version, _known(moment)) for moment in timeline.moments]
         for timeline in timelines
     }
-    found: dict[str, list[tuple[Period, Run]]] = {}
-    for python, known in history.items():
-        for fingerprint in dict.fromkeys(_all_fingerprints(known)):
-            found.setdefault(fingerprint, []).extend(_periods(python, known, fingerprint))
+    periods: dict[str, list[tuple[Period, Run]]] = {}
+    for python, releases in history.items():
+        for fingerprint in dict.fromkeys(_all_fingerprints(releases)):
+            periods.setdefault(fingerprint, []).extend(_periods(python, releases, fingerprint))
     cells = {
         python: {(release, cell) for release, known in releases for cell in known}
         for python, releases in history.items()
     }
-    lines = [_line(parts, cells) for parts in found.values()]
-    return tuple(sorted(lines, key=lambda one: (not one.present, -one.objects, one.leak.fingerprint)))
+    lines = [_line(parts, cells) for parts in periods.values()]
+    return tuple(sorted(lines, key=lambda line: (not line.present, -line.objects, line.leak.fingerprint)))
 
 
 Known = dict[Cell, dict[str, Leak]]
@@ -112,9 +112,9 @@ Cells = set[tuple[str, Cell]]
 
 def _known(moment: Moment) -> Known:
     return {
-        Cell.of(one): {leak.fingerprint: leak for leak in one.leaks}
-        for one in moment.measurements
-        if is_known(one)
+        Cell.of(measurement): {leak.fingerprint: leak for leak in measurement.leaks}
+        for measurement in moment.measurements
+        if is_known(measurement)
     }
 
 
@@ -127,7 +127,7 @@ def _all_fingerprints(known: Sequence[tuple[str, Known]]) -> Iterator[str]:
 def _periods(
     python: str, known: Sequence[tuple[str, Known]], fingerprint: str
 ) -> Iterator[tuple[Period, Run]]:
-    """Yield the periods in which releases have a fingerprint, each with where each of them has it."""
+    """Yield the periods of a fingerprint, each with the cells of each release that show it."""
     before: str | None = None
     run: Run = []
     for release, cells in known:
@@ -153,7 +153,7 @@ def _period(python: str, before: str | None, run: Run, gone: str | None) -> Peri
             if cell in late and early[cell].objects_per_request != late[cell].objects_per_request
         ]
         if differing:
-            old, new, cell = max(differing, key=lambda one: (max(one[:2]), one[2]))
+            old, new, cell = max(differing, key=lambda change: (max(change[:2]), change[2]))
             steps.append(Step(release=release, scenario=cell.scenario, before=old, after=new))
     return Period(
         python=python,
@@ -167,7 +167,7 @@ def _period(python: str, before: str | None, run: Run, gone: str | None) -> Peri
 
 
 def _line(parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells]) -> LifeLine:
-    """Return a life line; `measured` are the releases and cells that are known on each Python."""
+    """Return a life line; `measured` are the explained releases and cells on each Python."""
     seen = [(release, presence) for _, run in parts for release, presence in run]
     leak = max(seen[-1][1].values(), key=lambda leak: leak.objects_per_request)
     further = all(leak.further for _, presence in seen for leak in presence.values())
@@ -191,9 +191,9 @@ FINGERPRINT = re.compile(r"[0-9a-f]{12}")
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """One release that has a fingerprint. `objects` are the most that it keeps in any cell.
+    """One release that shows a fingerprint. `objects` is the most per request that it keeps in any cell.
 
-    `scenario`, `connection` and `gc` are those of that cell, `scenarios` are all that have it.
+    `scenario`, `connection` and `gc` are those of that cell; `scenarios` are all that show it.
     """
 
     framework: str
@@ -206,10 +206,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """One fingerprint with the releases that have it, lowest version first.
+    """One fingerprint with the releases that show it, lowest version first.
 
-    `leak` is as the newest of them has it, where it keeps most. `newest` are the frameworks whose newest
-    measured release has it.
+    `leak` is that of the newest of them, in the cell where it keeps most. `newest` are the frameworks whose
+    newest measured release shows it.
     """
 
     leak: Leak
@@ -218,39 +218,39 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def collect(timelines: Iterable[Timeline]) -> tuple[Kept, ...]:
-    """Return every fingerprint that keeps objects of its own, what is in the newest releases first."""
+    """Return every fingerprint that alone keeps some objects, those of the newest releases first."""
     seen: dict[str, list[tuple[Leak, Sighting]]] = {}
     newest: dict[str, list[str]] = {}
     for timeline in timelines:
         measured = [moment for moment in timeline.moments if moment.measurements]
         for moment in measured:
-            for fingerprint, found in _of_release(timeline.framework, moment).items():
-                seen.setdefault(fingerprint, []).append(found)
+            for fingerprint, sighting in _of_release(timeline.framework, moment).items():
+                seen.setdefault(fingerprint, []).append(sighting)
                 if moment is measured[-1]:
                     newest.setdefault(fingerprint, []).append(timeline.framework)
     kept = [
         Kept(
-            leak=found[-1][0],
-            sightings=tuple(sighting for _, sighting in found),
+            leak=sightings[-1][0],
+            sightings=tuple(sighting for _, sighting in sightings),
             newest=tuple(newest.get(fingerprint, ())),
         )
-        for fingerprint, found in seen.items()
+        for fingerprint, sightings in seen.items()
     ]
     return tuple(
-        sorted(kept, key=lambda one: (not one.newest, -one.sightings[-1].objects, one.leak.fingerprint))
+        sorted(kept, key=lambda ring: (not ring.newest, -ring.sightings[-1].objects, ring.leak.fingerprint))
     )
 
 
 def _of_release(framework: str, moment: Moment) -> dict[str, tuple[Leak, Sighting]]:
-    """Return each fingerprint of a release in the cell where it keeps most.
+    """Return each fingerprint of a release, in the cell where it keeps most.
 
-    One that is nowhere the shortest ring is left out: another tells of the same objects.
+    A ring that is the shortest one nowhere is left out: another one holds the same objects.
     """
     cells: dict[str, list[tuple[Leak, Sighting]]] = {}
     for m in moment.measurements:
         for leak in m.leaks:
             if not FINGERPRINT.fullmatch(leak.fingerprint):
-                continue  # it would name a file of the site
+                continue  # it becomes the name of a file of the site
             sighting = Sighting(
                 framework=framework,
                 release=moment.release.version,

@@ -1,4 +1,4 @@
-"""Life lines for a terminal or a pipe: what is still there first, then what went."""
+"""Life lines for a terminal or a pipe: those still present first, then those that are gone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def show(
     *,
     everything: bool = False,
 ) -> None:
-    """Print the life lines; with `everything` also rings that are nowhere the shortest one."""
+    """Print the life lines; `everything` includes rings that are the shortest one nowhere."""
     for releases, pythons in _by_releases(measured).items():
         span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
         count = counted(len(releases), "release")
@@ -46,7 +46,7 @@ def show(
 
 
 def told(line: LifeLine) -> tuple[str, ...]:
-    """Return the text lines of one life line: objects and where, the suspect, then when."""
+    """Return the lines of text of one life line: objects and scenarios, the suspect, the releases."""
     leak = line.leak
     where = f"in {listed(line.scenarios, MOST_SCENARIOS)}"
     return (
@@ -59,10 +59,10 @@ def told(line: LifeLine) -> tuple[str, ...]:
 
 
 def _by_releases(measured: Sequence[Measured]) -> dict[tuple[str, ...], list[str]]:
-    found: dict[tuple[str, ...], list[str]] = {}
-    for one in sorted(measured, key=lambda one: -len(one.releases)):
-        found.setdefault(one.releases, []).append(one.python)
-    return found
+    pythons: dict[tuple[str, ...], list[str]] = {}
+    for history in sorted(measured, key=lambda history: -len(history.releases)):
+        pythons.setdefault(history.releases, []).append(history.python)
+    return pythons
 
 
 def _table(lines: Iterable[LifeLine], console: Console) -> None:
@@ -75,23 +75,15 @@ def _table(lines: Iterable[LifeLine], console: Console) -> None:
 
 
 def _by_course(periods: Sequence[Period]) -> list[tuple[list[str], list[Period]]]:
-    """Return the periods of each Python; Pythons where they are the same are one."""
+    """Return the periods of each Python; Pythons with the same periods share them."""
     courses: dict[str, list[Period]] = {}
     for period in periods:
         courses.setdefault(period.python, []).append(period)
-    found: list[tuple[list[str], list[Period]]] = []
+    groups: dict[tuple[object, ...], tuple[list[str], list[Period]]] = {}
     for python, course in courses.items():
-        for pythons, other in found:
-            if _bare(course) == _bare(other):
-                pythons.append(python)
-                break
-        else:
-            found.append(([python], course))
-    return found
-
-
-def _bare(course: Sequence[Period]) -> list[tuple[object, ...]]:
-    return [(one.after, one.since, one.until, one.gone, one.steps) for one in course]
+        bare = tuple((part.after, part.since, part.until, part.gone, part.steps) for part in course)
+        groups.setdefault(bare, ([], course))[0].append(python)
+    return list(groups.values())
 
 
 def _when(pythons: Sequence[str], periods: Sequence[Period]) -> str:
@@ -99,7 +91,7 @@ def _when(pythons: Sequence[str], periods: Sequence[Period]) -> str:
     for place, period in enumerate(periods):
         first = f"introduced in {period.since}" if place == 0 else f"back in {period.since}"
         parts.append(first if period.after else f"there in {period.since}, the oldest")
-        changes = [f"{step(number(one.before), number(one.after))} in {one.release}" for one in period.steps]
+        changes = [f"{step(number(s.before), number(s.after))} in {s.release}" for s in period.steps]
         if changes:
             parts.append(f"objects {', '.join(changes)}")
         parts.append(f"gone in {period.gone}" if period.gone else f"still in {period.until}")

@@ -1,8 +1,8 @@
-"""Steps: the releases in a framework's history at which what requests leave in memory changes. Pure.
+"""Steps: the releases of a framework at which the memory that requests leave changes. Pure.
 
-Each release is held against its parent, as asv walks them: the highest lower version that was out when it
-came. Both stand with the dependencies of their time, so a step may be a dependency's: those that changed with
-it are named.
+Each release is compared with its parent, as in asv: the highest lower version already published at the time.
+Both have the dependencies of their time, so a dependency may have caused a step: those that changed are
+named.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from outlive.wording import step
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A release that leaves something else than the one before it.
+    """A release whose cells differ from those of the one before it.
 
-    `summary` says what, `rows` are the cells that changed, `packages` the dependencies that changed as well,
-    as in `yarl 1.9.4 → 1.9.5`. `claims` are the entries of its changelog that speak of memory; None where
-    no changelog could be had.
+    `summary` describes the change, `rows` are the cells that changed, `packages` the dependencies that
+    changed as well, as in `yarl 1.9.4 → 1.9.5`. `claims` are the entries of its changelog about memory; None
+    if no changelog was available.
     """
 
     release: Release
@@ -37,9 +37,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
-    """All steps of a framework on one Python, in the order of upload, and how many releases were measured.
+    """All steps of a framework on one Python, in the order of upload, and the number of measured releases.
 
-    `missing` are the covered releases that were not.
+    `missing` are the covered releases that were not measured.
     """
 
     framework: str
@@ -50,11 +50,11 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog] | None) -> Steps:
-    """Return the steps of a measured history; `logs` are what changelogs claim, where they are known."""
-    measured = {one.release.version: one for one in timeline.moments if one.measurements}
+    """Return the steps of a measured history; `logs` are the changelogs that are known."""
+    measured = {moment.release.version: moment for moment in timeline.moments if moment.measurements}
     parents = {commit.release.version: commit.parent for commit in commits}
     claimed = {log.release: log.claims for log in logs or () if log.source is not None}
-    found = []
+    steps = []
     for commit in commits:
         after = measured.get(commit.release.version)
         before = _measured_before(commit.release, parents, measured)
@@ -63,7 +63,7 @@ def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog
         rows = judge(match(before.measurements, after.measurements)[0])
         changed = tuple(row for row in rows if row.direction != "same")
         if changed:
-            found.append(
+            steps.append(
                 Step(
                     release=after.release,
                     before=before.release,
@@ -77,15 +77,15 @@ def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog
         framework=timeline.framework,
         python=timeline.python,
         measured=len(measured),
-        missing=tuple(one.release for one in timeline.moments if not one.measurements),
-        steps=tuple(found),
+        missing=tuple(moment.release for moment in timeline.moments if not moment.measurements),
+        steps=tuple(steps),
     )
 
 
 def _measured_before(
     release: Release, parents: Mapping[str, Release | None], measured: Mapping[str, Moment]
 ) -> Moment | None:
-    """Return the nearest ancestor that was measured."""
+    """Return the nearest measured ancestor."""
     parent = parents.get(release.version)
     while parent is not None and parent.version not in measured:
         parent = parents.get(parent.version)

@@ -28,7 +28,8 @@ ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "*": "\\*", "_": "\\_", "`": "
 
 def markdown(histories: Sequence[Steps]) -> str:
     """Return the page."""
-    parts = [HEAD.format(python=listed(sorted({one.python for one in histories})), scenarios=SCENARIOS)]
+    pythons = sorted({history.python for history in histories})
+    parts = [HEAD.format(python=listed(pythons), scenarios=SCENARIOS)]
     for history in histories:
         parts += [f"\n## {history.framework}\n", _sentence(history)]
         for step in history.steps:
@@ -50,12 +51,12 @@ def show(histories: Sequence[Steps], console: Console) -> None:
 
 
 def _sentence(history: Steps) -> str:
-    """Return how many steps there are, and what was not measured."""
+    """Return the number of steps and the releases that were not measured."""
     releases = counted(history.measured, "measured release")
-    said = f"{counted(len(history.steps), 'step')} in {releases} of {history.framework}."
+    text = f"{counted(len(history.steps), 'step')} in {releases} of {history.framework}."
     if history.missing:
-        said += f" Not measured: {listed([one.version for one in history.missing], 6)}."
-    return said
+        text += f" Not measured: {listed([release.version for release in history.missing], 6)}."
+    return text
 
 
 def _section(step: Step) -> list[str]:

@@ -1,4 +1,4 @@
-"""The measured history of a framework, as results/ has it."""
+"""Reads the measured history of a framework from results/."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from outlive.wording import one_line
 
 
 def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
-    """Return the measured history of `framework`; a file that cannot be read is a problem, not an error.
+    """Return the measured history of `framework`; a file that cannot be read becomes one of its problems.
 
-    Raises UsageError where it has no reference app.
+    Raises UsageError if the framework has no reference app.
     """
     served = engine.serving(project, framework, load_set(project.scenarios, "default"))
     moments: list[Moment] = []
@@ -49,23 +49,23 @@ def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
 
 
 def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
-    """Return what is stored of a release by the default workers. Raises FaultError where that is damaged."""
-    found = tuple(m for m in engine.stored(store, served, engine.of_any()) if m.status == "measured")
-    for m in found:
+    """Return the stored measurements of a release by the default workers. Raises FaultError if damaged."""
+    measured = tuple(m for m in engine.stored(store, served, engine.of_any()) if m.status == "measured")
+    for m in measured:
         if m.growth is None or m.leaked_per_request is None:
             raise FaultError(f"{store.path} has no counts of {one_line(m.scenario)}: measure it again")
         for fault in plausible.faults(m):
             raise FaultError(f"{store.path} cannot be right: {fault}; remove it to measure again")
-    match(found, found)  # a cell that is there twice is told
-    return found
+    match(measured, measured)  # raises for a cell that is stored twice
+    return measured
 
 
 def lifelines(
     project: Project, framework: str, python: str | None
 ) -> tuple[LifeLinesDocument, tuple[str, ...]]:
-    """Return the life lines of what is stored of `framework`, and what had to be left out.
+    """Return the life lines of a framework from the stored measurements, and the problems of its files.
 
-    Raises UsageError where nothing is measured.
+    Raises UsageError if nothing is measured.
     """
     if python and not PYTHON_NAME.fullmatch(python):
         raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")

@@ -1,6 +1,6 @@
-"""The history of a framework as it was measured: what each release leaves, from the stored measurements.
+"""The measured history of a framework: the stored measurements of each release.
 
-A release stands in it with the dependencies of its time (its era lock) on one Python.
+Each release was measured with the dependencies of its time (its era lock) on one Python.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from outlive.records.stack import Package
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """One release of the history with all that was measured of it; nothing where it could not be had.
+    """One release of the history with its measurements; there are none if it was not available.
 
-    `packages` are those that it was measured with, itself included.
+    `packages` are those that it was measured with, including itself.
     """
 
     release: Release
@@ -29,7 +29,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """All covered releases of a framework, lowest version first. `problems` are files that were refused."""
+    """All covered releases of a framework, lowest version first. `problems` name the refused files."""
 
     framework: str
     python: str
@@ -37,7 +37,7 @@ class Timeline(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
     def step_to(self, version: str) -> tuple[str, tuple[Row, ...]] | None:
-        """Return the measured release before `version` and the rows of the step, None where either lacks."""
+        """Return the measured release before `version` and the rows of the step; None if one is missing."""
         measured = [moment for moment in self.moments if moment.measurements]
         for early, late in itertools.pairwise(measured):
             if late.release.version == version:
@@ -46,9 +46,9 @@ class Timeline(msgspec.Struct, frozen=True):
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """What one release leaves in one scenario: objects per request with gc off, None: not measured.
+    """The objects per request that one release leaves in one scenario with gc off; None: not measured.
 
-    `growth` is the worst with any gc policy.
+    `growth` is the worst under any gc policy.
     """
 
     release: str
@@ -68,13 +68,13 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection) -> tuple[Strip, ...]:
-    """Return one strip for each of the scenarios that any release was measured in."""
-    found = []
+    """Return a strip for each scenario in which any release was measured."""
+    drawn = []
     for scenario in scenarios:
         points = tuple(_point(moment, scenario, connection) for moment in timeline.moments)
         if any(point.objects is not None for point in points):
-            found.append(Strip(scenario=scenario, connection=connection, points=points))
-    return tuple(found)
+            drawn.append(Strip(scenario=scenario, connection=connection, points=points))
+    return tuple(drawn)
 
 
 def changes(strip: Strip) -> tuple[tuple[Point, Point], ...]:
@@ -88,8 +88,8 @@ def changes(strip: Strip) -> tuple[tuple[Point, Point], ...]:
     return tuple(runs)
 
 
-def _same(one: Point, other: Point) -> bool:
-    return (one.objects, one.leaked, one.growth) == (other.objects, other.leaked, other.growth)
+def _same(point: Point, other: Point) -> bool:
+    return (point.objects, point.leaked, point.growth) == (other.objects, other.leaked, other.growth)
 
 
 def _point(moment: Moment, scenario: str, connection: Connection) -> Point:
@@ -106,5 +106,5 @@ def _point(moment: Moment, scenario: str, connection: Connection) -> Point:
 
 
 def worst(growths: Sequence[Growth]) -> Growth:
-    """Return the gravest of several verdicts on growth."""
+    """Return the worst of several growth verdicts, `none` if there are none."""
     return max(growths, key=lambda growth: RANK[growth], default="none")
