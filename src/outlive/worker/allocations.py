@@ -1,7 +1,7 @@
-"""Where memory that is kept was allocated, in a run of its own: tracing changes the counts.
+"""Traces where retained memory was allocated, in a separate run: tracing changes the counts.
 
-Runs in the worker beside the probe: standard library only but memray, which is installed for it; Python 3.8
-and newer, imports nothing of ours.
+Runs in the worker beside the probe: standard library only, except for memray, which is installed for it;
+Python 3.8 and newer, imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     Site = tuple[Frames, int, int]
 
 FRAMES = 12
-"""Callers that are recorded of each allocation; a handler's own line is seldom further away."""
+"""Callers recorded for each allocation; a handler's own line is seldom further away."""
 MOST_SITES = 200
-"""Sites that are told, those that keep most bytes; what comes with requests is among them."""
+"""Most sites reported, largest first; those of requests are among them."""
 HERE = os.path.dirname(os.path.abspath(__file__))
 STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 
 
 class Tracemalloc:
-    """What Python's allocators hand out."""
+    """Traces the memory that Python's allocators hand out."""
 
     filters = (
         tracemalloc.Filter(False, os.path.join(HERE, "*")),
@@ -43,22 +43,19 @@ class Tracemalloc:
         self.last = self.snapshot()
 
     def snapshot(self) -> tracemalloc.Snapshot:
-        """Return what is in use, but for what tracing takes itself."""
+        """Return the memory in use, without that of the tracing."""
         return tracemalloc.take_snapshot().filter_traces(self.filters)
 
     def kept(self) -> Iterator[Site]:
-        """Yield callers, outermost first, blocks and bytes of what is in use beside what was before."""
+        """Yield callers, outermost first, with the blocks and bytes allocated since and still in use."""
         last, self.last = self.last, self.snapshot()
-        for one in self.last.compare_to(last, "traceback"):
-            yield (
-                tuple((frame.filename, frame.lineno) for frame in one.traceback),
-                one.count_diff,
-                one.size_diff,
-            )
+        for change in self.last.compare_to(last, "traceback"):
+            callers = tuple((frame.filename, frame.lineno) for frame in change.traceback)
+            yield callers, change.count_diff, change.size_diff
 
 
 class Memray:
-    """What is taken from malloc and mmap, too, whoever takes it: told is the Python function that called."""
+    """Traces malloc and mmap as well, whoever calls them, and reports the calling Python function."""
 
     def start(self) -> None:
         """Start to trace."""
@@ -68,13 +65,13 @@ class Memray:
         self.begin()
 
     def begin(self) -> None:
-        """Write what happens from now on to a new file."""
+        """Record from now on into a new file."""
         self.path = os.path.join(self.folder, "allocations.bin")
         self.tracker = self.memray.Tracker(self.path, trace_python_allocators=True)
         self.tracker.__enter__()
 
     def kept(self) -> Iterator[Site]:
-        """Yield callers, outermost first, blocks and bytes of what was taken since and not given back."""
+        """Yield callers, outermost first, with the blocks and bytes allocated since and not freed."""
         self.tracker.__exit__(None, None, None)
         with self.memray.FileReader(self.path) as reader:
             for record in reader.get_leaked_allocation_records(merge_threads=True):
@@ -90,7 +87,7 @@ TRACERS: dict[str, type[Tracemalloc | Memray]] = {"tracemalloc": Tracemalloc, "m
 
 
 class Tracer:
-    """Tells, call by call, what was allocated since the last call and is still there."""
+    """Returns on each call the memory allocated since the last call and still in use."""
 
     def __init__(self, name: str, short: Callable[[str], str]) -> None:
         self.short = short
@@ -98,20 +95,20 @@ class Tracer:
         self.tool = TRACERS[name]()
 
     def __call__(self) -> list[dict[str, Any]]:
-        """Return the sites that keep more than at the last call; nothing at the first one, which starts."""
+        """Return the sites that keep more than at the last call; the first call starts the tracing."""
         if not self.started:
             self.started = True
             self.tool.start()
             return []
-        found = sorted(_together(self.tool.kept()), key=lambda one: -one[2])
+        largest = sorted(_together(self.tool.kept()), key=lambda site: -site[2])
         return [
             {"frames": [self.frame(*frame) for frame in frames], "blocks": blocks, "bytes": size}
-            for frames, blocks, size in found[:MOST_SITES]
+            for frames, blocks, size in largest[:MOST_SITES]
             if size > 0
         ]
 
     def frame(self, filename: str, line: int) -> dict[str, Any]:
-        """Return what is told of one caller."""
+        """Return one caller as JSON."""
         own = filename.startswith((STANDARD_LIBRARY, "<frozen ")) and "-packages" not in filename
         return {
             "place": f"{self.short(filename)}:{line}",
@@ -121,7 +118,7 @@ class Tracer:
 
 
 def _together(sites: Iterable[Site]) -> list[Site]:
-    """Return the sites, those with the same callers as one."""
+    """Return the sites; those with the same callers are added up."""
     sums: dict[Frames, list[int]] = {}
     for frames, blocks, size in sites:
         both = sums.setdefault(frames, [0, 0])

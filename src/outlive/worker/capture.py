@@ -1,12 +1,13 @@
-"""The graph of what survived: who refers to whom, captured in the server worker and written to a file.
+"""Captures the graph of the surviving objects and their references in the worker, and writes it to a file.
 
 Runs in the worker beside the probe: standard library only, Python 3.8 and newer, imports nothing of ours. It
-is the last thing that a worker does: the heap is thawed and searched, so nothing can be counted afterwards.
+is the last thing that a worker does: it unfreezes and searches the heap, so nothing can be counted
+afterwards.
 
-Vertices are the gc-tracked objects made since the last full collection and still alive, edges are their
-references, named by `references.Names`. A full collection then tells which are kept. For those that something
-outside holds, a search backwards over the whole heap finds the old objects that lead to them, up to a root.
-A vertex is [kind, type, name, place, bytes, flags], an edge [referrer, referent, name]; texts are numbers of
+Vertices are the gc-tracked objects made since the last full collection and still alive; edges are their
+references, named by `references.Names`. A full collection then shows which are kept. From those held from
+outside, a backward search over the whole heap finds the old objects that lead to them, up to a root. A vertex
+is [kind, type, name, place, bytes, flags], an edge [referrer, referent, name]; texts are indices into
 `texts`.
 """
 
@@ -27,23 +28,23 @@ if TYPE_CHECKING:
     from outlive.worker.references import Names
 
 VERTICES = 100000
-"""Most new objects that are captured, the youngest of them; one sample of requests leaves some hundreds."""
+"""Most new objects captured, the youngest first; one sample of requests leaves some hundreds."""
 SECONDS = 1.0
-"""CPU time for naming references, and again for the search backwards; what is left then is cut, and said."""
+"""CPU seconds for naming references, and again for the backward search; the rest is listed in `cut`."""
 HELD = 72
-"""Most kept objects from which the search backwards starts."""
+"""Most kept objects from which the backward search starts."""
 HELD_ALIKE = 24
 """Most of these of one type: one for each request of the sample is enough."""
 LEVELS = 14
-"""Longest path from a root that is searched for."""
+"""Longest path from a root in the search."""
 FRONTIER = 48
-"""Most objects of one level whose referrers are searched for; each costs a comparison for each reference."""
+"""Most objects of one level whose referrers are searched; each costs a comparison per reference."""
 FRONTIER_ALIKE = 8
 """Most of these of one type."""
 REFERRERS = 400
-"""Most referrers of one level that are looked at."""
+"""Most referrers examined in one level."""
 BUFFER = 4096
-"""Bytes from which on a string or buffer is a vertex of its own; smaller ones are added to their owner."""
+"""Smallest string or buffer, in bytes, that is a separate vertex; smaller ones are added to their owner."""
 
 KEPT, OLD, ROOT, FINALIZER, OPAQUE, CONTENT, ATOM = 1, 2, 4, 8, 16, 32, 64
 """Flags of a vertex: a full collection did not free it; it is older than the sample; a path may start here;
@@ -55,7 +56,7 @@ CONTENTS = (str, bytes, bytearray, memoryview, dict, tuple)
 
 
 class Graph:
-    """What is captured: vertices, edges, and what was cut."""
+    """The captured vertices and edges, and a list of what was cut."""
 
     def __init__(self) -> None:
         self.texts: dict[str, int] = {}
@@ -65,7 +66,7 @@ class Graph:
         self.cut: list[str] = []
 
     def text(self, text: str) -> int:
-        """Return the number of a text, the next one if it is new."""
+        """Return the index of a text; a new text gets the next one."""
         return self.texts.setdefault(text, len(self.texts))
 
     def add(self, obj: object, described: Iterable[str], size: int, flags: int) -> None:
@@ -74,7 +75,7 @@ class Graph:
         self.vertices.append([*map(self.text, described), size, flags])
 
     def connect(self, names: Names, obj: object, number: int) -> None:
-        """Add the edges from `obj` to the vertices that are known, one for each referent, the best name."""
+        """Add an edge from `obj` to each referent that is a vertex, under its best name."""
         ids = self.ids
         done: set[int] = set()
         for name, target in names.references(obj):
@@ -153,7 +154,7 @@ def _own_ids() -> set[int]:
 
 
 def _remove(young: list[Any], own: set[int]) -> None:
-    """Remove from the list what is our own."""
+    """Remove the harness's own objects from the list."""
     young[:] = [obj for obj in young if id(obj) not in own and not _is_ours(obj)]
 
 
@@ -162,7 +163,7 @@ def _atomic(obj: object) -> bool:
 
 
 def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
-    """Add the objects and their references; return the ids of those that something else holds, too."""
+    """Add the objects and their references; return the ids of those that are also held from outside."""
     contents: dict[int, list[Any]] = {}
     inside = [0] * len(young)
     for obj in young:
@@ -190,7 +191,7 @@ def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
 
 
 def _add_contents(graph: Graph, names: Names, contents: dict[int, list[Any]], own: int) -> None:
-    """Add the bytes of strings and the like that only new objects hold to the first that does."""
+    """Add the bytes of strings and the like that only new objects hold to the first holder."""
     for content in contents.values():
         if sys.getrefcount(content[0]) - own > content[1]:
             continue
@@ -202,22 +203,22 @@ def _add_contents(graph: Graph, names: Names, contents: dict[int, list[Any]], ow
 
 
 def _size(obj: object) -> int:
-    """Return the bytes of an object; a `__sizeof__` of the app's is not called."""
+    """Return the bytes of an object without calling a `__sizeof__` of the app."""
     if type(getattr(type(obj), "__sizeof__", None)) is types.FunctionType:
         return object.__sizeof__(obj)
     try:
         return sys.getsizeof(obj)
-    except Exception:  # noqa: BLE001 - whatever a type of the app's, written in C, raises
+    except Exception:  # noqa: BLE001 - a C type of the app may raise anything
         return 0
 
 
 def _keep_held(kept: list[Any], held: set[int]) -> None:
-    """Remove from the list what only new objects hold."""
+    """Remove objects from the list that only new objects hold."""
     kept[:] = [obj for obj in kept if id(obj) in held]
 
 
 def _untracked(graph: Graph, ids: list[int], held: set[int]) -> None:
-    """Tell what the collection only stopped tracking, which is no survivor, from what it freed."""
+    """Mark objects that the collection stopped tracking rather than freed: they are no survivors."""
     flags = [vertex[5] for vertex in graph.vertices]
     still = {other for number, other, _ in graph.edges if flags[number] & KEPT}
     for number, identity in enumerate(ids):
@@ -226,7 +227,7 @@ def _untracked(graph: Graph, ids: list[int], held: set[int]) -> None:
 
 
 class Search:
-    """The search backwards from kept objects, level by level, all at once; `leads_to` has a bit for each."""
+    """Searches backwards from all kept objects at once, level by level; `leads_to` has a bit for each."""
 
     def __init__(self, graph: Graph, names: Names, start: list[Any], own: set[int]) -> None:
         self.graph = graph
@@ -243,7 +244,7 @@ class Search:
         self.ours.update(map(id, self.running.values()))
 
     def run(self) -> None:
-        """Add the old objects that lead from roots to those it started from, within the limits."""
+        """Add the old objects that lead from roots to the kept objects, within the limits."""
         deadline = time.thread_time() + SECONDS
         self.ours.add(id(sys._getframe()))
         for level in range(LEVELS):
@@ -256,7 +257,7 @@ class Search:
             self.frontier = self.one_level()
 
     def add_frames(self) -> None:
-        """Add the running frames that have objects of the frontier among their locals."""
+        """Add the running frames whose locals include objects of the frontier."""
         graph = self.graph
         for obj in self.frontier:
             for frame, name in self.running.get(id(obj), ()):
@@ -268,7 +269,7 @@ class Search:
                 graph.edges.append((number, graph.ids[id(obj)], graph.text("local:" + name)))
 
     def one_level(self) -> list[Any]:
-        """Add what refers to the frontier and return the next one."""
+        """Add the referrers of the frontier and return the next frontier."""
         frontier = self.own(self.frontier)
         self.ours.add(id(sys._getframe()))
         referrers = self.own(gc.get_referrers(*frontier))
@@ -289,7 +290,7 @@ class Search:
         return _some(new, FRONTIER, FRONTIER_ALIKE)
 
     def own(self, objects: list[Any]) -> list[Any]:
-        """Keep a list out of the search, and return it."""
+        """Exclude a list from the search, and return it."""
         self.ours.add(id(objects))
         self.keep.append(objects)
         return objects
@@ -313,7 +314,7 @@ class Search:
 
 
 def _some(objects: list[Any], most: int, alike: int) -> list[Any]:
-    """Return some of the objects: not more than `most`, and of one type not more than `alike`."""
+    """Return at most `most` of the objects, and at most `alike` of each type."""
     found = []
     counts: dict[type, int] = {}
     for obj in objects:
@@ -324,7 +325,7 @@ def _some(objects: list[Any], most: int, alike: int) -> list[Any]:
 
 
 def _is_ours(obj: object, frontier: Sequence[object] = ()) -> bool:
-    """Tell whether an object is the harness's own, a method of such a one, or the arguments of a search."""
+    """Return whether an object, or the owner of a method, is the harness's, or the arguments of a search."""
     if type(obj) is tuple and len(obj) == len(frontier) > 0:
         return all(one is other for one, other in zip(obj, frontier))
     kind = type(obj.__self__) if type(obj) is types.MethodType else type(obj)
@@ -337,7 +338,7 @@ def _flags(obj: object) -> int:
 
 
 def _running(names: Names, own: set[int]) -> dict[int, list[tuple[types.FrameType, str]]]:
-    """Return, for each object that is a local of a running frame, that frame and the local's name."""
+    """Return the frame and the name of each local of a running frame, by the object's id."""
     found: dict[int, list[tuple[types.FrameType, str]]] = {}
     for running in list(sys._current_frames().values()):
         frame: types.FrameType | None = running

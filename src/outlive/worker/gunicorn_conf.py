@@ -1,4 +1,4 @@
-"""gunicorn configuration of every server that the harness starts: ties its life to ours, starts the probe.
+"""gunicorn configuration of every server that the harness starts: servers die with us, workers get a probe.
 
 Runs in the environment of the release: standard library only, Python 3.8 and newer.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HERE = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 POLICY = os.environ.get("OUTLIVE_GC")
-"""The gc policy of a load test, None where requests are replayed and the harness sets it."""
+"""The gc policy of a load test; None in a replay, where the harness sets the policy."""
 
 
 def _load(name: str) -> ModuleType:
@@ -37,7 +37,7 @@ def _load_file(name: str, path: str) -> ModuleType:
     return module
 
 
-# A keep-alive connection must stay open for as long as a phase takes; the default is 2 seconds.
+# A keep-alive connection must stay open for a whole phase; the default is 2 seconds.
 keepalive = 600
 # Newer gunicorn opens a control socket under the home folder; older ones do not know this name.
 control_socket_disable = True
@@ -60,9 +60,9 @@ def _die_with_parent() -> None:
 
 
 def pre_fork(server: Any, _worker: Any) -> None:
-    """Freeze what the master has loaded: a fresh worker then has only its own few objects to collect.
+    """Freeze the objects of the master, so that a fresh worker has only a few objects to collect.
 
-    Under load the master does what the gc policy has a deployment do, and only if it has loaded the app.
+    Under load the master instead prepares for the gc policy as a deployment would, if it has loaded the app.
     """
     if POLICY is None:
         gc.collect()
@@ -79,7 +79,7 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the probe once the app is loaded; something may be planted in it first, or a remedy applied."""
+    """Start the probe once the app is loaded, after planting leaks or applying a remedy if asked to."""
     hook = request_hook.RequestHook(worker, os.environ.get("OUTLIVE_REQUEST_COUNTER", ""))
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
@@ -88,7 +88,7 @@ def post_worker_init(worker: Any) -> None:
     if remedy:
         getattr(_load_file("remedies", path), remedy)(worker.app.wsgi(), worker)
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
-    found = probe.Probe(
+    counter = probe.Probe(
         holdings,
         getattr(worker, "loop", None),
         capture,
@@ -97,20 +97,20 @@ def post_worker_init(worker: Any) -> None:
     )
     tool = os.environ.get("OUTLIVE_TOOL")
     if tool:
-        found.tool = _load("tools").TOOLS[tool]()
+        counter.tool = _load("tools").TOOLS[tool]()
     if POLICY is None:
-        probe.start(path, found, idle.IdleWatch)
+        probe.start(path, counter, idle.IdleWatch)
     else:
-        worker.outlive = load_probe.start(path, found, POLICY, worker.cfg.preload_app)
+        worker.outlive = load_probe.start(path, counter, POLICY, worker.cfg.preload_app)
 
 
 def worker_abort(worker: Any) -> None:
-    """Note that the master ends this worker, because it hangs."""
+    """Record that the master ends this worker because it hangs."""
     if hasattr(worker, "outlive"):
         worker.outlive.aborted = True
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Tell the harness that this worker ends by itself: one that is killed cannot."""
+    """Tell the harness that this worker exits on its own; a killed worker cannot."""
     if hasattr(worker, "outlive"):
         worker.outlive.farewell()

@@ -1,4 +1,4 @@
-"""What a process holds of the system beside Python's objects: memory, files, sockets, tasks.
+"""Reads the resources of a process other than Python objects: memory, files, sockets, threads, tasks.
 
 Standard library only, Python 3.8 and newer, imports nothing of ours.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ARENAS = re.compile(rb"(\d+) arenas \* (\d+) bytes/arena")
 OWN = "/proc/"
-"""What the harness's own open files are: those that tell it about threads."""
+"""The harness's own open files are under this path: those about threads."""
 
 
 class _MallInfo2(ctypes.Structure):
@@ -40,7 +40,7 @@ class _MallInfo2(ctypes.Structure):
 
 
 def arenas() -> int:
-    """Return the bytes of pymalloc's arenas, which only what it writes to the standard error tells."""
+    """Return the bytes of pymalloc's arenas, which are only available from a report on the standard error."""
     file, stderr = os.memfd_create("arenas"), os.dup(2)
     try:
         os.dup2(file, 2)
@@ -54,7 +54,7 @@ def arenas() -> int:
 
 
 class Holdings:
-    """Reads what this process holds, each None where the system does not tell."""
+    """Reads the resources of this process; each is None if the system does not report it."""
 
     def __init__(self) -> None:
         self.mallinfo: Callable[[], _MallInfo2] | None = None
@@ -71,7 +71,7 @@ class Holdings:
             pass
 
     def heap(self) -> int | None:
-        """Return the bytes of C heap in use, mmapped ones too."""
+        """Return the bytes of C heap in use, including mmapped ones."""
         if self.mallinfo is None:
             return None
         info = self.mallinfo()
@@ -80,7 +80,7 @@ class Holdings:
     def mapped(self) -> int | None:
         """Return the bytes of memory that neither malloc nor pymalloc has mapped, less a constant.
 
-        It is mapped by C code and by `mmap`; greenlet and Python 3.11 and newer keep frames there, too.
+        C code and `mmap` map it; greenlet and Python 3.11 and newer also keep frames there.
         """
         if self.mallinfo is None or self.sbrk is None:
             return None
@@ -118,7 +118,7 @@ class Holdings:
 
     @staticmethod
     def descriptors() -> tuple[int | None, int | None]:
-        """Return how many descriptors are files or pipes, and how many sockets; our own are neither."""
+        """Return the numbers of open files or pipes and of sockets, without our own."""
         files = sockets = 0
         try:
             names = os.listdir("/proc/self/fd")
@@ -127,7 +127,7 @@ class Holdings:
         for name in names:
             try:
                 target = os.readlink("/proc/self/fd/" + name)
-            except OSError:  # that of the folder itself
+            except OSError:  # the descriptor of the folder itself
                 continue
             if target.startswith("socket:"):
                 sockets += 1
@@ -137,7 +137,7 @@ class Holdings:
 
     @staticmethod
     def threads() -> int | None:
-        """Return how many threads the system knows."""
+        """Return the number of threads that the system counts."""
         try:
             return len(os.listdir("/proc/self/task"))
         except OSError:
@@ -145,12 +145,12 @@ class Holdings:
 
     @staticmethod
     def tasks(loop: Any) -> int | None:
-        """Return how many tasks of an asyncio event loop are not done, None without one."""
+        """Return the number of unfinished tasks of an asyncio event loop, None without a loop."""
         asyncio: Any = sys.modules.get("asyncio")
         return None if loop is None or asyncio is None else len(asyncio.all_tasks(loop))
 
     def read(self, loop: Any) -> dict[str, int | None]:
-        """Return all that is not objects, blocks or C heap."""
+        """Return all resources other than objects, blocks and C heap."""
         files, sockets = self.descriptors()
         return {
             "mapped": self.mapped(),

@@ -1,4 +1,4 @@
-"""Knowing when a worker rests: every thread but the probe's is asleep and uses no CPU time.
+"""Detects when a worker rests: every thread but the probe's is asleep and uses no CPU time.
 
 Standard library only, Python 3.8 and newer, imports nothing of ours.
 """
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 IDLE_POLL = 0.0001
-"""Seconds between two looks at the worker's threads; the GIL is free meanwhile."""
+"""Seconds between two checks of the worker's threads; the GIL is free meanwhile."""
 IDLE_POLLS = 2
-"""Pauses in a row over which every other thread must have slept, before anything is counted."""
+"""Intervals in a row over which every other thread must sleep before counting."""
 IDLE_LIMIT = 5.0
-"""Seconds after which a worker that never rests is counted all the same, and said to be busy."""
+"""Seconds after which a worker that never rests is counted anyway, and reported as busy."""
 OWN_FILES_FROM = 900
 """Lowest number of the probe's own file descriptors; the usual soft limit is 1,024."""
 OWN_PART = 8
-"""Part of a lower limit that is the probe's own: the last eighth."""
+"""The probe reserves the last 1/OWN_PART of a lower limit for its own descriptors."""
 
 
 class IdleWatch:

@@ -1,9 +1,9 @@
-"""The probe of a worker under load: nothing of it runs while requests are served, but when a collection does.
+"""The probe of a worker under load: while requests are served it runs only during collections.
 
-Standard library only, Python 3.8 and newer, imports nothing of ours. Its thread is one of the system's, also
-under gevent, which replaces what starts threads, sleeps and talks to sockets: so the names are taken here, in
-the master, before it does. What the exact probe changes in a process to have each count repeat (how long a
-thread keeps the GIL, when asyncio drops timers) is left as it is.
+Standard library only, Python 3.8 and newer, imports nothing of ours. It needs a system thread even under
+gevent, which replaces the functions for threads, sleeping and sockets: the master imports them here first.
+Unlike the exact probe, it does not change the process (how long a thread keeps the GIL, when asyncio drops
+timers).
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from outlive.worker.probe import Probe
 
 FINEST = 1e-6
-"""Seconds below which pauses are not told apart."""
+"""Seconds at or below which all pauses share one bucket."""
 WIDTH = 1.02
-"""Upper bound of a bucket of pauses over its lower bound: a percentile is at most 2 percent too high."""
+"""Ratio of a bucket's upper to its lower bound: a percentile is at most 2 percent too high."""
 LONGEST = 1200
 """Number of buckets; the last holds all pauses from six hours on."""
 OLDEST = 2
-"""Generation of the collector; nothing has collected it before."""
+"""Oldest generation of the collector."""
 SETTLES = 10
-"""Most times that the heap is collected at the beginning until its objects are as many as before: each time
-tuples of tuples that hold only numbers and strings are no longer tracked, one level of them."""
+"""Most collections at the beginning, which repeat until the number of objects stays the same: each one
+untracks one more level of nested tuples that hold only numbers and strings."""
 REST_POLL = 0.02
-"""Seconds between two looks at whether the worker rests."""
+"""Seconds between two checks whether the worker rests."""
 REST_POLLS = 5
-"""Looks in a row at which no thread may have used the processor."""
+"""Checks in a row at which no thread may have used the processor."""
 REST_LIMIT = 10.0
-"""Seconds after which a worker that never rests is counted all the same, and said to be busy."""
+"""Seconds after which a worker that never rests is counted anyway, and reported as busy."""
 
 
 class Pauses:
-    """Sums up the collections but those that the probe asks for; a constant size, however many there are."""
+    """Sums up all collections except the probe's own, in constant space."""
 
     def __init__(self) -> None:
         self.own = False
@@ -58,7 +58,7 @@ class Pauses:
         self.buckets = [0] * LONGEST
 
     def __call__(self, phase: str, info: dict[str, int]) -> None:
-        """Take note of the start or the end of a collection: this is a callback of `gc`."""
+        """Record the start or the end of a collection, as a callback of `gc`."""
         if self.own:
             return
         if phase == "start":
@@ -73,7 +73,7 @@ class Pauses:
         self.longest = max(self.longest, pause)
 
     def sums(self) -> dict[str, Any]:
-        """Return the sums since the last `clear`; `pauses` are (upper bound in seconds, how many)."""
+        """Return the sums since the last `clear`; `pauses` are (upper bound in seconds, count)."""
         return {
             "collections": self.collections,
             "freed": self.freed,
@@ -84,7 +84,7 @@ class Pauses:
 
 
 class LoadProbe:
-    """Answers the harness over one connection; `probe` is what reads and collects for it."""
+    """Answers the harness over one connection; `probe` counts and collects for it."""
 
     def __init__(self, probe: Probe, policy: str, preloaded: bool) -> None:
         self.probe = probe
@@ -96,9 +96,9 @@ class LoadProbe:
         self.aborted = False
 
     def apply(self) -> None:
-        """Do what the gc policy asks for, as a deployment would once the app is loaded, and no more.
+        """Apply the gc policy exactly as a deployment would once the app is loaded.
 
-        In a worker that was forked from a master with the app in it, collecting would copy its memory.
+        A worker forked from a master with the app does not collect: that would copy the shared memory.
         """
         if self.kind in ("off", "periodic"):
             gc.disable()
@@ -110,11 +110,11 @@ class LoadProbe:
         if self.kind == "freeze" and not self.preloaded:
             gc.collect()
         if self.kind in ("off", "freeze"):
-            gc.freeze()  # with gc off it changes nothing, and what is new can be told from what is not
+            gc.freeze()  # harmless with gc off, and separates new objects from old ones
         gc.callbacks.append(self.pauses)
 
     def run(self, path: str) -> None:
-        """Serve commands until the harness closes the connection; then this worker has no reason to live."""
+        """Serve commands until the harness closes the connection, then end this worker."""
         try:
             self.own = threading.get_native_id()
             self.connection = plain_socket(AF_UNIX)
@@ -133,22 +133,22 @@ class LoadProbe:
             os._exit(0)
 
     def send(self, answer: dict[str, Any]) -> None:
-        """Write an answer, one line."""
+        """Send an answer as one line."""
         data = json.dumps(answer).encode() + b"\n"
         while data:
             data = data[self.connection.send(data) :]
 
     def farewell(self) -> None:
-        """Say that this worker ends by itself: in good order, unless the master found that it hangs."""
+        """Report that this worker exits on its own: in good order, or because the master found it hanging."""
         if hasattr(self, "connection"):
             self.send({"type": "farewell", "aborted": self.aborted, **self.pauses.sums()})
 
     def do_collector(self) -> dict[str, Any]:
-        """Return what the collector has done since `begin`, or since this worker was started."""
+        """Return the collector's work since `begin`, or since this worker started."""
         return self.pauses.sums()
 
     def do_begin(self) -> dict[str, Any]:
-        """Take the state that survivors are counted against, once the worker rests."""
+        """Record the state that survivors are counted against, once the worker rests."""
         self.probe.find_loop()
         idle = self.probe.settle()
         enabled = gc.isenabled()
@@ -166,7 +166,7 @@ class LoadProbe:
         return {"idle": idle}
 
     def do_count(self) -> dict[str, Any]:
-        """Return what the requests since `begin` left, once the worker rests; the collector stays off."""
+        """Return the objects that requests left since `begin`, once the worker rests; gc stays off."""
         idle = self.probe.settle()
         gc.disable()
         sums = self.pauses.sums()
@@ -180,7 +180,7 @@ class LoadProbe:
         }
 
     def wait(self, polls: int = REST_POLLS) -> bool:
-        """Return whether no other thread of the process used the processor for some time."""
+        """Return whether every other thread of the process was idle for `polls` checks in a row."""
         deadline = monotonic() + REST_LIMIT
         before, same = self.spent(), 0
         while monotonic() < deadline:
@@ -193,20 +193,20 @@ class LoadProbe:
         return False
 
     def spent(self) -> object:
-        """Return the CPU nanoseconds of all other threads, those included that Python does not know."""
+        """Return the CPU nanoseconds of all other threads, including those unknown to Python."""
         spent = {}
         try:
             for tid in os.listdir("/proc/self/task"):
                 if int(tid) != self.own:
                     with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
                         spent[tid] = file.read().split()[0]
-        except FileNotFoundError:  # a thread has just ended, or there is no /proc
+        except FileNotFoundError:  # a thread has just ended, or /proc is missing
             return sys.getallocatedblocks() if not os.path.isdir("/proc/self/task") else None
         return spent
 
 
 def prepare_fork(policy: str) -> None:
-    """Do in a master that has loaded the app what deployments do so that workers share its memory."""
+    """Prepare a master that has loaded the app, as deployments do, so that workers share its memory."""
     if policy == "off" or policy.startswith("periodic"):
         gc.disable()
     if policy == "freeze":
@@ -216,7 +216,7 @@ def prepare_fork(policy: str) -> None:
 
 def start(path: str, probe: Probe, policy: str, preloaded: bool) -> LoadProbe:
     """Apply the gc policy and start the probe's thread in this process; `path` is the harness's socket."""
-    found = LoadProbe(probe, policy, preloaded)
-    found.apply()
-    start_new_thread(found.run, (path,))
-    return found
+    load_probe = LoadProbe(probe, policy, preloaded)
+    load_probe.apply()
+    start_new_thread(load_probe.run, (path,))
+    return load_probe

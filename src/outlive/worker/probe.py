@@ -3,14 +3,13 @@
 It runs in a thread of the worker, connects to the harness's Unix socket and answers one-line commands with
 one line of JSON each. It never takes part in serving a request.
 
-How it counts. `begin off` collects, switches automatic collection off and freezes what is there;
-`gc.get_objects()` then returns only what is new. What died of the frozen objects shows in
-`gc.get_freeze_count()`, so new + frozen is the exact number of gc-tracked objects alive, and a timer
-that is replaced by the next one cancels out. What a collection stops tracking, such as a dict or a tuple
-that holds only numbers and strings, refers to nothing and is no survivor: whether it is tracked at an instant
-is chance. So survivors are what collections freed and what is still tracked after them. With the policies
-`on`, `thresholds` and `periodic` nothing is frozen, because a frozen heap would make the collections cheaper
-than they are; with `freeze` it is, because that is the policy.
+How it counts. `begin off` collects, switches automatic collection off and freezes the existing objects;
+`gc.get_objects()` then returns only new ones. `gc.get_freeze_count()` shows how many frozen objects are left,
+so new + frozen is the exact number of gc-tracked objects alive, and a timer replaced by the next one cancels
+out. An object that a collection stops tracking, such as a dict or a tuple of numbers and strings, refers to
+nothing and is no survivor: whether it is tracked at an instant is chance. So survivors are the objects that
+collections freed and those still tracked after them. With the policies `on`, `thresholds` and `periodic`
+nothing is frozen, because a frozen heap would make collections cheaper than they are; `freeze` does freeze.
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ COUNTING = 1
 """Version of the counting rules: counts of different versions are never compared."""
 
 SWITCH_INTERVAL = 0.5
-"""Seconds that a thread may keep the GIL: threads then change where they block, not where the clock says,
-and what a framework's thread pool leaves (asyncio's run_in_executor) is the same in each run."""
+"""Seconds that a thread may keep the GIL: threads then switch where they block, not by the clock, so that a
+framework's thread pool (asyncio's run_in_executor) leaves the same in each run."""
 YOUNGEST, MIDDLE, OLDEST = 0, 1, 2
 """Generations of the collector; a collection up to the oldest is a full one."""
 COLLECTIONS = 5
-"""Most full collections in a row: finalizers can make new garbage, once or twice in practice."""
+"""Most full collections in a row: finalizers can make new garbage, in practice once or twice."""
 
 
 # It keeps the names of attributes that were looked up. On Python 3.11 each `case ClassName()`, so each
