@@ -1,7 +1,7 @@
-"""The site that `asv publish` makes, so that it works without the internet and names releases.
+"""Makes the site of `asv publish` work without the internet and name releases.
 
-asv's pages load JavaScript from public servers. Here it comes from npm packages, by name through the user's
-own npm, and is kept in the cache: after the first time nothing is fetched.
+asv's pages load JavaScript from public servers. Here the user's own npm fetches it from packages, once; then
+it comes from the cache.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from outlive.errors import FaultError
 from outlive.project import cache_dir
 
 FOLDER = "vendor"  # beside index.html
-NAMES = ("releases.js", "releases.css")  # of ours: they put the names of releases where asv has hashes
+NAMES = ("releases.js", "releases.css")  # our own: they show names of releases in place of asv's hashes
 FETCH_LIMIT = 120.0  # seconds that npm may take
 FOREIGN = re.compile(r'<(script|link)\b[^>]*?\b(?:src|href)="https?://[^"]*/([^"/]+)"[^>]*>')
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """A file that asv's pages load: `name` as they call it, where npm has it, and its SHA-256."""
+    """A file that asv's pages load: its `name` there, its package and path on npm, and its SHA-256."""
 
     name: str
     package: str
@@ -39,7 +39,7 @@ class Asset(msgspec.Struct, frozen=True):
 
     @property
     def cached(self) -> Path:
-        """Where it is kept."""
+        """Its path in the cache."""
         return cache_dir() / "assets" / f"{self.sha256[:12]}-{self.name}"
 
 
@@ -110,7 +110,7 @@ ASSETS = (
 
 
 def name_releases(folder: Path, releases: Mapping[str, str]) -> None:
-    """Make the site in `folder` name releases: `releases` has the name of each by its commit's hash."""
+    """Make the site in `folder` name releases; `releases` maps commit hashes to names."""
     vendor = folder / FOLDER
     vendor.mkdir(exist_ok=True)
     for name in NAMES:
@@ -148,7 +148,7 @@ def open_on_history(folder: Path, graphs: Mapping[str, Sequence[Any]]) -> None:
 def bring_home(folder: Path) -> None:
     """Make the site in `folder` load nothing from elsewhere.
 
-    Raises FaultError, and leaves the pages as they are, where an asset cannot be had.
+    Raises FaultError, and leaves the pages unchanged, if an asset is not available.
     """
     index = folder / "index.html"
     page = index.read_text(encoding="utf-8")
@@ -165,9 +165,9 @@ def bring_home(folder: Path) -> None:
 
 
 def fetch(assets: Iterable[Asset]) -> None:
-    """Have all `assets` in the cache; npm is asked for those that are not.
+    """Fetch those `assets` with npm that are not in the cache.
 
-    Raises FaultError where npm is missing or fails, and where a file is not what it was.
+    Raises FaultError if npm is missing or fails, or if a file does not have its SHA-256.
     """
     missing = [asset for asset in assets if not asset.cached.is_file()]
     if not missing:

@@ -1,7 +1,7 @@
-"""The asv plugin: keeps the release history that asv walks, and gives each release its environment.
+"""The asv plugin: maintains the release history that asv walks, and provides each release's environment.
 
-`asv.conf.json` names it with a leading dot, as `.outlive.asv_plugin`; without one asv looks among its own
-plugins only, and says nothing when it finds none there.
+`asv.conf.json` names it with a leading dot, as `.outlive.asv_plugin`; without the dot asv searches only its
+own plugins, and silently finds none.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
 from outlive.stacks import environments, locks, pythons
 
-# what would bring packages into an environment that are not in its lock
+# variables that would add packages to an environment that are not in its lock
 LEAKING = ("ASV_PYTHONPATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "VIRTUAL_ENV")
 EXACT = "objects."
-"""What the names of the benchmarks begin with whose values are exact counts."""
+"""Prefix of the names of benchmarks with exact counts."""
 FACTOR = 1.0001
-"""What `asv compare` and `asv continuous` take for a change of exact counts: one object of 10,000."""
+"""Smallest ratio that `asv compare` and `asv continuous` show for exact counts: one object of 10,000."""
 DEFAULT_FACTOR = 1.1
-"""asv's own factor, for timings: it hides that 68 objects become 71."""
+"""asv's own factor, meant for timings: it would hide a change from 68 to 71 objects."""
 HASH = re.compile(r"[0-9a-f]{40}")
 
 
@@ -54,7 +54,7 @@ _table, _rows = compare.Compare.print_table, compare.unroll_result
 
 
 def _print_table(conf: Any, hash_1: str, hash_2: str, factor: float, *args: Any, **options: Any) -> Any:
-    """Print asv's table of two releases: each change of an exact count, unless another factor is named."""
+    """Print asv's table of two releases with every change of an exact count, unless a factor was given."""
     if factor == DEFAULT_FACTOR:
         factor, compare.unroll_result = FACTOR, _exact_rows
     return _table(conf, hash_1, hash_2, factor, *args, **options)
@@ -65,7 +65,7 @@ def _exact_rows(name: str, *result: Any) -> Iterator[tuple[Any, ...]]:
 
 
 class NotInstallable(util.ProcessError, util.UserError):  # type: ignore[misc]
-    """A release that has no environment: `asv run` skips it, and `asv find` ends with one clear line."""
+    """A release without an environment: `asv run` skips it, and `asv find` ends with one clear line."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(["install"], 1, "", reason)
@@ -75,7 +75,7 @@ class NotInstallable(util.ProcessError, util.UserError):  # type: ignore[misc]
 
 
 class Installed(msgspec.Struct, frozen=True):
-    """What an asv environment runs at the moment: a stack, and the executable that has it."""
+    """The stack that an asv environment runs at the moment, and its Python executable."""
 
     stack: str
     python: str
@@ -84,11 +84,11 @@ class Installed(msgspec.Struct, frozen=True):
 class StackEnvironment(Environment):  # type: ignore[misc]
     """Runs the benchmarks of a release in the environment of its era lock, which holds nothing else.
 
-    Nothing is ever installed over the release before: each has an environment of its own, kept in the cache.
-    asv's own runner reaches it by path. Versions under `req` in asv's matrix are pins of the stack.
+    Releases are never installed over each other: each has a separate environment in the cache. asv's runner
+    is added by path. Versions under `req` in asv's matrix are pins of the stack.
 
-    A benchmark finds in its process: OUTLIVE_STACK, what it runs on (`aiohttp==3.11.14,python==3.11`);
-    OUTLIVE_PYTHON, the Python that has the harness; and OUTLIVE_ROOT, the checkout.
+    The process of a benchmark has OUTLIVE_STACK, its stack (`aiohttp==3.11.14,python==3.11`); OUTLIVE_PYTHON,
+    the Python that has the harness; and OUTLIVE_ROOT, the checkout.
     """
 
     tool_name = "outlive"
@@ -111,11 +111,11 @@ class StackEnvironment(Environment):  # type: ignore[misc]
 
     @property
     def installed_commit_hash(self) -> None:
-        """None, so that asv always asks: an environment that is there already costs nothing."""
+        """None, so that asv always calls `install_project`, which is cheap for an existing environment."""
         return
 
     def create(self) -> None:
-        """Make the folder from which asv's runner, and nothing else, is imported."""
+        """Make the folder from which only asv's runner is imported."""
         source = Path(asv_runner.__file__).parent
         link = self._runner / source.name
         if link.resolve() != source:
@@ -124,9 +124,9 @@ class StackEnvironment(Environment):  # type: ignore[misc]
             link.symlink_to(source)
 
     def install_project(self, conf: Any, repo: Any, commit_hash: str) -> None:  # noqa: ARG002
-        """Have the environment of the release that `commit_hash` stands for. Raises NotInstallable.
+        """Install the environment of the release of `commit_hash`. Raises NotInstallable if that fails.
 
-        Raises UserError for anything but a whole hash: asv names results by its first eight characters.
+        Raises UserError for anything but a full hash: asv names results by its first eight characters.
         """
         if not HASH.fullmatch(commit_hash):
             raise util.UserError(
@@ -143,15 +143,15 @@ class StackEnvironment(Environment):  # type: ignore[misc]
         self._set_commit_hash(commit_hash)
 
     def run(self, args: Sequence[str], **kwargs: Any) -> Any:
-        """Run the Python of the installed release with `args`; the result is that of asv's `check_output`."""
+        """Run the installed release's Python with `args`; return the result of asv's `check_output`."""
         return self.run_executable("python", args, **kwargs)
 
     def find_executable(self, executable: str) -> str:
-        """Return the path of a program of the installed release. Raises OSError where it has none."""
+        """Return the path of a program of the installed release. Raises OSError if there is none."""
         return str(util.which(executable, [str(Path(self._installed().python).parent)]))
 
     def run_executable(self, executable: str, args: Sequence[str], **kwargs: Any) -> Any:
-        """Run a program of the installed release; the result is that of asv's `check_output`."""
+        """Run a program of the installed release; return the result of asv's `check_output`."""
         environ = self._variables(kwargs.pop("env", os.environ))
         kwargs["timeout"] = kwargs.get("timeout") or self._install_timeout
         return util.check_output([self.find_executable(executable), *args], env=environ, **kwargs)
@@ -165,8 +165,8 @@ class StackEnvironment(Environment):  # type: ignore[misc]
             raise UnavailableError(f"{reason}: choose another Python, as in -E outlive:3.10")
         environment = environments.ensure(locks.era(project, release, python, self._pins), self._interpreter)
         modules = frameworks.load(project, stack.framework).modules
-        if said := environments.import_error(environment, modules):
-            raise UnavailableError(f"{stack} cannot be imported: {said}")
+        if error := environments.import_error(environment, modules):
+            raise UnavailableError(f"{stack} cannot be imported: {error}")
         return Installed(str(stack), str(environment.python))
 
     def _installed(self) -> Installed:
@@ -188,13 +188,13 @@ class StackEnvironment(Environment):  # type: ignore[misc]
 
 
 class Site(OutputPublisher):  # type: ignore[misc]
-    """The last thing that `asv publish` does: see `outlive.asv.assets`."""
+    """The last step of `asv publish`: see `outlive.asv.assets`."""
 
     name = "site"
 
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:  # noqa: ARG003
-        """Have the pages name releases and load nothing from elsewhere, or say why they do."""
+        """Make the pages name releases and load nothing from elsewhere; warn if they still do."""
         folder = Path(conf.html_dir)
         groups = {name: graphs.get_graph_group(name) for name in benchmarks}
         assets.open_on_history(folder, {name: group for name, group in groups.items() if group})

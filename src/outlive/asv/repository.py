@@ -1,8 +1,8 @@
-"""History: the releases of every framework as a git repository, so that asv can walk them like commits.
+"""The releases of every framework as a git repository, so that asv can walk them like commits.
 
-One commit a release, with one tag (`aiohttp-3.11.14`), and one branch a framework. A commit is made from
-nothing but the release's version and upload date and from what was published before it: every machine gives
-it the same hash, and a later release changes none. The repository is generated, in `.outlive/history`.
+Each release is one commit with one tag (`aiohttp-3.11.14`), each framework one branch. A commit depends only
+on the release's version and upload date and on earlier releases: its hash is the same on every machine, and
+later releases do not change it. The repository is generated, in `.outlive/history`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NOTHING = "0" * 40  # the commit that fast-import takes to mean: remove the refe
 
 
 def stream(catalogues: Sequence[Catalogue]) -> bytes:
-    """Return what `git fast-import` makes the whole history from: the same bytes on every machine."""
+    """Return the input of `git fast-import` for the whole history, the same bytes on every machine."""
     parts: list[str] = []
     marks: dict[Release, int] = {}
     for catalogue in catalogues:
@@ -55,14 +55,14 @@ def stream(catalogues: Sequence[Catalogue]) -> bytes:
 
 
 def path(project: Project) -> Path:
-    """Return where the history is, or would be."""
+    """Return the path of the history, whether or not it exists."""
     return project.root / ".outlive" / "history"
 
 
 def ensure(project: Project) -> Path:
-    """Return the repository with all releases of the catalogues, made or extended first where it lacks some.
+    """Return the repository of all releases in the catalogues, after adding those that it lacks.
 
-    Safe when several processes ask for it. Raises FaultError where git is missing or fails.
+    Several processes may call this at once. Raises FaultError if git is missing or fails.
     """
     folder = path(project)
     catalogues = [Catalogue.load(project, framework) for framework in project.frameworks()]
@@ -94,9 +94,9 @@ def name_branches(project: Project) -> None:
 
 
 def release_at(repository: Path, commit: str) -> Stack:
-    """Return the release that `commit` (a hash, a tag or a branch) stands for, as a stack of nothing else.
+    """Return the release of `commit` (a hash, a tag or a branch), as a stack without pins.
 
-    Raises UsageError where the history has no such commit.
+    Raises UsageError if the history has no such commit.
     """
     done = _git(repository, "show", f"{commit}:{RELEASE_FILE}")
     if done.returncode:
@@ -106,7 +106,7 @@ def release_at(repository: Path, commit: str) -> Stack:
 
 
 def _import(folder: Path, wanted: bytes, head: str) -> None:
-    """Bring the repository to what the stream says: references that it does not name are removed."""
+    """Import the stream and remove references that it does not name."""
     _check(_git(folder, "init", "--quiet", "--template=", str(folder)))
     _check(_git(folder, "symbolic-ref", "HEAD", f"refs/heads/{head}"))
     listed = _check(_git(folder, "for-each-ref", "--format=%(refname)")).decode().split()
@@ -116,7 +116,7 @@ def _import(folder: Path, wanted: bytes, head: str) -> None:
 
 
 def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Return how git ended; nothing that a user or a calling git has set reaches it."""
+    """Return the completed git process, run without any git settings of the user or a calling git."""
     environ = {
         "PATH": os.environ.get("PATH", os.defpath),
         "GIT_CONFIG_GLOBAL": os.devnull,

@@ -1,6 +1,6 @@
-"""Results as asv keeps them: one file a release, with the names and values that `asv run` gives it.
+"""Writes results in asv's format: one file per release, with the names and values of `asv run`.
 
-The benchmarks say themselves which field of a measurement each of them is (`reading`) and of which framework.
+Each benchmark names its field of a measurement (`reading`) and its framework.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from outlive.records.release import Release
 from outlive.releases.lineage import tag
 
 Value = float | None
-"""What asv has for a cell: nan is not applicable or not measured, None failed."""
+"""asv's value for a cell: nan is not applicable or not measured, None is failed."""
 
 
 class AsvResults:
-    """asv's results of the releases on one Python, on this machine. Made for one process at a time."""
+    """asv's results of the releases on one Python, on this machine. For one process at a time."""
 
     def __init__(self, project: Project, python: str) -> None:
-        """Raise FaultError where asv cannot read the suite."""
+        """Raise FaultError if asv cannot read the suite."""
         plugin.setup()
         conf = Config.load(str(project.root / "asv.conf.json"))
         for name in ("repo", "benchmark_dir", "results_dir", "env_dir"):  # asv takes them from where it runs
@@ -55,9 +55,9 @@ class AsvResults:
         self._benchmarks = [benchmark for benchmark in suite.values() if "reading" in benchmark]
 
     def write(self, release: Release, measurements: Iterable[Measurement]) -> None:
-        """Bring asv's file of `release` to what `measurements` say; one that says so already is untouched.
+        """Update asv's file of `release` to these `measurements`; an up-to-date file is not written.
 
-        Results of benchmarks that the suite no longer has are removed.
+        Results of benchmarks that are no longer in the suite are removed.
         """
         cells = {Cell.of(m): m for m in measurements}
         commit = self._repo.get_hash_from_name(tag(release))
@@ -73,17 +73,17 @@ class AsvResults:
         for benchmark in self._benchmarks:
             if benchmark["framework"] != release.framework:
                 continue
-            found = values(benchmark, cells)
-            if not _has(kept, benchmark, found):
-                nothing = [None] * len(found)
-                kept.add_result(benchmark, BenchmarkResult(found, nothing, nothing, 0, "", None))
+            new = values(benchmark, cells)
+            if not _has(kept, benchmark, new):
+                nothing = [None] * len(new)
+                kept.add_result(benchmark, BenchmarkResult(new, nothing, nothing, 0, "", None))
                 changed = True
         if changed:
             kept.save(self._conf.results_dir)
 
 
 def values(benchmark: Mapping[str, Any], cells: Mapping[Cell, Measurement]) -> list[Value]:
-    """Return what a benchmark, as asv lists it, gives for its gc policy, or for each of its policies."""
+    """Return the values of a benchmark, as listed by asv, for its gc policy or for each of its policies."""
     policies = [ast.literal_eval(text) for axis in benchmark["params"] for text in axis] or [benchmark["gc"]]
     named = (Cell(benchmark["scenario"], benchmark["connection"], policy) for policy in policies)
     return [_value(cells.get(cell), benchmark["reading"]) for cell in named]
@@ -106,7 +106,7 @@ def _has(kept: Results, benchmark: Mapping[str, Any], found: list[Value]) -> boo
 
 
 def _machine() -> Machine:
-    """Return what `asv machine` knows of this one, or finds by itself."""
+    """Return asv's record of this machine, made with its defaults if there is none."""
     name = Machine.get_unique_machine_name()
     try:
         MachineCollection.load(name)
@@ -116,7 +116,7 @@ def _machine() -> Machine:
 
 
 def discovered(suite: Path) -> list[dict[str, Any]]:
-    """Return the benchmarks as asv's own discovery lists them; it needs no release for that."""
+    """Return the benchmarks as listed by asv's own discovery, which needs no release."""
     with temporary.folder() as folder:
         listed = folder / "benchmarks.json"
         path = str(Path(asv_runner.__file__).parents[1])
