@@ -99,7 +99,7 @@ class TestParse:
             (
                 "not-found = 33",
                 "not-fond = 33",
-                f"{PATH}:11: no scenario 'not-fond'; try not-found, abort-upload, method-not-allowed",
+                f"{PATH}:11: no scenario 'not-fond'; try not-found, site-not-found, not-modified",
             ),
             ('">=1"', '"1.x"', f"{PATH}:5: '1.x' is not a version specifier, as in >=3.1,<3.2"),
             ('["3.11"]', '["3"]', f"{PATH}:4: '3' is not a Python's minor version, as in 3.13"),
