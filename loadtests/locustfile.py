@@ -25,8 +25,8 @@ from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
 from outlive.errors import FaultError, UsageError
-from outlive.load.locust.plain import PlainAgent
-from outlive.load.locust.session import NoAnswer, Session
+from outlive.loads.locust.plain import PlainAgent
+from outlive.loads.locust.session import NoAnswer, Session
 from outlive.replay import client as replay
 from outlive.replay.mixed import PATIENCE
 from outlive.service import scenarios, seal

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from outlive.leaks.graph import OLD, ROOT, Graph, Vertex
-from outlive.leaks.structures import Analysis, analyse
+from outlive.retention.graph import OLD, ROOT, Graph, Vertex
+from outlive.retention.structures import Analysis, analyse
 
 
 def by_hand() -> Analysis:

@@ -6,10 +6,10 @@ import datetime as dt
 from pathlib import Path
 
 from comparisons import cell, lost
-from outlive.gate.judge import Judged, Stale, judge
-from outlive.gate.limits import Limits, parse
-from outlive.gate.proof import Control
-from outlive.gate.run import Gate, Replayed
+from outlive.gates.judge import Judged, Stale, judge
+from outlive.gates.limits import Limits, parse
+from outlive.gates.proof import Control
+from outlive.gates.run import Gate, Replayed
 from outlive.project import Project
 from outlive.records.measurement import Measurement, StackRecord
 from outlive.service import scenarios

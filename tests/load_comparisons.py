@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from comparisons import side
-from outlive.comparison.load import LoadComparison, Run, compare
-from outlive.comparison.rounds import Turn, order
+from outlive.comparison.noisy.load import LoadComparison, Run, compare
+from outlive.comparison.noisy.rounds import Turn, order
 from outlive.records.load import Collections, Deployment, LoadMeasurement, Rate, ScenarioTraffic, Traffic
 
 SCENARIOS = {

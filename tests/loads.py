@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from measuring import CHECKOUT
-from outlive.load.plan import LoadTest
+from outlive.loads.plan import LoadTest
 from outlive.project import Project
 from outlive.records.load import (
     Collections,

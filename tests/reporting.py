@@ -17,9 +17,9 @@ from outlive.records.measurement import Machine, Measurement, Provenance
 from outlive.records.release import Release
 from outlive.records.stack import Difference
 from outlive.releases.claims import Changelog, Claim
-from outlive.report import record
-from outlive.report.record import Evidence, Facts, Report
-from outlive.report.remedies import Advice, Left, Relief, ReliefDocument, Reliefs, Row
+from outlive.reports import record
+from outlive.reports.record import Evidence, Facts, Report
+from outlive.reports.remedies import Advice, Left, Relief, ReliefDocument, Reliefs, Row
 
 MACHINE = Machine(system="Linux", kernel="6.1", architecture="x86_64", libc="glibc 2.36", cpus=2)
 PROVENANCE = Provenance(

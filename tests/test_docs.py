@@ -70,8 +70,8 @@ def test_what_was_simulated_was_so_with_these_constants(name: str) -> None:
 
 
 def test_the_page_shows_every_constant_that_decides() -> None:
-    from outlive.comparison import metrics, noise
-    from outlive.leaks import growth
+    from outlive.comparison.noisy import metrics, noise
+    from outlive.retention import growth
 
     page = (CHECKOUT / "docs" / "how-we-decide.md").read_text(encoding="utf-8")
     for module in (growth, noise, metrics):

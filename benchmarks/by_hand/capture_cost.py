@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from outlive.leaks import graph, structures
+from outlive.retention import graph, structures
 from outlive.worker import capture, objects, references
 
 CHAIN = 4  # objects of one planted structure that the collector tracks: an empty dict is none

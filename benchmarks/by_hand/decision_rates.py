@@ -1,4 +1,4 @@
-"""How often the rule of `outlive.comparison.noise` is wrong, by simulation: false alarms and changes found.
+"""How often the rule of `noisy.noise` is wrong, by simulation: false alarms and changes found.
 
 Run by hand: `python benchmarks/by_hand/decision_rates.py [COMPARISONS]`. Writes results/decision-rates.json,
 which docs/how-we-decide.md quotes. Seeded: the same numbers come out again. A comparison
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from outlive.comparison import metrics, noise
-from outlive.comparison.noise import Metric, Samples, decide
-from outlive.comparison.rounds import order, samples
+from outlive.comparison.noisy import metrics, noise
+from outlive.comparison.noisy.noise import Metric, Samples, decide
+from outlive.comparison.noisy.rounds import order, samples
 from outlive.files import write_text
 
 COMPARISONS = 4000

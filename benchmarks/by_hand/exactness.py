@@ -17,8 +17,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from outlive.commands.progress import progress
-from outlive.commands.selection import Selection, measuring_options
+from outlive.commands.parts.progress import progress
+from outlive.commands.parts.selection import Selection, measuring_options
 from outlive.errors import ExitCode, OutliveError
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement

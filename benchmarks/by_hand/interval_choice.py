@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from scipy.special import stdtrit
 
-from outlive.comparison.noise import AA, AB, FALSE_ALARM, OVERALL, ROUNDS
+from outlive.comparison.noisy.noise import AA, AB, FALSE_ALARM, OVERALL, ROUNDS
 from outlive.files import write_text
 
 COMPARISONS = 200_000

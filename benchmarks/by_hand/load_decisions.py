@@ -15,14 +15,14 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from outlive.comparison import load_text as report
-from outlive.comparison.load import LoadComparison, Run, compare
-from outlive.comparison.noise import ROUNDS
+from outlive.comparison.noisy import load_text as report
+from outlive.comparison.noisy.load import LoadComparison, Run, compare
+from outlive.comparison.noisy.noise import ROUNDS
+from outlive.comparison.noisy.rounds import order
 from outlive.comparison.pair import Side
-from outlive.comparison.rounds import order
-from outlive.gate import proof
-from outlive.load.plan import LoadTest
-from outlive.load.run import run
+from outlive.gates import proof
+from outlive.loads.plan import LoadTest
+from outlive.loads.run import run
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadMeasurement, Traffic
 from outlive.records.stack import Stack

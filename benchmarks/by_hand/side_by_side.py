@@ -23,8 +23,8 @@ from pathlib import Path
 import objgraph
 import refcycle
 
-from outlive.leaks import graph
-from outlive.leaks import structures as leaks
+from outlive.retention import graph
+from outlive.retention import structures as leaks
 from outlive.wording import counted, listed
 from outlive.worker import capture, objects, references
 

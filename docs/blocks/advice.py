@@ -7,16 +7,16 @@ from functools import cache
 from pathlib import Path
 
 from outlive.comparison.cells import BASELINE
-from outlive.comparison.noise_text import bounds, value
-from outlive.comparison.remedies import METRICS
+from outlive.comparison.noisy.noise_text import bounds, value
+from outlive.comparison.noisy.remedies import METRICS
 from outlive.files import decode
 from outlive.markdown import table as markdown_table
 from outlive.project import Project
 from outlive.records.measurement import Document, Measurement
 from outlive.releases.catalogue import Catalogue
 from outlive.replay.store import read
-from outlive.report import remedies_text as report
-from outlive.report.remedies import Relief, ReliefDocument, Row
+from outlive.reports import remedies_text as report
+from outlive.reports.remedies import Relief, ReliefDocument, Row
 from outlive.stacks import locks
 from outlive.wording import number, step
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import outlive
 from outlive import api
 from outlive.errors import UsageError
 from outlive.project import Project
@@ -65,3 +66,11 @@ def test_words_that_name_nothing(call: object, reason: str) -> None:
     assert callable(call)
     with pytest.raises(UsageError, match=re.escape(reason)):
         call()
+
+
+def test_the_public_names_are_the_functions() -> None:
+    assert outlive.__all__ == sorted(outlive.__all__)
+    for name in outlive.__all__:
+        assert getattr(outlive, name) is getattr(api, name)
+    with pytest.raises(AttributeError, match="has no attribute 'compere'"):
+        _ = outlive.compere

@@ -16,17 +16,17 @@ from comparisons import side
 from goldens import same_as_golden
 from load_comparisons import SIDES, measured, runs
 from loads import scratch
-from outlive.commands import compare_load
 from outlive.commands.compare import compare_command
-from outlive.comparison import load_text as report
-from outlive.comparison import metrics
-from outlive.comparison.load import LoadComparison, LoadComparisonDocument, compare, json_schema
-from outlive.comparison.noise import Decided, Interval, Metric
-from outlive.comparison.noise_text import bounds, difference, value
+from outlive.commands.parts import compare_load
+from outlive.comparison.noisy import load_text as report
+from outlive.comparison.noisy import metrics
+from outlive.comparison.noisy.load import LoadComparison, LoadComparisonDocument, compare, json_schema
+from outlive.comparison.noisy.noise import Decided, Interval, Metric
+from outlive.comparison.noisy.noise_text import bounds, difference, value
+from outlive.comparison.noisy.rounds import Turn, order
 from outlive.comparison.pair import Side
-from outlive.comparison.rounds import Turn, order
 from outlive.errors import OutliveError
-from outlive.load.plan import LoadTest
+from outlive.loads.plan import LoadTest
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadMeasurement, Traffic
 from outlive.records.release import Release
@@ -117,7 +117,7 @@ class TestCommand:
             slow = 1.1 if test.stack.release.version == "3.1.3" else 1
             return measured(latency=slow, seed=len(asked), deployment=test.deployment, traffic=test.traffic)
 
-        monkeypatch.setattr("outlive.load.run.run", run)
+        monkeypatch.setattr("outlive.loads.run.run", run)
         monkeypatch.setattr(
             "outlive.commands.compare.prepare_pair", lambda *_: Pair(stack("3.1.2"), stack("3.1.3"), ())
         )

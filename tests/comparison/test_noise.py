@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outlive.comparison import metrics
-from outlive.comparison.noise import (
+from outlive.comparison.noisy import metrics
+from outlive.comparison.noisy.noise import (
     LEAST_ROUNDS,
     MOST_ROUNDS,
     POWER,

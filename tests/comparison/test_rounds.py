@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from outlive.comparison import metrics
-from outlive.comparison.noise import Round
-from outlive.comparison.rounds import FORWARDS, Turn, order, samples
+from outlive.comparison.noisy import metrics
+from outlive.comparison.noisy.noise import Round
+from outlive.comparison.noisy.rounds import FORWARDS, Turn, order, samples
 
 P50 = metrics.latency("p50")
 PEAK = metrics.memory("peak RSS")

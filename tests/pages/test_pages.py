@@ -16,17 +16,17 @@ import pytest
 import load_comparisons
 from comparisons import compared
 from html_page import Page
-from outlive.comparison import load as loadcomparison
-from outlive.comparison.load import Loads
+from outlive.comparison.noisy import load as loadcomparison
+from outlive.comparison.noisy.load import Loads
 from outlive.comparison.pair import BothMeasurements
 from outlive.comparison.sizes import Rates
 from outlive.pages import bill_view, report_page
 from outlive.pages.bill_view import BillCell
 from outlive.pages.page import Frame, Link, linked
 from outlive.records.load import Collections, Sample
-from outlive.report import markdown, record
-from outlive.report.record import Report
-from outlive.report.remedies import ReliefDocument, Reliefs
+from outlive.reports import markdown, record
+from outlive.reports.record import Report
+from outlive.reports.remedies import ReliefDocument, Reliefs
 from outlive.wording import NEVER, NONE, about, span
 from reporting import aiohttp_evidence, aiohttp_report, facts, flask_report, relief_document, relieved_report
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from measuring import CHECKOUT
-from outlive.leaks.trails import hops
-from outlive.pages import ring
+from outlive.pages.drawings import ring
 from outlive.records.measurement import Leak
 from outlive.replay.store import read
+from outlive.retention.trails import hops
 
 
 def leak(trail: str, suspect: str) -> Leak:

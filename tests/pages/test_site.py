@@ -25,7 +25,7 @@ from outlive.records.measurement import Measurement, StackRecord
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import PYTHON
 from outlive.replay.store import Store
-from outlive.report import record
+from outlive.reports import record
 from outlive.stacks import locks
 from reporting import aiohttp_evidence, checkout, facts, relief_document
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from loads import MIB, answers, collections, load_measurement, sample
 from outlive.errors import FaultError
-from outlive.load import rate, soak
-from outlive.load.sampler import thinned
-from outlive.load.store import LoadStore, read
+from outlive.loads import rate, soak
+from outlive.loads.sampler import thinned
+from outlive.loads.store import LoadStore, read
 from outlive.project import Project
 from outlive.records.load import (
     Collections,

@@ -16,12 +16,12 @@ from analyses import by_hand
 from goldens import same_as_golden
 from measuring import CHECKOUT, SCENARIOS, checkout
 from outlive.commands.explain import explain_command
-from outlive.leaks import drawing, explanation
-from outlive.leaks.structures import Analysis, analyse, records
 from outlive.records.measurement import Cell, Connection
 from outlive.records.stack import Stack
 from outlive.replay.sample import SAMPLE, sample
 from outlive.replay.subject import Subject
+from outlive.retention import drawing, explanation
+from outlive.retention.structures import Analysis, analyse, records
 from outlive.service import app as apps
 from outlive.stacks import environments, pythons
 from outlive.stacks.prepare import prepare

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from comparisons import cell
-from outlive.commands import inventory
+from outlive.commands.parts import inventory
 from outlive.records.measurement import Connection, Measurement
 from outlive.replay import findings
 from outlive.service.scenarios import Request, Scenario

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from measuring import FRAMEWORKS, SCENARIOS, cell, measured, planted, reference
-from outlive.leaks.growth import lengths
 from outlive.records.measurement import CONNECTIONS, Connection, Measurement
 from outlive.replay.measure import measure
 from outlive.replay.subject import Subject, Task
+from outlive.retention.growth import lengths
 
 pytestmark = pytest.mark.real
 

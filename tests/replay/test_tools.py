@@ -11,7 +11,7 @@ from rich.console import Console
 
 from measuring import CHECKOUT, SCENARIOS, reference
 from outlive.cli import cli
-from outlive.commands.inventory import show_tools
+from outlive.commands.parts.inventory import show_tools
 from outlive.errors import UsageError
 from outlive.records.measurement import Document, ToolReading
 from outlive.records.stack import Stack

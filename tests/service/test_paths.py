@@ -16,7 +16,7 @@ from measuring import CHECKOUT, FRAMEWORKS, environment
 from outlive import processes
 from outlive.api.selection import Selection
 from outlive.errors import FaultError, UsageError
-from outlive.gate import proof
+from outlive.gates import proof
 from outlive.records.measurement import ASKED, Cell, Connection, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine

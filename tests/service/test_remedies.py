@@ -10,14 +10,14 @@ import pytest
 
 from measuring import CHECKOUT, FRAMEWORKS, cell, environment, measured, reference
 from outlive.errors import UsageError
-from outlive.leaks.growth import BOUNDED_OBJECTS
-from outlive.load.store import LoadStore
+from outlive.loads.store import LoadStore
 from outlive.project import Project
 from outlive.records.measurement import Measurement, StackRecord
 from outlive.records.remedy import Policies, Remedy
 from outlive.records.stack import Package
 from outlive.replay.store import Store
 from outlive.replay.subject import Subject
+from outlive.retention.growth import BOUNDED_OBJECTS
 from outlive.service import remedies
 from outlive.service.remedies import expecting
 from outlive.service.scenarios import Request, Scenario

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from outlive.api import evidence
-from outlive.api.explain import ExplanationDocument, explained
+from outlive.api.explained import ExplanationDocument, explained
 from outlive.api.selection import Selection
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
-from outlive.gate import limits as reviewed_limits
-from outlive.gate import run as gating
-from outlive.gate.run import Gate
+from outlive.gates import limits as reviewed_limits
+from outlive.gates import run as gating
+from outlive.gates.run import Gate
 from outlive.history.lifelines import LifeLinesDocument
 from outlive.history.stored import lifelines
-from outlive.load.plan import LoadTest
+from outlive.loads.plan import LoadTest
 from outlive.project import Project
 from outlive.records.gcpolicy import GcPolicy
 from outlive.records.load import Deployment, Generated, LoadMeasurement, Traffic
@@ -33,8 +33,8 @@ from outlive.replay import engine
 from outlive.replay.allocations import Tracer
 from outlive.replay.engine import SILENT, Progress
 from outlive.replay.store import provenance
-from outlive.report import record
-from outlive.report.record import Report
+from outlive.reports import record
+from outlive.reports.record import Report
 from outlive.service import app as apps
 from outlive.service import remedies, scenarios
 from outlive.stacks.prepare import check_withdrawn, prepare
@@ -165,7 +165,7 @@ def load(
     >>> record = outlive.load("flask==3.1.3", Traffic(requests=2000), deployment=Deployment(worker="gthread"))
     >>> record.memory.growth
     """
-    from outlive.load.run import run  # noqa: PLC0415 - what it needs comes with an extra
+    from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
 
     project = project or Project.find()
     prepared = prepare(project, Stack.parse(stack), python)

@@ -11,16 +11,16 @@ from outlive.api.selection import Selection
 from outlive.comparison.cells import BASELINE, match
 from outlive.comparison.pair import BothMeasurements, Side
 from outlive.errors import FaultError
-from outlive.leaks.growth import TO_COMPARE
-from outlive.load import stored
+from outlive.loads import stored
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.engine import Progress
 from outlive.replay.store import provenance
-from outlive.report import record
-from outlive.report.record import Evidence
+from outlive.reports import record
+from outlive.reports.record import Evidence
+from outlive.retention.growth import TO_COMPARE
 from outlive.service.scenarios import load_set
 from outlive.stacks import pythons
 from outlive.stacks.prepare import Pair, prepare_pair

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from outlive.leaks.growth import SENSITIVITY
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, USUAL_CONNECTIONS, Connection
 from outlive.replay import engine
+from outlive.retention.growth import SENSITIVITY
 from outlive.service import scenarios
 
 

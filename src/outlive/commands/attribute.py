@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from outlive.api.selection import Selection
-from outlive.commands.selection import gc_policy, measured
+from outlive.commands.parts.selection import gc_policy, measured
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
 from outlive.errors import ExitCode, FaultError, UsageError

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from outlive.commands.selection import gc_policy
+from outlive.commands.parts.selection import gc_policy
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.history import bisect, bisect_text

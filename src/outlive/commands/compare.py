@@ -10,22 +10,16 @@ from rich.console import Console
 
 from outlive.api import evidence
 from outlive.api.selection import Selection
-from outlive.commands.compare_load import Wanted, compare_under_load
-from outlive.commands.pairs import (
-    measured_pair,
-    open_option,
-    show_page,
-    two_stacks,
-    write_report,
-)
-from outlive.commands.selection import fault_code, measuring_options, traffic_options, writing_options
+from outlive.commands.parts.compare_load import Wanted, compare_under_load
+from outlive.commands.parts.pairs import measured_pair, open_option, show_page, two_stacks, write_report
+from outlive.commands.parts.selection import fault_code, measuring_options, traffic_options, writing_options
 from outlive.comparison import terminal
-from outlive.comparison.noise import ROUNDS
+from outlive.comparison.noisy.noise import ROUNDS
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
 from outlive.files import write_text
 from outlive.project import Project
-from outlive.report import terminal as summary
+from outlive.reports import terminal as summary
 from outlive.stacks.prepare import prepare_pair
 
 
@@ -89,7 +83,7 @@ def compare_command(
     if json_file:
         write_text(json_file, report.to_json().decode())
     if markdown_file:
-        from outlive.report import markdown  # noqa: PLC0415 - as in write_report
+        from outlive.reports import markdown  # noqa: PLC0415 - as in write_report
 
         write_text(markdown_file, markdown.render(report))
     show_page(page, console, opened=opened)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
-from outlive.commands import inventory
+from outlive.commands.parts import inventory
 from outlive.errors import ExitCode
 from outlive.project import Project
 
@@ -17,7 +17,7 @@ def doctor_command() -> int:
     It tries interpreters, uv, the package index, gunicorn and the probe, and says what to do about each
     that fails.
     """
-    from outlive.commands.doctor_checks import checks  # noqa: PLC0415 - talks to the index, which is slow to import
+    from outlive.commands.parts.doctor_checks import checks  # noqa: PLC0415 - talks to the index, which is slow to import
 
     fine = inventory.show_checks(checks(Project.find()), Console())
     return ExitCode.FINE if fine else ExitCode.FAULT

@@ -9,19 +9,19 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from outlive.api.explain import explained
-from outlive.commands import inventory
-from outlive.commands.progress import progress
-from outlive.commands.selection import said_by_tools, tool_option
+from outlive.api.explained import explained
+from outlive.commands.parts import inventory
+from outlive.commands.parts.progress import progress
+from outlive.commands.parts.selection import said_by_tools, tool_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
-from outlive.leaks import drawing, explanation
-from outlive.leaks.structures import Analysis, Structure
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Tool
 from outlive.records.stack import Stack
 from outlive.replay.allocations import Tracer, allocation_lines
 from outlive.replay.reproducer import Reproducer
+from outlive.retention import drawing, explanation
+from outlive.retention.structures import Analysis, Structure
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,17 +11,17 @@ import click
 import msgspec
 from rich.console import Console
 
-from outlive.commands.progress import load_progress, progress
-from outlive.commands.selection import gc_policy, load_extra, selecting_options
+from outlive.commands.parts.progress import load_progress, progress
+from outlive.commands.parts.selection import gc_policy, load_extra, selecting_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
-from outlive.gate import accept as accepting
-from outlive.gate import limits
-from outlive.gate import run as gate
-from outlive.gate.judge import Judged
-from outlive.gate.junit_sarif import junit, sarif
-from outlive.gate.run import Gate, GateDocument, Wanted
-from outlive.gate.text import screen, summary
+from outlive.gates import accept as accepting
+from outlive.gates import limits
+from outlive.gates import run as gate
+from outlive.gates.judge import Judged
+from outlive.gates.junit_sarif import junit, sarif
+from outlive.gates.run import Gate, GateDocument, Wanted
+from outlive.gates.text import screen, summary
 from outlive.project import Project
 from outlive.records.measurement import USUAL_CONNECTIONS, Connection
 from outlive.records.stack import AT, Stack, is_stack
@@ -147,7 +147,7 @@ def _under_load(
     project: Project, prepared: Prepared, wanted: Wanted, reviewed: limits.Limits, source: str | None
 ) -> Gate:
     with load_extra():
-        from outlive.gate import load as loadgate  # noqa: PLC0415 - what it needs comes with an extra
+        from outlive.gates import load as loadgate  # noqa: PLC0415 - what it needs comes with an extra
     with load_progress(Console(stderr=True), loadgate.LONGEST, "under load") as watch:
         return loadgate.run(project, prepared, wanted, reviewed, watch, source=source)
 

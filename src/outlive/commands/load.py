@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from outlive.commands.progress import load_progress
-from outlive.commands.selection import gc_policy, load_extra, traffic_options, writing_options
+from outlive.commands.parts.progress import load_progress
+from outlive.commands.parts.selection import gc_policy, load_extra, traffic_options, writing_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
-from outlive.load import plan, soak
-from outlive.load import text as report
-from outlive.load.plan import LoadTest
-from outlive.load.store import LoadStore
+from outlive.loads import plan, soak
+from outlive.loads import text as report
+from outlive.loads.plan import LoadTest
+from outlive.loads.store import LoadStore
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadDocument, LoadMeasurement, Traffic
 from outlive.records.measurement import ASKED, Connection
@@ -102,7 +102,7 @@ def load_command(
     outlive load flask==3.1.3 --gc off --duration 2h
     """  # noqa: D301 - click's mark for lines that stay as they are
     with load_extra():
-        from outlive.load.run import run  # noqa: PLC0415 - what it needs comes with an extra
+        from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
 
     project = Project.find()
     if requests and duration:

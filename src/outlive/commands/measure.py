@@ -9,8 +9,14 @@ import click
 from rich.console import Console
 
 from outlive.api.selection import Selection
-from outlive.commands import inventory
-from outlive.commands.selection import fault_code, measured, measuring_options, said_by_tools, tool_option
+from outlive.commands.parts import inventory
+from outlive.commands.parts.selection import (
+    fault_code,
+    measured,
+    measuring_options,
+    said_by_tools,
+    tool_option,
+)
 from outlive.errors import UsageError
 from outlive.files import write_text
 from outlive.project import Project

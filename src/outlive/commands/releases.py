@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 
 from outlive.asv.repository import name_branches
-from outlive.commands import inventory
+from outlive.commands.parts import inventory
 from outlive.errors import ExitCode, UsageError
 from outlive.project import Project
 from outlive.releases.catalogue import Catalogue

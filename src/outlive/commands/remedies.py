@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import click
 from rich.console import Console
 
-from outlive.commands.selection import fault_code, load_extra, measured
-from outlive.comparison.noise import LEAST_ROUNDS
+from outlive.commands.parts.selection import fault_code, load_extra, measured
+from outlive.comparison.noisy.noise import LEAST_ROUNDS
 from outlive.errors import UsageError
-from outlive.load import turns
-from outlive.load.turns import Arm, Load
+from outlive.loads import turns
+from outlive.loads.turns import Arm, Load
 from outlive.project import Project
 from outlive.records.load import Generated, Traffic
 from outlive.records.measurement import CONNECTIONS, Connection
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.store import provenance
-from outlive.report import remedies as relief
-from outlive.report import remedies_text as report
-from outlive.report.remedies import Relief, ReliefDocument, Row
+from outlive.reports import remedies as relief
+from outlive.reports import remedies_text as report
+from outlive.reports.remedies import Relief, ReliefDocument, Row
 from outlive.service import app, remedies, scenarios
 from outlive.service.users import mix
 from outlive.stacks.prepare import Prepared, prepare

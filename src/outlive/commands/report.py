@@ -8,12 +8,12 @@ import click
 from rich.console import Console
 
 from outlive.api.selection import Selection
-from outlive.commands.pairs import measured_pair, open_option, show_page, write_report
-from outlive.commands.selection import fault_code, measuring_options
+from outlive.commands.parts.pairs import measured_pair, open_option, show_page, write_report
+from outlive.commands.parts.selection import fault_code, measuring_options
 from outlive.comparison.sizes import Rates
 from outlive.project import Project
-from outlive.report import terminal
-from outlive.report.costs import parse_bytes, parse_rate, parse_share
+from outlive.reports import terminal
+from outlive.reports.costs import parse_bytes, parse_rate, parse_share
 
 
 @click.command("report")

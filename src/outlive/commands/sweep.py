@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 
 from outlive.api.selection import Selection
-from outlive.commands.progress import progress
-from outlive.commands.selection import measuring_options
+from outlive.commands.parts.progress import progress
+from outlive.commands.parts.selection import measuring_options
 from outlive.errors import ExitCode, FaultError
 from outlive.project import Project
 from outlive.releases.lineage import PYTHON

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from outlive.files import SCHEMA_VERSION, JsonDocument
-from outlive.leaks.fingerprints import Change, changes
 from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
+from outlive.retention.fingerprints import Change, changes
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from outlive.comparison.attribution import Bar, Waterfall
-from outlive.leaks import changes_text
+from outlive.retention import changes_text
 from outlive.wording import listed, number, one_line, signed
 
 WIDTH = 20

@@ -22,8 +22,16 @@ import msgspec
 
 from outlive.comparison.sizes import BYTES_PER_BLOCK
 from outlive.errors import FaultError
-from outlive.leaks.growth import BLOCKS_LEAK, BOUNDED_OBJECTS, HEAP_LEAK, HELD_LEAK, LEAST_LEAK, error, slope
 from outlive.records.measurement import Growth, Measurement, Phase
+from outlive.retention.growth import (
+    BLOCKS_LEAK,
+    BOUNDED_OBJECTS,
+    HEAP_LEAK,
+    HELD_LEAK,
+    LEAST_LEAK,
+    error,
+    slope,
+)
 from outlive.wording import number, size
 
 Direction = Literal["better", "worse", "same"]

@@ -18,8 +18,8 @@ from outlive.comparison.lines import (
     sections,
 )
 from outlive.comparison.pair import Compared, Comparison
-from outlive.leaks import changes_text
 from outlive.markdown import details, escape, table
+from outlive.retention import changes_text
 from outlive.wording import listed
 
 

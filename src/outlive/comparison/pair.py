@@ -14,10 +14,10 @@ from outlive.comparison.cells import Row, Unmeasured
 from outlive.comparison.changes import Direction
 from outlive.comparison.headline import headline, subject
 from outlive.comparison.sizes import Rates
-from outlive.leaks.fingerprints import Change, changes
 from outlive.records.measurement import Measurement, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference, Package
+from outlive.retention.fingerprints import Change, changes
 
 
 class Side(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from outlive.comparison.lines import (
     sections,
 )
 from outlive.comparison.pair import Compared, Comparison
-from outlive.leaks import changes_text
+from outlive.retention import changes_text
 from outlive.tables import WIDE, indented, say
 
 COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}

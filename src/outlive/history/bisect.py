@@ -21,7 +21,6 @@ from outlive.comparison.cells import judge, match
 from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.history.clone import Clone, Commit, Outcome
-from outlive.leaks.fingerprints import Change, changes
 from outlive.project import Project
 from outlive.records.measurement import Cell, Growth, Measurement
 from outlive.records.stack import AT, Stack, Wheel
@@ -29,6 +28,7 @@ from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
 from outlive.replay.engine import Progress, Request
+from outlive.retention.fingerprints import Change, changes
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments, locks, pythons, sources
 from outlive.stacks.locks import ERA, Lock, Side

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from outlive.history.bisect import Bisection, Question, Step, objects
 from outlive.history.clone import Commit
-from outlive.leaks import changes_text
+from outlive.retention import changes_text
 from outlive.wording import counted, number, step
 
 OUTCOMES = {"old": "old ", "new": "new ", "skip": "skip"}

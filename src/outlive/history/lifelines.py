@@ -14,8 +14,8 @@ import msgspec
 
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.history.timeline import Moment, Timeline
-from outlive.leaks.fingerprints import is_known
 from outlive.records.measurement import Cell, Connection, Leak
+from outlive.retention.fingerprints import is_known
 
 Presence = dict[Cell, Leak]
 

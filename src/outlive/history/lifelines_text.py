@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from outlive.history.lifelines import LifeLine, Measured, Period
-from outlive.leaks.changes_text import suspect
+from outlive.retention.changes_text import suspect
 from outlive.wording import counted, listed, number, step
 
 MOST_SCENARIOS = 4

@@ -10,8 +10,8 @@ import msgspec
 
 from outlive.comparison.sizes import BYTES_PER_BLOCK, MIB
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES
-from outlive.report import costs
-from outlive.report.costs import Bill, Charge
+from outlive.reports import costs
+from outlive.reports.costs import Bill, Charge
 from outlive.wording import about, number, requests, span, step
 
 NOTE = (

@@ -9,8 +9,8 @@ import msgspec
 
 from outlive.pages.lists import report_line
 from outlive.pages.page import feed
-from outlive.report.record import Report
-from outlive.report.verdict import Verdict
+from outlive.reports.record import Report
+from outlive.reports.verdict import Verdict
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "outlive")
 

@@ -13,15 +13,15 @@ from outlive.history import timeline
 from outlive.history.lifelines import Kept, Sighting
 from outlive.history.steps import Step
 from outlive.history.timeline import Strip, Timeline
-from outlive.leaks.changes_text import suspect
-from outlive.pages import plots
-from outlive.pages.badge import badge
+from outlive.pages.drawings import plots
+from outlive.pages.drawings.badge import badge
+from outlive.pages.drawings.plots import Drawing
 from outlive.pages.leak_page import Known
 from outlive.pages.lists import ReportLine, _newest, report_line
 from outlive.pages.page import Frame, render
-from outlive.pages.plots import Drawing
 from outlive.pages.report_page import StripLine
 from outlive.records.measurement import CONNECTIONS, Connection
+from outlive.retention.changes_text import suspect
 from outlive.wording import counted, listed, number, one_line
 
 MOST_STEPS = 10  # newest findings on the home page

@@ -12,10 +12,10 @@ from outlive.history import timeline
 from outlive.history.lifelines import Kept, Sighting
 from outlive.history.steps import Steps
 from outlive.history.timeline import Strip, Timeline
-from outlive.pages import plots, ring
+from outlive.pages.drawings import plots, ring
+from outlive.pages.drawings.plots import Drawing
 from outlive.pages.page import Frame, render
-from outlive.pages.plots import Drawing
-from outlive.report.record import Report
+from outlive.reports.record import Report
 from outlive.wording import listed, number
 
 

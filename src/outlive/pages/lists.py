@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from outlive.history.timeline import Moment, Timeline
-from outlive.report.record import Report
-from outlive.report.verdict import Verdict
+from outlive.reports.record import Report
+from outlive.reports.verdict import Verdict
 
 
 class ReportLine(msgspec.Struct, frozen=True):

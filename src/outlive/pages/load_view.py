@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from outlive.comparison import load_text
-from outlive.comparison.load import Loads, latencies, said
-from outlive.pages.curves import Axis, Curve, curves
-from outlive.pages.plots import Drawing
+from outlive.comparison.noisy import load_text
+from outlive.comparison.noisy.load import Loads, latencies, said
+from outlive.pages.drawings.curves import Axis, Curve, curves
+from outlive.pages.drawings.plots import Drawing
 from outlive.records.load import Collections, LoadMeasurement, percentile
 from outlive.wording import about, capital, counted, number, size, step
 

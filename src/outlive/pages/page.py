@@ -13,7 +13,7 @@ import msgspec
 from markupsafe import Markup
 
 from outlive.markdown import LINK
-from outlive.report.verdict import SIGNS, TONES
+from outlive.reports.verdict import SIGNS, TONES
 from outlive.wording import ARROW, capital
 
 CODE = re.compile(r"`([^`]+)`")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from outlive.report import remedies_text as lines
-from outlive.report.record import Report
-from outlive.report.remedies import Relief
-from outlive.report.remedies_text import LEGEND, LOAD_LEGEND, PLAIN, POLICIES, caption, missing, notes
+from outlive.reports import remedies_text as lines
+from outlive.reports.record import Report
+from outlive.reports.remedies import Relief
+from outlive.reports.remedies_text import LEGEND, LOAD_LEGEND, PLAIN, POLICIES, caption, missing, notes
 from outlive.wording import one_line
 
 

@@ -19,19 +19,20 @@ from outlive.comparison.lines import (
     sections,
     step_text,
 )
-from outlive.leaks import changes_text
-from outlive.leaks.changes_text import ChangeLine
-from outlive.pages import bill_view, load_view, plots, relief_view
+from outlive.pages import bill_view, load_view, relief_view
 from outlive.pages.bill_view import BillTable, RatesShown
+from outlive.pages.drawings import plots
+from outlive.pages.drawings.plots import Bar, Drawing
 from outlive.pages.load_view import LoadView
 from outlive.pages.page import ALONE, Frame, render
-from outlive.pages.plots import Bar, Drawing
 from outlive.pages.relief_view import ReliefView
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
-from outlive.report.answers import Said
-from outlive.report.claims import Held, Seen
-from outlive.report.record import Report
-from outlive.report.verdict import OfPolicy, Verdict
+from outlive.reports.answers import Said
+from outlive.reports.claims import Held, Seen
+from outlive.reports.record import Report
+from outlive.reports.verdict import OfPolicy, Verdict
+from outlive.retention import changes_text
+from outlive.retention.changes_text import ChangeLine
 from outlive.wording import counted, listed, one_line
 
 MOST_LINES = 5  # scenarios that one plot over the releases shows

@@ -19,7 +19,7 @@ from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.files import write_text
 from outlive.history import lifelines, steps
 from outlive.pages import documents, framework_page, leak_page, report_page
-from outlive.pages.badge import badge
+from outlive.pages.drawings.badge import badge
 from outlive.pages.feed import verdicts
 from outlive.pages.leak_page import Known
 from outlive.pages.page import Frame, Link
@@ -27,8 +27,8 @@ from outlive.project import Project
 from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import commits
-from outlive.report import markdown, record
-from outlive.report.record import Facts, Report
+from outlive.reports import markdown, record
+from outlive.reports.record import Facts, Report
 
 MANIFEST = ".outlive-site.json"
 INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/remedies", "results/reports")

@@ -7,8 +7,8 @@ from pathlib import Path
 from outlive.files import write_text
 from outlive.pages import report_page
 from outlive.project import Project
-from outlive.report import markdown, record
-from outlive.report.record import Report
+from outlive.reports import markdown, record
+from outlive.reports.record import Report
 
 
 def write(project: Project, report: Report) -> tuple[Report, Path]:

@@ -22,14 +22,14 @@ from typing import Any
 import msgspec
 
 from outlive.errors import FaultError
-from outlive.leaks import structures
-from outlive.leaks.graph import read
-from outlive.leaks.growth import WARM_UP, Tally, analyse, plan
 from outlive.probe import clients
 from outlive.records.measurement import Growth, Phase
 from outlive.replay.allocations import PHASES as TRACED
 from outlive.replay.allocations import Allocations
 from outlive.replay.allocations import kept as kept_in_each
+from outlive.retention import structures
+from outlive.retention.graph import read
+from outlive.retention.growth import WARM_UP, Tally, analyse, plan
 from outlive.service.probe_line import Site
 from outlive.worker import objects, references
 from outlive.worker.allocations import Tracer

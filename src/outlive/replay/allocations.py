@@ -13,11 +13,11 @@ from typing import Literal
 import msgspec
 
 from outlive.errors import FaultError
-from outlive.leaks.explanation import INDENT, WIDTH
-from outlive.leaks.growth import BLOCKS_LEAK, HEAP_LEAK
 from outlive.records.measurement import Cell
 from outlive.replay.driver import Driver
 from outlive.replay.subject import Subject
+from outlive.retention.explanation import INDENT, WIDTH
+from outlive.retention.growth import BLOCKS_LEAK, HEAP_LEAK
 from outlive.service.gunicorn import Server
 from outlive.service.probe_line import Site, TracedFrame
 from outlive.service.scenarios import Scenario

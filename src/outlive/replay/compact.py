@@ -12,16 +12,8 @@ from typing import Any
 
 import msgspec
 
-from outlive.leaks.growth import slope
-from outlive.records.measurement import (
-    Collector,
-    Document,
-    Leak,
-    Measurement,
-    Phase,
-    Provenance,
-    StackRecord,
-)
+from outlive.records.measurement import Collector, Document, Leak, Measurement, Phase, Provenance, StackRecord
+from outlive.retention.growth import slope
 
 SCHEMA_VERSION = 2
 

@@ -7,19 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from outlive.errors import UsageError
-from outlive.leaks.growth import SENSITIVITY, shows
 from outlive.project import Project
-from outlive.records.measurement import (
-    GC_POLICIES,
-    USUAL_CONNECTIONS,
-    Cell,
-    Connection,
-    Measurement,
-)
+from outlive.records.measurement import GC_POLICIES, USUAL_CONNECTIONS, Cell, Connection, Measurement
 from outlive.records.remedy import Remedy
 from outlive.replay.measure import measure
 from outlive.replay.store import Keeper, Store
 from outlive.replay.subject import Subject, Task
+from outlive.retention.growth import SENSITIVITY, shows
 from outlive.service import app as apps
 from outlive.service.scenarios import Scenario, load_set
 from outlive.stacks import environments

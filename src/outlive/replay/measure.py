@@ -9,12 +9,12 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 
 from outlive.errors import FaultError, OutliveError
-from outlive.leaks import residue, structures
-from outlive.leaks.growth import WARM_UP, Analysis, Tally, analyse, plan, shows
 from outlive.records.measurement import GROWING, Cell, Collector, Connection, Growth, Measurement, Phase
 from outlive.replay import sample
 from outlive.replay.driver import Driver
 from outlive.replay.subject import Task
+from outlive.retention import residue, structures
+from outlive.retention.growth import WARM_UP, Analysis, Tally, analyse, plan, shows
 from outlive.service import remedies
 from outlive.service.app import Worker
 from outlive.service.gunicorn import Server

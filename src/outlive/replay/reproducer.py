@@ -15,11 +15,11 @@ import msgspec
 
 from outlive import processes, temporary
 from outlive.errors import FaultError, UsageError
-from outlive.leaks.graph import read
-from outlive.leaks.structures import Class, Structure, analyse
-from outlive.leaks.trails import Explanation
 from outlive.records.stack import python_minor
 from outlive.replay.reduction import reduce
+from outlive.retention.graph import read
+from outlive.retention.structures import Class, Structure, analyse
+from outlive.retention.trails import Explanation
 from outlive.service.scenarios import Scenario
 from outlive.stacks.environments import Environment
 

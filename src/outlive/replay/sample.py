@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from outlive.errors import FaultError
-from outlive.leaks.graph import Graph, read
 from outlive.records.measurement import Cell
 from outlive.replay.driver import Driver
 from outlive.replay.subject import Subject
+from outlive.retention.graph import Graph, read
 from outlive.service.gunicorn import Server
 from outlive.service.probe_line import ProbeLine
 from outlive.service.scenarios import Scenario

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from outlive.errors import FaultError
-from outlive.leaks.growth import SENSITIVITY
 from outlive.records.measurement import Cell, Connection, Measurement
 from outlive.records.remedy import Remedy
+from outlive.retention.growth import SENSITIVITY
 from outlive.service import remedies
 from outlive.service.app import App, Worker
 from outlive.service.scenarios import Scenario

@@ -16,7 +16,6 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import OutliveError, UnavailableError, UsageError
-from outlive.leaks.growth import shows
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
@@ -27,6 +26,7 @@ from outlive.replay.engine import Progress, Request
 from outlive.replay.measure import measure
 from outlive.replay.store import Keeper, Store
 from outlive.replay.subject import Task
+from outlive.retention.growth import shows
 from outlive.service import scenarios
 from outlive.service.app import App
 from outlive.stacks import environments, eras

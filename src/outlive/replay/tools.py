@@ -13,10 +13,10 @@ from statistics import median
 
 import msgspec
 
-from outlive.leaks.growth import WARM_UP
 from outlive.records.measurement import Connection, Tool, ToolReading
 from outlive.replay.driver import Driver
 from outlive.replay.subject import Subject
+from outlive.retention.growth import WARM_UP
 from outlive.service.app import Worker
 from outlive.service.gunicorn import Server
 from outlive.service.probe_line import Look, ProbeLine

@@ -1,0 +1,95 @@
+"""One cell explained: measured, sampled, analysed, and traced to where its memory was allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from outlive.api.selection import Selection
+from outlive.errors import FaultError, UsageError
+from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.project import Project
+from outlive.records.measurement import Cell, Connection, Provenance
+from outlive.records.stack import Stack
+from outlive.replay import engine
+from outlive.replay.allocations import Allocations, Tracer, trace, with_memray
+from outlive.replay.engine import Progress
+from outlive.replay.sample import SAMPLE, sample
+from outlive.replay.store import provenance
+from outlive.replay.subject import Subject
+from outlive.retention.structures import Analysis, analyse
+from outlive.service import app as apps
+from outlive.service import remedies, scenarios
+from outlive.service.scenarios import Scenario
+from outlive.stacks import environments
+from outlive.stacks.prepare import Prepared, prepare
+
+
+class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
+    """The explanation of one cell as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    cell: Cell
+    analysis: Analysis
+    allocations: tuple[Allocations, ...]
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """An explanation, with what a reproducer or another tool goes on from."""
+
+    document: ExplanationDocument
+    subject: Subject
+    prepared: Prepared
+    scenario: Scenario
+    request: engine.Request
+
+
+def explained(
+    project: Project,
+    stack: Stack,
+    pattern: str,
+    *,
+    connection: Connection,
+    policy: str,
+    remedy: str | None,
+    tracers: Sequence[Tracer],
+    python: str | None,
+    worker: str | None,
+    fresh: bool,
+    progress: Progress,
+) -> Explained:
+    """Return the explanation of the one scenario that matches `pattern`, served by `stack`.
+
+    Raises UsageError where another number of scenarios matches, FaultError where it cannot be measured, and
+    as `prepare` and `sample` do.
+    """
+    chosen = scenarios.find(project.scenarios, [pattern])
+    if len(chosen) > 1:
+        raise UsageError(f"explain takes one scenario; {pattern!r} matches {len(chosen)}")
+    cell = Cell(chosen[0].name, connection, policy)
+    applied = remedies.find(project, stack.framework, remedy) if remedy else None
+    prepared = prepare(project, stack, python, applied)
+    selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh, jobs=1)
+    request = selection.request(project)
+    ((measurement,),) = engine.run(project, [prepared], request, progress)
+    if measurement.status != "measured":
+        raise FaultError(f"{cell.scenario} cannot be measured: {measurement.reason}")
+    app = apps.load(project, prepared.release.framework, chosen[0].app)
+    environment = environments.ensure(prepared.lock, prepared.interpreter)
+    subject = Subject(environment, app, project.apps / app.framework, worker, applied)
+    traced = [(with_memray(subject, prepared) if one == "memray" else subject, one) for one in tracers]
+    analysis = analyse(
+        sample(subject, chosen[0], cell),
+        connections=len(SAMPLE[connection]),
+        bounded=measurement.growth != "leak",
+        collecting=policy == "on",
+    )
+    document = ExplanationDocument(
+        provenance=provenance([prepared.record]),
+        cell=cell,
+        analysis=analysis,
+        allocations=tuple(trace(of, chosen[0], cell, tracer) for of, tracer in traced),
+    )
+    return Explained(document, subject, prepared, chosen[0], request)

@@ -1,0 +1,137 @@
+"""`outlive compare … --load`: what changes from one stack to another under the same load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from outlive.api.selection import Selection
+from outlive.commands.parts.progress import load_progress
+from outlive.commands.parts.selection import load_extra
+from outlive.comparison.noisy import load_text as report
+from outlive.comparison.noisy.load import LoadComparison, LoadComparisonDocument, Run, compare
+from outlive.comparison.noisy.noise import LEAST_ROUNDS, ROUNDS
+from outlive.comparison.noisy.rounds import Turn, order
+from outlive.comparison.pair import Side
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.files import write_text
+from outlive.loads import stored
+from outlive.loads.plan import LoadTest
+from outlive.project import Project
+from outlive.records.load import Deployment, Traffic
+from outlive.replay.store import provenance
+from outlive.reports import record
+from outlive.service import app as apps
+from outlive.stacks.prepare import Pair
+
+REQUESTS = 4000
+"""Requests of each run without --requests: enough that p99 is not the luck of a few."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What was asked for beside the selection."""
+
+    rounds: int | None
+    user: str
+    clients: int
+    requests: int | None
+    rate: float | None
+    everything: bool
+    json_file: Path | None
+    markdown_file: Path | None
+
+
+def compare_under_load(project: Project, pair: Pair, selection: Selection, wanted: Wanted) -> int:
+    """Run the rounds for each gc policy, show and write what they say; return the exit code.
+
+    What whole rounds say is shown and written even where a run fails or the user interrupts.
+    """
+    rounds = ROUNDS if wanted.rounds is None else wanted.rounds
+    if rounds < LEAST_ROUNDS or rounds % 2:
+        raise UsageError(f"--rounds {rounds}: the order is balanced for even numbers, from {LEAST_ROUNDS} on")
+    if len(selection.connections) > 1:
+        raise UsageError("--connection: a load test has one kind of connection")
+    traffic = _sent(selection, wanted)
+    comparisons: list[LoadComparison] = []
+    runs: list[tuple[Run, ...]] = []
+    code = ExitCode.FINE
+    for policy in dict.fromkeys(selection.policies or ("on",)):
+        deployment = _deployed(project, pair, selection, policy)
+        done: list[Run] = []
+        stopped: BaseException | None = None
+        try:
+            for turn in order(rounds):
+                done.append(_run(project, pair, turn, deployment, traffic))  # noqa: PERF401 - kept on a fault
+        except (FaultError, KeyboardInterrupt) as error:
+            stopped = error
+        if done:
+            comparison = compare(
+                Side(pair.before.record, pair.before.release),
+                Side(pair.after.record, pair.after.release),
+                done,
+                pair.differences,
+                stopped=None if stopped is None else str(stopped) or "interrupted",
+            )
+            if comparisons:
+                click.echo()
+            report.show(comparison, Console(), everything=wanted.everything)
+            comparisons.append(comparison)
+            stored.keep(project, comparison, record.name(comparison))
+            runs.append(tuple(done))
+            _write(wanted, pair, comparisons, runs)
+        if isinstance(stopped, FaultError) and done:
+            code = ExitCode.FAULT
+        elif stopped is not None:
+            raise stopped
+    return code
+
+
+def _deployed(project: Project, pair: Pair, selection: Selection, policy: str) -> Deployment:
+    app = apps.load(project, pair.before.release.framework)
+    connection = selection.connections[0] if selection.connections else "keep-alive"
+    worker = app.named(selection.worker) if selection.worker else app.worker(connection) or app.workers[0]
+    return Deployment(worker=worker.name, gc=policy)
+
+
+def _sent(selection: Selection, wanted: Wanted) -> Traffic:
+    return Traffic(
+        user=wanted.user,
+        clients=wanted.clients,
+        requests=wanted.requests or REQUESTS,
+        rate=wanted.rate,
+        scenarios=selection.patterns,
+        connection=selection.connections[0] if selection.connections else "keep-alive",
+    )
+
+
+def _run(project: Project, pair: Pair, turn: Turn, deployment: Deployment, traffic: Traffic) -> Run:
+    """Run the stack whose turn it is on a fresh server; its record is stored.
+
+    Raises FaultError where that fails.
+    """
+    with load_extra():
+        from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
+    test = LoadTest(pair.after if turn.arm == "after" else pair.before, deployment, traffic)
+    with load_progress(Console(stderr=True), traffic, f"gc {deployment.gc}, {turn}") as watch:
+        found = run(project, test, watch=watch)
+    if found.status != "measured":
+        raise FaultError(f"{turn}: {found.framework} {found.release} {found.status}: {found.reason}")
+    return Run(turn, found)
+
+
+def _write(
+    wanted: Wanted, pair: Pair, comparisons: Sequence[LoadComparison], runs: Sequence[tuple[Run, ...]]
+) -> None:
+    if wanted.json_file:
+        document = LoadComparisonDocument(
+            provenance=provenance([pair.before.record, pair.after.record]),
+            comparisons=tuple(comparisons),
+            runs=tuple(runs),
+        )
+        write_text(wanted.json_file, document.to_json())
+    if wanted.markdown_file:
+        write_text(wanted.markdown_file, "\n".join(map(report.render, comparisons)))

@@ -1,0 +1,159 @@
+"""Tables of what there is: releases, measurements, what the doctor found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outlive.records.measurement import Measurement, ToolReading
+from outlive.records.release import Release
+from outlive.wording import counted, number, one_line, size
+
+if TYPE_CHECKING:  # these are slow to import, and only some verbs need them
+    from outlive.commands.parts.doctor_checks import Check
+    from outlive.releases.claims import Changelog
+    from outlive.releases.index import Update
+    from outlive.stacks.eras import Added
+
+NOTHING = "-"
+
+
+def show_releases(releases: Sequence[Release], console: Console) -> None:
+    """Print one line a release, newest last: version, upload date, Requires-Python, yanked and why."""
+    table = _table("version", "uploaded", "requires Python", "wheels for", "yanked")
+    for release in releases:
+        yanked = f"yanked: {one_line(release.yanked_reason or 'no reason given')}" if release.yanked else ""
+        table.add_row(
+            *map(
+                Text,
+                (
+                    release.version,
+                    str(release.date or "unknown"),
+                    release.requires_python or NOTHING,
+                    release.pythons() if release.wheels else "no wheel",
+                    one_line(yanked),
+                ),
+            )
+        )
+    console.print(table)
+
+
+def show_update(update: Update, console: Console) -> None:
+    """Print what a refresh changed."""
+    added = f"new: {', '.join(update.added)}" if update.added else "nothing new"
+    changed = f"; changed: {', '.join(update.changed)}" if update.changed else ""
+    undated = f"; no upload date known: {', '.join(update.undated)}" if update.undated else ""
+    console.print(Text(f"{update.framework}: {added}{changed}{undated}"))
+
+
+def show_locks(added: Added, console: Console) -> None:
+    """Print how many era locks were written, and what has none."""
+    console.print(Text(f"  {counted(len(added.locks), 'new lock')}"))
+    for each in added.unavailable:
+        console.print(Text(f"  none for {each.release} on Python {each.python}: {one_line(each.reason)}"))
+
+
+def show_claims(framework: str, logs: Sequence[Changelog], console: Console) -> None:
+    """Print what the changelogs of a framework's releases claim about memory."""
+    claimed = sum(len(log.claims) for log in logs)
+    console.print(Text(f"{framework}: {counted(claimed, 'claim')} in {counted(len(logs), 'release')}"))
+    for log in logs:
+        if log.source is None:
+            console.print(Text(f"  {log.release}: no changelog: {one_line(log.reason or '')}"))
+        for claim in log.claims:
+            issues = "".join(f" #{issue}" for issue in claim.issues)
+            console.print(Text(f"  {log.release}: {one_line(claim.text)}{issues}"))
+
+
+def show_measurements(measurements: Iterable[Measurement], console: Console) -> None:
+    """Print what stays per request, how it grows and the most frequent type: a line a cell, a table a stack.
+
+    Where all cells are of one connection and gc policy the heading names them, else each line does.
+    """
+    by_stack: dict[str, list[Measurement]] = {}
+    for m in measurements:
+        remedy = f", {m.remedy}" if m.remedy else ""
+        by_stack.setdefault(f"{m.framework} {m.release}, Python {m.python}{remedy}", []).append(m)
+    reasons: list[str] = []
+    for stack, mine in by_stack.items():
+        kinds = {_kind(m) for m in mine}
+        alone = f", {kinds.pop()}" if len(kinds) == 1 else ""
+        console.print(Text(f"{stack}{alone}", "bold"))
+        table = _table("scenario", "survivors", "leaked", "growth", "most of it")
+        for column in table.columns[:-1]:
+            column.no_wrap = True
+        scenario = None
+        for m in mine:
+            if not alone and m.scenario != scenario:
+                table.add_row(m.scenario)
+            scenario = m.scenario
+            table.add_row(*map(Text, (scenario if alone else f"  {_kind(m)}", *_numbers(m, reasons))))
+        console.print(table)
+        console.print()
+    for at, reason in enumerate(reasons, 1):
+        console.print(Text(f"{at}. {one_line(reason)}"))
+    console.print("Objects per request; survivors are counted with gc off.", style="dim")
+
+
+def _kind(m: Measurement) -> str:
+    return f"{m.connection}, gc {m.gc}"
+
+
+def _numbers(m: Measurement, reasons: list[str]) -> tuple[str, str, str, str]:
+    """Return survivors, leaked, growth and the most frequent type of a cell; reasons get numbers."""
+    if m.status != "measured":
+        reason = m.reason or m.status
+        if reason not in reasons:
+            reasons.append(reason)
+        return NOTHING, NOTHING, m.status, f"({reasons.index(reason) + 1})"
+    survivors = NOTHING if m.survivors_per_request is None else number(m.survivors_per_request)
+    leaders = [f"{number(count)} {name.rpartition('.')[2]}" for name, count in m.types.items()]
+    return survivors, number(m.leaked_per_request or 0), m.growth or NOTHING, "".join(leaders[:1])
+
+
+def show_tools(readings: Iterable[ToolReading], console: Console) -> None:
+    """Print what each tool saw, and what it cost."""
+    table = _table("scenario", "tool", "objects", "memory", "most of it", "serving", "with looking")
+    for one in readings:
+        what, much = next(iter(one.grown.items()), ("", 0.0))
+        most = f"{size(much) if one.bytes is not None else number(much)} {what}" if what else NOTHING
+        table.add_row(
+            *map(
+                Text,
+                (
+                    f"{one.scenario}, {one.connection}",
+                    one.tool,
+                    NOTHING if one.objects is None else number(one.objects),
+                    NOTHING if one.bytes is None else size(one.bytes),
+                    most,
+                    f"{one.serving:.2f}x",
+                    f"{one.total:.2f}x",
+                ),
+            )
+        )
+    console.print()
+    console.print(table)
+    console.print("Per request, with gc off; times are of the same requests without a tool.", style="dim")
+
+
+def show_checks(checks: Iterable[Check], console: Console) -> bool:
+    """Print each check as it is made, with the remedy where it failed; return whether all are fine."""
+    fine = True
+    for check in checks:
+        fine = fine and (check.fine or not check.needed)
+        mark = "ok" if check.fine else "FAILED" if check.needed else "missing"
+        console.print(Text(f"{mark:8}{check.name}: {one_line(check.found)}"), soft_wrap=True)
+        if not check.fine:
+            console.print(Text(f"        {check.remedy}"), soft_wrap=True)
+    return fine
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table

@@ -1,0 +1,68 @@
+"""What `compare` and `report` have in common: two stacks, measured, as evidence."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from outlive.api import evidence
+from outlive.api.selection import Selection
+from outlive.commands.parts.progress import progress
+from outlive.comparison.sizes import Rates
+from outlive.errors import UsageError
+from outlive.project import Project
+from outlive.records.stack import Stack, is_stack
+from outlive.reports import record
+from outlive.reports.record import Evidence, Report
+from outlive.wording import one_line
+
+open_option = click.option("--open", "opened", is_flag=True, help="Open the report's page in the browser.")
+
+
+def two_stacks(words: Sequence[str]) -> tuple[Stack, Stack]:
+    """Return the stacks that a command's words name. Raises UsageError."""
+    if len(words) == 2 and all(map(is_stack, words)):
+        return Stack.parse(words[0]), Stack.parse(words[1])
+    if len(words) == 3 and not is_stack(words[0]):
+        framework, before, after = words
+        return Stack.parse(f"{framework}=={before}"), Stack.parse(f"{framework}=={after}")
+    raise UsageError(
+        "two releases are a framework and two versions (aiohttp 3.11.13 3.11.14) "
+        "or two stacks (flask==3.1.3,python==3.11 flask==3.1.3,python==3.13)"
+    )
+
+
+def measured_pair(
+    project: Project, words: Sequence[str], python: str | None, selection: Selection
+) -> Evidence:
+    """Measure what is selected of both stacks, showing on standard error how far it has come."""
+    with progress(Console(stderr=True)) as callbacks:
+        return evidence.measured(project, two_stacks(words), python, selection, callbacks)
+
+
+def write_report(project: Project, found: Evidence, rates: Rates) -> tuple[Report, Path]:
+    """Write the page, the Markdown and the JSON of a report; return it and the path of the page.
+
+    Stored results that had to be left out are named on standard error.
+    """
+    from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
+
+    known = record.facts(project, found.after.stack.framework)
+    errors = Console(stderr=True)
+    for problem in (*known.timeline.problems, *known.reliefs.problems):
+        errors.print(Text(f"left out: {one_line(problem)}"), soft_wrap=True)
+    return write.write(project, record.build(found, known, rates))
+
+
+def show_page(page: Path, console: Console, *, opened: bool) -> None:
+    """Say where the page is, and open it if asked to."""
+    here = Path.cwd()
+    shown = page.relative_to(here) if page.is_relative_to(here) else page
+    console.print(Text(f"report: {shown}"), soft_wrap=True)
+    if opened:
+        webbrowser.open(page.as_uri())

@@ -1,0 +1,191 @@
+"""The options that verbs which measure have in common, and what they ask the engine for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from outlive.commands.parts.progress import progress
+from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.project import Project
+from outlive.records.gcpolicy import GcPolicy
+from outlive.records.measurement import CONNECTIONS, Measurement, Tool, ToolReading
+from outlive.replay import engine, tools
+from outlive.replay.subject import Subject
+from outlive.retention.growth import LEAST_SENSITIVITY, MOST_SENSITIVITY, SENSITIVITY, TO_COMPARE
+from outlive.service import scenarios
+from outlive.stacks import environments
+from outlive.stacks.prepare import Prepared
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def sensitivity(text: str) -> int:
+    """Return the requests for one object from `1/1000`. Raises UsageError where that cannot be had."""
+    one, _, requests = text.partition("/")
+    if one == "1" and requests.isdecimal() and LEAST_SENSITIVITY <= int(requests) <= MOST_SENSITIVITY:
+        return int(requests)
+    raise UsageError(
+        f"--sensitivity takes an object for each N requests, from 1/{LEAST_SENSITIVITY} "
+        f"to 1/{MOST_SENSITIVITY}, as in 1/1000, not {text!r}"
+    )
+
+
+def gc_policy(text: str) -> str:
+    """Return the gc policy, as records have it. Raises UsageError where it names none."""
+    return str(GcPolicy.parse(text))
+
+
+def selecting_options(command: F) -> F:
+    """Add the options that select scenarios, connections and the Python, and how many servers run at once."""
+    for option in (
+        click.option(
+            "--jobs",
+            type=click.IntRange(1, 64),
+            default=(os.cpu_count() or 1) + 1,
+            show_default=True,
+            help="Servers that run at the same time; one more than cores, for some cells mostly wait.",
+        ),
+        click.option("--python", metavar="X.Y", help="Python for stacks that do not name one."),
+        click.option(
+            "--connection",
+            "connections",
+            multiple=True,
+            type=click.Choice(CONNECTIONS),
+            help="Kind of connection; all but client-reset without this option, with --set extended all.",
+        ),
+        click.option(
+            "--scenario",
+            "patterns",
+            multiple=True,
+            metavar="PATTERN",
+            help="Scenario, * and ? allowed; all of the set without this option.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def measuring_options(command: F) -> F:
+    """Add the options that select what is measured and how."""
+    for option in (
+        click.option("--fresh", is_flag=True, help="Measure again what is stored."),
+        click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it."),
+        click.option(
+            "--gc",
+            "policies",
+            multiple=True,
+            type=gc_policy,
+            metavar="POLICY",
+            help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
+        ),
+        click.option(
+            "--sensitivity",
+            type=sensitivity,
+            metavar="1/N",
+            help="Smallest leak that is sure to be seen, in objects per request; "
+            f"without this option 1/{TO_COMPARE} to compare or report, else 1/{SENSITIVITY}.",
+        ),
+        click.option(
+            "--set",
+            "chosen",
+            type=click.Choice(scenarios.SETS),
+            help="Set of scenarios; the default one without this option, unless --scenario names others.",
+        ),
+        selecting_options,
+    ):
+        command = option(command)
+    return command
+
+
+def traffic_options(command: F) -> F:
+    """Add the options that say what a load test sends."""
+    for option in (
+        click.option("--rate", type=float, metavar="R", help="Requests due a second, answered or not."),
+        click.option(
+            "--requests", type=click.IntRange(1), metavar="N", help="Requests of each load test, exactly."
+        ),
+        click.option(
+            "--clients",
+            type=click.IntRange(1, 10_000),
+            default=16,
+            show_default=True,
+            help="Clients at once.",
+        ),
+        click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml."),
+    ):
+        command = option(command)
+    return command
+
+
+def writing_options(command: F) -> F:
+    """Add the options that write what is shown to files, too."""
+    for name, form in (("markdown", "Markdown"), ("json", "JSON")):
+        command = click.option(
+            f"--{name}",
+            f"{name}_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help=f"Also write {form}.",
+        )(command)
+    return command
+
+
+def measured(
+    project: Project, stacks: Sequence[Prepared], request: engine.Request
+) -> list[tuple[Measurement, ...]]:
+    """Return the measurements of each stack, showing on standard error how far it has come."""
+    with progress(Console(stderr=True)) as callbacks:
+        return engine.run(project, stacks, request, callbacks)
+
+
+def tool_option(command: F) -> F:
+    """Add the option that attaches tools."""
+    return click.option(
+        "--with",
+        "attached",
+        multiple=True,
+        type=click.Choice(tools.TOOLS),
+        help="Also attach this tool, in a run apart, and show what it says.",
+    )(command)
+
+
+def said_by_tools(
+    project: Project, stack: Prepared, request: engine.Request, wanted: Sequence[Tool]
+) -> tuple[ToolReading, ...]:
+    """Return what tools say of each scenario and connection that is measured; nothing without tools."""
+    if not wanted:
+        return ()
+    framework = stack.release.framework
+    environment = environments.ensure(stack.lock, stack.interpreter)
+    served = engine.serving(project, framework, request.scenarios)
+    by_name = {scenario.name: scenario for scenario in request.scenarios}
+    found: list[ToolReading] = []
+    for name, connection in dict.fromkeys((cell.scenario, cell.connection) for cell in request.cells):
+        if name in served:
+            folder = project.apps / framework
+            subject = Subject(environment, served[name], folder, request.worker, stack.remedy)
+            found += tools.run(subject, stack, by_name[name], connection, wanted)
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def load_extra() -> Iterator[None]:
+    """Import in it what load tests need, an extra. Raises FaultError where that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise FaultError(
+            f"{error.name} is not installed: a load test needs it, as in pip install 'outlive[load]'"
+        ) from None
+
+
+def fault_code(measurements: Sequence[Measurement]) -> int:
+    """Return the exit code: a cell that failed is a fault, whatever the others say."""
+    return ExitCode.FAULT if any(m.status == "failed" for m in measurements) else ExitCode.FINE

@@ -1,0 +1,195 @@
+"""The report of a load comparison, for a terminal and as Markdown; what is hidden is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outlive.comparison.changes import Direction
+from outlive.comparison.lines import MARKS, UNKNOWN, facts
+from outlive.comparison.markdown import about
+from outlive.comparison.noisy.load import LoadComparison
+from outlive.comparison.noisy.noise import FALSE_ALARM, POWER, Decided
+from outlive.comparison.noisy.noise_text import bounds, difference, seen, title, value
+from outlive.comparison.terminal import COLOURS, show_facts
+from outlive.markdown import details, escape, table
+from outlive.records.load import Traffic
+from outlive.tables import WIDE, indented, say
+from outlive.wording import counted, listed, number
+
+UNSURE = "? unsure"
+MOST_NAMES = 4  # metrics that are named for one reason
+RULE = (
+    f"*same*: no change seen. *sees*: the smallest change it would have seen {10 * POWER:g} times in 10. "
+    f"Intervals hold for all metrics at once: a stack against itself shows a change in at most "
+    f"{100 * FALSE_ALARM:g} of 100 such comparisons."
+)
+RULE_AND_WHERE = f"{RULE.removesuffix('.')}; see docs/how-we-decide.md."
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric as it is shown. `control` is the A/A: the same stack against itself."""
+
+    direction: Direction
+    mark: str
+    metric: str
+    before: str
+    after: str
+    change: str
+    interval: str
+    sees: str
+    control: str
+
+
+def lines(decided: Sequence[Decided]) -> tuple[Line, ...]:
+    """Return a line for each metric, what got worse first, then better, inconclusive and the same."""
+    order = ("worse", "better", UNSURE, "same")
+    return tuple(sorted(map(_line, decided), key=lambda one: order.index(_rank(one))))
+
+
+def split(comparison: LoadComparison) -> tuple[list[Decided], list[Decided], list[Decided]]:
+    """Return the metrics of all scenarios together, those of single ones that changed, and the other ones."""
+    overall = [one for one in comparison.decided if one.metric.scenario is None]
+    single = [one for one in comparison.decided if one.metric.scenario is not None]
+    changed = [one for one in single if one.decision == "changed"]
+    return overall, changed, [one for one in single if one.decision != "changed"]
+
+
+def hidden(quiet: Sequence[Decided]) -> str:
+    """Return what is said of the metrics of single scenarios that did not change; empty where all did."""
+    same = sum(one.decision == "no change seen" for one in quiet)
+    unsure = sum(one.decision == "inconclusive" for one in quiet)
+    inconclusive = f"that {'is' if unsure == 1 else 'are'} inconclusive"
+    if not same:
+        return f"{counted(unsure, 'metric')} of single scenarios {inconclusive}" if unsure else ""
+    said = f"{counted(same, 'metric')} of single scenarios with no change seen"
+    return f"{said} and {unsure} {inconclusive}" if unsure else said
+
+
+def traffic(comparison: LoadComparison) -> str:
+    """Return in one line what was sent to what, and how often."""
+    d = comparison.deployment
+    server = f"{counted(d.workers, f'{d.worker} worker')}, gc {d.gc}"
+    rounds = counted(comparison.rounds, "round")
+    return f"{_sent(comparison.traffic)} to {server}; {rounds} of before, after and before again"
+
+
+def reasons(decided: Sequence[Decided]) -> tuple[str, ...]:
+    """Return why metrics are inconclusive, one entry a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for one in decided:
+        if one.reason is not None:
+            by_reason.setdefault(one.reason, []).append(title(one.metric))
+    return tuple(f"{listed(names, MOST_NAMES)}: {reason}" for reason, names in by_reason.items())
+
+
+def show(comparison: LoadComparison, console: Console, *, everything: bool = False) -> None:
+    """Print the report on `console`; with `everything` single scenarios without a change, too."""
+    say(console, comparison.headline, "bold")
+    show_facts(comparison, facts(comparison), console)
+    overall, changed, quiet = split(comparison)
+    console.print()
+    say(console, traffic(comparison), "bold")
+    _show_table(lines(overall), console)
+    shown = changed + quiet if everything else changed
+    if shown:
+        console.print()
+        say(console, "single scenarios", "bold")
+        _show_table(lines(shown), console)
+    console.print()
+    if not everything and (rest := hidden(quiet)):
+        say(console, f"Not shown: {rest}.")
+    if found := reasons(overall + shown):
+        say(console, "Inconclusive:")
+        for line in found:
+            indented(console, line)
+    for warning in warnings(comparison):
+        say(console, f"! {warning}")
+    say(console, RULE_AND_WHERE.replace("*", ""), "dim")
+
+
+def render(comparison: LoadComparison) -> str:
+    """Return the report as Markdown that ends in a newline."""
+    return "\n".join(_render(comparison)) + "\n"
+
+
+def _render(comparison: LoadComparison) -> Iterator[str]:
+    overall, changed, quiet = split(comparison)
+    yield f"### outlive: {escape(comparison.subject)} under load"
+    yield ""
+    yield f"**{escape(comparison.headline)}**"
+    yield ""
+    yield from decisions(overall + changed)
+    yield ""
+    yield f"{escape(traffic(comparison))}. *A/A*: the stack before against itself. {RULE_AND_WHERE}"
+    for warning in warnings(comparison):
+        yield ""
+        yield f"**{escape(warning)}**"
+    if found := reasons(comparison.decided):
+        yield from details("Inconclusive", [f"- {escape(line)}" for line in found])
+    if quiet:
+        yield from details(escape(hidden(quiet)), decisions(quiet))
+    yield from details("Releases and packages", about(comparison, facts(comparison)))
+
+
+def decisions(decided: Sequence[Decided]) -> Iterator[str]:
+    """Yield a Markdown table with a line for each metric."""
+    yield from table(
+        ("", "metric", "before", "after", "change", "interval", "sees", "A/A"),
+        (
+            (one.mark, one.metric, one.before, one.after, one.change, one.interval, one.sees, one.control)
+            for one in lines(decided)
+        ),
+        right=6,
+    )
+
+
+def _show_table(found: Sequence[Line], console: Console) -> None:
+    wide = console.width >= WIDE
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    grid.add_column("", no_wrap=True)
+    grid.add_column("metric", overflow="fold")
+    for name in ("before", "after", "change", "interval", "sees", *(["A/A"] if wide else [])):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for one in found:
+        cells = [one.before, one.after, one.change, one.interval, one.sees, *([one.control] if wide else [])]
+        grid.add_row(Text(one.mark, style=COLOURS[one.direction]), Text(one.metric), *map(Text, cells))
+    console.print(grid)
+
+
+def _line(one: Decided) -> Line:
+    metric = one.metric
+    values = [UNKNOWN if v is None else value(metric, v) for v in (one.before, one.after)]
+    return Line(
+        direction=one.direction,
+        mark=UNSURE if one.decision == "inconclusive" else MARKS[one.direction],
+        metric=title(metric),
+        before=values[0],
+        after=values[1],
+        change=UNKNOWN if one.change is None else difference(metric, one.change.change),
+        interval=UNKNOWN if one.change is None else bounds(metric, one.change),
+        sees=seen(one),
+        control=UNKNOWN if one.control is None else difference(metric, one.control.change),
+    )
+
+
+def _rank(line: Line) -> str:
+    return line.mark if line.mark == UNSURE else line.direction
+
+
+def _sent(sent: Traffic) -> str:
+    much = f"{sent.requests} requests" if sent.requests is not None else f"{number(sent.seconds or 0)} s"
+    rate = f" at {number(sent.rate)} a second" if sent.rate is not None else ""
+    which = f" ({listed(sent.scenarios)})" if sent.scenarios else ""
+    return f"{much} of {sent.user}{which} from {counted(sent.clients, 'client')}{rate}, {sent.connection},"
+
+
+def warnings(comparison: LoadComparison) -> Iterator[str]:
+    """Yield what a reader of the numbers must know."""
+    if comparison.stopped is not None:
+        yield f"stopped early: {comparison.stopped}"
+    yield from comparison.warnings

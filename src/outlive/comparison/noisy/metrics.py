@@ -1,0 +1,132 @@
+"""Metrics: what is noisy and compared over rounds, and which changes of it matter.
+
+Pure. How they are judged is in `outlive.comparison.noisy.noise`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from outlive.comparison.changes import HEAP_TOLD
+from outlive.comparison.noisy.noise import Metric
+from outlive.records.load import LoadMeasurement, percentile
+from outlive.retention.growth import HEAP_LEAK, LEAST_LEAK
+
+MEMORY_TOLD = 0.01
+"""Part of peak memory from which on a sure change is told. Peak RSS repeats so well that one import more or
+less would show; that is no reason for or against a release."""
+MEMORY_WANTED = 0.05
+"""Part of peak memory that a run must be able to see before it may say that nothing changed."""
+TIME_TOLD = 0.02
+"""Part of a latency or of the throughput from which on a sure change is told. The layout of code in memory
+moves them by as much from build to build."""
+TIME_WANTED = 0.1
+"""The same as MEMORY_WANTED for latency and throughput."""
+GROWTH_TOLD = HEAP_LEAK
+"""Bytes of growth per request, as for the C heap of an exact cell."""
+GROWTH_WANTED = HEAP_TOLD
+"""Bytes of growth per request that a run must be able to see: at 1,000 requests a second 1.8 GB an hour."""
+PAUSE_TOLD = 0.001
+"""Seconds of gc pause in 1,000 requests: a thousandth of a millisecond for each."""
+PAUSE_WANTED = 0.02
+"""Seconds of gc pause in 1,000 requests that a run must be able to see: 0.02 ms for each request."""
+OBJECTS_TOLD = float(LEAST_LEAK)
+"""Objects per request that are left once the connections are closed, as in an exact cell."""
+OBJECTS_WANTED = 0.5
+"""Half an object per request, so that one for every request is seen."""
+LEAST_BEYOND = 10
+"""Requests that must lie beyond a percentile; with fewer it is the luck of single requests."""
+
+
+def memory(name: str) -> Metric:
+    """Return a metric of bytes that are always there, such as peak RSS; less is better."""
+    return Metric(
+        name=name,
+        unit="bytes",
+        scale="ratio",
+        higher_is="worse",
+        told=MEMORY_TOLD,
+        wanted=MEMORY_WANTED,
+    )
+
+
+def latency(name: str, scenario: str | None = None) -> Metric:
+    """Return a metric of seconds that each request takes, of one scenario or all."""
+    return Metric(
+        name=name,
+        unit="seconds",
+        scale="ratio",
+        higher_is="worse",
+        told=TIME_TOLD,
+        wanted=TIME_WANTED,
+        scenario=scenario,
+    )
+
+
+THROUGHPUT = Metric(
+    name="throughput",
+    unit="per second",
+    scale="ratio",
+    higher_is="better",
+    told=TIME_TOLD,
+    wanted=TIME_WANTED,
+)
+GROWTH = Metric(
+    name="growth per request",
+    unit="bytes",
+    scale="difference",
+    higher_is="worse",
+    told=GROWTH_TOLD,
+    wanted=GROWTH_WANTED,
+)
+PAUSES = Metric(
+    name="gc pause per 1000 requests",
+    unit="seconds",
+    scale="difference",
+    higher_is="worse",
+    told=PAUSE_TOLD,
+    wanted=PAUSE_WANTED,
+)
+SURVIVORS = Metric(
+    name="objects left per request",
+    unit="objects",
+    scale="difference",
+    higher_is="worse",
+    told=OBJECTS_TOLD,
+    wanted=OBJECTS_WANTED,
+)
+LEAKED = msgspec.structs.replace(SURVIVORS, name="objects leaked per request")
+PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+"""The percentiles of latency that are compared."""
+
+
+def readings(measurement: LoadMeasurement) -> dict[Metric, float]:
+    """Return the noisy numbers of one load test by metric, those that it has."""
+    return dict(_readings(measurement))
+
+
+def _readings(m: LoadMeasurement) -> Iterator[tuple[Metric, float]]:
+    if m.peak_rss_bytes:
+        yield memory("peak RSS"), float(m.peak_rss_bytes)
+    if m.tree_peak_bytes:
+        yield memory("peak of all processes"), float(m.tree_peak_bytes)
+    if m.growth is not None:
+        yield GROWTH, m.growth.bytes_per_request
+    left = m.survivors_per_request if m.deployment.gc == "off" else m.leaked_per_request
+    if left is not None:
+        yield (SURVIVORS if m.deployment.gc == "off" else LEAKED), left
+    yield THROUGHPUT, m.throughput
+    everything: Counter[float] = Counter()
+    for one in m.scenarios:
+        everything.update(dict(one.histogram))
+    histogram = sorted(everything.items())
+    yield from ((latency(name), percentile(histogram, percent)) for name, percent in PERCENTILES.items())
+    if m.deployment.gc != "off" and m.requests:
+        yield PAUSES, 1000 * m.collections.pause / m.requests
+    for one in m.scenarios:
+        for name, percent in PERCENTILES.items():
+            if one.requests * (1 - percent / 100) >= LEAST_BEYOND:
+                yield latency(name, one.scenario), percentile(one.histogram, percent)

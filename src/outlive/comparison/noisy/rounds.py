@@ -1,0 +1,63 @@
+"""Rounds: the order in which two stacks take turns under load, and the samples that come of it. Pure.
+
+The stack before (A) runs twice in each round (A and A'), so that an A/A stands beside every A/B, and every
+other round runs backwards: A B A', A' B A, and so on. So neither side is always the later one, and what
+changes slowly (a machine that warms up, a neighbour that wakes) weighs on both sides alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from outlive.comparison.noisy.noise import Metric, Round, Samples
+
+Arm = Literal["before", "after", "again"]
+Readings = Mapping[Metric, float]
+
+FORWARDS: tuple[Arm, ...] = ("before", "after", "again")
+"""The order of the first round; the second has it backwards, and so on."""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One run: the number of its round, from 1, and whose turn it is."""
+
+    round: int
+    arm: Arm
+
+    def __str__(self) -> str:
+        return f"round {self.round}, {self.arm}"
+
+
+class LoadTest(Protocol):
+    """Runs one load test and returns its numbers. Raises FaultError where it comes to none."""
+
+    def __call__(self, turn: Turn) -> Readings:
+        """Run the stack whose turn it is."""
+
+
+def order(rounds: int) -> tuple[Turn, ...]:
+    """Return the turns of so many rounds."""
+    return tuple(
+        Turn(number, arm)
+        for number in range(1, rounds + 1)
+        for arm in (FORWARDS if number % 2 else FORWARDS[::-1])
+    )
+
+
+def samples(runs: Sequence[tuple[Turn, Readings]]) -> tuple[Samples, ...]:
+    """Return the samples of each metric, from the rounds in which all three runs gave it.
+
+    Metrics are in the order in which they first appear; one that no round has whole has no rounds.
+    """
+    by_turn = dict(runs)
+    metrics = dict.fromkeys(metric for _, readings in runs for metric in readings)
+    numbers = sorted({turn.round for turn, _ in runs})
+    found = []
+    for metric in metrics:
+        values = [[by_turn.get(Turn(number, arm), {}).get(metric) for arm in FORWARDS] for number in numbers]
+        whole = (Round(*one) for one in values if None not in one)  # type: ignore[arg-type]
+        found.append(Samples(metric, tuple(whole)))
+    return tuple(found)

@@ -1,0 +1,231 @@
+"""The gate under load: judges what many clients at once leave by the limits of single scenarios.
+
+It finds leaks that need overlapping requests. Two load tests of different lengths give the objects per
+further request; one-time effects cancel out. Memory and latency are noisy and never gate.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from outlive.comparison.cells import BASELINE
+from outlive.errors import UsageError
+from outlive.gates import proof
+from outlive.gates.judge import Judged, Outcome
+from outlive.gates.limits import Limits, exact
+from outlive.gates.proof import Control
+from outlive.gates.run import Gate, Wanted, verdict
+from outlive.loads.plan import LoadTest
+from outlive.loads.run import Watch
+from outlive.loads.run import run as load
+from outlive.project import Project
+from outlive.records.load import Deployment, LoadMeasurement, Traffic
+from outlive.records.measurement import Connection, Measurement
+from outlive.retention.growth import LEAST_LEAK
+from outlive.service import app as apps
+from outlive.service.app import App
+from outlive.stacks.prepare import Prepared
+from outlive.wording import one_line
+from outlive.worker.plant import CYCLE_OBJECTS, LEAK_EVERY
+
+REQUESTS = (1000, 3000)
+"""Requests of the two load tests. Between them the planted leak keeps 20 objects; equal counts can differ by
+two or three, for example by a timer that is due."""
+MORE = 0.05
+"""Fraction by which survivors under load may exceed the limits: connections are reused more or less often
+than in a replay, and the objects that a connection leaves count as its requests'."""
+UNSURE = 0.5
+"""Further objects per request by which survivors under load may exceed the limits: tasks and timers that
+outlive the last connection. Leaked objects are exact: they may exceed their limit by LEAST_LEAK only."""
+
+
+LONGEST = Traffic(requests=REQUESTS[-1])
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """The objects per further request under load. `fault` says why they are not known."""
+
+    survivors: float = 0.0
+    leaked: float = 0.0
+    longest: LoadMeasurement | None = None
+    fault: str | None = None
+
+    @property
+    def cyclic(self) -> float:
+        """The survivors that a collection frees."""
+        return self.survivors - self.leaked
+
+
+def run(
+    project: Project,
+    prepared: Prepared,
+    wanted: Wanted,
+    limits: Limits,
+    watch: Watch = lambda _: None,
+    *,
+    source: str | None = None,
+) -> Gate:
+    """Return the verdict on a release under load; a release that deviates is loaded a second time.
+
+    The proof comes first; without it nothing is judged. Raises as `load.run.run` does, and UsageError if two
+    limits apply to one cell.
+    """
+    app = apps.load(project, prepared.release.framework)
+    worker = app.worker(wanted.connections[0])
+    if worker is None:
+        raise UsageError(f"no worker of {app.framework} can hold {wanted.connections[0]} connections")
+    alone = msgspec.structs.replace(app, workers=(worker,))
+    bench = _Bench(project, prepared, wanted, watch)
+    plain, planted = (
+        bench.left(proof.planted(alone, *kinds), (BASELINE,)) for kinds in (("nothing",), ("leak", "cycle"))
+    )
+    control = _control(wanted.connections[0], worker.name, plain, planted)
+    cells: list[Judged] = []
+    if control.seen:
+        judged_app = proof.planted(alone, "leak" if wanted.plant else "nothing")
+        left = bench.left(judged_app, wanted.patterns)
+        judged = _judged(bench, limits, left)
+        if judged.outcome != "within":
+            judged = _judged(bench, limits, left, bench.left(judged_app, wanted.patterns))
+        cells.append(judged)
+    gate = verdict(prepared, wanted, limits, source, (control,), cells=cells)
+    return msgspec.structs.replace(gate, load=True, patterns=wanted.patterns)
+
+
+class _Bench(msgspec.Struct, frozen=True):
+    """Runs the load tests of one run of the gate."""
+
+    project: Project
+    prepared: Prepared
+    wanted: Wanted
+    watch: Watch
+
+    def left(self, app: App, patterns: tuple[str, ...]) -> Left:
+        """Return the objects per further request of these scenarios in `app`, from two load tests."""
+        tests = []
+        for requests in REQUESTS:
+            traffic = Traffic(requests=requests, scenarios=patterns, connection=self.wanted.connections[0])
+            deployment = Deployment(worker=app.workers[0].name, gc=self.wanted.gc)
+            plan = LoadTest(self.prepared, deployment, traffic)
+            test = load(self.project, plan, app=app, watch=self.watch)
+            if fault := _fault(test):
+                return Left(longest=test, fault=fault)
+            tests.append(test)
+        short, long = tests
+        return Left(
+            survivors=_slope(short, long, "survivors"), leaked=_slope(short, long, "leaked"), longest=long
+        )
+
+    def limit(self, limits: Limits, test: LoadMeasurement, gc: str) -> float:
+        """Return the objects per request that the limits allow this traffic on the worse connection."""
+        allowed = (
+            traffic.requests
+            * max(
+                limits.allowed(self.described(traffic.scenario, connection, gc)).objects
+                for connection in ("keep-alive", "close")
+            )
+            for traffic in test.scenarios
+        )
+        return sum(allowed) / test.requests
+
+    def described(self, scenario: str, connection: Connection, gc: str, **fields: object) -> Measurement:
+        """Return a measurement of this release with these `fields`."""
+        stack = self.prepared.record
+        return Measurement(
+            framework=stack.framework,
+            release=stack.release,
+            python=stack.python,
+            app_version=apps.load(self.project, stack.framework).app_version,
+            scenario=scenario,
+            connection=connection,
+            gc=gc,
+            lock=stack.lock,
+            **({"status": "measured", "worker": ""} | fields),  # type: ignore[arg-type]
+        )
+
+
+def _fault(test: LoadMeasurement) -> str | None:
+    if test.status != "measured":
+        return one_line(test.reason or test.status)
+    if test.unexpected:
+        text, count = test.faults[0]
+        return f"{test.unexpected} unexpected answers, {count} of them: {one_line(text)}"
+    if test.survivors_per_request is None:
+        return "objects could not be counted: workers were restarted or never came to rest"
+    return None
+
+
+def _slope(short: LoadMeasurement, long: LoadMeasurement, what: str) -> float:
+    counts = [sum(getattr(worker, what) or 0 for worker in test.workers) for test in (short, long)]
+    return (counts[1] - counts[0]) / (long.requests - short.requests)
+
+
+def _control(connection: Connection, worker: str, plain: Left, planted: Left) -> Control:
+    leak, cycle = planted.leaked - plain.leaked, planted.cyclic - plain.cyclic
+    fault = plain.fault or planted.fault
+    return proof.counted(
+        connection,
+        worker,
+        leak,
+        cycle,
+        leak_seen=abs(leak - 1 / LEAK_EVERY) < LEAST_LEAK,
+        cycle_seen=round(cycle) == CYCLE_OBJECTS,
+        fault=f"the load test failed: {fault}" if fault else None,
+    )
+
+
+def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None) -> Judged:
+    """Return the verdict on the objects left; `again` is the repetition after a deviation."""
+    outcome, objects, limit, what = _outcome(bench, limits, left)
+    if again is not None and _outcome(bench, limits, again)[0] != outcome:
+        outcome, what = "inconclusive", f"does not repeat: {_said(left)} and then {_said(again)}"
+    advice = {
+        "over": "outlive load --json shows the types; find what keeps them, or accept it in single scenarios",
+        "inconclusive": "run it again on a machine that is at rest",
+        "failed": "see docs/gates.md, exit code 4",
+    }
+    test = left.longest
+    assert test is not None
+    measurement = bench.described(
+        test.traffic.user,
+        test.traffic.connection,
+        bench.wanted.gc,
+        worker=test.deployment.worker,
+        status="failed" if outcome == "failed" else "measured",
+        reason=what if outcome == "failed" else None,
+        requests=test.requests,
+        survivors_per_request=left.survivors,
+        cyclic_per_request=left.cyclic,
+        leaked_per_request=left.leaked,
+        types=test.types,
+    )
+    return Judged(
+        measurement=measurement,
+        outcome=outcome,
+        objects=max(0.0, round(objects, 3)),
+        limit=round(limit, 3),
+        place=None,
+        what=what,
+        advice=advice.get(outcome, ""),
+    )
+
+
+def _outcome(bench: _Bench, limits: Limits, left: Left) -> tuple[Outcome, float, float, str]:
+    """Return the outcome, the deciding count, its limit, and what is wrong."""
+    if left.fault or left.longest is None:
+        return "failed", 0.0, 0.0, left.fault or "nothing was loaded"
+    leaked_limit = bench.limit(limits, left.longest, "on")
+    if left.leaked - leaked_limit >= LEAST_LEAK:
+        what = f"leaks {exact(left.leaked)} objects per request, {exact(leaked_limit)} allowed"
+        return "over", left.leaked, leaked_limit, what
+    if bench.wanted.gc != "off":
+        return "within", left.leaked, leaked_limit, ""
+    limit = bench.limit(limits, left.longest, "off")
+    if left.survivors > limit * (1 + MORE) + UNSURE:
+        what = f"leaves {exact(left.survivors)} objects per request, {exact(limit)} allowed in this mix"
+        return "over", left.survivors, limit, what
+    return "within", left.survivors, limit, ""
+
+
+def _said(left: Left) -> str:
+    return left.fault or f"{exact(left.survivors)} objects, {exact(left.leaked)} leaked"

@@ -1,0 +1,239 @@
+"""The gate's verdict for people: one screen of plain text, and a GitHub step summary."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+
+from outlive.errors import ExitCode
+from outlive.gates.judge import Judged, Outcome
+from outlive.gates.limits import FILE, exact
+from outlive.gates.run import Gate, Replayed
+from outlive.markdown import escape
+from outlive.retention.growth import LEAST_LEAK
+from outlive.wording import counted, listed, number
+
+MOST_CELLS = 5
+"""Cells that a screen shows in full; the files have all."""
+MOST_TYPES = 4
+MARKS: dict[Outcome, str] = {
+    "over": "▲",
+    "under": "▼",
+    "failed": "!",
+    "inconclusive": "?",
+    "unsupported": "-",
+    "within": "=",
+}
+WORDS: dict[ExitCode, str] = {
+    ExitCode.FINE: "GREEN",
+    ExitCode.REGRESSION: "RED",
+    ExitCode.INCONCLUSIVE: "INCONCLUSIVE",
+    ExitCode.FAULT: "FAULT",
+}
+
+
+def screen(gate: Gate) -> str:
+    """Return the verdict as text that ends in a newline: what fails first, with what to do about it."""
+    return "\n".join(_screen(gate)) + "\n"
+
+
+def headline(gate: Gate) -> str:
+    """Return the verdict in one line."""
+    return f"{WORDS[gate.code]}  {subject(gate)}: {_because(gate)}"
+
+
+def subject(gate: Gate) -> str:
+    """Return what was gated."""
+    stack = gate.stack
+    source = f" from {gate.source}" if gate.source else ""
+    plant = ", with a planted leak" if gate.planted else ""
+    load = " under load" if gate.load else ""
+    return f"{stack.framework} {stack.release}{source}{load}, Python {stack.python}, gc {gate.gc}{plant}"
+
+
+def notable(gate: Gate) -> tuple[Judged, ...]:
+    """Return the cells that a reader must see, the gravest first."""
+    order = list(MARKS)
+    cells = [cell for cell in gate.cells if cell.outcome not in ("within", "unsupported")]
+    return tuple(sorted(cells, key=lambda cell: (order.index(cell.outcome), cell.limit - cell.objects)))
+
+
+def reproduce(gate: Gate, cell: Judged) -> str:
+    """Return the command that gates this cell again."""
+    stack, m = gate.stack, cell.measurement
+    what = [stack.framework]
+    if not gate.source:
+        what = [",".join([f"{stack.framework}=={stack.release}", *map(str, gate.pins)])]
+    words = ["outlive", "gate", *what, "--gc", gate.gc, *(["--load"] if gate.load else [])]
+    for pattern in gate.patterns if gate.load else (m.scenario,):
+        words += ["--scenario", pattern]
+    words += ["--connection", m.connection, "--python", stack.python]
+    words += ["--unreleased", gate.source] if gate.source else []
+    words += ["--limits", gate.limits] if gate.limits != FILE.format(framework=stack.framework) else []
+    words += ["--allow-yanked"] if gate.allow_yanked else []
+    return shlex.join([*words, *(["--plant"] if gate.planted else [])])
+
+
+def types(cell: Judged) -> str:
+    """Return the types of what is left with their objects per request: what explains the excess, the most."""
+    excess = cell.objects - cell.limit
+    left = {name: count for name, count in cell.measurement.types.items() if count > 0}
+    first = [name for name, count in left.items() if cell.limit and abs(count - excess) < LEAST_LEAK]
+    return listed([f"{number(left[name])} {name}" for name in dict.fromkeys([*first, *left])], MOST_TYPES)
+
+
+def proved(gate: Gate) -> str:
+    """Return what the planted leak and cycle showed, in one or more sentences."""
+    for control in gate.controls:
+        if control.fault:
+            return (
+                f"the gate could not prove itself ({control.connection}): {control.fault}; nothing is judged"
+            )
+    least = f"1 object per {gate.least_leak} requests"
+    where = listed([f"{control.connection} on {control.worker}" for control in gate.controls])
+    exactly = (
+        "both seen to the object" if gate.gc == "off" else "the leak seen to the object, the cycle freed"
+    )
+    if gate.load:
+        exactly = "both seen under load"
+    return (
+        f"planted a leak of {least} and a cycle of {number(gate.controls[0].cycle_expected)} objects per "
+        f"request: {exactly} ({where}). The smallest leak that this run is sure to see: {least}."
+    )
+
+
+def unlimited(gate: Gate) -> str:
+    """Return what it means that no limit is about this release on this Python."""
+    stack = gate.stack
+    return (
+        f"none in {gate.limits} is for {stack.framework} {stack.release} on Python {stack.python}, "
+        "so it may leave nothing; --accept writes what it leaves"
+    )
+
+
+def replayed(found: Replayed) -> str:
+    """Return what the replay of a known-bad release showed."""
+    if not found.over:
+        return f"{found.stack} stays green against these limits: a gate that passes it proves nothing"
+    worst = max(found.over, key=lambda cell: cell.objects - cell.limit)
+    m = worst.measurement
+    return (
+        f"{found.stack} goes red, as it must: {len(found.over)} of {counted(found.cells, 'cell')} over, "
+        f"{m.scenario}, {m.connection}: {exact(worst.limit)} allowed, {exact(worst.objects)} left"
+    )
+
+
+def _screen(gate: Gate) -> Iterator[str]:
+    yield headline(gate)
+    yield f"proof: {proved(gate)}"
+    if gate.replayed:
+        yield f"prove: {replayed(gate.replayed)}"
+    if gate.failing and not gate.limited:
+        yield f"limits: {unlimited(gate)}"
+    cells = notable(gate)
+    for cell in cells[:MOST_CELLS]:
+        yield ""
+        yield from _cell(gate, cell)
+    if len(cells) > MOST_CELLS:
+        yield ""
+        yield f"and {len(cells) - MOST_CELLS} more; --json, --junit and --summary have all of them"
+    for one in gate.stale:
+        yield ""
+        yield f"▼ {one.what}"
+        yield f"    next:  {one.advice}"
+    yield ""
+    said = f"{_within(gate)} " if gate.cells and gate.code != ExitCode.FINE else ""
+    yield f"{said}Exit code {int(gate.code)}."
+
+
+def _cell(gate: Gate, cell: Judged) -> Iterator[str]:
+    m = cell.measurement
+    yield f"{MARKS[cell.outcome]} {m.scenario}, {m.connection}: {cell.what}"
+    if types(cell):
+        yield f"    types: {types(cell)}"
+    if cell.place:
+        yield f"    limit: {gate.limits}:{cell.place.line}: {cell.place.text}"
+    if cell.why:
+        yield f"    why:   {cell.why}"
+    yield f"    next:  {cell.advice}"
+    yield f"    again: {reproduce(gate, cell)}"
+
+
+def _because(gate: Gate) -> str:
+    if not all(control.seen for control in gate.controls):
+        return "a planted leak was not seen as it must be"
+    counts = {
+        "over their limit": _count(gate, "over"),
+        "under their limit": _count(gate, "under"),
+        "stale in the limits": len(gate.stale),
+        "failed": _count(gate, "failed"),
+        "inconclusive": _count(gate, "inconclusive"),
+    }
+    said = [f"{count} {what}" for what, count in counts.items() if count]
+    if gate.replayed and not gate.replayed.over:
+        said.append("the known-bad release stays green")
+    return f"{', '.join(said)}; {counted(len(gate.cells), 'cell')}" if said else _within(gate).rstrip(".")
+
+
+def _within(gate: Gate) -> str:
+    cells = [cell for cell in gate.cells if cell.outcome == "within"]
+    without = _count(gate, "unsupported")
+    text = f"{counted(len(cells), 'cell')} as the limits have {'it' if len(cells) == 1 else 'them'}"
+    if without:
+        text += f", {counted(without, 'cell')} that no worker can serve"
+    if cells and (worst := max(cells, key=lambda cell: cell.objects)).objects:
+        m = worst.measurement
+        text += f"; most is left by {m.scenario}, {m.connection}: {exact(worst.objects)} objects per request"
+    return f"{text}."
+
+
+def _count(gate: Gate, outcome: Outcome) -> int:
+    return sum(cell.outcome == outcome for cell in gate.cells)
+
+
+def summary(gates: Sequence[Gate]) -> str:
+    """Return the verdicts as GitHub's Markdown, for a step summary."""
+    return "".join("\n".join(_summary(gate)) + "\n" for gate in gates)
+
+
+def _summary(gate: Gate) -> Iterator[str]:
+    yield f"### outlive gate: {escape(subject(gate))}"
+    yield ""
+    yield f"**{WORDS[gate.code]}**: {escape(_because(gate))}"
+    yield ""
+    yield f"Proof: {escape(proved(gate))}"
+    if gate.replayed:
+        yield ""
+        yield f"Known-bad release: {escape(replayed(gate.replayed))}"
+    if gate.failing and not gate.limited:
+        yield ""
+        yield f"Limits: {escape(unlimited(gate))}"
+    if cells := notable(gate):
+        yield ""
+        yield from _table(
+            ("", "scenario", "connection", "objects", "limit", "types", "next"),
+            (
+                (
+                    f"{MARKS[cell.outcome]} {cell.outcome}",
+                    cell.measurement.scenario,
+                    cell.measurement.connection,
+                    exact(cell.objects),
+                    exact(cell.limit),
+                    types(cell),
+                    cell.advice,
+                )
+                for cell in cells
+            ),
+        )
+        yield ""
+        yield from ("```console", *(f"$ {reproduce(gate, cell)}" for cell in cells[:MOST_CELLS]), "```")
+    for one in gate.stale:
+        yield f"- {escape(one.what)}: {escape(one.advice)}"
+    yield ""
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield f"|{' --- |' * len(header)}"
+    for row in rows:
+        yield f"| {' | '.join(map(escape, row))} |"

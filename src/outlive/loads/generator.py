@@ -1,0 +1,183 @@
+"""Runs locust and returns what it sent and received; locust dies with us."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen
+
+import msgspec
+
+from outlive import processes, temporary
+from outlive.errors import FaultError
+from outlive.loads.locust.tally import Result, Tally, merged
+from outlive.project import Project
+from outlive.records.load import Generated, ScenarioTraffic, Traffic
+from outlive.service import users
+from outlive.service.seal import Address, told
+
+STALL = 10.0
+"""Seconds without any answer after which the server counts as hanging."""
+SILENCE = 60.0
+"""Seconds without a report after which locust itself counts as hanging; it reports each second."""
+LOOK = 0.2
+"""Seconds between two looks at locust's report."""
+
+
+class GeneratorError(FaultError):
+    """locust died; `partial` is its last report, None if it made none."""
+
+    def __init__(self, text: str, partial: Generated | None) -> None:
+        super().__init__(text)
+        self.partial = partial
+
+
+def generate(
+    address: Address,
+    traffic: Traffic,
+    *,
+    project: Project,
+    stall: float = STALL,
+    progress: Callable[[Generated], object] = lambda _: None,
+) -> Generated:
+    """Send `traffic` to the server at `address` and return what came back.
+
+    `progress` is called about once a second with the result so far. The test ends early if no request is
+    answered for `stall` seconds, or if one of several locust processes is lost; `stopped` then says why.
+
+    Raises UsageError for traffic that cannot be sent, and GeneratorError, with the result so far, if locust
+    does not start, dies or hangs.
+    """
+    users.check(project.loadtests, traffic)
+    if importlib.util.find_spec("locust") is None:
+        raise FaultError(
+            "a load test needs locust: pip install 'outlive[load]', or -e '.[load]' in a checkout"
+        )
+    with temporary.folder() as folder:
+        argv = command(address, traffic, project, stall, folder / "result.json")
+        env = os.environ | told(address)
+        with (
+            (folder / "locust.log").open("wb") as log,
+            processes.running(argv, env=env, cwd=folder, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,
+        ):
+            return _follow(locust, folder, progress)
+
+
+def command(address: Address, traffic: Traffic, project: Project, stall: float, result: Path) -> list[str]:
+    """Return locust's command line for `traffic`."""
+    options: dict[str, object] = {
+        "--locustfile": project.loadtests / "locustfile.py",
+        "--host": f"http://{address[0]}:{address[1]}",
+        "--users": traffic.clients,
+        "--spawn-rate": traffic.clients,
+        "--connection": traffic.connection,
+        "--scenarios": ",".join(traffic.scenarios),
+        "--stall": stall,
+        "--result": result,
+        "--exit-code-on-error": 0,
+        "--loglevel": "WARNING",
+    }
+    if traffic.requests is not None:
+        options["--requests"] = traffic.requests
+    if traffic.seconds is not None:
+        options["--run-time"] = math.ceil(traffic.seconds)  # locust counts in whole seconds
+    if traffic.rate is not None:
+        options["--rate"] = traffic.rate
+    if traffic.workers > 1:
+        options |= {"--processes": traffic.workers, "--master-bind-host": "127.0.0.1"}
+        options |= dict.fromkeys(("--master-bind-port", "--master-port"), _free_port())
+    words = [f"{name}={value}" for name, value in options.items()]
+    return [sys.executable, "-m", "locust", "--headless", "--only-summary", *words, traffic.user]
+
+
+def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], object]) -> Generated:
+    """Return the final result of a running locust. Raises GeneratorError if it ends without one."""
+    last: bytes = b""
+    seen: Generated | None = None
+    changed = time.monotonic()
+    while True:
+        ended = locust.poll() is not None
+        data = _read(folder / "result.json")
+        if data != last:
+            result = msgspec.json.decode(data, type=Result)
+            last, seen, changed = data, _generated(result), time.monotonic()
+            if result.final:
+                return seen
+            progress(seen)
+        if ended:
+            raise GeneratorError(f"locust {_end(locust.returncode)}: {_last_words(folder)}", seen)
+        if time.monotonic() - changed > SILENCE:
+            raise GeneratorError(f"locust hangs: no report for {SILENCE:g} s", seen)
+        time.sleep(LOOK)
+
+
+def _generated(result: Result) -> Generated:
+    tallies = merged(sent.scenarios for sent in result.processes)
+    faults: dict[str, int] = {}
+    for sent in result.processes:
+        for text, count in sent.faults.items():
+            faults[text] = faults.get(text, 0) + count
+    seconds = max((sent.seconds for sent in result.processes), default=0.0)
+    requests = sum(tally.requests for tally in tallies.values())
+    busy = sum(sent.busy for sent in result.processes) + result.overhead
+    return Generated(
+        started=min((sent.started for sent in result.processes if sent.started), default=0.0),
+        seconds=seconds,
+        requests=requests,
+        unexpected=sum(tally.unexpected for tally in tallies.values()),
+        throughput=requests / seconds if seconds else 0.0,
+        scenarios=tuple(_scenario(name, tallies[name]) for name in sorted(tallies)),
+        cores=busy / seconds if seconds else 0.0,
+        stopped=result.stopped,
+        busiest=max(
+            ((sent.busy + sent.waiting) / sent.seconds for sent in result.processes if sent.seconds),
+            default=0.0,
+        ),
+        unsent=sum(sent.unsent for sent in result.processes),
+        faults=tuple(sorted(faults.items(), key=lambda fault: (-fault[1], fault[0]))),
+    )
+
+
+def _scenario(name: str, tally: Tally) -> ScenarioTraffic:
+    return ScenarioTraffic(
+        scenario=name,
+        requests=tally.requests,
+        unexpected=tally.unexpected,
+        mean=tally.total / tally.requests,
+        p50=tally.percentile(50),
+        p95=tally.percentile(95),
+        p99=tally.percentile(99),
+        longest=tally.longest,
+        histogram=tally.histogram(),
+    )
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _end(status: int) -> str:
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def _last_words(folder: Path) -> str:
+    """Return the line of locust's log that most likely says what went wrong."""
+    lines = (folder / "locust.log").read_text(errors="replace").splitlines()
+    texts = [line.strip() for line in lines if line.strip()]
+    errors = [text for text in texts if "Error" in text or "ERROR" in text]
+    return (errors or texts or ["it said nothing"])[-1]

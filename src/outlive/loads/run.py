@@ -1,0 +1,345 @@
+"""Runs one load test: a server as deployed, locust's traffic, and a sampler that watches the server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from outlive.errors import FaultError, OutliveError, UnavailableError
+from outlive.loads import plan, rate, soak
+from outlive.loads.cgroup import MemoryGroup
+from outlive.loads.generator import GeneratorError, generate
+from outlive.loads.plan import LoadTest
+from outlive.loads.sampler import Sampler
+from outlive.loads.server import Counted, Line, LoadServer
+from outlive.loads.store import LoadStore
+from outlive.project import Project
+from outlive.records.load import Generated, LoadMeasurement, Segment, Status, WorkerRecord
+from outlive.replay import mixed
+from outlive.service import app as apps
+from outlive.service import remedies, scenarios, users
+from outlive.service.app import App
+from outlive.service.scenarios import Scenario
+from outlive.service.users import Deck, mix, weights
+from outlive.stacks import environments
+
+WARM_UP = 3
+"""Requests of each scenario per worker before counting starts, for lazy imports and caches."""
+KEEP_EVERY = 30.0
+"""Seconds between two writes of the record, so that a soak that is killed loses little."""
+ENDED = "the harness was ended in the middle"
+LEAST_TYPE = 0.005
+"""Fewest objects per request for which a type is recorded."""
+
+Watch = Callable[[Generated], object]
+"""Called about once a second with the traffic so far."""
+
+
+def run(
+    project: Project,
+    test: LoadTest,
+    *,
+    app: App | None = None,
+    earlier: LoadMeasurement | None = None,
+    watch: Watch = lambda _: None,
+    predictions: Mapping[str, float] | None = None,
+    replayed: bool = False,
+) -> LoadMeasurement:
+    """Run one load test and return its record; a fault is recorded with its reason, not raised.
+
+    The record is stored under results/loads/ every KEEP_EVERY seconds and at the end. `app` replaces the
+    framework's reference app, for example one with a planted leak; nothing is stored then. `earlier` is the
+    record of the same test, interrupted: the run continues it. `predictions` are the objects per request of
+    each scenario in replay. With `replayed` and gc off, a new server is then sent the same mix one request at
+    a time. Raises UsageError for a worker or traffic that does not exist; on KeyboardInterrupt the record so
+    far is stored first.
+    """
+    served = app or apps.load(project, test.stack.release.framework)
+    if remedy := test.stack.remedy:
+        served = remedies.served(served, remedy, project.apps / served.framework)
+    users.check(project.loadtests, test.traffic)
+    running = _Run(project, served, test, earlier)
+    running.keeps = app is None
+    try:
+        stack = plan.deployed(test.stack, served.named(test.deployment.worker))
+        environment = environments.ensure(stack.lock, stack.interpreter)
+    except UnavailableError as error:
+        return running.record("unsupported", str(error))
+    running.stack = stack
+    running.watch = watch
+    running.predictions = predictions or {}
+    record = running.all(environment)
+    if replayed and record.survivors_per_request is not None and record.deployment.gc == "off":
+        try:
+            record = msgspec.structs.replace(record, replayed_per_request=running.replayed(environment))
+        except OutliveError as error:
+            reason = f"one request at a time: {error}"
+            record = msgspec.structs.replace(record, status="failed", reason=reason)
+        running.keep(record)
+    return record
+
+
+class _Run:
+    """The state of one load test."""
+
+    watch: Watch
+    predictions: Mapping[str, float]
+    keeps: bool = True
+
+    def __init__(self, project: Project, app: App, test: LoadTest, earlier: LoadMeasurement | None) -> None:
+        self.project = project
+        self.app = app
+        self.test = test
+        self.earlier = earlier
+        self.stack = test.stack
+        self.started = dt.datetime.now(dt.UTC)
+        self.generated: Generated | None = None
+        self.server: LoadServer | None = None
+        self.sampler: Sampler | None = None
+        self.group = MemoryGroup()
+        self.peak: int | None = None
+        self.kept = time.monotonic()
+
+    def all(self, environment: environments.Environment) -> LoadMeasurement:
+        try:
+            with self.group:
+                record = self._served(environment)
+        except OutliveError as error:
+            record = self.record("failed", self._fault() or str(error))
+        except BaseException:
+            if self.generated is not None:
+                self.keep(self.record("partial", ENDED))
+            raise
+        if record.samples:
+            self.keep(record)
+        return record
+
+    def replayed(self, environment: environments.Environment) -> float:
+        """Return the objects per request that the same mix leaves when sent one request at a time."""
+        traffic, scenarios = self.test.traffic, self._scenarios()
+        deck = Deck(weights(self.project.loadtests, traffic.user, traffic.scenarios), f"{traffic.user} 0")
+        counts = []
+        with self._server(environment) as server:
+            server.boot()
+            self._warm_up(server)
+            for requests in mixed.LENGTHS:
+                server.begin()
+                mixed.send(
+                    server.address,
+                    scenarios,
+                    deck,
+                    requests=requests,
+                    clients=traffic.clients,
+                    connection=traffic.connection,
+                )
+                counted = server.count()
+                if not all(count.idle for count in counted):
+                    raise FaultError("a worker never came to rest, so it cannot be counted")
+                counts.append(sum(count.survivors for count in counted))
+        return mixed.Left.of(counts).after(self._requests())
+
+    def _server(self, environment: environments.Environment) -> LoadServer:
+        folder = self.project.apps / self.app.framework
+        worker = self.app.named(self.test.deployment.worker)
+        return LoadServer(environment, self.app, worker, folder, self.test.deployment)
+
+    def _scenarios(self) -> tuple[Scenario, ...]:
+        """Return the scenarios of the mix, with the answers that the app gives under its remedy."""
+        by_name = {scenario.name: scenario for scenario in scenarios.load(self.project.scenarios)}
+        names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios)
+        return tuple(remedies.expecting(by_name[name], self.stack.remedy) for name in names)
+
+    def _served(self, environment: environments.Environment) -> LoadMeasurement:
+        with self._server(environment) as server:
+            self.server = server
+            assert server.process is not None
+            self.group.add(server.process.pid)
+            server.boot()
+            self._warm_up(server)
+            server.begin()
+            earlier = self.earlier
+            self.sampler = sampler = Sampler(
+                server,
+                self._requests,
+                segment=len(earlier.segments) if earlier else 0,
+                since=earlier.seconds if earlier else 0.0,
+                earlier=earlier.samples if earlier else (),
+            )
+            self.group.reset()
+            sampler.start()
+            try:
+                self.generated = generate(
+                    server.address,
+                    soak.remaining(self.test.traffic, earlier),
+                    project=self.project,
+                    progress=self._progress,
+                )
+            except GeneratorError as error:
+                self.generated = error.partial or self.generated
+                raise
+            finally:
+                sampler.stop()
+                self.peak = self.group.peak()
+            if sampler.fault or self.generated.stopped:
+                return self.record("failed", sampler.fault or self.generated.stopped)
+            return self.record("measured", None, self._counted(server))
+
+    def _warm_up(self, server: LoadServer) -> None:
+        """Send each scenario a few times over separate connections, which reach all workers."""
+        for scenario in self._scenarios():
+            for _ in range(WARM_UP * self.test.deployment.workers):
+                with mixed.Client(server.address, [scenario], "close") as client:
+                    client.send(scenario.name)
+
+    def _counted(self, server: LoadServer) -> list[Counted] | None:
+        """Return the count of each worker, None if some requests were served by workers that are gone."""
+        if server.restarts or self.test.deployment.max_requests or self.earlier is not None:
+            return None
+        counts = server.count()
+        return counts if all(count.idle for count in counts) else None
+
+    def _requests(self) -> int:
+        before = self.earlier.requests if self.earlier else 0
+        return before + (self.generated.requests if self.generated else 0)
+
+    def _progress(self, generated: Generated) -> None:
+        self.generated = generated
+        if fault := self._fault():
+            raise FaultError(fault)
+        self.watch(generated)
+        if time.monotonic() - self.kept > KEEP_EVERY:
+            self.kept = time.monotonic()
+            self.peak = self.group.peak()
+            self.keep(self.record("partial", ENDED))
+
+    def keep(self, measurement: LoadMeasurement) -> None:
+        """Store the record, unless the app has something planted."""
+        if self.keeps:
+            LoadStore(self.project, self.stack.record, self.stack.remedy).keep(measurement)
+
+    def _fault(self) -> str | None:
+        return self.sampler.fault if self.sampler else None
+
+    def record(
+        self, status: Status, reason: str | None, counts: list[Counted] | None = None
+    ) -> LoadMeasurement:
+        """Return the record of the test so far."""
+        stack, test = self.stack, self.test
+        bare = LoadMeasurement(
+            framework=stack.release.framework,
+            release=stack.release.version,
+            python=stack.lock.python,
+            lock=stack.lock.digest,
+            app_version=self.app.app_version,
+            deployment=test.deployment,
+            traffic=test.traffic,
+            status=status,
+            reason=reason,
+            segments=soak.segments(
+                self.earlier,
+                Segment(started=self.started.isoformat(timespec="milliseconds"), seconds=0.0, requests=0),
+            ),
+        )
+        if self.server is None or self.sampler is None:
+            return bare
+        with self.sampler.lock:
+            return self._full(bare, self.server, self.sampler, counts)
+
+    def _full(
+        self, bare: LoadMeasurement, server: LoadServer, sampler: Sampler, counts: list[Counted] | None
+    ) -> LoadMeasurement:
+        earlier = self.earlier
+        latest = self.generated or Generated(self.started.timestamp(), 0.0, 0, 0, 0.0, (), 0.0)
+        sent = soak.together(earlier, latest)
+        segment = msgspec.structs.replace(
+            bare.segments[-1], seconds=latest.seconds, requests=latest.requests, ended=bare.reason
+        )
+        workers = [_worker(line) for line in (*server.retired, *server.lines) if line.pid is not None]
+        if counts is not None:
+            workers = [
+                msgspec.structs.replace(worker, survivors=count.survivors, leaked=count.leaked)
+                for worker, count in zip(workers, counts, strict=True)
+            ]
+        peaks = [worker.peak_rss_bytes for worker in workers if worker.peak_rss_bytes is not None]
+        tree_peak, source = self._tree_peak(sampler)
+        if earlier is not None:
+            peaks += [earlier.peak_rss_bytes or 0]
+            tree_peak = max(tree_peak, earlier.tree_peak_bytes or 0)
+        predicted = rate.predicted(sent.scenarios, self.predictions)
+        return msgspec.structs.replace(
+            bare,
+            segments=(*bare.segments[:-1], segment),
+            seconds=sent.seconds,
+            requests=sent.requests,
+            unexpected=sent.unexpected,
+            unsent=sent.unsent,
+            throughput=sent.throughput,
+            scenarios=sent.scenarios,
+            faults=sent.faults,
+            peak_rss_bytes=max(peaks, default=None),
+            tree_peak_bytes=tree_peak or None,
+            tree_peak_source=source,
+            workers=tuple(workers),
+            restarts=server.restarts + (earlier.restarts if earlier else 0),
+            collections=server.collections([earlier.collections] if earlier else []),
+            survivors_per_request=_per_request(counts, "survivors", sent.requests),
+            leaked_per_request=_per_request(counts, "leaked", sent.requests),
+            predicted_per_request=predicted,
+            types=_types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
+            growth=rate.rate(sampler.samples),
+            server_cores=sampler.cpu / latest.seconds if latest.seconds else 0.0,
+            server_busiest=max((_part(w, w.ran + w.waited, latest) for w in workers), default=0.0),
+            server_waiting=max((_part(w, w.waited, latest) for w in workers), default=0.0),
+            generator_cores=sent.cores,
+            generator_busiest=sent.busiest,
+            generator_saturated=sent.saturated,
+            samples=tuple(sampler.samples),
+        )
+
+    def _tree_peak(self, sampler: Sampler) -> tuple[int, str]:
+        """Return the peak memory of all processes together in bytes, and its source."""
+        if self.peak is not None and self.group.source is not None:
+            return self.peak, self.group.source
+        if sampler.peak_pss:
+            return sampler.peak_pss, "largest sample of PSS"
+        return sampler.peak_rss, "largest sample of RSS"
+
+
+def _worker(line: Line) -> WorkerRecord:
+    assert line.pid is not None
+    return WorkerRecord(
+        pid=line.pid,
+        first=line.first,
+        last=line.last,
+        end=LoadServer.end(line),
+        ran=line.since.ran,
+        waited=line.since.waited,
+        peak_rss_bytes=line.peak,
+        collections=line.collections,
+    )
+
+
+def _part(worker: WorkerRecord, seconds: float, sent: Generated) -> float:
+    """Return `seconds` as a fraction of the worker's time under load."""
+    time = min(worker.last - worker.first, sent.seconds)
+    return min(seconds / time, 1.0) if time > 0 else 0.0
+
+
+def _per_request(counts: list[Counted] | None, what: str, requests: int) -> float | None:
+    return sum(getattr(count, what) for count in counts) / requests if counts and requests else None
+
+
+def _types(counts: list[Counted] | None, requests: int, *, collecting: bool) -> dict[str, float]:
+    """Return objects per request by type name, most first; under a collector only leaked ones."""
+    types: Counter[str] = Counter()
+    for count in counts or ():
+        types.update(count.types_kept if collecting else count.types)
+    return {
+        name: count / requests
+        for name, count in types.most_common()
+        if requests and abs(count) / requests >= LEAST_TYPE
+    }

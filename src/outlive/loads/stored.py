@@ -1,0 +1,83 @@
+"""Reads the stored load tests of a pair of stacks, and stores comparisons over rounds.
+
+Load tests are in `results/loads` (see `outlive.loads.store`); a comparison by `compare --load` is stored as
+`results/reports/<framework>/load/<name>-<gc>.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from outlive.comparison.noisy.load import LoadComparison, Loads, faults
+from outlive.comparison.pair import Compared
+from outlive.errors import FaultError
+from outlive.files import SCHEMA_VERSION, decode, write_text
+from outlive.loads.store import LoadStore
+from outlive.project import Project
+from outlive.records.load import Deployment, LoadMeasurement, Sample, Traffic
+from outlive.records.measurement import StackRecord
+
+MOST_SAMPLES = 240
+"""Most samples of one load test in a report: more than a plot has pixels to show."""
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    schema_version: int = SCHEMA_VERSION
+    comparison: LoadComparison
+
+
+def keep(project: Project, comparison: LoadComparison, name: str) -> Path:
+    """Store a comparison under load for the report `name`; it replaces one with the same gc policy."""
+    policy = re.sub(r"\W", "-", comparison.deployment.gc)
+    path = _folder(project, comparison.after.stack.framework) / f"{name}-{policy}.json"
+    document = msgspec.json.format(msgspec.json.encode(_Kept(comparison=comparison)), indent=1)
+    write_text(path, document.decode() + "\n")
+    return path
+
+
+def gather(project: Project, before: StackRecord, after: StackRecord, name: str) -> Loads:
+    """Return the stored load tests of two stacks that were tested alike, and their comparisons.
+
+    The newest test of each kind counts. Raises FaultError for a file that cannot be read or cannot be right.
+    """
+    kinds = [_by_kind(LoadStore(project, stack).load()) for stack in (before, after)]
+    shared = sorted(kinds[0].keys() & kinds[1].keys(), key=lambda kind: (kind[0].gc != "on", str(kind)))
+    paths = sorted(_folder(project, after.framework).glob(f"{name}-*.json"))
+    comparisons = [decode(path, _Kept).comparison for path in paths]
+    comparisons = [comparison for comparison in comparisons if _of(comparison, before, after)]
+    comparisons.sort(key=lambda comparison: comparison.deployment.gc != "on")  # the usual policy first
+    loads = Loads(
+        comparisons=tuple(comparisons),
+        before=tuple(kinds[0][kind] for kind in shared),
+        after=tuple(kinds[1][kind] for kind in shared),
+    )
+    for fault in faults(loads):
+        raise FaultError(f"load tests of {name}: {fault}; remove them to measure again")
+    return loads
+
+
+def thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Return at most MOST_SAMPLES evenly spaced samples with the last one, without single processes."""
+    every = max(-(-len(samples) // MOST_SAMPLES), 1)
+    return tuple(msgspec.structs.replace(sample, workers=()) for sample in samples[::-1][::every][::-1])
+
+
+def _by_kind(tests: Iterable[LoadMeasurement]) -> dict[tuple[Deployment, Traffic], LoadMeasurement]:
+    """Return the newest test of each kind; `tests` are oldest first."""
+    return {
+        (test.deployment, test.traffic): msgspec.structs.replace(test, samples=thinned(test.samples))
+        for test in tests
+        if test.status == "measured"
+    }
+
+
+def _of(comparison: Compared, before: StackRecord, after: StackRecord) -> bool:
+    return (comparison.before.stack, comparison.after.stack) == (before, after)
+
+
+def _folder(project: Project, framework: str) -> Path:
+    return project.results / "reports" / framework / "load"

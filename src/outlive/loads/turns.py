@@ -1,0 +1,76 @@
+"""Trials: the plain release and each remedy take turns under the same load.
+
+A round runs the plain release, each remedy, and the plain release again; every other round runs backwards. So
+every A/B has an A/A beside it, as in `comparison.rounds`, and one A/A serves all remedies.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from outlive.comparison.noisy.metrics import readings
+from outlive.comparison.noisy.remedies import CPU, Seen, Trial, judged
+from outlive.errors import FaultError
+from outlive.loads.plan import LoadTest
+from outlive.project import Project
+from outlive.records.load import Deployment, Generated, Traffic
+from outlive.stacks.prepare import Prepared
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """One side of a trial: a stack, with or without a remedy, and its gc policy."""
+
+    stack: Prepared
+    policy: str
+
+    @property
+    def name(self) -> str | None:
+        """The remedy's name, None for the plain release."""
+        return self.stack.remedy_name
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """The load on each arm: gunicorn's worker, the traffic, and how many rounds."""
+
+    worker: str
+    traffic: Traffic
+    rounds: int
+
+
+Watch = Callable[[int, Arm, Generated], object]
+"""Called with the round's number, the arm and the traffic so far."""
+
+
+def run(
+    project: Project, plain: Arm, arms: Sequence[Arm], load: Load, watch: Watch
+) -> dict[str | None, Trial]:
+    """Return the trials by the remedy's name, None for the plain release.
+
+    Raises FaultError if a load test fails, and UsageError for traffic that does not exist.
+    """
+    from outlive.loads.run import run as load_test  # noqa: PLC0415 - its dependencies are an extra
+
+    seen: list[Seen] = []
+    for number, arm in order(plain, arms, load.rounds):
+        deployment = Deployment(worker=load.worker, gc=arm.policy, remedy=arm.name)
+        test = LoadTest(arm.stack, deployment, load.traffic)
+        measured = load_test(project, test, watch=functools.partial(watch, number, arm))
+        if measured.status != "measured":
+            name = arm.name or "the release as it is"
+            raise FaultError(f"round {number}, {name}, gc {arm.policy}: {measured.status}: {measured.reason}")
+        values = readings(measured)
+        if measured.server_cores:
+            values[CPU] = measured.server_cores * measured.seconds / measured.requests
+        seen.append((number, arm.name, values))
+    return judged({arm.name: arm.policy for arm in (plain, *arms)}, load.traffic, seen)
+
+
+def order(plain: Arm, arms: Sequence[Arm], rounds: int) -> Iterator[tuple[int, Arm]]:
+    """Yield each round's number, from 1, with the arm whose turn it is."""
+    whole = [plain, *arms, plain]
+    for number in range(1, rounds + 1):
+        for arm in whole if number % 2 else whole[::-1]:
+            yield number, arm

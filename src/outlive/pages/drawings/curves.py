@@ -1,0 +1,89 @@
+"""Curves over numbers, such as memory over time and the spread of latencies, as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from markupsafe import Markup
+
+from outlive.pages.drawings.svg import WIDTH, element, ends, figure, path, text, ticks
+from outlive.wording import number
+
+NEAR = 0.5
+"""Where the least value is more than this part of the largest, an axis does not start at 0: a curve is about
+its shape, and a few MiB of growth would be flat above 70 that are always there."""
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """A line through points. `style` is the number of its colour and dash."""
+
+    label: str
+    style: int
+    points: tuple[tuple[float, float], ...]
+
+
+class Axis(msgspec.Struct, frozen=True, kw_only=True):
+    """What an axis measures; `log` for one that spans powers of ten."""
+
+    label: str
+    log: bool = False
+
+
+class _Scale(msgspec.Struct, frozen=True, kw_only=True):
+    """The marks of an axis, and where values are on it in pixels."""
+
+    marks: tuple[float, ...]
+    start: float
+    end: float
+    log: bool
+
+    def place(self, value: float) -> float:
+        low, high = self._at(self.marks[0]), self._at(self.marks[-1])
+        return self.start + (self._at(value) - low) / (high - low) * (self.end - self.start)
+
+    def _at(self, value: float) -> float:
+        return math.log10(max(value, self.marks[0])) if self.log else value
+
+
+def curves(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve], desc: str) -> Markup:
+    """Return curves with their labels at their ends. Values must be finite."""
+    left, right, top, bottom = 52.0, WIDTH - 150, 14.0, 250.0
+    across, up = axes
+    xs = _scale((x for one in data for x, _ in one.points), across, left, right)
+    ys = _scale((y for one in data for _, y in one.points), up, bottom, top)
+    parts: list[Markup] = []
+    for mark in ys.marks:
+        y = ys.place(mark)
+        parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+        parts.append(text(left - 6, y + 4, number(mark), anchor="end", class_="tick"))
+    for mark in xs.marks:
+        x = xs.place(mark)
+        parts.append(element("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="grid"))
+        parts.append(text(x, bottom + 16, number(mark), anchor="middle", class_="tick"))
+    parts.append(text((left + right) / 2, bottom + 34, across.label, anchor="middle", class_="tick"))
+    parts.append(text(left + 4, top - 2, up.label, class_="tick"))
+    last: list[tuple[float, int, str]] = []
+    for one in data:
+        placed = [(xs.place(x), ys.place(y)) for x, y in one.points]
+        parts.append(path(placed, f"line s{one.style}"))
+        if placed:
+            last.append((placed[-1][1], one.style, one.label))
+    parts += ends(last, right + 8)
+    return figure(name, (WIDTH, bottom + 44), title, desc, parts)
+
+
+def _scale(values: Iterable[float], axis: Axis, start: float, end: float) -> _Scale:
+    found = sorted(values) or [0.0]
+    if axis.log:
+        low = math.floor(math.log10(max(found[0], 1e-9)))
+        high = max(math.ceil(math.log10(max(found[-1], 1e-9))), low + 1)
+        marks = tuple(10.0**power for power in range(low, high + 1))
+    elif found[0] > NEAR * found[-1] > 0:
+        step = ticks(found[-1] - found[0], 4)[1]
+        first = math.floor(found[0] / step) * step
+        marks = tuple(first + mark for mark in ticks(found[-1] - first, 5))
+    else:
+        marks = ticks(found[-1])
+    return _Scale(marks=marks, start=start, end=end, log=axis.log)

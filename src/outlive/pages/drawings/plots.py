@@ -1,0 +1,271 @@
+"""The plots of reports and of the site, as SVG."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from markupsafe import Markup
+
+from outlive.history.timeline import Moment, Point, Strip, Timeline, changes, worst
+from outlive.pages.drawings.svg import CHARACTER, WIDTH, element, ends, figure, hint, path, text, ticks
+from outlive.records.measurement import Growth
+from outlive.wording import number, step
+
+BAR, BARS_GAP = 9.0, 10.0
+
+
+class Drawing(msgspec.Struct, frozen=True):
+    """A plot and what it shows."""
+
+    svg: Markup
+    caption: str
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """A pair of bars: before and after, with the part of each that no collection frees."""
+
+    label: str
+    before: float
+    after: float
+    before_leaked: float = 0.0
+    after_leaked: float = 0.0
+
+
+def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
+    """Return pairs of bars, before above after, longest label to the left."""
+    left = 12 + CHARACTER * max((len(bar.label) for bar in data), default=0)
+    scale = ticks(max((max(bar.before, bar.after) for bar in data), default=0))
+    room = WIDTH - left - 60
+    factor = room / scale[-1]
+    row = 2 * BAR + BARS_GAP
+    top = 26.0
+    bottom = top + row * len(data)
+    parts: list[Markup] = []
+    for tick in scale:
+        x = left + tick * factor
+        parts.append(element("line", x1=x, x2=x, y1=top - 4, y2=bottom, class_="grid"))
+        parts.append(text(x, top - 10, number(tick), anchor="middle", class_="tick"))
+    for at, bar in enumerate(data):
+        y = top + at * row + BARS_GAP / 2
+        parts.append(text(left - 8, y + BAR + 4, bar.label, anchor="end"))
+        for side, value, leaked, place in (
+            ("before", bar.before, bar.before_leaked, y),
+            ("after", bar.after, bar.after_leaked, y + BAR),
+        ):
+            shown = max(0.0, value)
+            said = hint(f"{bar.label}, {side}: {number(value)} {unit}")
+            parts.append(
+                element("rect", said, x=left, y=place, width=shown * factor, height=BAR - 1, class_=side)
+            )
+            if leaked > 0:
+                wide = min(leaked, shown) * factor
+                parts.append(element("rect", x=left, y=place, width=wide, height=BAR - 1, class_="leaked"))
+        most = max(bar.before, bar.after, 0.0)
+        if most:
+            at_end = left + most * factor + 6
+            parts.append(
+                text(at_end, y + BAR + 3, step(number(bar.before), number(bar.after)), class_="value")
+            )
+    desc = "; ".join(f"{bar.label} {step(number(bar.before), number(bar.after))}" for bar in data)
+    return figure(name, (WIDTH, bottom + 6), title, f"{desc} ({unit})", parts)
+
+
+def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, str] | None = None) -> Markup:
+    """Return what each release leaves in a few scenarios, as steps; `marked` are two releases to point at.
+
+    Where a release was not measured, the steps break off.
+    """
+    points = strips[0].points
+    named = 30 + CHARACTER * max(len(strip.scenario) for strip in strips)
+    left, right, top, bottom = 40.0, WIDTH - named, 24.0, 250.0
+    at = _columns(points, left, right)
+    scale = ticks(max((p.objects or 0 for strip in strips for p in strip.points), default=0))
+    factor = (bottom - top) / scale[-1]
+    parts: list[Markup] = []
+    for tick in scale:
+        y = bottom - tick * factor
+        parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+        parts.append(text(left - 6, y + 4, number(tick), anchor="end", class_="tick"))
+    parts += _releases(points, at, bottom)
+    for version, label, anchor, shift in zip(
+        marked or (), ("before", "after"), ("end", "start"), (-3, 3), strict=False
+    ):
+        if version in at:
+            x = at[version]
+            parts.append(element("line", x1=x, x2=x, y1=top - 14, y2=bottom, class_="mark"))
+            parts.append(text(x + shift, top - 8, label, anchor=anchor, class_="tick"))
+    last_points: list[tuple[float, int, str]] = []
+    for place, strip in enumerate(strips):
+        last = None
+        for known, group in itertools.groupby(strip.points, key=lambda point: point.objects is not None):
+            if known:
+                run = [(p, at[p.release], bottom - (p.objects or 0) * factor) for p in group]
+                parts += _steps(strip.scenario, place, run)
+                last = run[-1]
+        if last:
+            last_points.append((last[2], place, strip.scenario))
+    parts += ends(last_points, right + 8)
+    desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
+    return figure(name, (WIDTH, bottom + 44), title, desc, parts)
+
+
+def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
+    """Return scenarios by releases, darker for more objects; runs of equal releases are one tile.
+
+    The kind of growth is a pattern and a letter, not a colour alone.
+    """
+    points = strips[0].points
+    left = 12 + CHARACTER * max(len(strip.scenario) for strip in strips)
+    right, top, high = WIDTH - 8, 22.0, 20.0
+    at = _columns(points, left + 4, right - 4)
+    half = (right - left - 8) / max(1, len(points) - 1) / 2
+    most = max((p.objects or 0 for strip in strips for p in strip.points), default=0) or 1
+    parts: list[Markup] = []
+    for row, strip in enumerate(strips):
+        y = top + row * high
+        parts.append(text(left - 8, y + 14, strip.scenario, anchor="end"))
+        for first, last in changes(strip):
+            x = at[first.release] - half
+            wide = at[last.release] + half - x
+            parts += _tile(first, last, (x, y, wide, high - 2), most)
+    bottom = top + high * len(strips)
+    parts += _releases(points, at, bottom + 2)
+    desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
+    return figure(name, (WIDTH, bottom + 46), title, desc, parts)
+
+
+def lanes(name: str, title: str, timeline: Timeline) -> Markup:
+    """Return all releases over time, a lane for each minor version, newest on top.
+
+    A square leaks, a full circle leaves cyclic garbage, an empty one nothing; a dash was not measured.
+    """
+    dated = [(one.release.date, one) for one in timeline.moments if one.release.date]
+    minors = sorted({one.release.parsed.release[:2] for _, one in dated}, reverse=True)
+    left, right, top, high = 60.0, WIDTH - 16, 12.0, 24.0
+    first, last = (limit(date for date, _ in dated) for limit in (min, max))
+    days = max(1, (last - first).days)
+    bottom = top + high * len(minors)
+    parts: list[Markup] = []
+    for year in range(first.year + 1, last.year + 1):
+        x = left + (dt.date(year, 1, 1) - first).days / days * (right - left)
+        parts.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
+        parts.append(text(x, bottom + 16, str(year), anchor="middle", class_="tick"))
+    for at, minor in enumerate(minors):
+        y = top + at * high + high / 2
+        parts.append(text(left - 14, y + 4, ".".join(map(str, minor)), anchor="end"))
+        parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+    counts: Counter[str] = Counter()
+    for date, moment in dated:
+        x = left + (date - first).days / days * (right - left)
+        y = top + minors.index(moment.release.parsed.release[:2]) * high + high / 2
+        kind = _kind(moment)
+        counts[kind] += 1
+        yanked = ", yanked" if moment.release.yanked else ""
+        parts.append(_sign(kind, x, y, hint(f"{moment.release} ({date}{yanked}): {kind}")))
+        if yanked:
+            parts.append(text(x, y + 4, "✕", anchor="middle", class_="yanked"))
+    desc = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    return figure(name, (WIDTH, bottom + 26), title, f"{len(dated)} releases: {desc}", parts)
+
+
+def runs(strip: Strip) -> str:
+    """Return a strip in words: `3.8.3 to 3.10.10: 50, 44 leaked; 3.10.11: 32 cyclic`."""
+    said = []
+    for first, last in changes(strip):
+        where = first.release if first.release == last.release else f"{first.release} to {last.release}"
+        said.append(f"{where}: {leaves(first)}")
+    return "; ".join(said)
+
+
+def leaves(point: Point) -> str:
+    """Return what a release leaves: `0`, `32 cyclic`, `50, 44 leaked`, `leaks memory`, `not measured`."""
+    if point.objects is None:
+        return "not measured"
+    if point.growth == "leak":
+        leaked = number(point.leaked or 0)
+        return (
+            f"{number(point.objects)}, {leaked} leaked"
+            if point.leaked
+            else f"{number(point.objects)}, leaks memory"
+        )
+    if point.growth == "none" or (point.growth == "cyclic" and not point.objects):
+        return number(point.objects)
+    return f"{number(point.objects)} {point.growth}"
+
+
+def _said(scenario: str, point: Point) -> str:
+    yanked = ", yanked" if point.yanked else ""
+    return f"{point.release} ({point.date}{yanked}), {scenario}: {leaves(point)}"
+
+
+def _steps(scenario: str, style: int, run: Sequence[tuple[Point, float, float]]) -> Iterator[Markup]:
+    """Yield the steps over releases that follow each other, with a dot for each."""
+    corners: list[tuple[float, float]] = []
+    for _, x, y in run:
+        if corners:
+            corners.append((x, corners[-1][1]))
+        corners.append((x, y))
+    yield path(corners, f"line s{style}")
+    for point, x, y in run:
+        yield element("circle", hint(_said(scenario, point)), cx=x, cy=y, r=2.5, class_=f"dot s{style}")
+
+
+def _columns(points: Sequence[Point], left: float, right: float) -> dict[str, float]:
+    gap = (right - left) / max(1, len(points) - 1)
+    return {point.release: left + at * gap for at, point in enumerate(points)}
+
+
+def _releases(points: Sequence[Point], at: dict[str, float], y: float) -> Iterator[Markup]:
+    """Yield a label for the first release of each minor version, and a cross for each that is yanked."""
+    seen: set[str] = set()
+    free = 0.0
+    for point in points:
+        x = at[point.release]
+        minor = ".".join(point.release.split(".")[:2])
+        if minor not in seen:
+            seen.add(minor)
+            yield element("line", x1=x, x2=x, y1=y, y2=y + 5, class_="axis")
+            if x >= free:
+                yield text(x - 2, y + 30, minor, class_="tick")
+                free = x + CHARACTER * len(minor) + 8
+        if point.yanked:
+            yield text(x, y + 16, "✕", anchor="middle", class_="yanked")
+
+
+def _kind(moment: Moment) -> str:
+    growth = worst([m.growth for m in moment.measurements if m.growth])
+    names = {"leak": "leaks", "cyclic": "cyclic garbage", "bounded": "bounded growth", "none": "nothing"}
+    return names[growth] if moment.measurements else "not measured"
+
+
+def _sign(kind: str, x: float, y: float, said: Markup) -> Markup:
+    if kind == "leaks":
+        return element("rect", said, x=x - 5, y=y - 5, width=10, height=10, class_="release leaks")
+    if kind == "not measured":
+        return element("line", said, x1=x - 4, x2=x + 4, y1=y, y2=y, class_="release missing")
+    known = "clean" if kind == "nothing" else "cyclic"
+    return element("circle", said, cx=x, cy=y, r=5, class_=f"release {known}")
+
+
+def _tile(first: Point, last: Point, box: tuple[float, float, float, float], most: float) -> Iterator[Markup]:
+    x, y, wide, high = box
+    where = first.release if first is last else f"{first.release} to {last.release}"
+    said = hint(f"{where}: {leaves(first)}")
+    if first.objects is None:
+        yield element("rect", said, x=x, y=y, width=wide, height=high, class_="tile unknown")
+        return
+    kind: Growth = first.growth
+    if kind == "cyclic" and not first.objects:
+        kind = "none"
+    level = min(4, int(4 * max(0.0, first.objects) / most + 0.999)) if first.objects > 0 else 0
+    yield element("rect", said, x=x, y=y, width=wide, height=high, class_=f"tile {kind} l{level}")
+    if kind in {"leak", "bounded"}:
+        yield element("rect", x=x, y=y, width=wide, height=high, fill=f"url(#{kind}-hatch)", class_="hatch")
+    label = number(first.objects)
+    if wide >= CHARACTER * len(label) + 4:
+        strong = "on-leak" if kind == "leak" else "on-dark" if level >= 3 else "on-light"
+        yield text(x + wide / 2, y + 13, label, anchor="middle", class_=f"cell {strong}")

@@ -1,0 +1,338 @@
+"""Reports: all that a page, a Markdown comment and a JSON file say about one upgrade, in one record.
+
+`results/reports/<framework>/<name>.json` is a `Report`. Only its evidence is read back (both stacks, what
+could not be held equal, the measurements): everything else is made anew from it by the rules and the release
+facts of today, so that a release that was yanked since is no longer recommended.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from packaging.version import Version
+
+from outlive.comparison.noisy.load import Loads, faults
+from outlive.comparison.pair import BothMeasurements, Compared, Comparison, Side, compare
+from outlive.comparison.sizes import Rates
+from outlive.errors import FaultError
+from outlive.files import SCHEMA_VERSION
+from outlive.history import timeline
+from outlive.history.stored import load
+from outlive.history.timeline import Strip, Timeline
+from outlive.project import Project
+from outlive.records import plausible
+from outlive.records.measurement import CONNECTIONS, Provenance
+from outlive.records.release import Release
+from outlive.records.stack import PYTHON_NAME, Difference
+from outlive.releases import claims
+from outlive.releases.catalogue import Catalogue
+from outlive.releases.claims import Changelog, Claim
+from outlive.reports import answers, costs, verdict
+from outlive.reports import remedies as relief
+from outlive.reports.answers import Said
+from outlive.reports.claims import Held, Span, hold
+from outlive.reports.costs import Bill
+from outlive.reports.remedies import ReliefDocument, Reliefs
+from outlive.reports.verdict import Judgement
+from outlive.service import scenarios
+from outlive.wording import one_line
+
+UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is made from. `command` repeats it, `python` says why it ran on this one, if known."""
+
+    provenance: Provenance
+    before: Side
+    after: Side
+    differences: tuple[Difference, ...]
+    measurements: BothMeasurements
+    loads: Loads = Loads()
+    command: str | None = None
+    python: str | None = None
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What is known beside the evidence: releases, scenarios, changelogs, measured history, remedies.
+
+    `scenarios` has all names with their summaries, `expected` are the names of the default set, `development`
+    those that no service in production meets.
+    """
+
+    releases: tuple[Release, ...]
+    scenarios: tuple[tuple[str, str], ...]
+    expected: tuple[str, ...]
+    development: frozenset[str]
+    logs: tuple[Changelog, ...] | None
+    timeline: Timeline
+    reliefs: Reliefs = Reliefs()
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is said about one upgrade.
+
+    `scenarios` has the summary of each by name. `changelogs` are those of the releases in between; None where
+    no claims are stored for the framework. `history` is what each release leaves in those that changed.
+    `relief` is what remedies do for the release before or, where that was not measured, for another; None
+    where that is not known of any.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    provenance: Provenance
+    said: Said
+    judgement: Judgement
+    comparison: Comparison
+    bill: Bill
+    changelogs: tuple[Changelog, ...] | None
+    held: tuple[Held, ...]
+    scenarios: dict[str, str]
+    history: tuple[Strip, ...]
+    relief: ReliefDocument | None
+    loads: Loads
+    command: str | None
+    python: str | None
+    measurements: BothMeasurements
+
+    @property
+    def name(self) -> str:
+        """The report's file name without suffix, as in `3.11.13-to-3.11.14-py3.11`."""
+        return name(self.comparison)
+
+    def to_json(self) -> bytes:
+        """Return the report as UTF-8 JSON, each part and each measurement on a line of its own."""
+        encode = msgspec.json.encode
+        parts = [
+            b'"%s":%s' % (field.encode(), encode(getattr(self, field)))
+            for field in self.__struct_fields__
+            if field != "measurements"
+        ]
+        sides = (
+            b'"%s":[\n%s\n]' % (side.encode(), b",\n".join(map(encode, getattr(self.measurements, side))))
+            for side in ("before", "after")
+        )
+        return b'{%s,\n"measurements":{%s}}\n' % (b",\n".join(parts), b",\n".join(sides))
+
+
+class _Sides(msgspec.Struct, frozen=True):
+    before: Side
+    after: Side
+    differences: tuple[Difference, ...] = ()
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What is read of a stored report."""
+
+    provenance: Provenance
+    comparison: _Sides
+    measurements: BothMeasurements
+    loads: Loads = Loads()
+    command: str | None = None
+    python: str | None = None
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    schema_version: int
+
+
+def facts(project: Project, framework: str) -> Facts:
+    """Return what is known of `framework` now. Raises UsageError or FaultError where a file is malformed."""
+    every = scenarios.load_set(project.scenarios, "all")
+    return Facts(
+        releases=Catalogue.load(project, framework).releases,
+        scenarios=tuple((one.name, one.summary) for one in every),
+        expected=tuple(one.name for one in scenarios.load_set(project.scenarios, "default")),
+        development=frozenset(one.name for one in every if one.development),
+        logs=claims.load(project, framework),
+        timeline=load(project, framework),
+        reliefs=relief.stored(project, framework),
+    )
+
+
+def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
+    """Return the report of `evidence` by the rules and the facts of now. Raises FaultError as `compare`."""
+    sides = [_current(side, known.releases) for side in (evidence.before, evidence.after)]
+    comparison = compare(
+        sides[0],
+        sides[1],
+        evidence.measurements,
+        evidence.differences,
+        rates=rates,
+        development=known.development,
+    )
+    own = {row.scenario for row in comparison.rows} | {gap.scenario for gap in comparison.unmeasured}
+    logs = None
+    if known.logs is not None:
+        logs = claims.between(known.logs, sides[0].release, sides[1].release)
+    judgement = verdict.judge(
+        comparison.rows,
+        comparison.unmeasured,
+        sides[1].release,
+        releases=known.releases,
+        python=sides[1].stack.python,
+        loads=evidence.loads.comparisons,
+    )
+    remedies = known.reliefs.about(sides[0].stack)
+    held = tuple(
+        _hold(log.release, claim, comparison, known.timeline, len(logs or ()) - 1)
+        for log in logs or ()
+        for claim in log.claims
+    )
+    said = answers.say(
+        answers.Known(
+            comparison=comparison,
+            judgement=judgement,
+            loads=evidence.loads,
+            relief=remedies,
+            changelogs=logs,
+            held=held,
+            rates=rates,
+            command=evidence.command,
+            python=evidence.python,
+        )
+    )
+    return Report(
+        provenance=evidence.provenance,
+        said=said,
+        judgement=judgement,
+        comparison=comparison,
+        bill=costs.bill(comparison.rows, rates),
+        changelogs=logs,
+        held=held,
+        scenarios={name: summary for name, summary in known.scenarios if name in own},
+        history=_history(comparison, known.timeline),
+        relief=remedies,
+        loads=evidence.loads,
+        command=evidence.command,
+        python=evidence.python,
+        measurements=evidence.measurements,
+    )
+
+
+def read(path: Path) -> Evidence:
+    """Return the evidence of the report in the file `path`.
+
+    Raises FaultError, in one line, for a file that cannot be read or has another schema version.
+    """
+    again = "make it again with `outlive report`"
+    try:
+        data = path.read_bytes()
+        found = msgspec.json.decode(data, type=_Versioned).schema_version
+        if found != SCHEMA_VERSION:
+            raise FaultError(f"{path} has schema version {found}, this is {SCHEMA_VERSION}: {again}")
+        stored = msgspec.json.decode(data, type=_Stored)
+    except OSError as error:
+        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FaultError(f"{path} is not a report: {error}; {again}") from None
+    sides = stored.comparison
+    evidence = Evidence(
+        provenance=stored.provenance,
+        before=sides.before,
+        after=sides.after,
+        differences=sides.differences,
+        measurements=stored.measurements,
+        loads=stored.loads,
+        command=stored.command,
+        python=stored.python,
+    )
+    if fault := next(_faults(evidence), None):
+        raise FaultError(f"{path} is not a report: {fault}; {again}")
+    return evidence
+
+
+def _faults(evidence: Evidence) -> Iterator[str]:
+    """Yield what no report of ours can hold: it would break a page, or is no measurement."""
+    for side in (evidence.before, evidence.after):
+        stack, release = side.stack, side.release
+        for version in (stack.release, release.version):
+            try:
+                Version(version)
+            except ValueError:
+                yield f"{one_line(version)!r} is not a version"
+        if stack.framework != release.framework or not PYTHON_NAME.fullmatch(stack.python):
+            yield f"{one_line(f'{stack.framework}, {release.framework}, {stack.python}')!r} is not a stack"
+    try:
+        dt.datetime.fromisoformat(evidence.provenance.created)
+    except ValueError:
+        yield f"{one_line(evidence.provenance.created)!r} is not a time"
+    yield from plausible.faults(evidence.measurements)
+    yield from faults(evidence.loads)
+
+
+def dated(path: Path, report: Report) -> Report:
+    """Return `report` with the provenance of the one in the file `path`, if their evidence is the same."""
+    try:
+        earlier = read(path)
+    except FaultError:
+        return report
+    sides = report.comparison.before, report.comparison.after
+    stacks = (earlier.before.stack, earlier.after.stack) == (sides[0].stack, sides[1].stack)
+    evidence = {
+        "differences": report.comparison.differences,
+        "measurements": report.measurements,
+        "loads": report.loads,
+        "command": report.command,
+        "python": report.python,
+    }
+    same = stacks and all(getattr(earlier, field) == value for field, value in evidence.items())
+    return msgspec.structs.replace(report, provenance=earlier.provenance) if same else report
+
+
+def folder(project: Project, framework: str) -> Path:
+    """Return where the reports of `framework` are."""
+    return project.results / "reports" / framework
+
+
+def name(pair: Compared | Evidence) -> str:
+    """Return the file name of a report without suffix; what else was varied is in it."""
+    before, after = pair.before.stack, pair.after.stack
+    sides = [before.release, after.release]
+    for one in pair.differences:
+        if one.asked:
+            sides = [
+                f"{side}+{one.package}-{version or 'none'}"
+                for side, version in zip(sides, (one.before, one.after), strict=True)
+            ]
+    if before.python != after.python:
+        sides = [f"{side}-py{stack.python}" for side, stack in zip(sides, (before, after), strict=True)]
+        return _safe("-to-".join(sides))
+    return _safe(f"{'-to-'.join(sides)}-py{after.python}")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a `Report`."""
+    return msgspec.json.schema(Report)
+
+
+def _current(side: Side, releases: Sequence[Release]) -> Side:
+    """Return a side with what the catalogue says of its release today; as stored where it has none."""
+    for release in releases:
+        if (release.framework, release.version) == (side.stack.framework, side.stack.release):
+            return Side(side.stack, release)
+    return side
+
+
+def _hold(release: str, claim: Claim, comparison: Comparison, known: Timeline, others: int) -> Held:
+    """Hold a claim against the step to its own release where that was measured, else against the pair."""
+    span = Span(comparison.before.stack.release, comparison.after.stack.release, others)
+    pair = hold(release, claim, comparison.rows, span)
+    step = known.step_to(release)
+    if step is None:
+        return pair
+    near = hold(release, claim, step[1], Span(step[0], release, 0))
+    return near if near.measured or not pair.measured else pair
+
+
+def _history(comparison: Comparison, known: Timeline) -> tuple[Strip, ...]:
+    changed = dict.fromkeys(row.scenario for row in comparison.rows if row.direction != "same")
+    return tuple(strip for connection in CONNECTIONS for strip in timeline.strips(known, changed, connection))
+
+
+def _safe(text: str) -> str:
+    return UNSAFE.sub("-", text).strip(".-") or "report"

@@ -1,0 +1,359 @@
+"""The verdict on an upgrade: one of six words for each gc policy, and for each scenario. Pure.
+
+The overall verdict is that of the policy that leads: `on` if it was asked for, for nearly everybody runs it.
+Only what was asked for decides, and of that not what is for development only. The first rule that holds
+decides:
+
+1. `WITHDRAWN`, overall only: the release to upgrade to is yanked. The nearest that is not is named.
+2. `NOT ENOUGH DATA`: no cell was measured on both sides.
+3. `HOLD`: a cell leaks that did not, or leaks more; or it leaves more by what is `large`. Also where
+   something got surely worse under load by LOAD_HOLDS or more with this policy.
+4. `NOT ENOUGH DATA`: for a scenario, one of its cells was lost; else fewer than LEAST_MEASURED of all.
+5. `UPGRADE WITH A SETTING`: a leak went or cells leave less by what is not negligible, and a setting keeps at
+   bay what got worse or still leaks.
+6. `UPGRADE`: the same, nothing got worse by what is not negligible, and none leaks.
+7. `NO REASON EITHER WAY`: nothing changed, or too little.
+
+Which way a cell went is decided by `changes`, how much that is by `sizes`. A load test is
+noisy: it can weaken a verdict but never make one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from outlive.comparison.cells import Row, Unmeasured
+from outlive.comparison.headline import policies
+from outlive.comparison.noisy.load import LoadComparison
+from outlive.comparison.noisy.noise_text import changed_by
+from outlive.comparison.sizes import LARGE, mib
+from outlive.records.release import Release
+from outlive.wording import counted, listed
+
+Verdict = Literal[
+    "UPGRADE", "UPGRADE WITH A SETTING", "NO REASON EITHER WAY", "HOLD", "WITHDRAWN", "NOT ENOUGH DATA"
+]
+VERDICTS: tuple[Verdict, ...] = (
+    "UPGRADE",
+    "UPGRADE WITH A SETTING",
+    "NO REASON EITHER WAY",
+    "HOLD",
+    "WITHDRAWN",
+    "NOT ENOUGH DATA",
+)
+Setting = Literal["collect", "restart", "room"]
+
+LEAST_MEASURED = 0.75
+"""Share of what was asked for that both sides must have for a verdict other than HOLD. Below it a quarter of
+the traffic could hide anything; a few cells that one old release cannot serve do not take the verdict away,
+but they are named beside it."""
+
+LOAD_HOLDS = 0.1
+"""Part by which memory, latency or throughput must be worse under load, with the whole interval, to hold an
+upgrade: a tenth more servers, or answers that users wait for. Less is told beside the verdict."""
+
+LEAST_GAIN = 0.2
+"""Part of what a cell leaves that must go to be a reason to upgrade, where no leak goes: with less,
+workers need their restarts hardly less often."""
+STILL_THERE = 0.5
+"""Share of what a cell left that it still leaves from which on a verdict says so."""
+
+ADVICE: dict[Setting, str] = {
+    "collect": "keep the collector on, or collect periodically: a collection frees what got worse",
+    "restart": "restart workers after a number of requests (max_requests): it still leaks",
+    "room": "leave room for growth that stops by itself, such as a cache that fills",
+}
+SCOPE = (
+    "Judged by memory after failed requests only: security fixes, the end of support and all else that an "
+    "upgrade brings are not weighed."
+)
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict on some cells. `because` is the rule that gave it, in words; counts are of cells."""
+
+    verdict: Verdict
+    because: str
+    settings: tuple[Setting, ...]
+    better: int
+    worse: int
+    same: int
+    lost: int
+
+
+class OfScenario(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict on one scenario with the policy that leads; None where that did not measure it."""
+
+    scenario: str
+    judged: Judged
+
+
+class OfPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict for those who run with one gc policy."""
+
+    gc: str
+    judged: Judged
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdicts on an upgrade.
+
+    `leads` is the gc policy whose verdict is `overall`, `evidence` the same without regard to withdrawal.
+    `nearest` is the release to take instead of a withdrawn one, None where it is not withdrawn or there is
+    none. `wanted` are all cells that were asked for and decide, `measured` those that both sides have.
+    """
+
+    overall: Judged
+    evidence: Judged
+    leads: str
+    nearest: str | None
+    wanted: int
+    measured: int
+    policies: tuple[OfPolicy, ...]
+    scenarios: tuple[OfScenario, ...]
+
+
+def judge(
+    rows: Sequence[Row],
+    unmeasured: Sequence[Unmeasured],
+    after: Release,
+    *,
+    releases: Iterable[Release],
+    python: str,
+    loads: Iterable[LoadComparison] = (),
+) -> Judgement:
+    """Return the verdicts on upgrading to `after`.
+
+    `releases` are all that there are, for the nearest that is not withdrawn and supports `python`.
+    """
+    lost = [gap for gap in unmeasured if not _nowhere(gap)]
+    deciding = [row for row in rows if row.decides]
+    loads = tuple(loads)
+    known = policies([*deciding, *lost, *unmeasured])
+    by_policy = tuple(
+        OfPolicy(
+            gc=gc,
+            judged=_loaded(
+                _judged(
+                    [row for row in deciding if row.gc == gc],
+                    sum(gap.gc == gc for gap in lost),
+                    LEAST_MEASURED,
+                ),
+                [one for one in loads if one.deployment.gc == gc],
+            ),
+        )
+        for gc in known
+    )
+    leads = known[0] if known else "on"
+    evidence = by_policy[0].judged if by_policy else _judged((), 0, LEAST_MEASURED)
+    nearest = nearest_kept(after, releases, python) if after.yanked else None
+    overall = evidence
+    if after.yanked:
+        instead = f"; the nearest release that is not is {nearest}" if nearest else ""
+        overall = msgspec.structs.replace(
+            evidence, verdict="WITHDRAWN", because=f"{after} is yanked{instead}", settings=()
+        )
+    return Judgement(
+        overall=overall,
+        evidence=evidence,
+        leads=leads,
+        nearest=nearest,
+        wanted=len(deciding) + len(lost),
+        measured=len(deciding),
+        policies=by_policy,
+        scenarios=tuple(
+            OfScenario(
+                scenario=name,
+                judged=_judged(
+                    [row for row in rows if row.scenario == name and row.gc == leads],
+                    sum(gap.scenario == name and gap.gc == leads for gap in lost),
+                    1.0,
+                ),
+            )
+            for name in dict.fromkeys([row.scenario for row in rows] + [gap.scenario for gap in unmeasured])
+        ),
+    )
+
+
+def nearest_kept(release: Release, releases: Iterable[Release], python: str) -> str | None:
+    """Return the version to take instead of a withdrawn release: the next higher, else the next lower.
+
+    It is stable, not yanked and supports `python`.
+    """
+    usable = [
+        one
+        for one in releases
+        if not one.yanked and not one.parsed.is_prerelease and one.supports(python) and one != release
+    ]
+    higher = [one for one in usable if one.parsed > release.parsed]
+    lower = [one for one in usable if one.parsed < release.parsed]
+    if higher:
+        return min(higher, key=lambda one: one.parsed).version
+    return max(lower, key=lambda one: one.parsed).version if lower else None
+
+
+def leaks_differ(row: Row) -> bool:
+    """Return whether a row changes in what no collection helps: it leaks now, no longer, more or less."""
+    return row.direction != "same" and (
+        row.by.startswith("leaked") or (row.by == "class" and "leak" in {row.before.kind, row.after.kind})
+    )
+
+
+def matters(row: Row) -> bool:
+    """Return whether a row changes by something that is a reason to act."""
+    if row.direction == "same":
+        return False
+    if leaks_differ(row) or row.size is None:
+        return True
+    little = row.direction == "better" and -row.size.change < LEAST_GAIN * row.size.before
+    return row.size.word != "negligible" and not little
+
+
+def _judged(rows: Sequence[Row], lost: int, least: float) -> Judged:
+    better = [row for row in rows if row.direction == "better"]
+    worse = [row for row in rows if row.direction == "worse"]
+    enough = len(rows) >= least * (len(rows) + lost)
+    verdict, because, settings = _decide(rows, better, worse, lost, enough=enough)
+    return Judged(
+        verdict=verdict,
+        because=because,
+        settings=settings,
+        better=len(better),
+        worse=len(worse),
+        same=len(rows) - len(better) - len(worse),
+        lost=lost,
+    )
+
+
+def _decide(
+    rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row], lost: int, *, enough: bool
+) -> tuple[Verdict, str, tuple[Setting, ...]]:
+    cells = counted(len(rows), "cell")
+    if not rows:
+        return "NOT ENOUGH DATA", "no cell was measured on both sides", ()
+    if grave := [row for row in worse if leaks_differ(row)]:
+        verb = "leaks" if len(grave) == 1 else "leak"
+        return "HOLD", f"{_of(len(grave), cells)} {verb} now, or {verb} more", ()
+    if heavy := [row for row in worse if row.size is None or row.size.change >= LARGE]:
+        verb = "leaves" if len(heavy) == 1 else "leave"
+        return "HOLD", f"{_of(len(heavy), cells)} {verb} more{_by(heavy)}", _settings((), worse)
+    if not enough:
+        return "NOT ENOUGH DATA", f"{counted(lost, 'cell')} of {len(rows) + lost} could not be compared", ()
+    gains = [row for row in better if matters(row)]
+    costs = [row for row in worse if matters(row)]
+    if not gains:
+        return "NO REASON EITHER WAY", _too_little(rows, better, worse), _settings((), costs)
+    settings = _settings(rows, costs)
+    said = f"{_of(len(better), cells)} got better{_by(gains)}{_left(better)}"
+    if not settings:
+        return (
+            "UPGRADE",
+            f"{said}, {f'{len(worse)} worse by what is negligible' if worse else 'none worse'}",
+            (),
+        )
+    problems = [f"{len(costs)} worse{_by(costs)}"] if costs else []
+    if "restart" in settings:
+        problems.append(f"{sum(row.after.kind == 'leak' for row in rows)} still leak")
+    return "UPGRADE WITH A SETTING", f"{said}, {listed(problems)}", settings
+
+
+def _too_little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]) -> str:
+    cells = counted(len(rows), "cell")
+    leaking = sum(row.still_leaks for row in rows)
+    verb = "leaks" if leaking == 1 else "leak"
+    still = f"; {counted(leaking, 'cell')} {verb} before and after" if leaking else ""
+    parts = [
+        f"{len(part)} got {name}{_by(part)}" for name, part in (("better", better), ("worse", worse)) if part
+    ]
+    return f"{f'of {cells} {listed(parts)}' if parts else f'nothing changes in {cells}'}{still}"
+
+
+def _by(rows: Sequence[Row]) -> str:
+    """Return by how much rows changed, at most; empty where that is not known of any."""
+    sizes = [row.size for row in rows if row.size is not None]
+    if not sizes:
+        return ""
+    top = max(sizes, key=lambda size: abs(size.change))
+    if not top.change:
+        return " by less than can be told in MiB per hour"
+    most = "up to " if len(rows) > 1 else ""
+    return f" by {most}{mib(abs(top.change))} MiB per hour ({top.word})"
+
+
+def _left(rows: Sequence[Row]) -> str:
+    """Return how much of what rows left they leave still, where that is more than half."""
+    sizes = [row.size for row in rows if row.size is not None]
+    before = sum(size.before for size in sizes)
+    share = sum(size.after for size in sizes) / before if before else 0.0
+    if share <= STILL_THERE:
+        return ""
+    return f" ({min(9, round(share * 10))} tenths of what they left are still there)"
+
+
+def _settings(rows: Sequence[Row], worse: Sequence[Row]) -> tuple[Setting, ...]:
+    """Return what keeps at bay what got worse, and what of all `rows` still leaks."""
+    found: list[Setting] = []
+    if any(_freed(row) for row in worse):
+        found.append("collect")
+    if any(row.after.kind == "leak" for row in rows):
+        found.append("restart")
+    if any(not _freed(row) for row in worse):
+        found.append("room")
+    return tuple(found)
+
+
+def _freed(row: Row) -> bool:
+    """Return whether a collection frees what a row has more of."""
+    before, after = (side.objects - side.leaked for side in (row.before, row.after))
+    return after > before or row.after.kind == "cyclic"
+
+
+def _loaded(judged: Judged, loads: Sequence[LoadComparison]) -> Judged:
+    """Return the verdict with regard to what got worse under load with the same gc policy."""
+    heavier = [said for comparison in loads if (said := _heavier(comparison))]
+    if not heavier or judged.verdict == "HOLD":
+        return judged
+    because = f"under load {listed(heavier)}; {judged.because}"
+    return msgspec.structs.replace(judged, verdict="HOLD", because=because, settings=())
+
+
+def _heavier(comparison: LoadComparison) -> str:
+    """Return what of all scenarios together got surely worse under load by LOAD_HOLDS; empty: nothing."""
+    found = []
+    for one in comparison.decided:
+        metric, change = one.metric, one.change
+        if one.direction != "worse" or metric.scenario or metric.scale != "ratio" or change is None:
+            continue
+        if (change.low if metric.higher_is == "worse" else -change.high) >= LOAD_HOLDS:
+            found.append(f"{metric.name} {changed_by(one)}")
+    return listed(found)
+
+
+def _nowhere(gap: Unmeasured) -> bool:
+    """Return whether neither side can serve the cell, so that nobody misses it."""
+    return gap.gap == "unsupported" and gap.side == "both"
+
+
+def _of(count: int, cells: str) -> str:
+    return f"{count} of {cells}"
+
+
+TONES: dict[Verdict, str] = {
+    "UPGRADE": "good",
+    "UPGRADE WITH A SETTING": "setting",
+    "NO REASON EITHER WAY": "same",
+    "HOLD": "hold",
+    "WITHDRAWN": "withdrawn",
+    "NOT ENOUGH DATA": "unknown",
+}
+SIGNS: dict[Verdict, str] = {
+    "UPGRADE": "✓",
+    "UPGRADE WITH A SETTING": "✓",
+    "NO REASON EITHER WAY": "=",
+    "HOLD": "!",
+    "WITHDRAWN": "✕",
+    "NOT ENOUGH DATA": "?",
+}

@@ -1,0 +1,119 @@
+"""Why objects outlive their request, as text of 80 columns: one block for each structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from outlive.retention.graph import Step
+from outlive.retention.structures import Analysis, Structure
+from outlive.retention.suspects import link, title
+from outlive.retention.trails import Explanation
+from outlive.wording import counted, listed, number, size
+
+WIDTH = 80
+INDENT = "   "
+CLASSES = {
+    "cyclic": "cyclic garbage",
+    "leaked": "leaked",
+    "bounded": "kept, but bounded",
+}
+TYPES = 5
+"""Types that are named of what a structure consists of."""
+SUSPECT = "◀ suspect"
+
+
+def render(heading: str, analysis: Analysis) -> str:
+    """Return the whole explanation of a cell; `heading` says which cell it is."""
+    lines = [*wrap(heading, WIDTH), *wrap(summary(analysis), WIDTH)]
+    for place, structure in enumerate(analysis.structures, 1):
+        lines += ["", *_block(place, structure)]
+    if analysis.cut:
+        lines += ["", *wrap(f"Cut to stay within limits: {'; '.join(analysis.cut)}.", WIDTH)]
+    return "\n".join(lines) + "\n"
+
+
+def summary(analysis: Analysis) -> str:
+    """Return in one sentence what outlives a request."""
+    if not analysis.structures:
+        return "Nothing outlives its request."
+    objects = sum(structure.objects_per_request for structure in analysis.structures)
+    count = counted(len(analysis.structures), "structure")
+    outlive = "object per request outlives" if objects == 1 else "objects per request outlive"
+    text = f"{number(round(objects, 2))} {outlive} it, in {count}."
+    weak = round(analysis.weak, 1)
+    if weak == 1:
+        text += " 1 weak reference per request goes with them."
+    elif weak:
+        text += f" {number(weak)} weak references per request go with them."
+    return text
+
+
+def _block(place: int, structure: Structure) -> Iterator[str]:
+    rate = f"{number(round(structure.rate, 2))} per {structure.per}"
+    head = f"{place}. {CLASSES[structure.growth]} {structure.fingerprint}"
+    yield f"{head}{rate:>{max(1, WIDTH - len(head))}}"
+    yield from _indented(_contents(structure))
+    yield ""
+    yield from picture(structure.explanation)
+    yield ""
+    own = "Python's own " if structure.python else ""
+    where = f" ({own}{structure.package})"
+    yield from _indented(
+        f"Suspect{where if structure.package else ''}: {structure.explanation.suspect.reason}."
+    )
+    if structure.growth == "cyclic" and not structure.further:
+        yield from _indented("Without this link nothing here would wait for the collector.")
+    for further in structure.further:
+        yield ""
+        yield from _indented("Without this link there is still a ring:")
+        yield from picture(further)
+        yield from _indented(f"Suspect: {further.suspect.reason}.")
+
+
+def _contents(structure: Structure) -> str:
+    total = structure.members + structure.hanging
+    memory = size(structure.members_bytes + structure.hanging_bytes)
+    where = "in the cycle" if structure.growth == "cyclic" else "at the end of the path"
+    text = f"{counted(total, 'object')}, {memory}: {structure.members} {where}"
+    if structure.hanging:
+        hang = "hangs" if structure.hanging == 1 else "hang"
+        text += f" ({size(structure.members_bytes)}), {structure.hanging} only {hang} on it"
+    types = [f"{count} {name.rpartition('.')[2]}" for name, count in structure.types[:TYPES]]
+    more = len(structure.types) - TYPES
+    types += [counted(more, "more type")] if more > 0 else []
+    text += f" ({listed(types)})"
+    for name, amount in structure.buffers[:1]:
+        text += f"; the largest buffer is a {name} of {size(amount)}"
+    return text
+
+
+def picture(explanation: Explanation) -> Iterator[str]:
+    """Yield a line for each object and each reference; a ring has its own line back."""
+    steps = explanation.steps
+    ring = bool(steps[-1].reference)
+    for place, step in enumerate(steps):
+        first, last = place == 0, place == len(steps) - 1
+        bar = ("┌▶ " if first else "│  ") if ring else "   "
+        yield from _object(f"{INDENT}{bar}", f"{INDENT}{'│  ' if ring else '   '}", step)
+        if step.reference:
+            bar = ("└─ " if last else "│  ") if ring else "   "
+            mark = f"  {SUSPECT}" if place == explanation.suspect.step else ""
+            yield f"{INDENT}{bar}    {link(step)}{mark}"
+
+
+def _object(bar: str, more: str, step: Step) -> Iterator[str]:
+    text, place = title(step.vertex), step.vertex.place
+    while len(bar) + len(text) > WIDTH and "." in text[: WIDTH - len(bar)]:
+        cut = text.rindex(".", 0, WIDTH - len(bar)) + 1
+        yield bar + text[:cut]
+        bar, text = f"{more}  ", text[cut:]
+    if place and len(bar) + len(text) + len(place) + 2 > WIDTH:
+        yield bar + text
+        yield f"{more}  {place}"
+    else:
+        yield f"{bar}{text}  {place}".rstrip()
+
+
+def _indented(text: str) -> list[str]:
+    return wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)

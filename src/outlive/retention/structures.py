@@ -1,0 +1,373 @@
+"""From the graph of what survived to the distinct structures in it, each with the shortest explanation.
+
+Pure. A cyclic structure is a strongly connected component of the garbage with what hangs on it, and its
+explanation a ring. A leaked one is what a full collection did not free below one link from something old, and
+its explanation a path from a root.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from outlive.records.measurement import Leak
+from outlive.retention.graph import (
+    ATOM,
+    CONTENT,
+    KEPT,
+    OLD,
+    OPAQUE,
+    ROOT,
+    Graph,
+    Step,
+    cycles,
+    lightest_paths,
+    rings,
+)
+from outlive.retention.suspects import Suspect, path_suspect, ring_suspect
+from outlive.retention.trails import ACCELERATOR, Explanation, normal, place, trail
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Class = Literal["cyclic", "leaked", "bounded"]
+
+FURTHER = 3
+"""Most rings that are told after the first, each one left when the suspect links before it are cut."""
+LEAST_RATE = 0.5
+"""Instances per request, or connection, from which on a structure comes with them; it is only a sample."""
+LARGE = 5
+"""Objects per request from which on even a single instance is told: a chain that grows is one."""
+NAMED = ("frame", "function", "method", "class", "cache")
+"""Kinds of vertices whose own name tells the package."""
+
+
+class Structure(msgspec.Struct, frozen=True, kw_only=True):
+    """One distinct structure that outlives its request; the numbers of objects and bytes are an example's.
+
+    `members` are in the cycle, or at the end of the path; `hanging` are only kept alive by them. `further`
+    are the rings that are left when the suspect links before them are cut. `package` is where the suspect
+    link is; `python` tells whether it is the standard library.
+    """
+
+    growth: Class
+    fingerprint: str
+    package: str
+    python: bool
+    explanation: Explanation
+    further: tuple[Explanation, ...]
+    instances: int
+    rate: float
+    per: Literal["request", "connection"]
+    objects_per_request: float
+    members: int
+    members_bytes: int
+    hanging: int
+    hanging_bytes: int
+    types: tuple[tuple[str, int], ...]
+    buffers: tuple[tuple[str, int], ...]
+
+
+class Analysis(msgspec.Struct, frozen=True, kw_only=True):
+    """The structures, most objects first, and what beside them is not told one by one.
+
+    `weak` is the weak references per request to what is kept, which go with it; `once` the objects that come
+    once and not with requests; `cut` what was left out to stay within limits.
+    """
+
+    python: str
+    requests: int
+    structures: tuple[Structure, ...]
+    weak: float
+    once: int
+    cut: tuple[str, ...]
+
+
+class _Instance(msgspec.Struct, frozen=True):
+    explanation: Explanation
+    further: tuple[Explanation, ...]
+    members: frozenset[int]
+    hanging: frozenset[int]
+
+
+def analyse(
+    graph: Graph, *, connections: int | None = None, bounded: bool = False, collecting: bool = False
+) -> Analysis:
+    """Return the distinct structures of a graph.
+
+    `connections` were made for the requests (default: one each); what comes once for each counts, too.
+    With `bounded`, what is kept is known to stop growing. With `collecting`, cyclic garbage is left out.
+    """
+    found: list[tuple[Class, list[_Instance]]] = [("bounded" if bounded else "leaked", _leaked(graph))]
+    if not collecting:
+        found.append(("cyclic", _cyclic(graph)))
+    structures: list[Structure] = []
+    weak = once = 0
+    connections = connections or graph.requests
+    least = max(2, connections * LEAST_RATE)
+    for growth, instances in found:
+        for cluster in _clusters(instances):
+            if cluster[0].explanation.suspect.rule == "weak-reference":
+                weak += len(cluster)
+            elif len(cluster) >= least or _objects(graph, cluster) >= LARGE * graph.requests:
+                structures.append(_structure(graph, cluster, growth, connections))
+            else:
+                once += _objects(graph, cluster)
+    structures.sort(key=lambda one: (-one.objects_per_request, one.fingerprint))
+    return Analysis(
+        python=graph.python,
+        requests=graph.requests,
+        structures=tuple(structures),
+        weak=weak / graph.requests,
+        once=once,
+        cut=graph.cut,
+    )
+
+
+def records(analysis: Analysis) -> tuple[Leak, ...]:
+    """Return the rings and paths of what comes with requests, in the order of their fingerprints.
+
+    What comes with connections shows where each request has its own. A structure's further rings are among
+    them: which of several is the shortest may differ between releases. Where several structures have a
+    ring, it is one record with the objects of all.
+    """
+    found: dict[str, Leak] = {}
+    for structure in analysis.structures:
+        if structure.per == "connection":
+            continue
+        for explanation in (structure.explanation, *structure.further):
+            leak = _record(structure, explanation)
+            same = found.get(leak.fingerprint)
+            if same:
+                objects = same.objects_per_request + leak.objects_per_request
+                leak = msgspec.structs.replace(same, objects_per_request=objects)
+            found[leak.fingerprint] = leak
+    return tuple(found[fingerprint] for fingerprint in sorted(found))
+
+
+def _record(structure: Structure, explanation: Explanation) -> Leak:
+    return Leak(
+        fingerprint=explanation.fingerprint,
+        growth=structure.growth,
+        package=structure.package,
+        python=structure.python,
+        trail=explanation.trail,
+        suspect=place(explanation.steps, explanation.suspect.step),
+        objects_per_request=round(structure.objects_per_request, 2),
+        further=explanation is not structure.explanation,
+    )
+
+
+def _clusters(instances: Iterable[_Instance]) -> list[list[_Instance]]:
+    """Return the instances by what they are; a dict's keys and values are one."""
+    alike: dict[str, list[_Instance]] = defaultdict(list)
+    for instance in instances:
+        alike[instance.explanation.fingerprint].append(instance)
+    by_holder: dict[tuple[object, ...], list[list[_Instance]]] = defaultdict(list)
+    for cluster in alike.values():
+        steps = cluster[0].explanation.steps
+        ring = bool(steps[-1].reference)
+        key = steps if ring else tuple(step.number for step in steps[:-1])
+        by_holder[key, len(cluster)].append(cluster)
+    return [_merged(clusters) for clusters in by_holder.values()]
+
+
+def _merged(clusters: list[list[_Instance]]) -> list[_Instance]:
+    clusters.sort(key=lambda one: -sum(len(instance.hanging) for instance in one))
+    first, *others = clusters
+    return [
+        msgspec.structs.replace(
+            instance, hanging=instance.hanging.union(*(more.members | more.hanging for more in parts))
+        )
+        for instance, *parts in zip(first, *others, strict=True)
+    ]
+
+
+def _objects(graph: Graph, cluster: Iterable[_Instance]) -> int:
+    return sum(
+        not graph.vertices[v].has(CONTENT)
+        for instance in cluster
+        for v in instance.members | instance.hanging
+    )
+
+
+def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connections: int) -> Structure:
+    sizes = sorted(cluster, key=lambda one: (len(one.members) + len(one.hanging), min(one.members)))
+    example = sizes[len(sizes) // 2]
+    package = _package(example.explanation)
+    by_request = len(cluster) >= graph.requests * LEAST_RATE
+    both = example.members | example.hanging
+    tracked = [graph.vertices[v] for v in both if not graph.vertices[v].has(CONTENT)]
+    buffers = [graph.vertices[v] for v in both if graph.vertices[v].flags & (CONTENT | ATOM) == CONTENT]
+    return Structure(
+        growth=growth,
+        fingerprint=example.explanation.fingerprint,
+        package=package,
+        python=package in sys.stdlib_module_names,
+        explanation=example.explanation,
+        further=example.further,
+        instances=len(cluster),
+        rate=len(cluster) / (graph.requests if by_request else connections),
+        per="request" if by_request else "connection",
+        objects_per_request=len(tracked) * len(cluster) / graph.requests,
+        members=len(example.members),
+        members_bytes=sum(graph.vertices[v].bytes for v in example.members),
+        hanging=len(tracked) - len(example.members),
+        hanging_bytes=sum(graph.vertices[v].bytes for v in example.hanging),
+        types=tuple(sorted(Counter(v.type for v in tracked).items(), key=lambda one: (-one[1], one[0]))),
+        buffers=tuple(sorted(((v.type, v.bytes) for v in buffers), key=lambda one: -one[1])),
+    )
+
+
+def _package(explanation: Explanation) -> str:
+    """Return the package at fault: the nearest to the suspect link, Python's own if there is no other."""
+    found = []
+    at = explanation.suspect.step + 1
+    for step in (*reversed(explanation.steps[:at]), *explanation.steps[at:]):
+        name = step.vertex.name if step.vertex.kind in NAMED else step.vertex.type
+        if "." in name and step.vertex.kind != "exception":
+            found.append(ACCELERATOR.sub("", name.partition(".")[0]))
+    return next((name for name in found if name not in sys.stdlib_module_names), (found or [""])[0])
+
+
+# Cyclic garbage
+
+
+def _cyclic(graph: Graph) -> list[_Instance]:
+    garbage = [i for i, vertex in enumerate(graph.vertices) if not vertex.flags & (KEPT | OLD)]
+    network = graph.network(garbage)
+    found = cycles(network)
+    found.sort(key=min)
+    taken: set[int] = set().union(*found)
+    known: dict[tuple[object, ...], tuple[Explanation, tuple[Explanation, ...]]] = {}
+    instances = []
+    for members in found:
+        hanging = _below(network, members, taken)
+        taken |= hanging
+        alike = _likeness(graph, network, members)
+        if alike not in known:
+            known[alike] = _explain_ring(graph, network.subgraph(members))
+        explanation, further = known[alike]
+        instances.append(_Instance(explanation, further, frozenset(members), frozenset(hanging)))
+    return instances
+
+
+def _below(network: nx.DiGraph[int], start: Iterable[int], stop: set[int]) -> set[int]:
+    """Return what can be reached from `start` without it, and without going into `stop`."""
+    found: set[int] = set()
+    todo = list(start)
+    while todo:
+        for vertex in network.successors(todo.pop()):
+            if vertex not in stop and vertex not in found:
+                found.add(vertex)
+                todo.append(vertex)
+    return found.difference(start)
+
+
+def _likeness(graph: Graph, network: nx.DiGraph[int], members: Iterable[int]) -> tuple[object, ...]:
+    """Return something that is equal for components with the same explanation."""
+    inside = network.subgraph(members)
+    return tuple(
+        sorted(
+            (normal(graph.vertices[a]), data["reference"], normal(graph.vertices[b]))
+            for a, b, data in inside.edges(data=True)
+        )
+    )
+
+
+def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation, tuple[Explanation, ...]]:
+    explanations: list[Explanation] = []
+    left = component.copy()
+    while len(explanations) <= FURTHER:
+        parts = cycles(left)
+        if not parts:
+            break
+        part = left.subgraph(max(parts, key=lambda one: (len(one), -min(one))))
+        found = [_ring(graph.steps(part, ring, ring=True)) for ring in rings(part)]
+        # of rings that are equally short, one that is not Python's own says more
+        best = min(found, key=lambda one: (_package(one) in sys.stdlib_module_names, one.trail))
+        explanations.append(best)
+        suspect, following = _around(best)
+        cut = (normal(suspect.vertex), suspect.reference, normal(following.vertex))
+        alike = [
+            (a, b)
+            for a, b, data in left.edges(data=True)
+            if (normal(graph.vertices[a]), data["reference"], normal(graph.vertices[b])) == cut
+        ]
+        left.remove_edges_from([edge for a, b in alike for edge in [(a, b), *_behind(graph, left, a, b)]])
+    return explanations[0], tuple(explanations[1:])
+
+
+def _behind(graph: Graph, network: nx.DiGraph[int], a: int, b: int) -> list[tuple[int, int]]:
+    """Return the references that the shortcut from `a` to `b` goes over: those of a's dict, tuple, cells."""
+
+    def container(vertex: int) -> bool:
+        return graph.vertices[vertex].kind in ("container", "frame")
+
+    own = {c for c in network.successors(a) if container(c)}
+    own |= {d for c in own for d in network.successors(c) if graph.vertices[d].type == "cell"}
+    return [(c, b) for c in network.predecessors(b) if c in own and c != b]
+
+
+def _around(explanation: Explanation) -> tuple[Step, Step]:
+    """Return the suspect step and the one after it."""
+    steps, at = explanation.steps, explanation.suspect.step
+    return steps[at], steps[(at + 1) % len(steps)]
+
+
+def _ring(steps: tuple[Step, ...]) -> Explanation:
+    """Return a ring from the object on that its suspect link leads to, so that this link comes last."""
+    parts = trail(steps)
+    start = min(range(len(parts)), key=lambda at: parts[at:] + parts[:at])
+    suspect = ring_suspect(steps)
+    first = (suspect.step + 1) % len(steps)
+    return Explanation.of(
+        steps[first:] + steps[:first],
+        Suspect(len(steps) - 1, suspect.rule, suspect.reason),
+        ("ring", *parts[start:], *parts[:start]),
+    )
+
+
+# Leaks
+
+
+def _leaked(graph: Graph) -> list[_Instance]:
+    kept = [i for i, vertex in enumerate(graph.vertices) if vertex.has(KEPT) and not vertex.has(OLD)]
+    if not kept:
+        return []
+    contents = [i for i, vertex in enumerate(graph.vertices) if vertex.has(CONTENT)]
+    new = set(kept) | set(contents)
+    whole = graph.network([*new, *(i for i, vertex in enumerate(graph.vertices) if vertex.has(OLD))])
+    weights, paths = _from_roots(graph, whole)
+    entries = [
+        v for v in kept if v in paths and (len(paths[v]) == 1 or graph.vertices[paths[v][-2]].has(OLD))
+    ]
+    entries.sort(key=lambda v: (weights[v], v))
+    taken = set(whole) - new
+    instances = []
+    for entry in entries:
+        if entry in taken:
+            continue
+        below = _below(whole, [entry], taken)
+        taken |= below | {entry}
+        steps = graph.steps(whole, paths[entry], ring=False)
+        explanation = Explanation.of(steps, path_suspect(steps), ("path", *trail(steps)))
+        instances.append(_Instance(explanation, (), frozenset([entry]), frozenset(below)))
+    return instances
+
+
+def _from_roots(graph: Graph, network: nx.DiGraph[int]) -> tuple[dict[int, float], dict[int, list[int]]]:
+    """Return weights and paths from roots, and for the rest from where the search backwards had to end."""
+    roots = [v for v in network if graph.vertices[v].flags & (ROOT | OPAQUE)]
+    ends = [v for v in network if graph.vertices[v].has(OLD) and not network.in_degree(v)]
+    weights: dict[int, float] = {}
+    paths: dict[int, list[int]] = {}
+    for start in (roots, ends):
+        if start:
+            more = lightest_paths(network, start)
+            weights, paths = more[0] | weights, more[1] | paths
+    return weights, paths

@@ -1,0 +1,355 @@
+"""Which link of a ring or path is at fault: the rules, in the order in which they are tried.
+
+Pure. A rule names the step that it suspects and says why; the first one that fits a structure counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from outlive.retention.graph import FINALIZER, OLD, OPAQUE, ROOT, Step, Vertex
+
+BACK = ("parent", "_parent", "owner", "_owner", "root", "_root")
+LINKS = {
+    "attribute": ".{}",
+    "key": "[{}]",
+    "index": "[{}]",
+    "local": "local {}",
+    "closure": "closure variable {}",
+    "global": "global {}",
+    "default": "default of {}",
+    "argument": "argument {}",
+    "context": "context variable {}",
+    "callback": "callback",
+    "cached": "cached call",
+    "keyed": "key of the dict",
+    "member": "member of the set",
+    "": "",
+}
+"""How each sort of reference is written, with its name."""
+WEAK = ("weakref.ref", "KeyedRef", "WeakMethod")
+TRANSPORTS = ("Transport", "TransportSocket")
+PROTOCOLS = ("Protocol", "RequestHandler")
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """The step at fault, the rule that says so, and the reason in one sentence."""
+
+    step: int
+    rule: str
+    reason: str
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """`find` returns the number of the suspect step with the reason, or None where the rule does not fit."""
+
+    name: str
+    find: Callable[[Sequence[Step]], tuple[int, str] | None]
+
+
+def ring_suspect(steps: Sequence[Step]) -> Suspect:
+    """Return what is at fault in a ring."""
+    return _first(RING_RULES, steps)
+
+
+def path_suspect(steps: Sequence[Step]) -> Suspect:
+    """Return what is at fault in a path from a root to an object that is kept."""
+    return _first(PATH_RULES, steps)
+
+
+def title(vertex: Vertex) -> str:
+    """Return what a programmer calls an object: its type, or a function's, frame's or class's own name."""
+    match vertex.kind:
+        case "frame":
+            return f"frame of {vertex.name}"
+        case "class" | "module" | "function" | "coroutine" | "generator" | "async_generator" | "code":
+            return f"{vertex.kind.replace('_', ' ')} {vertex.name}"
+        case "method":
+            return f"bound method {vertex.name}"
+        case "task":
+            return f"task of {vertex.name}" if vertex.name else vertex.type
+        case "cache":
+            return f"lru_cache of {vertex.name}" if vertex.name else "lru_cache"
+    return f"{vertex.type} {vertex.name!r}" if vertex.name else vertex.type
+
+
+def link(step: Step) -> str:
+    """Return a reference as it is written in a program: `.name`, `['key']`, `local error`."""
+    if step.reference == "context:":
+        return "its context"
+    return LINKS.get(step.sort, "inside (C)").format(step.name)
+
+
+def _short(vertex: Vertex) -> str:
+    return title(vertex).rpartition(" ")[2].rpartition(".")[2] if vertex.kind != "frame" else title(vertex)
+
+
+def _first(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
+    for rule in rules:
+        found = rule.find(steps)
+        if found:
+            step, reason = found
+            if any(one.vertex.has(FINALIZER) for one in steps):
+                reason += "; a `__del__` in the ring runs only when the collector does"
+            return Suspect(step, rule.name, reason)
+    raise AssertionError("the last rule fits everything")
+
+
+def _into(steps: Sequence[Step], wanted: Callable[[Vertex], bool]) -> int | None:
+    """Return the step of a ring that leads to the first vertex that is wanted."""
+    for number, step in enumerate(steps):
+        if wanted(step.vertex):
+            return (number - 1) % len(steps)
+    return None
+
+
+def _traceback(steps: Sequence[Step]) -> tuple[int, str] | None:
+    for number, step in enumerate(steps):
+        if step.reference != "attribute:__traceback__":
+            continue
+        before = (number - 1) % len(steps)
+        holder = steps[before]
+        if holder.sort == "local":
+            return before, (
+                f"local `{holder.name}` binds the exception, whose traceback holds the frame; "
+                f"`del {holder.name}` when done with it breaks the ring"
+            )
+        after = steps[(number + 1) % len(steps)]
+        awaited = holder.vertex.kind == "task" or holder.vertex.type.endswith("Future")
+        if awaited and holder.reference == "attribute:_exception" and after.sort == "local":
+            return (number + 1) % len(steps), (
+                f"local `{after.name}` holds what was awaited, which holds the exception, whose traceback "
+                f"holds the frame; `del {after.name}` when done with it breaks the ring"
+            )
+        if holder.vertex.kind == "exception":
+            return before, "an exception is chained to one whose traceback leads back to it"
+        while steps[before].vertex.kind == "container":
+            before = (before - 1) % len(steps)
+        return before, (
+            f"`{_short(steps[before].vertex)}{link(steps[before])}` stores the exception, "
+            "whose traceback holds a frame that leads back to it"
+        )
+    return None
+
+
+def _transport(steps: Sequence[Step]) -> tuple[int, str] | None:
+    for number, step in enumerate(steps):
+        after = steps[(number + 1) % len(steps)].vertex
+        ends = (step.vertex.type.endswith(TRANSPORTS), after.type.endswith(PROTOCOLS))
+        if all(ends):
+            return number, "the transport still refers to its protocol after the connection has ended"
+    for number, step in enumerate(steps):
+        if step.vertex.type.endswith(TRANSPORTS):
+            return number, f"the closed transport still refers to its `{step.name}`"
+    return None
+
+
+def _self_closure(steps: Sequence[Step]) -> tuple[int, str] | None:
+    if len(steps) == 1 and steps[0].sort == "closure":
+        return 0, f"the nested function refers to itself: its own closure holds it as `{steps[0].name}`"
+    return None
+
+
+def _method(steps: Sequence[Step]) -> tuple[int, str] | None:
+    for number, step in enumerate(steps):
+        if step.reference == "attribute:__self__":
+            before = (number - 1) % len(steps)
+            if step.vertex.kind == "method":
+                holder = f"{_short(steps[before].vertex)}{link(steps[before])}"
+                return before, f"`{holder}` keeps a bound method that leads back to it"
+    return None
+
+
+def _callback(steps: Sequence[Step]) -> tuple[int, str] | None:
+    for number, step in enumerate(steps):
+        if step.sort == "callback":
+            what = "weak reference" if step.vertex.type.endswith(WEAK) else "future"
+            return (
+                number,
+                f"the callback of the {what} leads back to it, and is only dropped once it is called",
+            )
+    return None
+
+
+def _partial(steps: Sequence[Step]) -> tuple[int, str] | None:
+    before = _into(steps, lambda vertex: vertex.type == "functools.partial")
+    return None if before is None else (before, "it keeps a partial that binds the object itself")
+
+
+def _context(steps: Sequence[Step]) -> tuple[int, str] | None:
+    for number, step in enumerate(steps):
+        if step.sort == "context" and step.name:
+            return number, f"the context holds the value of `{step.name}`, which leads back to the context"
+    return None
+
+
+def _thread_local(steps: Sequence[Step]) -> tuple[int, str] | None:
+    for number, step in enumerate(steps):
+        if step.vertex.type == "_thread._local":
+            return number, "the thread-local value leads back to the thread-local object"
+    return None
+
+
+def _class(steps: Sequence[Step]) -> tuple[int, str] | None:
+    for number, step in enumerate(steps):
+        if step.reference == "attribute:__mro__":
+            return (
+                number,
+                "every class refers to itself by its __mro__: a class made anew each time is garbage",
+            )
+    for number, step in enumerate(steps):
+        if step.vertex.kind == "class":
+            return number, f"the attribute `{step.name}` of the class leads back to the class"
+    return None
+
+
+def _suspended(kind: str) -> Callable[[Sequence[Step]], tuple[int, str] | None]:
+    def find(steps: Sequence[Step]) -> tuple[int, str] | None:
+        for number, step in enumerate(steps):
+            if step.vertex.kind == kind and step.sort == "local":
+                return number, f"the {kind} is suspended with local `{step.name}`, which leads back to it"
+        return None
+
+    return find
+
+
+def _sort(sort: str, reason: str) -> Callable[[Sequence[Step]], tuple[int, str] | None]:
+    def find(steps: Sequence[Step]) -> tuple[int, str] | None:
+        for number, step in enumerate(steps):
+            if step.sort == sort:
+                return number, reason.format(step.name, _short(step.vertex))
+        return None
+
+    return find
+
+
+def _back(steps: Sequence[Step]) -> tuple[int, str] | None:
+    for number, step in enumerate(steps):
+        if step.name in BACK:
+            return number, "the child refers back to its parent"
+    return None
+
+
+def _younger_to_older(steps: Sequence[Step]) -> tuple[int, str]:
+    """Suspect the reference by which the youngest object leads back to an older one."""
+    number = max(range(len(steps)), key=lambda at: steps[at].number)
+    while steps[number].vertex.kind == "container" and any(s.vertex.kind != "container" for s in steps):
+        number = (number - 1) % len(steps)
+    return number, "this reference closes the ring"
+
+
+RING_RULES = (
+    Rule("traceback", _traceback),
+    Rule("self-closure", _self_closure),
+    Rule("callback", _callback),
+    Rule("partial", _partial),
+    Rule("bound-method", _method),
+    Rule("context", _context),
+    Rule("thread-local", _thread_local),
+    Rule("transport", _transport),
+    Rule("coroutine", _suspended("coroutine")),
+    Rule("generator", _suspended("generator")),
+    Rule("async-generator", _suspended("async_generator")),
+    Rule(
+        "closure", _sort("closure", "the closure of the nested function holds `{0}`, which leads back to it")
+    ),
+    Rule("frame-local", _sort("local", "local `{0}` of a frame that is kept leads back to the frame")),
+    Rule("class", _class),
+    Rule("back-reference", _back),
+    Rule("ring", _younger_to_older),
+)
+
+
+def _entry(steps: Sequence[Step]) -> int:
+    """Return the step of a path that leads from what was there before to what is new."""
+    for number, step in enumerate(steps[1:]):
+        if not step.vertex.has(OLD):
+            return number
+    return max(0, len(steps) - 2)
+
+
+def _holder(fits: Callable[[Step], bool], reason: str) -> Callable[[Sequence[Step]], tuple[int, str] | None]:
+    """Return a rule for paths in which an old step fits; the link to the new object is suspected."""
+
+    def find(steps: Sequence[Step]) -> tuple[int, str] | None:
+        entry = _entry(steps)
+        for step in reversed(steps[: entry + 1]):
+            if fits(step):
+                return entry, reason.format(step.name, _short(step.vertex))
+        return None
+
+    return find
+
+
+def _unseen(steps: Sequence[Step]) -> tuple[int, str] | None:
+    first = steps[0].vertex
+    if not first.has(OPAQUE) or first.type == "contextvars.Context":  # the current one of a thread
+        return None
+    return 0, (
+        "the collector sees nothing that refers to it: C code holds it, an extension type without "
+        "tp_traverse, or an expression that is being evaluated"
+    )
+
+
+def _loose(steps: Sequence[Step]) -> tuple[int, str] | None:
+    if steps[0].vertex.has(ROOT):
+        return None
+    return _entry(steps), "what holds the first of these was not found within the limits of the search"
+
+
+def _weak(steps: Sequence[Step]) -> tuple[int, str] | None:
+    if not steps[-1].vertex.type.endswith(WEAK):
+        return None
+    return _entry(steps), "a weak reference goes when its object does, and something else keeps that"
+
+
+PATH_RULES = (
+    Rule("weak-reference", _weak),
+    Rule("c-held", _unseen),
+    Rule("not-found", _loose),
+    Rule(
+        "cache",
+        _holder(
+            lambda step: step.vertex.kind == "cache",
+            "the cache keeps arguments and result of each call with other arguments",
+        ),
+    ),
+    Rule(
+        "thread-local",
+        _holder(lambda step: step.vertex.type == "_thread._local", "the value stays until its thread ends"),
+    ),
+    Rule(
+        "context",
+        _holder(lambda step: step.sort == "context", "the context variable `{0}` is set and never reset"),
+    ),
+    Rule(
+        "logging",
+        _holder(
+            lambda step: step.vertex.type.endswith("Handler"),
+            "the handler keeps its records, and with exc_info the traceback and its frames",
+        ),
+    ),
+    Rule(
+        "callbacks",
+        _holder(lambda step: step.sort == "callback", "the callback is registered again and never removed"),
+    ),
+    Rule(
+        "global",
+        _holder(
+            lambda step: step.sort == "global", "the module's global `{0}` takes it in and never lets go"
+        ),
+    ),
+    Rule(
+        "class-attribute",
+        _holder(lambda step: step.vertex.kind == "class", "`{1}.{0}` is shared by all and never lets go"),
+    ),
+    Rule(
+        "running",
+        _holder(
+            lambda step: step.vertex.kind == "frame", "local `{0}` of a function that still runs holds it"
+        ),
+    ),
+    Rule("path", lambda steps: (_entry(steps), "from here on everything is new, and nothing removes it")),
+)

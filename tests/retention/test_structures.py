@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import gc
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlive.retention.graph import Graph, Step, Vertex, read
+from outlive.retention.structures import Analysis, Structure, analyse
+from outlive.retention.suspects import link, title
+from outlive.retention.trails import Explanation
+from outlive.stacks import pythons
+from outlive.stacks.pythons import Interpreter
+from outlive.worker import capture, objects, references
+
+TIMES = 5
+STRUCTURES = Path(__file__).parents[1] / "planted" / "structures.py"
+SOURCES = Path(capture.__file__).parent
+ORDER = "__main__.Order"
+
+# Each structure: class, rule, what is normalised into the fingerprint, the suspect link.
+PLANTED = {
+    "attribute": (
+        "cyclic",
+        "back-reference",
+        f"ring {ORDER}.child {ORDER}.parent",
+        f"{ORDER} .parent",
+    ),
+    "slot": ("cyclic", "ring", f"ring {ORDER}.shop __main__.Shop.order", f"{ORDER} .shop"),
+    "dict_value": ("cyclic", "ring", f"ring {ORDER}.index['self']", f"{ORDER} .index"),
+    "list_item": ("cyclic", "ring", f"ring {ORDER}.history[]", f"{ORDER} .history"),
+    "closure_cell": (
+        "cyclic",
+        "self-closure",
+        "ring function __main__.walk closure walk",
+        "function __main__.closure_cell.<locals>.walk closure variable walk",
+    ),
+    "frame_local": (
+        "cyclic",
+        "traceback",
+        "ring exception.__traceback__ frame __main__.frame_local local error",
+        "frame of __main__.frame_local local error",
+    ),
+    "stored_exception": (
+        "cyclic",
+        "traceback",
+        f"ring {ORDER}.error exception.__traceback__ frame __main__.fail local order",
+        f"{ORDER} .error",
+    ),
+    "task": (
+        "cyclic",
+        "coroutine",
+        f"ring {ORDER}.task asyncio.Task._coro coroutine task.wait local state",
+        "coroutine task.<locals>.wait local state",
+    ),
+    "future_callback": (
+        "cyclic",
+        "callback",
+        f"ring {ORDER}.ready asyncio.Future callback function __main__.callback closure order",
+        "asyncio.Future callback",
+    ),
+    "context_variable": (
+        "cyclic",
+        "context",
+        f"ring {ORDER}.context contextvars.Context context current_order",
+        "contextvars.Context context variable current_order",
+    ),
+    "partial": (
+        "cyclic",
+        "partial",
+        f"ring {ORDER}.cancel functools.partial argument 0",
+        f"{ORDER} .cancel",
+    ),
+    "bound_method": (
+        "cyclic",
+        "bound-method",
+        f"ring {ORDER}.close method __main__.close.__self__",
+        f"{ORDER} .close",
+    ),
+    "generator": (
+        "cyclic",
+        "generator",
+        f"ring {ORDER}.lines generator generator.lines local order",
+        "generator generator.<locals>.lines local order",
+    ),
+    "async_generator": (
+        "cyclic",
+        "async-generator",
+        f"ring {ORDER}.lines async_generator async_generator.lines local order",
+        "async generator async_generator.<locals>.lines local order",
+    ),
+    "coroutine": (
+        "cyclic",
+        "coroutine",
+        f"ring {ORDER}.waiting coroutine coroutine.wait local order",
+        "coroutine coroutine.<locals>.wait local order",
+    ),
+    "weakref_callback": (
+        "cyclic",
+        "callback",
+        f"ring {ORDER}.watch weakref.ref callback function __main__.<lambda> closure order",
+        "weakref.ref callback",
+    ),
+    "finalizer": ("cyclic", "ring", "ring __main__.Finalized.me", "__main__.Finalized .me"),
+    "nested_cycles": ("cyclic", "ring", f"ring {ORDER}.back {ORDER}.next", f"{ORDER} .back"),
+    "class_cycle": (
+        "cyclic",
+        "class",
+        "ring class __main__.Local.__mro__[]",
+        "class __main__.class_cycle.<locals>.Local .__mro__",
+    ),
+    "lru_cache": (
+        "leaked",
+        "cache",
+        "path module __main__ global lookup cache __main__.lookup cached[]",
+        "dict [<tuple>]",
+    ),
+    "module_global": (
+        "leaked",
+        "global",
+        f"path module __main__ global kept_globally[] {ORDER}",
+        "list [3]",
+    ),
+    "class_attribute": (
+        "leaked",
+        "class-attribute",
+        f"path class __main__.Registry.orders[] {ORDER}",
+        "dict [3]",
+    ),
+    "logging_handler": (
+        "leaked",
+        "logging",
+        (
+            "path module __main__ global logger logging.Logger.handlers[] __main__.KeepingHandler.records[] "
+            "logging.LogRecord"
+        ),
+        "list [3]",
+    ),
+    "thread_local": (
+        "leaked",
+        "thread-local",
+        f"path module __main__ global local thread._local.orders[] {ORDER}",
+        "list [3]",
+    ),
+    "c_held": ("leaked", "c-held", f"path {ORDER}", ORDER),
+    "without_traverse": ("leaked", "c-held", "path tuple ", "tuple"),
+}
+
+
+@pytest.fixture(scope="session", params=pythons.installed(), ids=lambda one: one.minor)
+def captured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    interpreter: Interpreter = request.param
+    folder = tmp_path_factory.mktemp(interpreter.minor)
+    subprocess.run([interpreter.path, STRUCTURES, SOURCES, folder], check=True, timeout=60)
+    return folder
+
+
+def analysed(folder: Path, name: str) -> Analysis:
+    return analyse(read((folder / f"{name}.json").read_bytes()))
+
+
+def only(analysis: Analysis) -> Structure:
+    (structure,) = analysis.structures
+    return structure
+
+
+def suspect_link(explanation: Explanation) -> str:
+    step = explanation.steps[explanation.suspect.step]
+    return f"{title(step.vertex)} {link(step)}".strip()
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_structure_is_named_with_its_suspect_on_every_python(captured: Path, name: str) -> None:
+    analysis = analysed(captured, name)
+    structure = only(analysis)
+    growth, rule, trail, suspect = PLANTED[name]
+    explanation = structure.explanation
+    assert (structure.growth, explanation.suspect.rule, explanation.trail) == (growth, rule, trail)
+    assert suspect_link(explanation) == suspect
+    assert (structure.instances, analysis.once, analysis.cut) == (TIMES, 0, ())
+
+
+def test_no_structure_is_left_untested(captured: Path) -> None:
+    assert {path.stem for path in captured.glob("*.json")} == set(PLANTED)
+
+
+def test_cycles_that_share_members_are_one_structure_with_two_rings(captured: Path) -> None:
+    structure = only(analysed(captured, "nested_cycles"))
+    assert [one.trail for one in structure.further] == [f"ring {ORDER}.further {ORDER}.home"]
+
+
+def test_what_hangs_on_a_ring_is_told_from_its_members(captured: Path) -> None:
+    structure = only(analysed(captured, "closure_cell"))
+    assert (structure.members, structure.hanging) == (3, 0)
+    leak = only(analysed(captured, "logging_handler"))
+    assert leak.members == 1
+    assert dict(leak.types)["traceback"] == 1
+
+
+def test_a_finalizer_in_a_ring_is_said(captured: Path) -> None:
+    reason = only(analysed(captured, "finalizer")).explanation.suspect.reason
+    assert (
+        reason == "this reference closes the ring; a `__del__` in the ring runs only when the collector does"
+    )
+
+
+# Pure: graphs made by hand
+
+
+def instance(name: str, **fields: object) -> Vertex:
+    return Vertex(kind="instance", type=name, **fields)  # type: ignore[arg-type]
+
+
+def ring_of(names: list[str], *, line: int, shift: int = 0) -> Graph:
+    vertices = tuple(instance(name, place=f"app.py:{line}") for name in names)
+    order = [(at + shift) % len(names) for at in range(len(names))]
+    edges = tuple((at, (at + 1) % len(names), f"attribute:to_{names[at]}") for at in order)
+    return Graph(python="3.11.7", requests=1, vertices=vertices * 2, edges=edges + moved(edges, len(names)))
+
+
+def moved(edges: tuple[tuple[int, int, str], ...], by: int) -> tuple[tuple[int, int, str], ...]:
+    return tuple((a + by, b + by, name) for a, b, name in edges)
+
+
+@given(st.integers(1, 5), st.integers(0, 7), st.integers(1, 9999))
+def test_a_fingerprint_does_not_depend_on_order_or_lines(length: int, shift: int, line: int) -> None:
+    names = [f"package.Type{letter}" for letter in "ABCDE"[:length]]
+    first = analyse(ring_of(names, line=1))
+    turned = names[shift % length :] + names[: shift % length]
+    second = analyse(ring_of(turned, line=line, shift=shift))
+    assert only(first).fingerprint == only(second).fingerprint
+    assert len(only(first).explanation.steps) == length
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("index:0", "index:17", True),
+        ("key:'order'", "key:'order'", True),
+        ("key:'order-4711'", "key:'order-4712'", True),
+        ("key:'order'", "key:'image'", False),
+        ("key:17", "key:18", True),
+    ],
+)
+def test_keys_that_are_data_do_not_tell_structures_apart(one: str, other: str, same: bool) -> None:
+    found = []
+    for reference in (one, other):
+        container = Vertex(kind="container", type="dict")
+        edges = ((0, 1, "attribute:held"), (1, 0, reference))
+        graph = Graph(
+            python="3.11.7",
+            requests=1,
+            vertices=(instance("app.Order"), container) * 2,
+            edges=edges + moved(edges, 2),
+        )
+        found.append(only(analyse(graph)).fingerprint)
+    assert (found[0] == found[1]) is same
+
+
+def test_names_are_written_as_in_a_program() -> None:
+    vertex = Vertex(kind="frame", type="frame", name="app.main", place="app.py:3")
+    names = {
+        "attribute:x": ".x",
+        "key:'x'": "['x']",
+        "index:3": "[3]",
+        "local:x": "local x",
+        "closure:x": "closure variable x",
+        "internal:": "inside (C)",
+        "": "",
+    }
+    assert {name: link(Step(vertex=vertex, number=0, reference=name)) for name in names} == names
+    assert title(vertex) == "frame of app.main"
+
+
+def test_nothing_left_gives_no_structures() -> None:
+    assert analyse(Graph(python="3.11.7", requests=11, vertices=(), edges=())).structures == ()
+
+
+# Limits
+
+
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    """Freeze what is there, as the probe does before it counts, and undo it afterwards."""
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def captured_now() -> Any:
+    return capture.capture(objects, references, gc.collect)
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_large_heap_is_cut_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "VERTICES", 10)
+    for _ in range(50):
+        one: list[object] = []
+        one.append(one)
+    graph = captured_now()
+    assert len(graph.vertices) == 10
+    assert re.fullmatch(r"\d+ of \d+ new objects", graph.cut[0])
+
+
+@pytest.mark.usefixtures("frozen")
+def test_no_time_for_references_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "SECONDS", -1.0)
+    ring: list[object] = []
+    ring.append(ring)
+    del ring
+    graph = captured_now()
+    assert any(text.startswith("the references of") for text in graph.cut)
+
+
+@pytest.mark.usefixtures("frozen")
+def test_no_code_of_the_app_runs() -> None:
+    class Loud:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __getattribute__(self, name: str) -> object:
+            raise AssertionError(name)
+
+        def __sizeof__(self) -> int:
+            raise AssertionError
+
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError
+
+        __hash__ = None  # type: ignore[assignment]
+
+    Loud()
+    graph = captured_now()
+    assert "attribute:me" in graph.texts
