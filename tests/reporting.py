@@ -48,7 +48,14 @@ CLAIMS = (
         release="3.11.14",
         source="aiohttp-3.14.5.tar.gz",
         reason=None,
-        claims=(Claim(text="Fixed a leak of ClientSession.", section="Bug fixes", issues=()),),
+        claims=(
+            Claim(
+                text="Fixed a leak of ClientSession.",
+                section="Bug fixes",
+                issues=(),
+                elsewhere=("gateway-*",),
+            ),
+        ),
     ),
 )
 

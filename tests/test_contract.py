@@ -43,9 +43,9 @@ def contract(checkout: Path, name: str) -> tuple[int, str]:
     ("name", "module", "line"),
     [
         ("layers", "records/measurement.py", "from outlive.service import app"),
-        ("layers", "pages/svg.py", "from outlive.asv import results"),
-        ("pure", "leaks/growth.py", "import subprocess"),
-        ("pure", "comparison/noise.py", "from outlive import processes"),
+        ("layers", "pages/drawings/svg.py", "from outlive.asv import results"),
+        ("pure", "retention/growth.py", "import subprocess"),
+        ("pure", "comparison/noisy/noise.py", "from outlive import processes"),
         ("worker", "worker/plant.py", "from outlive.errors import FaultError"),
     ],
 )

@@ -162,10 +162,10 @@ def test_a_benchmark_opens_on_its_longest_history(folder: Path) -> None:
     ]
     for revision, graph in [(0, graphs[0]), (1, graphs[0]), (1, graphs[1])]:
         graph.add_data_point(revision, 7.0 if graph is graphs[0] else 0.0)
-    (folder / "index.json").write_text('{"project": "outlive"}')
     assets.open_on_history(folder, {"objects.it": graphs})
-    index = json.loads((folder / "index.json").read_text())
-    assert index["histories"] == {"objects.it": {"python": "3.11", "branch": "flask"}}
+    script = (folder / "vendor/histories.js").read_text()
+    histories = json.loads(script.removeprefix("var outliveHistories = ").removesuffix(";\n"))
+    assert histories == {"objects.it": {"python": "3.11", "branch": "flask"}}
     picture = json.loads((folder / "graphs/summary/objects.it.json").read_text())
     assert {value for _, value in picture} == {7.0}
 

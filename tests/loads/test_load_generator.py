@@ -28,7 +28,7 @@ HARNESS = """
 import sys
 from pathlib import Path
 from outlive.loads.generator import generate
-from outlive.loads.traffic import Traffic
+from outlive.records.load import Traffic
 from outlive.project import Project
 
 generate(

@@ -262,13 +262,12 @@ class TestRefused:
         assert again.return_value == ExitCode.FAULT
         assert again.stderr == found.stderr
 
-    def test_a_cell_that_is_there_twice(self, project: Project, folder: Path) -> None:
+    def test_a_cell_that_was_added_by_hand(self, project: Project, folder: Path) -> None:
         path = keep(project, "3.11.0", [cell("ok", 0)])
-        lines = path.read_text().splitlines()
-        lines.insert(3, f"{lines[3].rstrip(',')},")  # the first measurement
-        path.write_text("\n".join(lines))
+        before, cells, end = path.read_text().partition('"measurements":[\n')
+        path.write_text(f"{before}{cells}{end.partition(chr(10))[0].rstrip(',')},\n{end}")
         (problem,) = site.publish(project, folder).problems
-        assert "is measured twice on one side" in problem
+        assert "was changed or damaged: its checksum is another" in problem
 
     def test_numbers_that_nobody_measured(self, project: Project, folder: Path) -> None:
         keep(project, "3.11.0", [cell("ok", 0, blocks_per_request=1e300)])

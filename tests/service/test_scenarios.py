@@ -223,7 +223,7 @@ class TestSelect:
             b'[[scenario]]\nname = "a"\nsummary = "b"\nexpect = ["200"]\nrequest = {}\nreleases = "new"\n',
             "Invalid specifier: 'new'",
         ),
-        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"\xff", "it is not UTF-8 text"),
     ],
 )
 def test_a_wrong_file_gets_one_line(tmp_path: Path, content: bytes, message: str) -> None:

@@ -19,9 +19,9 @@ from package_index import GUNICORN, Index, Wheel, serving
 MODULES = "flask, gunicorn.app.base"
 BUILD = """
 import sys, msgspec
-from outlive import environments
-from outlive.locks import Lock
-from outlive.pythons import Interpreter
+from outlive.stacks import environments
+from outlive.stacks.locks import Lock
+from outlive.stacks.pythons import Interpreter
 lock = msgspec.json.decode(sys.argv[1], type=Lock)
 print(environments.ensure(lock, Interpreter(*sys.argv[2:])).path)
 """

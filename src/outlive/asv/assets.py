@@ -23,6 +23,7 @@ from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.project import cache_dir
 
+HISTORIES = "histories.js"  # on which Python and branch each benchmark opens: asv writes its index after us
 FOLDER = "vendor"  # beside index.html
 NAMES = ("releases.js", "releases.css")  # our own: they show names of releases in place of asv's hashes
 FETCH_LIMIT = 120.0  # seconds that npm may take
@@ -118,7 +119,8 @@ def name_releases(folder: Path, releases: Mapping[str, str]) -> None:
     index = folder / "index.html"
     page = index.read_text(encoding="utf-8")
     script, style = (f"{FOLDER}/{name}" for name in NAMES)
-    ours = f'<script src="{script}"></script>\n    <link rel="stylesheet" href="{style}">\n  </head>'
+    ours = "".join(f'<script src="{source}"></script>\n    ' for source in (f"{FOLDER}/{HISTORIES}", script))
+    ours += f'<link rel="stylesheet" href="{style}">\n  </head>'
     index.write_text(page.replace("</head>", ours, 1), encoding="utf-8")
     feed = folder / "regressions.xml"
     text = feed.read_text(encoding="utf-8")
@@ -140,9 +142,9 @@ def open_on_history(folder: Path, graphs: Mapping[str, Sequence[Any]]) -> None:
         longest = max(group, key=lambda graph: len(graph.get_data()))
         make_summary_graph([longest]).save(str(folder))
         histories[name] = {key: longest.params[key] for key in ("python", "branch")}
-    path = folder / "index.json"
-    index = msgspec.json.decode(path.read_bytes())
-    path.write_bytes(msgspec.json.encode(index | {"histories": histories}))
+    path = folder / FOLDER / HISTORIES
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"var outliveHistories = " + msgspec.json.encode(histories) + b";\n")
 
 
 def bring_home(folder: Path) -> None:

@@ -21,8 +21,8 @@ $(document).ready(function () {
     // Opens a benchmark on the Python and the branch that have its history.
     function select() {
         var name = decodeURIComponent(window.location.hash.slice(1));
-        if (index.histories[name]) {
-            window.location.replace("#" + name + "?" + $.param(index.histories[name]));
+        if (outliveHistories[name]) {
+            window.location.replace("#" + name + "?" + $.param(outliveHistories[name]));
         }
     }
 

@@ -129,7 +129,7 @@ def _new(m: Measurement, before: Sequence[Atom], releases: Sequence[str], today:
     operator = ">=" if _is_newest(m.release, releases) else "=="
     entry = Limit(
         gc=policy(m),
-        releases=f"{operator}{m.release}",
+        releases=f"{operator}{Version(m.release).public}",
         type=old.type if old and old.covers(m) else None,
         fingerprint=old.fingerprint if old and old.covers(m) else None,
         reason=old.reason if old else f"as measured on {m.framework} {m.release}; say here why it may be",
