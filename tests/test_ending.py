@@ -134,10 +134,11 @@ def test_output_that_nobody_reads_is_a_fault(words: str) -> None:
     assert (done.returncode, done.stderr) == (ExitCode.FAULT, b"")
 
 
-def test_output_that_cannot_be_written_is_a_fault() -> None:
+@pytest.mark.parametrize("environment", [None, {}])  # without TERM and others, click leaves a buffer behind
+def test_output_that_cannot_be_written_is_a_fault(environment: dict[str, str] | None) -> None:
     with Path("/dev/full").open("w") as full:
         argv = [sys.executable, "-m", "outlive", "--help"]
-        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, check=False, env=environment)
     assert (done.returncode, done.stderr) == (ExitCode.FAULT, b"outlive: the system: the disk is full\n")
 
 

@@ -91,6 +91,8 @@ def _code(command: Callable[[], object]) -> int | str | None:
     except BrokenPipeError:
         return _unread()
     except Exception as error:  # noqa: BLE001
+        if isinstance(error, OSError) and error.filename is None:  # it may be our output's
+            _unread()
         return _said(_reason(error), ExitCode.FAULT)
     return found if isinstance(found, int) else ExitCode.FINE
 
@@ -133,6 +135,8 @@ def _said(line: str, code: ExitCode) -> ExitCode:
 
 def _unread() -> ExitCode:
     """Have nobody told a second time that the output cannot be written; what was decided is not known."""
-    with contextlib.suppress(OSError):
+    try:
+        sys.stdout.flush()
+    except OSError:  # what is left of it would be written again, and fail again, as the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.FAULT
