@@ -21,7 +21,7 @@ from outlive.stacks.pythons import Interpreter
 from outlive.worker import probe
 
 FOLDER = Path(probe.__file__).parent
-SOURCES = sorted(FOLDER.glob("*.py"))
+SOURCES = sorted(FOLDER.rglob("*.py"))
 SIBLINGS = {path.stem for path in SOURCES}  # each loads others of the folder by path
 WORKER = """
 import importlib.util, sys, threading
@@ -30,8 +30,8 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-probe, idle, holdings = load("probe"), load("idle"), load("holdings")
-probe.start(sys.argv[2], probe.Probe(holdings.Holdings(), None), idle.IdleWatch)
+probe, idle, holdings, collector = (load(one) for one in ("probe", "idle", "holdings", "collector"))
+probe.start(sys.argv[2], probe.Probe(holdings.Holdings(), None, collector.CollectorLog()), idle.IdleWatch)
 kept = []
 class Node:
     def __init__(self):

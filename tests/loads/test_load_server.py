@@ -18,7 +18,7 @@ from outlive.loads.cgroup import MemoryGroup, parents
 from outlive.loads.server import Begun, Counted, Line, LoadServer
 from outlive.stacks import pythons
 from outlive.stacks.pythons import Interpreter
-from outlive.worker import load_probe
+from outlive.worker import collector, load_probe
 
 WORKER = """
 import importlib.util, sys
@@ -28,9 +28,11 @@ def load(name):
     spec.loader.exec_module(module)
     return module
 probe, load_probe, holdings = load("probe"), load("load_probe"), load("holdings").Holdings()
+pauses = load("collector").Pauses()
 import gc
 periods = []
-found = load_probe.start(sys.argv[2], probe.Probe(holdings, None, None, periods.append), sys.argv[3], False)
+counter = probe.Probe(holdings, None, pauses, periodic=periods.append)
+found = load_probe.start(sys.argv[2], counter, pauses, sys.argv[3], False)
 kept = []
 class Node:
     def __init__(self):
@@ -170,13 +172,13 @@ class TestProbe:
                 worker.line.wait(Counted, limit=0.2)
 
     def test_pauses_take_no_more_room_however_many_there_are(self) -> None:
-        pauses = load_probe.Pauses()
+        pauses = collector.Pauses()
         for _ in range(3):
             pauses.started = -1e9  # a pause of many years, and whatever comes after it
             pauses("stop", {"collected": 1})
             pauses("start", {})
             pauses("stop", {"collected": 0})
-        assert len(pauses.buckets) == load_probe.LONGEST
+        assert len(pauses.buckets) == collector.LONGEST
         assert sum(count for _, count in pauses.sums()["pauses"]) == 6
 
 

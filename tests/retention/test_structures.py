@@ -17,7 +17,7 @@ from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
 from outlive.stacks import pythons
 from outlive.stacks.pythons import Interpreter
-from outlive.worker import capture, objects, references
+from outlive.worker.survivors import capture, objects, references
 
 TIMES = 5
 STRUCTURES = Path(__file__).parents[1] / "planted" / "structures.py"

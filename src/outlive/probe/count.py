@@ -31,13 +31,14 @@ from outlive.retention import structures
 from outlive.retention.graph import read
 from outlive.retention.growth import WARM_UP, Tally, analyse, plan
 from outlive.service.probe_line import Site
-from outlive.worker import objects, references
-from outlive.worker.allocations import Tracer
-from outlive.worker.capture import capture
+from outlive.worker.collector import CollectorLog
 from outlive.worker.holdings import Holdings
 from outlive.worker.idle import IdleWatch
-from outlive.worker.objects import short
 from outlive.worker.probe import Probe
+from outlive.worker.survivors import objects, references
+from outlive.worker.survivors.allocations import Tracer
+from outlive.worker.survivors.capture import capture
+from outlive.worker.survivors.objects import short
 
 LEAST_BLOCK = 16
 """Bytes of the smallest block that Python's allocator hands out."""
@@ -171,7 +172,8 @@ def _counting(
     enabled, frozen, flags = gc.isenabled(), gc.get_freeze_count(), gc.get_debug()
     base_events: Any = asyncio.base_events
     handles = base_events._MIN_SCHEDULED_TIMER_HANDLES  # the probe changes it
-    probe = Probe(Holdings(), loop, functools.partial(capture, objects, references), tracer=tracer)
+    graph = functools.partial(capture, objects, references)
+    probe = Probe(Holdings(), loop, CollectorLog(), capture=graph, tracer=tracer)
     probe.idle = IdleWatch(threading.get_native_id())
     try:
         gc.set_debug(0)

@@ -24,8 +24,9 @@ from collections import Counter
 from pathlib import Path
 
 from outlive.probe.readings import ASK, GREETING, Reading, reach, short_name, sockets
+from outlive.worker.collector import CollectorLog
 from outlive.worker.holdings import Holdings
-from outlive.worker.probe import CollectorLog, type_name
+from outlive.worker.probe import type_name
 
 VARIABLE = "OUTLIVE_PROBE"
 """The environment variable that names the folder where `start()` does not."""

@@ -25,7 +25,7 @@ POLICY = os.environ.get("OUTLIVE_GC")
 
 
 def _load(name: str) -> ModuleType:
-    return _load_file("outlive_" + name, os.path.join(HERE, name + ".py"))
+    return _load_file("outlive_" + os.path.basename(name), os.path.join(HERE, name + ".py"))
 
 
 def _load_file(name: str, path: str) -> ModuleType:
@@ -49,9 +49,10 @@ holdings = _load("holdings").Holdings()
 periodic = _load("periodic")
 request_hook = _load("request_hook")
 load_probe = _load("load_probe")
-objects = _load("objects")
-capture = functools.partial(_load("capture").capture, objects, _load("references"))
-allocations = _load("allocations")
+collector = _load("collector")
+objects = _load("survivors/objects")
+capture = functools.partial(_load("survivors/capture").capture, objects, _load("survivors/references"))
+allocations = _load("survivors/allocations")
 
 
 def _die_with_parent() -> None:
@@ -88,12 +89,14 @@ def post_worker_init(worker: Any) -> None:
     if remedy:
         getattr(_load_file("remedies", path), remedy)(worker.app.wsgi(), worker)
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
+    log = collector.CollectorLog() if POLICY is None else collector.Pauses()
     counter = probe.Probe(
         holdings,
         getattr(worker, "loop", None),
-        capture,
-        periodic.Periodic(hook.add),
-        allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
+        log,
+        capture=capture,
+        periodic=periodic.Periodic(hook.add),
+        tracer=allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
     )
     tool = os.environ.get("OUTLIVE_TOOL")
     if tool:
@@ -101,7 +104,7 @@ def post_worker_init(worker: Any) -> None:
     if POLICY is None:
         probe.start(path, counter, idle.IdleWatch)
     else:
-        worker.outlive = load_probe.start(path, counter, POLICY, worker.cfg.preload_app)
+        worker.outlive = load_probe.start(path, counter, log, POLICY, worker.cfg.preload_app)
 
 
 def worker_abort(worker: Any) -> None:

@@ -10,27 +10,21 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import os
 import sys
 import threading
 from _socket import AF_UNIX
 from _socket import socket as plain_socket
 from _thread import start_new_thread
-from time import monotonic, perf_counter, sleep
+from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from outlive.worker.collector import Pauses
     from outlive.worker.probe import Probe
 
-FINEST = 1e-6
-"""Seconds at or below which all pauses share one bucket."""
-WIDTH = 1.02
-"""Ratio of a bucket's upper to its lower bound: a percentile is at most 2 percent too high."""
-LONGEST = 1200
-"""Number of buckets; the last holds all pauses from six hours on."""
 OLDEST = 2
 """Oldest generation of the collector."""
 SETTLES = 10
@@ -44,54 +38,15 @@ REST_LIMIT = 10.0
 """Seconds after which a worker that never rests is counted anyway, and reported as busy."""
 
 
-class Pauses:
-    """Sums up all collections except the probe's own, in constant space."""
-
-    def __init__(self) -> None:
-        self.own = False
-        self.clear()
-
-    def clear(self) -> None:
-        """Start from zero."""
-        self.collections = self.freed = 0
-        self.pause = self.longest = self.started = 0.0
-        self.buckets = [0] * LONGEST
-
-    def __call__(self, phase: str, info: dict[str, int]) -> None:
-        """Record the start or the end of a collection, as a callback of `gc`."""
-        if self.own:
-            return
-        if phase == "start":
-            self.started = perf_counter()
-            return
-        pause = perf_counter() - self.started
-        bucket = math.ceil(math.log(pause / FINEST, WIDTH)) if pause > FINEST else 0
-        self.buckets[min(bucket, LONGEST - 1)] += 1
-        self.collections += 1
-        self.freed += info["collected"]
-        self.pause += pause
-        self.longest = max(self.longest, pause)
-
-    def sums(self) -> dict[str, Any]:
-        """Return the sums since the last `clear`; `pauses` are (upper bound in seconds, count)."""
-        return {
-            "collections": self.collections,
-            "freed": self.freed,
-            "pause": self.pause,
-            "longest": self.longest,
-            "pauses": [(FINEST * WIDTH**at, count) for at, count in enumerate(self.buckets) if count],
-        }
-
-
 class LoadProbe:
-    """Answers the harness over one connection; `probe` counts and collects for it."""
+    """Answers the harness over one connection; `probe` counts and collects for it, `pauses` is its log."""
 
-    def __init__(self, probe: Probe, policy: str, preloaded: bool) -> None:
+    def __init__(self, probe: Probe, pauses: Pauses, policy: str, preloaded: bool) -> None:
         self.probe = probe
         self.kind, _, self.numbers = policy.partition(":")
         self.preloaded = preloaded
         probe.kind = self.kind
-        self.pauses = probe.log = Pauses()  # type: ignore[assignment]
+        self.pauses = pauses
         probe.idle = self  # type: ignore[assignment]
         self.aborted = False
 
@@ -214,9 +169,9 @@ def prepare_fork(policy: str) -> None:
         gc.freeze()
 
 
-def start(path: str, probe: Probe, policy: str, preloaded: bool) -> LoadProbe:
+def start(path: str, probe: Probe, pauses: Pauses, policy: str, preloaded: bool) -> LoadProbe:
     """Apply the gc policy and start the probe's thread in this process; `path` is the harness's socket."""
-    load_probe = LoadProbe(probe, policy, preloaded)
+    load_probe = LoadProbe(probe, pauses, policy, preloaded)
     load_probe.apply()
     start_new_thread(load_probe.run, (path,))
     return load_probe

@@ -21,7 +21,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections import Counter
 
 TYPE_CHECKING = False
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
     from io import BufferedRWPair
     from typing import Any
 
-    from outlive.worker.capture import Graph
+    from outlive.worker.collector import CollectorLog
     from outlive.worker.holdings import Holdings
     from outlive.worker.idle import IdleWatch
+    from outlive.worker.survivors.capture import Graph
 
     Capture = Callable[[Callable[[], int]], Graph]
     Periodic = Callable[[int], None]
@@ -74,48 +74,11 @@ def less(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one - other
 
 
-class CollectorLog:
-    """Sums up the automatic collections; those that the probe asks for are left out."""
-
-    def __init__(self) -> None:
-        self.own = False
-        self.clear()
-
-    def clear(self) -> None:
-        """Start from zero."""
-        self.collections = self.freed = 0
-        self.pause = self.longest = self.started = 0.0
-
-    def __call__(self, phase: str, info: dict[str, int]) -> None:
-        """Take note of the start or the end of a collection: this is a callback of `gc`."""
-        if self.own:
-            return
-        if phase == "start":
-            self.started = time.perf_counter()
-            return
-        pause = time.perf_counter() - self.started
-        self.collections += 1
-        self.freed += info["collected"]
-        self.pause += pause
-        self.longest = max(self.longest, pause)
-
-    def take(self) -> dict[str, float]:
-        """Return the sums since the last call."""
-        sums: dict[str, float] = {
-            "collections": self.collections,
-            "freed": self.freed,
-            "pause": self.pause,
-            "longest": self.longest,
-        }
-        self.clear()
-        return sums
-
-
 class Probe:
     """Answers the harness over one connection, from a thread of its own.
 
-    `holdings` reads what the process holds beside objects. `loop` is the asyncio event loop of the worker, or
-    else the one that runs when counting begins is, if any;
+    `holdings` reads what the process holds beside objects. `loop` is the asyncio event loop of the
+    worker, or else the one that runs when counting begins, if any; `log` sums up automatic collections;
     `capture` returns the graph of what survived; `periodic` has this worker collect after each so many
     requests; `tracer` tells what was allocated; `tool` is one of `tools`, if any.
     """
@@ -129,6 +92,8 @@ class Probe:
         self,
         holdings: Holdings,
         loop: Any,
+        log: CollectorLog,
+        *,
         capture: Capture | None = None,
         periodic: Periodic | None = None,
         tracer: Callable[[], Any] | None = None,
@@ -138,7 +103,7 @@ class Probe:
         self.tracer = tracer
         self.capture = capture
         self.periodic = periodic
-        self.log = CollectorLog()
+        self.log = log
         self.automatic = True
         self.kind = "on"
 

@@ -42,7 +42,7 @@ def collect() -> int:
 def main(path: str, name: str, graph: str, requests: str) -> None:
     """Run the script's server and client, and write the graph."""
     objects, references, capture = (
-        load("outlive_" + own, os.path.join(HERE, own + ".py"))
+        load("outlive_" + own, os.path.join(HERE, "survivors", own + ".py"))
         for own in ("objects", "references", "capture")
     )
     script = load(name, path)

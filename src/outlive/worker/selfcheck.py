@@ -77,10 +77,11 @@ def seen(probe: Probe) -> dict[str, tuple[int, int]]:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from collector import CollectorLog  # type: ignore[import-not-found]
     from holdings import Holdings  # type: ignore[import-not-found]
     from idle import IdleWatch  # type: ignore[import-not-found]
     from probe import Probe as Counter  # type: ignore[import-not-found]
 
-    own = Counter(Holdings(), None)
+    own = Counter(Holdings(), None, CollectorLog())
     own.idle = IdleWatch(threading.get_native_id())
     print(json.dumps(seen(own)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from outlive.worker.references import Names
+    from outlive.worker.survivors.references import Names
 
 VERTICES = 100000
 """Most new objects captured, the youngest first; one sample of requests leaves some hundreds."""
