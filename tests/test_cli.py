@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from outlive.cli import VERBS, cli
+from outlive.project import Project
 from verbs import NAMES, verb
 
 HEAVY = {"outlive.commands", "outlive.records", "msgspec", "rich", "requests", "bs4"}
@@ -38,6 +41,17 @@ def test_the_first_screen_fits_a_terminal() -> None:
         < found.output.index("doctor")
         < found.output.index("Many releases:")
     )
+
+
+def test_a_folder_of_results_is_named_for_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OUTLIVE_RESULTS", raising=False)
+    asked: list[str | None] = []
+    monkeypatch.setattr(Project, "find", lambda: asked.append(os.environ.get("OUTLIVE_RESULTS")))
+    for options in (["--results", str(tmp_path)], []):
+        CliRunner().invoke(cli, ["leaks", "flask", *options])
+    assert asked == [str(tmp_path), None]
 
 
 def test_a_verb_that_there_is_not() -> None:

@@ -8,12 +8,13 @@ import platformdirs
 import pytest
 
 from outlive.errors import UsageError
-from outlive.project import Project, cache_dir
+from outlive.project import INSTALLED, SOURCE, Project, cache_dir
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("OUTLIVE_ROOT", raising=False)
+    for variable in ("OUTLIVE_ROOT", "OUTLIVE_RESULTS"):
+        monkeypatch.delenv(variable, raising=False)
     root = tmp_path / "checkout"
     for framework in ("flask", "aiohttp"):
         (root / "apps" / framework).mkdir(parents=True)
@@ -36,16 +37,46 @@ def test_is_found_where_the_environment_says(checkout: Path, monkeypatch: pytest
     assert Project.find(Path("/")).root == checkout
 
 
-def test_elsewhere_there_is_none(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError) as caught:
-        Project.find(checkout.parent)
-    assert str(caught.value) == (
-        f"{checkout.parent} is not in a checkout of outlive: "
-        "change into one, or set OUTLIVE_ROOT to its folder"
-    )
+def test_elsewhere_it_is_what_the_installation_brings(checkout: Path) -> None:
+    project = Project.find(checkout.parent)
+    assert project.root in {INSTALLED, SOURCE}
+    assert project.measured == checkout.parent / ".outlive" / "results"
+    assert not project.inside
+
+
+def test_a_variable_that_names_no_checkout(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTLIVE_ROOT", "/no/such/folder")
-    with pytest.raises(UsageError, match=r"^/no/such/folder is not in a checkout of outlive"):
+    with pytest.raises(UsageError, match=r"^OUTLIVE_ROOT: /no/such/folder is not in a checkout of outlive$"):
         Project.find(checkout)
+
+
+class TestResults:
+    """What is published is read, what is measured is written elsewhere."""
+
+    def test_in_a_checkout(self, checkout: Path) -> None:
+        project = Project.find(checkout / "apps")
+        assert project.results == (checkout / ".outlive" / "results", checkout / "results")
+        assert (project.inside, project.named, project.publishes) == (True, False, False)
+
+    def test_a_folder_that_is_named(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OUTLIVE_RESULTS", "mine")
+        monkeypatch.chdir(checkout.parent)
+        project = Project.find(checkout)
+        assert project.results == (checkout.parent / "mine", checkout / "results")
+        assert project.at(Path("/shop")).measured == checkout.parent / "mine"
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_what_is_published(self, checkout: Path, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+        if named:
+            monkeypatch.setenv("OUTLIVE_RESULTS", str(checkout / "apps/../results"))
+        project = Project.find(checkout) if named else Project.find(checkout).publishing()
+        assert project.publishes
+        assert [one.resolve() for one in project.results] == [checkout / "results"]
+
+    def test_those_of_an_app(self, checkout: Path) -> None:
+        project = Project.find(checkout).at(Path("/shop"))
+        assert project.results == (Path("/shop/.outlive/results"), checkout / "results")
+        assert not project.inside
 
 
 def test_a_framework_is_a_folder_with_an_app(checkout: Path) -> None:

@@ -68,7 +68,7 @@ def release(framework: str, version: str, python: str, scenario: str) -> str:
 @cache
 def plain(framework: str, version: str, python: str) -> dict[str, Measurement]:
     """Return what is stored of a plain release with gc off, over connections that close, by scenario."""
-    project = Project.find(HERE)
+    project = Project.find(HERE).publishing()
     lock = locks.read_era_lock(project, Catalogue.load(project, framework).find(version), python)
     assert lock
     folder = RESULTS / "measurements" / framework / version

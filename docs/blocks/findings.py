@@ -62,12 +62,12 @@ HEADER = ("stack", "scenarios", "no more", "bounded", "cyclic", "leaked", "unsup
 
 @cache
 def _every() -> tuple[Scenario, ...]:
-    return tuple(scenarios.load_set(Project.find(HERE).scenarios, "all"))
+    return tuple(scenarios.load_set(Project.find(HERE).publishing().scenarios, "all"))
 
 
 @cache
 def _all_found() -> tuple[tuple[Measurement, ...], ...]:
-    project = Project.find(HERE)
+    project = Project.find(HERE).publishing()
     return tuple(_found(project, stack, _every()) for stack in STACKS)
 
 
@@ -110,7 +110,7 @@ def _found(project: Project, stack: Stack, every: Sequence[Scenario]) -> tuple[M
     )
     served = engine.serving(project, stack.framework, every)
     stored, further = _stored(project, record, served), {}
-    for path in folder(project, record).glob(f"py{record.python}-*.json"):
+    for path in folder(project.published, record).glob(f"py{record.python}-*.json"):
         (other,) = read(path).provenance.stacks
         if stack.pins and set(stack.pins) <= set(other.packages):
             further = _stored(project, other, served)

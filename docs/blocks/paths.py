@@ -19,7 +19,7 @@ def only_it() -> str:
     project = Project(HERE.parents[1])
     shown: dict[str, set[tuple[str, str]]] = defaultdict(set)
     stacks: dict[str, int] = defaultdict(int)
-    for path in sorted((project.results / "measurements").glob("*/*/*.json")):
+    for path in sorted((project.published / "measurements").glob("*/*/*.json")):
         of_stack = defaultdict(set)
         for m in read(path).measurements:
             of_stack[m.scenario].update((m.framework, fingerprint) for fingerprint in m.fingerprints)

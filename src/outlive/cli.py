@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import NoReturn
 
 import click
 
 from outlive import __version__, ending
 
+RESULTS = "OUTLIVE_RESULTS"
 VERBS = {
     "First steps": {
         "doctor": "Check whether this machine can measure.",
@@ -38,6 +40,26 @@ It says again what the verbs' own help says, so that the first screen loads none
 equal."""
 
 
+STORELESS = frozenset({"doctor", "explain", "gate", "releases"})
+"""The verbs that neither keep nor read what was measured."""
+
+
+def _named(context: click.Context, _: click.Parameter, folder: str | None) -> None:
+    """Name the folder of results until the command is over."""
+    if folder is None:
+        return
+    before = os.environ.get(RESULTS)
+
+    def restore() -> None:
+        if before is None:
+            os.environ.pop(RESULTS, None)
+        else:
+            os.environ[RESULTS] = before
+
+    os.environ[RESULTS] = folder
+    context.call_on_close(restore)
+
+
 class Verbs(click.Group):
     """The verbs, each of whose modules is loaded when it is asked for."""
 
@@ -51,6 +73,16 @@ class Verbs(click.Group):
             return None
         module = importlib.import_module(f"outlive.commands.{cmd_name}")
         found: click.Command = getattr(module, f"{cmd_name}_command")
+        if cmd_name not in STORELESS and not any(one.name == "results" for one in found.params):
+            found.params.append(
+                click.Option(
+                    ["--results"],
+                    metavar="DIR",
+                    callback=_named,
+                    expose_value=False,
+                    help="Folder of what you measure, instead of .outlive/results.",
+                )
+            )
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""Where things are: the checkout (apps, scenarios, releases, results) and the cache (environments)."""
+"""Where things are: what is measured and published (a checkout, or the package), results, the cache."""
 
 from __future__ import annotations
 
@@ -10,39 +10,82 @@ import platformdirs
 
 from outlive.errors import UsageError
 
+INSTALLED = Path(__file__).parent / "data"
+"""What a wheel brings: apps, scenarios, releases and published results."""
+SOURCE = Path(__file__).parents[2]
+"""The checkout that an editable install is of."""
 INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
 class Project:
-    """A checkout of the repository: its folders are the database of what can be and was measured."""
+    """What can be measured (apps, scenarios, releases), what was published of it, and what the user measured.
 
-    def __init__(self, root: Path) -> None:
+    `root` is a checkout of the repository, or what the installed package brings of it. Only `measured` (a
+    folder that was `named`, or one in `work`) and others in `work` are written to, but by what publishes.
+    """
+
+    def __init__(self, root: Path, work: Path | None = None, measured: Path | None = None) -> None:
         self.root = root
         self.apps = root / "apps"
         self.releases = root / "releases"
-        self.results = root / "results"
-        self.unreleased = root / ".outlive" / "results"
         self.loadtests = root / "loadtests"
         self.scenarios = self.loadtests / "scenarios.toml"
+        self.published = root / "results"
+        self.work = work or root / ".outlive"
+        self.measured = measured or self.work / "results"
+        self.named = measured is not None
 
     @classmethod
     def find(cls, start: Path | None = None) -> Project:
-        """Return the checkout named by OUTLIVE_ROOT, or the one that `start` (default: here) lies in.
+        """Return the checkout that OUTLIVE_ROOT names or that `start` (here) lies in, else the package.
 
-        Raises UsageError where there is none.
+        Its `work` is `.outlive` in the checkout, without one in `start`; OUTLIVE_RESULTS names another folder
+        for what is measured. Raises UsageError where OUTLIVE_ROOT names none.
         """
-        named = os.environ.get("OUTLIVE_ROOT")
-        start = Path(named) if named else (start or Path.cwd())
+        root = os.environ.get("OUTLIVE_ROOT")
+        start = (Path(root) if root else start or Path.cwd()).absolute()
+        results = os.environ.get("OUTLIVE_RESULTS")
+        measured = Path(results).absolute() if results else None
         for folder in [start.resolve(), *start.resolve().parents]:
-            if (folder / "apps").is_dir() and (folder / "loadtests" / "scenarios.toml").is_file():
-                return cls(folder)
-        raise UsageError(
-            f"{start} is not in a checkout of outlive: change into one, or set OUTLIVE_ROOT to its folder"
-        )
+            if _is_root(folder):
+                return cls(folder, None, measured)
+        if root:
+            raise UsageError(f"OUTLIVE_ROOT: {root} is not in a checkout of outlive")
+        for folder in (INSTALLED, SOURCE):
+            if _is_root(folder):
+                return cls(folder, start / ".outlive", measured)
+        raise UsageError(f"outlive is not whole: there is no {INSTALLED}; install it again")
+
+    @property
+    def inside(self) -> bool:
+        """Whether the user is in the checkout, whose files some verbs renew; elsewhere they are only read."""
+        return self.work.parent == self.root
+
+    @property
+    def publishes(self) -> bool:
+        """Whether what is measured is published."""
+        return self.measured.resolve() == self.published.resolve()
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """The folders of results, the user's own first."""
+        return (self.measured,) if self.publishes else (self.measured, self.published)
+
+    def publishing(self) -> Project:
+        """Return the same project, with what is published for its own results and no others."""
+        return Project(self.root, self.work, self.published)
+
+    def at(self, folder: Path) -> Project:
+        """Return the same project for an app in `folder`, where what is measured of that is kept."""
+        return Project(self.root, folder / ".outlive", self.measured if self.named else None)
 
     def frameworks(self) -> tuple[str, ...]:
         """Return the names of the frameworks that have a reference app, sorted."""
         return tuple(sorted(path.parent.name for path in self.apps.glob("*/app.toml")))
+
+
+def _is_root(folder: Path) -> bool:
+    return (folder / "apps").is_dir() and (folder / "loadtests" / "scenarios.toml").is_file()
 
 
 def cache_dir() -> Path:

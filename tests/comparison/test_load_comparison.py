@@ -216,7 +216,7 @@ def test_one_round_of_real_load_tests(tmp_path: Path) -> None:
     names = {one.metric.name for one in found.decided}
     assert names >= {"peak RSS", "throughput", "p50", "objects left per request"}
     assert {one.reason for one in found.decided} == {"fewer than 4 rounds"}
-    assert len(list(project.results.glob("loads/flask/3.1.3/*.json"))) == 3
+    assert len(list(project.measured.glob("loads/flask/3.1.3/*.json"))) == 3
 
 
 class TestReadings:

@@ -217,7 +217,7 @@ class TestAgain:
 
     def test_what_is_no_longer_there_goes(self, project: Project, folder: Path) -> None:
         site.publish(project, folder)
-        shutil.rmtree(project.results / "reports")
+        shutil.rmtree(project.measured / "reports")
         (folder / "mine.txt").write_text("mine")
         assert site.publish(project, folder).removed == 3
         assert not (folder / "aiohttp" / "3.10.10-to-3.11.14-py3.11.html").exists()
@@ -241,7 +241,7 @@ class TestRefused:
         assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
 
     def test_damaged_results_are_left_out_in_a_line_each(self, project: Project, folder: Path) -> None:
-        reports = project.results / "reports" / "aiohttp"
+        reports = project.measured / "reports" / "aiohttp"
         whole = (reports / "3.10.10-to-3.11.14-py3.11.json").read_bytes()
         (reports / "cut.json").write_bytes(whole[:5000])
         (reports / "old.json").write_bytes(whole.replace(b'"schema_version":1', b'"schema_version":0', 1))
@@ -275,7 +275,7 @@ class TestRefused:
         assert "cannot be right: blocks_per_request is 1e+300: nothing that was measured" in problem
 
     def test_remedies_that_are_damaged_are_left_out(self, project: Project, folder: Path) -> None:
-        place = project.results / "remedies" / "aiohttp" / "3.10.10" / "py3.11-000000000000.json"
+        place = project.measured / "remedies" / "aiohttp" / "3.10.10" / "py3.11-000000000000.json"
         place.parent.mkdir(parents=True)
         place.write_text(relief_document().to_json())
         page = folder / "aiohttp" / "3.10.10-to-3.11.14-py3.11.html"

@@ -16,7 +16,7 @@ from outlive.records import plausible
 from outlive.replay import compact, store
 
 CHECKOUT = Project(Path(__file__).parents[2])
-STORED = sorted(CHECKOUT.results.glob("measurements/*/*/py3.11-*.json"))
+STORED = sorted(CHECKOUT.published.glob("measurements/*/*/py3.11-*.json"))
 FIELD = re.compile(rb'"(?:survivors|leaked|cyclic)_per_request":[\d.]*?([1-9])')
 
 

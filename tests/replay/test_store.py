@@ -73,6 +73,19 @@ class TestAdd:
         assert store.load() == (measurement("ok", 8.0),)
         assert store.path.name == "py3.11-0123456789ab.json"
 
+    def test_own_measurements_stand_beside_those_that_are_published(self, project: Project) -> None:
+        store, published = Store(project, STACK), Store(project.publishing(), STACK)
+        published.add([measurement("ok", 8.0), measurement("upload", 1.0)])
+        whole = published.path.read_bytes()
+        store.add([measurement("ok", 9.0)])
+        assert [(m.scenario, m.survivors_per_request, m.published) for m in store.load()] == [
+            ("ok", 9.0, False),
+            ("upload", 1.0, True),
+        ]
+        assert published.path.read_bytes() == whole
+        assert all(m.published for m in published.load())
+        assert b"published" not in whole + store.path.read_bytes()
+
     def test_a_cell_is_replaced_others_stay(self, store: Store) -> None:
         store.add([measurement("upload"), measurement("ok", 1.0)])
         store.add([measurement("ok", 2.0), measurement("ok", 3.0, gc="on")])

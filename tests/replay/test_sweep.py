@@ -107,7 +107,7 @@ class Lab:
         return {m.scenario for m in Store(self.project, prepared.record).load()}
 
     def unavailable(self) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = json.loads((self.project.results / "unavailable.json").read_text())
+        found: list[dict[str, str]] = json.loads((self.project.measured / "unavailable.json").read_text())
         return found
 
 
@@ -249,7 +249,7 @@ class TestAsvResults:
     def write(self, lab: Lab, *measured: Measurement) -> Path:
         results = asv_results.AsvResults(lab.project, HERE.minor)
         results.write(release("3.1.0"), measured)
-        (found,) = (lab.project.results / "asv").glob(f"*/*-outlive-py{HERE.minor}.json")
+        (found,) = (lab.project.published / "asv").glob(f"*/*-outlive-py{HERE.minor}.json")
         return found
 
     def measurement(self, lab: Lab, **fields: Any) -> Measurement:
@@ -269,7 +269,7 @@ class TestAsvResults:
         assert repr(results.get_result_value("objects.FlaskSurvivors.track_not_found_close", [])) == "[nan]"
         assert results.benchmark_version["objects.FlaskSurvivors.track_ok_close"] == "app 1, counting 1"
         assert not any("Aiohttp" in name for name in results.get_all_result_keys())
-        assert (lab.project.results / "asv/benchmarks.json").is_file()
+        assert (lab.project.published / "asv/benchmarks.json").is_file()
         assert (path.parent / "machine.json").is_file()
 
     def test_a_file_that_says_so_already_is_untouched(self, lab: Lab) -> None:
@@ -315,7 +315,7 @@ class TestCommand:
         assert (
             done.stdout == f"2 releases on Python {HERE.minor}: 6 cells were not stored, 0 of them failed\n"
         )
-        assert len(list((lab.project.results / "asv").glob("*/*-outlive-*.json"))) == 2
+        assert len(list((lab.project.published / "asv").glob("*/*-outlive-*.json"))) == 2
 
     def test_what_failed_is_said_and_is_a_fault(self, lab: Lab) -> None:
         lab.broken["3.1.0"] = "the disk is full"

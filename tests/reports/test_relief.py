@@ -260,7 +260,7 @@ def test_a_document_is_kept_and_its_trials_are_remembered(tmp_path: Path) -> Non
     found = document()
     assert remedies.load(project, stack, "ErrorHeavy", "close") == ()
     remedies.keep(project, stack, found)
-    path = remedies.path(project, stack)
+    path = remedies.path(project.measured, stack)
     kept = path.stat().st_ino
     remedies.keep(project, stack, document())  # says the same: the file stays as it is
     assert path.stat().st_ino == kept
@@ -278,7 +278,7 @@ def keep(project: Project, document: ReliefDocument, lock: str = "0123456789ab")
     python = document.relief.python
     stack = StackRecord(framework=framework, release=version, python=python, lock=lock, packages=())
     remedies.keep(project, stack, document)
-    return remedies.path(project, stack)
+    return remedies.path(project.measured, stack)
 
 
 def stack(release: str, python: str) -> StackRecord:

@@ -51,7 +51,7 @@ def test_a_report_is_on_what_was_asked_for(root: Path, monkeypatch: pytest.Monke
 
 def test_results_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     project = checkout(tmp_path / "checkout")
-    damaged = project.results / "remedies" / "aiohttp" / "3.10.10" / "py3.11-000000000000.json"
+    damaged = project.measured / "remedies" / "aiohttp" / "3.10.10" / "py3.11-000000000000.json"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("{")
     report, _ = write_report(project, aiohttp_evidence(), Rates())

@@ -118,7 +118,7 @@ def test_its_results_are_never_among_those_of_the_plain_release(
     for number, store in enumerate(stores):
         store.add([_measurement(survivors=number)])
     assert [[m.survivors_per_request for m in store.load()] for store in stores] == [[0], [1], [2]]
-    plain = project.results / "measurements"
+    plain = project.measured / "measurements"
     assert [plain in store.path.parents for store in stores] == [True, False, False]
     loads = [LoadStore(project, RECORD, remedy).folder for remedy in (None, one, other)]
     assert len(set(loads)) == 3

@@ -137,9 +137,9 @@ def test_one_source_is_built_once_and_a_change_of_it_anew(
 
 def test_what_is_no_release_is_not_stored_among_releases(served: Index, wheel: Path) -> None:
     record = prepare(wheel).record
-    assert store.folder(CHECKOUT, record).is_relative_to(CHECKOUT.root / ".outlive")
     plain = msgspec.structs.replace(record, packages=(Package("flask", "3.1.3"),))
-    assert store.folder(CHECKOUT, plain).is_relative_to(CHECKOUT.results)
+    publishing = CHECKOUT.publishing()
+    assert [store.own(publishing, one) for one in (record, plain)] == [CHECKOUT.measured, CHECKOUT.published]
 
 
 def test_another_build_of_the_same_version_is_another_lock(served: Index, wheel: Path) -> None:

@@ -44,8 +44,11 @@ HASH = re.compile(r"[0-9a-f]{40}")
 def setup() -> None:
     """Make or extend the release history; asv calls this at the start of every command."""
     compare.Compare.print_table = _print_table
+    project = Project.find()
+    if not project.inside:
+        raise util.UserError(f"{Path.cwd()} is not in a checkout of outlive: change into one for asv")
     try:
-        repository.ensure(Project.find())
+        repository.ensure(project)
     except OutliveError as error:
         raise util.UserError(str(error)) from error
 

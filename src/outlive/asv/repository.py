@@ -56,7 +56,7 @@ def stream(catalogues: Sequence[Catalogue]) -> bytes:
 
 def path(project: Project) -> Path:
     """Return the path of the history, whether or not it exists."""
-    return project.root / ".outlive" / "history"
+    return project.work / "history"
 
 
 def ensure(project: Project) -> Path:

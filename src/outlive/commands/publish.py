@@ -27,7 +27,7 @@ def publish_command(folder: Path | None) -> int:
     from outlive.pages import site  # noqa: PLC0415 - templates take a tenth of a second to import
 
     project = Project.find()
-    target = folder or project.root / ".outlive" / "site"
+    target = folder or project.work / "site"
     done = site.publish(project, target)
     console = Console()
     removed = f", {done.removed} removed" if done.removed else ""

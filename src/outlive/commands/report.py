@@ -39,7 +39,7 @@ def report_command(
 ) -> int:
     """Write a report on an upgrade: a page, Markdown and JSON.
 
-    They are written to results/reports.
+    They are written to .outlive/results/reports.
 
     What is not stored is measured first. What it costs is estimated for your traffic.
 

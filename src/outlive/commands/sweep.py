@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import measuring_options
 from outlive.errors import ExitCode, FaultError
 from outlive.project import Project
+from outlive.records.measurement import Measurement
+from outlive.records.release import Release
 from outlive.releases.lineage import PYTHON
 from outlive.replay import sweep as history_sweep
 
@@ -23,27 +26,32 @@ from outlive.replay import sweep as history_sweep
 def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | None, **selected: Any) -> int:
     """Measure all releases of frameworks.
 
-    They are measured on Python 3.11 unless told otherwise; then it writes what asv reads.
+    They are measured on Python 3.11 unless told otherwise.
 
-    What is stored is skipped, so an interrupted sweep goes on where it was. Afterwards asv has it all:
-    asv compare, asv find, asv publish.
+    What is stored is skipped, so an interrupted sweep goes on where it was. In a checkout it publishes: it
+    writes to results/, and what asv reads (asv compare, asv find, asv publish).
 
     \b
     outlive sweep
     outlive sweep aiohttp --since 3.11.0 --python 3.12
     """  # noqa: D301 - click's mark for lines that stay as they are
-    try:
-        from outlive.asv.results import AsvResults  # noqa: PLC0415 - asv is needed for this verb alone
-    except ModuleNotFoundError as error:
-        raise FaultError(f"{error.name} is not installed: sweep needs asv, as in `pip install asv`") from None
-
     project = Project.find()
     python = python or PYTHON
+    keep: history_sweep.Keep = _nothing
+    if project.inside and not project.named:
+        project = project.publishing()
+    if project.publishes:
+        try:
+            from outlive.asv.results import AsvResults  # noqa: PLC0415 - asv is needed for this verb alone
+        except ModuleNotFoundError as error:
+            raise FaultError(
+                f"{error.name} is not installed: sweep needs asv, as in `pip install asv`"
+            ) from None
+        keep = AsvResults(project, python).write
     swept = history_sweep.releases(project, frameworks, since)
     request = Selection(**selected).request(project)
-    results = AsvResults(project, python)
     with progress(Console(stderr=True)) as callbacks:
-        outcome = history_sweep.sweep(project, swept, python, request, callbacks, keep=results.write)
+        outcome = history_sweep.sweep(project, swept, python, request, callbacks, keep=keep)
     for lacking in outcome.unavailable:
         click.echo(f"not measured: {lacking.framework} {lacking.release}: {lacking.reason}")
     click.echo(
@@ -51,3 +59,7 @@ def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | 
         f"{outcome.cells} cells were not stored, {outcome.failed} of them failed"
     )
     return ExitCode.FAULT if outcome.failed else ExitCode.FINE
+
+
+def _nothing(_release: Release, _measurements: Sequence[Measurement]) -> None:
+    """Outside a checkout there is no asv suite that would read results."""

@@ -72,10 +72,11 @@ class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """The releases measured on one Python."""
+    """The releases measured on one Python; `origin` is as in `Timeline`."""
 
     python: str
     releases: tuple[str, ...]
+    origin: str = ""
 
 
 class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):

@@ -29,6 +29,9 @@ def show(
         span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
         count = counted(len(releases), "release")
         _say(console, f"{framework}: {count} measured on Python {listed(pythons)}, {span}.", "bold")
+    for history in measured:
+        if history.origin:
+            _say(console, f"Python {history.python}: {history.origin}")
     shown = [line for line in lines if everything or not line.leak.further]
     for heading, present in (("Still there", True), ("Gone", False)):
         part = [line for line in shown if line.present is present]

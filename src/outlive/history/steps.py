@@ -39,7 +39,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
     """All steps of a framework on one Python, in the order of upload, and the number of measured releases.
 
-    `missing` are the covered releases that were not measured.
+    `missing` are the covered releases that were not measured, `origin` is as in `Timeline`.
     """
 
     framework: str
@@ -47,6 +47,7 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
     measured: int
     missing: tuple[Release, ...]
     steps: tuple[Step, ...]
+    origin: str = ""
 
 
 def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog] | None) -> Steps:
@@ -79,6 +80,7 @@ def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog
         measured=len(measured),
         missing=tuple(moment.release for moment in timeline.moments if not moment.measurements),
         steps=tuple(steps),
+        origin=timeline.origin,
     )
 
 

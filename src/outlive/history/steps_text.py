@@ -56,7 +56,7 @@ def _sentence(history: Steps) -> str:
     text = f"{counted(len(history.steps), 'step')} in {releases} of {history.framework}."
     if history.missing:
         text += f" Not measured: {listed([release.version for release in history.missing], 6)}."
-    return text
+    return f"{text} {history.origin}".rstrip()
 
 
 def _section(step: Step) -> list[str]:

@@ -80,4 +80,4 @@ def lifelines(
 
 def _measured(timeline: Timeline) -> Measured:
     releases = tuple(moment.release.version for moment in timeline.moments if moment.measurements)
-    return Measured(timeline.python, releases)
+    return Measured(timeline.python, releases, timeline.origin)

@@ -15,6 +15,10 @@ from outlive.comparison.changes import RANK
 from outlive.records.measurement import Connection, Growth, Measurement
 from outlive.records.release import Release
 from outlive.records.stack import Package
+from outlive.wording import listed
+
+MOST_OWN = 6
+"""Releases that are named as measured here."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -35,6 +39,20 @@ class Timeline(msgspec.Struct, frozen=True):
     python: str
     moments: tuple[Moment, ...]
     problems: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The releases of which something was measured here: the others are published."""
+        return tuple(
+            moment.release.version
+            for moment in self.moments
+            if any(not m.published for m in moment.measurements)
+        )
+
+    @property
+    def origin(self) -> str:
+        """Which releases were measured here, in a sentence; empty where all is published."""
+        return f"Measured here, not published: {listed(self.own, MOST_OWN)}." if self.own else ""
 
     def step_to(self, version: str) -> tuple[str, tuple[Row, ...]] | None:
         """Return the measured release before `version` and the rows of the step; None if one is missing."""

@@ -1,8 +1,8 @@
 """Stores the records of load tests.
 
-`results/loads/<framework>/<release>/py<X.Y>-<lock>-<worker>-<gc>-<start>.json` is a `LoadDocument` with one
+`loads/<framework>/<release>/py<X.Y>-<lock>-<worker>-<gc>-<start>.json` is a `LoadDocument` with one
 measurement: no load test replaces another. A remedy's load tests are under `loads/` beside its other results.
-Reports and statistics read only these files.
+Reports and statistics read only these files, the user's own and those that are published.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from outlive.files import decode, write_text
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadDocument, LoadMeasurement, Traffic
 from outlive.records.measurement import StackRecord
 from outlive.records.remedy import Remedy
-from outlive.replay.store import folder, provenance
+from outlive.replay.store import folder, own, provenance
 
 
 class LoadStore:
@@ -24,10 +26,14 @@ class LoadStore:
 
     def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
         self.stack = stack
-        results = project.results if stack.released else project.unreleased
-        self.folder = results / "loads" / stack.framework / stack.release
-        if remedy:
-            self.folder = folder(project, stack, remedy) / "loads"
+
+        def place(results: Path) -> Path:
+            if remedy:
+                return folder(results, stack, remedy) / "loads"
+            return results / "loads" / stack.framework / stack.release
+
+        self.folder = place(own(project, stack))
+        self._published = place(project.published)
 
     def path(self, measurement: LoadMeasurement) -> Path:
         """Return the file of a load test; a continued test keeps the file of its first run."""
@@ -47,9 +53,12 @@ class LoadStore:
 
     def load(self) -> Iterator[LoadMeasurement]:
         """Yield the stored load tests of this stack, oldest first. Raises FaultError as `read` does."""
-        paths = sorted(self.folder.glob(f"py{self.stack.python}-{self.stack.lock}-*.json"), key=_start)
-        for path in paths:
-            yield from read(path).measurements
+        name = f"py{self.stack.python}-{self.stack.lock}-*.json"
+        paths = {path.name: path for place in (self._published, self.folder) for path in place.glob(name)}
+        for path in sorted(paths.values(), key=_start):
+            published = path.parent == self._published or msgspec.UNSET
+            for measurement in read(path).measurements:
+                yield msgspec.structs.replace(measurement, published=published)
 
     def unfinished(self, deployment: Deployment, traffic: Traffic) -> LoadMeasurement | None:
         """Return the newest such test if it was interrupted, else None."""

@@ -1,7 +1,7 @@
 """Reads the stored load tests of a pair of stacks, and stores comparisons over rounds.
 
-Load tests are in `results/loads` (see `outlive.loads.store`); a comparison by `compare --load` is stored as
-`results/reports/<framework>/load/<name>-<gc>.json`.
+Load tests are in `loads/` of a folder of results (see `outlive.loads.store`), comparisons by `compare --load`
+in `reports/<framework>/load/<name>-<gc>.json`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 def keep(project: Project, comparison: LoadComparison, name: str) -> Path:
     """Store a comparison under load for the report `name`; it replaces one with the same gc policy."""
     policy = re.sub(r"\W", "-", comparison.deployment.gc)
-    path = _folder(project, comparison.after.stack.framework) / f"{name}-{policy}.json"
+    path = _folder(project.measured, comparison.after.stack.framework) / f"{name}-{policy}.json"
     document = msgspec.json.format(msgspec.json.encode(_Kept(comparison=comparison)), indent=1)
     write_text(path, document.decode() + "\n")
     return path
@@ -46,8 +46,12 @@ def gather(project: Project, before: StackRecord, after: StackRecord, name: str)
     """
     kinds = [_by_kind(LoadStore(project, stack).load()) for stack in (before, after)]
     shared = sorted(kinds[0].keys() & kinds[1].keys(), key=lambda kind: (kind[0].gc != "on", str(kind)))
-    paths = sorted(_folder(project, after.framework).glob(f"{name}-*.json"))
-    comparisons = [decode(path, _Kept).comparison for path in paths]
+    paths = {
+        path.name: path
+        for results in reversed(project.results)
+        for path in sorted(_folder(results, after.framework).glob(f"{name}-*.json"))
+    }
+    comparisons = [decode(path, _Kept).comparison for path in paths.values()]
     comparisons = [comparison for comparison in comparisons if _of(comparison, before, after)]
     comparisons.sort(key=lambda comparison: comparison.deployment.gc != "on")  # the usual policy first
     loads = Loads(
@@ -79,5 +83,5 @@ def _of(comparison: Compared, before: StackRecord, after: StackRecord) -> bool:
     return (comparison.before.stack, comparison.after.stack) == (before, after)
 
 
-def _folder(project: Project, framework: str) -> Path:
-    return project.results / "reports" / framework / "load"
+def _folder(results: Path, framework: str) -> Path:
+    return results / "reports" / framework / "load"

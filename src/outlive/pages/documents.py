@@ -30,7 +30,7 @@ def build(project: Project) -> Path | None:
     source = project.root / "docs"
     if not (source / "conf.py").is_file() or not possible():
         return None
-    pages, trees = (project.root / ".outlive" / name for name in ("docs", "doctrees"))
+    pages, trees = (project.work / name for name in ("docs", "doctrees"))
     options: list[str | Path] = ["-W", "-q", "-d", trees, "-D", f"html_theme_options.announcement={HOME}"]
     done = processes.run([sys.executable, "-m", "sphinx", *options, source, pages], timeout=LIMIT)
     if done.returncode:

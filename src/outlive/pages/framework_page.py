@@ -168,7 +168,8 @@ def status(history: Timeline) -> str:
 def measured(history: Timeline) -> str:
     """Return how much of the history was measured."""
     count = sum(bool(one.measurements) for one in history.moments)
-    return f"{count} of {counted(len(history.moments), 'release')} measured on Python {history.python}."
+    said = f"{count} of {counted(len(history.moments), 'release')} measured on Python {history.python}."
+    return f"{said} {history.origin}".rstrip()
 
 
 def _step(step: Step, of: str = "") -> StepLine:

@@ -10,13 +10,14 @@ from outlive.reports.verdict import Verdict
 
 
 class ReportLine(msgspec.Struct, frozen=True):
-    """A report as lists have it; `href` is relative to the site's folder."""
+    """A report as lists have it; `href` is relative to the site's folder, `own`: measured here, in part."""
 
     verdict: Verdict
     href: str
     subject: str
     because: str
     policies: str
+    own: bool
 
 
 def report_line(report: Report) -> ReportLine:
@@ -26,7 +27,9 @@ def report_line(report: Report) -> ReportLine:
     stack = report.comparison.after.stack
     policies = " · ".join(f"gc {one.gc}: {one.judged.verdict.lower()}" for one in report.judgement.policies)
     href = f"{stack.framework}/{report.name}.html"
-    return ReportLine(judged.verdict, href, subject, judged.because, policies)
+    sides = report.measurements
+    own = any(not m.published for m in (*sides.before, *sides.after))
+    return ReportLine(judged.verdict, href, subject, judged.because, policies, own)
 
 
 def _newest(history: Timeline) -> Moment | None:

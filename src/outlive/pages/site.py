@@ -31,7 +31,8 @@ from outlive.reports import markdown, record
 from outlive.reports.record import Facts, Report
 
 MANIFEST = ".outlive-site.json"
-INPUTS = ("docs", "loadtests", "releases", "results/measurements", "results/remedies", "results/reports")
+INPUTS = ("docs", "loadtests", "releases")
+RESULTS = ("measurements", "remedies", "reports")
 ASV_LINKS = b'<ul class="nav navbar-nav navbar-left">'
 ASV_HOME = b'\n        <li><a href="../index.html">outlive</a></li>'
 
@@ -86,7 +87,7 @@ def publish(project: Project, folder: Path) -> Published:
 
 def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield every file of the site; what cannot be read is a problem, and left out."""
-    asv = project.root / ".outlive" / "asv" / "html"
+    asv = project.work / "asv" / "html"
     asv_links = (Link("asv", "asv/index.html"),) if (asv / "index.html").is_file() else ()
     frameworks = [known for name in project.frameworks() if (known := _known(project, name, problems))]
     kept = lifelines.collect([one.timeline for one in frameworks])
@@ -154,9 +155,14 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
 def _reports(project: Project, name: str, facts: Facts, problems: list[str]) -> Iterator[Report]:
     """Yield the reports that are stored of a framework, newest release first."""
     found: dict[str, Report] = {}
-    for path in sorted(record.folder(project, name).glob("*.json")):
+    own, *others = record.folders(project, name)
+    paths = {path.name: path for folder in (*others, own) for path in sorted(folder.glob("*.json"))}
+    for path in paths.values():
         try:
-            report = record.build(record.read(path), facts, Rates())
+            evidence = record.read(path)
+            if path.is_relative_to(project.published):
+                evidence = record.published(evidence)
+            report = record.build(evidence, facts, Rates())
             framework = report.comparison.after.stack.framework
             if framework != name:
                 raise FaultError(f"{path} is about {framework!r}, but the folder's name is {name!r}")
@@ -196,12 +202,13 @@ def _digest(project: Project) -> str:
     """Return one hash of all that a site is made from: our code, what is stored, documents, asv pages."""
     hashed = hashlib.sha256(f"{__version__} {documents.possible()}".encode())
     roots = [Path(__file__).parents[1], *(project.root / name for name in INPUTS)]
+    roots += [results / name for results in project.results for name in RESULTS]
     for at, root in enumerate(roots):
         for path in _walk(root):
             if path.suffix not in {".pyc", ".txt"} or at == 0:
                 hashed.update(f"{at} {path.relative_to(root)}\0".encode())
                 hashed.update(hashlib.sha256(path.read_bytes()).digest())
-    asv = project.root / ".outlive" / "asv" / "html"
+    asv = project.work / "asv" / "html"
     for path in _walk(asv):
         status = path.stat()
         hashed.update(f"{path.relative_to(asv)} {status.st_size} {status.st_mtime_ns}\0".encode())

@@ -172,7 +172,7 @@ class LoadMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     sent one request at a time. `server_cores` and `generator_cores` are processor cores in use.
     `server_busiest` and `generator_busiest` are the fractions of the time for which the busiest worker, and
     the busiest locust process, ran or waited for a core; `server_waiting` is the largest fraction for which a
-    worker waited.
+    worker waited. `published` is as in `Measurement`, and never stored.
     """
 
     framework: str
@@ -211,6 +211,7 @@ class LoadMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     generator_busiest: float = 0.0
     generator_saturated: bool = False
     samples: tuple[Sample, ...] = ()
+    published: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class LoadDocument(msgspec.Struct, frozen=True, kw_only=True):

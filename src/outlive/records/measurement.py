@@ -5,12 +5,14 @@ The JSON of a `Document` is public: `schema_version` changes when a field change
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Self, get_args
 
 import msgspec
 
 from outlive.files import SCHEMA_VERSION, with_checksum
 from outlive.records.stack import Package
+from outlive.wording import counted
 
 Growth = Literal["none", "cyclic", "leak", "bounded"]
 GROWING: tuple[Growth, ...] = ("cyclic", "leak")
@@ -101,7 +103,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     older versions. A leak of one object for each `sensitivity` requests would have been seen. `leaks` say
     what keeps it alive where objects are left, and `fingerprints` are theirs;
     `unexplained` says why there are none. `answer` is what the scenario's verification saw, such as `404` or
-    `aborted`. `remedy` is what was done to the app, None for the app as it is.
+    `aborted`. `remedy` is what was done to the app, None for the app as it is. `published` ones come with
+    `outlive`, all others were measured by its user.
     """
 
     framework: str
@@ -137,11 +140,26 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     answer: str | None = None
     collector: Collector | None = None
     phases: tuple[Phase, ...] = ()
+    published: bool = False
 
     @property
     def explained(self) -> bool:
         """Whether it is known what keeps alive what the cell leaves, or why that is not known."""
         return self.growth not in GROWING or bool(self.leaks or self.unexplained)
+
+
+def origin(published: Iterable[object], noun: str = "measurement") -> str:
+    """Return in a sentence how many of some were made here and how many are published; `published` has each.
+
+    It is empty where there are none.
+    """
+    each = [bool(one) for one in published]
+    own = each.count(False)
+    if not each:
+        return ""
+    if own in {0, len(each)}:
+        return f"All {noun}s were made here." if own else f"All {noun}s are published ones."
+    return f"{counted(own, noun)} of {len(each)} made here, the others are published."
 
 
 class ToolReading(msgspec.Struct, frozen=True, kw_only=True):

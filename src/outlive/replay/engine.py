@@ -97,7 +97,7 @@ def run(
     for stack, found, cells in zip(stacks, known, wanted, strict=True):
         for m in tuple(measured):
             if _identity(m) == stack.identity and Cell.of(m) in cells and Cell.of(m) not in found:
-                found[Cell.of(m)] = m
+                found[Cell.of(m)] = msgspec.structs.replace(m, published=project.publishes)
                 measured.remove(m)  # each measurement is of one side only
     return [tuple(found[cell] for cell in cells) for found, cells in zip(known, wanted, strict=True)]
 

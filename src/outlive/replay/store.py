@@ -1,8 +1,8 @@
-"""The results folder as a database: one file for each stack, named by what it holds, whole or not there.
+"""A folder of results as a database: one file for each stack, named by what it holds, whole or not there.
 
-`results/measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document` in its compact form. What was
-measured with a remedy is in `results/remedies/<framework>/<release>/<remedy>-v<N>/`: none is taken for the
-plain release.
+`measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document` in its compact form. What was
+measured with a remedy is in `remedies/<framework>/<release>/<remedy>-v<N>/`: none is taken for the plain
+release. There are two folders: the user's own, which is written to and read first, and the published one.
 """
 
 from __future__ import annotations
@@ -51,37 +51,42 @@ def provenance(stacks: Iterable[StackRecord]) -> Provenance:
     )
 
 
-def folder(project: Project, stack: StackRecord, remedy: Remedy | None = None) -> Path:
-    """Return the folder of what was measured of a stack by replay; what has a remedy has its own.
+def own(project: Project, stack: StackRecord) -> Path:
+    """Return the folder of results for what is measured of a stack: what is no release is never published."""
+    return project.work / "results" if project.publishes and not stack.released else project.measured
 
-    What is no release is nowhere among those that are.
-    """
-    results = project.results if stack.released else project.unreleased
+
+def folder(results: Path, stack: StackRecord, remedy: Remedy | None = None) -> Path:
+    """Return the folder of a stack's replays among results; what has a remedy has its own."""
     if remedy:
         return results / "remedies" / stack.framework / stack.release / remedy.key
     return results / "measurements" / stack.framework / stack.release
 
 
 class Store:
-    """The measurements that are kept of one stack."""
+    """The measurements of one stack: those that are published, and in `path` the user's own."""
 
     def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
         self.stack = stack
-        place = folder(project, stack, remedy)
-        self.path = place / f"py{stack.python}-{stack.lock}.json"
+        name = f"py{stack.python}-{stack.lock}.json"
+        self.path = folder(own(project, stack), stack, remedy) / name
+        self._published = folder(project.published, stack, remedy) / name
 
     def load(self) -> tuple[Measurement, ...]:
-        """Return what is kept and was counted by the same rules; nothing where there is no such file.
+        """Return what is kept and was counted by the same rules, the user's own before what is published.
 
-        Raises FaultError where the file is not such a document.
+        Raises FaultError where a file is not such a document.
         """
-        document = self._read()
-        if document is None or document.provenance.counting != COUNTING:
-            return ()
-        return document.measurements
+        found: dict[tuple[str, str, str, str, int], Measurement] = {}
+        for path in (self._published, self.path):
+            published = path == self._published
+            document = _counted_alike(_found(path))
+            for m in document.measurements if document else ():
+                found[key(m)] = msgspec.structs.replace(m, published=True) if published else m
+        return tuple(found[name] for name in sorted(found))
 
     def add(self, new: Iterable[Measurement]) -> None:
-        """Keep `new` in place of what was kept of the same cells; what failed is not kept."""
+        """Keep `new` in place of the user's own of the same cells; what failed is not kept."""
         replacing = {key(m): m for m in new if m.status == "measured"}
         if not replacing:
             return
@@ -89,8 +94,7 @@ class Store:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
-                known = self._read()
-                old = known if known and known.provenance.counting == COUNTING else None
+                old = _counted_alike(_found(self.path))
                 kept = {key(m): m for m in old.measurements} | replacing if old else replacing
                 document = Document(
                     provenance=provenance([_united(self.stack, old)]),
@@ -100,11 +104,16 @@ class Store:
         except OSError as error:
             raise FaultError(f"{lock} cannot be written: {error.strerror}") from None
 
-    def _read(self) -> Document | None:
-        try:
-            return read(self.path)
-        except FileNotFoundError:
-            return None
+
+def _found(path: Path) -> Document | None:
+    try:
+        return read(path)
+    except FileNotFoundError:
+        return None
+
+
+def _counted_alike(document: Document | None) -> Document | None:
+    return document if document and document.provenance.counting == COUNTING else None
 
 
 def _united(stack: StackRecord, old: Document | None) -> StackRecord:

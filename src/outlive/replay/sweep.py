@@ -87,7 +87,7 @@ def releases(project: Project, frameworks: Sequence[str], since: str | None) -> 
 
 def unavailable_path(project: Project) -> Path:
     """Return the file that says which releases, or cells of them, a sweep could not measure, and why."""
-    return project.results / "unavailable.json"
+    return project.measured / "unavailable.json"
 
 
 def sweep(

@@ -40,8 +40,8 @@ class Answer(msgspec.Struct, frozen=True):
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """All that a report says in sentences; every rendering draws these and none has words of its own.
 
-    `policies` has a line for each gc policy, the one that leads first. `stay` is for those who do not,
-    `claims` about the changelogs that were read.
+    `policies` has a line for each gc policy, the one that leads first. `origin` says what was measured here.
+    `stay` is for those who do not, `claims` about the changelogs that were read.
     `repeat` is the command that makes the report again, `repeat_load` the one that compares under load.
     """
 
@@ -53,6 +53,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     sizes: str
     scope: str
     python: str
+    origin: str
     answers: tuple[Answer, ...]
     stay: str
     claims: str
@@ -61,7 +62,10 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sentences are about. `command` repeats it, `python` says why on this one; None: not known."""
+    """What the sentences are about. `command` repeats it, `python` says why on this one; None: not known.
+
+    `origin` says what was measured here.
+    """
 
     comparison: Comparison
     judgement: Judgement
@@ -70,6 +74,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     changelogs: tuple[Changelog, ...] | None
     held: tuple[Held, ...]
     rates: Rates
+    origin: str
     command: str | None = None
     python: str | None = None
 
@@ -92,6 +97,7 @@ def say(report: Known) -> Said:
         ),
         scope=SCOPE,
         python=report.python or f"Python {step(*(side.stack.python for side in _sides(comparison)))}.",
+        origin=report.origin,
         answers=_answers(report),
         stay=_stay(report),
         claims=_claims_note(report),

@@ -39,7 +39,7 @@ def _head(report: Report) -> Iterator[str]:
     yield ""
     yield f"**{escape(capital(said.changes))}**"
     yield ""
-    yield f"{escape(said.scope)} {escape(said.sizes)} {escape(said.python)}"
+    yield " ".join(map(escape, (said.scope, said.sizes, said.python, said.origin)))
     yield ""
     yield from table(("", ""), [(one.question, one.answer) for one in said.answers])
     yield ""

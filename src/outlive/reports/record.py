@@ -1,8 +1,8 @@
 """Reports: all that a page, a Markdown comment and a JSON file say about one upgrade, in one record.
 
-`results/reports/<framework>/<name>.json` is a `Report`. Only its evidence is read back (both stacks, what
-could not be held equal, the measurements): everything else is made anew from it by the rules and the release
-facts of today, so that a release that was yanked since is no longer recommended.
+`reports/<framework>/<name>.json` in a folder of results is a `Report`. Only its evidence is read back (both
+stacks, what could not be held equal, the measurements): everything else is made anew from it by the rules and
+the release facts of today, so that a release that was yanked since is no longer recommended.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from packaging.version import Version
@@ -26,7 +26,8 @@ from outlive.history.stored import load
 from outlive.history.timeline import Strip, Timeline
 from outlive.project import Project
 from outlive.records import plausible
-from outlive.records.measurement import CONNECTIONS, Provenance
+from outlive.records.load import LoadMeasurement
+from outlive.records.measurement import CONNECTIONS, Measurement, Provenance, origin
 from outlive.records.release import Release
 from outlive.records.stack import PYTHON_NAME, Difference
 from outlive.releases import claims
@@ -42,6 +43,7 @@ from outlive.reports.verdict import Judgement
 from outlive.service import scenarios
 from outlive.wording import one_line
 
+Published = TypeVar("Published", Measurement, LoadMeasurement)
 UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
@@ -192,6 +194,7 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
             changelogs=logs,
             held=held,
             rates=rates,
+            origin=_origin(evidence),
             command=evidence.command,
             python=evidence.python,
         )
@@ -211,6 +214,27 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
         command=evidence.command,
         python=evidence.python,
         measurements=evidence.measurements,
+    )
+
+
+def _origin(evidence: Evidence) -> str:
+    sides, loads = evidence.measurements, evidence.loads
+    cells = [m.published for m in (*sides.before, *sides.after) if m.status == "measured"]
+    tests = [test.published for test in (*loads.before, *loads.after)]
+    return " ".join(filter(None, (origin(cells), origin(tests, "load test"))))
+
+
+def published(evidence: Evidence) -> Evidence:
+    """Return the evidence of a report that is published itself."""
+
+    def each(tests: tuple[Published, ...]) -> tuple[Published, ...]:
+        return tuple(msgspec.structs.replace(test, published=True) for test in tests)
+
+    sides, loads = evidence.measurements, evidence.loads
+    return msgspec.structs.replace(
+        evidence,
+        measurements=BothMeasurements(before=each(sides.before), after=each(sides.after)),
+        loads=msgspec.structs.replace(loads, before=each(loads.before), after=each(loads.after)),
     )
 
 
@@ -285,8 +309,13 @@ def dated(path: Path, report: Report) -> Report:
 
 
 def folder(project: Project, framework: str) -> Path:
-    """Return where the reports of `framework` are."""
-    return project.results / "reports" / framework
+    """Return where the user's own reports on `framework` are."""
+    return folders(project, framework)[0]
+
+
+def folders(project: Project, framework: str) -> tuple[Path, ...]:
+    """Return where the reports on `framework` are, the user's own first."""
+    return tuple(results / "reports" / framework for results in project.results)
 
 
 def name(pair: Compared | Evidence) -> str:

@@ -22,6 +22,7 @@ from outlive.records import plausible
 from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
 from outlive.records.remedy import Kind, Remedy
 from outlive.records.stack import PYTHON_NAME
+from outlive.replay.store import own
 from outlive.wording import counted, listed, number, one_line, step
 
 
@@ -74,7 +75,10 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Relief(msgspec.Struct, frozen=True, kw_only=True):
-    """What remedies do for one release; the first row is the release as it is."""
+    """What remedies do for one release; the first row is the release as it is.
+
+    `published` is as in `Measurement`, and never stored.
+    """
 
     release: str
     python: str
@@ -82,6 +86,7 @@ class Relief(msgspec.Struct, frozen=True, kw_only=True):
     connection: Connection
     rows: tuple[Row, ...]
     advice: Advice
+    published: bool | msgspec.UnsetType = msgspec.UNSET
 
     def is_about(self, stack: StackRecord) -> bool:
         """Return whether it is about the stack's release, on whatever Python."""
@@ -125,9 +130,17 @@ def stored(project: Project, framework: str) -> Reliefs:
     """Return all that is stored of a framework; a file that cannot be read is a problem, not an error."""
     found: list[ReliefDocument] = []
     problems: list[str] = []
-    for path in sorted((project.results / "remedies" / framework).glob("*/py*.json")):
+    paths = {
+        path.relative_to(results): path
+        for results in reversed(project.results)
+        for path in sorted((results / "remedies" / framework).glob("*/py*.json"))
+    }
+    for path in paths.values():
         try:
             document = decode(path, ReliefDocument)
+            if path.is_relative_to(project.published):
+                relief = msgspec.structs.replace(document.relief, published=True)
+                document = msgspec.structs.replace(document, relief=relief)
             if fault := next(_faults(document, f"{framework} {path.parent.name}", path), None):
                 raise FaultError(f"{path} is not about remedies: {fault}; remove it to measure again")
         except FaultError as error:
@@ -160,11 +173,9 @@ def _faults(document: ReliefDocument, release: str, path: Path) -> Iterator[str]
     yield from plausible.faults(relief)
 
 
-def path(project: Project, stack: StackRecord) -> Path:
-    """Return the file of what remedies do for a stack."""
-    return (
-        project.results / "remedies" / stack.framework / stack.release / f"py{stack.python}-{stack.lock}.json"
-    )
+def path(results: Path, stack: StackRecord) -> Path:
+    """Return the file of what remedies do for a stack, in a folder of results."""
+    return results / "remedies" / stack.framework / stack.release / f"py{stack.python}-{stack.lock}.json"
 
 
 def keep(project: Project, stack: StackRecord, document: ReliefDocument) -> None:
@@ -172,10 +183,9 @@ def keep(project: Project, stack: StackRecord, document: ReliefDocument) -> None
 
     Raises FaultError where the file is not such a document.
     """
-    with contextlib.suppress(FileNotFoundError):
-        if decode(path(project, stack), ReliefDocument).relief == document.relief:
-            return
-    write_text(path(project, stack), document.to_json())
+    earlier = _stored(project, stack)
+    if earlier is None or earlier.relief != document.relief:
+        write_text(path(own(project, stack), stack), document.to_json())
 
 
 def load(project: Project, stack: StackRecord, user: str, connection: Connection) -> tuple[Row, ...]:
@@ -183,11 +193,18 @@ def load(project: Project, stack: StackRecord, user: str, connection: Connection
 
     Raises FaultError where the file is not such a document.
     """
-    try:
-        known = decode(path(project, stack), ReliefDocument).relief
-    except FileNotFoundError:
+    earlier = _stored(project, stack)
+    if earlier is None or (earlier.relief.user, earlier.relief.connection) != (user, connection):
         return ()
-    return known.rows if (known.user, known.connection) == (user, connection) else ()
+    return earlier.relief.rows
+
+
+def _stored(project: Project, stack: StackRecord) -> ReliefDocument | None:
+    """Return what is stored of a stack, the user's own before what is published."""
+    for results in dict.fromkeys((own(project, stack), *project.results)):
+        with contextlib.suppress(FileNotFoundError):
+            return decode(path(results, stack), ReliefDocument)
+    return None
 
 
 def left(

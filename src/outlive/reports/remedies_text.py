@@ -180,7 +180,8 @@ def caption(relief: Relief) -> str:
     """Return what was measured, on what and how."""
     return (
         f"What remedies do for {one_line(relief.release)}, on Python {relief.python}, with the traffic of "
-        f"{one_line(relief.user)} on {relief.connection} connections"
+        f"{one_line(relief.user)} on {relief.connection} connections, "
+        f"{'published' if relief.published else 'measured here'}"
     )
 
 

@@ -19,7 +19,7 @@ def head(report: Report, console: Console) -> None:
     for line in said.policies:
         indented(console, line)
     say(console, capital(said.changes))
-    for line in (said.scope, said.sizes, said.python):
+    for line in (said.scope, said.sizes, said.python, said.origin):
         say(console, line, "dim")
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outlive.records.measurement import Measurement, ToolReading
+from outlive.records.measurement import Measurement, ToolReading, origin
 from outlive.records.release import Release
 from outlive.wording import counted, number, one_line, size
 
@@ -69,12 +69,15 @@ def show_claims(framework: str, logs: Sequence[Changelog], console: Console) -> 
             console.print(Text(f"  {log.release}: {one_line(claim.text)}{issues}"))
 
 
-def show_measurements(measurements: Iterable[Measurement], console: Console) -> None:
+def show_measurements(measurements: Sequence[Measurement], console: Console) -> None:
     """Print what stays per request, how it grows and the most frequent type: a line a cell, a table a stack.
 
-    Where all cells are of one connection and gc policy the heading names them, else each line does.
+    Where all cells are of one connection and gc policy the heading names them, else each line does. A star
+    marks what was measured here where the rest is published.
     """
     by_stack: dict[str, list[Measurement]] = {}
+    published = [m.published for m in measurements if m.status == "measured"]
+    mixed = len({*published}) > 1
     for m in measurements:
         remedy = f", {m.remedy}" if m.remedy else ""
         by_stack.setdefault(f"{m.framework} {m.release}, Python {m.python}{remedy}", []).append(m)
@@ -91,12 +94,15 @@ def show_measurements(measurements: Iterable[Measurement], console: Console) -> 
             if not alone and m.scenario != scenario:
                 table.add_row(m.scenario)
             scenario = m.scenario
-            table.add_row(*map(Text, (scenario if alone else f"  {_kind(m)}", *_numbers(m, reasons))))
+            name = scenario if alone else f"  {_kind(m)}"
+            own = " *" if mixed and not m.published else ""
+            table.add_row(*map(Text, (f"{name}{own}", *_numbers(m, reasons))))
         console.print(table)
         console.print()
     for at, reason in enumerate(reasons, 1):
         console.print(Text(f"{at}. {one_line(reason)}"))
     console.print("Objects per request; survivors are counted with gc off.", style="dim")
+    console.print(Text(f"{'* ' if mixed else ''}{origin(published)}", style="dim"))
 
 
 def _kind(m: Measurement) -> str:
