@@ -51,7 +51,7 @@ def run(
 ) -> LoadMeasurement:
     """Run one load test and return its record; a fault is recorded with its reason, not raised.
 
-    The record is stored under results/loads/ every KEEP_EVERY seconds and at the end. `app` replaces the
+    The record is stored among the user's results every KEEP_EVERY seconds and at the end. `app` replaces the
     framework's reference app, for example one with a planted leak; nothing is stored then. `earlier` is the
     record of the same test, interrupted: the run continues it. `predictions` are the objects per request of
     each scenario in replay. With `replayed` and gc off, a new server is then sent the same mix one request at

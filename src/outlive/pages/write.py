@@ -12,7 +12,7 @@ from outlive.reports.record import Report
 
 
 def write(project: Project, report: Report) -> tuple[Report, Path]:
-    """Write a report's files under `results/reports`; return it as written, and the path of its page.
+    """Write a report's files among the user's results; return it as written, and the path of its page.
 
     A report whose evidence was reported before keeps its date, so that the same files come of it.
     """
