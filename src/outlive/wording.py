@@ -24,6 +24,11 @@ def number(value: float) -> str:
     return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
 
 
+def decimal(value: float) -> str:
+    """Return `value` in full and without an exponent, as options take it."""
+    return f"{value:.12f}".rstrip("0").rstrip(".")
+
+
 def signed(value: float) -> str:
     """Return `value` as `number` does, with its sign; nothing has no sign."""
     return f"+{number(value)}" if value > 0 else number(value)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from comparisons import cell, leak, side
+from comparisons import cell, leak, off_the_line, side
 from measuring import CHECKOUT, checkout
 from outlive.commands.attribute import attribute_command
 from outlive.comparison import attribution_text
@@ -53,6 +53,13 @@ def test_each_swap_has_its_change_since_the_last_stage_that_was_measured() -> No
         [("same", "31113a1c2a8a")],
         [("gone", "31113a1c2a8a")],
     ]
+
+
+def test_a_swap_changes_nothing_finer_than_the_error_of_the_counts() -> None:
+    found = waterfall(
+        [reached("", off_the_line(183.1)), reached("a", off_the_line(184.8)), reached("b", cell())]
+    )
+    assert [bar.change for bar in found.bars] == [None, 0, -184.8]
 
 
 def test_where_a_collector_runs_only_what_is_leaked_counts() -> None:

@@ -15,6 +15,7 @@ from comparisons import (
     compared,
     flask_comparison,
     lost,
+    off_the_line,
     phase,
     side,
 )
@@ -188,21 +189,14 @@ def test_with_a_collector_the_blocks_that_a_collection_leaves_are_what_counts() 
 # counts off the line
 
 
-def async_view(close: float, off: int = 20) -> Measurement:
-    """Return a count that is off the line, as those of Flask's async views are."""
-    phases = [phase(n, survivors=round(close * n)) for n in (23, 211, 79, 503, 1009)]
-    phases[2] = phase(79, survivors=round(close * 79) - off)
-    return cell(objects=close, growth="cyclic", phases=tuple(phases))
-
-
 def test_nothing_finer_than_the_error_of_counts_off_the_line_is_a_change() -> None:
-    assert one(async_view(183.1), async_view(184.8)).direction == "same"
-    assert one(async_view(183.1), async_view(199.3)).direction == "worse"
-    assert "±2.2" in reading_text(one(async_view(183.1), async_view(184.8)).before, "off")
+    assert one(off_the_line(183.1), off_the_line(184.8)).direction == "same"
+    assert one(off_the_line(183.1), off_the_line(199.3)).direction == "worse"
+    assert "±2.2" in reading_text(one(off_the_line(183.1), off_the_line(184.8)).before, "off")
 
 
 def test_counts_that_are_whole_over_long_phases_are_exact() -> None:
-    assert one(async_view(183), async_view(184)).direction == "worse"
+    assert one(off_the_line(183), off_the_line(184)).direction == "worse"
 
 
 # development only

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparisons import cell, lost
+from comparisons import cell, lost, off_the_line, phase
 from gates import KNOWN, LIMITS, PATH, TODAY, changed, limits
 from outlive.errors import UsageError
 from outlive.gates.accept import accept, render
@@ -163,9 +165,48 @@ class TestJudge:
         found = judge(limits(), cell("not-found", 0))
         assert (found.outcome, found.advice) == ("under", f"{PATH}:11: `not-found = 33`: delete it")
 
-    @pytest.mark.parametrize(("count", "outcome"), [(33.004, "within"), (33.006, "over"), (32.994, "under")])
-    def test_the_least_difference_is_that_of_the_least_leak(self, count: float, outcome: str) -> None:
+    @pytest.mark.parametrize(("count", "outcome"), [(33.0004, "within"), (33.002, "over"), (32.998, "under")])
+    def test_a_count_on_the_line_is_exact_but_for_rounding(self, count: float, outcome: str) -> None:
         assert judge(limits(), cell("not-found", count)).outcome == outcome
+
+    @pytest.mark.parametrize(("count", "outcome"), [(34.8, "within"), (38.2, "over"), (28.1, "under")])
+    def test_nothing_finer_than_the_error_of_a_count_off_the_line_is_judged(
+        self, count: float, outcome: str
+    ) -> None:
+        assert judge(limits(), off_the_line(count)).outcome == outcome
+        assert judge(limits(), off_the_line(40.3), off_the_line(42.3)).outcome == "over"
+        assert judge(limits(), off_the_line(40.3), off_the_line(46.3)).outcome == "inconclusive"
+        assert written(LIMITS, off_the_line(34.8)) == LIMITS
+
+    @pytest.mark.parametrize("gc", ["on", "off"])
+    def test_what_a_connection_leaves_has_a_limit_of_its_own(self, gc: str) -> None:
+        left: dict[str, Any] = {"survivors_per_connection": 7.0} if gc == "off" else {}
+        kept = cell("ok", connection="keep-alive", gc=gc, leaked_per_connection=7.0, **left)
+        red = judge(limits(), kept)
+        assert (red.outcome, red.what, red.residue) == (
+            "over",
+            "leaves 7 objects per connection beside those of its requests, no limit allows any",
+            7,
+        )
+        allowing = limits(written("", kept, cell("upload", 7, connection="keep-alive", gc=gc)))
+        assert allowing.text.endswith("[limits.per_connection]\nok = 7\n")
+        assert judge(allowing, kept).outcome == "within"
+        mended = msgspec.structs.replace(
+            kept, leaked_per_connection=2.0, survivors_per_connection=2.0 if left else None
+        )
+        less = judge(allowing, mended)
+        assert (less.outcome, less.advice.rpartition("toml:")[2]) == (
+            "under",
+            f"{len(allowing.text.splitlines())}: `ok = 7`: write `ok = 2` for it",
+        )
+        assert judge(limits(), kept, mended).outcome == "inconclusive"
+        assert judge(limits(), msgspec.structs.replace(kept, leaked_per_connection=None)).residue in (None, 7)
+
+    def test_files_that_leak_beside_objects_are_told(self) -> None:
+        phases = (phase(503, leaked=503), phase(1009, leaked=1009))
+        kept = cell("not-found", 33, 33, held={"files": 0.2}, phases=phases)
+        found = judge(limits(), kept)
+        assert (found.outcome, found.what) == ("over", "leaks outside of objects: 0.2 files per request")
 
     def test_a_planted_leak_on_top_of_a_count_is_over(self) -> None:
         assert judge(limits(), cell("not-found", 33 + 4 / 506)).outcome == "over"
@@ -178,7 +219,7 @@ class TestJudge:
         found = judge(limits(), leaking)
         assert (found.outcome, found.what) == (
             "over",
-            "leaks memory outside of objects: 2 blocks, 600 B of C heap per request",
+            "leaks outside of objects: 2 blocks and 600 B of C heap per request",
         )
         allowing = limits(changed("expires = 2027-01-01", 'expires = 2027-01-01\nmemory = ["ok"]'))
         assert judge(allowing, leaking).outcome == "within"

@@ -9,12 +9,13 @@ import msgspec
 from click.testing import CliRunner
 from rich.console import Console
 
-from comparisons import cell, leak, side
+from comparisons import cell, leak, off_the_line, side
 from measuring import CHECKOUT
 from outlive.commands.leaks import leaks_command
 from outlive.history import lifelines_text
 from outlive.history.lifelines import LifeLine, LifeLinesDocument, Measured, life_lines
-from outlive.history.timeline import Moment, Timeline
+from outlive.history.residues import residues, told
+from outlive.history.timeline import Moment, Timeline, changes, strips
 from outlive.records.measurement import Leak, Measurement
 
 
@@ -104,7 +105,8 @@ def test_what_is_present_comes_first_and_then_what_keeps_most() -> None:
 def shown(lines: tuple[LifeLine, ...], measured: tuple[Measured, ...], *, everything: bool = False) -> str:
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=False)
-    lifelines_text.show("aiohttp", measured, lines, console, everything=everything)
+    document = LifeLinesDocument(framework="aiohttp", measured=measured, lines=lines)
+    lifelines_text.show(document, console, everything=everything)
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
@@ -141,6 +143,31 @@ Gone: 1
 """
     )
     assert "cf61ec58a54a" in shown(lines, measured, everything=True)
+
+
+def test_what_differs_by_no_more_than_the_error_of_the_count_is_no_step() -> None:
+    def release(objects: float) -> tuple[Measurement, ...]:
+        return (msgspec.structs.replace(off_the_line(objects), leaks=(leak("ring", objects),)),)
+
+    (line,) = life_lines([timeline(release(183.1), release(184.8), release(199.3))])
+    assert [step.release for step in line.periods[0].steps] == ["1.2"]
+    (strip,) = strips(timeline(release(183.1), release(184.8), release(199.3)), ["not-found"], "close")
+    assert [(first.release, last.release) for first, last in changes(strip)] == [
+        ("1.0", "1.1"),
+        ("1.2", "1.2"),
+    ]
+
+
+def test_what_a_connection_leaves_is_told_by_release() -> None:
+    def release(objects: float, leaked: float = 0.0) -> tuple[Measurement, ...]:
+        fields = {"survivors_per_connection": objects, "leaked_per_connection": leaked}
+        return tuple(cell(name, connection="keep-alive", **fields) for name in ("head", "not-modified"))  # type: ignore[arg-type]
+
+    found = residues([timeline(release(32), release(32), (cell(),), release(7, 2), release(0))])
+    assert [told(one) for one in found] == [
+        "Python 3.11, head and not-modified: 32 in 1.0 to 1.1; 7, 2 leaked, in 1.3; 0 in 1.4"
+    ]
+    assert residues([timeline(release(0))]) == ()
 
 
 def test_the_stored_history_knows_when_aiohttp_s_cache_of_middlewares_came_and_went(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from outlive.project import Project
 from outlive.records.release import Release
 from outlive.records.stack import Package
 from outlive.releases.claims import Changelog, Claim
-from outlive.releases.lineage import Commit, commits
 
 
 def release(version: str, month: int, yanked: str | None = None) -> Release:
@@ -29,7 +28,6 @@ FIRST = release("3.0.0", 1)
 SECOND = release("3.1.0", 2)
 LATE = release("3.0.1", 3)  # a maintenance release: its parent is the first, not the second
 THIRD = release("3.2.0", 4, yanked="Regression: <b>all</b> of it")
-COMMITS = (Commit(FIRST, None), Commit(SECOND, FIRST), Commit(LATE, FIRST), Commit(THIRD, SECOND))
 
 
 def moment(which: Release, *objects: float, yarl: str = "1.9.4") -> Moment:
@@ -41,7 +39,7 @@ def moment(which: Release, *objects: float, yarl: str = "1.9.4") -> Moment:
 
 
 def found(*moments: Moment, logs: tuple[Changelog, ...] | None = None) -> Steps:
-    return find(Timeline("aiohttp", "3.11", moments), COMMITS, logs)
+    return find(Timeline("aiohttp", "3.11", moments), logs)
 
 
 def history() -> Steps:
@@ -63,6 +61,20 @@ def test_a_step_is_a_change_from_the_parent_and_not_from_the_neighbour() -> None
         ("3.0.0", "3.0.1"),
         ("3.1.0", "3.2.0"),
     ]
+
+
+def test_a_claim_is_held_against_the_release_that_a_step_is_from() -> None:
+    late = Timeline(
+        "aiohttp",
+        "3.11",
+        (moment(FIRST, 7, 47), moment(LATE, 7, 43), moment(SECOND, 7, 47), moment(THIRD, 7, 40)),
+    )
+    step = late.step_to("3.2.0")
+    assert step
+    assert (step[0], late.step_to("3.0.0")) == ("3.1.0", None)
+    assert {one.release.version: one.before.version for one in find(late, None).steps} == {
+        version: found[0] for version in ("3.0.1", "3.2.0") if (found := late.step_to(version))
+    }
 
 
 def test_what_changed_with_it_is_named() -> None:
@@ -127,15 +139,9 @@ def test_the_table() -> None:
 )
 def test_the_committed_page_is_what_is_written_now() -> None:
     from outlive.releases import claims
-    from outlive.releases.catalogue import Catalogue
 
     project = Project.find().publishing()
     steps = [
-        find(
-            load(project, framework),
-            commits(Catalogue.load(project, framework)),
-            claims.load(project, framework),
-        )
-        for framework in project.frameworks()
+        find(load(project, framework), claims.load(project, framework)) for framework in project.frameworks()
     ]
     assert (project.root / "docs" / "history.md").read_text() == report.markdown(steps)

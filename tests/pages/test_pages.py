@@ -136,7 +136,7 @@ def test_what_was_found_under_load_is_shown() -> None:
     text = Page(report_page.html(under_load())).text
     for said in (
         "outlive compare aiohttp 3.10.10 3.11.14 --python 3.11 --load --gc off --gc on --user ErrorHeavy",
-        "--connection keep-alive --clients 16 --requests 3450 --rounds 4 Scenario",
+        "--connection keep-alive --clients 16 --requests 3450 --rounds 4 --worker",
         "With gc off Worse: ",
         "With gc on ",
         "? unsure throughput",

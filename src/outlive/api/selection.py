@@ -36,6 +36,7 @@ class Selection(msgspec.Struct, frozen=True):
         options += [("--connection", one) for one in self.connections]
         options += [("--gc", one) for one in self.policies]
         options += [("--worker", self.worker)] if self.worker else []
+        options += [("--sensitivity", f"1/{self.sensitivity}")] if self.sensitivity else []
         return tuple(word for option in options for word in option)
 
     def request(

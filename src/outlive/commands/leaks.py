@@ -33,7 +33,7 @@ def leaks_command(framework: str, python: str | None, everything: bool, json_fil
     document, problems = lifelines(Project.find(), framework, python)
     for problem in problems:
         click.echo(f"outlive: left out: {problem}", err=True)
-    lifelines_text.show(framework, document.measured, document.lines, Console(), everything=everything)
+    lifelines_text.show(document, Console(), everything=everything)
     if json_file:
         write_text(json_file, document.to_json())
     return ExitCode.FAULT if problems else ExitCode.FINE

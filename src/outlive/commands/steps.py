@@ -16,8 +16,7 @@ from outlive.history.stored import load
 from outlive.history.timeline import Timeline
 from outlive.project import Project
 from outlive.releases import claims
-from outlive.releases.catalogue import Catalogue
-from outlive.releases.lineage import PYTHON, commits
+from outlive.releases.lineage import PYTHON
 from outlive.wording import one_line
 
 
@@ -52,5 +51,4 @@ def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | Non
 
 
 def _steps(project: Project, timeline: Timeline) -> Steps:
-    catalogue = Catalogue.load(project, timeline.framework)
-    return steps.find(timeline, commits(catalogue), claims.load(project, timeline.framework))
+    return steps.find(timeline, claims.load(project, timeline.framework))

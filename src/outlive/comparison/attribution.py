@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from outlive.comparison.changes import OBJECTS, Amount, exact
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
 from outlive.retention.fingerprints import Change, changes
@@ -16,7 +17,8 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
     `objects` are survivors with gc off, else leaked ones; None where the stage could not be measured, for
     `reason`. `python_own` of them are kept by the standard library. `change` is against the last stage that
-    was measured, and `fingerprints` say what became of leaks and rings since then.
+    was measured, 0 within the errors of both, and `fingerprints` say what became of leaks and rings since
+    then.
     """
 
     swapped: tuple[str, ...]
@@ -66,9 +68,9 @@ def waterfall(reached: Sequence[Reached]) -> Waterfall:
                 swapped=stage.swapped,
                 stack=stage.stack,
                 gc=one.gc,
-                objects=objects,
+                objects=None if objects is None else objects.value,
                 python_own=_python_own(one),
-                change=None if objects is None or before is None else objects - before,
+                change=None if objects is None or before is None else _change(before, objects),
                 fingerprints=changes([(last, one)]) if last is not None else (),
                 reason=one.reason,
             )
@@ -79,8 +81,12 @@ def waterfall(reached: Sequence[Reached]) -> Waterfall:
     return Waterfall(scenario=first.scenario, connection=first.connection, bars=tuple(bars))
 
 
-def _objects(one: Measurement) -> float | None:
-    return one.survivors_per_request if one.gc == "off" else one.leaked_per_request
+def _objects(one: Measurement) -> Amount | None:
+    return OBJECTS.of(one) if one.status == "measured" else None
+
+
+def _change(before: Amount, after: Amount) -> float:
+    return float(exact(after.value) - exact(before.value)) if OBJECTS.change(before, after) else 0.0
 
 
 def _python_own(one: Measurement) -> float:

@@ -13,7 +13,7 @@ exact: its error is by how much its slopes differ, and it has a `least` and a `s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -29,7 +29,7 @@ from outlive.retention.growth import (
     HEAP_LEAK,
     HELD_LEAK,
     LEAST_LEAK,
-    error,
+    errors,
     slope,
 )
 from outlive.wording import number, size
@@ -115,22 +115,14 @@ def _objects(one: Measurement) -> Amount:
     count = one.survivors_per_request if one.gc == "off" else one.leaked_per_request
     if count is None:
         raise _no_counts(one)
-    leaked = _leaked(one).error
-    if one.gc != "off":
-        return Amount(count, leaked)
-    return Amount(count, leaked + _error(one, [phase.survivors - phase.leaked for phase in one.phases]))
+    return Amount(count, sum(errors(one)))
 
 
 def _leaked(one: Measurement) -> Amount:
     count = one.leaked_per_request
     if count is None:
         raise _no_counts(one)
-    return Amount(count, _error(one, [phase.leaked for phase in one.phases]) if count else 0.0)
-
-
-def _error(one: Measurement, counts: Sequence[int]) -> float:
-    """Return the error of a slope; what does not grow has none."""
-    return 0.0 if one.growth in ("none", "bounded") else float(error(one.phases, counts, one.sensitivity))
+    return Amount(count, errors(one)[0])
 
 
 def _stays(field: str) -> Callable[[Measurement], Amount | None]:

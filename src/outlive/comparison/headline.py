@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from outlive.comparison.cells import BASELINE, Reading, Row, Unmeasured
-from outlive.comparison.changes import LEAKED, NAMED, OBJECTS, QUANTITIES, Quantity
+from outlive.comparison.changes import LEAKED, NAMED, OBJECTS, PER_CONNECTION, QUANTITIES, Quantity
 from outlive.records.measurement import GC_POLICIES, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
@@ -105,6 +105,7 @@ def _claims(rows: Sequence[Row]) -> Iterator[str]:
     if deciding and not changed:
         yield f"nothing changes in {cells}"
     yield from _clauses(deciding)
+    yield from _residue(deciding)
     if not changed:
         yield from _state(deciding)
     if following := sum(row.as_ok for row in changed):
@@ -125,6 +126,20 @@ def _claims(rows: Sequence[Row]) -> Iterator[str]:
         top, most = max(peaks, key=lambda one: abs(one[1][1] - one[1][0]))
         others = f" and {len(peaks) - 1} more" if len(peaks) > 1 else ""
         yield f"peak RSS {step(*map(size, most))} ({top.scenario} on {top.connection}{others}, one run each)"
+
+
+def _residue(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what connections leave, where that differs beside what gave the direction."""
+    for one in PER_CONNECTION:
+        part = [row for row in rows if one.name in row.told and row.by != one.name]
+        if part:
+            top = max(
+                part,
+                key=lambda row: abs((row.after.value(one.name) or 0) - (row.before.value(one.name) or 0)),
+            )
+            others = f" and {len(part) - 1} more" if len(part) > 1 else ""
+            yield f"each connection leaves {_step(one, top)} beside its requests ({top.scenario}{others})"
+            return
 
 
 def _clauses(rows: Sequence[Row]) -> Iterator[str]:

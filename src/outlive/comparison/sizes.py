@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from outlive.wording import ARROW, number
+from outlive.wording import ARROW, decimal, number
 
 Word = Literal["negligible", "some", "large"]
 
@@ -39,6 +39,19 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{number(self.rate)} requests/s, {number(self.errors * 100)} % failing"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that ask for this traffic; none for what is so by itself."""
+        usual = Rates()
+        limit = f"{self.limit // MIB}MiB" if self.limit % MIB == 0 else f"{self.limit}B"
+        options = (
+            ("--rate", f"{decimal(self.rate)}/s", self.rate != usual.rate),
+            ("--errors", f"{decimal(self.errors * 100)}%", self.errors != usual.errors),
+            ("--workers", str(self.workers), self.workers != usual.workers),
+            ("--limit", limit, self.limit != usual.limit),
+        )
+        return tuple(word for name, value, told in options if told for word in (name, value))
 
 
 class Size(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from outlive.gates.judge import leaks_memory, objects
+from outlive.gates.judge import fits, leaks_memory, objects, residue
 from outlive.gates.limits import HEAD, HEADER, Limit, Limits, exact, parse, policy
 from outlive.records.measurement import CONNECTIONS, Connection, Measurement
 from outlive.records.stack import KNOWN
@@ -26,6 +26,7 @@ REVIEW_AFTER = dt.timedelta(days=365)
 """Time until an accepted limit expires: a year is enough to fix it upstream, and no permanent excuse."""
 
 Where = tuple[Connection, str]
+Counts = tuple[float, float, bool]
 
 
 class Atom(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +37,7 @@ class Atom(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     scenario: str
     objects: float
+    residue: float
     memory: bool
 
     @property
@@ -69,9 +71,8 @@ def _accepted(
         for entry in limits.entries
         if entry.about(m) and any(fnmatchcase(m.scenario, pattern) for pattern in entry.patterns)
     ]
-    allowed = limits.allowed(m)
     fresh = all(entry.expires >= today and entry.covers(m) for entry in covering)
-    if fresh and (allowed.objects, allowed.memory) == (objects(m), leaks_memory(m)):
+    if fresh and fits(limits.allowed(m), m):
         return limits
     unchanged = [entry for entry in limits.entries if entry not in covering]
     simple = [entry for entry in unchanged if _is_simple(entry)]
@@ -79,7 +80,7 @@ def _accepted(
     mine = [atom for atom in atoms if _is_about(atom, m)]
     others = [atom for atom in atoms if not _is_about(atom, m)]
     others += [narrowed for atom in mine for narrowed in _narrowed(atom, m.release, releases)]
-    if objects(m) or leaks_memory(m):
+    if objects(m) or residue(m) or leaks_memory(m):
         others.append(_new(m, mine, releases, today))
     entries = [*(entry for entry in unchanged if not _is_simple(entry)), *_grouped(others)]
     return parse(render(m.framework, entries), limits.path, known)
@@ -101,9 +102,12 @@ def _is_about(atom: Atom, m: Measurement) -> bool:
 
 def _atoms(entry: Limit, known: Sequence[Scenario]) -> Iterator[Atom]:
     for scenario in (named.name for named in known):
-        counts = [count for pattern, count in entry.objects.items() if fnmatchcase(scenario, pattern)]
+        counts, residues = (
+            [count for pattern, count in table.items() if fnmatchcase(scenario, pattern)]
+            for table in (entry.objects, entry.per_connection)
+        )
         memory = any(fnmatchcase(scenario, pattern) for pattern in entry.memory)
-        for connection in entry.connections if counts or memory else ():
+        for connection in entry.connections if counts or residues or memory else ():
             for python in entry.pythons or KNOWN:
                 yield Atom(
                     entry=entry,
@@ -111,6 +115,7 @@ def _atoms(entry: Limit, known: Sequence[Scenario]) -> Iterator[Atom]:
                     python=python,
                     scenario=scenario,
                     objects=counts[0] if counts else 0.0,
+                    residue=residues[0] if residues else 0.0,
                     memory=memory,
                 )
 
@@ -142,6 +147,7 @@ def _new(m: Measurement, before: Sequence[Atom], releases: Sequence[str], today:
         python=m.python,
         scenario=m.scenario,
         objects=objects(m),
+        residue=residue(m) or 0.0,
         memory=leaks_memory(m),
     )
 
@@ -153,25 +159,27 @@ def _is_newest(release: str, releases: Sequence[str]) -> bool:
 
 def _grouped(atoms: Iterable[Atom]) -> list[Limit]:
     """Return the atoms as few entries: counts for the same connections and Pythons share one."""
-    wheres: dict[tuple[bytes, str, float, bool], set[Where]] = defaultdict(set)
+    wheres: dict[tuple[bytes, str, Counts], set[Where]] = defaultdict(set)
     frames: dict[bytes, Limit] = {}
     for atom in atoms:
-        bare = msgspec.structs.replace(atom.entry, connections=(), pythons=(), objects={}, memory=())
+        bare = msgspec.structs.replace(
+            atom.entry, connections=(), pythons=(), objects={}, per_connection={}, memory=()
+        )
         key = msgspec.json.encode(bare)
         frames[key] = bare
-        wheres[key, atom.scenario, atom.objects, atom.memory].add(atom.where)
-    tables: dict[tuple[bytes, tuple[Connection, ...], tuple[str, ...]], list[tuple[str, float, bool]]]
-    tables = defaultdict(list)
-    for (frame, scenario, count, memory), where in sorted(wheres.items(), key=lambda item: item[0]):
+        wheres[key, atom.scenario, (atom.objects, atom.residue, atom.memory)].add(atom.where)
+    tables: dict[tuple[bytes, tuple[Connection, ...], tuple[str, ...]], dict[str, Counts]] = defaultdict(dict)
+    for (frame, scenario, counts), where in sorted(wheres.items(), key=lambda item: item[0]):
         for connections, pythons in _products(where):
-            tables[frame, connections, pythons].append((scenario, count, memory))
+            tables[frame, connections, pythons][scenario] = counts
     return [
         msgspec.structs.replace(
             frames[frame],
             connections=connections,
             pythons=pythons,
-            objects={scenario: count for scenario, count, _ in rows if count},
-            memory=tuple(scenario for scenario, _, memory in rows if memory),
+            objects={scenario: count for scenario, (count, _, _) in rows.items() if count},
+            per_connection={scenario: residue for scenario, (_, residue, _) in rows.items() if residue},
+            memory=tuple(scenario for scenario, (_, _, memory) in rows.items() if memory),
         )
         for (frame, connections, pythons), rows in tables.items()
     ]
@@ -213,9 +221,10 @@ def _entry(entry: Limit) -> str:
     lines.append(f"expires = {entry.expires}")
     if entry.memory:
         lines.append(f"memory = {_list(sorted(entry.memory))}")
-    if entry.objects:
-        lines += ["", "[limits.objects]"]
-        lines += [f"{_key(name)} = {exact(count)}" for name, count in sorted(entry.objects.items())]
+    for name, table in (("objects", entry.objects), ("per_connection", entry.per_connection)):
+        if table:
+            lines += ["", f"[limits.{name}]"]
+            lines += [f"{_key(scenario)} = {exact(count)}" for scenario, count in sorted(table.items())]
     return "\n".join([*lines, ""])
 
 

@@ -1,8 +1,11 @@
 """Judges measured cells against the limits. Pure: no process, no clock.
 
 - With gc off the survivors are judged, else the leaked objects. The count is exact and so is its limit.
-- More than the limit is `over`, less is `under`; both fail. Counts less than LEAST_LEAK apart are the same.
-- A leak of memory without objects (blocks, C heap) is `over` unless the limits list it under `memory`.
+- More than the limit is `over`, less is `under`; both fail. Counts are the same within their errors, as in a
+  comparison: those on a straight line have none, but limits are rounded to thousandths.
+- What a connection leaves beside its requests has an exact limit of its own.
+- A leak outside of objects (blocks, C heap, files, sockets, threads, tasks) is `over` unless the
+  limits list it under `memory`.
 - A cell that deviates is measured a second time. If the two disagree it is `inconclusive`: neither passed nor
   failed.
 """
@@ -17,19 +20,25 @@ from typing import Literal
 import msgspec
 from packaging.specifiers import SpecifierSet
 
+from outlive.comparison.changes import HELD, LEAKED_BLOCKS, LEAKED_HEAP
 from outlive.gates.limits import Allowed, Limits, Place, exact
 from outlive.records.measurement import Measurement
-from outlive.retention.growth import LEAST_LEAK
-from outlive.wording import number, one_line, size
+from outlive.retention.growth import LEAST_LEAK, errors
+from outlive.wording import listed, one_line
 
 Outcome = Literal["within", "over", "under", "inconclusive", "failed", "unsupported"]
 FAILING: tuple[Outcome, ...] = ("over", "under")
 Kind = Literal["expired", "unused"]
 
+ROUNDED = 0.0005
+"""Objects by which a count and its limit may differ by rounding alone: limits are in thousandths."""
+
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on one cell. `again` is the second measurement, made if the first one deviated.
 
+    `objects` are per request; `residue` is what a connection leaves beside its requests, None where that is
+    not known.
     `what` says briefly what is wrong and `advice` what to change; both are empty if nothing is wrong. `why`
     is the reason for its limit, with the upstream link; it is empty if no limit applies.
     """
@@ -39,6 +48,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     objects: float
     limit: float
+    residue: float | None = None
+    residue_limit: float = 0.0
     place: Place | None
     what: str = ""
     advice: str = ""
@@ -65,17 +76,38 @@ def objects(measurement: Measurement) -> float:
     return max(0.0, round(count or 0.0, 3))
 
 
+def residue(measurement: Measurement) -> float | None:
+    """Return the objects per connection that are judged, rounded like the limits; None: not known."""
+    m = measurement
+    count = m.survivors_per_connection if m.gc == "off" else m.leaked_per_connection
+    return None if count is None else max(0.0, round(count, 3))
+
+
 def leaks_memory(measurement: Measurement) -> bool:
-    """Return whether the cell leaks memory outside of objects that the collector tracks."""
-    return measurement.growth == "leak" and abs(measurement.leaked_per_request or 0) < LEAST_LEAK
+    """Return whether it leaks outside of objects that the collector tracks: memory, or files and such."""
+    if measurement.growth != "leak":
+        return False
+    return abs(measurement.leaked_per_request or 0) < LEAST_LEAK or bool(_held(measurement))
 
 
 def agree(first: Measurement, second: Measurement) -> bool:
     """Return whether two measurements of a cell are judged alike."""
+    if "measured" not in (first.status, second.status) or first.status != second.status:
+        return first.status == second.status
     return (
-        first.status == second.status
-        and _same(objects(first), objects(second))
+        _same(objects(first), objects(second), sum(errors(first)) + sum(errors(second)))
+        and residue(first) == residue(second)
         and leaks_memory(first) == leaks_memory(second)
+    )
+
+
+def fits(allowed: Allowed, measurement: Measurement) -> bool:
+    """Return whether a cell leaves just what is allowed; the limit has the error of what it came from."""
+    m, left = measurement, residue(measurement)
+    return (
+        _same(objects(m), allowed.objects, 2 * sum(errors(m)))
+        and (left is None or _same(left, allowed.residue))
+        and leaks_memory(m) == allowed.memory
     )
 
 
@@ -83,17 +115,29 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
     """Return the verdict on a cell. Raises UsageError if two limits apply to it."""
     outcome, what, advice = _outcome(limits, measurement, again)
     allowed = limits.allowed(measurement)
+    place = allowed.place or allowed.residue_place or allowed.memory_place
+    if about_residue := _about_residue(allowed, measurement):
+        place = allowed.residue_place
     return Judged(
         measurement=measurement,
         again=again,
         outcome=outcome,
         objects=objects(measurement),
         limit=allowed.objects,
-        place=allowed.place or allowed.memory_place,
+        residue=residue(measurement),
+        residue_limit=allowed.residue,
+        place=place,
         what=what,
         advice=advice,
-        why=allowed.why,
+        why="" if about_residue and place is None else allowed.why,
     )
+
+
+def _about_residue(allowed: Allowed, m: Measurement) -> bool:
+    """Return whether it is by what its connections leave that a cell deviates."""
+    left = residue(m)
+    fine = left is None or _same(left, allowed.residue)
+    return not fine and _same(objects(m), allowed.objects, 2 * sum(errors(m)))
 
 
 def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> tuple[Outcome, str, str]:
@@ -108,23 +152,29 @@ def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> t
 
 
 def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Outcome, str, str]:
-    count, limit = objects(measurement), allowed.objects
-    if not _same(count, limit):
+    counts = [(objects(measurement), allowed.objects, allowed.place, "{} objects per request")]
+    if (left := residue(measurement)) is not None:
+        said = "{} objects per connection beside those of its requests"
+        counts.append((left, allowed.residue, allowed.residue_place, said))
+    for error, (count, limit, place, said) in zip((2 * sum(errors(measurement)), 0.0), counts, strict=False):
+        if _same(count, limit, error):
+            continue
+        leaves = f"leaves {said.format(exact(count))}"
         if count > limit:
-            bound = f"{exact(limit)} allowed" if allowed.place else "no limit allows any"
-            return "over", f"leaves {exact(count)} objects per request, {bound}", _if_meant(path, allowed)
-        assert allowed.place is not None
-        key = allowed.place.text.partition("=")[0].strip()
+            bound = f"{exact(limit)} allowed" if place else "no limit allows any"
+            return "over", f"{leaves}, {bound}", _if_meant(path, place)
+        assert place is not None
+        key = place.text.partition("=")[0].strip()
         change = f"write `{key} = {exact(count)}` for it" if count else "delete it"
         return (
             "under",
-            f"leaves {exact(count)} objects per request where {exact(limit)} are allowed: lock it in",
-            f"{path}:{allowed.place.line}: `{allowed.place.text}`: {change}",
+            f"{leaves} where {exact(limit)} are allowed: lock it in",
+            f"{path}:{place.line}: `{place.text}`: {change}",
         )
     if leaks_memory(measurement) and not allowed.memory:
-        blocks, heap = measurement.blocks_per_request or 0, measurement.heap_bytes_per_request or 0
-        memory = f"{number(blocks)} blocks, {size(heap)} of C heap"
-        return "over", f"leaks memory outside of objects: {memory} per request", _if_meant(path, allowed)
+        place = allowed.place or allowed.residue_place
+        said = f"leaks outside of objects: {listed(_outside(measurement))} per request"
+        return "over", said, _if_meant(path, place)
     if (place := allowed.memory_place) and not leaks_memory(measurement):
         return (
             "under",
@@ -134,16 +184,37 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
     return "within", "", ""
 
 
-def _if_meant(path: str, allowed: Allowed) -> str:
-    where = f"{path}:{allowed.place.line}" if allowed.place else path
+def _outside(measurement: Measurement) -> list[str]:
+    """Return what leaks outside of objects, as it is said."""
+    memory = [
+        quantity
+        for quantity in (LEAKED_BLOCKS, LEAKED_HEAP)
+        if abs(measurement.leaked_per_request or 0) < LEAST_LEAK
+    ]
+    amounts = [(quantity, quantity.of(measurement)) for quantity in memory]
+    said = [
+        f"{one.write(amount.value)} {one.short}" for one, amount in amounts if amount and amount.value > 0
+    ]
+    return said + _held(measurement)
+
+
+def _held(measurement: Measurement) -> list[str]:
+    amounts = [(quantity, quantity.of(measurement)) for quantity in HELD]
+    return [f"{one.write(amount.value)} {one.noun}" for one, amount in amounts if amount and amount.value]
+
+
+def _if_meant(path: str, place: Place | None) -> str:
+    where = f"{path}:{place.line}" if place else path
     return f"find what keeps them; if it is meant, --accept writes {where}, and you the reason"
 
 
 def _said(one: Measurement) -> str:
     if one.status != "measured":
         return one_line(one.reason or one.status)
-    memory = " and leaked memory" if leaks_memory(one) else ""
-    return f"{exact(objects(one))} objects{memory}"
+    left = residue(one)
+    per_connection = f", {exact(left)} per connection" if left else ""
+    memory = f" and leaked {listed(_outside(one))}" if leaks_memory(one) else ""
+    return f"{exact(objects(one))} objects{per_connection}{memory}"
 
 
 def stale(
@@ -166,29 +237,30 @@ def _stale(
 ) -> Iterator[Stale]:
     entry = limits.entries[at]
 
-    def fails(kind: Kind, key: str | None, what: str, change: str, *patterns: str) -> Stale:
-        place = limits.place(at, key)
+    def fails(kind: Kind, place: Place, what: str, change: str, *patterns: str) -> Stale:
         advice = f"{limits.path}:{place.line}: {change.format(place.text)}"
         return Stale(kind=kind, place=place, what=what, advice=advice, about=entry.about_what(patterns))
 
     if not any(SpecifierSet(entry.releases).contains(version, prereleases=True) for version in versions):
-        yield fails("unused", None, f"no release is {entry.releases}", "delete the entry")
+        yield fails("unused", limits.place(at), f"no release is {entry.releases}", "delete the entry")
         return
     about = [m for m in measurements if m.status == "measured" and entry.about(m)]
     without = [m for m in measurements if m.status == "unsupported" and entry.about(m)]
     if about and entry.expires < today:
         what = f"expired on {entry.expires}: {entry.why}"
-        yield fails("expired", "expires", what, "give a new date after review, or delete the entry")
+        yield fails(
+            "expired", limits.place(at, "expires"), what, "give a new date after review, or delete the entry"
+        )
     for pattern in entry.patterns:
-        key = pattern if pattern in entry.objects else "memory"
+        place = limits.place_of(at, pattern)
         cells = [m for m in about if fnmatchcase(m.scenario, pattern)]
         unserved = {m.connection for m in without if fnmatchcase(m.scenario, pattern)}
         if not cells and unserved == set(entry.connections):
-            yield fails("unused", key, f"{pattern}: no worker can serve it", "delete `{}`", pattern)
+            yield fails("unused", place, f"{pattern}: no worker can serve it", "delete `{}`", pattern)
         if cells and not any(map(entry.covers, cells)):
             what = f"{pattern} no longer shows {entry.type or entry.fingerprint}"
-            yield fails("unused", key, what, "delete `{}`", pattern)
+            yield fails("unused", place, what, "delete `{}`", pattern)
 
 
-def _same(count: float, other: float) -> bool:
-    return abs(count - other) < LEAST_LEAK
+def _same(count: float, other: float, error: float = 0.0) -> bool:
+    return abs(count - other) <= max(ROUNDED, error)

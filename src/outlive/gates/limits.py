@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,7 +43,8 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """One entry: counts for some connections, Pythons and releases, with gc off or with any other policy.
 
     `gc` is `off`, or `on` for all policies under which collections run. `objects` is objects per request by
-    scenario (a shell-style pattern); `memory` names the scenarios that may leak memory outside of objects.
+    scenario (a shell-style pattern), `per_connection` what a connection leaves beside its requests; `memory`
+    names the scenarios that may leak outside of objects: memory, or files and such.
     `type` and `fingerprint` restrict the entry to cells that leave objects of this type, or show this
     fingerprint. `expires` is the last day on which the entry is valid.
     """
@@ -58,12 +59,13 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     link: Annotated[str, msgspec.Meta(pattern=r"^https?://")] | None = None
     expires: dt.date
     objects: dict[str, Objects] = {}
+    per_connection: dict[str, Objects] = {}
     memory: tuple[str, ...] = ()
 
     @property
     def patterns(self) -> tuple[str, ...]:
         """All its patterns of scenarios."""
-        return (*self.objects, *self.memory)
+        return tuple(dict.fromkeys((*self.objects, *self.per_connection, *self.memory)))
 
     @property
     def why(self) -> str:
@@ -110,6 +112,8 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
 
     objects: float = 0.0
     place: Place | None = None
+    residue: float = 0.0
+    residue_place: Place | None = None
     memory: bool = False
     memory_place: Place | None = None
     why: str = ""
@@ -132,42 +136,52 @@ class Limits(msgspec.Struct, frozen=True):
 
     def allowed(self, measurement: Measurement) -> Allowed:
         """Return what a cell may leave. Raises UsageError if two limits apply to it."""
-        objects = self._only(measurement, lambda entry: entry.objects)
-        memory = self._only(measurement, lambda entry: entry.memory)
-        applies = objects or memory
+        objects = self._only(measurement, "objects")
+        residue = self._only(measurement, "per_connection")
+        memory = self._only(measurement, "memory")
+        applies = objects or residue or memory
         return Allowed(
             objects=self.entries[objects[0]].objects[objects[1]] if objects else 0.0,
-            place=self.place(*objects) if objects else None,
+            place=self.place(*objects, "objects") if objects else None,
+            residue=self.entries[residue[0]].per_connection[residue[1]] if residue else 0.0,
+            residue_place=self.place(*residue, "per_connection") if residue else None,
             memory=memory is not None,
             memory_place=self.place(memory[0], "memory") if memory else None,
             why=self.entries[applies[0]].why if applies else "",
         )
 
-    def place(self, at: int, key: str | None = None) -> Place:
-        """Return the first line of the entry number `at`, or its line for `key`."""
+    def place_of(self, at: int, pattern: str) -> Place:
+        """Return the line of the entry number `at` that is for a pattern of scenarios."""
+        for table in ("objects", "per_connection"):
+            if pattern in getattr(self.entries[at], table):
+                return self.place(at, pattern, table)
+        return self.place(at, "memory")
+
+    def place(self, at: int, key: str | None = None, table: str | None = None) -> Place:
+        """Return the first line of the entry number `at`, or its line for `key`, in one of its tables."""
         lines = self.text.splitlines()
         starts = [number for number, line in enumerate(lines) if line.strip() == HEADER]
         if at >= len(starts):  # written as an inline table
             return Place(1, self.path)
         end = starts[at + 1] if at + 1 < len(starts) else len(lines)
         wanted = re.compile(rf"""\s*["']?{re.escape(key or HEADER)}["']?\s*(=|$)""")
-        line = next((n for n in range(starts[at], end) if wanted.match(lines[n])), starts[at])
+        heading = f"[limits.{table}]"
+        begin = next((n for n in range(starts[at], end) if lines[n].strip() == heading), starts[at])
+        line = next((n for n in range(begin, end) if wanted.match(lines[n])), starts[at])
         return Place(line + 1, lines[line].strip())
 
-    def _only(
-        self, measurement: Measurement, patterns: Callable[[Limit], Iterable[str]]
-    ) -> tuple[int, str] | None:
-        """Return the one entry and pattern that apply, or None."""
+    def _only(self, measurement: Measurement, field: str) -> tuple[int, str] | None:
+        """Return the one entry and pattern in its `field` that apply, or None."""
         m = measurement
         matches = [
             (at, pattern)
             for at, entry in enumerate(self.entries)
             if entry.covers(m)
-            for pattern in patterns(entry)
+            for pattern in getattr(entry, field)
             if fnmatchcase(m.scenario, pattern)
         ]
         if len(matches) > 1:
-            first, second = (self.place(*match).line for match in matches[:2])
+            first, second = (self.place(*match, field).line for match in matches[:2])
             raise UsageError(
                 f"{self.path}: lines {first} and {second} both apply to {m.scenario}, {m.connection}, "
                 f"gc {m.gc}, {m.framework} {m.release}, Python {m.python}: leave one of them"
@@ -214,10 +228,10 @@ def parse(text: str, path: str, known: Sequence[Scenario]) -> Limits:
         limits = Limits(path, text, decode_toml(text, _File).limits)
     except msgspec.DecodeError as error:
         raise UsageError(f"{path}: not a limits file: {_with_line(path, text, error)}") from None
-    for at, entry in enumerate(limits.entries):
-        if fault := _fault(entry, known):
-            key, reason = fault
-            raise UsageError(f"{path}:{limits.place(at, key).line}: {reason}")
+    for at in range(len(limits.entries)):
+        if fault := _fault(limits, at, known):
+            place, reason = fault
+            raise UsageError(f"{path}:{place.line}: {reason}")
     return limits
 
 
@@ -229,20 +243,23 @@ def _with_line(path: str, text: str, error: Exception) -> str:
     return message
 
 
-def _fault(entry: Limit, known: Sequence[Scenario]) -> tuple[str | None, str] | None:
-    """Return the key at fault and why, or None."""
+def _fault(limits: Limits, at: int, known: Sequence[Scenario]) -> tuple[Place, str] | None:
+    """Return the line at fault of the entry number `at` and why, or None."""
+    entry = limits.entries[at]
     try:
         SpecifierSet(entry.releases)
     except InvalidSpecifier:
-        return "releases", f"{entry.releases!r} is not a version specifier, as in >=3.1,<3.2"
+        return limits.place(
+            at, "releases"
+        ), f"{entry.releases!r} is not a version specifier, as in >=3.1,<3.2"
     for python in entry.pythons:
         if not PYTHON_MINOR.fullmatch(python):
-            return "pythons", f"{python!r} is not a Python's minor version, as in 3.13"
+            return limits.place(at, "pythons"), f"{python!r} is not a Python's minor version, as in 3.13"
     for pattern in entry.patterns:
         try:
             scenarios.select(known, [pattern])
         except UsageError as error:
-            return pattern if pattern in entry.objects else "memory", str(error)
+            return limits.place_of(at, pattern), str(error)
     if not entry.patterns:
-        return None, "an entry without numbers: give it a table [limits.objects], or remove it"
+        return limits.place(at), "an entry without numbers: give it a table [limits.objects], or remove it"
     return None

@@ -75,7 +75,12 @@ def reproduce(gate: Gate, cell: Judged) -> str:
 
 
 def types(cell: Judged) -> str:
-    """Return the types of what is left with their objects per request: what explains the excess, the most."""
+    """Return the types of what requests leave with their objects: what explains the excess first.
+
+    Empty where it is by what connections leave that the cell deviates.
+    """
+    if cell.objects == cell.limit and (cell.residue or 0.0) != cell.residue_limit:
+        return ""
     excess = cell.objects - cell.limit
     left = {name: count for name, count in cell.measurement.types.items() if count > 0}
     first = [name for name, count in left.items() if cell.limit and abs(count - excess) < LEAST_LEAK]

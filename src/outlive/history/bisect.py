@@ -18,6 +18,7 @@ import msgspec
 
 from outlive import temporary
 from outlive.comparison.cells import judge, match
+from outlive.comparison.changes import OBJECTS
 from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.history.clone import Clone, Commit, Outcome
@@ -267,7 +268,7 @@ class _Bisect:
         (row,) = judge(pairs) or (None,)
         if row is None:
             raise FaultError(gaps[0].reason)
-        return bool(row.change)
+        return OBJECTS.name in row.told
 
     def _measured(self, commit: Commit) -> _Tried:
         if commit.sha in self.tried:

@@ -9,15 +9,26 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.history.residues import Residue
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.measurement import Cell, Connection, Leak
 from outlive.retention.fingerprints import is_known
+from outlive.retention.growth import errors
 
-Presence = dict[Cell, Leak]
+
+class Seen(NamedTuple):
+    """A leak as a cell shows it, and the error of the cell's count."""
+
+    leak: Leak
+    error: float
+
+
+Presence = dict[Cell, Seen]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,12 +91,13 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):
-    """The life lines of a framework as JSON."""
+    """The life lines of a framework, and what its connections leave, as JSON."""
 
     schema_version: int = SCHEMA_VERSION
     framework: str
     measured: tuple[Measured, ...]
     lines: tuple[LifeLine, ...]
+    residues: tuple[Residue, ...] = ()
 
 
 def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
@@ -106,14 +118,16 @@ def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
     return tuple(sorted(lines, key=lambda line: (not line.present, -line.objects, line.leak.fingerprint)))
 
 
-Known = dict[Cell, dict[str, Leak]]
+Known = dict[Cell, dict[str, Seen]]
 Run = list[tuple[str, Presence]]
 Cells = set[tuple[str, Cell]]
 
 
 def _known(moment: Moment) -> Known:
     return {
-        Cell.of(measurement): {leak.fingerprint: leak for leak in measurement.leaks}
+        Cell.of(measurement): {
+            leak.fingerprint: Seen(leak, sum(errors(measurement))) for leak in measurement.leaks
+        }
         for measurement in moment.measurements
         if is_known(measurement)
     }
@@ -149,20 +163,21 @@ def _period(python: str, before: str | None, run: Run, gone: str | None) -> Peri
     steps = []
     for (_, early), (release, late) in itertools.pairwise(run):
         differing = [
-            (early[cell].objects_per_request, late[cell].objects_per_request, cell)
-            for cell in early
-            if cell in late and early[cell].objects_per_request != late[cell].objects_per_request
+            (old.leak.objects_per_request, new.leak.objects_per_request, cell)
+            for cell, old in early.items()
+            if (new := late.get(cell))
+            and abs(old.leak.objects_per_request - new.leak.objects_per_request) > old.error + new.error
         ]
         if differing:
-            old, new, cell = max(differing, key=lambda change: (max(change[:2]), change[2]))
-            steps.append(Step(release=release, scenario=cell.scenario, before=old, after=new))
+            earlier, later, cell = max(differing, key=lambda change: (max(change[:2]), change[2]))
+            steps.append(Step(release=release, scenario=cell.scenario, before=earlier, after=later))
     return Period(
         python=python,
         after=before,
         since=run[0][0],
         until=run[-1][0],
         gone=gone,
-        objects=max(leak.objects_per_request for leak in run[-1][1].values()),
+        objects=max(seen.leak.objects_per_request for seen in run[-1][1].values()),
         steps=tuple(steps),
     )
 
@@ -170,8 +185,8 @@ def _period(python: str, before: str | None, run: Run, gone: str | None) -> Peri
 def _line(parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells]) -> LifeLine:
     """Return a life line; `measured` are the explained releases and cells on each Python."""
     seen = [(release, presence) for _, run in parts for release, presence in run]
-    leak = max(seen[-1][1].values(), key=lambda leak: leak.objects_per_request)
-    further = all(leak.further for _, presence in seen for leak in presence.values())
+    leak = max((one.leak for one in seen[-1][1].values()), key=lambda leak: leak.objects_per_request)
+    further = all(one.leak.further for _, presence in seen for one in presence.values())
     where = {(release, cell) for release, presence in seen for cell in presence}
     cells = sorted({cell for _, cell in where})
     periods = tuple(period for period, _ in parts)

@@ -9,27 +9,24 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from outlive.history.lifelines import LifeLine, Measured, Period
+from outlive.history import residues
+from outlive.history.lifelines import LifeLine, LifeLinesDocument, Measured, Period
 from outlive.retention.changes_text import suspect
+from outlive.tables import indented
 from outlive.wording import counted, listed, number, step
 
 MOST_SCENARIOS = 4
+RESIDUES = "Objects that a connection leaves beside its requests when its client closes it, where counted:"
 
 
-def show(
-    framework: str,
-    measured: Sequence[Measured],
-    lines: Sequence[LifeLine],
-    console: Console,
-    *,
-    everything: bool = False,
-) -> None:
+def show(document: LifeLinesDocument, console: Console, *, everything: bool = False) -> None:
     """Print the life lines; `everything` includes rings that are the shortest one nowhere."""
-    for releases, pythons in _by_releases(measured).items():
+    framework, lines = document.framework, document.lines
+    for releases, pythons in _by_releases(document.measured).items():
         span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
         count = counted(len(releases), "release")
         _say(console, f"{framework}: {count} measured on Python {listed(pythons)}, {span}.", "bold")
-    for history in measured:
+    for history in document.measured:
         if history.origin:
             _say(console, f"Python {history.python}: {history.origin}")
     shown = [line for line in lines if everything or not line.leak.further]
@@ -46,6 +43,11 @@ def show(
         console.print()
         text = f"{counted(hidden, 'further ring')} of the same structures not shown: --all shows them."
         _say(console, text, "dim")
+    if document.residues:
+        console.print()
+        _say(console, RESIDUES, "bold")
+        for residue in document.residues:
+            indented(console, residues.told(residue))
 
 
 def told(line: LifeLine) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """Steps: the releases of a framework at which the memory that requests leave changes. Pure.
 
-Each release is compared with its parent, as in asv: the highest lower version already published at the time.
-Both have the dependencies of their time, so a dependency may have caused a step: those that changed are
-named.
+Each release is compared with the measured one before it by lineage, as in asv: the highest lower version that
+was out on its upload. Both have the dependencies of their time, so a dependency may have caused a step: those
+that changed are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -16,7 +16,7 @@ from outlive.comparison.headline import changes
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.release import Release
 from outlive.releases.claims import Changelog, Claim
-from outlive.releases.lineage import Commit
+from outlive.releases.lineage import by_upload
 from outlive.wording import step
 
 
@@ -50,16 +50,14 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""
 
 
-def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog] | None) -> Steps:
+def find(timeline: Timeline, logs: Iterable[Changelog] | None) -> Steps:
     """Return the steps of a measured history; `logs` are the changelogs that are known."""
-    measured = {moment.release.version: moment for moment in timeline.moments if moment.measurements}
-    parents = {commit.release.version: commit.parent for commit in commits}
+    measured = {moment.release: moment for moment in timeline.moments if moment.measurements}
     claimed = {log.release: log.claims for log in logs or () if log.source is not None}
     steps = []
-    for commit in commits:
-        after = measured.get(commit.release.version)
-        before = _measured_before(commit.release, parents, measured)
-        if after is None or before is None:
+    for after in map(measured.__getitem__, by_upload(measured)):
+        before = timeline.before(after)
+        if before is None:
             continue
         rows = judge(match(before.measurements, after.measurements)[0])
         changed = tuple(row for row in rows if row.direction != "same")
@@ -82,16 +80,6 @@ def find(timeline: Timeline, commits: Sequence[Commit], logs: Iterable[Changelog
         steps=tuple(steps),
         origin=timeline.origin,
     )
-
-
-def _measured_before(
-    release: Release, parents: Mapping[str, Release | None], measured: Mapping[str, Moment]
-) -> Moment | None:
-    """Return the nearest measured ancestor."""
-    parent = parents.get(release.version)
-    while parent is not None and parent.version not in measured:
-        parent = parents.get(parent.version)
-    return None if parent is None else measured[parent.version]
 
 
 def _packages(before: Moment, after: Moment) -> tuple[str, ...]:

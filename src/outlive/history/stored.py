@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from outlive.comparison.cells import match
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.history.lifelines import LifeLinesDocument, Measured, life_lines
+from outlive.history.residues import residues
 from outlive.history.timeline import Moment, Timeline
 from outlive.project import Project
 from outlive.records import plausible
@@ -74,7 +75,9 @@ def lifelines(
     if not measured:
         where = f" on Python {python}" if python else ""
         raise UsageError(f"nothing of {framework} is measured{where} yet; `outlive sweep` does it")
-    document = LifeLinesDocument(framework=framework, measured=measured, lines=life_lines(timelines))
+    document = LifeLinesDocument(
+        framework=framework, measured=measured, lines=life_lines(timelines), residues=residues(timelines)
+    )
     return document, tuple(problem for each in timelines for problem in each.problems)
 
 

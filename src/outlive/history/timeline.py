@@ -5,7 +5,6 @@ Each release was measured with the dependencies of its time (its era lock) on on
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -15,6 +14,8 @@ from outlive.comparison.changes import RANK
 from outlive.records.measurement import Connection, Growth, Measurement
 from outlive.records.release import Release
 from outlive.records.stack import Package
+from outlive.releases import lineage
+from outlive.retention.growth import errors
 from outlive.wording import listed
 
 MOST_OWN = 6
@@ -54,11 +55,18 @@ class Timeline(msgspec.Struct, frozen=True):
         """Which releases were measured here, in a sentence; empty where all is published."""
         return f"Measured here, not published: {listed(self.own, MOST_OWN)}." if self.own else ""
 
+    def before(self, moment: Moment) -> Moment | None:
+        """Return the nearest measured release before one, by lineage; None where there is none."""
+        moments = {one.release: one for one in self.moments}
+        release = lineage.before(moment.release, moments)
+        while release is not None and not moments[release].measurements:
+            release = lineage.before(release, moments)
+        return None if release is None else moments[release]
+
     def step_to(self, version: str) -> tuple[str, tuple[Row, ...]] | None:
         """Return the measured release before `version` and the rows of the step; None if one is missing."""
-        measured = [moment for moment in self.moments if moment.measurements]
-        for early, late in itertools.pairwise(measured):
-            if late.release.version == version:
+        for late in self.moments:
+            if late.release.version == version and late.measurements and (early := self.before(late)):
                 return early.release.version, judge(match(early.measurements, late.measurements)[0])
         return None
 
@@ -66,7 +74,7 @@ class Timeline(msgspec.Struct, frozen=True):
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """The objects per request that one release leaves in one scenario with gc off; None: not measured.
 
-    `growth` is the worst under any gc policy.
+    They are right to `error`. `growth` is the worst under any gc policy.
     """
 
     release: str
@@ -75,6 +83,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     objects: float | None
     leaked: float | None
     growth: Growth
+    error: float = 0.0
 
 
 class Strip(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +116,10 @@ def changes(strip: Strip) -> tuple[tuple[Point, Point], ...]:
 
 
 def _same(point: Point, other: Point) -> bool:
-    return (point.objects, point.leaked, point.growth) == (other.objects, other.leaked, other.growth)
+    return point.growth == other.growth and all(
+        one is two or (one is not None and two is not None and abs(one - two) <= point.error + other.error)
+        for one, two in ((point.objects, other.objects), (point.leaked, other.leaked))
+    )
 
 
 def _point(moment: Moment, scenario: str, connection: Connection) -> Point:
@@ -120,6 +132,7 @@ def _point(moment: Moment, scenario: str, connection: Connection) -> Point:
         objects=off.survivors_per_request if off else None,
         leaked=off.leaked_per_request if off else None,
         growth=worst([m.growth for m in own if m.growth]),
+        error=sum(errors(off)) if off else 0.0,
     )
 
 

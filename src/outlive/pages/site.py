@@ -25,8 +25,6 @@ from outlive.pages.leak_page import Known
 from outlive.pages.page import Frame, Link
 from outlive.project import Project
 from outlive.releases import frameworks
-from outlive.releases.catalogue import Catalogue
-from outlive.releases.lineage import commits
 from outlive.reports import markdown, record
 from outlive.reports.record import Facts, Report
 
@@ -136,7 +134,6 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
     """Return all that is known of a framework, None where it has no readable catalogue."""
     try:
         facts = record.facts(project, name)
-        history = commits(Catalogue.load(project, name))
     except OutliveError as error:
         problems.append(str(error))
         return None
@@ -145,7 +142,7 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
         name,
         frameworks.load(project, name).title,
         facts.timeline,
-        steps.find(facts.timeline, history, facts.logs),
+        steps.find(facts.timeline, facts.logs),
         (),
         tuple(_reports(project, name, facts, problems)),
         facts.expected,

@@ -1,6 +1,8 @@
-"""lineage."""
+"""Lineage: which releases the history covers, and which one comes before each."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 from packaging.specifiers import SpecifierSet
@@ -27,15 +29,30 @@ def commits(catalogue: Catalogue) -> tuple[Commit, ...]:
     """
     covering = [SpecifierSet(specifier) for specifier in catalogue.covered]
     covered = [
-        (release.uploaded, release)
+        release
         for release in catalogue.stable()
         if release.uploaded and any(specifier.contains(release.parsed) for specifier in covering)
     ]
-    found: list[Commit] = []
-    for uploaded, release in sorted(covered, key=lambda pair: (pair[0], pair[1].parsed)):
-        lower = [other for date, other in covered if date < uploaded and other.parsed < release.parsed]
-        found.append(Commit(release, max(lower, key=lambda other: other.parsed, default=None)))
-    return tuple(found)
+    return tuple(Commit(release, before(release, covered)) for release in by_upload(covered))
+
+
+def by_upload(releases: Iterable[Release]) -> list[Release]:
+    """Return the releases that have an upload date, in the order of upload."""
+    dated = [(release.uploaded, release.parsed, release) for release in releases if release.uploaded]
+    return [release for _, _, release in sorted(dated, key=lambda one: one[:2])]
+
+
+def before(release: Release, releases: Iterable[Release]) -> Release | None:
+    """Return the release before another one: the highest lower version that was out on its upload."""
+    lower = [
+        other
+        for other in releases
+        if other.uploaded
+        and release.uploaded
+        and other.uploaded < release.uploaded
+        and other.parsed < release.parsed
+    ]
+    return max(lower, key=lambda other: other.parsed, default=None)
 
 
 def branches(catalogue: Catalogue) -> dict[str, Release]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -15,7 +16,7 @@ from outlive.comparison.sizes import LARGE, NEGLIGIBLE, Rates
 from outlive.releases.claims import Changelog
 from outlive.reports.claims import Held
 from outlive.reports.remedies import ReliefDocument
-from outlive.reports.verdict import ADVICE, SCOPE, Judged, Judgement, Verdict
+from outlive.reports.verdict import ADVICE, SCOPE, SURE, Judged, Judgement, Verdict
 from outlive.wording import NO_VERSION, capital, counted, listed, number, one_line, step
 
 MOST_EXAMPLES = 4
@@ -62,9 +63,10 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sentences are about. `command` repeats it, `python` says why on this one; None: not known.
+    """What the sentences are about.
 
-    `origin` says what was measured here.
+    A leak of one object for each `sensitivity` requests was sure to be seen. `origin` says what was measured
+    here. `command` repeats it but for the rates, `python` says why on this one. None: not known.
     """
 
     comparison: Comparison
@@ -75,6 +77,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[Held, ...]
     rates: Rates
     origin: str
+    sensitivity: int | None = None
     command: str | None = None
     python: str | None = None
 
@@ -95,13 +98,15 @@ def say(report: Known) -> Said:
             f"MiB per hour are estimates at {report.rates}, all failures of one kind: negligible below "
             f"{number(NEGLIGIBLE)}, large from {number(LARGE)} on."
         ),
-        scope=SCOPE,
+        scope=SCOPE.format(SURE.format(report.sensitivity) if report.sensitivity else ""),
         python=report.python or f"Python {step(*(side.stack.python for side in _sides(comparison)))}.",
         origin=report.origin,
         answers=_answers(report),
         stay=_stay(report),
         claims=_claims_note(report),
-        repeat=report.command or f"outlive report {_pair(comparison)} --fresh",
+        repeat=" ".join(
+            [report.command or f"outlive report {_pair(comparison)} --fresh", *report.rates.words]
+        ),
         repeat_load=_repeat_load(report),
     )
 
@@ -190,7 +195,8 @@ def _repeat_load(report: Known) -> str:
         words += [f"--user {sent.user} --connection {sent.connection} --clients {sent.clients}"]
         words += [f"--requests {sent.requests}"] if sent.requests else []
         words += [f"--rate {number(sent.rate)}"] if sent.rate else []
-        words += [f"--rounds {done[0].rounds}"]
+        words += [f"--rounds {done[0].rounds}", f"--worker {done[0].deployment.worker}"]
+        words += [f"--scenario {shlex.quote(pattern)}" for pattern in sent.scenarios]
     return " ".join(words)
 
 

@@ -195,6 +195,7 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
             held=held,
             rates=rates,
             origin=_origin(evidence),
+            sensitivity=_sensitivity(evidence.measurements),
             command=evidence.command,
             python=evidence.python,
         )
@@ -356,6 +357,11 @@ def _hold(release: str, claim: Claim, comparison: Comparison, known: Timeline, o
         return pair
     near = hold(release, claim, step[1], Span(step[0], release, 0))
     return near if near.measured or not pair.measured else pair
+
+
+def _sensitivity(both: BothMeasurements) -> int | None:
+    """Return the sensitivity of the coarsest measurement."""
+    return min((m.sensitivity for m in (*both.before, *both.after) if m.status == "measured"), default=None)
 
 
 def _history(comparison: Comparison, known: Timeline) -> tuple[Strip, ...]:

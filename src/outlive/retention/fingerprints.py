@@ -12,19 +12,31 @@ from typing import Literal
 import msgspec
 
 from outlive.records.measurement import Connection, Leak, Measurement
+from outlive.retention.growth import errors
 
 Verdict = Literal["new", "changed", "same", "gone"]
 VERDICTS: tuple[Verdict, ...] = ("new", "changed", "same", "gone")
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell that has a fingerprint: the objects that it keeps before and after, None where it is not."""
+    """A cell that has a fingerprint: the objects that it keeps before and after, None where it is not.
+
+    They are right to `error`, both sides together.
+    """
 
     scenario: str
     connection: Connection
     gc: str
     before: float | None
     after: float | None
+    error: float = 0.0
+
+    @property
+    def same(self) -> bool:
+        """Whether both sides have it with as many objects."""
+        if self.before is None or self.after is None:
+            return self.before is self.after
+        return abs(self.after - self.before) <= self.error
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +81,7 @@ def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, .
                 gc=before.gc,
                 before=old.objects_per_request if old else None,
                 after=new.objects_per_request if new else None,
+                error=sum((*errors(before), *errors(after))),
             )
             cells.setdefault(fingerprint, []).append(seen)
             examples.setdefault(fingerprint, []).extend(
@@ -104,7 +117,7 @@ def _change(cells: Sequence[Seen], examples: Sequence[tuple[bool, Leak]]) -> Cha
     elif all(cell.after is None for cell in cells):
         verdict = "gone"
     else:
-        same = all(cell.before == cell.after for cell in cells) and growths[False] == growths[True]
+        same = all(cell.same for cell in cells) and growths[False] == growths[True]
         verdict = "same" if same else "changed"
     further = all(leak.further for _, leak in examples)
     return Change(verdict=verdict, leak=msgspec.structs.replace(leak, further=further), cells=tuple(cells))

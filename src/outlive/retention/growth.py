@@ -248,6 +248,19 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
     return Fraction(max(1.0, *(deviation / length**0.5 for deviation, length in off))).limit_denominator(1000)
 
 
+def errors(measurement: Measurement) -> tuple[float, float]:
+    """Return how far leaked and cyclic objects per request may be off; what does not grow has no error."""
+    m = measurement
+    if m.growth in ("none", "bounded"):
+        return 0.0, 0.0
+    leaked = [phase.leaked for phase in m.phases]
+    cyclic = [phase.survivors - phase.leaked for phase in m.phases]
+    return (
+        float(error(m.phases, leaked, m.sensitivity)) if m.leaked_per_request else 0.0,
+        float(error(m.phases, cyclic, m.sensitivity)) if m.gc == "off" else 0.0,
+    )
+
+
 def _growth(
     phases: Sequence[Phase], cyclic: Fraction, leaked: Fraction, held: Mapping[str, Fraction], asked: Lengths
 ) -> Growth:

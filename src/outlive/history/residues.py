@@ -1,0 +1,87 @@
+"""Residues: what a connection leaves beside its requests, release by release. Pure.
+
+It is a number of its own: what stays when a client closes its connection, however many requests came over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from outlive.comparison.changes import PER_CONNECTION
+from outlive.history.timeline import Moment, Timeline
+from outlive.records.measurement import Measurement
+from outlive.wording import listed, number
+
+MOST_SCENARIOS = 4
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of releases whose connections leave as much: objects, `leaked` of which no collection frees."""
+
+    since: str
+    until: str
+    objects: float
+    leaked: float
+
+
+class Residue(msgspec.Struct, frozen=True, kw_only=True):
+    """What connections of some scenarios leave on one Python, in spans of measured releases."""
+
+    python: str
+    scenarios: tuple[str, ...]
+    spans: tuple[Span, ...]
+
+
+def residues(timelines: Iterable[Timeline]) -> tuple[Residue, ...]:
+    """Return the residues that are more than nothing; scenarios with the same spans share one."""
+    return tuple(residue for timeline in timelines for residue in _of(timeline))
+
+
+def told(residue: Residue) -> str:
+    """Return a residue as a line of text."""
+    spans = [f"{_left(span)} in {_releases(span)}" for span in residue.spans]
+    return f"Python {residue.python}, {listed(residue.scenarios, MOST_SCENARIOS)}: {'; '.join(spans)}"
+
+
+def _of(timeline: Timeline) -> Iterator[Residue]:
+    by_scenario: dict[str, list[Span]] = {}
+    for moment in timeline.moments:
+        for scenario, (objects, leaked) in _counts(moment).items():
+            spans = by_scenario.setdefault(scenario, [])
+            version = moment.release.version
+            if spans and (spans[-1].objects, spans[-1].leaked) == (objects, leaked):
+                spans[-1] = msgspec.structs.replace(spans[-1], until=version)
+            else:
+                spans.append(Span(since=version, until=version, objects=objects, leaked=leaked))
+    alike: dict[tuple[Span, ...], list[str]] = {}
+    for scenario, course in by_scenario.items():
+        if any(span.objects for span in course):
+            alike.setdefault(tuple(course), []).append(scenario)
+    for shared, scenarios in alike.items():
+        yield Residue(python=timeline.python, scenarios=tuple(scenarios), spans=shared)
+
+
+def _counts(moment: Moment) -> dict[str, tuple[float, float]]:
+    """Return what each scenario's connections leave: all objects, and those that are leaked."""
+    found: dict[str, tuple[float, float]] = {}
+    for m in moment.measurements:
+        leaked, objects = _amounts(m)
+        if leaked is not None:
+            old = found.get(m.scenario, (0.0, 0.0))
+            found[m.scenario] = max(old[0], objects or 0.0, leaked), max(old[1], leaked)
+    return found
+
+
+def _amounts(measurement: Measurement) -> Sequence[float | None]:
+    amounts = [quantity.of(measurement) for quantity in PER_CONNECTION]
+    return [None if amount is None else amount.value for amount in amounts]
+
+
+def _left(span: Span) -> str:
+    return number(span.objects) + (f", {number(span.leaked)} leaked," if span.leaked else "")
+
+
+def _releases(span: Span) -> str:
+    return span.since if span.since == span.until else f"{span.since} to {span.until}"
