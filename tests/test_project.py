@@ -41,7 +41,9 @@ def test_elsewhere_it_is_what_the_installation_brings(checkout: Path) -> None:
     project = Project.find(checkout.parent)
     assert project.root in {INSTALLED, SOURCE}
     assert project.measured == checkout.parent / ".outlive" / "results"
-    assert not project.inside
+    with pytest.raises(UsageError, match=r"^--accept renews files of a checkout of outlive: change"):
+        project.renewable("--accept")
+    Project.find(checkout).renewable("--accept")
 
 
 def test_a_variable_that_names_no_checkout(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +78,7 @@ class TestResults:
     def test_those_of_an_app(self, checkout: Path) -> None:
         project = Project.find(checkout).at(Path("/shop"))
         assert project.results == (Path("/shop/.outlive/results"), checkout / "results")
-        assert not project.inside
+        assert project.inside
 
 
 def test_a_framework_is_a_folder_with_an_app(checkout: Path) -> None:

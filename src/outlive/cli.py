@@ -24,6 +24,7 @@ VERBS = {
         "report": "Write a report on an upgrade: a page, Markdown and JSON.",
         "attribute": "Find the package, or the Python, that makes a difference.",
         "remedies": "Say what each remedy does for a release, and what it costs.",
+        "measured": "List what you measured, or forget it.",
     },
     "Many releases": {
         "releases": "List the releases of a framework, or update the list.",

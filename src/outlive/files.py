@@ -37,6 +37,7 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all. Raises FaultError where the folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _ignored(path)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             with temporary.open("x", encoding="utf-8") as file:
@@ -47,6 +48,13 @@ def write_text(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise FaultError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _ignored(path: Path) -> None:
+    """Have git ignore the folder `.outlive` that a file is in: it is in a user's repository, too."""
+    for folder in path.parents:
+        if folder.name == ".outlive" and not (folder / ".gitignore").exists():
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def decode_toml(data: bytes | str, kind: type[T]) -> T:

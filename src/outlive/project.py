@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from pathlib import Path
@@ -22,6 +23,7 @@ class Project:
 
     `root` is a checkout of the repository, or what the installed package brings of it. Only `measured` (a
     folder that was `named`, or one in `work`) and others in `work` are written to, but by what publishes.
+    Where the user is `inside` the checkout, some verbs renew its files; elsewhere they are only read.
     """
 
     def __init__(self, root: Path, work: Path | None = None, measured: Path | None = None) -> None:
@@ -34,6 +36,7 @@ class Project:
         self.work = work or root / ".outlive"
         self.measured = measured or self.work / "results"
         self.named = measured is not None
+        self.inside = work is None
 
     @classmethod
     def find(cls, start: Path | None = None) -> Project:
@@ -57,11 +60,6 @@ class Project:
         raise UsageError(f"outlive is not whole: there is no {INSTALLED}; install it again")
 
     @property
-    def inside(self) -> bool:
-        """Whether the user is in the checkout, whose files some verbs renew; elsewhere they are only read."""
-        return self.work.parent == self.root
-
-    @property
     def publishes(self) -> bool:
         """Whether what is measured is published."""
         return self.measured.resolve() == self.published.resolve()
@@ -73,11 +71,21 @@ class Project:
 
     def publishing(self) -> Project:
         """Return the same project, with what is published for its own results and no others."""
-        return Project(self.root, self.work, self.published)
+        other = copy.copy(self)
+        other.measured, other.named = self.published, True
+        return other
 
     def at(self, folder: Path) -> Project:
         """Return the same project for an app in `folder`, where what is measured of that is kept."""
-        return Project(self.root, folder / ".outlive", self.measured if self.named else None)
+        other = copy.copy(self)
+        other.work = folder / ".outlive"
+        other.measured = self.measured if self.named else other.work / "results"
+        return other
+
+    def renewable(self, what: str) -> None:
+        """Raise UsageError where `what` would change files that the user only reads."""
+        if not self.inside:
+            raise UsageError(f"{what} renews files of a checkout of outlive: change into one")
 
     def frameworks(self) -> tuple[str, ...]:
         """Return the names of the frameworks that have a reference app, sorted."""

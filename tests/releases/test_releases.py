@@ -188,6 +188,24 @@ def test_a_refresh_reports_what_is_new_and_what_was_yanked_since(project: Projec
     assert index.update(project, "flask") == index.Update("flask", (), (), ())
 
 
+def test_outside_a_checkout_the_list_is_the_users_own(
+    project: Project, served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    index.update(project, "flask")
+    whole = catalogue_path(project, "flask").read_bytes()
+    outside = Project(project.root, tmp_path / "elsewhere")
+    assert [r.version for r in Catalogue.load(outside, "flask").releases] == ["1.0", "1.1"]
+    served.wheels.append(Wheel("flask", "2.0"))
+    assert index.update(outside, "flask") == index.Update("flask", ("2.0",), (), ())
+    assert [r.version for r in Catalogue.load(outside, "flask").releases] == ["1.0", "1.1", "2.0"]
+    assert catalogue_path(project, "flask").read_bytes() == whole
+    for version in ("2.1", "2.2"):  # the package that is installed next knows more than the user's list
+        served.wheels.append(Wheel("flask", version))
+    index.update(project, "flask")
+    assert Catalogue.load(outside, "flask").releases[-1].version == "2.2"
+
+
 def test_a_release_that_is_gone_from_the_index_stays(project: Project, served: Index) -> None:
     index.update(project, "flask")
     del served.wheels[0]

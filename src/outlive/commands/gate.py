@@ -94,6 +94,8 @@ def gate_command(
         raise UsageError("--load has one connection, and goes neither with --accept nor with --prove")
     if limits_file and not limits_file.exists() and not accept:
         raise UsageError(f"--limits {limits_file}: there is no such file; --accept writes it")
+    if accept and not limits_file:
+        project.renewable("--accept without --limits FILE")
     known = scenarios.load(project.scenarios)
     wanted = Wanted(
         known=known,

@@ -19,9 +19,10 @@ from outlive.stacks import eras
 def releases_command(words: tuple[str, ...], everything: bool) -> int:
     """List the releases of a framework, or update the list.
 
-    `update` reads them from the package index.
+    `update` reads them from the package index. In a checkout it renews its files (releases/), elsewhere a
+    list of your own.
 
-    `claims` reads what their changelogs say of memory, from the released packages.
+    `claims` reads what their changelogs say of memory, from the released packages, in a checkout.
 
     \b
     outlive releases aiohttp
@@ -34,10 +35,13 @@ def releases_command(words: tuple[str, ...], everything: bool) -> int:
 
         for framework in words[1:] or project.frameworks():
             inventory.show_update(update(project, framework), Console())
-            inventory.show_locks(eras.add_missing(project, framework), Console())
-        name_branches(project)
+            if project.inside:
+                inventory.show_locks(eras.add_missing(project, framework), Console())
+        if project.inside:
+            name_branches(project)
         return ExitCode.FINE
     if words[0] == "claims":
+        project.renewable("releases claims")
         from outlive.releases import packages  # noqa: PLC0415 - as above
 
         for framework in words[1:] or project.frameworks():

@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from outlive.errors import FaultError, UsageError
 from outlive.files import write_text
-from outlive.project import Project
+from outlive.project import Project, cache_dir
 from outlive.records.release import Release
 from outlive.releases import frameworks
 
@@ -33,22 +33,20 @@ class Catalogue(msgspec.Struct, frozen=True):
 
     @classmethod
     def load(cls, project: Project, framework: str) -> Catalogue:
-        """Return the committed catalogue of `framework`.
+        """Return the catalogue of `framework`: the committed one, or a newer one of the user's.
 
         Raises UsageError for a framework that has none, and FaultError for a file that does not decode.
         """
-        path = catalogue_path(project, framework)
+        path = project.releases / framework / "catalogue.json"
         if not path.is_file():
             known = sorted(found.parent.name for found in project.releases.glob("*/catalogue.json"))
             near = difflib.get_close_matches(framework, known)
             hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known) or 'none'}"
             raise UsageError(f"no framework {framework!r} has a catalogue of releases; {hint}")
-        try:
-            releases = msgspec.json.decode(path.read_bytes(), type=tuple[Release, ...])
-            if fault := next(filter(None, (release.fault for release in releases)), None):
-                raise FaultError(f"{path} is not a catalogue of releases: {fault}")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise FaultError(f"{path} is not a catalogue of releases: {error}") from None
+        releases = _read(path)
+        renewed = catalogue_path(project, framework)
+        if renewed != path and renewed.is_file() and len(own := _read(renewed)) >= len(releases):
+            releases = own  # not older than what the package brings
         covered = frameworks.load(project, framework).covered
         return msgspec.structs.replace(cls.of(framework, releases), covered=covered)
 
@@ -113,9 +111,20 @@ class Catalogue(msgspec.Struct, frozen=True):
         return [release.version for _, release in sorted(pool, key=distance)[:3]]
 
 
+def _read(path: Path) -> tuple[Release, ...]:
+    try:
+        releases = msgspec.json.decode(path.read_bytes(), type=tuple[Release, ...])
+        if fault := next(filter(None, (release.fault for release in releases)), None):
+            raise FaultError(f"{path} is not a catalogue of releases: {fault}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FaultError(f"{path} is not a catalogue of releases: {error}") from None
+    return releases
+
+
 def catalogue_path(project: Project, framework: str) -> Path:
-    """Return where the catalogue of `framework` is, or would be."""
-    return project.releases / framework / "catalogue.json"
+    """Return where the catalogue of `framework` is renewed: outside a checkout it is the user's own."""
+    releases = project.releases if project.inside else cache_dir() / "releases"
+    return releases / framework / "catalogue.json"
 
 
 def wheel_tags(filenames: Iterable[str]) -> set[str]:

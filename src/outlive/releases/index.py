@@ -13,7 +13,7 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT, NoSuchProjectError, PyPISimple, Un
 from outlive.errors import FaultError, UnavailableError, UsageError
 from outlive.project import Project, named_index
 from outlive.records.release import Release
-from outlive.releases.catalogue import Catalogue, catalogue_path, wheel_tags
+from outlive.releases.catalogue import Catalogue, wheel_tags
 from outlive.wording import USERINFO
 
 TIMEOUT = 60.0  # seconds without a byte
@@ -54,10 +54,10 @@ def update(project: Project, framework: str) -> Update:
     Raises UsageError for a framework that the project does not have, and FaultError where the index cannot be
     reached; the catalogue is untouched then. A release that is gone from the index stays in the catalogue.
     """
-    path = catalogue_path(project, framework)
-    if not path.is_file() and framework not in project.frameworks():
+    whole = (project.releases / framework / "catalogue.json").is_file()
+    if not whole and framework not in project.frameworks():
         raise UsageError(f"no framework {framework!r}; there are {', '.join(project.frameworks()) or 'none'}")
-    known = {r.version: r for r in Catalogue.load(project, framework).releases} if path.is_file() else {}
+    known = {r.version: r for r in Catalogue.load(project, framework).releases} if whole else {}
     fresh = {r.version: _dated(r, known.get(r.version)) for r in ask(framework)}
     catalogue = Catalogue.of(framework, tuple((known | fresh).values()))
     added = tuple(r.version for r in catalogue.releases if r.version not in known)

@@ -1,0 +1,67 @@
+"""`outlive measured`: what you measured, and forgetting it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outlive.api.kept import Kept, forget, kept
+from outlive.errors import ExitCode
+from outlive.project import Project
+from outlive.wording import counted, listed, size
+
+
+@click.command("measured")
+@click.argument("what", nargs=-1, metavar="[FRAMEWORK|FRAMEWORK==VERSION|REPORT…]")
+@click.option("--forget", "forgotten", is_flag=True, help="Remove what is listed.")
+def measured_command(what: tuple[str, ...], *, forgotten: bool) -> int:
+    """List what you measured, or forget it.
+
+    What is published is not among it, and cannot be forgotten.
+
+    \b
+    outlive measured
+    outlive measured aiohttp==3.11.13
+    outlive measured aiohttp==3.11.13 --forget
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    project = Project.find()
+    found = kept(project, what)
+    console = Console()
+    if not found:
+        console.print(Text(f"nothing was measured in {project.measured} yet"), soft_wrap=True)
+        return ExitCode.FINE
+    _show(found, console)
+    if forgotten:
+        forget(project, found)
+    verb = "removed from" if forgotten else "in"
+    total = size(sum(one.size for one in found))
+    console.print(Text(f"{counted(len(found), 'file')}, {total} {verb} {project.measured}"), soft_wrap=True)
+    return ExitCode.FINE
+
+
+def _show(found: Sequence[Kept], console: Console) -> None:
+    """Print a line for each release on each Python and for each report."""
+    lines: dict[tuple[str, ...], list[Kept]] = {}
+    for one in found:
+        name = f"report {one.release}" if one.kind == "reports" else one.release
+        lines.setdefault((one.framework, name, one.python), []).append(one)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("", "Python", "what", "changed"):
+        table.add_column(column, overflow="fold", no_wrap=column != "what")
+    for (framework, name, python), files in sorted(lines.items()):
+        changed = max(one.changed for one in files).date()
+        table.add_row(*map(Text, (f"{framework} {name}", python, _what(files), str(changed))))
+    console.print(table)
+
+
+def _what(files: Sequence[Kept]) -> str:
+    cells = sum(one.cells for one in files if not one.remedy)
+    tests = sum(one.kind == "loads" for one in files)
+    parts = [counted(cells, "cell")] if cells else []
+    parts += [counted(tests, "load test")] if tests else []
+    parts += sorted({one.remedy for one in files if one.remedy})
+    return listed(parts or sorted({one.path.suffix[1:] for one in files}))
