@@ -38,7 +38,7 @@ def test_a_policy_has_one_text() -> None:
         ("periodic:-1", "gc policy 'periodic:-1' does not have the form of periodic:1000"),
         ("periodic:1,2", "gc policy 'periodic:1,2' does not have the form of periodic:1000"),
         ("periodic:²", "gc policy 'periodic:²' does not have the form of periodic:1000"),
-        ("periodic:0", "gc policy 'periodic:0': 0 means no collection at all, and that is called off"),
+        ("periodic:0", "gc policy 'periodic:0': 0 means no collection at all, which is the policy off"),
         ("thresholds:7", "gc policy 'thresholds:7' does not have the form of thresholds:50000,20,100"),
         (
             "thresholds:9999999999,1,1",

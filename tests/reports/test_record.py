@@ -221,11 +221,11 @@ class TestRefused:
             (damage(provenance__created="<today>"), "is not a report: '<today>' is not a time"),
             (
                 damage(measurements__before__0__survivors_per_request=1e300),
-                "survivors_per_request is 1e+300: nothing that was measured is so large",
+                "survivors_per_request is 1e+300: no measured number is so large",
             ),
             (
                 damage(measurements__before__0__peak_rss_bytes=10**400),
-                "peak_rss_bytes is 1e+300: nothing that was measured is so large",
+                "peak_rss_bytes is 1e+300: no measured number is so large",
             ),
             (damage(loads__before=[]), "is not a report: its load tests are not in pairs"),
             (damage(loads__after__0__scenarios=[]), "is not a report: a load test has no latencies"),

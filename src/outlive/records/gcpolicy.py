@@ -1,9 +1,9 @@
-"""gc policies: how a deployment uses Python's garbage collector, and the text that names each. Pure.
+"""gc policies: how a deployment uses Python's garbage collector, and the text that names each policy. Pure.
 
-`on`, `off`, `freeze` (on, but what start-up made is never looked at again), `periodic:N` (off, and a full
-collection after each N requests) and `thresholds:A,B,C` (on, with these in place of Python's own). Options
-and records hold the text. Under every policy but `off` cells are read alike: what is leaked is exact, what is
-cyclic is freed, and the collector's work is told.
+The policies are `on`, `off`, `freeze` (on, but it never looks at what start-up made), `periodic:N` (off, with
+a full collection after every N requests) and `thresholds:A,B,C` (on, with these thresholds instead of
+Python's). Options and records hold the text. Under every policy but `off`, a cell has exact leaks, no cyclic
+garbage (it was collected), and a record of the collector's work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Kind = Literal["on", "off", "freeze", "periodic", "thresholds"]
 
 PLAIN = ("on", "off", "freeze")
 EXAMPLES = {"periodic": "periodic:1000", "thresholds": "thresholds:50000,20,100"}
-NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")  # each fits the C int that CPython has for a threshold
+NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")  # each fits into the C int of CPython's thresholds
 
 
 class GcPolicy(msgspec.Struct, frozen=True, order=True):
@@ -35,7 +35,7 @@ class GcPolicy(msgspec.Struct, frozen=True, order=True):
     def parse(cls, text: str) -> GcPolicy:
         """Return the policy that `text` names, as in `periodic:1000`.
 
-        Raises UsageError where the text does not have this form.
+        Raises UsageError if the text does not name one.
         """
         kind, _, rest = text.partition(":")
         if text in PLAIN:
@@ -47,5 +47,5 @@ class GcPolicy(msgspec.Struct, frozen=True, order=True):
             raise UsageError(f"gc policy {text!r} does not have the form of {example}")
         numbers = tuple(map(int, rest.split(",")))
         if numbers[0] == 0:
-            raise UsageError(f"gc policy {text!r}: 0 means no collection at all, and that is called off")
+            raise UsageError(f"gc policy {text!r}: 0 means no collection at all, which is the policy off")
         return cls(cast("Kind", kind), numbers)

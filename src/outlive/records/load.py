@@ -1,4 +1,4 @@
-"""Load tests: what was sent, how it was served, and what came of it."""
+"""Load tests: what was sent, how it was served, and the result."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ End = Literal["served", "recycled", "hung", "killed"]
 Histogram = tuple[tuple[float, int], ...]
 """Pairs of an inclusive upper bound in seconds and a count."""
 SATURATED = 0.9
-"""Fraction of the time that a locust process, which has one thread, runs or waits for a core: above it locust
-could hardly have sent more, and latencies include its delays."""
+"""Largest fraction of the time that a locust process, which has one thread, may run or wait for a core. Above
+it locust could hardly have sent more, and latencies include its delays."""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """How a release is served: a gunicorn worker by its name in `app.toml`, how many, and the gc policy.
+    """How a release is served: the gunicorn worker (its name in `app.toml`), how many, and the gc policy.
 
-    With `preload` the master loads the app and forks the workers. `max_requests` is the number of requests
-    after which a worker is replaced; 0 means never. `remedy` names the change to the app.
+    With `preload` the master loads the app before it forks the workers. `max_requests` is the number of
+    requests after which a worker is replaced; 0 means never. `remedy` names the change to the app, if any.
     """
 
     worker: str
@@ -38,9 +38,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collections(msgspec.Struct, frozen=True, kw_only=True):
-    """The collections that the gc policy ran: how many, objects freed, pauses in seconds.
+    """The collections that the gc policy ran: their number, objects freed, pauses in seconds.
 
-    `histogram` counts pauses.
+    `pause` is the sum of all pauses, and `histogram` counts them.
     """
 
     count: int = 0
@@ -54,7 +54,7 @@ class Collections(msgspec.Struct, frozen=True, kw_only=True):
     def of(
         cls, count: int, freed: int, pause: float, longest: float, histogram: Iterable[tuple[float, int]]
     ) -> Collections:
-        """Return the record with the 99th percentile of the histogram."""
+        """Return the record, with `p99` computed from the histogram."""
         pauses = tuple(histogram)
         p99 = min(percentile(pauses, 99), longest)
         return cls(count=count, freed=freed, pause=pause, p99=p99, longest=longest, histogram=pauses)
@@ -80,7 +80,7 @@ def summed(histograms: Iterable[Histogram]) -> Histogram:
 
 
 def percentile(histogram: Sequence[tuple[float, int]], percent: float) -> float:
-    """Return the bound at or below which `percent` % of the counts are; 0 for an empty histogram."""
+    """Return the bound at or below which `percent` % of the counts lie; 0 for an empty histogram."""
     missing = math.ceil(sum(count for _, count in histogram) * percent / 100)
     for bound, count in histogram:
         missing -= count
@@ -92,11 +92,11 @@ def percentile(histogram: Sequence[tuple[float, int]], percent: float) -> float:
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process, from its `first` to its `last` second of the load test.
 
-    It `served` to the end, was `recycled` by gunicorn, `hung` until gunicorn ended it, or was `killed`.
-    `peak_rss_bytes` is None where the system does not tell. `survivors` are gc-tracked objects that requests
-    left and `leaked` those of them that no collection frees, once all connections were closed; None where
-    that was not counted. `ran` are the seconds for which its threads ran, `waited` those for which the one
-    that ran most was kept waiting for a core.
+    `end`: it `served` to the end, was `recycled` by gunicorn, `hung` until gunicorn ended it, or was
+    `killed`. `peak_rss_bytes` is None if the system does not report it. `survivors` is the number of
+    gc-tracked objects that requests left once all connections were closed, `leaked` of those that no
+    collection frees; None if not counted. `ran` is how many seconds its threads ran, `waited` how many
+    seconds the busiest of them waited for a core.
     """
 
     pid: int
@@ -120,7 +120,7 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at the server: bytes over all its processes, CPU seconds and answered requests until then.
+    """One look at the server: bytes of all its processes, CPU seconds and answered requests so far.
 
     `seconds` is the time of the load test, without the gaps between two `segment`s of a soak. Shared memory
     counts once in `pss` and once per process in `rss`. `harness` is the resident bytes of the harness and of
@@ -138,9 +138,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """How memory grew: the robust slope of the bytes over time and over requests, with a 95 % interval.
+    """How memory grew: the robust slope of bytes over time, with a 95 % interval, and over requests.
 
-    `seconds` is the length of the stretch that it was computed from.
+    `seconds` is the length of the stretch from which it was computed.
     """
 
     bytes_per_hour: float
@@ -249,7 +249,7 @@ class ScenarioTraffic(msgspec.Struct, frozen=True):
 
 
 class Generated(msgspec.Struct, frozen=True):
-    """The requests that a load test sent and the answers, so far or in all.
+    """The requests that a load test has sent and the answers to them, so far or in all.
 
     `started` is in seconds since the epoch, `throughput` in requests per second, `cores` the processor cores
     that locust used. `busiest` is the fraction of the time for which its busiest process ran or waited for a

@@ -1,6 +1,6 @@
-"""The records that cross module borders and are stored: what was measured, on what, by what.
+"""Measurements of the exact replay, and their provenance: on what stack, by what, when.
 
-The JSON of a `Document` is public: `schema_version` changes when a field changes its meaning or goes away.
+The JSON of a `Document` is public: `schema_version` changes if a field changes its meaning or goes away.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ Asked = Literal["keep-alive", "close"]
 ASKED: tuple[Asked, ...] = get_args(Asked)
 """What a client asks the server for in its requests."""
 USUAL_CONNECTIONS: tuple[Connection, ...] = ("keep-alive", "close", "client-close")
-"""Those that are measured unless others, or the extended set, are asked for."""
+"""The connections that are measured by default; the extended set has all."""
 GC_POLICIES = ("on", "off")
-"""Those that are measured unless others are asked for; `outlive.records.gcpolicy` has all."""
+"""The policies that are measured by default; see `outlive.records.gcpolicy`."""
 
 
 def asked_for(connection: Connection) -> Asked:
-    """Return what the client of such a connection asks the server for: one that closes it itself, nothing."""
+    """Return what the client asks the server for; if it closes the connection itself, that is keep-alive."""
     return "close" if connection == "close" else "keep-alive"
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """The raw readings of one phase: `requests` requests, a count, a full collection, a count.
+    """The raw readings of one phase: `requests` requests, a count, a full collection, another count.
 
-    They went over `connections` connections (None: stored before these were counted).
-    All are differences over the phase, except `fds` and `threads`, which are the state at its end.
-    `survivors` is what the requests left (with gc on: including what automatic collections freed),
-    `leaked` what is still there after the full collection. `blocks` and `heap` are taken before it,
-    `blocks_kept` and `heap_kept` after it, in pymalloc blocks and bytes of C heap (None: not countable here).
-    `held` is taken after it, too: how many more `files` (that are not sockets), `sockets`, `threads` and
-    `tasks` (of asyncio, not done) there are, and `mapped`, bytes mapped by neither malloc nor pymalloc;
-    without those that are as many as before.
+    The requests used `connections` connections (None: stored before connections were counted). All numbers
+    are changes over the phase, except `fds` and `threads`, which are the state at its end, and `rss`, in
+    bytes. `survivors` is the number of objects that the requests left (with gc on, including those that
+    automatic collections freed), `leaked` of those still there after the full collection. `blocks`
+    (pymalloc's) and `heap` (bytes of C heap; None: not available here) are read before that collection,
+    `blocks_kept` and `heap_kept` after it. So is `held`: the change of `files` (without sockets), `sockets`,
+    `threads`, `tasks` (of asyncio, unfinished) and `mapped` (bytes mapped by neither malloc nor pymalloc),
+    without zeros.
     """
 
     requests: int
@@ -62,7 +62,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
-    """What the automatic collector did in a cell, without the full collections that the harness asks for."""
+    """What the automatic collector did in a cell, without the full collections that the harness runs."""
 
     collections_per_1000_requests: float
     pause_ms_per_1000_requests: float
@@ -71,12 +71,12 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leak(msgspec.Struct, frozen=True, kw_only=True):
-    """A ring or path of references that keeps objects of a cell alive, as a sample of requests showed it.
+    """A ring or path of references that keeps objects of a cell alive, seen in a sample of requests.
 
-    `trail` are its normalised steps, `suspect` is the link at fault, `package` where that is, and `python`
-    tells whether this is the standard library. `objects_per_request` are those of the structure that it
-    holds; where several rings hold one structure, each has all of them, and `further` are those that are
-    left when the suspect links before them are cut.
+    `trail` is its normalised steps, `suspect` the link at fault, `package` the package of that link, and
+    `python` says whether that is the standard library. `objects_per_request` counts the structure that it
+    holds. If several rings hold the same structure, each has the whole count, and `further` marks the rings
+    that would remain if the suspect links before them were cut.
     """
 
     fingerprint: str
@@ -90,21 +90,21 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What one cell gave. Numbers are None unless `status` is `measured`; then `reason` is None.
+    """The result of one cell. Numbers are None unless `status` is `measured`; `reason` says why it is not.
 
-    Objects are gc-tracked objects. `gc` is a policy as `outlive.records.gcpolicy` has it. With all but `off`,
-    survivors and cyclic garbage are None (they are counted with automatic collection off), and blocks, heap
-    and types are what is kept after full collections; `collector` says what the policy's own collections
-    did. `…_per_request` is a slope over the phases. `…_per_connection` is what one connection leaves when
-    its client closes it, beside what its requests leave: of `keep-alive` cells, None where each request has a
-    connection of its own, whose residue is among what the request leaves. `intercept` is what a phase leaves
-    that grows neither with requests nor with connections. `types` is objects per request by type name. `held`
-    is what else grows, per request, by the names that a `Phase` has for it; None where it was not read, by
-    older versions. A leak of one object for each `sensitivity` requests would have been seen. `leaks` say
-    what keeps it alive where objects are left, and `fingerprints` are theirs;
-    `unexplained` says why there are none. `answer` is what the scenario's verification saw, such as `404` or
-    `aborted`. `remedy` is what was done to the app, None for the app as it is. `published` ones come with
-    `outlive`, all others were measured by its user.
+    Objects are gc-tracked objects. `gc` is a policy, see `outlive.records.gcpolicy`. Under every policy but
+    `off`, survivors and cyclic garbage are None (they are counted with automatic collection off), blocks,
+    heap and types are what is left after full collections, and `collector` is what the policy's own
+    collections did. `…_per_request` is a slope over the phases. `…_per_connection` is what a connection
+    leaves when its client closes it, in addition to what its requests leave; only `keep-alive` cells have it,
+    because elsewhere each request has a connection of its own and includes its residue. `intercept` is what a
+    phase leaves that grows with neither requests nor connections. `types` is objects per request by type
+    name. `held` is the growth of other resources per request, by their names in `Phase`; None if an older
+    version measured the cell and did not read them. A leak of one object in `sensitivity` requests would have
+    been seen. `leaks` explains what keeps objects alive, `fingerprints` are their fingerprints, and
+    `unexplained` says why there are none. `answer` is the answer that was verified, such as `404` or
+    `aborted`. `remedy` is the change to the app, None for the app as it is. `published` results come with
+    `outlive`; all others were measured by the user.
     """
 
     framework: str
@@ -144,31 +144,32 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def explained(self) -> bool:
-        """Whether it is known what keeps alive what the cell leaves, or why that is not known."""
+        """Whether the cell leaves nothing, or says what keeps it alive or why that is not known."""
         return self.growth not in GROWING or bool(self.leaks or self.unexplained)
 
 
 def origin(published: Iterable[object], noun: str = "measurement") -> str:
-    """Return in a sentence how many of some were made here and how many are published; `published` has each.
+    """Return a sentence that says how many results were made here and how many are published.
 
-    It is empty where there are none.
+    `published` has a true value for each published result, a false one for each other. Without results the
+    sentence is empty.
     """
-    each = [bool(one) for one in published]
-    own = each.count(False)
-    if not each:
+    flags = list(map(bool, published))
+    own = flags.count(False)
+    if not flags:
         return ""
-    if own in {0, len(each)}:
+    if own in {0, len(flags)}:
         return f"All {noun}s were made here." if own else f"All {noun}s are published ones."
-    return f"{counted(own, noun)} of {len(each)} made here, the others are published."
+    return f"{counted(own, noun)} of {len(flags)} made here, the others are published."
 
 
 class ToolReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tool says of a scenario, per request; `outlive` is the probe itself.
+    """What a tool reports for a scenario, per request; the tool `outlive` is the probe itself.
 
-    `objects` are those that it reports, `blocks` and `bytes` are of memory; None for what it does not tell.
-    `grown` are types with objects, for tracemalloc lines with bytes, most first. `serving` is how
-    many times as long the requests took as without a tool, `total` the same with looking at the end: medians
-    of the rounds.
+    `objects`, and `blocks` and `bytes` of memory, are None if the tool does not report them. `grown` is
+    objects by type, for tracemalloc bytes by line, most first. `serving` is the time that the requests took
+    as a multiple of the time without a tool, `total` the same including the tool's final look; both are
+    medians over the rounds.
     """
 
     tool: str
@@ -184,7 +185,7 @@ class ToolReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it ran."""
+    """The machine on which it ran."""
 
     system: str
     kernel: str
@@ -194,9 +195,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PythonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An interpreter: its full version (`3.11.7`; `t` at its end: free-threaded), build and compiler.
+    """An interpreter: its full version (`3.11.7`; a `t` at the end: free-threaded), build and compiler.
 
-    `self_checked`: the probe was not tried on it, but saw all that was planted in it.
+    `self_checked`: the probe was not tested on this version, but saw everything that was planted in it.
     """
 
     version: str
@@ -208,7 +209,7 @@ class PythonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A stack as it was really installed. `lock` is the first 12 hex digits of the lock's SHA-256.
 
-    `python` is as much of its version as it was asked for by; `interpreters` are those it was measured on.
+    `python` is the version as it was asked for; `interpreters` are those on which it was measured.
     """
 
     framework: str
@@ -220,12 +221,15 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def released(self) -> bool:
-        """Whether all its packages are releases: no version of one has a local part."""
+        """Whether all its packages are releases, none of them with a local version."""
         return not any("+" in package.version for package in self.packages)
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """By what, when (UTC, ISO 8601) and on what the measurements were made."""
+    """By which version of `outlive`, when (`created`, UTC, ISO 8601) and on what it was measured.
+
+    `counting` is the version of the counting rules.
+    """
 
     outlive: str
     counting: int
@@ -235,7 +239,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """One JSON document of measurements. `tools` is what tools said that were attached, if any were."""
+    """One JSON document of measurements; `tools` has the readings of other tools, if any were attached."""
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
@@ -243,7 +247,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolReading, ...] = ()
 
     def to_json(self) -> bytes:
-        """Return the document as UTF-8 JSON, one measurement a line, so that a change is a diff to read."""
+        """Return the document as UTF-8 JSON, one measurement a line, so that diffs are readable."""
         encode = msgspec.json.encode
         head = b'{"schema_version":%d,\n"provenance":%s,\n"measurements":[\n'
         lines = b",\n".join(encode(measurement) for measurement in self.measurements)
@@ -266,7 +270,7 @@ class Cell(msgspec.Struct, frozen=True, order=True):
 
     @classmethod
     def of(cls, measurement: Measurement) -> Self:
-        """Return the cell that was measured."""
+        """Return the cell of a measurement."""
         return cls(measurement.scenario, measurement.connection, measurement.gc)
 
     @property

@@ -1,4 +1,4 @@
-"""release."""
+"""A release: one version of a framework, and the Pythons that it can be installed on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from packaging.version import Version
 from outlive.wording import one_line
 
 TAG = re.compile(r"(?:cp|py)[23]\d{0,2}(?:-abi3)?")
-"""What a wheel is for: a CPython, any Python, or a CPython and each newer one."""
+"""The Pythons that a wheel is for: one CPython, any Python, or a CPython and all newer ones."""
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One version of a framework on the package index.
 
-    `uploaded` is when its first file came (UTC), or None where the index does not say. `wheels` are the
-    CPython tags of its wheels: `cp311`, `py3`, or `cp38-abi3` for 3.8 and everything newer.
+    `uploaded` is when its first file was uploaded (UTC), or None if the index does not say. `wheels` are the
+    tags of its wheels for CPython: `cp311`, `py3`, or `cp38-abi3` for 3.8 and newer.
     """
 
     framework: str
@@ -36,12 +36,12 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def parsed(self) -> Version:
-        """The version, in the order of PEP 440."""
+        """The version, which sorts as PEP 440 says."""
         return Version(self.version)
 
     @property
     def fault(self) -> str | None:
-        """What in it no release can have, None for one that is in order."""
+        """What is malformed about it, in one line; None if it is in order."""
         try:
             _ = self.parsed, SpecifierSet(self.requires_python or "")
         except ValueError as error:
@@ -52,17 +52,17 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def date(self) -> dt.date | None:
-        """The day (UTC) on which it was uploaded."""
+        """The day (UTC) on which it was uploaded, or None if the index does not say."""
         return self.uploaded.date() if self.uploaded else None
 
     def supports(self, python: str) -> bool:
-        """Return whether it is meant for `python` (`3.11`) and has a wheel for it."""
+        """Return whether it supports `python` (`3.11`) and has a wheel for it."""
         return self.why_not(python) is None
 
     def why_not(self, python: str) -> str | None:
-        """Return in one line why it cannot be installed on `python` (`3.11`, `3.12.1`), None where it can.
+        """Return in one line why it cannot be installed on `python` (`3.11`, `3.12.1`), or None if it can.
 
-        Requires-Python may name a patch version (>=3.8.1): without one the newest patch is what counts.
+        Requires-Python may name a patch version (>=3.8.1): a minor version stands for its newest patch.
         """
         _, minor, *rest = re.findall(r"\d+", python)
         patch = rest[0] if python.count(".") > 1 else "99"
@@ -75,7 +75,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None
 
     def pythons(self) -> str:
-        """Return the Pythons that its wheels are for, as in `3.7-3.10`."""
+        """Return which Pythons its wheels are for, as in `3.7-3.10`."""
         if "py3" in self.wheels:
             return f"Python {self.requires_python}" if self.requires_python else "any Python 3"
         minors = sorted(int(tag[3:]) for tag in self.wheels if tag[2] == "3" and tag[3:].isdigit())

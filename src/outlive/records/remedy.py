@@ -11,14 +11,14 @@ Kind = Literal["remedy", "practice"]
 
 
 class Policies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The gc policies that a remedy makes of `off` and `on`; None where it leaves one as it is."""
+    """The gc policies that a remedy uses in place of `off` and `on`; None if it leaves one as it is."""
 
     off: str | None = None
     on: str | None = None
 
 
 class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One remedy or practice, as `remedies.toml` has it; the head of that file says what each field is."""
+    """A remedy or practice of `remedies.toml`; the comment at the top of that file explains each field."""
 
     name: str
     summary: str
@@ -37,11 +37,11 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     @property
     def key(self) -> str:
-        """The name of the folder that its results are stored in."""
+        """The name of the folder in which its results are stored."""
         return f"{self.name}-v{self.version}"
 
     def against(self, release: str) -> str | None:
-        """Return the reason why it does not apply to a release, or None where it does."""
+        """Return why it does not apply to a release, or None if it does."""
         if self.unsupported:
             return self.unsupported
         if not SpecifierSet(self.versions).contains(release, prereleases=True):
@@ -49,6 +49,6 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return None
 
     def policy(self, plain: str) -> str | None:
-        """Return the gc policy that stands for `on` or `off`, or None where it says nothing of it."""
+        """Return the gc policy to use in place of `plain` (`on` or `off`), or None if it has none for it."""
         named = {"off": self.gc.off, "on": self.gc.on}[plain]
         return named or (None if self.gc.off or self.gc.on else plain)

@@ -15,23 +15,23 @@ from outlive.wording import one_line
 
 PYTHON = "python"
 AT = "@"
-"""Before the path of something that is no release: `python@/opt/py/bin/python3.14`."""
+"""Stands before the path of something that is not a release: `python@/opt/py/bin/python3.14`."""
 PYTHON_MINOR = re.compile(r"3\.\d+t?")
 PYTHON_VERSION = re.compile(r"(3\.\d+)(?:\.\d+(?:(?:a|b|rc)\d+)?)?(t?)")
-"""A minor version, a patch version or a pre-release; `t`: its free-threaded build."""
+"""A minor version, a patch version or a pre-release; a `t` means its free-threaded build."""
 PYTHON_NAME = re.compile(PYTHON_VERSION.pattern + r"(?:\+[0-9a-f]{8})?")
-"""What results call a Python: its version, as exactly as it was asked for, and the build where a path was."""
+"""A Python's name in results: the version as it was asked for; if that was a path, also the build."""
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def python_minor(name: str) -> str:
-    """Return the minor version of a Python that has this name, as in `3.11`, or `3.14t` if free-threaded."""
-    found = PYTHON_NAME.fullmatch(name)
-    return "".join(found.groups()) if found else name
+    """Return the minor version of the Python with this name, as in `3.11`, or `3.14t` if free-threaded."""
+    match = PYTHON_NAME.fullmatch(name)
+    return "".join(match.groups()) if match else name
 
 
 class Package(msgspec.Struct, frozen=True, order=True):
-    """One distribution at one version; in a stack, before it is built, `@` and the path of its source."""
+    """A distribution at one version; in a stack, `version` may be `@` and the path of a source to build."""
 
     name: str
     version: str
@@ -41,7 +41,7 @@ class Package(msgspec.Struct, frozen=True, order=True):
 
 
 class Wheel(msgspec.Struct, frozen=True, order=True):
-    """The wheel of a package that is no release, at `path`; `version` ends in what tells its source."""
+    """The wheel, at `path`, of a package that is not a release; `version` ends in a mark of its source."""
 
     name: str
     version: str
@@ -50,21 +50,21 @@ class Wheel(msgspec.Struct, frozen=True, order=True):
 
     @property
     def package(self) -> Package:
-        """The package that it holds."""
+        """The package in the wheel."""
         return Package(self.name, self.version)
 
     @property
     def requirement(self) -> str:
-        """The requirement that only this wheel satisfies."""
+        """A requirement that only this wheel satisfies."""
         return f"{self.name} @ {Path(self.path).as_uri()}"
 
 
 class Stack(msgspec.Struct, frozen=True, order=True):
-    """What a user asks to have measured; what is left out is chosen and reported.
+    """What a user wants measured; whatever is left out is chosen for them and reported.
 
     `python` is a minor version (`3.11`), a patch version (`3.12.1`), `@` and the path of an interpreter, or
-    None. `pins` are packages other than the framework that must have exactly that version. In place of a
-    version, `@` and a path or an address stand for a package that is no release (`outlive.stacks.sources`).
+    None. `pins` are other packages that must have exactly these versions. Instead of a version, `@` and a
+    path or an address stand for a package that is not a release (see `outlive.stacks.sources`).
     """
 
     framework: str
@@ -80,7 +80,7 @@ class Stack(msgspec.Struct, frozen=True, order=True):
     def parse(cls, text: str) -> Stack:
         """Return the stack that `text` names, as in `aiohttp==3.11.18,multidict==6.3.1,python==3.11`.
 
-        The first part names the framework. Raises UsageError where the text does not have this form.
+        The first part names the framework. Raises UsageError if the text does not have this form.
         """
         framework, *others = (_part(part, text) for part in text.split(","))
         python: str | None = None
@@ -96,7 +96,7 @@ class Stack(msgspec.Struct, frozen=True, order=True):
 
 
 def is_stack(word: str) -> bool:
-    """Return whether a word of a command means to name a stack, and not a framework or a version alone."""
+    """Return whether a word of a command names a stack, rather than only a framework or a version."""
     return "==" in word or AT in word
 
 
@@ -122,7 +122,7 @@ def _part(part: str, text: str) -> Package:
     return Package(name, version)
 
 
-# the minor versions that the probe was tried on, with the day each came out
+# the minor versions on which the probe is tested, with their release dates
 KNOWN = {
     "3.8": dt.date(2019, 10, 14),
     "3.9": dt.date(2020, 10, 5),
@@ -136,9 +136,9 @@ KNOWN = {
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A package, other than the framework, that is not the same on both sides; None: not there.
+    """A package other than the framework whose version differs between two sides; None: not installed.
 
-    `asked`: a stack names it, so it is what the comparison is about.
+    `asked`: a stack names the package, so the comparison is about it.
     """
 
     package: str

@@ -1,4 +1,4 @@
-"""Reference apps: one small service for each framework, and the gunicorn workers that can serve it."""
+"""Reference apps: a small service for each framework, and the gunicorn workers that can serve it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from outlive.service.scenarios import Scenario
 
 
 class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A gunicorn worker: `arguments` go on gunicorn's command line beside `--worker-class`.
+    """A gunicorn worker: `arguments` go on gunicorn's command line after `--worker-class`.
 
-    `connections` are those that it holds, as clients ask for them. `packages` are requirements beyond the
-    framework and gunicorn, as in `gunicorn[gevent]`. A worker with such is for load tests: the exact replay
-    has an environment without them. `request_counter` is the attribute in which the server counts requests,
-    as `module:Class.attribute`; empty where gunicorn's `post_request` hook is called. `requires` is what a
-    stack must have for it, as in `gunicorn>=24`.
+    `connections` are the kinds that it can serve, as clients ask for them. `packages` are requirements beyond
+    the framework and gunicorn, as in `gunicorn[gevent]`; a worker with packages is for load tests only,
+    because the environment of the exact replay does not have them. `request_counter` is the attribute in
+    which the server counts requests, as `module:Class.attribute`; empty if gunicorn calls the `post_request`
+    hook. `requires` is what a stack must have for it, as in `gunicorn>=24`.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requires: str = ""
 
     def lacks(self, versions: Mapping[str, str]) -> str | None:
-        """Return why a stack with packages of these versions cannot have it, or None where it can."""
+        """Return why a stack with packages of these versions cannot use it, or None if it can."""
         if not self.requires:
             return None
         needed = Requirement(self.requires)
@@ -46,9 +46,9 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One more reference app of a framework, for extended scenarios: a `[[further]]` of its `app.toml`.
+    """Another reference app of a framework, for extended scenarios: a `[[further]]` table of its `app.toml`.
 
-    `peer` says that it calls out, to a peer of ours on loopback; `tls` that it is served over TLS.
+    `peer`: it calls another service, a peer of ours on loopback; `tls`: it is served over TLS.
     """
 
     name: str
@@ -61,8 +61,8 @@ class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A framework's reference app, as `apps/<framework>/app.toml` describes it.
 
-    `target` is what gunicorn imports in the app's folder. The first of `workers` that can hold a connection
-    is the default for it. `peer` and `tls` are as in `Further`.
+    `target` is what gunicorn imports in the app's folder. The first of `workers` that can serve a kind of
+    connection is the default for it. `peer` and `tls` are as in `Further`.
     """
 
     framework: str
@@ -76,8 +76,8 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def worker(self, connection: Connection, selected: str | None = None) -> Worker | None:
         """Return the worker that serves `connection`: the default one, or the one named `selected`.
 
-        None means that it, or every worker, cannot hold such a connection: the cell is unsupported.
-        Raises UsageError where no worker is named `selected`.
+        None means that it, or every worker, cannot serve such a connection: the cell is unsupported. Raises
+        UsageError if no worker is named `selected`.
         """
         if selected is not None:
             self.named(selected)
@@ -87,12 +87,12 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None
 
     def serves(self, scenario: Scenario) -> bool:
-        """Return whether it, or one of its further apps, serves a scenario."""
+        """Return whether the app, or one of its further apps, serves a scenario."""
         names = {"", *(further.name for further in self.further)}
         return scenario.about(self.framework) and scenario.app in names
 
     def named(self, name: str) -> Worker:
-        """Return the worker with this name. Raises UsageError, with the nearest names, where none has it."""
+        """Return the worker with this name. Raises UsageError with the nearest names if there is none."""
         by_name = {worker.name: worker for worker in self.workers}
         if name not in by_name:
             raise UsageError(f"no worker {name!r} for {self.framework}; try {_nearest(name, list(by_name))}")
@@ -100,7 +100,7 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @staticmethod
     def why_not(connection: Connection, worker: Worker) -> str | None:
-        """Return why a worker cannot serve a replay over such connections, or None."""
+        """Return why a worker cannot serve a replay over such connections, or None if it can."""
         if worker.packages:
             return f"gunicorn's {worker.name} worker needs {', '.join(worker.packages)}: see outlive load"
         if asked_for(connection) not in worker.connections:
@@ -111,8 +111,8 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load(project: Project, framework: str, name: str = "") -> App:
     """Return the reference app of `framework`, in the version that its `app.toml` says is current.
 
-    `name` is that of a further app; without one it is the main one. Raises UsageError for a framework that
-    has no app, or none of that name, with the nearest names, and for a malformed `app.toml`.
+    `name` names a further app; empty means the main one. Raises UsageError with the nearest names if the
+    framework has no app of that name, and for a malformed `app.toml`.
     """
     known = project.frameworks()
     if framework not in known:
@@ -137,13 +137,13 @@ def load(project: Project, framework: str, name: str = "") -> App:
 
 
 def _further(app: App, name: str) -> App:
-    """Return `app` with what the further app `name` has of its own."""
-    names = [one.name for one in app.further]
-    if name not in names:
-        raise UsageError(f"{app.framework} has no app {name!r}; try {_nearest(name, names)}")
-    own = app.further[names.index(name)]
+    """Return `app` with the fields of its further app `name`."""
+    by_name = {further.name: further for further in app.further}
+    if name not in by_name:
+        raise UsageError(f"{app.framework} has no app {name!r}; try {_nearest(name, list(by_name))}")
+    further = by_name[name]
     return msgspec.structs.replace(
-        app, app_version=own.app_version, target=own.target, peer=own.peer, tls=own.tls
+        app, app_version=further.app_version, target=further.target, peer=further.peer, tls=further.tls
     )
 
 

@@ -1,4 +1,4 @@
-"""A certificate for servers of ours on loopback, made when it is needed and gone with its folder."""
+"""A certificate for our own servers on loopback, made when needed and deleted with its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIMEOUT = 30.0
 
 
 def maker() -> str:
-    """Return the version of openssl; raises FaultError where it is not installed."""
+    """Return the version of openssl. Raises FaultError if it is not installed."""
     done = processes.run(["openssl", "version"], timeout=TIMEOUT)
     if done.returncode:
         raise FaultError("not installed")
@@ -21,9 +21,9 @@ def maker() -> str:
 
 
 def make(folder: Path) -> Path:
-    """Return a file in `folder` with a new key and a certificate of it that nobody has signed.
+    """Return the path of a new PEM file in `folder`, with a key and a self-signed certificate.
 
-    Raises FaultError where openssl is not installed or does not make one.
+    Raises FaultError if openssl is not installed or fails.
     """
     path = folder / "certificate.pem"
     path.touch(0o600)
@@ -33,6 +33,6 @@ def make(folder: Path) -> Path:
     )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise FaultError(f"openssl makes no certificate, which scenarios with TLS need: {said}")
+        raise FaultError(f"openssl cannot make the certificate that scenarios with TLS need: {said}")
     path.write_text(path.read_text() + key.read_text())
     return path

@@ -1,8 +1,8 @@
-"""The peer that goes wrong as asked: `python -I chaos.py CERTIFICATE` prints its ports as JSON and serves.
+"""A peer that fails on request: `python -I chaos.py CERTIFICATE` prints its ports as JSON and serves.
 
-A process of its own on loopback, standard library only. Apps that call out get the ports in OUTLIVE_PEER:
-`http` does what the path says, `tls` does so over TLS with a certificate that nobody trusts, `refused` takes
-no connection, and at `full` an attempt to connect hangs.
+It runs as a separate process on loopback and uses the standard library only. Apps that call another service
+get the ports in OUTLIVE_PEER: `http` does what the path says, `tls` does so over TLS with a certificate that
+nobody trusts, `refused` takes no connection, and at `full` an attempt to connect hangs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 LINGER_ZERO = struct.pack("ii", 1, 0)
 """SO_LINGER 0: closing sends a reset."""
 ANNOUNCED = asyncio.Semaphore(0)
-"""Requests that have come and are not going to be answered."""
+"""Counts requests that have arrived and will not be answered."""
 INFLATED = gzip.compress(bytes(1 << 20), mtime=0)
-"""1 MiB that goes as 1 KiB."""
+"""1 MiB compressed to 1 KiB."""
 ENCODED = {"/inflated": INFLATED, "/bad-gzip": INFLATED[:20] + b"\xff" * (len(INFLATED) - 20)}
 LONG_CHUNKS = 64
 """Chunks of 4 KiB: the answer is longer than a client's read buffer."""
@@ -42,7 +42,7 @@ async def gone(_: Wire, __: bytes) -> None:
 
 
 async def reset(wire: Wire, _: bytes) -> None:
-    """Reset the connection, without an answer."""
+    """Reset the connection without an answer."""
     wire[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
 
 
@@ -57,12 +57,12 @@ async def cut_chunks(wire: Wire, _: bytes) -> None:
 
 
 async def malformed(wire: Wire, _: bytes) -> None:
-    """Answer what is not HTTP."""
+    """Answer with something that is not HTTP."""
     wire[1].write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
 
 
 async def bad_chunk(wire: Wire, _: bytes) -> None:
-    """Answer with a chunk whose size is no number."""
+    """Answer with a chunk whose size is not a number."""
     wire[1].write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\nok\r\n0\r\n\r\n")
 
 
@@ -72,19 +72,19 @@ async def stall(wire: Wire, _: bytes) -> None:
 
 
 async def stall_announced(wire: Wire, _: bytes) -> None:
-    """Never answer, and answer one request for `/announced` now."""
+    """Never answer, but let one request for `/announced` be answered now."""
     ANNOUNCED.release()
     await wire[0].read()
 
 
 async def stall_in_body(wire: Wire, _: bytes) -> None:
-    """Begin to answer, and no more."""
+    """Begin an answer and never finish it."""
     wire[1].write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + PART)
     await wire[0].read()
 
 
 async def websocket(wire: Wire, head: bytes) -> None:
-    """Accept a WebSocket, answer its first message and drop the connection."""
+    """Accept a WebSocket, answer its first message, then drop the connection."""
     reader, writer = wire
     fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
     key = {name.lower(): value for name, value in fields.items()}[b"sec-websocket-key"]
@@ -109,11 +109,11 @@ FAULTS: dict[str, Callable[[Wire, bytes], Awaitable[None]]] = {
     "/stall-in-body": stall_in_body,
     "/websocket": websocket,
 }
-"""What ends the connection, by path."""
+"""What each path does; all of these end the connection."""
 
 
 def answer(path: str) -> bytes:
-    """Return the answer to a path that nothing goes wrong at; the connection stays open."""
+    """Return the answer to a path where nothing fails; the connection stays open."""
     if path == "/long":
         chunk = b"1000\r\n" + b"\x5a" * 4096 + b"\r\n"
         return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * LONG_CHUNKS + b"0\r\n\r\n"
@@ -124,7 +124,7 @@ def answer(path: str) -> bytes:
     name = path.rpartition("/")[2]
     cookie = ""
     if path.startswith(("/cookies/", "/unreturned-cookies/")):
-        secure = "; Secure" if path.startswith("/unreturned") else ""  # it never comes back over plain HTTP
+        secure = "; Secure" if path.startswith("/unreturned") else ""  # never sent back over plain HTTP
         cookie = f"Set-Cookie: seen-{name}=yes; Path=/{secure}\r\n"
     return f"HTTP/1.1 {status}\r\n{cookie}Content-Length: 2\r\n\r\nok".encode()
 
@@ -150,18 +150,18 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main(certificate: str) -> None:
-    """Open all ports, tell them and serve until the end."""
+    """Open all ports, print them as JSON and serve for ever."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     http = await asyncio.start_server(serve, HOST, 0)
     tls = await asyncio.start_server(serve, HOST, 0, ssl=context)
     refused, full, queued = socket.socket(), socket.socket(), socket.socket()
-    refused.bind((HOST, 0))  # bound so that nobody else takes it, and not listening
+    refused.bind((HOST, 0))  # bound, so that nobody else takes the port, but not listening
     full.bind((HOST, 0))
     full.listen(0)
     queued.connect(full.getsockname())  # the queue is full now: the kernel drops further attempts
     listening = {"http": http.sockets[0], "tls": tls.sockets[0], "refused": refused, "full": full}
-    print(json.dumps({name: one.getsockname()[1] for name, one in listening.items()}), flush=True)
+    print(json.dumps({name: server.getsockname()[1] for name, server in listening.items()}), flush=True)
     await asyncio.Event().wait()
 
 

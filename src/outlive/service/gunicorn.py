@@ -1,4 +1,4 @@
-"""A real gunicorn that serves a reference app in an environment, and the line to the probe in its worker."""
+"""Starts a real gunicorn that serves an app from an environment, and connects to the probe in its worker."""
 
 from __future__ import annotations
 
@@ -25,17 +25,15 @@ BOOT_LIMIT = 30.0
 BACKLOG = 2048
 """Connections that wait to be accepted; gunicorn's own default."""
 LONGEST_FOLDER = 90
-"""Bytes of a path in which a Unix socket can be made under its name: 108 hold all of it, 104 on macOS."""
+"""Most bytes of a folder's path for a Unix socket in it: the whole path has 108 at most, 104 on macOS."""
 GUNICORN_CONF = Path(__file__).parents[1] / "worker" / "gunicorn_conf.py"
 
 
 class Gunicorn:
-    """A real gunicorn that serves an app from an environment while the context lasts.
+    """A context manager: within it, a real gunicorn serves an app from an environment.
 
-    An app that calls out has a peer beside it.
-
-    `options` go on its command line. With a gc `policy` its workers are prepared for load, else for exact
-    counts. They connect to `probes`.
+    `options` go on gunicorn's command line. With a gc `policy` its workers are prepared for a load test,
+    without one for exact counts; they connect to `probes`. An app that calls another service gets a `peer`.
     """
 
     def __init__(
@@ -88,7 +86,7 @@ class Gunicorn:
         path = self._bind()
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             self.address = seal.sealed(listener)
-            with self._log_path.open("ab") as log:  # to its end, wherever that is by then
+            with self._log_path.open("ab") as log:  # gunicorn writes to it too: always append
                 self.process = processes.start(
                     self._command(listener.fileno()),
                     cwd=self.app_folder,
@@ -99,7 +97,7 @@ class Gunicorn:
                 )
 
     def _bind(self) -> str:
-        """Listen for probes in our folder; return the path by which a worker can reach them."""
+        """Listen for probes in our folder; return the path of the socket that workers connect to."""
         folder = str(self._folder)
         if len(os.fsencode(folder)) > LONGEST_FOLDER:
             opened = os.open(folder, os.O_RDONLY)
@@ -109,7 +107,7 @@ class Gunicorn:
         try:
             self.probes.bind(path)
         except OSError as error:
-            raise FaultError(f"no socket can be made in {self._folder}: {error}: see TMPDIR") from None
+            raise FaultError(f"cannot make a socket in {self._folder}: {error}: see TMPDIR") from None
         self.probes.listen()
         return path
 
@@ -135,7 +133,7 @@ class Gunicorn:
         ]
 
     def _variables(self, probe: str) -> dict[str, str]:
-        """Return the server's environment: nothing of the user's reaches it but PATH and the language."""
+        """Return the server's environment variables: of the user's, only PATH and the language reach it."""
         own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         folders = dict.fromkeys(
             ("HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"), str(self._folder)
@@ -154,9 +152,9 @@ class Gunicorn:
         )
 
     def wait_for_worker(self) -> socket.socket:
-        """Return the connection of the next worker that has loaded the app.
+        """Return the connection to the probe of the next worker that has loaded the app.
 
-        Raises FaultError with the end of the server's log if the app or the server does not start.
+        Raises FaultError, with the error from the server's log, if the app or the server does not start.
         """
         assert self.process is not None
         deadline = time.monotonic() + BOOT_LIMIT
@@ -169,7 +167,7 @@ class Gunicorn:
 
     @property
     def log(self) -> str:
-        """What the server has logged so far."""
+        """The text of the server's log so far."""
         return self._log_path.read_text(errors="replace")
 
     def last_words(self) -> str:
@@ -181,7 +179,7 @@ class Gunicorn:
 
 
 class Server(Gunicorn):
-    """gunicorn with one worker at a time; each `fresh_worker()` is a new fork of the same master."""
+    """gunicorn with one worker at a time; each `fresh_worker()` is forked anew from the same master."""
 
     def __init__(self, environment: Environment, app: App, worker: Worker, folder: Path) -> None:
         super().__init__(environment, app, worker, folder, options=("--workers", "1", "--preload"))
@@ -194,26 +192,26 @@ class Server(Gunicorn):
         super().__exit__()
 
     def rest(self) -> None:
-        """Wait until the worker, and the peer with it, have digested all that they were sent."""
+        """Wait until the worker and its peer have handled everything that they were sent."""
         assert self._line is not None
         self._line.rest()
-        if self.peer is not None:  # each may still have something for the other
+        if self.peer is not None:  # each may still have sent something to the other
             for _ in range(2):
                 self.peer.rest()
                 self._line.rest()
 
     def settle(self) -> None:
-        """Wait for the peer, where there is one: what it still has to say would be counted later."""
+        """If there is a peer, wait for it and the worker: a late answer would count for the next phase."""
         if self.peer is not None:
             self.rest()
 
     @property
     def graph_path(self) -> Path:
-        """Where a worker writes the graph of what survived; it goes with the server."""
+        """The file to which a worker writes the graph of the survivors; it is deleted with the server."""
         return self._folder / "graph.json"
 
     def fresh_worker(self) -> ProbeLine:
-        """End the present worker, if any, and return the probe of the next one.
+        """End the present worker, if any, and return the line to the probe of the next one.
 
         Raises FaultError as `wait_for_worker` does.
         """

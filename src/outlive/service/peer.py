@@ -1,4 +1,4 @@
-"""The peer of apps that call out: a process that dies with us, beside the server; see `chaos`."""
+"""The service that apps call: a process beside the server, which dies with us; see `chaos`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from outlive.errors import FaultError
 
 CHAOS = Path(__file__).with_name("chaos.py")
 REST_LIMIT = 5.0
-"""Seconds that the peer may take to do all it was asked for."""
+"""Seconds that the peer may take to do everything that it was asked for."""
 POLL = 0.0002
 
 
 class Peer:
-    """A running peer. `ports` is the JSON that says where it listens."""
+    """A running peer; `ports` is a JSON object of the ports on which it listens, by name."""
 
     def __init__(self, certificate: Path) -> None:
-        """Start it; raises FaultError where it does not start."""
+        """Start the peer. Raises FaultError if it does not start."""
         self._process = processes.start(
             [sys.executable, "-I", CHAOS, certificate], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -39,9 +39,9 @@ class Peer:
         self.close()
 
     def rest(self) -> None:
-        """Wait until it has done all that it was asked for: it is one thread, so it rests when that sleeps.
+        """Wait until the peer has done everything that it was asked for: its only thread is asleep.
 
-        Raises FaultError where it has died or never rests.
+        Raises FaultError if it has died or never rests.
         """
         deadline = time.monotonic() + REST_LIMIT
         while time.monotonic() < deadline:
@@ -53,5 +53,5 @@ class Peer:
         raise FaultError("the peer that the app calls has died or never rests")
 
     def close(self) -> None:
-        """End it."""
+        """End the peer."""
         processes.kill(self._process)

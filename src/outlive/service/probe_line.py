@@ -1,4 +1,4 @@
-"""The line to the probe in a worker: what it is asked, and the records that it answers with."""
+"""The line to the probe in a worker: the commands that we send, and the records that it answers with."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from outlive.service.stillness import Stillness
 ANSWER_LIMIT = 60.0
 """Seconds that a probe may take for one command, full collections of a large heap included."""
 DEATH_TAKES = 0.5
-"""Seconds in which a worker that was killed has closed all its sockets."""
+"""Seconds within which a worker that was killed has closed all its sockets."""
 T = TypeVar("T")
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """A worker introduces itself: process id, full Python version, version of the counting rules."""
+    """A worker's introduction: its process id, full Python version, and version of the counting rules."""
 
     pid: int
     python: str
@@ -42,14 +42,14 @@ class Written(Rest, frozen=True):
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """The state that phases are counted against has been taken; `threads` are the worker's at that time."""
+    """Counting has begun; `idle` is as in `Rest`, `threads` is how many threads the worker had."""
 
     idle: bool
     threads: int
 
 
 class Automatic(msgspec.Struct, frozen=True):
-    """Automatic collections of a phase: how many, objects freed, seconds paused in sum and at the longest."""
+    """Automatic collections of a phase: their number, objects freed, total and longest pause in seconds."""
 
     collections: int
     freed: int
@@ -60,7 +60,7 @@ class Automatic(msgspec.Struct, frozen=True):
 class Count(msgspec.Struct, frozen=True):
     """What the probe counted for a phase. `idle` is False if the worker never came to rest.
 
-    `held` is what the process holds more than before, beside objects, blocks and C heap.
+    `held` is the growth of the process's other resources, see `outlive.records.measurement.Phase`.
     """
 
     idle: bool
@@ -81,7 +81,7 @@ class Count(msgspec.Struct, frozen=True):
 
 
 class TracedFrame(msgspec.Struct, frozen=True):
-    """A caller of an allocation: file and line, what stands there, whether it is the standard library."""
+    """A caller of an allocation: `file:line`, that line's source, whether it is the standard library's."""
 
     place: str
     source: str
@@ -89,7 +89,7 @@ class TracedFrame(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Where memory was allocated that is still in use; callers are told outermost first."""
+    """Where memory was allocated that is still in use; `frames` are its callers, outermost first."""
 
     frames: tuple[TracedFrame, ...]
     blocks: int
@@ -97,14 +97,14 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Traced(msgspec.Struct, frozen=True):
-    """The sites at which more is in use than when it was last asked."""
+    """The sites at which more memory is in use than at the last call."""
 
     idle: bool
     sites: tuple[Site, ...]
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What a tool says has grown: objects, memory in blocks and bytes, and each thing that it names."""
+    """What has grown according to a tool: objects, blocks and bytes of memory, and `grown` by name."""
 
     objects: int | None = None
     blocks: int | None = None
@@ -127,7 +127,7 @@ class ProbeLine:
         self._stillness = Stillness(self.hello.pid)
 
     def rest(self) -> None:
-        """Wait until the worker has digested all that it was sent."""
+        """Wait until the worker has handled everything that it was sent."""
         try:
             self._stillness.wait()
         except OSError:  # /proc does not tell, or the worker has died
@@ -142,9 +142,9 @@ class ProbeLine:
         return self._ask("count", Count)
 
     def snapshot(self, requests: int, path: Path) -> Rest:
-        """Have the graph of what the `requests` since the last `count` left written to `path`; comes last.
+        """Write the graph of what the `requests` since the last `count` left to `path`.
 
-        Raises OSError where it cannot be written.
+        Nothing can be counted afterwards. Raises OSError if the file cannot be written.
         """
         written = self._ask(f"snapshot {requests} {path}", Written)
         if written.errno:
@@ -152,24 +152,24 @@ class ProbeLine:
         return written
 
     def trace(self) -> Traced:
-        """Return where what was allocated since the last call was; the first call starts the tracing."""
+        """Return where memory was allocated since the last call; the first call starts the tracing."""
         return self._ask("trace", Traced)
 
     def attach(self) -> Rest:
-        """Have the tool that the worker was started with take its first look."""
+        """Take the first look with the tool that the worker was started with."""
         return self._ask("attach", Rest)
 
     def look(self) -> Look:
-        """Return what the tool says has grown since it was attached."""
+        """Return what has grown since `attach`, according to the tool."""
         return self._ask("look", Look)
 
     def died(self) -> bool:
-        """Tell whether the worker has gone away, or does so in an instant: its sockets close one by one."""
+        """Return whether the worker has died or dies within DEATH_TAKES: its sockets close one by one."""
         readable, _, _ = select.select([self._connection], [], [], DEATH_TAKES)
         return bool(readable)
 
     def close(self) -> None:
-        """End the worker: without the harness its probe has no reason to live."""
+        """Close the line, which also ends the worker."""
         with contextlib.suppress(OSError):  # a command that the worker did not live to read
             self._stream.close()
         self._connection.close()

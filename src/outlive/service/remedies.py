@@ -1,7 +1,7 @@
-"""Remedies: what is said to help against what requests leave, and practices that are said to leave more.
+"""Remedies, which are said to reduce what requests leave, and practices, which are said to add to it.
 
-`apps/<framework>/remedies.toml` describes each, `remedies.py` beside it has the code that changes the served
-app. A remedy is part of what is measured, as the gc policy is: its results are stored apart from plain ones.
+`apps/<framework>/remedies.toml` describes them; `remedies.py` beside it has the code that changes the served
+app. A remedy, like the gc policy, is part of what is measured: its results are stored apart.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(project: Project, framework: str) -> tuple[Remedy, ...]:
-    """Return the remedies of `framework`, in the file's order; none where it has no such file.
+    """Return the remedies of `framework` in the file's order; none if it has no such file.
 
-    Raises UsageError where the file does not have the form that its own head describes.
+    Raises UsageError if the file does not have the form that the comment at its top describes.
     """
     path = project.apps / framework / "remedies.toml"
     try:
@@ -47,7 +47,7 @@ def load(project: Project, framework: str) -> tuple[Remedy, ...]:
 
 
 def find(project: Project, framework: str, name: str) -> Remedy:
-    """Return the remedy that is named; raises UsageError with the nearest names where there is none."""
+    """Return the remedy named `name`. Raises UsageError with the nearest names if there is none."""
     known = {remedy.name: remedy for remedy in load(project, framework)}
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.4) or known
@@ -56,13 +56,13 @@ def find(project: Project, framework: str, name: str) -> Remedy:
 
 
 def expecting(scenario: Scenario, remedy: Remedy | None) -> Scenario:
-    """Return the scenario with the answers that are right where `remedy` is applied."""
+    """Return the scenario with the answers that are right when `remedy` is applied."""
     answers = remedy.answers if remedy else {}
     return msgspec.structs.replace(scenario, expect=answers.get(scenario.name, scenario.expect))
 
 
 def served(app: App, remedy: Remedy, folder: Path) -> App:
-    """Return `app` with workers that apply `remedy`; `folder` is the app's."""
+    """Return `app` with workers that apply `remedy`; `folder` is the app's folder."""
     added = remedy.arguments
     if remedy.function:
         added = (*added, "--env", f"OUTLIVE_REMEDY={folder / 'remedies.py'}:{remedy.function}")

@@ -1,4 +1,4 @@
-"""Scenarios: one kind of traffic each, with the bytes to send and the answers that are right.
+"""Scenarios: kinds of traffic, each with the bytes to send and the answers that are right.
 
 `loadtests/scenarios.toml` is the default set, the files of `loadtests/extended/` are the extended one.
 """
@@ -35,10 +35,10 @@ Step = Literal[
     "leave",
     "stay",
 ]
-"""What a client can do, one after the other; docs/paths.md says what each means."""
+"""The steps of which an exchange consists; docs/paths.md says what each means."""
 Answer = str
 Tls = bool | Literal["refused"]
-"""Whether a client speaks TLS, or begins to, and refuses the server's certificate."""
+"""Whether a client uses TLS; `refused`: it begins to, and refuses the server's certificate."""
 Connections = Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
 Set = Literal["default", "extended", "all"]
 SETS: tuple[Set, ...] = get_args(Set)
@@ -55,15 +55,15 @@ JSON_BODY = b'{"item": "widget", "quantity": 3}'
 BROKEN_JSON_BODY = b'{"item": "widget", "quantity": '
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COUNTER = b"{n}"
-"""Stands in paths, headers and raw bytes for the number of the request, six digits."""
+"""In paths, headers and raw bytes this stands for the number of the request, in six digits."""
 CHUNKS = 8
-"""Chunks that a chunked body is sent in."""
+"""Number of chunks in which a chunked body is sent."""
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client sends. `bytes` is the size of an image body; `raw` (Latin-1) replaces everything else.
 
-    `headers` come after those that the request has anyway, in place of one of the same name.
+    `headers` are added to those that the request has anyway, or replace those of the same name.
     """
 
     method: str = "GET"
@@ -79,10 +79,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One kind of traffic with its expected answer, as `loadtests/` defines it.
 
     `then` are further requests of the same exchange. `app` is the reference app that serves it (empty: the
-    framework's main one), over TLS with `tls`; `frameworks` are those that it is about, `connections` the
-    kinds that make a difference to it (empty: all). It takes one of `releases` (a specifier) and, beside the
-    framework, `packages`. `statistical` is the reason why its counts do not repeat exactly, if so.
-    `development`: no service in production meets it, so it decides nothing.
+    framework's main app), over TLS with `tls`. `frameworks` and `connections` are those for which it makes
+    sense (empty: all). It needs a release that satisfies the specifier `releases`, and the `packages` beside
+    the framework. `statistical` says why its counts do not repeat exactly, or is None if they do.
+    `development`: no service in production meets such traffic, so it does not decide anything.
     """
 
     name: str
@@ -102,21 +102,21 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What the client does in one exchange."""
+        """The steps of the client in one exchange."""
         return CLIENTS[self.client] if isinstance(self.client, str) else self.client
 
     def messages(self, connection: Connection) -> tuple[bytes, ...]:
-        """Return the bytes of each request of one exchange, head and body."""
+        """Return the bytes of each request in one exchange, head and body."""
         return tuple(_message(request, connection) for request in (self.request, *self.then))
 
     @property
     def ordinary(self) -> bool:
-        """Whether any HTTP client would send it: well-formed, whole, and it waits for the answer."""
+        """Whether any HTTP client would send it: complete, well-formed, and it waits for the answer."""
         return self.client == "complete" and self.request.raw is None
 
     @property
     def fails(self) -> bool:
-        """Whether something goes wrong in it: any other answer than a success."""
+        """Whether a request of it fails: it can have an answer that is not a success."""
         return not all(answer.isdigit() and answer < "400" for answer in self.expect)
 
     def message(self, connection: Connection) -> bytes:
@@ -124,20 +124,20 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return _message(self.request, connection)
 
     def cut(self, connection: Connection) -> bytes:
-        """Return the request's head with the first half of its body."""
+        """Return the first request's head and the first half of its body."""
         head, blank, body = self.message(connection).partition(b"\r\n\r\n")
         return head + blank + body[: len(body) // 2]
 
     def about(self, framework: str) -> bool:
-        """Return whether it is a scenario of `framework`."""
+        """Return whether it makes sense for `framework`."""
         return not self.frameworks or framework in self.frameworks
 
     def over(self, connection: Connection) -> bool:
-        """Return whether this kind of connection makes a difference to it."""
+        """Return whether it makes sense over this kind of connection."""
         return not self.connections or connection in self.connections
 
     def lacks(self, framework: str, release: str, packages: Container[str]) -> str | None:
-        """Return why a stack with these packages cannot serve it, or None where it can."""
+        """Return why a stack with these packages cannot serve it, or None if it can."""
         if not SpecifierSet(self.releases).contains(release, prereleases=True):
             return f"needs {framework} {self.releases}"
         missing = [name for name in self.packages if name not in packages]
@@ -148,7 +148,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The other keys hold for all scenarios of the file that do not say otherwise."""
+    """A file of scenarios; its other keys are defaults for all of them."""
 
     scenario: tuple[Scenario, ...]
     app: str = ""
@@ -159,7 +159,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load(path: Path) -> tuple[Scenario, ...]:
     """Return the scenarios that the TOML file `path` defines, in its order.
 
-    Raises UsageError where the file does not have the form that docs/paths.md describes.
+    Raises UsageError if the file does not have the form that docs/paths.md describes.
     """
     try:
         file = decode_toml(path.read_bytes(), _File)
@@ -179,21 +179,21 @@ def load(path: Path) -> tuple[Scenario, ...]:
 
 
 def load_set(path: Path, chosen: Set) -> tuple[Scenario, ...]:
-    """Return a set of scenarios: the default one is in the file `path`, the extended one beside it.
+    """Return a set of scenarios: `path` is the file of the default set; the extended set lies beside it.
 
-    Raises UsageError as `load` does, and where two scenarios have the same name.
+    Raises UsageError as `load` does, and if two scenarios have the same name.
     """
     default = load(path) if chosen != "extended" else ()
     files = sorted((path.parent / "extended").glob("*.toml")) if chosen != "default" else []
-    found = (*default, *(scenario for file in files for scenario in load(file)))
-    names = [scenario.name for scenario in found]
+    scenarios = (*default, *(scenario for file in files for scenario in load(file)))
+    names = [scenario.name for scenario in scenarios]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"{path.parent}: two scenarios have the same name: {', '.join(sorted(twice))}")
-    return found
+    return scenarios
 
 
 def select(scenarios: Sequence[Scenario], patterns: Sequence[str]) -> tuple[Scenario, ...]:
-    """Return the scenarios whose names match one of the shell-style `patterns`; all where there are none.
+    """Return the scenarios whose names match one of the shell-style `patterns`; all without patterns.
 
     Raises UsageError for a pattern that matches nothing, with the nearest names.
     """
@@ -210,7 +210,7 @@ def select(scenarios: Sequence[Scenario], patterns: Sequence[str]) -> tuple[Scen
 def find(path: Path, patterns: Sequence[str], chosen: Set | None = None) -> tuple[Scenario, ...]:
     """Return the scenarios of a set that match `patterns`, as `select` does.
 
-    Without a set they are the default ones; a pattern that matches none of them is looked for in all.
+    Without a set, a pattern selects from the default set or, if it matches nothing there, from all scenarios.
     """
     if chosen or not patterns:
         return select(load_set(path, chosen or "default"), patterns)

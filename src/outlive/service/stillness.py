@@ -1,4 +1,4 @@
-"""Seeing from outside when a worker rests, at no cost to it: every thread asleep, no processor time used."""
+"""Detects from outside, at no cost to a worker, when it rests: its threads sleep and use no CPU time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import time
 
 PAUSE = 0.0001
-"""Seconds over which every thread must sleep; data that is on its way in the kernel arrives meanwhile."""
+"""Seconds for which every thread must sleep; data on its way through the kernel arrives meanwhile."""
 LIMIT = 5.0
-"""Seconds after which a worker that never rests is not waited for any longer."""
+"""Seconds after which we stop waiting for a worker that never rests."""
 
 
 class Stillness:
-    """Watches one process. Raises OSError where /proc does not tell, or the process has gone."""
+    """Watches one process. Raises OSError if there is no /proc or the process has ended."""
 
     def __init__(self, pid: int) -> None:
         self.folder = f"/proc/{pid}/task/"
@@ -21,12 +21,12 @@ class Stillness:
         self.files: dict[str, int] = {}
 
     def wait(self) -> None:
-        """Return once the process rests, or after some seconds all the same."""
+        """Return once the process rests, or after LIMIT seconds."""
         deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:
             spent = time.clock_gettime_ns(self.clock)
             threads = os.listdir(self.folder)  # noqa: PTH208 - names are enough
-            # A thread that waits for the GIL is asleep, too; but then another one has it, and is not.
+            # A thread that waits for the GIL sleeps too, but then another thread has it and is awake.
             if self._asleep(threads):
                 time.sleep(PAUSE)
                 if self._asleep(threads) and time.clock_gettime_ns(self.clock) == spent:
@@ -35,7 +35,7 @@ class Stillness:
                 time.sleep(PAUSE)
 
     def close(self) -> None:
-        """Close the files that tell of its threads."""
+        """Close the files that describe its threads."""
         for file in self.files.values():
             os.close(file)
         self.files.clear()

@@ -1,4 +1,4 @@
-"""What a load test sends: whose mix of scenarios, from how many clients, how much of it and how fast."""
+"""Users of a load test: each sends its own mix of scenarios."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Weight = Annotated[int, msgspec.Meta(ge=0)]
 
 
 def weights(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[str, int]:
-    """Return the weight of each scenario that `user` sends, as `users.toml` in `loadtests` has it.
+    """Return the weight of each scenario that `user` sends, from `users.toml` in the folder `loadtests`.
 
-    With `patterns`, only of the scenarios that match one; one that the user does not send otherwise has
-    weight 1. Raises UsageError for an unknown user or pattern, with the nearest names, and for a file that
-    does not have the form that its own head describes.
+    `patterns` select scenarios; a selected scenario that the user does not send otherwise has weight 1.
+    Raises UsageError with the nearest names for an unknown user or pattern, and for a file that does not have
+    the form that the comment at its top describes.
     """
     known = scenarios.load(loadtests / "scenarios.toml")
     path = loadtests / "users.toml"
@@ -34,35 +34,35 @@ def weights(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[st
     if user not in users:
         near = get_close_matches(user, users, n=3, cutoff=0.4) or sorted(users)
         raise UsageError(f"no user {user!r}; try {', '.join(near)}")
-    found = {name: weight for name, weight in users[user].items() if weight}
+    sent = {name: weight for name, weight in users[user].items() if weight}
     unknown = sorted(users[user].keys() - {scenario.name for scenario in known})
-    if unknown or not found:
+    if unknown or not sent:
         raise UsageError(f"{path}: {user} sends {', '.join(unknown) or 'nothing'}: not a scenario")
     if not patterns:
-        return found
-    return {scenario.name: found.get(scenario.name, 1) for scenario in scenarios.select(known, patterns)}
+        return sent
+    return {scenario.name: sent.get(scenario.name, 1) for scenario in scenarios.select(known, patterns)}
 
 
 def mix(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[str, float]:
-    """Return the share of each scenario among the requests that `user` sends; they sum up to 1.
+    """Return the fraction that each scenario has of the requests that `user` sends; they add up to 1.
 
     Arguments and errors are those of `weights`.
     """
-    found = weights(loadtests, user, patterns)
-    total = sum(found.values())
-    return {name: weight / total for name, weight in found.items()}
+    weight_of = weights(loadtests, user, patterns)
+    total = sum(weight_of.values())
+    return {name: weight / total for name, weight in weight_of.items()}
 
 
 def check(loadtests: Path, traffic: Traffic) -> None:
-    """Raise UsageError where the users in the folder `loadtests` cannot send such traffic."""
+    """Raise UsageError if the users in the folder `loadtests` cannot send such traffic."""
     traffic.check()
     weights(loadtests, traffic.user, traffic.scenarios)
 
 
 class Deck:
-    """Deals scenarios by their weights: each round of `sum(weights)` cards holds the mix exactly, shuffled.
+    """Deals scenarios by their weights: each round is one shuffled deck with the exact mix.
 
-    The same seed deals the same cards, so that two load tests send the same requests in the same order.
+    The same seed deals the same cards, so two load tests send the same requests in the same order.
     """
 
     def __init__(self, weights: Mapping[str, int], seed: str) -> None:

@@ -1,4 +1,4 @@
-"""A client's connection to a server and what comes over it: HTTP heads and bodies, WebSocket frames."""
+"""A client's connection to a server; reads HTTP heads and bodies, and WebSocket frames."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from outlive.service.scenarios import Tls
 from outlive.service.seal import Address
 
 TIMEOUT = 20.0
-"""Seconds for any one socket operation; a server that takes longer is a fault, not a slow measurement."""
+"""Seconds for one socket operation; a server that takes longer is a fault, not a slow measurement."""
 CONNECT_TIMEOUT = 5.0
-"""Seconds for a connection, which the kernel makes without the server."""
+"""Seconds to connect, which the kernel does without the server."""
 SMALL_WINDOW = 16384
-"""Receive buffer of a client that leaves in the answer: the server must still be sending when it does."""
+"""Bytes of a client's receive buffer if it leaves during the answer: the server must still be sending."""
 LINGER_ZERO = struct.pack("ii", 1, 0)
-"""SO_LINGER 0: close() sends a reset, as the kernel does for a client process that died."""
+"""SO_LINGER 0: close() sends a reset, as the kernel does for a client that has died."""
 BODYLESS = ("101", "204", "304")
 """Statuses whose answers end with the head."""
 HEADS = 64
-"""Heads that are known by heart: answers differ in little but the second of their date."""
+"""Heads whose parsed form is cached: answers differ in little but the second of their date."""
 FRAMES = {1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 """WebSocket frames by opcode."""
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What of an answer's head decides how to read its body."""
+    """The parts of an answer's head that decide how to read its body; `length` is in bytes."""
 
     status: str
     length: int | None
@@ -41,9 +41,10 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Wire:
-    """A connection; `buffer` is what was received and not read yet.
+    """A connection; `buffer` holds the bytes received and not yet read.
 
-    Raises ssl.SSLCertVerificationError where `tls` is `refused`.
+    The constructor raises ssl.SSLCertVerificationError if `tls` is `refused`. Reading and sending raise
+    TimeoutError.
     """
 
     def __init__(self, address: Address, *, small_window: bool = False, tls: Tls = False) -> None:
@@ -62,7 +63,7 @@ class Wire:
         self.buffer = b""
 
     def send(self, data: bytes) -> None:
-        """Send; a server that has answered and closed before it read all is no fault: its answer follows."""
+        """Send `data`. A server may answer and close before it has read everything: that is not an error."""
         try:
             self.socket.sendall(data)
         except BlockingIOError:
@@ -78,7 +79,7 @@ class Wire:
             self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Be gone, as a client that died."""
+        """Reset the connection, as the kernel does for a client that has died."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         self.close()
 
@@ -87,13 +88,13 @@ class Wire:
         self.socket.close()
 
     def drain(self) -> None:
-        """Wait for the server to close, so that it is done with this request when the next one comes."""
+        """Wait for the server to close, so that it has finished with this request before the next one."""
         while self.more():
             self.buffer = b""
         self.close()
 
     def more(self) -> bool:
-        """Receive something into the buffer; False once the server has closed or reset."""
+        """Receive something into the buffer; return False once the server has closed or reset."""
         try:
             data = self.socket.recv(65536)
         except BlockingIOError:
@@ -104,7 +105,11 @@ class Wire:
         return bool(data)
 
     def head(self, *, interim: bool = False, bodyless: bool = False) -> Head | None:
-        """Return the next head, None if there is none; `interim` ones, such as 100, only if asked for."""
+        """Return the next head, or None if there is none.
+
+        Heads with an interim status, such as 100, are skipped unless `interim` is True. `bodyless`: the
+        answer has no body, whatever the head says.
+        """
         while True:
             while b"\r\n\r\n" not in self.buffer:
                 if not self.more():
@@ -116,7 +121,7 @@ class Wire:
         return msgspec.structs.replace(head, length=0) if bodyless else head
 
     def body(self, head: Head) -> bool:
-        """Read the body; return whether it came whole."""
+        """Read the body; return whether it was complete."""
         if head.chunked:
             return self._chunks()
         if head.length is not None:
@@ -126,7 +131,7 @@ class Wire:
         return True
 
     def frame(self) -> str | None:
-        """Read a WebSocket frame of a server and return its kind, None if there is none."""
+        """Read a WebSocket frame of a server; return its kind, or None if there is none."""
         while len(self.buffer) < 2:
             if not self.more():
                 return None
@@ -155,7 +160,7 @@ class Wire:
 
 @functools.lru_cache(HEADS)
 def _parsed(text: bytes) -> Head:
-    """Return the head that has this text. Raises ValueError and IndexError where it is none."""
+    """Return the parsed head. Raises ValueError or IndexError if the text is not one."""
     first, *lines = text.decode("latin-1").split("\r\n")
     status = first.split(" ")[1]
     fields = {}
@@ -172,9 +177,9 @@ def _parsed(text: bytes) -> Head:
 
 
 def _connect(plain: socket.socket, address: Address) -> None:
-    """Connect; where a key is needed, the kernel does not say that a server has died.
+    """Connect, or raise ConnectionRefusedError: of a sealed server the kernel does not report the death.
 
-    The kernel keeps the time, too: with a time-out of Python's each call would be two.
+    The kernel also keeps the time-outs: with Python's, each call would take two system calls.
     """
     _limit(plain, socket.SO_SNDTIMEO, CONNECT_TIMEOUT)
     try:
@@ -191,9 +196,9 @@ def _limit(plain: socket.socket, option: int, seconds: float) -> None:
 
 @functools.cache
 def _client(*, trusting: bool) -> ssl.SSLContext:
-    """Return what a client of a server of ours on loopback needs: it has no name to check.
+    """Return the TLS context of a client; our servers on loopback have no host name to check.
 
-    One that is not `trusting` asks for a certificate that somebody has signed, and ours is not.
+    A client that is not `trusting` demands a certificate signed by an authority, which ours is not.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

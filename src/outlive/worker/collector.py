@@ -1,4 +1,4 @@
-"""Sums of the automatic collections of a process: how many, what they freed, how long they stopped it.
+"""Sums up a process's automatic collections: how many there were, what they freed, how long they paused it.
 
 Standard library only, Python 3.8 and newer, imports nothing of ours.
 """
@@ -21,7 +21,7 @@ LONGEST = 1200
 
 
 class CollectorLog:
-    """Sums up the automatic collections; those that the probe asks for are left out."""
+    """Sums up the automatic collections; ignores those that the probe runs itself, while `own` is True."""
 
     def __init__(self) -> None:
         self.own = False
@@ -33,7 +33,7 @@ class CollectorLog:
         self.pause = self.longest = self.started = 0.0
 
     def __call__(self, phase: str, info: dict[str, int]) -> None:
-        """Take note of the start or the end of a collection: this is a callback of `gc`."""
+        """Record the start or the end of a collection, as a callback in `gc.callbacks`."""
         if self.own:
             return
         if phase == "start":
@@ -43,13 +43,13 @@ class CollectorLog:
         self.freed += info["collected"]
 
     def add(self, pause: float) -> None:
-        """Add a collection that took so many seconds."""
+        """Add a collection that took `pause` seconds."""
         self.collections += 1
         self.pause += pause
         self.longest = max(self.longest, pause)
 
     def sums(self) -> dict[str, Any]:
-        """Return the sums since the last `clear`; `pause` and `longest` are seconds."""
+        """Return the sums since the last `clear`; `pause` (the total) and `longest` are seconds."""
         return {
             "collections": self.collections,
             "freed": self.freed,
@@ -58,14 +58,14 @@ class CollectorLog:
         }
 
     def take(self) -> dict[str, Any]:
-        """Return the sums, and start from zero."""
+        """Return the sums and start again from zero."""
         sums = self.sums()
         self.clear()
         return sums
 
 
 class Pauses(CollectorLog):
-    """Sums up each pause by its length, too, in constant space."""
+    """Also keeps a histogram of the pauses by length, in constant space."""
 
     def clear(self) -> None:
         """Start from zero."""
@@ -73,7 +73,7 @@ class Pauses(CollectorLog):
         self.buckets = [0] * LONGEST
 
     def add(self, pause: float) -> None:
-        """Add a collection that took so many seconds."""
+        """Add a collection that took `pause` seconds."""
         super().add(pause)
         bucket = math.ceil(math.log(pause / FINEST, WIDTH)) if pause > FINEST else 0
         self.buckets[min(bucket, LONGEST - 1)] += 1

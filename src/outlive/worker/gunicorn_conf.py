@@ -1,4 +1,4 @@
-"""gunicorn configuration of every server that the harness starts: servers die with us, workers get a probe.
+"""The gunicorn configuration of every server that we start: it dies with us, and each worker gets a probe.
 
 Runs in the environment of the release: standard library only, Python 3.8 and newer.
 """
@@ -80,7 +80,7 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the probe once the app is loaded, after planting leaks or applying a remedy if asked to."""
+    """Start the probe once the app is loaded; before that, plant leaks or apply a remedy if asked to."""
     hook = request_hook.RequestHook(worker, os.environ.get("OUTLIVE_REQUEST_COUNTER", ""))
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
@@ -108,7 +108,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_abort(worker: Any) -> None:
-    """Record that the master ends this worker because it hangs."""
+    """Record that the master is ending this worker because it hangs."""
     if hasattr(worker, "outlive"):
         worker.outlive.aborted = True
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ARENAS = re.compile(rb"(\d+) arenas \* (\d+) bytes/arena")
 OWN = "/proc/"
-"""The harness's own open files are under this path: those about threads."""
+"""The files that the harness itself keeps open are under this path; they tell about threads."""
 
 
 class _MallInfo2(ctypes.Structure):
@@ -40,7 +40,7 @@ class _MallInfo2(ctypes.Structure):
 
 
 def arenas() -> int:
-    """Return the bytes of pymalloc's arenas, which are only available from a report on the standard error."""
+    """Return the bytes of pymalloc's arenas, read from a report that Python only writes to standard error."""
     file, stderr = os.memfd_create("arenas"), os.dup(2)
     try:
         os.dup2(file, 2)
@@ -71,16 +71,16 @@ class Holdings:
             pass
 
     def heap(self) -> int | None:
-        """Return the bytes of C heap in use, including mmapped ones."""
+        """Return the bytes of C heap in use, including mmapped chunks."""
         if self.mallinfo is None:
             return None
         info = self.mallinfo()
         return int(info.uordblks + info.hblkhd)
 
     def mapped(self) -> int | None:
-        """Return the bytes of memory that neither malloc nor pymalloc has mapped, less a constant.
+        """Return the bytes mapped by neither malloc nor pymalloc, less a constant.
 
-        C code and `mmap` map it; greenlet and Python 3.11 and newer also keep frames there.
+        C code and `mmap` map such memory; greenlet and Python 3.11 and newer also keep frames there.
         """
         if self.mallinfo is None or self.sbrk is None:
             return None
@@ -118,7 +118,7 @@ class Holdings:
 
     @staticmethod
     def descriptors() -> tuple[int | None, int | None]:
-        """Return the numbers of open files or pipes and of sockets, without our own."""
+        """Return the numbers of (files and pipes, sockets) that are open, without our own."""
         files = sockets = 0
         try:
             names = os.listdir("/proc/self/fd")
@@ -137,7 +137,7 @@ class Holdings:
 
     @staticmethod
     def threads() -> int | None:
-        """Return the number of threads that the system counts."""
+        """Return the number of threads as the system counts them."""
         try:
             return len(os.listdir("/proc/self/task"))
         except OSError:
@@ -145,12 +145,12 @@ class Holdings:
 
     @staticmethod
     def tasks(loop: Any) -> int | None:
-        """Return the number of unfinished tasks of an asyncio event loop, None without a loop."""
+        """Return the number of unfinished tasks of an asyncio event loop, or None without a loop."""
         asyncio: Any = sys.modules.get("asyncio")
         return None if loop is None or asyncio is None else len(asyncio.all_tasks(loop))
 
     def read(self, loop: Any) -> dict[str, int | None]:
-        """Return all resources other than objects, blocks and C heap."""
+        """Return all resources but objects, blocks and C heap, by name; `mapped` is in bytes."""
         files, sockets = self.descriptors()
         return {
             "mapped": self.mapped(),

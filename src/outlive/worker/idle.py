@@ -1,4 +1,4 @@
-"""Detects when a worker rests: every thread but the probe's is asleep and uses no CPU time.
+"""Detects when a worker is at rest: every thread but the probe's is asleep and uses no CPU time.
 
 Standard library only, Python 3.8 and newer, imports nothing of ours.
 """
@@ -19,27 +19,28 @@ if TYPE_CHECKING:
 IDLE_POLL = 0.0001
 """Seconds between two checks of the worker's threads; the GIL is free meanwhile."""
 IDLE_POLLS = 2
-"""Intervals in a row over which every other thread must sleep before counting."""
+"""Checks in a row at which every other thread must be asleep before we count."""
 IDLE_LIMIT = 5.0
-"""Seconds after which a worker that never rests is counted anyway, and reported as busy."""
+"""Seconds after which a worker that never comes to rest is counted anyway, and reported as busy."""
 OWN_FILES_FROM = 900
 """Lowest number of the probe's own file descriptors; the usual soft limit is 1,024."""
 OWN_PART = 8
-"""The probe reserves the last 1/OWN_PART of a lower limit for its own descriptors."""
+"""Under a lower limit the probe takes the last 1/OWN_PART of the numbers for its own descriptors."""
 
 
 class IdleWatch:
-    """Knows when every thread but the probe's has nothing to do."""
+    """Knows when every thread but the probe's, whose id is `own`, has nothing to do."""
 
     def __init__(self, own: int) -> None:
         self.own = own
         self.files: dict[int | None, tuple[int, ...]] = {}
 
     def wait(self, polls: int = IDLE_POLLS) -> bool:
-        """Return True once the other threads rest: asleep, and no CPU time used while the GIL was free.
+        """Return True once the other threads rest, or False if they never did: see IDLE_LIMIT.
 
-        A thread that waits for the GIL is asleep too, but would have run during the pause. Without /proc the
-        number of allocated blocks has to stand still instead.
+        They rest if they are asleep and used no CPU time while the GIL was free. (A thread that waits for the
+        GIL is asleep too, but would have run meanwhile.) Without /proc, the number of allocated blocks must
+        stay the same instead.
         """
         look: Callable[[], object] = self.look if os.path.isdir("/proc/self/task") else sys.getallocatedblocks
         deadline = time.monotonic() + IDLE_LIMIT
@@ -55,11 +56,11 @@ class IdleWatch:
 
     def look(self) -> list[bytes] | None:
         """Return the CPU nanoseconds of each other thread, or None if one is not asleep."""
-        # After a fork the main thread still bears the id it had in the parent.
+        # After a fork the main thread still has the id that it had in the parent.
         main = threading.main_thread()
-        every = [os.getpid() if one is main else one.native_id for one in threading.enumerate()]
+        every = [os.getpid() if thread is main else thread.native_id for thread in threading.enumerate()]
         tids = [tid for tid in every if tid != self.own]
-        if len(self.files) > len(tids):  # an app that starts threads would run out of files
+        if len(self.files) > len(tids):  # else an app that starts many threads would run out of files
             for gone in self.files.keys() - tids:
                 self.forget(gone)
         spent = []
@@ -82,10 +83,10 @@ class IdleWatch:
             return None
 
     def open(self, tid: int | None) -> tuple[int, ...]:
-        """Open the files that tell of a thread; they stay open, at numbers that no app reaches.
+        """Open the files that describe a thread, and keep them open at numbers that no app reaches.
 
-        A file opened at each look would take a number for an instant, and the app's next file or
-        socket another one than in the last run.
+        Opened anew at each check, they would take low numbers for an instant, and the app's files and sockets
+        would get different numbers from run to run.
         """
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         lowest = min(OWN_FILES_FROM, limit - limit // OWN_PART) if limit > 0 else OWN_FILES_FROM

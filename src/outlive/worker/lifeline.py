@@ -1,7 +1,7 @@
 """Start a program that dies with its parent: `python -I -S lifeline.py PARENT_PID -- PROGRAM ARGUMENT…`.
 
-On Linux the kernel kills the program when the *thread* that started it ends, so also when the parent is
-killed with SIGKILL. Elsewhere the program is started as it is. Standard library only.
+On Linux the kernel kills the program when the *thread* that started it ends, even if the parent was killed
+with SIGKILL. On other systems the program starts without that tie. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Bind this process to the parent named in the arguments, and become the program."""
+    """Tie this process to the parent that the arguments name, then become the program."""
     parent, program = int(sys.argv[1]), sys.argv[3:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # it died before we asked to be told
+        if os.getppid() != parent:  # it died before the tie was made
             os.kill(os.getpid(), signal.SIGKILL)
     try:
         os.execvp(program[0], program)  # noqa: S606

@@ -33,13 +33,13 @@ untracks one more level of nested tuples that hold only numbers and strings."""
 REST_POLL = 0.02
 """Seconds between two checks whether the worker rests."""
 REST_POLLS = 5
-"""Checks in a row at which no thread may have used the processor."""
+"""Checks in a row at which no thread may have used CPU time."""
 REST_LIMIT = 10.0
-"""Seconds after which a worker that never rests is counted anyway, and reported as busy."""
+"""Seconds after which a worker that never comes to rest is counted anyway, and reported as busy."""
 
 
 class LoadProbe:
-    """Answers the harness over one connection; `probe` counts and collects for it, `pauses` is its log."""
+    """Answers the harness over one connection; `probe` counts and collects, `pauses` logs collections."""
 
     def __init__(self, probe: Probe, pauses: Pauses, policy: str, preloaded: bool) -> None:
         self.probe = probe
@@ -53,7 +53,8 @@ class LoadProbe:
     def apply(self) -> None:
         """Apply the gc policy exactly as a deployment would once the app is loaded.
 
-        A worker forked from a master with the app does not collect: that would copy the shared memory.
+        A worker forked from a master that has loaded the app does not collect: that would copy the memory
+        which they share.
         """
         if self.kind in ("off", "periodic"):
             gc.disable()
@@ -94,12 +95,12 @@ class LoadProbe:
             data = data[self.connection.send(data) :]
 
     def farewell(self) -> None:
-        """Report that this worker exits on its own: in good order, or because the master found it hanging."""
+        """Report that this worker exits: in good order, or because the master found it hanging."""
         if hasattr(self, "connection"):
             self.send({"type": "farewell", "aborted": self.aborted, **self.pauses.sums()})
 
     def do_collector(self) -> dict[str, Any]:
-        """Return the collector's work since `begin`, or since this worker started."""
+        """Return what the collector has done since `begin`, or since this worker started."""
         return self.pauses.sums()
 
     def do_begin(self) -> dict[str, Any]:
@@ -148,7 +149,7 @@ class LoadProbe:
         return False
 
     def spent(self) -> object:
-        """Return the CPU nanoseconds of all other threads, including those unknown to Python."""
+        """Return the CPU nanoseconds of each other thread, including those that Python does not know."""
         spent = {}
         try:
             for tid in os.listdir("/proc/self/task"):
@@ -161,7 +162,7 @@ class LoadProbe:
 
 
 def prepare_fork(policy: str) -> None:
-    """Prepare a master that has loaded the app, as deployments do, so that workers share its memory."""
+    """Apply the gc policy in a master that has loaded the app: its workers share its memory."""
     if policy == "off" or policy.startswith("periodic"):
         gc.disable()
     if policy == "freeze":

@@ -1,4 +1,4 @@
-"""The gc policy `periodic:N`: a full collection each time that a worker has had N requests.
+"""The gc policy `periodic:N`: a full collection after every N requests of a worker.
 
 Standard library only, Python 3.8 and newer, imports nothing of ours.
 """
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class Periodic:
-    """Collects fully each time that there were so many more requests; `add` has a function called at each."""
+    """Runs a full collection after every N requests; `add` registers a function to call at each request."""
 
     def __init__(self, add: Callable[[Callable[[], None]], None]) -> None:
         self.add = add
         self.every = 0
 
     def __call__(self, requests: int) -> None:
-        """Collect after each so many requests from now on."""
+        """From now on collect after every `requests` requests."""
         if not self.every:
             self.add(self.passed)
         self.every = requests
         self.served = itertools.count(1)  # next() is atomic, for workers with several threads
 
     def passed(self) -> None:
-        """Count a request."""
+        """Count a request, and collect if it is the last of its N."""
         if next(self.served) % self.every == 0:
             gc.collect()

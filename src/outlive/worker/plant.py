@@ -1,4 +1,4 @@
-"""Known faults planted in the served app: what a gate, or a comparison under load, must see.
+"""Known faults planted in the served app, which a gate or a comparison under load must detect.
 
 Runs in the environment of the release: standard library only, Python 3.8 and newer, imports nothing of ours.
 """
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEAK_EVERY = 100
-"""Requests for each object that the planted leak keeps for ever."""
+"""The planted leak keeps one object for ever in this many requests."""
 CYCLE_OBJECTS = 2
-"""Objects of the cycle that each request leaves; only the garbage collector frees them."""
+"""Objects in the cycle that each request leaves; only the garbage collector frees them."""
 
 
 class PlantedLeak:
-    """Is kept in a list that nobody empties. Slots: exactly one object that the collector tracks."""
+    """One object in a list that nobody empties. With slots it has no dictionary, which would count too."""
 
     __slots__ = ("request",)
 
 
 class PlantedCycle:
-    """Refers to another one, which refers back."""
+    """One of two objects that refer to each other."""
 
     __slots__ = ("other",)
 
@@ -32,13 +32,13 @@ class PlantedCycle:
 
 
 class Plant:
-    """Leaves what `kinds` names, `leak` and `cycle`, at each request.
+    """Plants the faults that `kinds` names: `leak` and `cycle` leave objects behind at each request.
 
-    `memory:N` holds N bytes from the start, `work:S` keeps the processor busy for S seconds at each request.
+    `memory:N` holds N bytes from the start; `work:S` burns S seconds of CPU time at each request.
     """
 
     def __init__(self, kinds: Sequence[str]) -> None:
-        amounts = {kind: float(amount) for kind, _, amount in (one.partition(":") for one in kinds) if amount}
+        amounts = {name: float(number) for name, _, number in (k.partition(":") for k in kinds) if number}
         self.leaking = "leak" in kinds
         self.cycling = "cycle" in kinds
         self.work = amounts.get("work", 0.0)
@@ -47,7 +47,7 @@ class Plant:
         self.kept: list[PlantedLeak] = []
 
     def leave(self) -> None:
-        """Count a request, and leave something behind."""
+        """Count a request, and leave behind what is planted."""
         self.requests += 1
         if self.leaking and self.requests % LEAK_EVERY == 0:
             self.kept.append(PlantedLeak())

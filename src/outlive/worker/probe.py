@@ -41,16 +41,17 @@ COUNTING = 1
 """Version of the counting rules: counts of different versions are never compared."""
 
 SWITCH_INTERVAL = 0.5
-"""Seconds that a thread may keep the GIL: threads then switch where they block, not by the clock, so that a
-framework's thread pool (asyncio's run_in_executor) leaves the same in each run."""
+"""Seconds that a thread may keep the GIL. With this, threads switch where they block and not by the clock, so
+a framework's thread pool (asyncio's run_in_executor) leaves the same objects in every run."""
 YOUNGEST, MIDDLE, OLDEST = 0, 1, 2
 """Generations of the collector; a collection up to the oldest is a full one."""
 COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, in practice once or twice."""
 
 
-# It keeps the names of attributes that were looked up. On Python 3.11 each `case ClassName()`, so each
-# traceback that is formatted, looks up a new string "__match_args__", and up to 4,096 of them stay there.
+# The type cache keeps the names of attributes that were looked up. On Python 3.11 each `case ClassName()`,
+# and so each formatted traceback, looks up a new string "__match_args__"; up to 4,096 of them stay in the
+# cache.
 clear_type_cache: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
 
 
@@ -70,17 +71,17 @@ def by_name(types: Counter[type]) -> Counter[str]:
 
 
 def less(one: int | None, other: int | None) -> int | None:
-    """Return one number less the other, None where either is not known."""
+    """Return one number less the other, or None if either is unknown."""
     return None if one is None or other is None else one - other
 
 
 class Probe:
-    """Answers the harness over one connection, from a thread of its own.
+    """Answers the harness over one connection, in a separate thread.
 
-    `holdings` reads what the process holds beside objects. `loop` is the asyncio event loop of the
-    worker, or else the one that runs when counting begins, if any; `log` sums up automatic collections;
-    `capture` returns the graph of what survived; `periodic` has this worker collect after each so many
-    requests; `tracer` tells what was allocated; `tool` is one of `tools`, if any.
+    `holdings` reads the process's resources other than objects. `loop` is the worker's asyncio event loop; if
+    it is None, the loop that runs when counting begins is taken, if any. `log` sums up automatic collections,
+    `capture` returns the graph of the survivors, `periodic` makes this worker collect after every N requests,
+    `tracer` reports where memory was allocated, and `tool` is one of `tools`, if any.
     """
 
     idle: IdleWatch
@@ -108,7 +109,7 @@ class Probe:
         self.kind = "on"
 
     def run(self, path: str, watch: type[IdleWatch]) -> None:
-        """Serve commands until the harness closes the connection; then this worker has no reason to live."""
+        """Serve commands until the harness closes the connection, then end this worker."""
         try:
             sys.setswitchinterval(SWITCH_INTERVAL)
             connection = socket.socket(socket.AF_UNIX)
@@ -124,34 +125,34 @@ class Probe:
 
     @staticmethod
     def send(stream: BufferedRWPair, answer: dict[str, Any]) -> None:
-        """Write an answer, one line."""
+        """Write an answer as one line."""
         stream.write(json.dumps(answer).encode() + b"\n")
         stream.flush()
 
     @staticmethod
     def hello() -> dict[str, Any]:
-        """Return who this worker is."""
+        """Return this worker's process id, its Python and its version of the counting rules."""
         return {"pid": os.getpid(), "python": "{}.{}.{}".format(*sys.version_info[:3]), "counting": COUNTING}
 
     def do_rest(self) -> dict[str, Any]:
-        """Return once the worker has digested all that it was sent."""
+        """Return once the worker has handled everything that it was sent."""
         return {"idle": self.idle.wait(polls=1)}
 
     def find_loop(self) -> None:
-        """Find the event loop that runs in this process, where the worker has not told it."""
+        """Find the event loop that runs in this process, unless the worker has named one."""
         base_events: Any = sys.modules.get("asyncio.base_events")
         if self.loop is None and base_events is not None:
-            loops = [one for one in gc.get_objects() if issubclass(type(one), base_events.BaseEventLoop)]
-            self.loop = next((one for one in loops if one.is_running()), None)
+            loops = [obj for obj in gc.get_objects() if issubclass(type(obj), base_events.BaseEventLoop)]
+            self.loop = next((loop for loop in loops if loop.is_running()), None)
 
     def settle(self) -> bool:
-        """Wait for rest and drop what only waits for its time; return whether the worker came to rest."""
+        """Wait until the worker rests and drop cancelled timers; return whether it came to rest."""
         idle = self.idle.wait()
         drop_cancelled_timers(self.loop)
         return idle
 
     def do_begin(self, policy: str) -> dict[str, Any]:
-        """Set the gc policy and take the state that phases are counted against."""
+        """Set the gc policy and record the state that phases are counted against."""
         self.find_loop()
         keep_cancelled_timers()
         idle = self.settle()
@@ -163,21 +164,21 @@ class Probe:
         return {"idle": idle, "threads": threading.active_count()}
 
     def set_policy(self, policy: str) -> None:
-        """Collect and do all that the gc policy asks for but to enable the collector, where it does."""
+        """Collect, and apply the gc policy except for enabling the collector, which comes last."""
         kind, _, numbers = policy.partition(":")
         gc.disable()
         self.collect()
         if kind in ("off", "freeze"):
             gc.freeze()
         else:
-            gc.unfreeze()  # what the master froze: a user's collector has to go through it
+            gc.unfreeze()  # what the master froze: in production the collector would traverse it
             self.collect()
         if kind == "thresholds":
             gc.set_threshold(*map(int, numbers.split(",")))
         if kind == "periodic":
             assert self.periodic is not None
             self.periodic(int(numbers))
-        elif self.kind == "periodic":  # no more: a sample for an explanation is taken with gc off
+        elif self.kind == "periodic":  # stop it: a sample for an explanation is taken with gc off
             assert self.periodic is not None
             self.periodic(sys.maxsize)
         self.kind = kind
@@ -186,7 +187,11 @@ class Probe:
         self.automatic = kind not in ("off", "periodic")
 
     def do_count(self) -> dict[str, Any]:
-        """Return what the requests since the last call left, before and after full collections."""
+        """Return what the requests since the last call left, before and after full collections.
+
+        `blocks` are allocated blocks, `heap`, `rss` and `peak_rss` bytes; a name with `_kept` is the number
+        after the collections.
+        """
         self.idle.wait()
         rss, peak = self.holdings.resident()
         fds = self.holdings.files()
@@ -215,9 +220,9 @@ class Probe:
         }
 
     def do_snapshot(self, requests: str, *path: str) -> dict[str, Any]:
-        """Write the graph of what requests since the last `count` left; nothing can be counted afterwards.
+        """Write the graph of what the requests since the last `count` left; nothing can be counted after it.
 
-        `errno` says why it could not be written.
+        The answer has an `errno` if the file could not be written.
         """
         assert self.capture is not None
         idle = self.settle()
@@ -230,7 +235,7 @@ class Probe:
         return {"idle": idle}
 
     def do_trace(self) -> dict[str, Any]:
-        """Return where what was allocated since the last call, and stays, was allocated."""
+        """Return the places that allocated memory since the last call which is still in use."""
         assert self.tracer is not None
         idle = self.settle()
         self.collect()
@@ -238,21 +243,21 @@ class Probe:
         return {"idle": idle, "sites": self.tracer()}
 
     def do_attach(self) -> dict[str, Any]:
-        """Have the tool take its first look."""
+        """Take the tool's first look."""
         idle = self.settle()
         self.tool.begin()
         return {"idle": idle}
 
     def do_look(self) -> dict[str, Any]:
-        """Return what the tool says has grown since."""
+        """Return what has grown since `attach`, according to the tool."""
         self.settle()
-        found: dict[str, Any] = self.tool.look()
-        return found
+        growth: dict[str, Any] = self.tool.look()
+        return growth
 
     def begin(self, oldest: int = YOUNGEST) -> None:
-        """Take the state that the first phase is counted against; generations above `oldest` are clean."""
-        # Two phases without requests: the first makes what the probe itself keeps, the second tells what
-        # it adds to each phase (its frames, before Python 3.11), which no later phase is charged for.
+        """Record the state that the first phase is counted against; generations above `oldest` are clean."""
+        # Two phases without requests: in the first the probe makes what it keeps, the second shows what it
+        # adds to each phase (its frames, before Python 3.11), which is taken off every later phase.
         self.own = Reading(0, Counter(), 0, 0, {})
         self.last = self.read()
         self.phase(oldest)
@@ -260,7 +265,7 @@ class Probe:
         self.own = before
 
     def phase(self, oldest: int = OLDEST) -> tuple[Reading, int, Reading]:
-        """Return the change since the last phase, how many objects collecting freed, the change after it.
+        """Collect, and return (change since the last phase, number of objects freed, change that is left).
 
         Generations up to `oldest` are collected.
         """
@@ -273,9 +278,10 @@ class Probe:
         return before, freed, self.last.since(last)
 
     def garbage(self) -> Reading:
-        """Return the present state before a collection: types only where none is automatic, nobody's number.
+        """Return the present state before a collection, without a number of objects.
 
-        Blocks and heap come first, before counting itself takes memory.
+        It has types only if no collection is automatic. Blocks and heap are read first, before counting takes
+        memory itself.
         """
         clear_type_cache()
         blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
@@ -285,8 +291,9 @@ class Probe:
     def read(self, last: Reading | None = None) -> Reading:
         """Return the present state after a collection.
 
-        Where all that the app has imported would have to be gone through, and as many are alive as in `last`,
-        its types are taken for these. What the process holds comes last: reading it lets other threads run.
+        If nothing is frozen and as many objects are alive as in `last`, its types are taken over: counting
+        them would mean going through everything that the app has imported. What the process holds comes last,
+        because reading it lets other threads run.
         """
         clear_type_cache()
         blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
@@ -300,9 +307,9 @@ class Probe:
         return Reading(alive, types, blocks, heap, self.holdings.read(self.loop))
 
     def collect(self, oldest: int = OLDEST) -> int:
-        """Collect generations up to `oldest` until that frees nothing; return how many objects were freed."""
+        """Collect generations up to `oldest` until nothing more is freed; return the objects freed."""
         self.log.own = True
-        # Most garbage is young: with it gone, mostly one pass over all that is old finds nothing more.
+        # Most garbage is young: once that is gone, usually a single pass over the old objects is enough.
         total = gc.collect(min(oldest, MIDDLE))
         for _ in range(COLLECTIONS):
             freed = gc.collect(oldest)
@@ -314,10 +321,10 @@ class Probe:
 
 
 class Reading:
-    """Objects alive (frozen ones included), those not frozen by type, allocated blocks, bytes of C heap.
+    """The state of a process: `alive` objects (frozen ones included), allocated `blocks`, bytes of C `heap`.
 
-    Types are names: a class that an app makes for one request would live as long as a reading that holds it.
-    `held` is what the process holds beside that, see `holdings`.
+    `types` counts the objects that are not frozen by type name. (A type itself would be kept alive by the
+    reading, and an app may make one for each request.) `held` has the other resources, see `holdings`.
     """
 
     __slots__ = ("alive", "blocks", "heap", "held", "types")
@@ -332,7 +339,7 @@ class Reading:
         self.held = held
 
     def since(self, other: Reading) -> Reading:
-        """Return this reading less the other."""
+        """Return the change from the other reading to this one."""
         types = Counter(self.types)
         types.subtract(other.types)
         return Reading(
@@ -344,15 +351,15 @@ class Reading:
         )
 
     def named(self) -> dict[str, int]:
-        """Return the counts by type name, without those that are zero."""
+        """Return the counts by type name, without zeros."""
         return {name: count for name, count in sorted(self.types.items()) if count}
 
 
 def keep_cancelled_timers() -> None:
-    """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does it at each count.
+    """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so at each count.
 
-    It makes a new list of the others once there are more than a hundred, which depends on the clock, and a
-    frame of the loop that an exception's traceback holds keeps the old one.
+    Once there are more than a hundred, asyncio copies the others into a new list. When that happens depends
+    on the clock, and a traceback that holds a frame of the loop keeps the old list alive.
     """
     base_events: Any = sys.modules.get("asyncio.base_events")
     if base_events is not None:
@@ -360,9 +367,9 @@ def keep_cancelled_timers() -> None:
 
 
 def drop_cancelled_timers(loop: Any) -> None:
-    """Drop the cancelled timers, as asyncio does where there are many. The loop must be at rest.
+    """Drop the cancelled timers, as asyncio does when there are many. The loop must be at rest.
 
-    Without this a count depends on how long ago that last happened.
+    Without this a count would depend on when asyncio last did so.
     """
     timers = getattr(loop, "_scheduled", None)
     if timers is None:
@@ -377,6 +384,6 @@ def drop_cancelled_timers(loop: Any) -> None:
 def start(path: str, probe: Probe, watch: type[IdleWatch]) -> None:
     """Start the probe's thread in this process.
 
-    `path` is the harness's Unix socket, `watch` the class that knows when the other threads rest.
+    `path` is the harness's Unix socket, `watch` the class that tells when the other threads rest.
     """
     threading.Thread(target=probe.run, args=(path, watch), name="outlive-probe", daemon=True).start()

@@ -1,7 +1,7 @@
-"""Runs a script that `explain --reproducer` is about to write, and captures what its requests leave.
+"""Runs the script that `explain --reproducer` is about to write, and captures what its requests leave.
 
 Runs in the environment of the release: standard library only, Python 3.8 and newer, imports nothing of ours.
-Arguments: the script, the name it is to have as a module, the file for the graph, the number of requests.
+Arguments: the script, its name as a module, the file for the graph, the number of requests.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 HERE = os.path.dirname(os.path.abspath(__file__))
 WARM_UP = 30
 PAUSE = 0.3
-"""Seconds after which the server has closed its connections."""
+"""Seconds within which the server has closed its connections."""
 COLLECTIONS = 5
 
 
 def load(name: str, path: str) -> ModuleType:
-    """Return a file as the module `name`."""
+    """Load a file as the module `name`."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -35,7 +35,7 @@ def load(name: str, path: str) -> ModuleType:
 
 
 def collect() -> int:
-    """Run full collections until one frees nothing."""
+    """Run as many full collections as finalizers may need; return the number of objects freed."""
     return sum(gc.collect() for _ in range(COLLECTIONS))
 
 

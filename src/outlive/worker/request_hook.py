@@ -1,9 +1,9 @@
-"""Calls functions each time that a gunicorn worker has had a request: planted faults, periodic collections.
+"""Calls functions after each request of a gunicorn worker: planted faults, periodic collections.
 
-Standard library only, Python 3.8 and newer, imports nothing of ours. Nothing is put around the app: one more
-frame of a middleware would stay in the traceback of each error that is measured. gunicorn's own workers call
-`post_request` after each request that they could parse. Other servers do not, but most count requests, to
-stop after `--max-requests`: `app.toml` names the attribute that holds the count (`request_counter`).
+Standard library only, Python 3.8 and newer, imports nothing of ours. It does not wrap the app: the frame of a
+middleware would appear in the traceback of every error that is measured. gunicorn's own workers call
+`post_request` after each request that they could parse. Other servers do not, but most count requests in
+order to stop after `--max-requests`; `app.toml` names the attribute that holds the count (`request_counter`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RequestHook:
-    """Has functions called at each request: `counter` is `module:Class.attribute`, or gunicorn's hook."""
+    """Calls functions after each request; `counter` is `module:Class.attribute`, or empty: gunicorn's."""
 
     def __init__(self, worker: Any, counter: str) -> None:
         self.worker = worker
@@ -27,7 +27,7 @@ class RequestHook:
         self.calls: list[Call] = []
 
     def add(self, call: Call) -> None:
-        """Have `call` called from the next request on."""
+        """Call `call` after each request from now on."""
         if not self.calls:
             self._install()
         self.calls.append(call)
@@ -48,7 +48,7 @@ class RequestHook:
 
 
 def _counting(attribute: str, passed: Call) -> property:
-    """Return an attribute that behaves as before and calls `passed` each time that it grows."""
+    """Return a property that behaves like the attribute and calls `passed` each time that it is set."""
 
     def read(server: Any) -> int:
         return int(vars(server)[attribute])

@@ -1,7 +1,7 @@
-"""What the probe sees of objects, cycles, bytes and a thread that are planted in a bare interpreter.
+"""Checks what the probe sees of objects, cycles, bytes and a thread planted in a bare interpreter.
 
-Runs in an interpreter that the probe was not tried on: standard library only, Python 3.8 and newer, imports
-nothing of ours. Prints one JSON object: for each thing planted what was expected and what was seen.
+Runs in an interpreter on which the probe has not been tested: standard library only, Python 3.8 and newer,
+imports nothing of ours. Prints one JSON object: (expected, seen) for each kind of thing planted.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from outlive.worker.probe import Probe
 
 ROUNDS = (1, 1, 2, 13, 35)
-"""How many of each are planted in one phase after the other."""
+"""How many of each kind are planted in each phase."""
 FIRST = 3
-"""The phase from which on nothing comes that comes only once."""
+"""The first phase that counts; what is made only once is made before it."""
 KINDS = {"objects": 1, "objects in cycles": 2, "byte strings": 1}
-"""What is planted, and how many each time."""
+"""What is planted, and how many objects of it each time."""
 BYTES = 2**20
-"""Length of the long byte string: more than the C library gives from a heap that it has already."""
+"""Length of the long byte string: too long for the heap that the C library already has."""
 
 
 class Planted:
-    """One gc-tracked object. Slots: it has no dictionary that would be counted, too."""
+    """One gc-tracked object. With slots it has no dictionary, which would count too."""
 
     __slots__ = ("other",)
 
@@ -37,7 +37,7 @@ class Planted:
 
 
 def plant(kept: list[Any], first: int, number: int) -> None:
-    """Keep that many objects and byte strings for ever, and leave as many cycles."""
+    """Put `number` objects and byte strings into `kept`, from place `first` on, and leave as many cycles."""
     for place in range(first, first + number):
         kept[2 * place] = Planted()
         kept[2 * place + 1] = os.urandom(100)
@@ -46,7 +46,7 @@ def plant(kept: list[Any], first: int, number: int) -> None:
 
 
 def seen(probe: Probe) -> dict[str, tuple[int, int]]:
-    """Return (expected, seen) of each kind that is planted, of the first phase that is wrong if one is."""
+    """Return (expected, seen) for each kind, from the first phase that is wrong, else from the last."""
     kept: list[Any] = [None] * (2 * sum(ROUNDS) + 1)
     phases = array("q", [0] * (3 * len(ROUNDS)))  # unlike a list it keeps no number as an object
     probe.do_begin("off")
@@ -55,7 +55,7 @@ def seen(probe: Probe) -> dict[str, tuple[int, int]]:
         count = probe.do_count()
         phases[3 * place] = count["leaked"]
         phases[3 * place + 1] = count["survivors"] - count["leaked"]
-        # an object has a block, too; one more or less is the interpreter's own
+        # an object takes a block too; one more or less is the interpreter's own
         phases[3 * place + 2] = count["blocks_kept"] // 2
         del count
     found = {}

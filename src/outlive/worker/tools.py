@@ -1,8 +1,8 @@
-"""Tools of the trade, attached in the worker: what reports of leaks were written with.
+"""The usual tools for finding leaks, run inside the worker, as published reports of leaks use them.
 
-Standard library only but objgraph, which is installed for it; Python 3.8 and newer, imports nothing of ours.
-Each is used as the reports use it, between two looks. A look returns what the tool says has grown since the
-first one: objects by type name, or blocks and bytes by line.
+Standard library only, except for objgraph, which is installed for it; Python 3.8 and newer, imports nothing
+of ours. Each tool takes two looks. The second returns what has grown since the first, according to the tool:
+objects by type name, or blocks and bytes by line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LIBRARY = re.compile(r".*/(?:site-packages|lib/python3\.\d+)/|.*/(?=[^/]+$)")
 FRAMES = 25
-"""Frames that tracemalloc keeps of each allocation; guides on leaks have 10 to 25."""
+"""Frames that tracemalloc keeps of each allocation; guides to finding leaks recommend 10 to 25."""
 
 
 def type_name(kind: type) -> str:
@@ -31,7 +31,7 @@ class GcDebug:
     """gc.set_debug(gc.DEBUG_LEAK): what a collection would free goes to gc.garbage instead."""
 
     def begin(self) -> None:
-        """Start to look."""
+        """Take the first look."""
         gc.collect()
         gc.disable()
         gc.set_debug(gc.DEBUG_LEAK)
@@ -40,7 +40,7 @@ class GcDebug:
     def look(self) -> dict[str, Any]:
         """Return the garbage by type."""
         gc.collect()
-        kinds = Counter(type_name(type(one)) for one in gc.garbage)
+        kinds = Counter(type_name(type(obj)) for obj in gc.garbage)
         return {"objects": len(gc.garbage), "grown": dict(kinds)}
 
 
@@ -48,18 +48,18 @@ class Objgraph:
     """objgraph.growth(), which is what show_growth() prints."""
 
     def begin(self) -> None:
-        """Start to look."""
+        """Take the first look."""
         objgraph = importlib.import_module("objgraph")  # installed for this run
         gc.disable()
         self.peaks: dict[str, int] = {}
         self.growth = objgraph.growth
         self.growth(limit=None, peak_stats=self.peaks, shortnames=False)
-        self.growth(limit=None, peak_stats=self.peaks, shortnames=False)  # what it makes itself is in, too
+        self.growth(limit=None, peak_stats=self.peaks, shortnames=False)  # now with what it made itself
 
     def look(self) -> dict[str, Any]:
         """Return the growth by type."""
-        found = self.growth(limit=None, peak_stats=self.peaks, shortnames=False)
-        grown = {name.partition("builtins.")[2] or name: more for name, _, more in found}
+        growth = self.growth(limit=None, peak_stats=self.peaks, shortnames=False)
+        grown = {name.partition("builtins.")[2] or name: more for name, _, more in growth}
         return {"objects": sum(grown.values()), "grown": grown}
 
 
@@ -67,7 +67,7 @@ class Tracemalloc:
     """Two snapshots of tracemalloc, compared by line."""
 
     def begin(self) -> None:
-        """Start to look."""
+        """Take the first look."""
         tracemalloc = importlib.import_module("tracemalloc")
         gc.disable()
         tracemalloc.start(FRAMES)
@@ -76,21 +76,21 @@ class Tracemalloc:
         self.before = self.snapshot()
 
     def snapshot(self) -> Any:
-        """Return a snapshot without what the tool itself has allocated."""
+        """Return a snapshot without the tool's own allocations."""
         return self.module.take_snapshot().filter_traces(self.filters)
 
     def look(self) -> dict[str, Any]:
-        """Return the blocks and bytes that were allocated since and still are, by line."""
-        found = self.snapshot().compare_to(self.before, "lineno")
+        """Return the blocks and bytes allocated since the first look and still in use, bytes also by line."""
+        changes = self.snapshot().compare_to(self.before, "lineno")
         return {
-            "blocks": sum(one.count_diff for one in found),
-            "bytes": sum(one.size_diff for one in found),
-            "grown": {_line(one.traceback[0]): one.size_diff for one in found[:100] if one.size_diff > 0},
+            "blocks": sum(change.count_diff for change in changes),
+            "bytes": sum(change.size_diff for change in changes),
+            "grown": {_line(c.traceback[0]): c.size_diff for c in changes[:100] if c.size_diff > 0},
         }
 
 
 def _line(frame: Any) -> str:
-    """Return where a frame is: its file from the library's folder on, and the line."""
+    """Return a frame's file, relative to the library's folder, and its line."""
     return "{}:{}".format(LIBRARY.sub("", frame.filename, count=1), frame.lineno)
 
 

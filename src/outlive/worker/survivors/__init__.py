@@ -1,5 +1,5 @@
-"""What survived in a worker, told.
+"""Describes what survived in a worker.
 
-`capture` writes its graph, `objects` describes each of it, `references` finds the names by which one holds
-another, `allocations` the lines at which memory that stays was taken.
+`capture` writes the graph of the survivors, `objects` describes each of them, `references` names the
+references between them, `allocations` finds the lines that allocated the memory they keep.
 """

@@ -1,4 +1,4 @@
-"""Traces where retained memory was allocated, in a separate run: tracing changes the counts.
+"""Traces where memory that stays in use was allocated, in a separate run, because tracing changes the counts.
 
 Runs in the worker beside the probe: standard library only, except for memray, which is installed for it;
 Python 3.8 and newer, imports nothing of ours.
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     Site = tuple[Frames, int, int]
 
 FRAMES = 12
-"""Callers recorded for each allocation; a handler's own line is seldom further away."""
+"""Callers recorded for each allocation; the handler's own line is rarely further up."""
 MOST_SITES = 200
-"""Most sites reported, largest first; those of requests are among them."""
+"""Most sites reported, largest first; that is enough to include those of requests."""
 HERE = os.path.dirname(os.path.abspath(__file__))
 STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 
@@ -38,16 +38,16 @@ class Tracemalloc:
     )
 
     def start(self) -> None:
-        """Start to trace."""
+        """Start tracing."""
         tracemalloc.start(FRAMES)
         self.last = self.snapshot()
 
     def snapshot(self) -> tracemalloc.Snapshot:
-        """Return the memory in use, without that of the tracing."""
+        """Return the memory in use, without what tracing itself uses."""
         return tracemalloc.take_snapshot().filter_traces(self.filters)
 
     def kept(self) -> Iterator[Site]:
-        """Yield callers, outermost first, with the blocks and bytes allocated since and still in use."""
+        """Yield (callers, outermost first; blocks; bytes) of memory taken since the last call and kept."""
         last, self.last = self.last, self.snapshot()
         for change in self.last.compare_to(last, "traceback"):
             callers = tuple((frame.filename, frame.lineno) for frame in change.traceback)
@@ -55,13 +55,13 @@ class Tracemalloc:
 
 
 class Memray:
-    """Traces malloc and mmap as well, whoever calls them, and reports the calling Python function."""
+    """Also traces malloc and mmap; calls from C code are reported by the calling Python line."""
 
     def start(self) -> None:
-        """Start to trace."""
+        """Start tracing."""
         self.memray = importlib.import_module("memray")  # installed for this run
         self.own = (HERE, os.path.dirname(str(self.memray.__file__)), linecache.__file__)
-        self.folder = tempfile.mkdtemp()  # it goes with the server's
+        self.folder = tempfile.mkdtemp()  # in the server's own folder, and removed with it
         self.begin()
 
     def begin(self) -> None:
@@ -71,7 +71,7 @@ class Memray:
         self.tracker.__enter__()
 
     def kept(self) -> Iterator[Site]:
-        """Yield callers, outermost first, with the blocks and bytes allocated since and not freed."""
+        """Yield (callers, outermost first; blocks; bytes) of what was allocated since and not freed."""
         self.tracker.__exit__(None, None, None)
         with self.memray.FileReader(self.path) as reader:
             for record in reader.get_leaked_allocation_records(merge_threads=True):
@@ -118,7 +118,7 @@ class Tracer:
 
 
 def _together(sites: Iterable[Site]) -> list[Site]:
-    """Return the sites; those with the same callers are added up."""
+    """Return the sites; sites with the same callers are added up."""
     sums: dict[Frames, list[int]] = {}
     for frames, blocks, size in sites:
         both = sums.setdefault(frames, [0, 0])

@@ -4,11 +4,10 @@ Runs in the worker beside the probe: standard library only, Python 3.8 and newer
 is the last thing that a worker does: it unfreezes and searches the heap, so nothing can be counted
 afterwards.
 
-Vertices are the gc-tracked objects made since the last full collection and still alive; edges are their
-references, named by `references.Names`. A full collection then shows which are kept. From those held from
-outside, a backward search over the whole heap finds the old objects that lead to them, up to a root. A vertex
-is [kind, type, name, place, bytes, flags], an edge [referrer, referent, name]; texts are indices into
-`texts`.
+The vertices are the gc-tracked objects made since the last full collection and still alive; the edges are
+their references, named by `references.Names`. A full collection then shows which objects are kept. From those
+that older objects hold, a backward search over the whole heap finds the path to each from a root. A vertex is
+[kind, type, name, place, bytes, flags], an edge [referrer, referent, name]; texts are indices into `texts`.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ if TYPE_CHECKING:
     from outlive.worker.survivors.references import Names
 
 VERTICES = 100000
-"""Most new objects captured, the youngest first; one sample of requests leaves some hundreds."""
+"""Most new objects captured, the youngest first; one sample of requests leaves a few hundred."""
 SECONDS = 1.0
-"""CPU seconds for naming references, and again for the backward search; the rest is listed in `cut`."""
+"""CPU seconds for naming references, and again for the backward search; `cut` lists what was left out."""
 HELD = 72
 """Most kept objects from which the backward search starts."""
 HELD_ALIKE = 24
-"""Most of these of one type: one for each request of the sample is enough."""
+"""Most of those that have the same type: one for each request of the sample is enough."""
 LEVELS = 14
-"""Longest path from a root in the search."""
+"""Longest path from a root, in references."""
 FRONTIER = 48
 """Most objects of one level whose referrers are searched; each costs a comparison per reference."""
 FRONTIER_ALIKE = 8
-"""Most of these of one type."""
+"""Most of those that have the same type."""
 REFERRERS = 400
 """Most referrers examined in one level."""
 BUFFER = 4096
@@ -48,15 +47,15 @@ BUFFER = 4096
 
 KEPT, OLD, ROOT, FINALIZER, OPAQUE, CONTENT, ATOM = 1, 2, 4, 8, 16, 32, 64
 """Flags of a vertex: a full collection did not free it; it is older than the sample; a path may start here;
-its class has `__del__`; something that the collector cannot see holds it; it is no gc-tracked
+its class has `__del__`; something that the collector cannot see holds it; it is not a gc-tracked
 object; a collection may stop tracking it."""
-ATOMIC = (dict, tuple)  # a collection stops tracking those that refer to nothing
+ATOMIC = (dict, tuple)  # a collection stops tracking those that refer to no tracked object
 OWN = (list, dict, tuple, set, types.MethodType, types.CellType)
 CONTENTS = (str, bytes, bytearray, memoryview, dict, tuple)
 
 
 class Graph:
-    """The captured vertices and edges, and a list of what was cut."""
+    """The captured vertices and edges, and a list of what was left out."""
 
     def __init__(self) -> None:
         self.texts: dict[str, int] = {}
@@ -70,12 +69,12 @@ class Graph:
         return self.texts.setdefault(text, len(self.texts))
 
     def add(self, obj: object, described: Iterable[str], size: int, flags: int) -> None:
-        """Add a vertex."""
+        """Add a vertex; `described` is what `objects.describe` returns, `size` is in bytes."""
         self.ids[id(obj)] = len(self.vertices)
         self.vertices.append([*map(self.text, described), size, flags])
 
     def connect(self, names: Names, obj: object, number: int) -> None:
-        """Add an edge from `obj` to each referent that is a vertex, under its best name."""
+        """Add an edge from `obj`, vertex `number`, to each referent that is a vertex, under its best name."""
         ids = self.ids
         done: set[int] = set()
         for name, target in names.references(obj):
@@ -118,7 +117,7 @@ def capture(objects: types.ModuleType, references: Any, collect: Callable[[], in
     numbers = {identity: number for number, identity in enumerate(ids)}
     kept = []
     still: set[int] = set()
-    # From here to the next line but one nothing may be made: it could get the address of something freed.
+    # No new object may be made in these two lines: it could get the address of one that was freed.
     collect()
     alive = gc.get_objects()
     for obj in alive:
@@ -147,7 +146,7 @@ def _own_ids() -> set[int]:
         shared = (frame.f_globals, frame.f_builtins)
         if frame.f_code.co_name != "<module>":
             for value in [*gc.get_referents(frame), *frame.f_locals.values()]:
-                if type(value) in OWN and not any(value is one for one in shared):
+                if type(value) in OWN and not any(value is namespace for namespace in shared):
                     own.add(id(value))
         frame = frame.f_back
     return own
@@ -163,7 +162,7 @@ def _atomic(obj: object) -> bool:
 
 
 def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
-    """Add the objects and their references; return the ids of those that are also held from outside."""
+    """Add the objects and their references; return the ids of those that older objects hold too."""
     contents: dict[int, list[Any]] = {}
     inside = [0] * len(young)
     for obj in young:
@@ -191,7 +190,7 @@ def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
 
 
 def _add_contents(graph: Graph, names: Names, contents: dict[int, list[Any]], own: int) -> None:
-    """Add the bytes of strings and the like that only new objects hold to the first holder."""
+    """Add strings and the like that only new objects hold: as vertices if long, else to the first holder."""
     for content in contents.values():
         if sys.getrefcount(content[0]) - own > content[1]:
             continue
@@ -203,7 +202,7 @@ def _add_contents(graph: Graph, names: Names, contents: dict[int, list[Any]], ow
 
 
 def _size(obj: object) -> int:
-    """Return the bytes of an object without calling a `__sizeof__` of the app."""
+    """Return the size of an object in bytes, without calling a `__sizeof__` that the app defines."""
     if type(getattr(type(obj), "__sizeof__", None)) is types.FunctionType:
         return object.__sizeof__(obj)
     try:
@@ -213,12 +212,12 @@ def _size(obj: object) -> int:
 
 
 def _keep_held(kept: list[Any], held: set[int]) -> None:
-    """Remove objects from the list that only new objects hold."""
+    """Remove from the list the objects that only new objects hold."""
     kept[:] = [obj for obj in kept if id(obj) in held]
 
 
 def _untracked(graph: Graph, ids: list[int], held: set[int]) -> None:
-    """Mark objects that the collection stopped tracking rather than freed: they are no survivors."""
+    """Mark objects that the collection did not free but stopped tracking: they are not survivors."""
     flags = [vertex[5] for vertex in graph.vertices]
     still = {other for number, other, _ in graph.edges if flags[number] & KEPT}
     for number, identity in enumerate(ids):
@@ -227,7 +226,10 @@ def _untracked(graph: Graph, ids: list[int], held: set[int]) -> None:
 
 
 class Search:
-    """Searches backwards from all kept objects at once, level by level; `leads_to` has a bit for each."""
+    """Searches backwards from all kept objects at once, level by level.
+
+    `leads_to` says which kept objects an object leads to, by its id: one bit for each kept object.
+    """
 
     def __init__(self, graph: Graph, names: Names, start: list[Any], own: set[int]) -> None:
         self.graph = graph
@@ -239,7 +241,7 @@ class Search:
         self.leads_to = {id(obj): 1 << bit for bit, obj in enumerate(self.frontier)}
         self.missing = (1 << len(self.frontier)) - 1
         self.running = _running(names, own)
-        self.keep: list[list[Any]] = []  # no id may be used again
+        self.keep: list[list[Any]] = []  # alive until the end, so that no id is used twice
         self.ours = own | {id(start), id(self.keep), id(self.leads_to), id(self.running), id(names.plans)}
         self.ours.update(map(id, self.running.values()))
 
@@ -315,19 +317,19 @@ class Search:
 
 def _some(objects: list[Any], most: int, alike: int) -> list[Any]:
     """Return at most `most` of the objects, and at most `alike` of each type."""
-    found = []
+    chosen = []
     counts: dict[type, int] = {}
     for obj in objects:
         counts[type(obj)] = counts.get(type(obj), 0) + 1
         if counts[type(obj)] <= alike:
-            found.append(obj)
-    return found[:most]
+            chosen.append(obj)
+    return chosen[:most]
 
 
 def _is_ours(obj: object, frontier: Sequence[object] = ()) -> bool:
-    """Return whether an object, or the owner of a method, is the harness's, or the arguments of a search."""
+    """Return whether an object is the harness's, a method of such an object, or the arguments of a search."""
     if type(obj) is tuple and len(obj) == len(frontier) > 0:
-        return all(one is other for one, other in zip(obj, frontier))
+        return all(item is target for item, target in zip(obj, frontier))
     kind = type(obj.__self__) if type(obj) is types.MethodType else type(obj)
     return str(type.__dict__["__module__"].__get__(kind)).startswith(("outlive_", "outlive."))
 
@@ -338,14 +340,14 @@ def _flags(obj: object) -> int:
 
 
 def _running(names: Names, own: set[int]) -> dict[int, list[tuple[types.FrameType, str]]]:
-    """Return the frame and the name of each local of a running frame, by the object's id."""
-    found: dict[int, list[tuple[types.FrameType, str]]] = {}
+    """Return the (frame, name) pairs under which running frames hold objects, by the object's id."""
+    local: dict[int, list[tuple[types.FrameType, str]]] = {}
     for running in list(sys._current_frames().values()):
         frame: types.FrameType | None = running
         while frame is not None:
             if id(frame) not in own:
                 names.note_locals(frame)
                 for name, value in list(frame.f_locals.items()) if frame.f_code.co_name != "<module>" else ():
-                    found.setdefault(id(value), []).append((frame, name))
+                    local.setdefault(id(value), []).append((frame, name))
             frame = frame.f_back
-    return found
+    return local

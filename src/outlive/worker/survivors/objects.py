@@ -1,4 +1,4 @@
-"""What an object is: its kind, its type's name, its own name and its place in the code.
+"""Describes an object: its kind, its type's name, its own name and its place in the code.
 
 Runs in the server worker: standard library only, Python 3.8 and newer, imports nothing of ours. No code of
 the app runs: attributes are read from where they are stored, never through the object's own methods.
@@ -30,7 +30,7 @@ NAMED: dict[type, str] = {
     contextvars.ContextVar: "contextvars.ContextVar",
     contextvars.Token: "contextvars.Token",
 }
-"""Types whose own names differ from Python to Python."""
+"""Names of types whose names differ between versions of Python."""
 CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque, types.CellType)
 LIBRARY = re.compile(r".*/(?:site|dist)-packages/|.*/lib/python3\.\d+/|.*/(?=[^/]+$)")
 STORED = (types.GetSetDescriptorType, types.MemberDescriptorType)
@@ -39,7 +39,7 @@ namespace: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get
 
 
 def namespace_of(obj: object) -> Mapping[str, Any]:
-    """Return the dict of a module, or of another object that has one; an empty one where it has none."""
+    """Return the dict of a module or of another object; an empty one if the object has none."""
     for base in mro(type(obj)):
         reader: Any = namespace(base).get("__dict__")
         if type(reader) in STORED:
@@ -48,7 +48,7 @@ def namespace_of(obj: object) -> Mapping[str, Any]:
 
 
 def type_name(kind: type) -> str:
-    """Return the dotted name of a type, without `builtins` and the underscore of C accelerators."""
+    """Return the dotted name of a type, without `builtins` and without the underscore of `_asyncio`."""
     if kind in NAMED:
         return NAMED[kind]
     module = type.__dict__["__module__"].__get__(kind)
@@ -59,18 +59,18 @@ def type_name(kind: type) -> str:
 
 
 def place(code: types.CodeType, line: int | None = None) -> str:
-    """Return where code is: its file from the library's folder on, and the line."""
+    """Return the file of code, relative to the library's folder, and the line (by default the first)."""
     return f"{short(code.co_filename)}:{line or code.co_firstlineno}"
 
 
 def short(name: str) -> str:
-    """Return the name of a file from the library's folder on."""
+    """Return the name of a file relative to the library's folder."""
     found = LIBRARY.match(name)
     return name[found.end() :] if found else name
 
 
 def describe(obj: Any) -> tuple[str, str, str, str]:
-    """Return kind, type, name and place of an object; name and place are empty where it has none."""
+    """Return (kind, type, name, place) of an object; name and place are empty if it has none."""
     kind = type(obj)
     if kind is types.FrameType:
         return "frame", "frame", _function_name(obj), place(obj.f_code, obj.f_lineno)
@@ -96,8 +96,8 @@ def describe(obj: Any) -> tuple[str, str, str, str]:
 
 
 def _sort(kind: type, obj: Any) -> tuple[str, str]:
-    """Return kind and name of an object that is no code."""
-    asyncio = sys.modules.get("_asyncio")  # an app without it is not made to import it
+    """Return (kind, name) of an object that is not code."""
+    asyncio = sys.modules.get("_asyncio")  # never imported for an app that does not use it
     if asyncio and issubclass(kind, asyncio.Task):
         return "task", getattr(obj._coro, "__qualname__", "")
     if issubclass(kind, BaseException):
@@ -111,12 +111,12 @@ def _sort(kind: type, obj: Any) -> tuple[str, str]:
 
 
 def _full_name(function: types.FunctionType) -> str:
-    """Return module and qualified name of a function."""
+    """Return a function's module and qualified name."""
     return f"{function.__module__}.{function.__qualname__}"
 
 
 def _function_name(frame: types.FrameType) -> str:
-    """Return module and name of a frame's function, qualified where Python or `self` tells."""
+    """Return the module and name of a frame's function, qualified if Python or `self` tells its class."""
     code = frame.f_code
     name = getattr(code, "co_qualname", None)
     if name is None:
@@ -132,7 +132,7 @@ def _function_name(frame: types.FrameType) -> str:
 
 
 def is_module(namespace: dict[Any, Any]) -> bool:
-    """Tell whether a dict is the namespace of a module, be it one that is not in `sys.modules`."""
+    """Return whether a dict is the namespace of a module, even of one that is not in `sys.modules`."""
     name = namespace.get("__name__")
     if type(name) is not str:
         return False
@@ -143,6 +143,6 @@ def is_module(namespace: dict[Any, Any]) -> bool:
 
 
 def is_root(obj: Any) -> bool:
-    """Tell whether an object needs no explanation of why it is there: a module, a class."""
+    """Return whether an object is a module or a class, whose existence needs no explanation."""
     kind = type(obj)
     return is_module(obj) if kind is dict else issubclass(kind, (types.ModuleType, type))

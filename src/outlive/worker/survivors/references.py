@@ -1,12 +1,12 @@
-"""What an object refers to, each reference named as a Python programmer knows it.
+"""Finds what an object refers to, and names each reference as a Python programmer would.
 
 Runs in the server worker: standard library only, Python 3.8 and newer, imports nothing of ours. No code of
 the app runs: attributes are read from where they are stored, never through the object's own methods.
 
 A name is `kind:text`, such as `attribute:__traceback__`, `local:error`, `key:'wsgi.errors'`, `index:3`.
-Beside the references that the collector sees there are shortcuts over what a programmer does not see: from an
-instance to its attributes over its dict, from a function to its closure variables over tuple and cell, from
-an exception to the frames of its traceback, from a coroutine to its locals over its frame.
+Apart from the references that the collector sees, there are shortcuts past objects that a programmer does not
+see: from an instance past its dict to its attributes, from a function past tuple and cell to its closure
+variables, from an exception to the frames of its traceback, from a coroutine past its frame to its locals.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     Reader = Callable[[Any, Any], References]
 
 LONGEST_KEY = 40
-"""Characters of a dict key that are kept."""
+"""Characters of a dict key that its name keeps."""
 MOST_ITEMS = 20000
-"""Items of one container that are named; the other references are found but have no name."""
+"""Most items of one container that get a name; the others are found, but without one."""
 MOST_FRAMES = 100
-"""Frames of one traceback that are followed."""
+"""Most frames of one traceback that are followed."""
 
 FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (BaseException, ("__cause__", "__context__", "__traceback__")),
@@ -57,32 +57,32 @@ GETSET = types.GetSetDescriptorType
 
 
 class Names:
-    """Names references; keeps what it found out about types, so drop it before you collect.
+    """Names references. It caches what it learns about types, so drop it before you collect.
 
-    `objects` is the module of that name, which tells what an object is. `made` has the ids of dicts that came
-    into being because of that: up to Python 3.12 a frame keeps a dict of its locals once it was asked for
-    them.
+    `objects` is the module of that name. `made` collects the ids of dicts that only exist because we looked:
+    up to Python 3.12 a frame keeps a dict of its locals once it has been asked for them.
     """
 
     def __init__(self, objects: types.ModuleType, made: set[int]) -> None:
         self.objects = objects
         self.made = made
         self.plans: dict[type, list[tuple[Any, Reader]]] = {}
-        asyncio = sys.modules.get("_asyncio")  # an app without it is not made to import it
+        asyncio = sys.modules.get("_asyncio")  # never imported for an app that does not use it
         self.future = asyncio.Future if asyncio else ()
         self.task = asyncio.Task if asyncio else ()
 
     def referents(self, obj: object) -> list[Any]:
-        """Return what the collector sees that an object refers to; of a module only its namespace.
+        """Return the referents of an object that the collector sees; of a module only its namespace.
 
-        Python 3.12's _asyncio shows dead objects that wait to be used again, and touching them corrupts it.
+        In Python 3.12, the module _asyncio refers to dead objects in its free list, and touching them
+        corrupts it.
         """
         if issubclass(type(obj), types.ModuleType):
             return [self.objects.namespace_of(obj)]
         return gc.get_referents(obj)
 
     def references(self, obj: object) -> References:
-        """Return a list of (name, referent), the best name of a referent first, shortcuts before the rest."""
+        """Return a list of (name, referent), shortcuts first; a referent's first name is its best."""
         kind = type(obj)
         found: References = []
         for base, read in self.plan(kind):
@@ -98,28 +98,28 @@ class Names:
                     found.append(("attribute:__class__", target))
                 else:
                     found.append((rest, target))
-        if kind.__flags__ & HEAP_TYPE:  # Python 3.8 does not tell the collector of this one
+        if kind.__flags__ & HEAP_TYPE:  # Python 3.8 hides this reference from the collector
             found.append(("attribute:__class__", kind))
         return found
 
     def note_locals(self, obj: object) -> None:
-        """Note the dict of locals that a frame, or that of a generator or coroutine, has by now."""
+        """Record the dict of locals that a frame, or the frame of a generator or coroutine, now has."""
         fields = [field for base, field in self.objects.FRAME_OF if type(obj) is base]
         frame = getattr(obj, fields[0]) if fields else obj
         if type(frame) is types.FrameType and frame.f_code.co_flags & OPTIMIZED:
-            found = frame.f_locals
-            if type(found) is dict:  # and no proxy that is gone with this function
-                self.made.add(id(found))
+            namespace = frame.f_locals
+            if type(namespace) is dict:  # and not a proxy, which does not outlive this function
+                self.made.add(id(namespace))
 
     def plan(self, kind: type) -> list[tuple[Any, Reader]]:
-        """Return the readers that fit a type, each with what it takes beside the object."""
+        """Return the (argument, reader) pairs that fit a type; a reader takes the argument and an object."""
         plan = self.plans.get(kind)
         if plan is None:
             plan = self.plans[kind] = list(self.readers(kind))
         return plan
 
     def readers(self, kind: type) -> Iterator[tuple[Any, Reader]]:
-        """Yield (argument, reader) for each kind of reference that objects of this type can have."""
+        """Yield (argument, reader) for each kind of reference that objects of a type can have."""
         yield from ((self.objects, read) for base, read in NAMESPACES if issubclass(kind, base))
         yield from ((base, read) for base, read in READERS if issubclass(kind, base))
         yield from ((field, _suspended) for base, field in self.objects.FRAME_OF if issubclass(kind, base))
@@ -135,15 +135,15 @@ class Names:
             return
         mro, namespace = self.objects.mro, self.objects.namespace
         stored = [(name, value) for base in mro(kind) for name, value in namespace(base).items()]
-        attributes = [one for name, one in stored if name == "__dict__" and type(one) is GETSET]
-        members = [(name, one) for name, one in stored if type(one) is types.MemberDescriptorType]
+        attributes = [value for name, value in stored if name == "__dict__" and type(value) is GETSET]
+        members = [(name, value) for name, value in stored if type(value) is types.MemberDescriptorType]
         if attributes:
             yield attributes[0], _attributes
         if members:
             yield members, _members
 
     def stored(self, base: type, names: Iterable[str]) -> list[tuple[str, Any]]:
-        """Return the readers of those attributes that a type stores in its objects."""
+        """Return (name, descriptor) of those of the attributes that the type `base` stores in its objects."""
         namespace = self.objects.namespace(base)
         return [(name, namespace[name]) for name in names if name in namespace]
 
