@@ -12,6 +12,12 @@ CHECKOUT = Path(__file__).parents[1]
 WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
 
 
+def pinned(name: str) -> set[str]:
+    """Return the names that a file of `.github` pins, each with its hashes."""
+    text = (CHECKOUT / ".github" / name).read_text(encoding="utf-8")
+    return set(re.findall(r"^([\w.-]+)==.+\\\n    --hash=sha256:", text, re.MULTILINE))
+
+
 @pytest.mark.parametrize("path", [*WORKFLOWS, CHECKOUT / "action.yml"], ids=lambda path: path.name)
 def test_what_is_used_is_pinned_by_its_hash(path: Path) -> None:
     used = re.findall(r"uses: (\S+)(.*)", path.read_text(encoding="utf-8"))
@@ -23,13 +29,20 @@ def test_what_is_used_is_pinned_by_its_hash(path: Path) -> None:
 
 
 def test_what_the_action_installs_is_pinned_by_its_hash() -> None:
-    text = (CHECKOUT / ".github" / "requirements.txt").read_text(encoding="utf-8")
-    pinned = set(re.findall(r"^([\w.-]+)==.+\\\n    --hash=sha256:", text, re.MULTILINE))
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     needed = (*project["project"]["dependencies"], *project["build-system"]["requires"])
-    assert {re.split(r"[^\w.-]", one)[0] for one in needed} <= pinned
+    assert {re.split(r"[^\w.-]", one)[0] for one in needed} <= pinned("requirements.txt")
     installs = re.findall(r"install --quiet (\S+)", (CHECKOUT / "action.yml").read_text(encoding="utf-8"))
     assert installs == ["--require-hashes", "--no-deps"]
+
+
+def test_what_the_workflows_install_is_pinned_by_its_hash() -> None:
+    wanted = (CHECKOUT / ".github" / "ci.in").read_text(encoding="utf-8").splitlines()
+    names = {re.split(r"[^\w.-]", one)[0] for one in wanted if one and not one.startswith("#")}
+    assert names <= pinned("ci.txt")
+    for path in WORKFLOWS:
+        for install in re.findall(r"pip install (.*)", path.read_text(encoding="utf-8")):
+            assert install == "--require-hashes -r .github/ci.txt"
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -50,13 +63,12 @@ def test_nothing_from_outside_is_pasted_into_a_script(path: Path) -> None:
 
 def test_hooks_of_pre_commit_have_the_versions_that_tox_has() -> None:
     groups = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
-    pinned = {tool for group in ("lint", "typing") for tool in groups[group] if "==" in tool}
-    workflow = (CHECKOUT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
-    pinned |= set(re.findall(r"pip install (\S+)", workflow))
+    versions = {tool for group in ("lint", "typing") for tool in groups[group] if "==" in tool}
+    versions |= set((CHECKOUT / ".github" / "ci.in").read_text(encoding="utf-8").splitlines())
     hooks = (CHECKOUT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     used = set(re.findall(r'additional_dependencies: \["(\S+)"\]', hooks))
     assert used
-    assert used <= pinned
+    assert used <= versions
 
 
 def test_the_suite_runs_on_every_python_that_the_harness_supports() -> None:

@@ -93,10 +93,11 @@ class Place:
 
     def wrong(self) -> Iterator[str]:
         """Yield what was stored and is not whole or not exact."""
-        for path in self.root.glob("results/**/*"):
+        for path in self.root.glob(".outlive/**/*"):
             if path.is_file() and path.name.startswith("."):
                 yield f"{path.name} is left"
-        for path in self.root.glob(f"results/measurements/flask/{RELEASE.partition('==')[2]}/*.json"):
+        release = RELEASE.partition("==")[2]
+        for path in self.root.glob(f".outlive/results/measurements/flask/{release}/*.json"):
             try:
                 measurements = read(path).measurements
             except FaultError as error:

@@ -105,6 +105,15 @@ gunicorn[gevent]: no wheel
     )
 
 
+def test_workers_that_were_replaced() -> None:
+    deployed = {"workers": 2, "max_requests": 100, "graceful_timeout": 1}
+    text = shown(load_measurement(restarts=7, silence=18.14, **deployed))
+    assert text.startswith(
+        "flask 3.1.3, Python 3.11 · 2 gthread workers, gc off, --max-requests 100,\n--graceful-timeout 1\n"
+    )
+    assert "\nreplaced      7 workers; longest time without an answer 18.1 s" in text
+
+
 def test_policies_side_by_side() -> None:
     periodic = load_measurement(
         gc="periodic:1000",

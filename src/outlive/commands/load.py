@@ -19,7 +19,7 @@ from outlive.loads import text as report
 from outlive.loads.plan import LoadTest
 from outlive.loads.store import LoadStore
 from outlive.project import Project
-from outlive.records.load import Deployment, LoadDocument, LoadMeasurement, Traffic
+from outlive.records.load import GRACEFUL_TIMEOUT, Deployment, LoadDocument, LoadMeasurement, Traffic
 from outlive.records.measurement import ASKED, Connection
 from outlive.records.stack import Stack
 from outlive.replay.store import provenance
@@ -54,6 +54,13 @@ def duration(text: str) -> float:
 @click.option(
     "--max-requests", type=click.IntRange(0), default=0, help="Have a worker replaced after so many requests."
 )
+@click.option(
+    "--graceful-timeout",
+    type=click.IntRange(1),
+    default=GRACEFUL_TIMEOUT,
+    show_default=True,
+    help="Seconds that a worker which is replaced has for the requests under way.",
+)
 @traffic_options
 @click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Only these of the mix.")
 @click.option("--connection", type=click.Choice(ASKED), default="keep-alive", show_default=True)
@@ -75,6 +82,7 @@ def load_command(
     workers: int,
     preload: bool,
     max_requests: int,
+    graceful_timeout: int,
     user: str,
     patterns: tuple[str, ...],
     connection: Connection,
@@ -126,7 +134,12 @@ def load_command(
         test = LoadTest(
             prepared,
             Deployment(
-                worker=worker.name, workers=workers, preload=preload, max_requests=max_requests, gc=policy
+                worker=worker.name,
+                workers=workers,
+                preload=preload,
+                max_requests=max_requests,
+                graceful_timeout=graceful_timeout,
+                gc=policy,
             ),
             traffic,
         )

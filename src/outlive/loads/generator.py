@@ -140,6 +140,7 @@ def _generated(result: Result) -> Generated:
             default=0.0,
         ),
         unsent=sum(sent.unsent for sent in result.processes),
+        silence=max((sent.silence for sent in result.processes), default=0.0),
         faults=tuple(sorted(faults.items(), key=lambda fault: (-fault[1], fault[0]))),
     )
 

@@ -12,7 +12,7 @@ import msgspec
 from outlive.errors import FaultError, OutliveError, UnavailableError
 from outlive.loads import plan, rate, soak
 from outlive.loads.cgroup import MemoryGroup
-from outlive.loads.generator import GeneratorError, generate
+from outlive.loads.generator import STALL, GeneratorError, generate
 from outlive.loads.plan import LoadTest
 from outlive.loads.sampler import Sampler
 from outlive.loads.server import Counted, Line, LoadServer
@@ -176,6 +176,7 @@ class _Run:
                     server.address,
                     soak.remaining(self.test.traffic, earlier),
                     project=self.project,
+                    stall=self._stall(),
                     progress=self._progress,
                 )
             except GeneratorError as error:
@@ -187,6 +188,11 @@ class _Run:
             if sampler.fault or self.generated.stopped:
                 return self.record("failed", sampler.fault or self.generated.stopped)
             return self.record("measured", None, self._counted(server))
+
+    def _stall(self) -> float:
+        """Return the seconds of silence after which the server hangs: one that replaces workers may pause."""
+        deployment = self.test.deployment
+        return STALL + (deployment.graceful_timeout if deployment.max_requests else 0)
 
     def _warm_up(self, server: LoadServer) -> None:
         """Send each scenario a few times over separate connections, which reach all workers."""
@@ -277,6 +283,7 @@ class _Run:
             requests=sent.requests,
             unexpected=sent.unexpected,
             unsent=sent.unsent,
+            silence=sent.silence,
             throughput=sent.throughput,
             scenarios=sent.scenarios,
             faults=sent.faults,

@@ -179,6 +179,7 @@ class LoadServer(Gunicorn):
         self, environment: Environment, app: App, worker: Worker, folder: Path, deployment: Deployment
     ) -> None:
         options = ["--workers", str(deployment.workers), "--max-requests", str(deployment.max_requests)]
+        options += ["--graceful-timeout", str(deployment.graceful_timeout)]
         if deployment.preload:
             options.append("--preload")
         super().__init__(environment, app, worker, folder, options=options, policy=deployment.gc)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from outlive.loads import soak
 from outlive.markdown import details, escape, table
-from outlive.records.load import SATURATED, Deployment, LoadMeasurement, Rate
+from outlive.records.load import GRACEFUL_TIMEOUT, SATURATED, Deployment, LoadMeasurement, Rate
 from outlive.wording import counted, number, one_line, size
 
 UNKNOWN = "?"
@@ -62,7 +62,11 @@ def _release(m: LoadMeasurement) -> str:
 
 def _options(d: Deployment) -> list[str]:
     preload = ["--preload"] if d.preload else []
-    return [*preload, f"--max-requests {d.max_requests}"] if d.max_requests else preload
+    if not d.max_requests:
+        return preload
+    timeout = d.graceful_timeout
+    timeouts = [f"--graceful-timeout {timeout}"] if timeout != GRACEFUL_TIMEOUT else []
+    return [*preload, f"--max-requests {d.max_requests}", *timeouts]
 
 
 def traffic(m: LoadMeasurement) -> str:
@@ -88,7 +92,8 @@ def facts(m: LoadMeasurement) -> Iterator[tuple[str, str]]:
         halfway, end = m.samples[len(m.samples) // 2].harness, m.samples[-1].harness
         yield "harness", f"{size(halfway)} halfway, {size(end)} in the end, locust included"
     if m.restarts:
-        yield "replaced", counted(m.restarts, "worker")
+        silence = "" if m.silence is None else f"; longest time without an answer {m.silence:.1f} s"
+        yield "replaced", f"{counted(m.restarts, 'worker')}{silence}"
 
 
 def rate(growth: Rate | None) -> str:

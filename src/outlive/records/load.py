@@ -22,17 +22,23 @@ SATURATED = 0.9
 it locust could hardly have sent more, and latencies include its delays."""
 
 
+GRACEFUL_TIMEOUT = 30
+"""gunicorn's own default, in seconds."""
+
+
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """How a release is served: the gunicorn worker (its name in `app.toml`), how many, and the gc policy.
 
     With `preload` the master loads the app before it forks the workers. `max_requests` is the number of
-    requests after which a worker is replaced; 0 means never. `remedy` names the change to the app, if any.
+    requests after which a worker is replaced; 0 means never. It then has `graceful_timeout` seconds for the
+    requests under way. `remedy` names the change to the app, if any.
     """
 
     worker: str
     workers: int = 1
     preload: bool = False
     max_requests: int = 0
+    graceful_timeout: int = GRACEFUL_TIMEOUT
     gc: str = "on"
     remedy: str | None = None
 
@@ -172,7 +178,8 @@ class LoadMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     sent one request at a time. `server_cores` and `generator_cores` are processor cores in use.
     `server_busiest` and `generator_busiest` are the fractions of the time for which the busiest worker, and
     the busiest locust process, ran or waited for a core; `server_waiting` is the largest fraction for which a
-    worker waited. `published` is as in `Measurement`, and never stored.
+    worker waited. `silence` is the longest time, in seconds, in which a locust process got no answer, None
+    where that was not measured. `published` is as in `Measurement`, and never stored.
     """
 
     framework: str
@@ -189,6 +196,7 @@ class LoadMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     unexpected: int = 0
     unsent: int = 0
+    silence: float | None = None
     throughput: float = 0.0
     scenarios: tuple[ScenarioTraffic, ...] = ()
     faults: tuple[tuple[str, int], ...] = ()
@@ -254,7 +262,8 @@ class Generated(msgspec.Struct, frozen=True):
     `started` is in seconds since the epoch, `throughput` in requests per second, `cores` the processor cores
     that locust used. `busiest` is the fraction of the time for which its busiest process ran or waited for a
     core. `faults` are texts of unexpected answers with their counts. `unsent` counts requests that were due
-    at a constant rate but found no free client. `stopped` says why the test ended early, else it is None.
+    at a constant rate but found no free client. `silence` is the longest time, in seconds, in which a locust
+    process got no answer. `stopped` says why the test ended early, else it is None.
     """
 
     started: float
@@ -268,6 +277,7 @@ class Generated(msgspec.Struct, frozen=True):
     busiest: float = 0.0
     faults: tuple[tuple[str, int], ...] = ()
     unsent: int = 0
+    silence: float | None = None
 
     @property
     def saturated(self) -> bool:

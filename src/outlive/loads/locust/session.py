@@ -180,8 +180,14 @@ class Session:
         self, name: str, response_time: float, exception: Exception | None = None, **_: object
     ) -> None:
         if not isinstance(exception, NoAnswer):
-            self._last = time.perf_counter()
+            self._hear()
         self._own.add(name, response_time / 1000, None if exception is None else str(exception))
+
+    def _hear(self) -> None:
+        """Note that the server has answered."""
+        now = time.perf_counter()
+        self._own.silence = max(self._own.silence, now - self._last)
+        self._last = now
 
     # Messages between the head and the workers
 
@@ -254,6 +260,8 @@ class Session:
         now = time.perf_counter()
         own.quiet = now - self._last
         own.done = self.arrivals.over
+        if not own.done:
+            own.silence = max(own.silence, own.quiet)
         own.unsent = self.arrivals.unsent
         _, own.busy, own.waiting = self._meter.read()
         if self.arrivals.began is not None:

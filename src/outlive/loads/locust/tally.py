@@ -67,7 +67,8 @@ class Sent(msgspec.Struct):
     `started` is when the first request was due, in seconds since the epoch; `seconds` is the time since, at
     the end until the last answer. In that time the process ran for `busy` and waited for a core for `waiting`
     seconds; it has one thread, so if busy + waiting is near `seconds` it could not send more. The last answer
-    came `quiet` seconds ago. `done`: it has nothing more to send; `unsent` requests were due then.
+    came `quiet` seconds ago; `silence` is the longest time without one so far. `done`: it has nothing more to
+    send; `unsent` requests were due then.
     """
 
     started: float = 0.0
@@ -75,6 +76,7 @@ class Sent(msgspec.Struct):
     busy: float = 0.0
     waiting: float = 0.0
     quiet: float = 0.0
+    silence: float = 0.0
     done: bool = False
     unsent: int = 0
     scenarios: dict[str, Tally] = {}
