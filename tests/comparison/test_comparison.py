@@ -195,6 +195,20 @@ def test_nothing_finer_than_the_error_of_counts_off_the_line_is_a_change() -> No
     assert "±2.2" in reading_text(one(off_the_line(183.1), off_the_line(184.8)).before, "off")
 
 
+def test_memory_of_counts_off_the_line_is_no_finer_than_they_are() -> None:
+    def taking(*blocks: int) -> Measurement:
+        phases = [
+            phase(n, survivors=round(197.1 * n) + (n == 37) * 30, blocks=taken)
+            for n, taken in zip((11, 101, 37, 503, 1009, 1511), blocks, strict=True)
+        ]
+        return cell(objects=197.1, growth="cyclic", phases=tuple(phases))
+
+    steady = taking(3300, 30_300, 11_100, 150_900, 302_700, 453_300)
+    unsteady = taking(3849, 34_414, 8330, 171_487, 325_003, 516_598)  # a slope of 382 at its end, 303 before
+    assert one(steady, unsteady).direction == "same"
+    assert one(steady, taking(6600, 60_600, 22_200, 301_800, 605_400, 906_600)).by == "blocks"
+
+
 def test_counts_that_are_whole_over_long_phases_are_exact() -> None:
     assert one(off_the_line(183), off_the_line(184)).direction == "worse"
 
@@ -218,6 +232,29 @@ def test_a_peak_that_is_far_apart_is_told_and_decides_nothing() -> None:
     comparison = compared([before], [after])
     assert only(comparison).direction == "same"
     assert "peak RSS 2.0 GiB → 100.0 MiB (not-found on close, one run each)" in comparison.headline
+
+
+# what nothing imports
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (None, ("ddtrace",), True),
+        (("idna",), ("ddtrace", "idna"), True),
+        (None, (), False),
+        (None, None, False),
+    ],
+)
+def test_a_package_that_nothing_imported_is_told_first(
+    before: tuple[str, ...] | None, after: tuple[str, ...] | None, said: bool
+) -> None:
+    varied = [Difference("ddtrace", None, "4.8.13", "named in the stack", asked=True)]
+    found = compared([cell(unimported=before)], [cell(unimported=after)], (side(), side()), varied)
+    first = (
+        "ddtrace was installed and never imported: this says nothing about it. With gc off, nothing changes"
+    )
+    assert found.headline.startswith(f"aiohttp 3.10.10, ddtrace none → 4.8.13, Python 3.11: {first}") is said
 
 
 # what cannot be compared

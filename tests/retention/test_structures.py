@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import functools
 import gc
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
 from outlive.stacks import pythons
 from outlive.stacks.pythons import Interpreter
-from outlive.worker.survivors import capture, objects, references
+from outlive.worker.survivors import capture, descriptors, objects, references
 
 TIMES = 5
 STRUCTURES = Path(__file__).parents[1] / "planted" / "structures.py"
@@ -188,6 +190,55 @@ def test_a_planted_structure_is_named_with_its_suspect_on_every_python(captured:
 
 def test_no_structure_is_left_untested(captured: Path) -> None:
     assert {path.stem for path in captured.glob("*.json")} == set(PLANTED)
+
+
+@pytest.mark.parametrize("name", ["c_held", "without_traverse"])
+def test_whose_c_code_holds_an_object_is_told_only_where_it_was_tried(captured: Path, name: str) -> None:
+    graph = read((captured / f"{name}.json").read_bytes())
+    assert only(analyse(graph)).package == "unknown"
+    seen = only(
+        analyse(msgspec.structs.replace(graph, leaking=("propcache._helpers_c.under_cached_property",)))
+    )
+    assert (seen.package, seen.python) == ("propcache", False)
+    assert seen.explanation.suspect.reason.endswith(
+        "Tried, propcache._helpers_c.under_cached_property keeps a reference to each value that it returns"
+    )
+    assert seen.fingerprint == only(analyse(graph)).fingerprint
+
+
+class Forgetful:
+    """A property that keeps what it returns; `Careful` is its twin."""
+
+    kept: ClassVar[list[object]] = []
+
+    def __init__(self, function: Callable[[object], object]) -> None:
+        self.function = function
+
+    def __get__(self, instance: object, owner: type | None = None) -> object:
+        self.kept.append(value := self.function(instance))
+        return value
+
+
+class Careful(Forgetful):
+    def __get__(self, instance: object, owner: type | None = None) -> object:
+        return self.function(instance)
+
+
+class Other(Forgetful):
+    def __get__(self, instance: object, owner: type | None = None) -> object:
+        raise TypeError
+
+
+def test_a_property_that_keeps_what_it_returns_is_seen_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    class App:
+        one = Forgetful(str)
+        two = Careful(str)
+        three = Other(str)
+        four = functools.cached_property(str)
+
+    monkeypatch.setattr(descriptors, "_is_foreign", lambda kind: hasattr(kind, "__get__"))
+    assert descriptors.leaking() == [f"{__name__}.Forgetful"]
+    assert App
 
 
 def test_cycles_that_share_members_are_one_structure_with_two_rings(captured: Path) -> None:

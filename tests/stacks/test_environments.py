@@ -187,3 +187,21 @@ def test_one_whose_builder_was_killed_is_built_again(
             time.sleep(0.005)
         builder.kill()
     assert environments.import_error(environments.ensure(lock, interpreter), MODULES) is None
+
+
+def test_packages_that_nothing_imported(tmp_path: Path) -> None:
+    site = tmp_path / "lib" / "python3.11" / "site-packages"
+    for name, files in {
+        "attrs-1": ("attr/__init__.py", "attrs/__init__.py"),
+        "Some_Tracer-2": ("some_tracer/_core.cpython-311-x86_64-linux-gnu.so", "../../bin/trace"),
+        "types_only-3": ("types_only-stubs/py.typed",),
+        "left-4": ("left.py",),
+    }.items():
+        record = site / f"{name}.dist-info" / "RECORD"
+        record.parent.mkdir(parents=True)
+        record.write_text("".join(f"{file},sha256=x,1\n" for file in (*files, f"{name}.dist-info/METADATA")))
+    packages = tuple(Package(name, "1") for name in ("attrs", "some-tracer", "types-only", "left"))
+    lock = Lock("attrs", "1", "3.11", packages, "", None)
+    found = environments.Environment(tmp_path, tmp_path / "bin" / "python", lock)
+    assert environments.unimported(found, {"attr", "left"}) == ("some-tracer",)
+    assert environments.unimported(found, {"some_tracer"}) == ("attrs", "left")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from outlive.api import era
 from outlive.api.selection import Selection
-from outlive.comparison.cells import BASELINE, match
+from outlive.comparison.cells import BASELINE, judge, match
 from outlive.comparison.pair import BothMeasurements, Side
 from outlive.errors import FaultError
 from outlive.loads import stored
@@ -45,11 +46,13 @@ def measured(
     if not measurable:
         reasons = sorted({gap.reason for gap in gaps})
         raise FaultError(f"nothing could be measured on both sides: {'; '.join(reasons)}")
+    came_with = era.said(project, stacks, pair, judge(measurable), request=request, progress=progress)
     options = [*(["--python", python] if python else []), *selection.words, "--fresh"]
     return msgspec.structs.replace(
         _evidence(project, pair, before, after),
         command=shlex.join(["outlive", "report", *map(str, stacks), *options]),
         python=_chosen(pair, stacks, python),
+        era=came_with,
     )
 
 

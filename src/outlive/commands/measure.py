@@ -17,15 +17,17 @@ from outlive.commands.parts.selection import (
     said_by_tools,
     tool_option,
 )
+from outlive.comparison.headline import untouched
 from outlive.errors import UsageError
 from outlive.files import write_text
 from outlive.project import Project
-from outlive.records.measurement import Document, Tool
+from outlive.records.measurement import Document, Tool, never_imported
 from outlive.records.stack import Stack
 from outlive.replay import findings
 from outlive.replay.store import provenance
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare
+from outlive.tables import say
 
 
 @click.command("measure")
@@ -69,7 +71,8 @@ def measure_command(
         for stack in wanted
         for name in names or (None,)
     ]
-    found = tuple(each for stack in measured(project, prepared, request) for each in stack)
+    by_stack = measured(project, prepared, request)
+    found = tuple(each for stack in by_stack for each in stack)
     readings = said_by_tools(project, prepared[0], request, attached)
     if as_json:
         records = [one.record for one in prepared]
@@ -77,6 +80,10 @@ def measure_command(
         click.echo(document.to_json().decode(), nl=False)
     else:
         inventory.show_measurements(found, Console())
+        named = [[pin.name for pin in stack.pins] for stack in wanted for _ in names or (None,)]
+        for pins, each in zip(named, by_stack, strict=True):
+            if unimported := never_imported(pins, each):
+                say(Console(), f"{untouched(unimported)}.")
         if readings:
             inventory.show_tools(readings, Console())
     if markdown_file:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 from typing import Literal
 
 import msgspec
@@ -133,7 +134,8 @@ def _stays(field: str) -> Callable[[Measurement], Amount | None]:
         if kind(one) in ("none", "bounded"):
             return Amount(0.0)
         value = getattr(one, stored)
-        found = _slope(one.phases, field if one.gc == "off" else f"{field}_kept")
+        reading = field if one.gc == "off" else f"{field}_kept"
+        found = _off_the_line(one, reading) or _slope(one.phases, reading)
         found = found or (None if value is None else Amount(value))
         if found is None or field == "blocks":
             return found
@@ -187,6 +189,20 @@ def _slope(phases: tuple[Phase, ...], reading: str) -> Amount | None:
     return Amount(
         found, max((abs(found - float(slope(one, phases[-1], reading))) for one in others), default=0.0)
     )
+
+
+def _off_the_line(one: Measurement, reading: str) -> Amount | None:
+    """Return the memory of objects whose counts are off the line, None where they are on it.
+
+    It is as far off as these are, and by how much its slopes between the longest phases differ.
+    """
+    off, count = sum(errors(one)), one.survivors_per_request or one.leaked_per_request
+    phases = {phase.requests: phase for phase in one.phases[-3:] if getattr(phase, reading) is not None}
+    if not off or not count or len(phases) < 3:
+        return None
+    slopes = sorted(float(slope(a, b, reading)) for a, b in combinations(phases.values(), 2))
+    middle = slopes[1]
+    return Amount(middle, max(middle - slopes[0], slopes[-1] - middle) + abs(middle) * off / abs(count))
 
 
 def _no_counts(one: Measurement) -> FaultError:

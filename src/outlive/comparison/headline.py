@@ -58,10 +58,23 @@ def headline(
     gaps: Sequence[Unmeasured],
     differences: Sequence[Difference],
     releases: Iterable[Release],
+    *,
+    unimported: Sequence[str] = (),
 ) -> str:
-    """Return the sentences, the last of them for each reason for which a release is yanked."""
+    """Return the sentences, the last of them for each reason for which a release is yanked.
+
+    `unimported` are packages that a stack names and nothing imported: they come first.
+    """
     yanked = withdrawn(releases)
-    return f"{about}: {'. '.join([changes(rows, gaps, differences), *yanked])}{'' if yanked else '.'}"
+    said = changes(rows, gaps, differences)
+    sentences = [untouched(unimported), capital(said)] if unimported else [said]
+    return f"{about}: {'. '.join([*sentences, *yanked])}{'' if yanked else '.'}"
+
+
+def untouched(unimported: Sequence[str]) -> str:
+    """Return what it means that packages were installed and nothing imported them."""
+    verb, them = ("was", "it") if len(unimported) == 1 else ("were", "them")
+    return f"{listed(unimported)} {verb} installed and never imported: this says nothing about {them}"
 
 
 def changes(

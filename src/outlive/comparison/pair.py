@@ -14,7 +14,7 @@ from outlive.comparison.cells import Row, Unmeasured
 from outlive.comparison.changes import Direction
 from outlive.comparison.headline import headline, subject
 from outlive.comparison.sizes import Rates
-from outlive.records.measurement import Measurement, StackRecord
+from outlive.records.measurement import Measurement, StackRecord, never_imported
 from outlive.records.release import Release
 from outlive.records.stack import Difference, Package
 from outlive.retention.fingerprints import Change, changes
@@ -83,7 +83,14 @@ def compare(
     about = subject(before.stack, after.stack, differences)
     return Comparison(
         subject=about,
-        headline=headline(about, rows, gaps, differences, (before.release, after.release)),
+        headline=headline(
+            about,
+            rows,
+            gaps,
+            differences,
+            (before.release, after.release),
+            unimported=_unimported(measurements, differences),
+        ),
         before=before,
         after=after,
         held_equal=held_equal(before.stack, after.stack),
@@ -94,6 +101,16 @@ def compare(
         rows=rows,
         unmeasured=gaps,
         fingerprints=changes(measured.values()),
+    )
+
+
+def _unimported(both: BothMeasurements, differences: Sequence[Difference]) -> tuple[str, ...]:
+    """Return the packages that were varied on purpose and that no worker of a side that has them imported."""
+    measured = [(one.package, one.before, one.after) for one in differences if one.asked]
+    return tuple(
+        name
+        for name, before, after in measured
+        if never_imported([name], (*(both.before if before else ()), *(both.after if after else ())))
     )
 
 

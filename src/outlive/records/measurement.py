@@ -103,8 +103,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     version measured the cell and did not read them. A leak of one object in `sensitivity` requests would have
     been seen. `leaks` explains what keeps objects alive, `fingerprints` are their fingerprints, and
     `unexplained` says why there are none. `answer` is the answer that was verified, such as `404` or
-    `aborted`. `remedy` is the change to the app, None for the app as it is. `published` results come with
-    `outlive`; all others were measured by the user.
+    `aborted`. `unimported` are the packages of the stack that the worker never imported, None if an older
+    version did not record them. `remedy` is the change to the app, None for the app as it is. `published`
+    results come with `outlive`; all others were measured by the user.
     """
 
     framework: str
@@ -138,6 +139,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     leaks: tuple[Leak, ...] = ()
     unexplained: str | None = None
     answer: str | None = None
+    unimported: tuple[str, ...] | None = None
     collector: Collector | None = None
     phases: tuple[Phase, ...] = ()
     published: bool = False
@@ -161,6 +163,12 @@ def origin(published: Iterable[object], noun: str = "measurement") -> str:
     if own in {0, len(flags)}:
         return f"All {noun}s were made here." if own else f"All {noun}s are published ones."
     return f"{counted(own, noun)} of {len(flags)} made here, the others are published."
+
+
+def never_imported(packages: Iterable[str], measurements: Iterable[Measurement]) -> tuple[str, ...]:
+    """Return those of `packages` that were imported in none of the measurements, as far as that is known."""
+    known = [set(m.unimported) for m in measurements if m.unimported is not None]
+    return tuple(name for name in packages if known and all(name in unimported for unimported in known))
 
 
 class ToolReading(msgspec.Struct, frozen=True, kw_only=True):

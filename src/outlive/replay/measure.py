@@ -20,6 +20,7 @@ from outlive.service.app import Worker
 from outlive.service.gunicorn import Server
 from outlive.service.probe_line import Automatic, Count, ProbeLine
 from outlive.service.scenarios import Scenario
+from outlive.stacks import environments
 
 REPEATS = 8
 """Times that a phase is repeated because a thread was started in it; a thread pool has grown by then."""
@@ -163,12 +164,13 @@ class _Run:
         try:
             shown = cell.gc != "off" and cell.uncollected in group.shown
             fields = _Cell(server, line, scenario, cell, group.task.sensitivity, shown=shown).measure()
+            unimported = environments.unimported(group.subject.environment, line.modules())
             if "unexplained" in fields and self.stopped.is_set():
                 raise FaultError("interrupted while it was explained")
         except OutliveError as error:
             reason = "the worker died" if line.died() and not self.stopped.is_set() else str(error)
             return group.subject.describe(cell, group.worker, status="failed", reason=reason)
-        return group.subject.describe(cell, group.worker, status="measured", **fields)
+        return group.subject.describe(cell, group.worker, status="measured", unimported=unimported, **fields)
 
 
 class _Cell:

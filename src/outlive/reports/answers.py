@@ -51,6 +51,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     because: str
     policies: tuple[str, ...]
     changes: str
+    era: str
     sizes: str
     scope: str
     python: str
@@ -66,7 +67,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What the sentences are about.
 
     A leak of one object for each `sensitivity` requests was sure to be seen. `origin` says what was measured
-    here. `command` repeats it but for the rates, `python` says why on this one. None: not known.
+    here. `command` repeats it but for the rates, `python` says why on this one, `era` what changes with the
+    dependencies each release came with. None: not known.
     """
 
     comparison: Comparison
@@ -80,6 +82,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     sensitivity: int | None = None
     command: str | None = None
     python: str | None = None
+    era: str | None = None
 
 
 def say(report: Known) -> Said:
@@ -94,6 +97,7 @@ def say(report: Known) -> Said:
             for one in report.judgement.policies
         ),
         changes=comparison.headline.removeprefix(f"{comparison.subject}: "),
+        era=report.era or "",
         sizes=(
             f"MiB per hour are estimates at {report.rates}, all failures of one kind: negligible below "
             f"{number(NEGLIGIBLE)}, large from {number(LARGE)} on."

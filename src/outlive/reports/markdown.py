@@ -39,6 +39,8 @@ def _head(report: Report) -> Iterator[str]:
     yield ""
     yield f"**{escape(capital(said.changes))}**"
     yield ""
+    if said.era:
+        yield from (escape(said.era), "")
     yield " ".join(map(escape, (said.scope, said.sizes, said.python, said.origin)))
     yield ""
     yield from table(("", ""), [(one.question, one.answer) for one in said.answers])

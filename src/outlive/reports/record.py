@@ -48,7 +48,11 @@ UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report is made from. `command` repeats it, `python` says why it ran on this one, if known."""
+    """What a report is made from.
+
+    `command` repeats it, `python` says why it ran on this one, `era` what changes with the dependencies each
+    release came with, if known.
+    """
 
     provenance: Provenance
     before: Side
@@ -58,6 +62,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     loads: Loads = Loads()
     command: str | None = None
     python: str | None = None
+    era: str | None = None
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -99,6 +104,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     loads: Loads
     command: str | None
     python: str | None
+    era: str | None
     measurements: BothMeasurements
 
     @property
@@ -136,6 +142,7 @@ class _Stored(msgspec.Struct, frozen=True):
     loads: Loads = Loads()
     command: str | None = None
     python: str | None = None
+    era: str | None = None
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -198,6 +205,7 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
             sensitivity=_sensitivity(evidence.measurements),
             command=evidence.command,
             python=evidence.python,
+            era=evidence.era,
         )
     )
     return Report(
@@ -214,6 +222,7 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
         loads=evidence.loads,
         command=evidence.command,
         python=evidence.python,
+        era=evidence.era,
         measurements=evidence.measurements,
     )
 
@@ -265,6 +274,7 @@ def read(path: Path) -> Evidence:
         loads=stored.loads,
         command=stored.command,
         python=stored.python,
+        era=stored.era,
     )
     if fault := next(_faults(evidence), None):
         raise FaultError(f"{path} is not a report: {fault}; {again}")
@@ -304,6 +314,7 @@ def dated(path: Path, report: Report) -> Report:
         "loads": report.loads,
         "command": report.command,
         "python": report.python,
+        "era": report.era,
     }
     same = stacks and all(getattr(earlier, field) == value for field, value in evidence.items())
     return msgspec.structs.replace(report, provenance=earlier.provenance) if same else report

@@ -19,6 +19,8 @@ def head(report: Report, console: Console) -> None:
     for line in said.policies:
         indented(console, line)
     say(console, capital(said.changes))
+    if said.era:
+        say(console, said.era)
     for line in (said.scope, said.sizes, said.python, said.origin):
         say(console, line, "dim")
 

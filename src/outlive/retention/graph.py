@@ -73,13 +73,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Graph(msgspec.Struct, frozen=True):
-    """Objects and references; `requests` were sent while the new ones of them were made."""
+    """Objects and references; `requests` were sent while the new ones of them were made.
+
+    `leaking` are types of C code that were tried, and keep a reference to each object that they return.
+    """
 
     python: str
     requests: int
     vertices: tuple[Vertex, ...]
     edges: tuple[tuple[int, int, str], ...]
     cut: tuple[str, ...] = ()
+    leaking: tuple[str, ...] = ()
 
     def network(self, members: Iterable[int] | None = None) -> nx.DiGraph[int]:
         """Return the graph, or what is left of it among `members`, for networkx; edges bear their weight."""
@@ -112,6 +116,7 @@ class _File(msgspec.Struct, frozen=True):
     vertices: list[tuple[int, int, int, int, int, int]]
     edges: list[tuple[int, int, int]]
     cut: list[str]
+    leaking: list[str] = []
 
 
 def read(data: bytes) -> Graph:
@@ -130,6 +135,7 @@ def read(data: bytes) -> Graph:
         ),
         edges=tuple((a, b, text[name]) for a, b, name in file.edges),
         cut=tuple(file.cut),
+        leaking=tuple(file.leaking),
     )
 
 

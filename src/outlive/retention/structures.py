@@ -30,6 +30,7 @@ from outlive.retention.graph import (
 )
 from outlive.retention.suspects import Suspect, path_suspect, ring_suspect
 from outlive.retention.trails import ACCELERATOR, Explanation, normal, place, trail
+from outlive.wording import listed
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -42,6 +43,9 @@ LEAST_RATE = 0.5
 """Instances per request, or connection, from which on a structure comes with them; it is only a sample."""
 LARGE = 5
 """Objects per request from which on even a single instance is told: a chain that grows is one."""
+UNSEEN = ("c-held", "not-found")
+"""Rules that do not tell whose code holds an object."""
+UNKNOWN = "unknown"
 NAMED = ("frame", "function", "method", "class", "cache")
 """Kinds of vertices whose own name tells the package."""
 
@@ -198,7 +202,7 @@ def _objects(graph: Graph, cluster: Iterable[_Instance]) -> int:
 def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connections: int) -> Structure:
     sizes = sorted(cluster, key=lambda one: (len(one.members) + len(one.hanging), min(one.members)))
     example = sizes[len(sizes) // 2]
-    package = _package(example.explanation)
+    package, explanation = _fault(graph, example.explanation)
     by_request = len(cluster) >= graph.requests * LEAST_RATE
     both = example.members | example.hanging
     tracked = [graph.vertices[v] for v in both if not graph.vertices[v].has(CONTENT)]
@@ -208,7 +212,7 @@ def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connec
         fingerprint=example.explanation.fingerprint,
         package=package,
         python=package in sys.stdlib_module_names,
-        explanation=example.explanation,
+        explanation=explanation,
         further=example.further,
         instances=len(cluster),
         rate=len(cluster) / (graph.requests if by_request else connections),
@@ -221,6 +225,23 @@ def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connec
         types=tuple(sorted(Counter(v.type for v in tracked).items(), key=lambda one: (-one[1], one[0]))),
         buffers=tuple(sorted(((v.type, v.bytes) for v in buffers), key=lambda one: -one[1])),
     )
+
+
+def _fault(graph: Graph, explanation: Explanation) -> tuple[str, Explanation]:
+    """Return the package at fault, and the explanation with what is known of it.
+
+    The type of an object that C code holds does not tell whose code that is.
+    """
+    suspect = explanation.suspect
+    if suspect.rule not in UNSEEN:
+        return _package(explanation), explanation
+    if not graph.leaking:
+        return UNKNOWN, explanation
+    reason = (
+        f"{suspect.reason}. Tried, {listed(graph.leaking)} keeps a reference to each value that it returns"
+    )
+    told = msgspec.structs.replace(explanation, suspect=Suspect(suspect.step, suspect.rule, reason))
+    return graph.leaking[0].partition(".")[0], told
 
 
 def _package(explanation: Explanation) -> str:

@@ -35,6 +35,12 @@ class Rest(msgspec.Struct, frozen=True):
     idle: bool
 
 
+class Modules(msgspec.Struct, frozen=True):
+    """The names of the top-level modules that a worker has imported."""
+
+    names: frozenset[str]
+
+
 class Written(Rest, frozen=True):
     """A file was written, unless `errno` says why not."""
 
@@ -140,6 +146,10 @@ class ProbeLine:
     def count(self) -> Count:
         """Return what the requests since the last call (or `begin`) left."""
         return self._ask("count", Count)
+
+    def modules(self) -> frozenset[str]:
+        """Return the names of the top-level modules that the worker has imported."""
+        return self._ask("modules", Modules).names
 
     def snapshot(self, requests: int, path: Path) -> Rest:
         """Write the graph of what the `requests` since the last `count` left to `path`.

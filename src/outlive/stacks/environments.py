@@ -6,12 +6,15 @@ index.
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
 from filelock import FileLock
+from packaging.utils import canonicalize_name
 
 from outlive import processes
 from outlive.errors import FaultError
@@ -70,6 +73,27 @@ def import_error(environment: Environment, modules: str) -> str | None:
     if done.returncode == 0:
         return None
     return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+
+
+def unimported(environment: Environment, modules: Collection[str]) -> tuple[str, ...]:
+    """Return the packages of an environment of whose top-level modules none is among `modules`."""
+    return tuple(
+        name
+        for name, own in _modules(environment.path)
+        if name in environment.lock.versions and own and own.isdisjoint(modules)
+    )
+
+
+@functools.cache
+def _modules(path: Path) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Return the packages that are installed below `path` with their top-level modules, by name."""
+    found = []
+    for record in sorted(path.glob("lib/python*/site-packages/*.dist-info/RECORD")):
+        files = (line.partition(",")[0] for line in record.read_text(encoding="utf-8").splitlines())
+        own = {file.partition("/")[0].partition(".")[0] for file in files if file.endswith((".py", ".so"))}
+        name = canonicalize_name(record.parent.name.partition("-")[0])
+        found.append((name, frozenset(filter(None, own))))
+    return tuple(found)
 
 
 def _build(environment: Environment, interpreter: Interpreter) -> None:

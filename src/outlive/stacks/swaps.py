@@ -7,7 +7,7 @@ not allow it, comes together with what allows it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -18,6 +18,7 @@ from outlive.releases import frameworks
 from outlive.stacks import environments, locks
 from outlive.stacks.locks import Lock, Side
 from outlive.stacks.prepare import Prepared
+from outlive.stacks.pythons import Interpreter
 from outlive.wording import NO_VERSION, step
 
 
@@ -58,34 +59,64 @@ def differences(before: Prepared, after: Prepared) -> tuple[str, ...]:
 
 def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Prepared]:
     """Yield the stages that work, without the last one."""
-    framework = frameworks.load(project, before.release.framework)
     old, new = before.lock.versions, after.lock.versions
-    dependencies = [name for name in old if name != framework.name and new.get(name, old[name]) != old[name]]
+    dependencies = [
+        name for name in old if name != before.release.framework and new.get(name, old[name]) != old[name]
+    ]
     steps: list[str | None] = [None] if before.lock.python != after.lock.python else []
     steps += dependencies
     if before.release == after.release:
         steps = steps[:-1]  # the last one gives the other stack itself
     interpreter = before.interpreter
-    pins = {"gunicorn": Package("gunicorn", old["gunicorn"])}
-    here = {wheel.package: wheel for end in (before, after) for wheel in end.lock.wheels}
-    moments = [end.lock.until for end in (before, after) if end.lock.until]
-    until = max(moments) if len(moments) == 2 else None
+    pins: dict[str, Package] = {}
     stack = before
     for name in steps:
         if name is None:
             interpreter = after.interpreter
         else:
             pins[name] = Package(name, new[name])
-        wheels = tuple(here[pin] for pin in pins.values() if pin in here)
-        released = tuple(pin for pin in pins.values() if pin not in here)
-        wanted = locks.side(project, before.release, interpreter.minor, released, wheels)
-        lock = _lock(wanted, stack.lock, until)
-        if lock is not None:
-            trial = Prepared(before.release, interpreter, locks.on(lock, interpreter.python))
-            environment = environments.ensure(trial.lock, interpreter)
-            if environments.import_error(environment, framework.modules) is None:
-                stack = trial
-                yield trial
+        trial = _trial(project, (before, after), pins, interpreter, stack.lock)
+        if trial is not None:
+            stack = trial
+            yield trial
+
+
+def swapped(project: Project, before: Prepared, after: Prepared, name: str) -> Prepared | None:
+    """Return `before` with one package as `after` has it; None where that cannot be had or imported.
+
+    Raises as `environments.ensure` does, and FaultError where the index cannot be reached.
+    """
+    pins = {name: Package(name, after.lock.versions[name])}
+    return _trial(project, (before, after), pins, before.interpreter, before.lock)
+
+
+def _trial(
+    project: Project,
+    ends: tuple[Prepared, Prepared],
+    pins: Mapping[str, Package],
+    interpreter: Interpreter,
+    like: Lock,
+) -> Prepared | None:
+    """Return the first end's release with these pins, otherwise as in `like`; None where it does not work."""
+    release = ends[0].release
+    served = Package("gunicorn", ends[0].lock.versions["gunicorn"])
+    wanted = ({"gunicorn": served} | dict(pins)).values()
+    here = {wheel.package: wheel for end in ends for wheel in end.lock.wheels}
+    moments = [end.lock.until for end in ends if end.lock.until]
+    side = locks.side(
+        project,
+        release,
+        interpreter.minor,
+        tuple(pin for pin in wanted if pin not in here),
+        tuple(here[pin] for pin in wanted if pin in here),
+    )
+    lock = _lock(side, like, max(moments) if len(moments) == 2 else None)
+    if lock is None:
+        return None
+    trial = Prepared(release, interpreter, locks.on(lock, interpreter.python))
+    environment = environments.ensure(trial.lock, interpreter)
+    modules = frameworks.load(project, release.framework).modules
+    return trial if environments.import_error(environment, modules) is None else None
 
 
 def _lock(wanted: Side, like: Lock, until: dt.datetime | None) -> Lock | None:

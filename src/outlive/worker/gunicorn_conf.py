@@ -52,12 +52,21 @@ load_probe = _load("load_probe")
 collector = _load("collector")
 objects = _load("survivors/objects")
 capture = functools.partial(_load("survivors/capture").capture, objects, _load("survivors/references"))
+descriptors = _load("survivors/descriptors")
 allocations = _load("survivors/allocations")
 
 
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _captured(collect: Any) -> Any:
+    """Return the graph of what survived; where something is kept, with the C code that was seen to leak."""
+    graph = capture(collect)
+    if graph.kept:
+        graph.leaking = descriptors.leaking()
+    return graph
 
 
 def pre_fork(server: Any, _worker: Any) -> None:
@@ -94,7 +103,7 @@ def post_worker_init(worker: Any) -> None:
         holdings,
         getattr(worker, "loop", None),
         log,
-        capture=capture,
+        capture=_captured,
         periodic=periodic.Periodic(hook.add),
         tracer=allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
     )

@@ -134,6 +134,11 @@ class Probe:
         """Return this worker's process id, its Python and its version of the counting rules."""
         return {"pid": os.getpid(), "python": "{}.{}.{}".format(*sys.version_info[:3]), "counting": COUNTING}
 
+    @staticmethod
+    def do_modules() -> dict[str, Any]:
+        """Return the names of all top-level modules that this worker has imported."""
+        return {"names": sorted({name.partition(".")[0] for name in list(sys.modules)})}
+
     def do_rest(self) -> dict[str, Any]:
         """Return once the worker has handled everything that it was sent."""
         return {"idle": self.idle.wait(polls=1)}

@@ -55,7 +55,9 @@ CONTENTS = (str, bytes, bytearray, memoryview, dict, tuple)
 
 
 class Graph:
-    """The captured vertices and edges, and a list of what was left out."""
+    """The captured vertices and edges, what was left out, and types of C code that were seen to leak."""
+
+    kept = property(lambda self: any(vertex[5] & KEPT for vertex in self.vertices))
 
     def __init__(self) -> None:
         self.texts: dict[str, int] = {}
@@ -63,6 +65,7 @@ class Graph:
         self.vertices: list[list[int]] = []
         self.edges: list[tuple[int, int, int]] = []
         self.cut: list[str] = []
+        self.leaking: list[str] = []
 
     def text(self, text: str) -> int:
         """Return the index of a text; a new text gets the next one."""
@@ -92,6 +95,7 @@ class Graph:
             "vertices": self.vertices,
             "edges": self.edges,
             "cut": self.cut,
+            "leaking": self.leaking,
         }
         with open(path + ".part", "w", encoding="utf-8") as file:
             json.dump(document, file, separators=(",", ":"))

@@ -1,0 +1,114 @@
+"""The second answer of a comparison: what an upgrade brings with the dependencies each release came with."""
+
+from __future__ import annotations
+
+import msgspec
+
+from outlive.comparison.cells import BASELINE, Row, judge, match
+from outlive.comparison.changes import OBJECTS, exact
+from outlive.comparison.headline import changes
+from outlive.project import Project
+from outlive.records.measurement import Cell, Measurement
+from outlive.records.stack import Stack
+from outlive.replay import engine
+from outlive.replay.engine import Progress, Request
+from outlive.stacks import swaps
+from outlive.stacks.prepare import Pair, Prepared, prepare_each
+from outlive.wording import counted, number, step
+
+
+def said(
+    project: Project,
+    stacks: tuple[Stack, Stack],
+    pair: Pair,
+    controlled: tuple[Row, ...],
+    *,
+    request: Request,
+    progress: Progress,
+) -> str | None:
+    """Return what changes with the dependencies each release came with, and by which package.
+
+    None where a comparison of `pair` has these dependencies, or where a stack names some. What is stored is
+    taken; without it the scenario `ok` is measured. Raises as `prepare_each` and `engine.run` do.
+    """
+    if any(stack.pins for stack in stacks) or pair.before.release == pair.after.release:
+        return None
+    ends = prepare_each(project, *stacks, pair.after.interpreter.minor)
+    packages = [each for each in swaps.differences(*ends) if not each.startswith(ends[0].lock.framework)]
+    if not packages or [end.identity for end in ends] == [pair.before.identity, pair.after.identity]:
+        return None
+    measured = match(*_measured(project, ends, request, progress))[0]
+    rows = judge(measured)
+    if not rows:
+        return None
+    text = f"{changes(rows)} ({counted(len(packages), 'package')} differ)"
+    apart = [row for row in rows if _apart(row, controlled)]
+    if not apart:
+        return f"With the dependencies each release came with: {text}."
+    top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, controlled))))
+    cell = Cell(top.scenario, top.connection, top.gc)
+    blamed = _blamed(project, ends, measured[top.scenario, top.connection, top.gc], cell, request, progress)
+    return f"With the dependencies each release came with: {text}. {blamed}"
+
+
+def _measured(
+    project: Project, ends: tuple[Prepared, Prepared], request: Request, progress: Progress
+) -> list[tuple[Measurement, ...]]:
+    """Return what is stored of the cells of a request on both sides, or else measure those of `ok`."""
+    stored = [
+        {Cell.of(m): m for m in engine.known(project, end, request.worker) if Cell.of(m) in request.cells}
+        for end in ends
+    ]
+    shared = sorted(stored[0].keys() & stored[1].keys())
+    if shared:
+        return [tuple(side[cell] for cell in shared) for side in stored]
+    cells = tuple(cell for cell in request.cells if cell.scenario == BASELINE and cell.connection == "close")
+    return engine.run(project, ends, msgspec.structs.replace(request, cells=cells), progress)
+
+
+def _apart(row: Row, controlled: tuple[Row, ...]) -> float:
+    """Return by how many objects a row changes otherwise than where the dependencies are held equal."""
+    for other in controlled:
+        if (other.scenario, other.connection, other.gc) == (row.scenario, row.connection, row.gc):
+            error = sum(
+                side.amounts["objects"].error for one in (row, other) for side in (one.before, one.after)
+            )
+            more = float(exact(row.change) - exact(other.change))
+            return more if abs(more) > error else 0.0
+    return 0.0
+
+
+def _blamed(
+    project: Project,
+    ends: tuple[Prepared, Prepared],
+    sides: tuple[Measurement, Measurement],
+    cell: Cell,
+    *,
+    request: Request,
+    progress: Progress,
+) -> str:
+    """Return which package makes the difference in a cell: it was swapped alone, and the cell measured."""
+    before, after = ends
+    names = {
+        name for name, version in after.lock.versions.items() if before.lock.versions.get(name) != version
+    }
+    suspects = [leak.package for leak in sides[1].leaks if leak.package in names and not leak.further]
+    where = f"{cell.scenario}, {cell.connection}, gc {cell.gc}"
+    for name in dict.fromkeys(suspects):
+        trial = swaps.swapped(project, before, after, name)
+        if trial is None:
+            continue
+        request = msgspec.structs.replace(request, cells=(cell,), fresh=False)
+        ((found,),) = engine.run(project, [trial], request, progress)
+        if found.status != "measured":
+            continue
+        early, late, alone = (OBJECTS.of(one) for one in (*sides, found))
+        if OBJECTS.change(early, alone) and early and late and alone:
+            whole = " makes the difference" if not OBJECTS.change(alone, late) else ""
+            version = step(before.lock.versions.get(name, "none"), after.lock.versions[name])
+            counts = step(number(early.value), number(alone.value))
+            return f"{name} {version}{whole}: alone it is {counts} objects per request ({where})."
+    command = f"outlive attribute {before.release.framework}=={before.release.version}"
+    command += f" {after.release.framework}=={after.release.version} --python {after.lock.python}"
+    command += f" --scenario {cell.scenario} --connection {cell.connection} --gc {cell.gc}"
+    return f"Which package makes the difference was not measured: `{command}` tells."
