@@ -3,7 +3,7 @@
     python tests/faults/self_comparisons.py 20
 
 Half of the runs are Flask's, half aiohttp's; each takes a part of all scenarios, default and extended, over
-kinds of connection in turn, with gc on and off, so that the runs of a framework go through all scenarios once.
+one kind of connection, with gc on and off, so that the runs of a framework go through all scenarios once.
 The last run has both cores kept busy. It ends with 1 where a cell changed.
 """
 
@@ -55,9 +55,9 @@ def main(runs: int) -> int:
             row for row in found.rows if row.direction != "same" or row.before.kind != row.after.kind
         ]
         inexact = sum(row.before.amounts["objects"].error > 0 for row in found.rows)
-        load_said = " at full load" if last else ""
+        name = f"{stack}, {connection}{' at full load' if last else ''}"
         print(
-            f"{run + 1:2} {stack}, {connection}{load_said}: {len(found.rows)} cells, {inexact} of them not exact; "
+            f"{run + 1:2} {name}: {len(found.rows)} cells, {inexact} of them not exact; "
             f"{len(found.unmeasured)} not compared; {len(wrong_rows)} changed",
             flush=True,
         )
