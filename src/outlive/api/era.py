@@ -47,7 +47,8 @@ def said(
         return f"With the dependencies each release came with: {text}."
     top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, controlled))))
     cell = Cell(top.scenario, top.connection, top.gc)
-    blamed = _blamed(project, ends, measured[top.scenario, top.connection, top.gc], cell, request, progress)
+    sides = measured[top.scenario, top.connection, top.gc]
+    blamed = _blamed(project, ends, sides, cell, request=request, progress=progress)
     return f"With the dependencies each release came with: {text}. {blamed}"
 
 
