@@ -163,7 +163,7 @@ def test_sockets_of_others_are_never_connected_to(folder: Path) -> None:
         assert [one["pid"] for one in readings.ask(folder)] == [os.getpid()]
         with pytest.raises(BlockingIOError):
             gunicorn.accept()
-        with pytest.raises(OSError, match=r"gunicorn\.sock: no name of a probe's socket$"):
+        with pytest.raises(OSError, match=r"gunicorn\.sock: not the name of a probe's socket$"):
             readings.read(folder / "gunicorn.sock")
 
 
@@ -429,7 +429,7 @@ def test_the_command_says_what_does_not_answer(folder: Path) -> None:
 def test_a_folder_that_is_not_there_is_a_wrong_word(folder: Path) -> None:
     done = command(folder)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith(f"error: {folder}: no folder that can be read\n")
+    assert done.stderr.endswith(f"error: {folder}: not a folder that can be read\n")
 
 
 def test_a_reader_that_has_read_enough_is_no_fault(folder: Path) -> None:

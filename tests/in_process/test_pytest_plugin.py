@@ -126,7 +126,7 @@ def test_what_is_over_its_limit_fails_and_says_why(pytester: pytest.Pytester) ->
         each GET /leak leaks 1 object, 0 allowed
         0 cyclic, 1 leaked, over * requests
         types: 1 test_what_is_over_its_limit_fails_and_says_why.Kept
-        Why, from 15 requests more:
+        Why, from 15 more requests:
         1 object per request outlives it, in 1 structure.
         1. leaked * 1 per request
               module test_what_is_over_its_limit_fails_and_says_why
@@ -134,7 +134,7 @@ def test_what_is_over_its_limit_fails_and_says_why(pytester: pytest.Pytester) ->
               list
                   [[]*[]]  ◀ suspect
               test_what_is_over_its_limit_fails_and_says_why.Kept
-        What a plain request leaves, too, is the framework's own: above="baseline" allows it.
+        What a plain request leaves too is the framework's own: above="baseline" allows it.
         each GET /cycle leaves 1 object of cyclic garbage, 0 allowed
         1 cyclic, 0 leaked, over * requests
         1. cyclic garbage * 1 per request
@@ -164,7 +164,7 @@ def test_a_leak_of_memory_alone_fails_and_says_where(pytester: pytest.Pytester, 
     where = {
         "/bytes": "kept.append(bytes(64))",
         "/blocks": "[[]PyMem_Malloc(64) for _ in range(7)[]]",
-        "/malloc": "No place in Python's code allocates it: C code takes it past Python's allocators.",
+        "/malloc": "No Python code allocates it: C code takes it past Python's allocators.",
     }
     result.stdout.fnmatch_lines(
         [
@@ -203,7 +203,7 @@ def test_what_a_plain_request_leaves_is_the_frameworks_own(pytester: pytest.Pyte
         each GET /both leaves 2 objects, 1 above GET /plain; 0 allowed
         each GET /both leaks 1 object, 1 above GET /plain; 0 allowed
         1. leaked * 1 per request
-        The framework's own, for GET /plain leaves it, too: 1 object per request
+        The framework's own, since GET /plain leaves it too: 1 object per request
         """)
         .strip()
         .splitlines()
@@ -227,7 +227,7 @@ def test_sends(count_survivors):
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(
         [
-            "GET /none, the baseline, was answered 404, not 200: nothing is counted",
+            "GET /none, the baseline, was answered 404, not 200: nothing was counted",
             'above="baseline" needs one here: count_survivors(send, baseline=send_a_plain_one)',
         ]
     )
@@ -356,7 +356,7 @@ def test_wrong_status(count_survivors):
 """
     result = run(pytester, AIOHTTP + tests)
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["GET /fail was answered 500, not 200: nothing is counted"])
+    result.stdout.fnmatch_lines(["GET /fail was answered 500, not 200: nothing was counted"])
 
 
 def test_an_unexpected_status_is_not_counted(pytester: pytest.Pytester) -> None:
@@ -366,7 +366,7 @@ def test_app(count_survivors):
 """
     result = run(pytester, tests)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["GET /none was answered 404, not 200: nothing is counted"])
+    result.stdout.fnmatch_lines(["GET /none was answered 404, not 200: nothing was counted"])
 
 
 def test_recorded_warnings_are_no_survivors(pytester: pytest.Pytester) -> None:
@@ -415,11 +415,11 @@ class TestAll:
     result.assert_outcomes(failed=len(markers) + 2, passed=2)
     result.stdout.fnmatch_lines(
         [
-            "limit_survivors(per_reqest=0) is no limit",
+            "limit_survivors(per_reqest=0) is not a limit",
             "limit_survivors takes per_request=, cyclic=, leaked= (objects per request), memory=",
             '(bytes per request) and above="baseline", as in limit_survivors(per_request=0)',
-            "limit_survivors(above='baseline') is no limit",
-            "limit_survivors(leaked=0, above='/') is no limit",
+            "limit_survivors(above='baseline') is not a limit",
+            "limit_survivors(leaked=0, above='/') is not a limit",
             "limit_survivors: the test counted nothing: call count_survivors*",
         ]
     )

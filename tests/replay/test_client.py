@@ -243,7 +243,7 @@ class TestFaults:
             address = listener.getsockname()
         with pytest.raises(FaultError) as caught:
             verify(address, scenario(), "close", nothing)
-        assert str(caught.value) == "one: the server takes no connection (Connection refused): it has died"
+        assert str(caught.value) == "one: the server refuses connections (Connection refused): it has died"
 
     @pytest.mark.parametrize(
         "answer",

@@ -1,7 +1,7 @@
 """The counter in code of your own: in a service (`start`, `ask`, `read`, `prometheus`), and in tests.
 
-Importing this does nothing, and imports nothing but the standard library; what it offers is imported when it
-is asked for, since each run of pytest imports the plugin beside it.
+Importing this package does nothing and imports only the standard library: every run of pytest imports the
+plugin in it. Its names are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Reading", "ask", "prometheus", "read", "start", "stop"]
 
 
 def __getattr__(name: str) -> Any:
-    """Return what one of the modules has under a public name."""
+    """Import and return a public name of the package."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from outlive.probe import monitor, readings  # noqa: PLC0415 - see above

@@ -1,8 +1,8 @@
-"""Requests to a WSGI, ASGI or aiohttp application in this process, with as little around them as can be.
+"""Clients of a WSGI, ASGI or aiohttp application in this process that leave as little as possible themselves.
 
-Each of `wsgi`, `asgi` and `aiohttp` starts an application, or what a factory makes, and yields a function
-that returns for a request what sends it. An error that the application raises is treated as servers do:
-dropped, and answered 500 where no answer was begun.
+The context managers `wsgi`, `asgi` and `aiohttp` start an application, or what a factory returns, and yield a
+function that turns a request into a function that sends it. An error that the application raises is treated
+as servers treat it: it is dropped, and the answer is 500 if none was begun.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent. `path` may have a query."""
+    """A request; `path` may have a query."""
 
     path: str = "/"
     method: str = "GET"
@@ -34,42 +34,42 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(NamedTuple):
-    """The status of an answer, and the name of the error that the application raised, if it did."""
+    """An answer's status, and the class name of the error that the application raised, if any."""
 
     status: int
     raised: str = ""
 
 
 Send = Callable[[], Answer]
-"""Sends one request."""
+"""Sends one request and returns its answer."""
 Open = Callable[[Request], Send]
-"""Returns what sends a request."""
+"""Returns a function that sends the request."""
 
 
 @contextmanager
 def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Yield an event loop of its own, closed in good order afterwards; the current one stays what it is."""
+    """Yield a new event loop and close it in good order afterwards; the current loop is left alone."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         yield runner.get_loop()
 
 
 def made(app: Any, loop: asyncio.AbstractEventLoop) -> Any:
-    """Return the application, or what a factory makes: something that can be called without arguments."""
+    """Return the application; a factory, which can be called without arguments, is called and awaited."""
     try:
         inspect.signature(app).bind()
     except (TypeError, ValueError):
         return app
-    found = app()
-    return loop.run_until_complete(_awaited(found)) if inspect.isawaitable(found) else found
+    product = app()
+    return loop.run_until_complete(_awaited(product)) if inspect.isawaitable(product) else product
 
 
-async def _awaited(found: Awaitable[Any]) -> Any:
-    return await found
+async def _awaited(product: Awaitable[Any]) -> Any:
+    return await product
 
 
 @contextmanager
 def wsgi(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
-    """Yield what opens requests to a WSGI application."""
+    """Yield the `Open` of a WSGI application."""
     target = made(app, loop)
     yield lambda request: _wsgi_send(target, request)
 
@@ -115,7 +115,7 @@ def _wsgi_send(app: Callable[..., Any], request: Request) -> Send:
 
 @contextmanager
 def asgi(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
-    """Yield what opens requests to an ASGI 3 application; its lifespan runs around them."""
+    """Yield the `Open` of an ASGI 3 application; it is started before and shut down after."""
     target = made(app, loop)
     with _lifespan(target, loop):
         yield lambda request: _asgi_send(target, request, loop)
@@ -157,7 +157,7 @@ def _asgi_send(app: Callable[..., Any], request: Request, loop: asyncio.Abstract
 
         try:
             await app(scope(), receive, answer)
-        except Exception as error:  # noqa: BLE001 - Starlette raises again what it has answered with 500
+        except Exception as error:  # noqa: BLE001 - Starlette re-raises what it has answered with 500
             raised = type(error).__name__
         return Answer(status, raised)
 
@@ -176,18 +176,18 @@ def _lifespan(app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> Itera
     async def live() -> None:
         try:
             await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, events.get, answer)
-        except Exception:  # noqa: BLE001 - by the specification: an application that does not know it raises
+        except Exception:  # noqa: BLE001 - by the specification, an application without lifespan raises
             answers.put_nowait({"type": "unknown"})
 
     async def tell(kind: str) -> str:
         events.put_nowait({"type": kind})
         done, _ = await asyncio.wait(
-            [task, told := asyncio.ensure_future(answers.get())], return_when=asyncio.FIRST_COMPLETED
+            [task, reply := asyncio.ensure_future(answers.get())], return_when=asyncio.FIRST_COMPLETED
         )
-        if told not in done:
-            told.cancel()
+        if reply not in done:
+            reply.cancel()
             return "unknown"
-        return str(told.result()["type"])
+        return str(reply.result()["type"])
 
     task = loop.create_task(live())
     started = loop.run_until_complete(tell("lifespan.startup"))
@@ -203,8 +203,8 @@ def _lifespan(app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> Itera
 
 @contextmanager
 def aiohttp(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
-    """Yield what opens requests to an aiohttp application over a socket; connections are kept alive."""
-    # only who tests an aiohttp application has it
+    """Yield the `Open` of an aiohttp application, over a socket; connections are kept alive."""
+    # only those who test an aiohttp application have it installed
     web = importlib.import_module("aiohttp.web")
 
     runner = web.AppRunner(made(app, loop), access_log=None)
@@ -222,7 +222,7 @@ def aiohttp(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
 
 
 class _Client:
-    """A bare socket: asyncio's streams would leave objects of their own."""
+    """A client with a bare socket: asyncio's streams would leave objects of their own."""
 
     def __init__(self, address: tuple[str, int], request: Request, loop: asyncio.AbstractEventLoop) -> None:
         self.address = address
@@ -251,7 +251,7 @@ class _Client:
         head = (await self._until(sock, b"\r\n\r\n")).decode("latin-1").lower()
         fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
         if self.message.startswith(b"HEAD "):
-            pass  # the length is of what GET would send
+            pass  # the length is that of the body which GET would get
         elif "content-length" in fields:
             await self._take(sock, int(fields["content-length"]))
         elif "chunked" in fields.get("transfer-encoding", ""):
@@ -278,5 +278,5 @@ class _Client:
     async def _more(self, sock: socket.socket) -> None:
         data = await self.loop.sock_recv(sock, 65536)
         if not data:
-            raise ConnectionError("the application closed the connection before its answer was whole")
+            raise ConnectionError("the application closed the connection before its answer was complete")
         self.buffer += data

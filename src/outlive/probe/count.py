@@ -1,7 +1,7 @@
-"""Counting in this process what requests leave, by the rules of the probe: for tests of a user's own app.
+"""Counts in this process what requests leave, by the rules of the probe: for tests of a user's own app.
 
-What happens to the garbage collector, the timers of asyncio and the handlers of pytest's log capture while it
-counts is undone afterwards.
+While it counts, it changes the garbage collector, asyncio's timers and the handlers of pytest's log capture;
+it restores them afterwards.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ from outlive.worker.survivors.objects import short
 LEAST_BLOCK = 16
 """Bytes of the smallest block that Python's allocator hands out."""
 SAMPLE = 15
-"""Requests of a sample, as the server's."""
+"""Requests of a sample, as many as in a server."""
 
 
 class Survivors(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests leave, in gc-tracked objects per request, counted with automatic collection off.
+    """What a request leaves, in gc-tracked objects, counted with automatic collection off.
 
-    `cyclic` of them a full collection frees, `leaked` it does not. `types` is objects per request by type
-    name, `requests` how many were counted. `held` is how many files, sockets, threads, tasks and mapped bytes
-    each request adds, where it does. Where something leaks, `blocks` and `memory` are the blocks and at least
-    the bytes per request that stay, and `allocations` says where they were allocated; otherwise these are 0
-    and None.
+    A full collection frees `cyclic` of the `per_request` objects, and does not free `leaked`. `types` is
+    objects per request by type name, `requests` the number of requests counted. `held` is how many files,
+    sockets, threads, tasks and mapped bytes each request adds, without zeros. If something leaks, `blocks` is
+    how many blocks and `memory` is at least how many bytes each request keeps, and `allocations` says where
+    they were allocated; otherwise these are 0 and None.
     """
 
     per_request: float
@@ -69,9 +69,9 @@ class Survivors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = None) -> Survivors:
-    """Return what one call of `send`, one request, leaves; `loop` is the event loop that serves it, if any.
+    """Return what one call of `send` leaves, which sends one request; `loop` serves it, if given.
 
-    Raises FaultError where other threads never rest, and whatever `send` raises.
+    Raises FaultError if other threads never rest, and whatever `send` raises.
     """
     tallies: list[Tally] = []
     _rehearse()
@@ -79,7 +79,7 @@ def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = N
         for _ in range(1 + WARM_UP):
             send()
         with _counting(loop) as probe:
-            # Each phase finds the tally of the one before it: so that the first one does, too.
+            # Each phase starts with the tally of the phase before it in memory; this is the first one's.
             spare = _tally(0, probe)
             while lengths := plan([tally.phase for tally in tallies], collecting=False):
                 for requests in lengths:
@@ -112,10 +112,10 @@ def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = N
 def explain(
     send: Callable[[], object], found: Survivors, loop: asyncio.AbstractEventLoop | None = None
 ) -> structures.Analysis:
-    """Return why what `count` found outlives its request, from a sample of a few more. Raises as `count`."""
+    """Return why what `count` found outlives its request, from a few more of them. Raises as `count` does."""
     with _quiet(), _counting(loop) as probe, tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "graph.json")
-        probe.do_begin("off")  # what came before, such as the folder, is no part of the sample
+        probe.do_begin("off")  # the sample must not contain what came before, such as the folder
         for _ in range(SAMPLE):
             send()
         _rested(probe.do_snapshot(str(SAMPLE), str(path)))
@@ -124,7 +124,7 @@ def explain(
 
 
 def _trace(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None) -> Allocations:
-    """Return where requests allocate what stays."""
+    """Return where requests allocate memory that stays."""
     tracing = tracemalloc.is_tracing()
     tracer = Tracer("tracemalloc", short)
     phases = []
@@ -142,19 +142,19 @@ def _trace(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None) -
 
 
 def _rehearse() -> None:
-    """Judge a leak that is made up: what our own code keeps the first time must not come between phases."""
+    """Analyse an invented leak: what our own code allocates the first time must not fall between phases."""
     tallies: list[Tally] = []
     while lengths := plan([tally.phase for tally in tallies], collecting=False):
         for kept in lengths:
             own = dict.fromkeys(Phase.__struct_fields__, 0)
-            made_up = {"requests": kept, "survivors": kept, "leaked": kept, "held": {}}
-            phase = msgspec.convert(own | made_up, Phase)
+            invented = {"requests": kept, "survivors": kept, "leaked": kept, "held": {}}
+            phase = msgspec.convert(own | invented, Phase)
             tallies.append(Tally(phase, {}, {}))
     analyse(tallies, collecting=False)
 
 
 def _sites(found: object) -> list[Site]:
-    """Return the sites that are not our own; callers from a request on."""
+    """Return the sites without our own, and their callers from the request inwards."""
     own = (f"{short(__file__)}:", f"{short(clients.__file__)}:")
     sites = []
     for site in msgspec.convert(found, list[Site]):
@@ -184,7 +184,7 @@ def _counting(
         for thread in tuple(probe.idle.files):
             probe.idle.forget(thread)
         gc.set_debug(flags)
-        if frozen:  # what somebody froze before stays frozen, and nothing tells it from the rest
+        if frozen:  # what was frozen before must stay frozen, and cannot be told from the rest
             gc.freeze()
         else:
             gc.unfreeze()
@@ -196,10 +196,10 @@ def _counting(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep pytest from keeping log records, with their tracebacks, and warnings: they would be survivors."""
+    """Stop pytest from keeping log records, with their tracebacks, and warnings: they would be survivors."""
     root = logging.getLogger()
     handlers = root.handlers[:]
-    root.handlers[:] = [one for one in handlers if type(one).__module__ != "_pytest.logging"]
+    root.handlers[:] = [handler for handler in handlers if type(handler).__module__ != "_pytest.logging"]
     root.handlers.append(logging.NullHandler())  # without any, logging would print
     try:
         with warnings.catch_warnings():
@@ -217,7 +217,7 @@ def _tally(requests: int, probe: Probe) -> Tally:
 
 
 def _rested(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what the probe found. Raises FaultError where it never came to rest for that."""
+    """Return the probe's answer. Raises FaultError if the other threads did not rest."""
     if not found["idle"]:
         raise FaultError(
             "other threads of this process never rest, so nothing can be counted: end them first"

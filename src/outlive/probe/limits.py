@@ -1,4 +1,4 @@
-"""What was counted in this process against the limits of a test, and the complaint where it is over them."""
+"""Checks what was counted in this process against a test's limits, and explains what exceeds them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from outlive.retention.growth import BLOCKS_LEAK, COUNT_LEAK, LEAST_LEAK
 from outlive.wording import listed, number, size
 
 MOST_TYPES = 8
-TAKEN_BY_C = "\nNo place in Python's code allocates it: C code takes it past Python's allocators."
+TAKEN_BY_C = "\nNo Python code allocates it: C code takes it past Python's allocators."
 OBJECTS = {
     "per_request": "leaves {}",
     "cyclic": "leaves {} of cyclic garbage",
@@ -32,9 +32,9 @@ def hold(
     limits: Limits | None,
     names: tuple[str, str],
 ) -> tuple[Survivors, str]:
-    """Return what one call of `send` leaves, and a complaint where that is over the limits.
+    """Return what one call of `send` leaves, and a text that explains what exceeds the limits, or "".
 
-    `names` say what `send` and `baseline` send. Raises as `count.count` does.
+    `names` are names for what `send` and `baseline` send. Raises as `count.count` does.
     """
     own = count(baseline, loop) if baseline and limits and limits.above else None
     found = count(send, loop)
@@ -55,7 +55,7 @@ def hold(
 def exceeded(
     found: Survivors, own: Survivors | None, limits: Limits, names: tuple[str, str]
 ) -> dict[str, str]:
-    """Return a line for each limit that is exceeded; `own`, what the baseline leaves, is allowed, too."""
+    """Return a line for each limit that is exceeded; `own`, what the baseline leaves, is allowed as well."""
     request, plain = names
     lines = {}
     for name, text in OBJECTS.items():
@@ -70,7 +70,7 @@ def exceeded(
         if more > COUNT_LEAK:
             lines[name] = f"{request} leaves {_many(held, noun)} more, 0 allowed"
     limit = limits.memory
-    if limit is None and found.leaked < LEAST_LEAK:  # what leaked objects take is theirs
+    if limit is None and found.leaked < LEAST_LEAK:  # leaked objects account for the memory they take
         limit = 0
     more = found.memory - own.memory if own else found.memory
     if limit is not None and found.growth == "leak" and more > limit:
@@ -102,26 +102,26 @@ def _numbers(found: Survivors) -> list[str]:
 def _structures(
     why: structures.Analysis, over: Collection[str], framework: Sequence[structures.Structure], plain: str
 ) -> Iterator[str]:
-    """Yield why it is over, as `outlive explain` does, and what of it the baseline leaves, too."""
+    """Yield an explanation, as `outlive explain` prints it, and what of it the baseline leaves too."""
     chosen = [
-        one
-        for one in why.structures
-        if "per_request" in over or ("cyclic" if one.growth == "cyclic" else "leaked") in over
+        structure
+        for structure in why.structures
+        if "per_request" in over or ("cyclic" if structure.growth == "cyclic" else "leaked") in over
     ]
     own = {structure.fingerprint for structure in framework}
-    others = tuple(one for one in chosen if one.fingerprint not in own)
+    others = tuple(structure for structure in chosen if structure.fingerprint not in own)
     if others:
         yield ""
-        heading = f"Why, from {why.requests} requests more:"
+        heading = f"Why, from {why.requests} more requests:"
         yield explanation.render(heading, replace(why, structures=others)).rstrip("\n")
-    shared = [one for one in chosen if one.fingerprint in own]
+    shared = [structure for structure in chosen if structure.fingerprint in own]
     if shared:
-        objects = _many(sum(one.objects_per_request for one in shared), "object")
-        names = listed([one.fingerprint for one in shared])
+        objects = _many(sum(structure.objects_per_request for structure in shared), "object")
+        names = listed([structure.fingerprint for structure in shared])
         yield ""
         yield from wrap(
-            f"The framework's own, for {plain} leaves it, too: {objects} per request ({names}).", 80
+            f"The framework's own, since {plain} leaves it too: {objects} per request ({names}).", 80
         )
     elif not framework:
         yield ""
-        yield f'What a plain request leaves, too, is the framework\'s own: above="{BASELINE}" allows it.'
+        yield f'What a plain request leaves too is the framework\'s own: above="{BASELINE}" allows it.'

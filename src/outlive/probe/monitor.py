@@ -1,11 +1,11 @@
-"""The probe for a service of your own: what its processes keep, what the collector costs, memory.
+"""The probe for your own service: what its processes keep, what the collector costs, memory.
 
     import outlive.probe
     outlive.probe.start("/run/shop")        # or start() with OUTLIVE_PROBE=/run/shop; without either: nothing
 
-Each process then answers on a Unix socket of its own in that folder, `outlive-<pid>.sock`, that only its user
-can open; `python -m outlive.probe /run/shop` asks them all. Importing this does nothing, and imports nothing
-but the standard library. A thread sleeps until it is asked; nothing is in the way of a request. See
+Each process then answers on its own Unix socket in that folder, `outlive-<pid>.sock`, which only its user can
+open; `python -m outlive.probe /run/shop` asks them all. Importing this module does nothing and imports only
+the standard library. The probe's thread sleeps until it is asked and never takes part in a request. See
 docs/monitoring.md.
 """
 
@@ -26,24 +26,24 @@ from pathlib import Path
 from outlive.probe.readings import ASK, GREETING, Reading, reach, short_name, sockets
 from outlive.worker.collector import CollectorLog
 from outlive.worker.holdings import Holdings
-from outlive.worker.probe import type_name
+from outlive.worker.probe import by_name
 
 VARIABLE = "OUTLIVE_PROBE"
-"""The environment variable that names the folder where `start()` does not."""
+"""The environment variable that names the folder if `start()` gets none."""
 TYPES = 100
-"""Most types that are named, those that grew most: monitoring systems pay for each one."""
+"""Most types in a reading, those that grew most: monitoring systems pay for each of them."""
 LEAST_INTERVAL = 1.0
-"""Seconds between two counts at least; who asks sooner is told the last one."""
+"""Seconds between two counts, at least; whoever asks sooner gets the last one."""
 REST = 200
-"""Times as long as a count took that the next one waits: counting takes half a percent of the time."""
+"""The next count waits this many times as long as the last one took: counting takes 0.5 % of the time."""
 CHUNK = 50_000
-"""Objects that are sorted by type before other threads have their turn."""
+"""Objects that are counted by type before other threads get their turn."""
 PART = ".outlive-{}.part"
-"""Its name until it listens. Nobody looks for that, so nobody finds a socket that refuses connections."""
+"""The name of a socket until it listens. Nobody looks for it, so nobody finds a socket that refuses."""
 PART_AGE = 60.0
-"""Seconds after which such a name was left by a process that was killed in that instant."""
+"""Seconds after which such a file can only be a leftover of a process that was killed."""
 PATIENCE = 1.0
-"""Seconds that a client may take for anything."""
+"""Seconds that a client may take for each step."""
 
 
 class _Monitor:
@@ -56,7 +56,7 @@ class _Monitor:
         self.begin()
 
     def begin(self) -> None:
-        """Start to answer; in a forked child, anew."""
+        """Start answering; a forked child calls this again."""
         self.log.clear()
         self.started = time.monotonic()
         self.first: Counter[str] | None = None
@@ -77,23 +77,23 @@ class _Monitor:
         self.listener.close()
         self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            _remove_dead(self.folder)  # children that ended by `os._exit` left theirs
+            _remove_dead(self.folder)  # children that ended with `os._exit` left their sockets
 
     def serve(self, listener: socket.socket) -> None:
-        """Answer one client after the other until the socket is closed."""
+        """Answer one client after another until the socket is closed."""
         while True:
             try:
                 client, _ = listener.accept()
             except OSError:
                 return
-            with client, contextlib.suppress(Exception):  # whatever it is, the service goes on
+            with client, contextlib.suppress(Exception):  # no error of ours may disturb the service
                 client.settimeout(PATIENCE)
                 client.sendall(GREETING)
                 if client.recv(len(ASK)) == ASK:
                     client.sendall(json.dumps(self.reading()).encode() + b"\n")
 
     def reading(self) -> Reading:
-        """Return the present state; objects are counted again where the last count is old enough."""
+        """Return the present state; objects are counted again if the last count is old enough."""
         now = time.monotonic()
         if self.first is None or now - self.counted >= max(LEAST_INTERVAL, REST * self.took):
             self.count()
@@ -121,17 +121,15 @@ class _Monitor:
         )
 
     def count(self) -> None:
-        """Count objects by type; other threads stand still for the first line only."""
+        """Count objects by type; other threads are stopped only while the list of types is made."""
         started = time.monotonic()
-        kinds = list(map(type, gc.get_objects()))  # no reference to an object is kept while others run
+        kinds = list(map(type, gc.get_objects()))  # keep no reference to an object while other threads run
         self.objects = len(kinds) + gc.get_freeze_count()
-        found: Counter[type] = Counter()
+        counts: Counter[type] = Counter()
         for at in range(0, len(kinds), CHUNK):
-            found.update(kinds[at : at + CHUNK])
+            counts.update(kinds[at : at + CHUNK])
             time.sleep(0)
-        named: Counter[str] = Counter()
-        for kind, number in found.items():
-            named[type_name(kind)] += number
+        named = by_name(counts)
         if self.first is None:
             self.first = named
         grown = Counter({name: number - self.first[name] for name, number in named.items()})
@@ -146,11 +144,11 @@ _registered = False
 
 
 def start(folder: str | os.PathLike[str] | None = None) -> Path | None:
-    """Start the probe of this process, once; return its socket, or None where no folder is named.
+    """Start this process's probe, once; return the path of its socket, or None if no folder is named.
 
-    Without `folder`, the variable OUTLIVE_PROBE names it; without that nothing happens. The folder is made,
-    for this user only, if it does not exist. A process that is forked later has a probe of its own. Raises
-    OSError where the socket cannot be made.
+    Without `folder`, the environment variable OUTLIVE_PROBE names it; without either nothing happens. The
+    folder is created, for this user only, if it does not exist. A process forked later gets its own probe.
+    Raises OSError if the socket cannot be made.
     """
     global _monitor, _registered  # noqa: PLW0603 - there is one process
     named = folder or os.environ.get(VARIABLE)
@@ -170,7 +168,7 @@ def start(folder: str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def stop() -> None:
-    """Stop the probe of this process and remove its socket; nothing happens where there is none."""
+    """Stop this process's probe and remove its socket; without a probe, do nothing."""
     global _monitor  # noqa: PLW0603
     with _lock:
         if _monitor is not None:
@@ -180,19 +178,19 @@ def stop() -> None:
 
 
 def _after_fork() -> None:
-    """Have a probe of its own in a child: threads and the parent's socket are none of its business."""
+    """Start a child's own probe: it has neither the parent's thread nor any use for its socket."""
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()  # the parent may have held it
     if _monitor is not None:
         _monitor.listener.close()
-        with contextlib.suppress(OSError):  # a full disk is no reason for a worker not to start
+        with contextlib.suppress(OSError):  # a full disk must not keep a worker from starting
             _monitor.begin()
 
 
 def _listen(path: Path) -> socket.socket:
-    """Return a listening socket at `path`, which appears there only once it listens.
+    """Return a listening socket at `path`, where it appears only once it listens.
 
-    Nobody else can connect to it at any instant.
+    At no instant can another user connect to it.
     """
     part = path.with_name(PART.format(os.getpid()))
     listener = socket.socket(socket.AF_UNIX)
@@ -211,7 +209,7 @@ def _listen(path: Path) -> socket.socket:
 
 
 def _remove_dead(folder: Path) -> None:
-    """Remove the sockets of processes that were killed: nobody listens there."""
+    """Remove the sockets of processes that were killed, at which nobody listens."""
     for path in sockets(folder):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.setblocking(False)

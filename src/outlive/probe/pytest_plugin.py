@@ -1,10 +1,10 @@
-"""A pytest plugin: a fixture that counts what requests to an app leave, and a marker that limits it.
+"""A pytest plugin: a fixture that counts what requests to an app leave, and a marker that sets limits.
 
     @pytest.mark.limit_survivors(per_request=0)
     def test_a_404_leaves_nothing(count_survivors):
         count_survivors.wsgi(app, "/no-such-page")
 
-pytest loads this module in every run, so what is heavy is imported when the fixture counts.
+pytest imports this module in every run, so heavy modules are imported only when the fixture counts.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ USAGE = (
 
 
 class Limits(NamedTuple):
-    """What a request may leave, as the marker says it; None is no limit of its own.
+    """What a request may leave, as the marker says: objects per request and, for `memory`, bytes per request.
 
-    Objects per request and bytes per request. A leak is over its limit wherever the marker does not allow
-    it: `leaked` is 0 by itself, and so is `memory` unless leaked objects are allowed, which take memory. With
-    `above`, that much more than a plain request to the same app may be left.
+    None means no limit. A leak must be allowed explicitly: `leaked` is 0 by default, and so is `memory`
+    unless leaked objects, which take memory, are allowed. With `above`, the limits apply to what a request
+    leaves beyond a plain request to the same app.
     """
 
     per_request: float | None = None
@@ -49,14 +49,14 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, marker: pytest.Mark) -> Limits:
-        """Return the limits that a marker names. Fails the test where its words are wrong."""
+        """Return the limits that a marker names. Fails the test if the marker's arguments are wrong."""
         words = dict(marker.kwargs)
         above = words.pop("above", None)
         unknown = [name for name in words if name not in cls._fields]
         wrong = [name for name, value in words.items() if not _is_limit(value)]
         if marker.args or unknown or wrong or not words or above not in (None, BASELINE):
             given = ", ".join([*map(repr, marker.args), *(f"{k}={v!r}" for k, v in marker.kwargs.items())])
-            pytest.fail(f"{MARKER}({given}) is no limit\n{USAGE}", pytrace=False)
+            pytest.fail(f"{MARKER}({given}) is not a limit\n{USAGE}", pytrace=False)
         return cls(**words, above=above is not None)
 
 
@@ -65,17 +65,17 @@ def _is_limit(value: object) -> bool:
 
 
 class CountSurvivors:
-    """Counts what one request leaves; the test fails where that is over the limits of its marker."""
+    """Counts what a request leaves; fails the test if that exceeds the limits of its marker."""
 
     def __init__(self, item: pytest.Item) -> None:
         self.item = item
 
     def __call__(self, send: Callable[[], Any], baseline: Callable[[], Any] | None = None) -> Any:
-        """Return the `Survivors` of one call of `send`: one request, whatever sends it.
+        """Return the `Survivors` of one call of `send`, which sends one request in any way it likes.
 
-        Where `send` returns something to await it is awaited; inside an async test on the test's own event
-        loop, and then this is to be awaited, too. `baseline` sends the plain request that the marker's
-        `above` means.
+        If `send` returns an awaitable, it is awaited. Inside an async test that happens on the test's own
+        event loop, and the result of this call must be awaited as well. `baseline` sends the plain request to
+        which the marker's `above` refers.
         """
         first = send()
         if not inspect.isawaitable(first):
@@ -86,8 +86,8 @@ class CountSurvivors:
 
         with event_loop() as loop:
 
-            def run(one: Awaitable[object]) -> None:
-                loop.run_until_complete(_await(one))
+            def run(sent: Awaitable[object]) -> None:
+                loop.run_until_complete(_await(sent))
 
             run(first)
             return self._count(lambda: run(send()), baseline and (lambda: run(baseline())), loop)
@@ -98,11 +98,11 @@ class CountSurvivors:
         send: Callable[[], Awaitable[object]],
         baseline: Callable[[], Awaitable[object]] | None,
     ) -> Survivors:
-        """Count from another thread what the event loop of this test serves."""
+        """Count from another thread what this test's event loop serves."""
         loop = asyncio.get_running_loop()
 
-        def run(one: Awaitable[object]) -> None:
-            asyncio.run_coroutine_threadsafe(_await(one), loop).result()
+        def run(sent: Awaitable[object]) -> None:
+            asyncio.run_coroutine_threadsafe(_await(sent), loop).result()
 
         await first
         return await asyncio.to_thread(
@@ -110,23 +110,23 @@ class CountSurvivors:
         )
 
     def wsgi(self, app: Callable[..., Any], path: str = "/", **request: Any) -> Survivors:
-        """Return what one request to a WSGI application leaves, or to what a factory makes.
+        """Return what one request to a WSGI application leaves; `app` may be a factory.
 
-        `request` may have `method`, `headers` (a dict), `body` (bytes), `status`, which the answer must have,
-        and `baseline`, the path of the plain request that the marker's `above` means.
+        `request` may have `method`, `headers` (a dict), `body` (bytes), `status` (the answer must have it),
+        and `baseline` (the path of the plain request to which the marker's `above` refers).
         """
         from outlive.probe import clients  # noqa: PLC0415
 
         return self._count_app(clients.wsgi, app, path, request)
 
     def asgi(self, app: Callable[..., Any], path: str = "/", **request: Any) -> Survivors:
-        """Return what one request to an ASGI 3 application leaves; all else is as for `wsgi`."""
+        """Return what one request to an ASGI 3 application leaves; the arguments are those of `wsgi`."""
         from outlive.probe import clients  # noqa: PLC0415
 
         return self._count_app(clients.asgi, app, path, request)
 
     def aiohttp(self, app: object, path: str = "/", **request: Any) -> Survivors:
-        """Return what one request to an aiohttp application leaves; all else is as for `wsgi`."""
+        """Return what one request to an aiohttp application leaves; the arguments are those of `wsgi`."""
         from outlive.probe import clients  # noqa: PLC0415
 
         return self._count_app(clients.aiohttp, app, path, request)
@@ -155,12 +155,12 @@ class CountSurvivors:
 
         if not _in_async():
             return count()
-        with ThreadPoolExecutor(1) as elsewhere:  # an event loop runs in this thread already
-            return elsewhere.submit(count).result()
+        with ThreadPoolExecutor(1) as executor:  # an event loop already runs in this thread
+            return executor.submit(count).result()
 
     @property
     def limits(self) -> Limits | None:
-        """What the marker of the test allows; None where it has none."""
+        """The limits that the test's marker sets, or None without a marker."""
         marker = self.item.get_closest_marker(MARKER)
         return Limits.of(marker) if marker else None
 
@@ -192,28 +192,28 @@ class CountSurvivors:
 
 
 def _check(send: Send, request: str, expected: int | None) -> None:
-    """Send a request once. Fails the test where the answer has another status than expected."""
+    """Send a request once. Fails the test if the answer does not have the expected status."""
     status, raised = send()
     if expected not in (None, status):
         why = f" ({raised})" if raised else ""
         pytest.fail(
-            f"{request} was answered {status}{why}, not {expected}: nothing is counted", pytrace=False
+            f"{request} was answered {status}{why}, not {expected}: nothing was counted", pytrace=False
         )
 
 
-async def _await(one: Awaitable[object]) -> None:
-    await one
+async def _await(sent: Awaitable[object]) -> None:
+    await sent
 
 
 def _in_async() -> bool:
-    """Tell whether this thread runs an event loop, asyncio's or trio's."""
+    """Return whether this thread runs an event loop, asyncio's or trio's."""
     trio = sys.modules.get("trio")
     return asyncio._get_running_loop() is not None or (trio is not None and trio.lowlevel.in_trio_run())
 
 
 @pytest.fixture(name=FIXTURE)
 def _count_survivors(request: pytest.FixtureRequest) -> CountSurvivors:
-    """Count what requests to an app leave in memory, held against the marker `limit_survivors`."""
+    """Count what requests to an app leave in memory, within the limits of the marker `limit_survivors`."""
     item: pytest.Item = request.node
     item.stash[COUNTED] = False
     return CountSurvivors(item)
@@ -223,19 +223,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(per_request=, cyclic=, leaked=, memory=, above=): fail where a request that {FIXTURE} "
-        "counts leaves more objects, or bytes of memory; a leak that is not named is over its limit",
+        f"{MARKER}(per_request=, cyclic=, leaked=, memory=, above=): fail if a request that {FIXTURE} "
+        "counts leaves more objects or bytes of memory than that; leaks are not allowed unless named",
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test whose marker has wrong words, or does nothing because the test counts nothing."""
+    """Fail a test whose marker has wrong arguments, or has no effect because the test counts nothing."""
     marker = item.get_closest_marker(MARKER)
     if marker:
         Limits.of(marker)
     result = yield
-    # A whole module's marker is no promise of a test that has nothing to count.
+    # A marker on a whole module does not mean that each of its tests counts something.
     if marker and not item.stash.get(COUNTED, marker not in item.own_markers):
         pytest.fail(
             f"{MARKER}: the test counted nothing: call {FIXTURE} (and await it for async requests)",

@@ -1,6 +1,6 @@
-"""Asking the probes of a service: which sockets are theirs, what they say, and that as text for Prometheus.
+"""Asks the probes of a service: finds their sockets, reads them, and writes readings for Prometheus.
 
-A probe greets who connects, waits for ASK, and answers with one line of JSON, a `Reading`.
+A probe sends GREETING to a client, waits for ASK, and answers with a `Reading`, one line of JSON.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from pathlib import Path
 from typing import Any, TypedDict, cast, get_type_hints
 
 NAME = re.compile(r"outlive-([0-9]+)\.sock")
-"""The name of a probe's socket: nobody else's is ever connected to, which could stall its service."""
+"""The name of a probe's socket. We never connect to any other, which could stall its service."""
 LONGEST_PATH = 107
-"""Bytes of a path that the system takes for a socket; Linux has a way round it."""
+"""Most bytes of a socket's path; Linux offers a way around that."""
 GREETING = b"outlive-probe 1\n"
 ASK = b"read\n"
 GREETED = 5.0
-"""Seconds that whoever asks waits for the greeting: others may be before him."""
+"""Seconds to wait for the greeting: other clients may be served first."""
 ANSWERED = 30.0
-"""Seconds that he waits for the answer then: a process that is busy answers late."""
+"""Seconds to wait for the answer after that: a busy process answers late."""
 AT_ONCE = 32
-"""Processes that are asked at a time."""
+"""Most processes that are asked at the same time."""
 LONGEST_ANSWER = 1 << 20
-"""Bytes of an answer; a hundred types take about ten thousand."""
+"""Most bytes of an answer; one with a hundred types has about ten thousand."""
 
 
 class Reading(TypedDict):
-    """What one process says of itself, at `time` in seconds since the epoch.
+    """The state of one process at `time`, in seconds since the epoch.
 
-    `objects` are the gc-tracked objects alive, with the `frozen` ones. `growth` is how many more of a type
-    are alive than at the first count, by type name: what has outlived its request is in there, and so are
-    requests that are being served and, with a collector that is on, garbage that it has not come to. The
-    counts are `age` seconds old and took `took` seconds. Pauses are in seconds, memory in bytes; None is what
-    the system does not tell.
+    `objects` is the number of gc-tracked objects alive, including the `frozen` ones. `growth` is how many
+    more of a type are alive than at the first count, by type name: what has outlived its request, but also
+    requests that are being served and garbage that the collector has not reached. The counts are `age`
+    seconds old and took `took` seconds. Pauses are in seconds, memory is in bytes; None means that the system
+    does not say.
     """
 
     pid: int
@@ -65,14 +65,14 @@ class Reading(TypedDict):
 
 
 def read(path: str | os.PathLike[str]) -> Reading:
-    """Return what the process with this socket says.
+    """Return the reading of the process with this socket.
 
-    Raises OSError where it does not answer, or not as a probe does; the socket of a dead one is removed.
+    Raises OSError if it does not answer, or not as a probe would; the socket of a dead process is removed.
     """
     path = Path(path)
     named = NAME.fullmatch(path.name)
     if not named:
-        raise OSError(f"{path}: no name of a probe's socket")
+        raise OSError(f"{path}: not the name of a probe's socket")
     try:
         reading = _reading(_line(path))
     except (ConnectionRefusedError, FileNotFoundError):
@@ -87,7 +87,7 @@ def read(path: str | os.PathLike[str]) -> Reading:
 
 
 def _line(path: Path) -> bytes:
-    """Return the line that is behind a socket. Raises OSError where there is none in time."""
+    """Return the line that a probe answers with. Raises OSError if it does not come in time."""
     with socket.socket(socket.AF_UNIX) as connection:
         deadline = time.monotonic() + GREETED
         _connect(connection, path, deadline)
@@ -98,7 +98,7 @@ def _line(path: Path) -> bytes:
 
 
 def _connect(connection: socket.socket, path: Path, deadline: float) -> None:
-    """Connect, waiting for a turn where many ask at once."""
+    """Connect; if many clients ask at once, wait for a turn until `deadline`."""
     connection.setblocking(False)
     while True:
         try:
@@ -110,7 +110,7 @@ def _connect(connection: socket.socket, path: Path, deadline: float) -> None:
 
 
 def _receive(connection: socket.socket, most: int, deadline: float) -> bytes:
-    """Return the next line, or what there is of it where it is longer than `most` or the other side ends."""
+    """Return the next line; it is incomplete if it has more than `most` bytes or the other side closes."""
     data = bytearray()
     while len(data) < most and not data.endswith(b"\n"):
         left = deadline - time.monotonic()
@@ -125,7 +125,7 @@ def _receive(connection: socket.socket, most: int, deadline: float) -> bytes:
 
 
 def _reading(line: bytes) -> Reading:
-    """Return the reading that a line is. Raises ValueError or RecursionError where it is none."""
+    """Return the reading in a line. Raises ValueError or RecursionError if the line is not one."""
     answer = json.loads(line)
     fields = get_type_hints(Reading)
     if not isinstance(answer, dict) or answer.keys() != fields.keys():
@@ -145,13 +145,13 @@ def _is_growth(value: object) -> bool:
 
 
 def ask(folder: str | os.PathLike[str]) -> list[Reading]:
-    """Return what each process with a socket in `folder` says, those that answer, by process id."""
+    """Return the readings of all processes with a socket in `folder` that answer, by process id."""
     return [answer for answer in answers(Path(folder)) if not isinstance(answer, OSError)]
 
 
 def answers(folder: Path) -> list[Reading | OSError]:
-    """Return what each process says, by process id, or why it does not; those that have died are left out."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only who asks needs it
+    """Return each process's reading, or the error if it gives none, by process id; skip dead processes."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a service itself does not need it
 
     def answer(path: Path) -> Reading | OSError | None:
         try:
@@ -163,21 +163,21 @@ def answers(folder: Path) -> list[Reading | OSError]:
 
     paths = sorted(sockets(folder), key=lambda path: int(path.stem.rpartition("-")[2]))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [found for found in pool.map(answer, paths) if found is not None]
+        return [result for result in pool.map(answer, paths) if result is not None]
 
 
 def sockets(folder: Path) -> list[Path]:
-    """Return the sockets of probes in a folder: by name, and no other kind of file."""
-    found: list[Path] = []
+    """Return the probes' sockets in a folder, sorted; other files of such names are skipped."""
+    paths: list[Path] = []
     for path in folder.glob("outlive-*.sock"):
         with contextlib.suppress(OSError):
             if NAME.fullmatch(path.name) and stat.S_ISSOCK(path.lstat().st_mode):
-                found.append(path)
-    return sorted(found)
+                paths.append(path)
+    return sorted(paths)
 
 
 def reach(connection: socket.socket, path: Path) -> None:
-    """Connect to a probe's socket; one at which nobody listens any more is removed. Raises OSError."""
+    """Connect to a probe's socket; if nobody listens any more, remove it. Raises OSError."""
     with short_name(path) as name:
         try:
             connection.connect(name)
@@ -188,7 +188,7 @@ def reach(connection: socket.socket, path: Path) -> None:
 
 @contextlib.contextmanager
 def short_name(path: Path) -> Iterator[str]:
-    """Yield a name of `path` that is short enough for a socket. Raises OSError where there is none."""
+    """Yield a name for `path` that is short enough for a socket. Raises OSError if there is none."""
     if len(os.fsencode(path)) <= LONGEST_PATH:
         yield str(path)
         return
@@ -196,7 +196,7 @@ def short_name(path: Path) -> Iterator[str]:
     try:
         by_number = Path(f"/proc/self/fd/{folder}")
         if not by_number.is_dir():
-            raise OSError(f"{path}: {LONGEST_PATH} bytes are the most for a socket's path here")
+            raise OSError(f"{path}: a socket's path can have {LONGEST_PATH} bytes at most here")
         yield str(by_number / path.name)
     finally:
         os.close(folder)
@@ -218,18 +218,18 @@ METRICS: tuple[tuple[str, str, str, str], ...] = (
     ("threads", "threads", "gauge", "threads"),
     ("count_seconds", "took", "gauge", "seconds that the last count of objects took"),
 )
-"""Name, field of a `Reading`, type and help of each metric that has one value for a process."""
+"""(name, field of a `Reading`, type, help) of each metric that has one value per process."""
 
 
 def prometheus(readings: Sequence[Reading]) -> str:
-    """Return the readings in Prometheus' text form, a sample for each process with its id as `worker`."""
+    """Return the readings in Prometheus' text format; the label `worker` is a process's id."""
     return "".join(f"{line}\n" for line in _lines(readings))
 
 
 def _lines(readings: Sequence[Reading]) -> Iterator[str]:
     values: Iterable[dict[str, Any]] = [dict(reading) for reading in readings]
     for name, field, kind, text in METRICS:
-        samples = [(one["pid"], one[field]) for one in values if one[field] is not None]
+        samples = [(value["pid"], value[field]) for value in values if value[field] is not None]
         if samples:
             yield f"# HELP outlive_{name} {text}"
             yield f"# TYPE outlive_{name} {kind}"

@@ -1,7 +1,8 @@
-"""Allocations: where memory was taken that a full collection does not free, collector-tracked or not.
+"""Allocations: where memory was taken that a full collection does not free, gc-tracked or not.
 
-A run of its own, in a fresh worker, for tracing changes what is counted. tracemalloc sees what goes through
-Python's allocators, memray also what extensions take past them; it is installed beside the lock for that.
+Tracing changes the counts, so it has a separate run in a fresh worker. tracemalloc sees what goes through
+Python's allocators; memray, which is installed in addition to the lock, also sees what extensions take past
+them.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from outlive.stacks.prepare import Prepared
 from outlive.wording import counted, number, size
 
 WARM_UP = (53, 31, 101)
-"""Requests before the phases: the last of them while tracing, so that its own first work is done."""
+"""Requests before the phases; the last are traced, so that the tracer's own first allocations are over."""
 PHASES = (101, 53)
-"""Requests of each phase. What is kept for each request is kept in both."""
+"""Requests of each phase. What every request keeps shows in both."""
 MEMRAY = "memray==1.19.3"
-"""The last that runs on Python 3.8."""
+"""The last version that runs on Python 3.8."""
 
 Tracer = Literal["tracemalloc", "memray"]
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A site that keeps memory with requests: what each takes, and the callers, outermost first.
+    """A site whose memory grows with requests: what each request adds, and the callers, outermost first.
 
-    `frame` is the innermost one that is not the standard library's own, if there is one.
+    `frame` is the innermost caller outside the standard library, or the innermost one if there is none.
     """
 
     blocks_per_request: float
@@ -48,7 +49,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Allocations(msgspec.Struct, frozen=True, kw_only=True):
-    """All such sites, those that keep most bytes first; `requests` were sent while `tracer` watched."""
+    """All such sites, those with most bytes first; `requests` is the number sent while `tracer` watched."""
 
     tracer: Tracer
     requests: int
@@ -56,9 +57,9 @@ class Allocations(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_memray(subject: Subject, stack: Prepared) -> Subject:
-    """Return the subject in an environment that has memray, too; no other package of it changes.
+    """Return the subject in an environment that also has memray and is otherwise the same.
 
-    Raises as `locks.era` and `environments.ensure` do, and FaultError where memray does not run.
+    Raises as `locks.era` and `environments.ensure` do, and FaultError if memray does not run there.
     """
     lock = locks.with_packages(subject.environment.lock, stack.release, (MEMRAY,))
     environment = environments.ensure(lock, stack.interpreter)
@@ -69,9 +70,9 @@ def with_memray(subject: Subject, stack: Prepared) -> Subject:
 
 
 def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tracemalloc") -> Allocations:
-    """Return where requests of `cell` allocate what stays; memray must be in the subject's environment.
+    """Return where requests of `cell` allocate memory that stays.
 
-    Raises FaultError as `explain.sample` does.
+    The tracer `memray` must be in the subject's environment. Raises FaultError as `sample.sample` does.
     """
     worker = subject.serving(cell.connection)
     arguments = (*worker.arguments, "--env", f"OUTLIVE_TRACER={tracer}")
@@ -90,17 +91,17 @@ def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tr
         phases = []
         for requests in PHASES:
             driver.send(requests)
-            found = line.trace()
-            if not found.idle:
+            traced_phase = line.trace()
+            if not traced_phase.idle:
                 raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be traced")
-            phases.append(found.sites)
+            phases.append(traced_phase.sites)
         return Allocations(tracer=tracer, requests=sum(PHASES), sites=kept(phases, PHASES))
 
 
 def kept(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[Kept, ...]:
-    """Return the sites that keep at least a leak's worth in each phase."""
+    """Return the sites that keep enough to be a leak in every phase; `requests` is the number in each."""
     by_frames = [{site.frames: site for site in sites} for sites in phases]
-    found = []
+    leaking = []
     for frames in by_frames[0]:
         sites = [phase[frames] for phase in by_frames if frames in phase]
         if len(sites) == len(phases) and (
@@ -108,7 +109,7 @@ def kept(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[Kep
             or all(site.bytes >= HEAP_LEAK * sent for site, sent in zip(sites, requests, strict=True))
         ):
             total = sum(requests)
-            found.append(
+            leaking.append(
                 Kept(
                     blocks_per_request=sum(site.blocks for site in sites) / total,
                     bytes_per_request=sum(site.bytes for site in sites) / total,
@@ -116,29 +117,30 @@ def kept(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[Kep
                     frames=frames,
                 )
             )
-    return tuple(sorted(found, key=lambda one: -one.bytes_per_request))
+    return tuple(sorted(leaking, key=lambda site: -site.bytes_per_request))
 
 
 SITES = 5
-"""Places of allocation that are told."""
+"""Most places of allocation that the text shows."""
 
 
-def allocation_lines(found: Allocations) -> str:
-    """Return where memory was allocated that stays; callers down from the innermost outside Python itself.
+def allocation_lines(allocations: Allocations) -> str:
+    """Return a text that says where memory that stays was allocated, with the callers from `frame` inwards.
 
-    Sites that differ only in callers that are not told are one place.
+    Sites that differ only in callers further out are shown as one place.
     """
-    if not found.sites:
-        text = f"No place allocates memory that stays ({found.tracer}, {found.requests} requests)."
+    if not allocations.sites:
+        text = (
+            f"No place allocates memory that stays ({allocations.tracer}, {allocations.requests} requests)."
+        )
         return "\n".join(["", *wrap(text, WIDTH)]) + "\n"
     places: dict[tuple[TracedFrame, ...], list[Kept]] = {}
-    for site in found.sites:
+    for site in allocations.sites:
         places.setdefault(site.frames[site.frames.index(site.frame) :], []).append(site)
-    told = sorted(places.items(), key=lambda item: -sum(site.bytes_per_request for site in item[1]))
-    count = counted(len(told), "place")
-    title = f"Memory that stays is allocated at {count} ({found.tracer}, {found.requests} requests):"
-    lines = ["", *wrap(title, WIDTH)]
-    for place, (frames, sites) in enumerate(told[:SITES], 1):
+    largest = sorted(places.items(), key=lambda item: -sum(site.bytes_per_request for site in item[1]))
+    count, run = counted(len(largest), "place"), f"{allocations.tracer}, {allocations.requests} requests"
+    lines = ["", *wrap(f"Memory that stays is allocated at {count} ({run}):", WIDTH)]
+    for place, (frames, sites) in enumerate(largest[:SITES], 1):
         amount = number(round(sum(site.blocks_per_request for site in sites), 1))
         blocks = "1 block" if amount == "1" else f"{amount} blocks"
         memory = size(sum(site.bytes_per_request for site in sites))
@@ -148,8 +150,8 @@ def allocation_lines(found: Allocations) -> str:
                 f"{INDENT}{frame.place}",
                 *([_cut(f"{INDENT}    {frame.source}")] if frame.source else []),
             ]
-    if len(told) > SITES:
-        lines += ["", f"{counted(len(told) - SITES, 'place')} with less not shown: --json has them."]
+    if len(largest) > SITES:
+        lines += ["", f"{counted(len(largest) - SITES, 'place')} with less not shown: --json has them."]
     return "\n".join(lines) + "\n"
 
 

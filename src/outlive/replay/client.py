@@ -15,13 +15,14 @@ from outlive.service.wire import TIMEOUT, Head, Wire
 
 
 class _StaleError(Exception):
-    """The server had closed the idle connection: it never saw the request."""
+    """The server had already closed the idle connection and never saw the request."""
 
 
 class Client:
-    """A client that goes through a scenario's steps again and again and says what it sees.
+    """A client that goes through a scenario's steps and reports what it sees.
 
-    `numbers` counts the requests: paths and headers that are new each time have it in them.
+    `rest` waits until the server has nothing left to do. `numbers` yields the requests' numbers, which make
+    paths and headers unique.
     """
 
     def __init__(
@@ -54,9 +55,9 @@ class Client:
         self.close()
 
     def send(self) -> Answer:
-        """Go through the steps once; return what a client sees: `404`, `200 cut`, `closed`, `aborted`.
+        """Go through the steps once; return what the client sees: `404`, `200 cut`, `closed`, `aborted`.
 
-        Raises FaultError if the server does not answer in time or takes no connection.
+        Raises FaultError if the server does not answer in time or with HTTP, or refuses the connection.
         """
         name = self.scenario.name
         number = next(self.numbers)
@@ -70,13 +71,13 @@ class Client:
             raise FaultError(f"{name}: no answer within {TIMEOUT:g} s: the server hangs") from None
         except OSError as error:
             raise FaultError(
-                f"{name}: the server takes no connection ({error.strerror}): it has died"
+                f"{name}: the server refuses connections ({error.strerror}): it has died"
             ) from None
         except (ValueError, IndexError, KeyError):
             raise FaultError(f"{name}: the server's answer is not HTTP") from None
 
     def close(self) -> None:
-        """Close the connection in good order, if there is one, and the one that stayed."""
+        """Close the connection in good order, and the one that the step `stay` left open."""
         for wire in filter(None, (self.wire, self.staying)):
             wire.close()
         self.wire = self.staying = None
@@ -116,10 +117,10 @@ class Client:
 
 
 class _Exchange:
-    """The state of one run through a scenario's steps: each is a method of its own.
+    """The state of one run through a scenario's steps; each step is a method.
 
-    `seen` is what a client notes, `over` that no further step makes sense, `gone` that the client has closed
-    the connection, `stays` that it is to leave it open, `keeps` that both sides can go on using it.
+    `seen` is what the client has noted. `over`: no further step makes sense. `gone`: the client has closed
+    the connection. `stays`: the client leaves it open. `keeps`: both sides can go on using it.
     """
 
     def __init__(
@@ -133,8 +134,8 @@ class _Exchange:
     ) -> None:
         self.wire = wire
         self.unsent = list(messages)
-        self.sent = 0  # bytes of the first of them
-        self.rest = rest  # also a step
+        self.sent = 0  # bytes already sent of the first of them
+        self.rest = rest  # this is also a step
         self.bodyless = bodyless
         self.untouched = reused
         self.head: Head | None = None
@@ -143,7 +144,7 @@ class _Exchange:
         self.keeps = True
 
     def send(self) -> None:
-        """Send the next request, or what is left of it."""
+        """Send the next request, or the rest of it."""
         self._send_until(len(self.unsent[0]))
         del self.unsent[0]
         self.sent = 0
@@ -166,7 +167,7 @@ class _Exchange:
         self._send_until(head + (len(self.unsent[0]) - head) // 2)
 
     def receive(self) -> None:
-        """Receive a whole answer, or what is left of it, and note its status."""
+        """Receive a whole answer, or the rest of it, and note its status."""
         head = self.head or self._next_head()
         self.head = None
         if head is None:
@@ -178,7 +179,7 @@ class _Exchange:
         self.seen.append(head.status)
 
     def receive_head(self) -> None:
-        """Receive a head, such as that of a 100 or a 101, and note its status."""
+        """Receive a head, which may be that of a 100 or a 101, and note its status."""
         if head := self._next_head(interim=True):
             self.seen.append(head.status)
 
@@ -201,8 +202,8 @@ class _Exchange:
         self.keeps = False
 
     def leave(self) -> None:
-        """Be gone, without a word."""
-        # The server must have met the state that the client leaves it in, or the count is a race.
+        """Reset the connection."""
+        # The server must have noticed each state before the client changes it, or the count is a race.
         self.rest()
         self.wire.reset()
         self.rest()
@@ -210,7 +211,7 @@ class _Exchange:
         self.over = self.gone = True
 
     def stay(self) -> None:
-        """Say no more, and stay until the next client does."""
+        """Keep the connection open and silent until the next client does the same."""
         self.rest()
         self.seen.append("silent")
         self.over = self.stays = True
@@ -220,7 +221,7 @@ class _Exchange:
         self.sent = position
 
     def _next_head(self, *, interim: bool = False) -> Head | None:
-        """Return the next head; where the server closes instead, that is noted and None returned."""
+        """Return the next head; if the server closes instead, note that and return None."""
         head = self.wire.head(interim=interim, bodyless=self.bodyless)
         if head is None:
             if self.untouched and not self.wire.buffer:
@@ -248,12 +249,10 @@ def replay(
     *,
     numbers: Iterator[int] | None = None,
 ) -> int:
-    """Send `requests` requests one after the other and close; return how many connections it took.
+    """Send `requests` requests one after another, then close; return the number of connections used.
 
-    `rest` returns when the server has nothing left to do; a client that leaves waits for it. `numbers` goes
-    on from one replay to the next.
-
-    Raises FaultError as soon as an answer is not one that the scenario expects.
+    `rest` and `numbers` are as in `Client`; `numbers` continues from one replay to the next. Raises
+    FaultError at the first answer that the scenario does not expect.
     """
     with Client(address, scenario, connection, rest, numbers=numbers) as client:
         for _ in range(requests):
@@ -269,7 +268,7 @@ def verify(
     *,
     numbers: Iterator[int] | None = None,
 ) -> Answer:
-    """Send the scenario once and return the answer; raises FaultError if it is not an expected one."""
+    """Send the scenario once and return the answer. Raises FaultError if it is not an expected one."""
     with Client(address, scenario, connection, rest, numbers=numbers) as client:
         answer = client.send()
     check(scenario, answer)

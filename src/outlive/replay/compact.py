@@ -1,8 +1,9 @@
-"""How the measurements of one stack are stored: each number once, each leak's words once, one cell a line.
+"""The compact form in which the measurements of one stack are stored, one cell a line.
 
-A line has what does not follow from the rest: what the file says of the stack, what defaults say, and what
-`_implied` derives is left out. Phases are lists, in the order of the fields of `Phase`; whole numbers have no
-fraction. Older files hold a `Document` as it is shown, with schema version 1.
+A line leaves out what the file says about the stack, default values, and what `_implied` derives from other
+fields. The texts of a leak are stored once for all cells. A phase is a list, in the order of the fields of
+`Phase`; whole numbers have no fraction. Older files hold a `Document` as `--json` prints it, schema version
+1.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ class _File(msgspec.Struct, frozen=True):
 
 
 def encode(document: Document) -> bytes:
-    """Return the document of one stack as UTF-8 JSON, with line breaks where a change is a diff to read."""
+    """Return the document of one stack as UTF-8 JSON, with line breaks that make diffs readable."""
     (stack,) = document.provenance.stacks
-    told: dict[str, _Plain] = {}
-    cells = [_bare(measurement, stack, told) for measurement in document.measurements]
-    leaks = (b"%s:%s" % (_json(name), _json(told[name])) for name in sorted(told))
+    texts: dict[str, _Plain] = {}
+    cells = [_bare(measurement, stack, texts) for measurement in document.measurements]
+    leaks = (b"%s:%s" % (_json(name), _json(texts[name])) for name in sorted(texts))
     return b"".join(
         (
             b'{"schema_version":%d,\n"provenance":%s,\n' % (SCHEMA_VERSION, _json(document.provenance)),
@@ -42,24 +43,24 @@ def encode(document: Document) -> bytes:
 
 
 def decode(data: bytes) -> Document:
-    """Return the document that was encoded. Raises msgspec.ValidationError where it is none."""
+    """Return the document that `encode` made. Raises msgspec.ValidationError if `data` is not one."""
     file = msgspec.json.decode(data, type=_File)
     if len(file.provenance.stacks) != 1:
         raise msgspec.ValidationError("Expected one stack")
     try:
         measurements = tuple(_whole(cell, file) for cell in file.measurements)
     except (KeyError, TypeError, ValueError) as error:
-        raise msgspec.ValidationError(f"A cell has not this form: {error}") from None
+        raise msgspec.ValidationError(f"A cell does not have this form: {error}") from None
     return Document(provenance=file.provenance, measurements=measurements)
 
 
-def _bare(measurement: Measurement, stack: StackRecord, told: dict[str, _Plain]) -> _Plain:
-    """Return the fields of a measurement that do not follow from others, and tell its leaks."""
+def _bare(measurement: Measurement, stack: StackRecord, texts: dict[str, _Plain]) -> _Plain:
+    """Return the fields of a measurement that do not follow from others; add its leaks to `texts`."""
     plain = msgspec.to_builtins(measurement)
     implied = _DEFAULTS | _of(stack) | _implied(measurement)
     bare = {name: value for name, value in plain.items() if name not in implied or value != implied[name]}
     if measurement.leaks:
-        bare["leaks"] = [_told(leak, told) for leak in measurement.leaks]
+        bare["leaks"] = [_named(leak, texts) for leak in measurement.leaks]
     if measurement.phases:
         bare["phases"] = [_listed(phase) for phase in plain["phases"]]
     if measurement.collector:
@@ -68,7 +69,7 @@ def _bare(measurement: Measurement, stack: StackRecord, told: dict[str, _Plain])
 
 
 def _whole(cell: _Plain, file: _File) -> Measurement:
-    """Return the measurement that a line stands for."""
+    """Return the measurement of which a line is the compact form."""
     plain = _of(file.provenance.stacks[0]) | cell
     plain["phases"] = [dict(zip(_PHASE, phase, strict=False)) for phase in cell.get("phases", ())]
     plain["leaks"] = [
@@ -76,14 +77,13 @@ def _whole(cell: _Plain, file: _File) -> Measurement:
     ]
     if "collector" in cell:
         plain["collector"] = dict(zip(_COLLECTOR, cell["collector"], strict=True))
-    found = msgspec.convert(plain, Measurement)
-    return msgspec.structs.replace(
-        found, **{name: value for name, value in _implied(found).items() if name not in cell}
-    )
+    measurement = msgspec.convert(plain, Measurement)
+    implied = {name: value for name, value in _implied(measurement).items() if name not in cell}
+    return msgspec.structs.replace(measurement, **implied)
 
 
 def _of(stack: StackRecord) -> _Plain:
-    """Return what a file says once of all its cells."""
+    """Return the fields that all cells of a file share."""
     return {name: getattr(stack, name) for name in ("framework", "release", "python", "lock")} | {
         "status": "measured"
     }
@@ -113,18 +113,18 @@ def _sum(cyclic: float | None, leaked: float | None) -> float | None:
     return None if cyclic is None or leaked is None else cyclic + leaked
 
 
-def _told(leak: Leak, told: dict[str, _Plain]) -> list[Any]:
-    """Return the name under which the words of a leak are told, with what is the cell's own."""
-    words = msgspec.to_builtins(leak)
-    own = [words.pop(name) for name in _OF_CELL]
+def _named(leak: Leak, texts: dict[str, _Plain]) -> list[Any]:
+    """Return the name under which `texts` has a leak, with the fields that differ between cells."""
+    text = msgspec.to_builtins(leak)
+    own = [text.pop(name) for name in _OF_CELL]
     name = leak.fingerprint
-    while told.setdefault(name, words) != words:
+    while texts.setdefault(name, text) != text:
         name += "+"
     return [name, *(own if leak.further else own[:1])]
 
 
 def _listed(phase: _Plain) -> list[Any]:
-    """Return the values of a phase in their order, without defaults at the end."""
+    """Return the values of a phase in their order, without zeros and the like at the end."""
     values = list(phase.values())
     while not values[-1]:
         values.pop()
@@ -137,9 +137,9 @@ def _shortened(value: Any) -> Any:
         case float() if value.is_integer():
             return int(value)
         case list() | tuple():
-            return [_shortened(one) for one in value]
+            return list(map(_shortened, value))
         case dict():
-            return {name: _shortened(one) for name, one in value.items()}
+            return {name: _shortened(inner) for name, inner in value.items()}
     return value
 
 
@@ -147,7 +147,7 @@ _json = msgspec.json.encode
 _PHASE = Phase.__struct_fields__
 _COLLECTOR = Collector.__struct_fields__
 _OF_CELL = ("objects_per_request", "further")
-"""What of a leak is different from cell to cell; the rest of it is told once, under its fingerprint."""
+"""The fields of a leak that differ between cells; the others are stored once, under its fingerprint."""
 _DEFAULTS = {
     field.name: msgspec.to_builtins(field.default)
     for field in msgspec.structs.fields(Measurement)

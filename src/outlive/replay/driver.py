@@ -1,4 +1,4 @@
-"""The exact load of one cell: its requests are numbered through, and digested before anything is counted."""
+"""Drives the exact load of one cell: numbers its requests, and waits until the server has handled them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Driver:
         return verify(server.address, self.scenario, self.connection, server.rest, numbers=self._numbers)
 
     def send(self, requests: int, over: Connection | None = None) -> int:
-        """Send so many requests, `over` another kind of connection if asked; return how many it took.
+        """Send that many requests; return the number of connections used.
 
-        Raises FaultError as soon as an answer is not an expected one.
+        `over` replaces the driver's kind of connection. Raises FaultError at the first unexpected answer.
         """
         server, kind = self.server, over or self.connection
         connections = replay(

@@ -1,4 +1,4 @@
-"""From what a user asks for to measurements: choose the Python, lock, reuse what is stored, measure."""
+"""Turns prepared stacks and a request into measurements: reuses what is stored and measures the rest."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Return the cells of these scenarios, connections and gc policies.
 
-    Where none are selected these are the usual connections, and on and off. A scenario has no cell of a kind
-    of connection that makes no difference to it.
+    By default these are the usual connections and the policies on and off. A scenario has cells only over
+    connections that make sense for it.
     """
     return tuple(
         Cell(scenario.name, connection, policy)
@@ -39,7 +39,7 @@ def cells(
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is to be measured of each stack, and how."""
+    """What to measure of each stack, and how; `fresh`: reuse no stored result; `jobs`: servers at once."""
 
     scenarios: tuple[Scenario, ...]
     cells: tuple[Cell, ...]
@@ -50,7 +50,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Callbacks: `start` with the number of cells that must be measured, `done` with each result."""
+    """Callbacks: `start` gets the number of cells that must be measured, `done` each result."""
 
     start: Callable[[int], object]
     done: Callable[[Measurement], object]
@@ -62,22 +62,22 @@ SILENT = Progress(lambda _: None, lambda _: None)
 def run(
     project: Project, stacks: Sequence[Prepared], request: Request, progress: Progress
 ) -> list[tuple[Measurement, ...]]:
-    """Return the measurements of each stack, in the order of the request's cells; new ones are stored.
+    """Return the measurements of each stack in the order of the request's cells; store new ones.
 
-    No measurement is of two stacks: where two are the same, what is stored serves the first alone.
-    A stack has only cells of scenarios that are about its framework; UsageError where there are none. Raises
-    as `environments.ensure` does; what fails while measuring is recorded, not raised.
+    If a stack is named twice, stored results serve the first and the second is measured anew. A stack has
+    only the cells whose scenarios make sense for its framework; UsageError if there are none. Raises as
+    `environments.ensure` does; what fails while measuring is recorded, not raised.
     """
     stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
     wanted = [_about(project, stack.release.framework, request) for stack in stacks]
-    known: list[dict[Cell, Measurement]] = []
+    results: list[dict[Cell, Measurement]] = []
     tasks: list[Task] = []
     for at, (stack, cells) in enumerate(zip(stacks, wanted, strict=True)):
         store = stores[stack.identity]
         served = serving(project, stack.release.framework, request.scenarios)
-        anew = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
-        have = {} if anew else {Cell.of(m): m for m in stored(store, served, request)}
-        known.append({cell: have[cell] for cell in cells if cell in have})
+        again = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
+        have = {} if again else {Cell.of(m): m for m in stored(store, served, request)}
+        results.append({cell: have[cell] for cell in cells if cell in have})
         missing = tuple(cell for cell in cells if cell not in have)
         if missing:
             environment = environments.ensure(stack.lock, stack.interpreter)
@@ -94,23 +94,23 @@ def run(
             progress.done(measurement)
 
         measured = list(measure(tasks, request.scenarios, request.jobs, done)) if tasks else []
-    for stack, found, cells in zip(stacks, known, wanted, strict=True):
+    for stack, of_cell, cells in zip(stacks, results, wanted, strict=True):
         for m in tuple(measured):
-            if _identity(m) == stack.identity and Cell.of(m) in cells and Cell.of(m) not in found:
-                found[Cell.of(m)] = msgspec.structs.replace(m, published=project.publishes)
-                measured.remove(m)  # each measurement is of one side only
-    return [tuple(found[cell] for cell in cells) for found, cells in zip(known, wanted, strict=True)]
+            if _identity(m) == stack.identity and Cell.of(m) in cells and Cell.of(m) not in of_cell:
+                of_cell[Cell.of(m)] = msgspec.structs.replace(m, published=project.publishes)
+                measured.remove(m)  # each measurement belongs to one side only
+    return [tuple(of_cell[cell] for cell in cells) for of_cell, cells in zip(results, wanted, strict=True)]
 
 
 def _about(project: Project, framework: str, request: Request) -> tuple[Cell, ...]:
-    """Return the cells whose scenarios are about `framework`; UsageError where none is."""
+    """Return the cells whose scenarios make sense for `framework`. Raises UsageError if there are none."""
     names = serving(project, framework, request.scenarios)
-    found = tuple(cell for cell in request.cells if cell.scenario in names)
-    if request.cells and not found:
+    cells = tuple(cell for cell in request.cells if cell.scenario in names)
+    if request.cells and not cells:
         raise UsageError(
             f"{', '.join(dict.fromkeys(c.scenario for c in request.cells))}: not about {framework}"
         )
-    return found
+    return cells
 
 
 def _identity(of: Measurement) -> Identity:
@@ -118,9 +118,9 @@ def _identity(of: Measurement) -> Identity:
 
 
 def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> dict[str, apps.App]:
-    """Return the reference app that serves each of those `scenarios` that `framework` has one for, by name.
+    """Return the reference app that serves each scenario, by the scenario's name.
 
-    Raises UsageError as `apps.load` does.
+    Scenarios that no app of `framework` serves are left out. Raises UsageError as `apps.load` does.
     """
     main = apps.load(project, framework)
     mine = [scenario for scenario in scenarios if main.serves(scenario)]
@@ -138,9 +138,9 @@ def to_measure(
     shown: frozenset[Cell] = frozenset(),
     remedy: Remedy | None = None,
 ) -> list[Task]:
-    """Return what is to be measured of an installed stack: a task for each app that serves some cells.
+    """Return the tasks that measure `cells` of an installed stack, one for each app that serves some of them.
 
-    `shown` are cells that need not be measured and have shown that nothing stays.
+    `shown` are cells that need not be measured, because they have already shown that nothing stays.
     """
     by_app: dict[apps.App, list[Cell]] = {}
     for cell in cells:
@@ -157,7 +157,10 @@ def to_measure(
 
 
 def stored(store: Store, served: Mapping[str, apps.App], asked: Request) -> tuple[Measurement, ...]:
-    """Return what is stored that answers `asked`: explained, as fine as that, by the apps of now."""
+    """Return the stored measurements that answer `asked`.
+
+    They were made with the current apps and the worker asked for, are at least as sensitive, and explained.
+    """
     return tuple(
         m
         for m in store.load()
@@ -171,11 +174,11 @@ def stored(store: Store, served: Mapping[str, apps.App], asked: Request) -> tupl
 
 
 def known(project: Project, stack: Prepared, selected: str | None) -> tuple[Measurement, ...]:
-    """Return what is stored of a stack, of all scenarios, as `stored` does."""
+    """Return what is stored of a stack for all scenarios; `selected` names a worker."""
     served = serving(project, stack.release.framework, load_set(project.scenarios, "all"))
     return stored(Store(project, stack.record), served, of_any(selected))
 
 
 def of_any(worker: str | None = None) -> Request:
-    """Return the request that all that is stored of a worker answers, whatever its sensitivity."""
+    """Return a request that any stored measurement with `worker` answers, whatever its sensitivity."""
     return Request((), (), worker=worker, sensitivity=0)

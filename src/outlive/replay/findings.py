@@ -1,4 +1,4 @@
-"""Scenarios by stacks as Markdown tables, one for each framework and app: what each leaves per request."""
+"""Markdown tables of scenarios by stacks, one for each framework and app: what each leaves per request."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ ABSENT = ""  # nobody measured it
 APART = " / "
 MAIN = "main app"
 LEGEND = (
-    "Objects per request that outlive it: *cyclic* ones are freed by the garbage collector, *leaked* ones by "
-    "nobody, *bounded* is growth that stops by itself. With gc on only what no collection frees is left. "
-    "Two values are of keep-alive and close connections. *memory leaked* is a leak that is not in objects."
+    "Objects that outlive their request, per request: the garbage collector frees *cyclic* ones, nothing "
+    "frees *leaked* ones, and *bounded* growth stops by itself. With gc on, only what no collection "
+    "frees is left. Two values are for keep-alive and close connections. *memory leaked* is a leak outside of "
+    "objects."
 )
 
 Column = tuple[str, str, str, str]
 
 
 def render(scenarios: Sequence[Scenario], measurements: Sequence[Measurement]) -> str:
-    """Return the tables as Markdown that ends in a newline; scenarios in their order, stacks as they come."""
+    """Return the tables as Markdown that ends in a newline; scenarios and stacks keep their order."""
     return "\n".join(_render(scenarios, measurements)) + "\n"
 
 
@@ -37,10 +38,10 @@ def _render(scenarios: Sequence[Scenario], measurements: Sequence[Measurement]) 
         header = ("scenario", "what happens", *heads)
         yield from ("", f"## {framework}")
         measured = {m.scenario for m in mine}
-        known = [scenario for scenario in scenarios if scenario.name in measured]
-        for app in dict.fromkeys(scenario.app for scenario in known):
+        shown = [scenario for scenario in scenarios if scenario.name in measured]
+        for app in dict.fromkeys(scenario.app for scenario in shown):
             yield from ("", f"### {framework}, {app or MAIN}", "")
-            rows = [_row(one, mine, columns, reasons) for one in known if one.app == app]
+            rows = [_row(scenario, mine, columns, reasons) for scenario in shown if scenario.app == app]
             yield from table(header, rows, right=len(columns))
     if reasons:
         yield ""
@@ -61,7 +62,7 @@ def _column(m: Measurement) -> Column:
 
 
 def _cell(measurements: Sequence[Measurement], reasons: list[str]) -> str:
-    """Return what the connections of one cell say, once where they agree; reasons get numbers."""
+    """Return the results of a cell's connections, or one result if they agree; number the reasons."""
     whole = sorted(measurements, key=lambda m: m.connection, reverse=True)
     texts = tuple(dict.fromkeys(_text(m, reasons) for m in whole))
     if not texts:

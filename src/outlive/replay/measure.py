@@ -1,4 +1,4 @@
-"""Measuring: cells of one or more stacks, each in a fresh worker, several servers at once."""
+"""Measures cells of one or more stacks, each in a fresh worker, with several servers at once."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from outlive.service.scenarios import Scenario
 from outlive.stacks import environments
 
 REPEATS = 8
-"""Times that a phase is repeated because a thread was started in it; a thread pool has grown by then."""
+"""Most repetitions of a phase in which threads were started; by then a thread pool has its full size."""
 
 
 class _Group:
-    """The cells of a subject that one gunicorn worker serves; every server of the group takes from them."""
+    """The cells of a subject that one gunicorn worker serves; the servers of the group share them."""
 
     def __init__(self, task: Task, worker: Worker, cells: Iterable[Cell]) -> None:
         self.task = task
@@ -36,12 +36,14 @@ class _Group:
         self.shown = set(task.shown)
         self.servers = 0
         runs: dict[Cell, deque[Cell]] = defaultdict(deque)
-        for cell in sorted(cells, key=lambda cell: cell.gc != "off"):  # gc off may shorten the others
+        for cell in sorted(
+            cells, key=lambda cell: cell.gc != "off"
+        ):  # a result with gc off may shorten others
             runs[cell.uncollected].append(cell)
         self.left = deque(runs.values())
 
     def take(self) -> deque[Cell]:
-        """Return cells that are to be measured one after the other, none where none are left."""
+        """Return cells to measure one after another; none if no cells are left."""
         try:
             return self.left.popleft()
         except IndexError:
@@ -54,9 +56,9 @@ def measure(
     jobs: int,
     done: Callable[[Measurement], object],
 ) -> list[Measurement]:
-    """Return a measurement of each cell, whatever came of it; `done` is called with each as it is ready.
+    """Return a measurement of each cell, and call `done` with each as soon as it is ready.
 
-    A cell that fails is recorded with the reason, the others go on. KeyboardInterrupt ends all servers.
+    If a cell fails, its measurement says why, and the others go on. KeyboardInterrupt ends all servers.
     """
     return _Run({scenario.name: scenario for scenario in scenarios}, done).all(tasks, jobs)
 
@@ -94,7 +96,7 @@ class _Run:
                 yield measurement
 
     def _groups(self, tasks: Sequence[Task]) -> list[_Group]:
-        """Return what the servers have to do."""
+        """Return the groups of cells that servers must measure, without unsupported cells."""
         groups: list[_Group] = []
         for task in tasks:
             subject = task.subject
@@ -106,15 +108,15 @@ class _Run:
         return groups
 
     def _job(self, groups: Sequence[_Group]) -> list[Measurement]:
-        """Serve a group to its end, then help with the one that has most left for each of its servers."""
+        """Measure in one server after another, each for the group with most cells left per server."""
         results: list[Measurement] = []
         while not self.stopped.is_set():
             with self.choice:
-                group = max(groups, key=lambda one: len(one.left) / (1 + one.servers), default=None)
+                group = max(groups, key=lambda each: len(each.left) / (1 + each.servers), default=None)
                 if group is None or not group.left:
                     break
                 group.servers += 1
-            # What `done` raises must not end up in `_served`, which would take it for the server's fault.
+            # `_served` must not see what `done` raises: it would take that for a fault of the server.
             with closing(self._served(group)) as served:
                 for measurement in served:
                     results.append(measurement)
@@ -124,7 +126,7 @@ class _Run:
         return results
 
     def _served(self, group: _Group) -> Generator[Measurement]:
-        """Measure cells of the group in one server, until none is left or the server is of no more use."""
+        """Measure cells of the group in one server until none is left or the server has failed."""
         run: deque[Cell] = deque()
         measured = 0
         try:
@@ -137,19 +139,19 @@ class _Run:
                         group.shown.add(Cell.of(measurement))
                     yield measurement
                     if measurement.status == "failed":
-                        break  # whatever it was, the next cell gets a new server
+                        break  # whatever the reason, the next cell gets a new server
         except OutliveError as error:
-            # Where it does not even start, neither will it for the others.
+            # If the server does not even start, it will not start for the other cells either.
             while not measured and not self.stopped.is_set() and (run := run or group.take()):
                 cell = run.popleft()
                 yield group.subject.describe(cell, group.worker, status="failed", reason=str(error))
         finally:
-            if run:  # it died between two cells: the next server takes this one
+            if run:  # the server died between two cells: the next server takes the rest
                 group.left.appendleft(run)
 
     @contextmanager
     def _serving(self, group: _Group) -> Iterator[Server]:
-        """Yield a server that an interruption ends."""
+        """Yield a server; an interruption ends it."""
         subject = group.subject
         with Server(subject.environment, subject.app, group.worker, subject.folder) as server:
             self.servers.add(server)
@@ -166,7 +168,7 @@ class _Run:
             fields = _Cell(server, line, scenario, cell, group.task.sensitivity, shown=shown).measure()
             unimported = environments.unimported(group.subject.environment, line.modules())
             if "unexplained" in fields and self.stopped.is_set():
-                raise FaultError("interrupted while it was explained")
+                raise FaultError("interrupted while its leaks were being explained")
         except OutliveError as error:
             reason = "the worker died" if line.died() and not self.stopped.is_set() else str(error)
             return group.subject.describe(cell, group.worker, status="failed", reason=reason)
@@ -198,7 +200,7 @@ class _Cell:
         self.tallies: list[Tally] = []
 
     def measure(self) -> dict[str, object]:
-        """Return the fields of a `Measurement` that the counts give."""
+        """Return the fields of a `Measurement` that are derived from the counts."""
         answer = self.driver.verify()
         self.driver.send(WARM_UP)
         self.threads = self.line.begin(self.cell.gc).threads
@@ -206,44 +208,44 @@ class _Cell:
         while following := plan(self.phases, sensitivity=self.sensitivity, **how):
             for requests in following:
                 self.tallies.append(self._phase(requests))
-        found = analyse(self.tallies, sensitivity=self.sensitivity, **how)
+        growth = analyse(self.tallies, sensitivity=self.sensitivity, **how)
         phases = self.phases
-        common: dict[str, object] = self._residue(found) | {
+        common: dict[str, object] = self._residue(growth) | {
             "answer": answer,
             "requests": sum(phase.requests for phase in phases),
-            "growth": found.growth,
-            "leaked_per_request": float(found.leaked),
+            "growth": growth.growth,
+            "leaked_per_request": float(growth.leaked),
             "peak_rss_bytes": self.counts[-1].peak_rss,
             "phases": phases,
-            "held": {name: float(each) for name, each in found.held.items()},
+            "held": {name: float(each) for name, each in growth.held.items()},
             "sensitivity": self.sensitivity,
         }
-        if found.growth in GROWING:  # the sample comes last, so that it changes no count
-            common |= self._explained(found.growth)
+        if growth.growth in GROWING:  # the sample comes last, so that it does not change a count
+            common |= self._explained(growth.growth)
         if self.collecting:  # survivors are counted with automatic collection off, by definition
             return common | {
-                "intercept": float(found.leaked_intercept),
-                "blocks_per_request": float(found.blocks_kept),
-                "heap_bytes_per_request": _float(found.heap_kept),
-                "types": found.types_kept,
+                "intercept": float(growth.leaked_intercept),
+                "blocks_per_request": float(growth.blocks_kept),
+                "heap_bytes_per_request": _float(growth.heap_kept),
+                "types": growth.types_kept,
                 "collector": _collector(phases, [count.automatic for count in self.counts[: len(phases)]]),
             }
         return common | {
-            "survivors_per_request": float(found.survivors),
-            "cyclic_per_request": float(found.cyclic),
-            "intercept": float(found.intercept),
-            "blocks_per_request": float(found.blocks),
-            "heap_bytes_per_request": _float(found.heap),
-            "types": found.types,
+            "survivors_per_request": float(growth.survivors),
+            "cyclic_per_request": float(growth.cyclic),
+            "intercept": float(growth.intercept),
+            "blocks_per_request": float(growth.blocks),
+            "heap_bytes_per_request": _float(growth.heap),
+            "types": growth.types,
         }
 
     def _explained(self, growth: Growth) -> dict[str, object]:
-        """Return the fields that say what keeps alive what is left, or why that is not known."""
+        """Return the fields that say what keeps the survivors alive, or why that is not known."""
         try:
             graph = sample.take(self.line, self.driver)
         except FaultError as error:
             return {"unexplained": str(error)}
-        found = structures.records(
+        leaks = structures.records(
             structures.analyse(
                 graph,
                 connections=len(sample.SAMPLE[self.cell.connection]),
@@ -251,23 +253,23 @@ class _Cell:
                 collecting=self.collecting,
             )
         )
-        if not found:
+        if not leaks:
             return {"unexplained": f"none of its objects came with each of {graph.requests} sampled requests"}
-        return {"leaks": found, "fingerprints": tuple(leak.fingerprint for leak in found)}
+        return {"leaks": leaks, "fingerprints": tuple(leak.fingerprint for leak in leaks)}
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         """The phases so far."""
         return tuple(tally.phase for tally in self.tallies)
 
-    def _residue(self, found: Analysis) -> dict[str, object]:
-        """Return the fields that say what a connection leaves, where that can be told from its requests."""
+    def _residue(self, growth: Analysis) -> dict[str, object]:
+        """Return the fields that say what a connection leaves, if that can be told from its requests."""
         done: list[Phase] = []
-        while following := residue.plan(self.phases, found, done, collecting=self.collecting):
+        while following := residue.plan(self.phases, growth, done, collecting=self.collecting):
             done += [self._phase(connections, "client-close").phase for connections in following]
         if not done:
             return {}
-        left = residue.analyse(found, done)
+        left = residue.analyse(growth, done)
         leaked: dict[str, object] = {"leaked_per_connection": float(left.leaked)}
         if self.collecting:
             return leaked
@@ -277,9 +279,9 @@ class _Cell:
         }
 
     def _phase(self, requests: int, over: Connection | None = None) -> Tally:
-        """Replay and count; again if a thread was started meanwhile, for a thread has objects of its own.
+        """Replay and count; repeat if a thread was started meanwhile, because a thread has its own objects.
 
-        Where each repetition starts as many as that, this is what the requests do.
+        If every repetition starts equally many threads, the requests themselves start them, and that counts.
         """
         started = []
         for _ in range(REPEATS):

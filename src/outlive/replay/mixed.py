@@ -1,7 +1,7 @@
-"""The traffic of a load test replayed: the same mix over as many connections, one request at a time.
+"""Replays the traffic of a load test: the same mix over as many connections, but one request at a time.
 
-What that leaves says what a load test must leave if nothing depends on requests at the same time. It is more
-than the sum of its scenarios, each replayed by itself: requests that share a connection share what it leaves.
+What that leaves, a load test leaves too unless something depends on simultaneous requests. It differs from
+the sum of the scenarios replayed one by one: requests that share a connection share what it leaves.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from outlive.service.users import Deck
 from outlive.service.wire import Wire
 
 LENGTHS = (400, 1000)
-"""Requests of two phases, each over new connections: their difference is what requests leave, the rest is
-what came once with the connections."""
+"""Requests of two phases, each over new connections: their difference is what requests leave; the rest came
+once, with the connections."""
 LOOK = 1
-"""Milliseconds that each request gives the server to close the connection after its answer."""
+"""Milliseconds after each request in which the server may close the connection."""
 PATIENCE = 0.02
-"""Seconds for which a client that leaves in the middle stays, so that the server is in the middle, too."""
+"""Seconds that a client waits before it leaves in the middle, so that the server is in the middle too."""
 
 
 class Left(msgspec.Struct, frozen=True):
-    """Objects that requests left: so many each, and so many once, with the connections of all clients."""
+    """Objects that were left: `per_request`, and `once`, with the connections of all clients."""
 
     per_request: float
     once: float
 
     @classmethod
     def of(cls, counts: Sequence[int]) -> Left:
-        """Return what the counts after the phases of LENGTHS say."""
+        """Return what the counts after phases of LENGTHS requests imply."""
         (a, b), (x, y) = LENGTHS, counts
         per_request = (y - x) / (b - a)
         return cls(per_request, y - per_request * b)
 
     def after(self, requests: int) -> float:
-        """Return the objects for each of so many requests."""
+        """Return the objects left per request after that many requests."""
         return self.per_request + self.once / requests
 
 
 class Client:
-    """One of a load test's clients: its ordinary requests share a connection, others have their own."""
+    """One of a load test's clients: its ordinary requests share a connection, others use their own."""
 
     def __init__(self, address: Address, scenarios: Iterable[Scenario], connection: Connection) -> None:
         self._replays = {
-            one.name: replay.Client(address, one, connection, lambda: time.sleep(PATIENCE))
-            for one in scenarios
+            scenario.name: replay.Client(address, scenario, connection, lambda: time.sleep(PATIENCE))
+            for scenario in scenarios
         }
         self._wire: Wire | None = None
 
@@ -63,13 +63,13 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in self._replays.values():
-            one.close()
+        for client in self._replays.values():
+            client.close()
         self.hang_up()
 
     @property
     def idle(self) -> Wire | None:
-        """The open connection of its ordinary requests, if there is one."""
+        """The open connection of its ordinary requests, or None."""
         return self._wire
 
     def hang_up(self) -> None:
@@ -79,7 +79,7 @@ class Client:
             self._wire = None
 
     def send(self, name: str) -> None:
-        """Send one request. Raises FaultError where the answer is not one that the scenario expects."""
+        """Send one request of the named scenario. Raises FaultError if its answer is not expected."""
         client = self._replays[name]
         if not client.scenario.ordinary:
             replay.check(client.scenario, client.send())
@@ -100,9 +100,9 @@ def send(
     clients: int,
     connection: Connection,
 ) -> None:
-    """Send what the deck deals, the clients taking turns, and close all connections.
+    """Send what the deck deals, with the clients taking turns, then close all connections.
 
-    Raises FaultError where an answer is not one that its scenario expects.
+    Raises FaultError at the first answer that its scenario does not expect.
     """
     with contextlib.ExitStack() as stack:
         all_clients = [stack.enter_context(Client(address, scenarios, connection)) for _ in range(clients)]
@@ -112,9 +112,9 @@ def send(
 
 
 def _hang_up_closed(clients: Iterable[Client]) -> None:
-    """Close the connections that the server has closed, as clients do that have more to do than wait.
+    """Close the connections that the server has closed, as busy clients do.
 
-    gunicorn waits up to 2 s for that, in the thread that served the connection; there may be no other.
+    gunicorn waits for that up to 2 s, in the thread that served the connection, which may be its only one.
     """
     poll = select.poll()
     by_file = {client.idle.socket.fileno(): client for client in clients if client.idle is not None}

@@ -1,7 +1,7 @@
-"""Reduction: a program without everything that it does not need to show what it shows.
+"""Reduces a program to what it needs to show an effect.
 
-Statements, elements of lists, keyword arguments and exception handlers are taken away in ever smaller parts
-(Zeller's delta debugging); what nothing refers to any more goes with them.
+Statements, list elements, keyword arguments and exception handlers are removed in ever smaller parts
+(Zeller's delta debugging), together with definitions that nothing uses any more.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Shows = Callable[[str], bool]
 
 
 def reduce(source: str, keep: str, shows: Shows, trials: int) -> str:
-    """Return what is left of `source` for which `shows` is still true, after at most so many trials.
+    """Return a reduced `source` for which `shows` is still true, after at most `trials` calls of it.
 
-    The function named `keep` stays. Comments and docstrings go.
+    The function named `keep` stays. Comments and docstrings are dropped.
     """
     whole = ast.parse(source)
     removed: set[int] = set()
@@ -42,21 +42,21 @@ def reduce(source: str, keep: str, shows: Shows, trials: int) -> str:
 
 
 def _candidates(tree: ast.Module) -> list[int]:
-    """Return the numbers, in the order of `ast.walk`, of all nodes that can be taken away; the last first."""
+    """Return the numbers, in the order of `ast.walk`, of all nodes that can be removed; the last first."""
     numbers = {id(node): number for number, node in enumerate(ast.walk(tree))}
-    found: set[int] = set()
+    removable: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.List):
-            found.update(numbers[id(element)] for element in node.elts)
+            removable.update(numbers[id(element)] for element in node.elts)
         elif isinstance(node, ast.Call):
-            found.update(numbers[id(keyword)] for keyword in node.keywords)
+            removable.update(numbers[id(keyword)] for keyword in node.keywords)
         elif isinstance(node, (ast.stmt, ast.ExceptHandler)) and not isinstance(node, ast.Return):
-            found.add(numbers[id(node)])
-    return sorted(found, reverse=True)
+            removable.add(numbers[id(node)])
+    return sorted(removable, reverse=True)
 
 
 def _without(tree: ast.Module, removed: set[int], keep: str) -> str:
-    """Return the program without the nodes of these numbers, and without what is then not referred to."""
+    """Return the program without the nodes of these numbers, and without what is unused then."""
     smaller = copy.deepcopy(tree)
     gone = {id(node) for number, node in enumerate(ast.walk(smaller)) if number in removed}
     _Remover(gone).visit(smaller)
@@ -70,7 +70,7 @@ class _Remover(ast.NodeTransformer):
         self.gone = gone
 
     def visit(self, node: ast.AST) -> ast.AST | list[ast.AST] | None:
-        """Return the node without what is to go; None if it is to go itself."""
+        """Return the node without what is removed, or None if it is removed itself."""
         if id(node) in self.gone:
             return None
         self.generic_visit(node)
@@ -94,7 +94,7 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _drop_unused(tree: ast.Module, keep: str) -> bool:
-    """Drop a definition or import at the top that nothing else refers to; return whether there was one."""
+    """Drop one top-level definition or import that nothing uses; return whether there was one."""
     for place, node in enumerate(tree.body):
         defined = _defined(node)
         others = [other for other in tree.body if other is not node]
@@ -111,7 +111,7 @@ def _drop_unused(tree: ast.Module, keep: str) -> bool:
 
 
 def _undefined(text: str) -> set[str]:
-    """Return the names that a program refers to and nothing in it binds."""
+    """Return the names that a program uses and does not bind."""
     bound = set(dir(builtins))
     used = set()
     for node in ast.walk(ast.parse(text)):

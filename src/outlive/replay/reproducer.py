@@ -1,7 +1,7 @@
-"""Reproducers: one script, with the framework and the standard library alone, that shows a fingerprint.
+"""Reproducers: a script that shows a fingerprint with the framework and the standard library alone.
 
-It is cut from the reference app, with a server and a client around it. Nothing is offered that was not run in
-the release's environment and seen to show the same fingerprint there.
+It is cut from the reference app, with a server and a client added. It is only offered after it was run in the
+release's environment and showed the same fingerprint there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAIN = PARTS / "main.py"
 RUNNER = Path(__file__).parents[1] / "worker" / "reproduce.py"
 REQUESTS = 11
 TRIALS = 60
-"""Most runs of ever smaller scripts; each takes about a second."""
+"""Most runs of scripts while reducing; each takes about a second."""
 LIMIT = 30.0
 """Seconds that one run may take."""
 INDENT = " " * 12
@@ -55,7 +55,7 @@ CLIENTS = {
     + "client.recv(100)\n"
     + LEAVES,
 }
-"""What the scenario's kind of client does on its connection."""
+"""What each kind of client does on its connection."""
 SEND = """\
 import contextlib
 import socket
@@ -74,21 +74,23 @@ def send(address, times):
 
 
 class Reproducer(msgspec.Struct, frozen=True):
-    """What a script is to show, and with what: `module` is the reference app's file."""
+    """Finds a script that shows a structure: `module` is the reference app's file, from which it is cut."""
 
     environment: Environment
     module: Path
     scenario: Scenario
 
     def find(self, structure: Structure, picture: Sequence[str]) -> str:
-        """Return the smallest script found that shows `structure`, whose `picture` it has in its head.
+        """Return the smallest script found that shows `structure`; its docstring has the lines `picture`.
 
-        Raises UsageError for a scenario that it cannot send, FaultError where no script shows it.
+        Raises UsageError for a scenario that a script cannot send, FaultError if no script shows it.
         """
         client = self.scenario.client
         plain = not (self.scenario.then or self.scenario.app or self.scenario.tls)
         if not isinstance(client, str) or not plain:
-            raise UsageError(f"a reproducer cannot send {self.scenario.name}: it is no single plain request")
+            raise UsageError(
+                f"a reproducer cannot send {self.scenario.name}: it is not a single plain request"
+            )
         target = structure.explanation
 
         def shows(app: str) -> bool:
@@ -105,7 +107,7 @@ class Reproducer(msgspec.Struct, frozen=True):
         return script
 
     def _script(self, app: str, head: str) -> str:
-        """Return the script around the source of an app; all imports come first, each once."""
+        """Return a script with the source of an app in it; all imports come first, each once."""
         scenario = self.scenario
         half = scenario.client in ("half-close", "leave-in-body")
         request = scenario.cut("close") if half else scenario.message("close")
@@ -157,26 +159,28 @@ class Reproducer(msgspec.Struct, frozen=True):
                 return False
             if done.returncode or not graph.is_file() or not self._expects(done.stdout.strip()):
                 return False
-            found = analyse(read(graph.read_bytes()), bounded=growth == "bounded")
+            analysis = analyse(read(graph.read_bytes()), bounded=growth == "bounded")
         return any(
-            one.growth == growth and any(_alike(each, target) for each in (one.explanation, *one.further))
-            for one in found.structures
+            _alike(explanation, target)
+            for structure in analysis.structures
+            if structure.growth == growth
+            for explanation in (structure.explanation, *structure.further)
         )
 
     def _expects(self, status: str) -> bool:
-        """Tell whether the scenario expects what the script was answered; nothing where the client left."""
+        """Return whether the scenario expects the script's answer, which is empty if the client left."""
         expected = {answer.partition(" ")[0] for answer in self.scenario.expect}
         return status in expected or (not status and bool(expected & {"closed", "aborted"}))
 
 
 def _alike(one: Explanation, other: Explanation) -> bool:
-    """Tell whether it is the same fault with the same types: a fingerprint takes one error for another."""
+    """Return whether both are the same fault with the same types: fingerprints ignore which error it is."""
     types = [sorted(step.vertex.type for step in each.steps) for each in (one, other)]
     return one.fingerprint == other.fingerprint and types[0] == types[1]
 
 
 def _imports(trees: Sequence[ast.Module]) -> str:
-    """Return the imports of all parts that any of them uses, one a line."""
+    """Return those imports of all parts that any part uses, one a line."""
     used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
     lines = {
         ast.unparse(node)
@@ -200,6 +204,6 @@ def _without_head(source: str, tree: ast.Module) -> str:
     texts = []
     for node in nodes:
         decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-        first = min([node.lineno, *(one.lineno for one in decorators)])
+        first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
         texts.append("\n".join(lines[first - 1 : node.end_lineno]))
     return "\n\n\n".join(texts)

@@ -1,4 +1,4 @@
-"""The sample: a few more requests of a cell in a warm worker, and the graph of what survived them."""
+"""Takes a sample: a few more requests of a cell in a warm worker, and the graph of what survives them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from outlive.service.scenarios import Scenario
 
 OWN = (1,) * 11
 SAMPLE = {"keep-alive": (5, 5, 5), "close": OWN, "client-close": OWN, "client-reset": OWN}
-"""Requests of each connection whose survivors are captured: enough to tell what each request leaves, or each
-connection, from what comes once."""
+"""Requests of each connection of a sample: enough to tell what each request, or each connection, leaves from
+what comes only once."""
 
 
 def take(line: ProbeLine, driver: Driver) -> Graph:
     """Return the graph of what a sample of requests left, captured with automatic collection off.
 
-    The worker must be warm, and nothing can be counted in it afterwards. Raises FaultError where it does not
+    The worker must be warm, and nothing can be counted in it afterwards. Raises FaultError if it does not
     answer as expected or never comes to rest.
     """
     line.begin("off")
@@ -33,13 +33,13 @@ def take(line: ProbeLine, driver: Driver) -> Graph:
 
 
 WARM_UP = (53, 31)
-"""Requests before the sample, in turns with full collections: caches fill, thread pools grow."""
+"""Requests before the sample, each number followed by full collections: caches fill, thread pools grow."""
 
 
 def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
     """Return the graph of what a sample of requests of `cell` left, captured with automatic collection off.
 
-    Raises FaultError where the server does not start, does not answer as expected, or never comes to rest.
+    Raises FaultError if the server does not start, does not answer as expected, or never comes to rest.
     """
     worker = subject.serving(cell.connection)
     with Server(subject.environment, subject.app, worker, subject.folder) as server:

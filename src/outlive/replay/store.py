@@ -1,8 +1,8 @@
-"""A folder of results as a database: one file for each stack, named by what it holds, whole or not there.
+"""Stores measurements in a folder: one file for each stack, named after it and written as a whole.
 
-`measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document` in its compact form. What was
-measured with a remedy is in `remedies/<framework>/<release>/<remedy>-v<N>/`: none is taken for the plain
-release. There are two folders: the user's own, which is written to and read first, and the published one.
+`measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document` in its compact form. Measurements
+with a remedy are in `remedies/<framework>/<release>/<remedy>-v<N>/`, so that nobody takes them for the plain
+release's. There are two folders: the user's, which is written to and has precedence, and the published one.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from outlive.wording import one_line
 from outlive.worker.probe import COUNTING
 
 KEEPING = 2.0
-"""Seconds of measuring that are kept at a time, and that a process may lose that is killed."""
+"""Seconds of measuring that are written at a time; a process that is killed loses no more than that."""
 
 
 def provenance(stacks: Iterable[StackRecord]) -> Provenance:
-    """Return by what and on what the measurements of `stacks` are made, now."""
+    """Return the provenance of measurements of `stacks` that this process makes now."""
     return Provenance(
         outlive=__version__,
         counting=COUNTING,
@@ -52,19 +52,19 @@ def provenance(stacks: Iterable[StackRecord]) -> Provenance:
 
 
 def own(project: Project, stack: StackRecord) -> Path:
-    """Return the folder of results for what is measured of a stack: what is no release is never published."""
+    """Return the results folder for new measurements of a stack; only releases are ever published."""
     return project.work / "results" if project.publishes and not stack.released else project.measured
 
 
 def folder(results: Path, stack: StackRecord, remedy: Remedy | None = None) -> Path:
-    """Return the folder of a stack's replays among results; what has a remedy has its own."""
+    """Return the folder in `results` for the replays of a stack, without or with a remedy."""
     if remedy:
         return results / "remedies" / stack.framework / stack.release / remedy.key
     return results / "measurements" / stack.framework / stack.release
 
 
 class Store:
-    """The measurements of one stack: those that are published, and in `path` the user's own."""
+    """The measurements of one stack: the published ones, and the user's in `path`."""
 
     def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
         self.stack = stack
@@ -73,20 +73,20 @@ class Store:
         self._published = folder(project.published, stack, remedy) / name
 
     def load(self) -> tuple[Measurement, ...]:
-        """Return what is kept and was counted by the same rules, the user's own before what is published.
+        """Return what is stored and was counted by the present rules; the user's have precedence.
 
-        Raises FaultError where a file is not such a document.
+        Raises FaultError if a file is not such a document.
         """
-        found: dict[tuple[str, str, str, str, int], Measurement] = {}
+        by_key: dict[tuple[str, str, str, str, int], Measurement] = {}
         for path in (self._published, self.path):
             published = path == self._published
             document = _counted_alike(_found(path))
             for m in document.measurements if document else ():
-                found[key(m)] = msgspec.structs.replace(m, published=True) if published else m
-        return tuple(found[name] for name in sorted(found))
+                by_key[key(m)] = msgspec.structs.replace(m, published=True) if published else m
+        return tuple(by_key[name] for name in sorted(by_key))
 
     def add(self, new: Iterable[Measurement]) -> None:
-        """Keep `new` in place of the user's own of the same cells; what failed is not kept."""
+        """Store `new` in place of the user's measurements of the same cells; failed ones are not stored."""
         replacing = {key(m): m for m in new if m.status == "measured"}
         if not replacing:
             return
@@ -117,15 +117,16 @@ def _counted_alike(document: Document | None) -> Document | None:
 
 
 def _united(stack: StackRecord, old: Document | None) -> StackRecord:
-    """Return `stack` with the interpreters, too, on which what is kept of it was measured before."""
-    before = (one for each in old.provenance.stacks for one in each.interpreters) if old else ()
-    return msgspec.structs.replace(stack, interpreters=tuple(dict.fromkeys((*stack.interpreters, *before))))
+    """Return `stack` with the interpreters on which its stored measurements were made as well."""
+    stacks = (stack, *old.provenance.stacks) if old else (stack,)
+    interpreters = dict.fromkeys(interpreter for each in stacks for interpreter in each.interpreters)
+    return msgspec.structs.replace(stack, interpreters=tuple(interpreters))
 
 
 class Keeper:
-    """Keeps measurements as they come, those of some seconds at a time: each time writes a whole file.
+    """A context manager that stores measurements as they come, those of a few seconds at a time.
 
-    What ends the context, be it an interruption, all that came is kept.
+    However the context ends, even by an interruption, all of them are stored.
     """
 
     def __init__(self) -> None:
@@ -141,7 +142,7 @@ class Keeper:
             self._keep()
 
     def add(self, store: Store, measurement: Measurement) -> None:
-        """Keep a measurement, soon. Raises FaultError where nothing can be written."""
+        """Store a measurement within a few seconds. Raises FaultError if nothing can be written."""
         with self._lock:
             self._waiting.setdefault(store.path, (store, []))[1].append(measurement)
             if time.monotonic() - self._kept >= KEEPING:
@@ -157,7 +158,7 @@ class Keeper:
 def read(path: Path) -> Document:
     """Return the measurements in the file `path`.
 
-    Raises as `decode` does, and FaultError where its counts contradict each other.
+    Raises as `decode` does, and FaultError if its counts contradict each other.
     """
     document = decode(path, Document, {compact.SCHEMA_VERSION: compact.decode})
     for measurement in document.measurements:

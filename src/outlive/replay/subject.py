@@ -1,4 +1,4 @@
-"""subject."""
+"""A subject: an installed stack with the app and the worker that serve it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from outlive.stacks.environments import Environment
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What is measured: an installed stack with the app and the worker that serve it."""
+    """What is measured: an environment, the reference app in `folder`, its worker, and a remedy or None."""
 
     environment: Environment
     app: App
     folder: Path
     worker: str | None = None
-    """Name of the gunicorn worker; None for the app's default for each connection."""
+    """The name of the gunicorn worker; None means the app's default for each connection."""
     remedy: Remedy | None = None
 
     def gunicorn(self, connection: Connection) -> Worker | str:
-        """Return the worker that serves such connections, with the remedy, or the reason why none does."""
+        """Return the worker, with the remedy, that serves such connections, or the reason why none does."""
         app = remedies.served(self.app, self.remedy, self.folder) if self.remedy else self.app
         against = self.remedy.against(self.environment.lock.release) if self.remedy else None
         worker = app.worker(connection, self.worker)
@@ -37,14 +37,14 @@ class Subject(msgspec.Struct, frozen=True):
         return against or worker.lacks(self.environment.lock.versions) or worker
 
     def serving(self, connection: Connection) -> Worker:
-        """Return the worker that serves such connections. Raises FaultError where none does."""
+        """Return the worker that serves such connections. Raises FaultError if none does."""
         worker = self.gunicorn(connection)
         if isinstance(worker, str):
             raise FaultError(worker)
         return worker
 
     def lacks(self, scenario: Scenario, cell: Cell) -> str | None:
-        """Return why `cell`, of `scenario`, cannot be had of it, or None where it can."""
+        """Return why `cell`, a cell of `scenario`, cannot be measured, or None if it can."""
         worker, lock = self.gunicorn(cell.connection), self.environment.lock
         if isinstance(worker, str):
             return worker
@@ -69,9 +69,9 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A subject and the cells of it that are wanted, at some sensitivity.
+    """A subject and the cells to measure, with their sensitivity.
 
-    `shown` are cells with gc off that have shown, at that sensitivity or a finer one, that nothing stays.
+    `shown` are cells with gc off that have already shown, at this or a finer sensitivity, that nothing stays.
     """
 
     subject: Subject

@@ -1,7 +1,7 @@
-"""Sweep: the whole history of frameworks measured with the same engine, release after release.
+"""Sweeps: measures the whole history of frameworks, release after release.
 
-What is stored is not measured again, so an interrupted sweep goes on where it was. The cells of several
-releases are in one pool, so that no server waits for the end of a release, and environments are built
+What is stored is not measured again, so an interrupted sweep continues where it stopped. The cells of several
+releases share one pool, so that no server waits for the end of a release, and environments are built
 meanwhile.
 """
 
@@ -36,14 +36,14 @@ from outlive.stacks.prepare import Prepared, prepare
 from outlive.wording import one_line
 
 WINDOW = 8
-"""Releases that are measured in one pool. Only at its end a server may find nothing to do."""
+"""Releases that are measured in one pool; only at the end of a pool can a server be without work."""
 
 Keep = Callable[[Release, Sequence[Measurement]], None]
-"""What is done with all that is known of a release once it is measured."""
+"""Is called with each release and all its measurements once they are complete."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a sweep came to: cells that were not stored, how many of them failed, what is unavailable."""
+    """The result of a sweep: how many cells it measured, how many of them failed, what is unavailable."""
 
     cells: int
     failed: int
@@ -51,22 +51,22 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Planned(msgspec.Struct, frozen=True):
-    """A release of the sweep: its stack, the app that serves each scenario, the cells that are not stored."""
+    """A release of the sweep: its stack, the app that serves each scenario, the cells to measure."""
 
     stack: Prepared
     served: dict[str, App]
     missing: tuple[Cell, ...]
 
     def made(self, measurement: Measurement) -> bool:
-        """Whether `measurement` is of this release."""
+        """Return whether `measurement` is of this release."""
         release = self.stack.release
         return (measurement.framework, measurement.release) == (release.framework, release.version)
 
 
 def releases(project: Project, frameworks: Sequence[str], since: str | None) -> tuple[Release, ...]:
-    """Return the covered releases of `frameworks` (all where none is named) from version `since` on.
+    """Return the covered releases of `frameworks` (by default all) from version `since` on.
 
-    Raises UsageError for a framework or a version that there is not.
+    Raises UsageError for an unknown framework, and if there is no such release.
     """
     try:
         first = Version(since) if since else None
@@ -74,19 +74,19 @@ def releases(project: Project, frameworks: Sequence[str], since: str | None) -> 
         raise UsageError(
             f"--since takes a version, as in --since 3.11.0, not {one_line(str(since))!r}"
         ) from None
-    found = tuple(
+    swept = tuple(
         release
         for framework in frameworks or project.frameworks()
         for release in covered(project, framework)
         if first is None or release.parsed >= first
     )
-    if not found:
+    if not swept:
         raise UsageError(f"there is no release of {', '.join(frameworks)} from {since} on")
-    return found
+    return swept
 
 
 def unavailable_path(project: Project) -> Path:
-    """Return the file that says which releases, or cells of them, a sweep could not measure, and why."""
+    """Return the path of the file that lists the releases or cells that sweeps could not measure, and why."""
     return project.measured / "unavailable.json"
 
 
@@ -99,10 +99,10 @@ def sweep(
     *,
     keep: Keep,
 ) -> Outcome:
-    """Measure the request's cells of each of the releases on `python`, store them, and `keep` each release.
+    """Measure and store the request's cells of each release on `python`; call `keep` with each release.
 
-    A release that fails is recorded with the reason, and the others go on. Whatever ends the sweep, what was
-    measured is stored. Raises FaultError where `python` is not installed or nothing can be stored.
+    If a release fails, the reason is recorded and the others go on. However the sweep ends, what was measured
+    is stored. Raises FaultError if `python` is not installed or nothing can be stored.
     """
     run = _Sweep(project, python, request, progress, keep)
     try:
@@ -125,7 +125,7 @@ class _Sweep:
         self.unavailable: list[Unavailable] = []
 
     def all(self, swept: Sequence[Release]) -> Outcome:
-        planned = [found for release in swept if (found := self._plan(release))]
+        planned = [plan for release in swept if (plan := self._plan(release))]
         todo = deque(each for each in planned if each.missing)
         for each in planned:
             if not each.missing:
@@ -145,11 +145,13 @@ class _Sweep:
         return Outcome(total, self.failed, tuple(self.unavailable))
 
     def record(self, swept: Sequence[Release]) -> None:
-        """Write down what is unavailable, in place of what was said before of the same releases."""
+        """Write down what is unavailable, in place of earlier entries for the same releases."""
         path = unavailable_path(self.project)
         again = {(release.framework, release.version, self.python) for release in swept}
         others = [
-            one for one in eras.read_list(path) if (one.framework, one.release, one.python) not in again
+            entry
+            for entry in eras.read_list(path)
+            if (entry.framework, entry.release, entry.python) not in again
         ]
         eras.write_list(path, [*others, *self.unavailable])
 
@@ -216,7 +218,7 @@ class _Sweep:
 
 
 def _window(built: deque[Future[Environment]]) -> Iterator[Future[Environment]]:
-    """Take the next environment, once it is built, and those after it that are built already."""
+    """Yield the next environment once it is built, and those after it that are already built."""
     wait([built[0]])
     for _ in range(min(WINDOW, len(built))):
         if not built[0].done():

@@ -1,7 +1,7 @@
-"""The tools that reports of leaks were written with, attached to requests that are also counted by the probe.
+"""Compares the usual tools for finding leaks with the probe, on the same requests.
 
-A run apart from measuring: several rounds, in each of them the service as it is and with each tool serve the
-same requests one after the other, each in a fresh worker with automatic collection off.
+This is a run of its own with several rounds. In each round the bare service, the probe and each tool serve
+the same requests one after another, each in a fresh worker with automatic collection off.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from outlive.stacks.prepare import Prepared
 
 TOOLS: tuple[Tool, ...] = ("tracemalloc", "objgraph", "gc-debug")
 PACKAGES = ("objgraph==3.7.0",)
-"""What tools need in the environment; it is there without a tool, too, so that costs can be compared."""
+"""What tools need in the environment; the bare service has it as well, so that costs can be compared."""
 REQUESTS = 211
-"""Requests between two looks of a tool, a prime."""
+"""Requests between a tool's two looks, a prime number."""
 ROUNDS = 5
 BARE, OURS = "", "outlive"
 
@@ -42,10 +42,10 @@ class _Round(msgspec.Struct, frozen=True):
 def run(
     subject: Subject, stack: Prepared, scenario: Scenario, connection: Connection, tools: Sequence[Tool]
 ) -> tuple[ToolReading, ...]:
-    """Return what the probe and each tool say of a scenario, in this order.
+    """Return the readings of the probe and of each tool for a scenario, in this order.
 
-    Raises FaultError where the server does not start or answer as expected, and as `locks.era` and
-    `environments.ensure` do for what a tool needs.
+    Raises FaultError if the server does not start or answer as expected, and as `locks.era` and
+    `environments.ensure` do for the packages that tools need.
     """
     lock = locks.with_packages(stack.lock, stack.release, PACKAGES)
     environment = environments.ensure(lock, stack.interpreter)
@@ -104,9 +104,9 @@ def _reading(
         blocks=_each(look.blocks),
         bytes=_each(look.bytes),
         grown={what: much / REQUESTS for what, much in grown if much > 0},
-        serving=median(one.serving / plain.serving for one, plain in zip(mine, bare, strict=True)),
+        serving=median(own.serving / plain.serving for own, plain in zip(mine, bare, strict=True)),
         total=median(
-            (one.serving + one.looking) / plain.serving for one, plain in zip(mine, bare, strict=True)
+            (own.serving + own.looking) / plain.serving for own, plain in zip(mine, bare, strict=True)
         ),
     )
 
