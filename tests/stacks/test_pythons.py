@@ -110,7 +110,8 @@ def test_a_python_that_the_probe_was_not_tried_on_is_checked_first(
     with pytest.raises(FaultError) as caught:
         choose([NEW], version)
     assert str(caught.value) == (
-        f"Python {version} (/{version}) cannot be counted in: of what was planted it sees 3 of 35 objects"
+        f"the probe cannot count in Python {version} (/{version}): "
+        "of what was planted it sees 3 of 35 objects"
     )
 
 
@@ -140,11 +141,11 @@ def answer(**fields: object) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("exit 1", "that is no Python 3"),
-        ("echo hello", "that is no Python 3"),
+        ("exit 1", "that is not a Python 3"),
+        ("echo hello", "that is not a Python 3"),
         (
             answer(implementation="PyPy"),
-            "that is PyPy, and only CPython can be counted in",
+            "that is PyPy, and outlive can only count in CPython",
         ),
         (answer(version="3.7.17"), "that is Python 3.7.17, and outlive measures on 3.8 and newer"),
     ],
@@ -169,7 +170,7 @@ def test_a_python_that_is_too_old() -> None:
 def test_what_is_no_python() -> None:
     with pytest.raises(UsageError) as caught:
         choose([NEW], "newest")
-    assert str(caught.value) == "'newest' is not a Python's version, as in 3.11 or 3.12.1, nor a path"
+    assert str(caught.value) == "'newest' is not a Python version, as in 3.11 or 3.12.1, nor a path"
 
 
 def test_a_release_without_a_wheel_for_the_requested_python() -> None:

@@ -16,8 +16,8 @@ MAIN = "main app"
 LEGEND = (
     "Objects that outlive their request, per request: the garbage collector frees *cyclic* ones, nothing "
     "frees *leaked* ones, and *bounded* growth stops by itself. With gc on, only what no collection "
-    "frees is left. Two values are for keep-alive and close connections. *memory leaked* is a leak outside of "
-    "objects."
+    "frees is left. Two values are for keep-alive and close connections. *memory leaked* is a leak outside "
+    "of objects."
 )
 
 Column = tuple[str, str, str, str]

@@ -1,1 +1,1 @@
-"""Does it grow, and what keeps it: the reasoning about leaks. Pure."""
+"""Reasoning about leaks: does something grow, and what keeps it alive? Pure."""

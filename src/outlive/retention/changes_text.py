@@ -1,4 +1,4 @@
-"""What became of each leak and ring in a comparison, as lines for every output."""
+"""The text about leaks and rings in a comparison: which are new, changed, the same or gone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLOURS = {"NEW": "red", "GONE": "green"}
 
 
 class ChangeLine(msgspec.Struct, frozen=True):
-    """One fingerprint: what became of it, how many objects where, and the suspect link with its package."""
+    """One fingerprint: its verdict, how many objects it keeps and where, and its suspect link."""
 
     verdict: str
     fingerprint: str
@@ -30,30 +30,31 @@ class ChangeLine(msgspec.Struct, frozen=True):
 
     @property
     def what(self) -> str:
-        """All but the verdict and the suspect in one line."""
+        """Everything but the verdict and the suspect, in one line."""
         return f"{self.fingerprint}  {self.objects} {self.where}"
 
 
 def told(changes: Iterable[Change], *, everything: bool = False) -> tuple[ChangeLine, ...]:
-    """Return a line for each fingerprint that is new, changed or gone; with `everything` for the same, too.
+    """Return a line for each fingerprint that is new, changed or gone; with `everything` also for the same.
 
-    One that is nowhere the shortest ring says nothing that another does not say.
+    A ring that is nowhere the shortest one is left out: another line describes the same objects.
     """
     return tuple(
-        _line(one) for one in changes if not one.leak.further and (everything or one.verdict != "same")
+        _line(change)
+        for change in changes
+        if not change.leak.further and (everything or change.verdict != "same")
     )
 
 
 def summary(changes: Iterable[Change]) -> str:
-    """Return how many of the fingerprints are new, changed, the same or gone; empty where there are none."""
-    counts = Counter(one.verdict for one in changes if not one.leak.further)
+    """Return how many of the fingerprints are new, changed, the same or gone; empty if there are none."""
+    counts = Counter(change.verdict for change in changes if not change.leak.further)
     names = {"new": "new", "changed": "changed", "same": "the same", "gone": "gone"}
-    said = [f"{counts[verdict]} {names[verdict]}" for verdict in VERDICTS if counts[verdict]]
-    return listed(said)
+    return listed([f"{counts[verdict]} {names[verdict]}" for verdict in VERDICTS if counts[verdict]])
 
 
 def grid(lines: Iterable[ChangeLine], *, where: bool = True) -> RenderableType:
-    """Return lines for a terminal: the verdict, and beside it the rest; without `where` only how many."""
+    """Return the lines for a terminal, verdicts in the first column; without `where`, leave out the cells."""
     table = Table.grid(padding=(0, 1))
     for line in lines:
         what = line.what if where else f"{line.fingerprint}  {line.objects}"
@@ -63,34 +64,34 @@ def grid(lines: Iterable[ChangeLine], *, where: bool = True) -> RenderableType:
 
 
 def suspect(leak: Leak) -> str:
-    """Return the suspect link, with the package where that is if the link does not name it."""
+    """Return the suspect link, with its package if the link does not name it."""
     if leak.python:
         return f"{leak.suspect} (Python's own)"
     return leak.suspect if leak.package in leak.suspect else f"{leak.suspect} ({leak.package})"
 
 
-def _line(one: Change) -> ChangeLine:
-    leak = one.leak
-    spans = [_span(side) for side in (one.before, one.after) if side]
+def _line(change: Change) -> ChangeLine:
+    leak = change.leak
+    spans = [_span(side) for side in (change.before, change.after) if side]
     return ChangeLine(
-        verdict=one.verdict.upper(),
+        verdict=change.verdict.upper(),
         fingerprint=leak.fingerprint,
         objects=f"{step(spans[0], spans[-1])} {leak.growth}",
-        where=_where(one),
+        where=_where(change),
         suspect=suspect(leak),
     )
 
 
 def _span(objects: Sequence[float]) -> str:
-    """Return the objects per request of all cells: one number, or the least and the most."""
+    """Return the objects per request of all cells as text: one number, or the least and the most."""
     least, most = min(objects), max(objects)
     return number(most) if least == most else f"{number(least)} to {number(most)}"
 
 
-def _where(one: Change) -> str:
-    before = dict.fromkeys(cell.scenario for cell in one.cells if cell.before is not None)
-    after = dict.fromkeys(cell.scenario for cell in one.cells if cell.after is not None)
-    if one.verdict in ("new", "gone"):
+def _where(change: Change) -> str:
+    before = dict.fromkeys(cell.scenario for cell in change.cells if cell.before is not None)
+    after = dict.fromkeys(cell.scenario for cell in change.cells if cell.after is not None)
+    if change.verdict in ("new", "gone"):
         return f"in {listed([*before, *after], MOST_SCENARIOS)}"
     groups = (
         ("in", [name for name in after if name in before]),

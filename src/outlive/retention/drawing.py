@@ -1,4 +1,4 @@
-"""Rings and paths as pictures: Graphviz DOT, Mermaid and SVG. Each function returns a whole file."""
+"""Draws rings and paths as Graphviz DOT, Mermaid and SVG. Each function returns the text of a whole file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def mermaid(analysis: Analysis) -> str:
 
 
 def svg(analysis: Analysis) -> str:
-    """Return the explanations as one SVG, below each other; a ring's last link runs back along its side."""
+    """Return the explanations as one SVG, one below another; a ring's last link runs back along its side."""
     parts: list[str] = []
     top = MARGIN
     for explanation in _explanations(analysis):
@@ -94,11 +94,15 @@ def _boxes(explanation: Explanation, top: int) -> Iterator[str]:
 
 
 def _explanations(analysis: Analysis) -> list[Explanation]:
-    return [one for structure in analysis.structures for one in (structure.explanation, *structure.further)]
+    return [
+        explanation
+        for structure in analysis.structures
+        for explanation in (structure.explanation, *structure.further)
+    ]
 
 
 def _links(explanation: Explanation) -> Iterator[tuple[int, int, str, bool]]:
-    """Yield from, to, text and whether it is the suspect, for each reference."""
+    """Yield (from, to, text, whether it is the suspect) for each reference."""
     steps = explanation.steps
     for at, step in enumerate(steps):
         if step.reference:

@@ -1,4 +1,4 @@
-"""Why objects outlive their request, as text of 80 columns: one block for each structure."""
+"""Explains in text of 80 columns why objects outlive their request: one block for each structure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CLASSES = {
     "bounded": "kept, but bounded",
 }
 TYPES = 5
-"""Types that are named of what a structure consists of."""
+"""Most types that are named for a structure."""
 SUSPECT = "◀ suspect"
 
 
 def render(heading: str, analysis: Analysis) -> str:
-    """Return the whole explanation of a cell; `heading` says which cell it is."""
+    """Return the whole explanation of a cell; `heading` names the cell."""
     lines = [*wrap(heading, WIDTH), *wrap(summary(analysis), WIDTH)]
     for place, structure in enumerate(analysis.structures, 1):
         lines += ["", *_block(place, structure)]
@@ -89,7 +89,7 @@ def _contents(structure: Structure) -> str:
 
 
 def picture(explanation: Explanation) -> Iterator[str]:
-    """Yield a line for each object and each reference; a ring has its own line back."""
+    """Yield a line for each object and each reference; a line at the side leads a ring back to its start."""
     steps = explanation.steps
     ring = bool(steps[-1].reference)
     for place, step in enumerate(steps):

@@ -1,7 +1,7 @@
-"""Which leaks and rings are new, gone, changed or the same on the other side of a comparison. Pure.
+"""Compares fingerprints: which leaks and rings are new, changed, the same or gone after a change. Pure.
 
-Only cells that both sides measured and explained say anything. What several rings hold goes only when the
-last of them does, so a fingerprint counts as there in each cell that has it, the shortest ring or not.
+Only cells that both sides measured and explained count. What several rings hold is freed only once the last
+of them is gone, so a fingerprint counts in every cell that has it, even if it is not the shortest ring there.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ VERDICTS: tuple[Verdict, ...] = ("new", "changed", "same", "gone")
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell that has a fingerprint: the objects that it keeps before and after, None where it is not.
+    """A cell with a fingerprint: the objects per request that it keeps on each side, None if it is not there.
 
-    They are right to `error`, both sides together.
+    `error` is the sum of the errors of both numbers.
     """
 
     scenario: str
@@ -33,7 +33,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def same(self) -> bool:
-        """Whether both sides have it with as many objects."""
+        """Whether both sides have it with equally many objects."""
         if self.before is None or self.after is None:
             return self.before is self.after
         return abs(self.after - self.before) <= self.error
@@ -42,9 +42,9 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one fingerprint.
 
-    `changed` means that it is on both sides, but in other cells or with other numbers of objects. `leak` is
-    as the newer side has it, if it does, in the cell where it keeps most; `further` there means that it is
-    nowhere the shortest ring, so that another fingerprint tells of the same objects.
+    `changed` means that both sides have it, but in different cells or with different numbers of objects.
+    `leak` is from the cell where it keeps most objects, on the newer side if that has it. Its `further` means
+    that it is nowhere the shortest ring, so that another fingerprint describes the same objects.
     """
 
     verdict: Verdict
@@ -53,19 +53,19 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def before(self) -> tuple[float, ...]:
-        """The objects per request before, of the cells that have it."""
+        """The objects per request before, in each cell that has it."""
         return tuple(cell.before for cell in self.cells if cell.before is not None)
 
     @property
     def after(self) -> tuple[float, ...]:
-        """The objects per request after, of the cells that have it."""
+        """The objects per request after, in each cell that has it."""
         return tuple(cell.after for cell in self.cells if cell.after is not None)
 
 
 def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, ...]:
-    """Return what became of each fingerprint of cells measured before and after, what is new first.
+    """Return the change of each fingerprint in cells that were measured before and after, new ones first.
 
-    Cells with a side that grows and could not be explained are left out.
+    Cells are left out if either side grows and could not be explained.
     """
     cells: dict[str, list[Seen]] = {}
     examples: dict[str, list[tuple[bool, Leak]]] = {}
@@ -87,22 +87,21 @@ def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, .
             examples.setdefault(fingerprint, []).extend(
                 (newer, leak) for newer, leak in ((False, old), (True, new)) if leak
             )
-    found = [_change(cells[fingerprint], examples[fingerprint]) for fingerprint in cells]
     return tuple(
         sorted(
-            found,
-            key=lambda one: (
-                VERDICTS.index(one.verdict),
-                -max((*one.before, *one.after)),
-                one.leak.fingerprint,
+            (_change(cells[fingerprint], examples[fingerprint]) for fingerprint in cells),
+            key=lambda change: (
+                VERDICTS.index(change.verdict),
+                -max((*change.before, *change.after)),
+                change.leak.fingerprint,
             ),
         )
     )
 
 
-def is_known(one: Measurement) -> bool:
-    """Tell whether the fingerprints of a cell are known: what it leaves, if anything, is explained."""
-    return one.status == "measured" and one.explained and not one.unexplained
+def is_known(measurement: Measurement) -> bool:
+    """Return whether a cell's fingerprints are known: it leaves nothing, or what it leaves is explained."""
+    return measurement.status == "measured" and measurement.explained and not measurement.unexplained
 
 
 def _by_fingerprint(leaks: Iterable[Leak]) -> dict[str, Leak]:
@@ -110,7 +109,7 @@ def _by_fingerprint(leaks: Iterable[Leak]) -> dict[str, Leak]:
 
 
 def _change(cells: Sequence[Seen], examples: Sequence[tuple[bool, Leak]]) -> Change:
-    _, leak = max(examples, key=lambda one: (one[0], one[1].objects_per_request))
+    _, leak = max(examples, key=lambda example: (example[0], example[1].objects_per_request))
     growths = {newer: {leak.growth for side, leak in examples if side is newer} for newer in (False, True)}
     if all(cell.before is None for cell in cells):
         verdict: Verdict = "new"

@@ -1,6 +1,6 @@
 """The graph of what survived, as the worker captured it: vertices are objects, edges are named references.
 
-Pure. Weights make the paths that are found the ones that a programmer would tell.
+Pure. The weights of references make the lightest paths those that a programmer would describe.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:  # slow to import: only what explains a graph does
     import networkx as nx
 
 KEPT, OLD, ROOT, FINALIZER, OPAQUE, CONTENT, ATOM = 1, 2, 4, 8, 16, 32, 64
-"""Flags of a vertex, as `capture` sets them."""
+"""Flags of a vertex; `outlive.worker.survivors.capture` sets and explains them."""
 PLAIN = 10
 """Weight of a reference that has a name."""
 INCIDENTAL = {
-    "attribute:f_back": 35,  # who called: true of every frame, and seldom the fault
+    "attribute:f_back": 35,  # the caller: every frame has one, and it is rarely at fault
     "attribute:__globals__": 60,
     "attribute:__class__": 15,
     "attribute:__mro__": 25,
@@ -31,13 +31,13 @@ INCIDENTAL = {
     "internal:": 22,
     "keyed:": 12,
 }
-"""Weights of references that are told only where there is no better way."""
+"""Weights of references that a path should only use if there is no better way."""
 MOST_STARTS = 400
-"""Vertices of one strongly connected component from which a ring is searched for."""
+"""Most vertices of a strongly connected component from which rings are searched for."""
 
 
 class Vertex(msgspec.Struct, frozen=True, kw_only=True):
-    """An object: what it is, its type's dotted name, its own name and place where it has them, its bytes."""
+    """An object: its kind, its type's dotted name, its own name and place (may be empty), its bytes."""
 
     kind: str
     type: str
@@ -47,14 +47,14 @@ class Vertex(msgspec.Struct, frozen=True, kw_only=True):
     flags: int = 0
 
     def has(self, flag: int) -> bool:
-        """Tell whether a flag is set."""
+        """Return whether a flag is set."""
         return bool(self.flags & flag)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One reference of a ring or path: the referrer and the name by which it refers to the next object.
 
-    `number` tells the older of two objects from the younger. The last step of a path has no reference.
+    Older objects have a lower `number`. The last step of a path has an empty `reference`.
     """
 
     vertex: Vertex
@@ -63,19 +63,19 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sort(self) -> str:
-        """The sort of reference: attribute, local, key, index, closure, callback and others."""
+        """The sort of reference: attribute, local, key, index, closure, callback and so on."""
         return self.reference.partition(":")[0]
 
     @property
     def name(self) -> str:
-        """Name of the reference, empty where it has none."""
+        """The name of the reference; empty if it has none."""
         return self.reference.partition(":")[2]
 
 
 class Graph(msgspec.Struct, frozen=True):
-    """Objects and references; `requests` were sent while the new ones of them were made.
+    """Objects and the references between them; `requests` requests made the new objects.
 
-    `leaking` are types of C code that were tried, and keep a reference to each object that they return.
+    `leaking` are types of C code which, when tried, kept a reference to each object that they returned.
     """
 
     python: str
@@ -86,7 +86,7 @@ class Graph(msgspec.Struct, frozen=True):
     leaking: tuple[str, ...] = ()
 
     def network(self, members: Iterable[int] | None = None) -> nx.DiGraph[int]:
-        """Return the graph, or what is left of it among `members`, for networkx; edges bear their weight."""
+        """Return the graph, or the part of it among `members`, as a networkx graph with weights."""
         import networkx as nx  # noqa: PLC0415 - see above
 
         network: nx.DiGraph[int] = nx.DiGraph()
@@ -100,7 +100,7 @@ class Graph(msgspec.Struct, frozen=True):
         return network
 
     def steps(self, network: nx.DiGraph[int], path: list[int], *, ring: bool) -> tuple[Step, ...]:
-        """Return the steps along a path of vertices; in a ring the last one leads back to the first."""
+        """Return the steps along a path of vertices; the last step of a ring leads back to the first."""
         after = path[1:] + path[:1] if ring else path[1:]
         names = [str(network.edges[a, b]["reference"]) for a, b in zip(path, after, strict=False)]
         return tuple(
@@ -120,7 +120,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 def read(data: bytes) -> Graph:
-    """Return the graph that a worker wrote. Raises FaultError where it is none."""
+    """Return the graph that a worker wrote. Raises FaultError if `data` is not one."""
     try:
         file = msgspec.json.decode(data, type=_File)
     except msgspec.DecodeError as error:
@@ -140,27 +140,27 @@ def read(data: bytes) -> Graph:
 
 
 def cycles(network: nx.DiGraph[int]) -> list[set[int]]:
-    """Return the strongly connected components of several vertices, or of one that refers to itself."""
+    """Return the strongly connected components with several vertices, or one that refers to itself."""
     import networkx as nx  # noqa: PLC0415 - see above
 
-    found = [set(part) for part in nx.strongly_connected_components(network)]
-    return [part for part in found if len(part) > 1 or any(network.has_edge(v, v) for v in part)]
+    parts = map(set, nx.strongly_connected_components(network))
+    return [part for part in parts if len(part) > 1 or any(network.has_edge(v, v) for v in part)]
 
 
 def lightest_paths(
     network: nx.DiGraph[int], roots: Iterable[int], cutoff: float | None = None
 ) -> tuple[dict[int, float], dict[int, list[int]]]:
-    """Return weight and vertices of the lightest path from a root to each vertex that can be reached."""
+    """Return (weights, paths) of the lightest path from a root to each vertex that can be reached."""
     import networkx as nx  # noqa: PLC0415 - see above
 
-    found = nx.multi_source_dijkstra(network, set(roots), cutoff=cutoff, weight="weight")
-    return cast("tuple[dict[int, float], dict[int, list[int]]]", found)
+    lightest = nx.multi_source_dijkstra(network, set(roots), cutoff=cutoff, weight="weight")
+    return cast("tuple[dict[int, float], dict[int, list[int]]]", lightest)
 
 
 def rings(network: nx.DiGraph[int]) -> list[list[int]]:
-    """Return the lightest rings of a strongly connected component, each from its oldest vertex on."""
+    """Return the lightest rings of a strongly connected component, each starting at its oldest vertex."""
     lightest: float | None = None
-    found: dict[tuple[int, ...], float] = {}
+    weight_of: dict[tuple[int, ...], float] = {}
     for start in sorted(network)[:MOST_STARTS]:
         weights, paths = lightest_paths(network, [start], lightest)
         for before in network.predecessors(start):
@@ -171,5 +171,5 @@ def rings(network: nx.DiGraph[int]) -> list[list[int]]:
                 lightest = weight
                 path = paths[before]
                 first = path.index(min(path))
-                found[tuple(path[first:] + path[:first])] = weight
-    return [list(ring) for ring, weight in found.items() if weight == lightest]
+                weight_of[tuple(path[first:] + path[:first])] = weight
+    return [list(ring) for ring, weight in weight_of.items() if weight == lightest]

@@ -1,6 +1,7 @@
-"""From the readings of a cell's phases to slopes, intercept and the verdict on growth; and what to run next.
+"""Turns the readings of a cell's phases into slopes and a verdict on growth, and plans the next phases.
 
-Pure. Objects are exact integers and their slopes exact fractions. Memory is not exact, so it has thresholds.
+Pure. Counts of objects are integers, and their slopes exact fractions. Memory is not exact, so it has
+thresholds.
 """
 
 from __future__ import annotations
@@ -18,63 +19,66 @@ from outlive.records.measurement import Growth, Measurement, Phase
 WARM_UP = 20
 """Requests before counting starts, after the one that verifies the answer: lazy imports, caches."""
 SENSITIVITY = 105
-"""A leak of one object for each so many requests is sure to be seen, unless another sensitivity is asked for:
-the second phase is twice as long, so it has two of them, and the last one, which is shorter, at most one."""
+"""By default, a leak of one object in this many requests is sure to be seen: the second phase is twice as
+long, so it has two of these objects; the last phase is shorter and has at most one."""
 TO_COMPARE = 50
-"""The sensitivity of a comparison that somebody waits for."""
+"""The sensitivity of a comparison for which somebody waits."""
 LEAST_SENSITIVITY, MOST_SENSITIVITY = 37, 5000
 FIRST, LAST = 11, 37
-"""Requests of the first and the last of three phases; all are primes, so that nothing that happens each
-2nd, 10th or 100th request hides. The longest is not the last: what allocators and caches take once, they
-have taken before the last one."""
+"""Requests of the first and the last of three phases. All lengths are primes, so that nothing that happens at
+every 2nd, 10th or 100th request can hide. The longest phase is not the last: whatever allocators and caches
+take once, they have taken before the last one."""
 SHOWN = (7, 61, 17)
-"""Phases of a cell with a collector where gc off has shown, with phases of full length, that nothing stays:
-of 4,661 such cells of the stored history none kept anything."""
+"""Phases of a cell with a collector if the same cell with gc off has shown, with phases of full length, that
+nothing stays: of 4,661 such cells in the stored history none kept anything."""
 SETS = 2
-"""Times that these phases are run at most. Where the first set is not on a straight line, something happened
-once (a cache filled, a thread pool grew), and the second is."""
+"""Most runs of these phases. If the first set is not on a straight line, something happened once (a cache
+filled, a thread pool grew), and the second set is."""
 MEMORY_PHASES = (307, 401)
-"""Added one by one while only memory seems to be kept: mostly a cache has just not had its fill yet. These
-and the following are longer, in proportion, where a finer sensitivity than the usual one is asked for."""
+"""Added one by one while only memory seems to be kept: usually a cache is just not full yet. These and the
+following phases are proportionally longer for a sensitivity finer than the default."""
 LONG_PHASES = (503, 1009)
-"""Added where something seems to be kept: a cache of up to 1,750 entries has filled by the last one."""
+"""Added if something seems to be kept: a cache of up to 1,750 entries is full by the last one."""
 STEADY = Fraction(99, 100)
-"""Share of the other one's objects per request that each of them keeps if growth goes on. What differs by
-less is a connection's own objects; growth that stopped in the last ten requests is not seen."""
+"""If growth continues, each long phase keeps at least this fraction of the other's objects per request. A
+smaller difference is due to a connection's own objects; growth that stopped in the last ten requests is not
+seen."""
 LAST_PHASE = 1511
-"""Added where one of them kept less than that of the other's, or where only memory was kept: tells whether
-growth stopped, or was chance."""
+"""Added if a long phase kept less than that fraction of the other's, or if only memory was kept: it shows
+whether growth has stopped, or was chance."""
 EVEN = 0.5
-"""Share of the most memory per request in a long phase that each long phase keeps if memory leaks; what comes
-and goes with threads differs by more, and a leak of some bytes is as much in each."""
+"""If memory leaks, each long phase keeps at least this fraction of the most bytes per request of a long
+phase. Memory that comes and goes with threads varies more; a leak is the same in each."""
 LEAST_LEAK = Fraction(1, 200)
-"""Objects per request from which on the long phases show a leak. One object for each 200 requests is a
-difference of 2.5 objects between them; one or two can be chance, such as a timer that fired."""
+"""Least objects per request that are a leak in the long phases. One object in 200 requests is a difference of
+2.5 objects between them; one or two can be chance, such as a timer that fired."""
 CHANCE = 2
-"""Objects that a slope may be off a whole number over the long phases: a timer that is due."""
+"""Most objects by which a slope over the long phases may miss a whole number by chance: a timer that is
+due."""
 BOUNDED_OBJECTS = 32
-"""Objects kept by growth that stopped from which on it is called bounded; fewer are first-time work."""
+"""Least objects kept by growth that has stopped for it to be called bounded; fewer are first-time work."""
 BLOCKS_SUSPECT = 0.6
-"""Blocks kept per request of each of the last two phases from which on a cell is run longer. An object kept
-for each request is one block at least; clean cells seldom come to 0.6, and then only take longer."""
+"""Blocks kept per request in each of the last two phases for a cell to be run longer. An object kept by every
+request is at least one block; clean cells rarely reach 0.6, and then they only take longer."""
 BLOCKS_LEAK = 0.25
-"""Blocks kept per request of each long phase from which on the cell leaks; clean cells stayed below 0.21."""
+"""Blocks kept per request in each long phase for a cell to leak; clean cells stayed below 0.21."""
 HEAP_SUSPECT = 128.0
-"""Bytes of C heap kept per request, as BLOCKS_SUSPECT; 513 is the least that pymalloc leaves to malloc."""
+"""The same as BLOCKS_SUSPECT for bytes of C heap; pymalloc leaves allocations of 513 bytes and more to
+malloc."""
 HEAP_LEAK = 64.0
-"""Bytes of C heap kept per request, as BLOCKS_LEAK."""
+"""The same as BLOCKS_LEAK for bytes of C heap."""
 COUNT_LEAK = 1 / 50
-"""Files, sockets, threads and tasks that each of two phases must hold more per request, and at least one, to
-be a leak. What is opened or started once and stays (a log, a pool) is in one of them and not in the other."""
+"""Files, sockets, threads or tasks per request, and at least one, that each of two phases must add to be a
+leak. What is opened or started once and stays (a log, a pool) is added by one phase and not by the other."""
 MAPPED_LEAK = 2048.0
-"""The same for bytes of memory that neither malloc nor pymalloc maps: half a page."""
+"""The same for bytes mapped by neither malloc nor pymalloc: half a page."""
 HELD_LEAK = {**dict.fromkeys(("files", "sockets", "threads", "tasks"), COUNT_LEAK), "mapped": MAPPED_LEAK}
 
 
 class Lengths(msgspec.Struct, frozen=True):
-    """Requests of the phases that a sensitivity asks for: those that are run first, and those that are added.
+    """The lengths of the phases for a sensitivity, in requests; `short` ones run first, others are added.
 
-    `least` are the objects per request from which on the long ones show a leak.
+    `least` is the least number of objects per request that is a leak in the long phases.
     """
 
     short: tuple[int, int, int]
@@ -86,7 +90,7 @@ class Lengths(msgspec.Struct, frozen=True):
 
 @cache
 def lengths(sensitivity: int = SENSITIVITY) -> Lengths:
-    """Return the phases that are sure to show a leak of one object for each `sensitivity` requests."""
+    """Return the lengths of phases that are sure to show a leak of one object in `sensitivity` requests."""
     times = Fraction(max(sensitivity, SENSITIVITY), SENSITIVITY)
     return Lengths(
         short=(FIRST, _prime(2 * sensitivity), LAST),
@@ -98,7 +102,7 @@ def lengths(sensitivity: int = SENSITIVITY) -> Lengths:
 
 
 def _prime(least: Fraction | int) -> int:
-    """Return the smallest prime from `least` on."""
+    """Return the smallest prime that is not less than `least`."""
     number = ceil(least)
     while any(number % factor == 0 for factor in range(2, isqrt(number) + 1)):
         number += 1
@@ -106,7 +110,7 @@ def _prime(least: Fraction | int) -> int:
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """A phase with the objects by type name that it left before and after the full collection."""
+    """A phase with the objects that it left, by type name, before and after the full collection."""
 
     phase: Phase
     types: dict[str, int]
@@ -114,7 +118,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
-    """What the phases of a cell say. Slopes are per request; see `Measurement`."""
+    """What the phases of a cell show. Slopes are per request; see `Measurement`."""
 
     growth: Growth
     survivors: Fraction
@@ -137,7 +141,7 @@ def slope(a: Phase, b: Phase, reading: str) -> Fraction:
 
 
 def shows(measurement: Measurement) -> bool:
-    """Whether a cell with gc off has shown, beyond doubt, that nothing stays after a collection."""
+    """Return whether a cell with gc off has shown beyond doubt that nothing stays after a collection."""
     m = measurement
     certain = m.gc == "off" and len(m.phases) == len(lengths().short) and not m.held
     return certain and m.growth in ("none", "cyclic") and m.leaked_per_request == 0
@@ -146,10 +150,10 @@ def shows(measurement: Measurement) -> bool:
 def plan(
     done: Sequence[Phase], *, collecting: bool, sensitivity: int = SENSITIVITY, shown: bool = False
 ) -> tuple[int, ...]:
-    """Return the lengths of the phases to run next; none where those that are done suffice.
+    """Return the lengths of the phases to run next; none if the phases that are `done` suffice.
 
-    With the automatic collector (`collecting`) only leaked objects are exact, for it stops tracking some of
-    the others while they live. `shown` says that the same cell with gc off has shown that nothing stays.
+    With the automatic collector (`collecting`) only leaked objects are exact, because it stops tracking some
+    of the others while they live. `shown`: the same cell with gc off has shown that nothing stays.
     """
     asked = lengths(sensitivity)
     if shown:
@@ -162,7 +166,7 @@ def plan(
     if not short:
         return asked.short
     if "threads" in _held(short[-2:]):
-        return ()  # there are only so many that can be started
+        return ()  # further phases could exhaust what the system allows
     exact = _exact(short[-3:], collecting=collecting)
     if not exact and len(short) < SETS * len(asked.short):
         return asked.short
@@ -181,7 +185,7 @@ def plan(
 def analyse(
     tallies: Sequence[Tally], *, collecting: bool, sensitivity: int = SENSITIVITY, shown: bool = False
 ) -> Analysis:
-    """Return what the phases say, those that `plan` asked for."""
+    """Return what the phases show that `plan` asked for; the arguments are those of `plan`."""
     asked = lengths(sensitivity)
     if shown and len(tallies) > len(SHOWN):
         tallies = tallies[len(SHOWN) :]
@@ -214,7 +218,7 @@ def analyse(
 
 
 def _decisive(tallies: Sequence[Tally], asked: Lengths, *, collecting: bool) -> tuple[Tally, Tally]:
-    """Return the two phases that the slopes of objects come from."""
+    """Return the two phases from which the slopes of objects are computed."""
     short = [tally for tally in tallies if tally.phase.requests in asked.short][-3:] or tallies
     exact = _exact([tally.phase for tally in short], collecting=collecting)
     if exact and slope(short[1].phase, short[2].phase, "leaked") <= 0:
@@ -223,11 +227,11 @@ def _decisive(tallies: Sequence[Tally], asked: Lengths, *, collecting: bool) -> 
 
 
 def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SENSITIVITY) -> Fraction:
-    """Return how far the slope of counts, one for each phase, may be off; 0: they lie on a straight line.
+    """Return the error of the slope of `counts`, one count for each phase; 0 if they are on a straight line.
 
-    A slope that is a whole number over hundreds of requests is no chance: what was off the line before filled
-    a cache. Counts off the line come of requests that do not all leave the same, and how many leave which is
-    a matter of timing: the error is what single requests differ by, one object at least.
+    A slope that is a whole number over hundreds of requests is not chance: earlier counts off the line filled
+    a cache. Otherwise counts are off the line because requests leave different numbers of objects, depending
+    on timing: the error is the difference between single requests, at least one object.
     """
     asked = lengths(sensitivity)
     long = (*asked.long, asked.last)
@@ -249,7 +253,7 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
 
 
 def errors(measurement: Measurement) -> tuple[float, float]:
-    """Return how far leaked and cyclic objects per request may be off; what does not grow has no error."""
+    """Return the errors of (leaked, cyclic) objects per request; they are 0 for a cell that does not grow."""
     m = measurement
     if m.growth in ("none", "bounded"):
         return 0.0, 0.0
@@ -277,13 +281,13 @@ def _growth(
 
 
 def _clean(phases: Sequence[Phase], *, collecting: bool) -> bool:
-    """Tell whether three phases show that nothing stays; that memory does not, others have shown."""
+    """Return whether three phases show that no object stays; other phases have shown it for memory."""
     grows = slope(*_pair(phases), "leaked") > 0 or _held(phases[-2:])
     return _exact(phases, collecting=collecting) and not grows
 
 
 def _held(phases: Sequence[Phase]) -> dict[str, Fraction]:
-    """Return what each of two phases held more, by `HELD_LEAK`: so much for each request of both."""
+    """Return how much of each resource leaks per request, if each of two phases adds at least `HELD_LEAK`."""
     requests = sum(phase.requests for phase in phases)
     return {
         name: Fraction(sum(phase.held[name] for phase in phases), requests)
@@ -293,9 +297,9 @@ def _held(phases: Sequence[Phase]) -> dict[str, Fraction]:
 
 
 def _exact(phases: Sequence[Phase], *, collecting: bool) -> bool:
-    """Tell whether the object counts of three phases lie on a straight line exactly.
+    """Return whether the object counts of three phases lie exactly on a straight line.
 
-    Leaked objects may also have come in the first one alone: the other two prove that no more come.
+    Leaked objects may also come in the first phase alone: the other two prove that no more follow.
     """
     leaked = [phase.leaked for phase in phases]
     cyclic = [phase.survivors - phase.leaked for phase in phases]
@@ -303,13 +307,13 @@ def _exact(phases: Sequence[Phase], *, collecting: bool) -> bool:
 
 
 def _straight(phases: Sequence[Phase], counts: Sequence[int]) -> bool:
-    """Tell whether the counts of three phases lie on a straight line exactly."""
+    """Return whether the counts of three phases lie exactly on a straight line."""
     (a, b, c), (x, y, z) = (phase.requests for phase in phases), counts
     return (y - x) * (c - b) == (z - y) * (b - a)
 
 
 def _gave_back(phases: Sequence[Phase], long: Sequence[Phase]) -> bool:
-    """Tell whether a long phase kept nothing, or the last one took no more than was ever given back."""
+    """Return whether a long phase kept nothing, or the last one took no more than was ever given back."""
     held = tuple(accumulate(phase.leaked for phase in phases))
     most = tuple(accumulate(held, max))
     back = max(peak - now for peak, now in zip(most, held, strict=True))
@@ -317,16 +321,16 @@ def _gave_back(phases: Sequence[Phase], long: Sequence[Phase]) -> bool:
 
 
 def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
-    """Tell whether each of the phases kept at least so many blocks, or bytes of C heap, per request."""
+    """Return whether each phase kept `blocks` blocks or more per request, or each `heap` bytes of C heap."""
     return all(phase.blocks_kept >= blocks * phase.requests for phase in phases) or all(
         (phase.heap_kept or 0) >= heap * phase.requests for phase in phases
     )
 
 
 def _leaks_memory(phases: Sequence[Phase], asked: Lengths) -> bool:
-    """Tell whether all long phases keep memory: steadily, and more than short ones gave back by themselves.
+    """Return whether all long phases keep memory: steadily, and more than short phases gave back.
 
-    What a phase gives back is how far a reading goes up and down, as with threads that come and go.
+    What a phase gives back shows how far a reading varies by itself, as with threads that come and go.
     """
     long = _of(phases, (*asked.long, asked.last))
     short = [phase for phase in phases if phase not in long]
@@ -351,10 +355,10 @@ def _pair(phases: Sequence[Phase]) -> tuple[Phase, Phase]:
 def _types(
     a: Tally, types_a: dict[str, int], b: Tally, types_b: dict[str, int], least: Fraction
 ) -> dict[str, float]:
-    """Return objects per request by type name, most first, without those of less than `least`.
+    """Return objects per request by type name, most first, without numbers below `least`.
 
-    What is one object off a whole number for each request is that number: the server's timer that was
-    replaced. Its predecessor cancels out in the number of all objects, but has no type any more.
+    A count that is one object off a whole number per request is rounded to it: the server's timer was
+    replaced. In the number of all objects the old timer cancels out, but by type it is missing.
     """
     requests = b.phase.requests - a.phase.requests
     changes: dict[str, Fraction] = {}

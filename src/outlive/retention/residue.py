@@ -1,7 +1,7 @@
-"""The residue of a connection: what it leaves beside its requests when its client closes it. Pure.
+"""The residue of a connection: what it leaves when its client closes it, apart from its requests. Pure.
 
-The phases that tell what a request leaves go over one connection each. Further phases, in which each request
-has a connection that its client closes after the answer, tell what a connection leaves.
+The phases that show what a request leaves use one connection each. Further phases, in which each request has
+its own connection and the client closes it after the answer, show what a connection leaves.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from outlive.records.measurement import Phase
 from outlive.retention.growth import STEADY, Analysis
 
 CONNECTIONS = 13
-"""Connections of the first phase. One object too many or too few makes their residue no whole number."""
+"""Connections of the first phase. With one object too many or too few, the residue is not a whole number."""
 LONG = (101, 211)
-"""Connections of the phases that are added where the first says that something is kept, or is not exact."""
+"""Connections of the phases that are added if the first shows that something is kept, or is not exact."""
 LEAST = Fraction(1, 50)
-"""Objects per connection from which on long phases show a residue. One object for each 50 connections is a
-difference of two objects between them; less can be chance, such as a timer that fired."""
+"""Least objects per connection that are a residue in the long phases. One object in 50 connections is a
+difference of two objects between them; fewer can be chance, such as a timer that fired."""
 
 
 class Residue(msgspec.Struct, frozen=True):
-    """Objects that one connection leaves, `leaked` those of them that no full collection frees."""
+    """Objects that one connection leaves; `leaked` is how many of them no full collection frees."""
 
     survivors: Fraction
     leaked: Fraction
@@ -33,9 +33,9 @@ class Residue(msgspec.Struct, frozen=True):
 def plan(
     phases: Sequence[Phase], found: Analysis, done: Sequence[Phase], *, collecting: bool
 ) -> tuple[int, ...]:
-    """Return how many connections the next phases have; none where the residue is known, or cannot be.
+    """Return how many connections the next phases have; none if the residue is known or cannot be.
 
-    `phases` are those of the requests, and what they say is `found`.
+    `phases` are the phases of the requests, `found` their analysis, `done` the phases of connections so far.
     """
     if not apart(phases):
         return ()
@@ -49,12 +49,12 @@ def plan(
 
 
 def apart(phases: Sequence[Phase]) -> bool:
-    """Tell whether connections can be told from requests: one connection served each whole phase."""
+    """Return whether connections can be told from requests: each phase used a single connection."""
     return all(phase.connections == 1 for phase in phases)
 
 
 def analyse(found: Analysis, done: Sequence[Phase]) -> Residue:
-    """Return what the phases of connections, those that `plan` asked for, say."""
+    """Return the residue that follows from the phases of connections that `plan` asked for."""
     if len(done) == 1:
         return _first(found, done[0])
     a, b = done[-2:]
@@ -70,7 +70,7 @@ def analyse(found: Analysis, done: Sequence[Phase]) -> Residue:
 
 
 def _first(found: Analysis, phase: Phase) -> Residue:
-    """Return the residue that follows from one phase: the others left that of one connection."""
+    """Return the residue that follows from one phase; the phases of requests include one connection each."""
     further = phase.requests - 1
     return Residue(
         (phase.survivors - found.survivors * phase.requests - found.intercept) / further,

@@ -1,8 +1,8 @@
-"""From the graph of what survived to the distinct structures in it, each with the shortest explanation.
+"""Finds the distinct structures in the graph of the survivors, each with its shortest explanation.
 
-Pure. A cyclic structure is a strongly connected component of the garbage with what hangs on it, and its
-explanation a ring. A leaked one is what a full collection did not free below one link from something old, and
-its explanation a path from a root.
+Pure. A cyclic structure is a strongly connected component of the garbage with everything that hangs on it;
+its explanation is a ring. A leaked structure is everything new below one link from an old object; its
+explanation is a path from a root.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 Class = Literal["cyclic", "leaked", "bounded"]
 
 FURTHER = 3
-"""Most rings that are told after the first, each one left when the suspect links before it are cut."""
+"""Most rings after the first; each remains if the suspect links before it are cut."""
 LEAST_RATE = 0.5
-"""Instances per request, or connection, from which on a structure comes with them; it is only a sample."""
+"""Least instances per request, or connection, of a structure that comes with them; this is only a sample."""
 LARGE = 5
-"""Objects per request from which on even a single instance is told: a chain that grows is one."""
+"""Least objects per request for which even a single instance counts: a chain that grows has only one."""
 UNSEEN = ("c-held", "not-found")
-"""Rules that do not tell whose code holds an object."""
+"""Rules that do not show whose code holds an object."""
 UNKNOWN = "unknown"
 NAMED = ("frame", "function", "method", "class", "cache")
-"""Kinds of vertices whose own name tells the package."""
+"""Kinds of vertices whose own names show the package."""
 
 
 class Structure(msgspec.Struct, frozen=True, kw_only=True):
-    """One distinct structure that outlives its request; the numbers of objects and bytes are an example's.
+    """One distinct structure that outlives its request; numbers of objects and bytes are those of an example.
 
-    `members` are in the cycle, or at the end of the path; `hanging` are only kept alive by them. `further`
-    are the rings that are left when the suspect links before them are cut. `package` is where the suspect
-    link is; `python` tells whether it is the standard library.
+    `members` are the objects in the cycle, or at the end of the path; `hanging` are those that only they keep
+    alive. `further` are the rings that remain if the suspect links before them are cut. `package` is the
+    package of the suspect link; `python` says whether it is the standard library.
     """
 
     growth: Class
@@ -77,10 +77,11 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
-    """The structures, most objects first, and what beside them is not told one by one.
+    """The structures, most objects first, and what else was in the graph.
 
-    `weak` is the weak references per request to what is kept, which go with it; `once` the objects that come
-    once and not with requests; `cut` what was left out to stay within limits.
+    `weak` is the number of weak references per request to objects that are kept, which go with them; `once`
+    the number of objects that come once and not with requests; `cut` lists what was left out to stay within
+    limits.
     """
 
     python: str
@@ -103,17 +104,17 @@ def analyse(
 ) -> Analysis:
     """Return the distinct structures of a graph.
 
-    `connections` were made for the requests (default: one each); what comes once for each counts, too.
-    With `bounded`, what is kept is known to stop growing. With `collecting`, cyclic garbage is left out.
+    `connections` is how many connections the requests used (default: one each); what comes with each of them
+    counts too. `bounded`: what is kept is known to stop growing. `collecting`: leave cyclic garbage out.
     """
-    found: list[tuple[Class, list[_Instance]]] = [("bounded" if bounded else "leaked", _leaked(graph))]
+    by_growth: list[tuple[Class, list[_Instance]]] = [("bounded" if bounded else "leaked", _leaked(graph))]
     if not collecting:
-        found.append(("cyclic", _cyclic(graph)))
+        by_growth.append(("cyclic", _cyclic(graph)))
     structures: list[Structure] = []
     weak = once = 0
     connections = connections or graph.requests
     least = max(2, connections * LEAST_RATE)
-    for growth, instances in found:
+    for growth, instances in by_growth:
         for cluster in _clusters(instances):
             if cluster[0].explanation.suspect.rule == "weak-reference":
                 weak += len(cluster)
@@ -121,7 +122,7 @@ def analyse(
                 structures.append(_structure(graph, cluster, growth, connections))
             else:
                 once += _objects(graph, cluster)
-    structures.sort(key=lambda one: (-one.objects_per_request, one.fingerprint))
+    structures.sort(key=lambda structure: (-structure.objects_per_request, structure.fingerprint))
     return Analysis(
         python=graph.python,
         requests=graph.requests,
@@ -133,24 +134,24 @@ def analyse(
 
 
 def records(analysis: Analysis) -> tuple[Leak, ...]:
-    """Return the rings and paths of what comes with requests, in the order of their fingerprints.
+    """Return records of the rings and paths that come with requests, in the order of their fingerprints.
 
-    What comes with connections shows where each request has its own. A structure's further rings are among
-    them: which of several is the shortest may differ between releases. Where several structures have a
+    What comes with connections shows in cells where each request has its own. A structure's further rings are
+    included: which of several is the shortest may differ between releases. If several structures share a
     ring, it is one record with the objects of all.
     """
-    found: dict[str, Leak] = {}
+    by_fingerprint: dict[str, Leak] = {}
     for structure in analysis.structures:
         if structure.per == "connection":
             continue
         for explanation in (structure.explanation, *structure.further):
             leak = _record(structure, explanation)
-            same = found.get(leak.fingerprint)
+            same = by_fingerprint.get(leak.fingerprint)
             if same:
                 objects = same.objects_per_request + leak.objects_per_request
                 leak = msgspec.structs.replace(same, objects_per_request=objects)
-            found[leak.fingerprint] = leak
-    return tuple(found[fingerprint] for fingerprint in sorted(found))
+            by_fingerprint[leak.fingerprint] = leak
+    return tuple(by_fingerprint[fingerprint] for fingerprint in sorted(by_fingerprint))
 
 
 def _record(structure: Structure, explanation: Explanation) -> Leak:
@@ -167,7 +168,7 @@ def _record(structure: Structure, explanation: Explanation) -> Leak:
 
 
 def _clusters(instances: Iterable[_Instance]) -> list[list[_Instance]]:
-    """Return the instances by what they are; a dict's keys and values are one."""
+    """Return the instances grouped by what they are; keys and values of the same dict are one instance."""
     alike: dict[str, list[_Instance]] = defaultdict(list)
     for instance in instances:
         alike[instance.explanation.fingerprint].append(instance)
@@ -181,7 +182,7 @@ def _clusters(instances: Iterable[_Instance]) -> list[list[_Instance]]:
 
 
 def _merged(clusters: list[list[_Instance]]) -> list[_Instance]:
-    clusters.sort(key=lambda one: -sum(len(instance.hanging) for instance in one))
+    clusters.sort(key=lambda cluster: -sum(len(instance.hanging) for instance in cluster))
     first, *others = clusters
     return [
         msgspec.structs.replace(
@@ -200,8 +201,8 @@ def _objects(graph: Graph, cluster: Iterable[_Instance]) -> int:
 
 
 def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connections: int) -> Structure:
-    sizes = sorted(cluster, key=lambda one: (len(one.members) + len(one.hanging), min(one.members)))
-    example = sizes[len(sizes) // 2]
+    by_size = sorted(cluster, key=lambda each: (len(each.members) + len(each.hanging), min(each.members)))
+    example = by_size[len(by_size) // 2]
     package, explanation = _fault(graph, example.explanation)
     by_request = len(cluster) >= graph.requests * LEAST_RATE
     both = example.members | example.hanging
@@ -222,8 +223,8 @@ def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connec
         members_bytes=sum(graph.vertices[v].bytes for v in example.members),
         hanging=len(tracked) - len(example.members),
         hanging_bytes=sum(graph.vertices[v].bytes for v in example.hanging),
-        types=tuple(sorted(Counter(v.type for v in tracked).items(), key=lambda one: (-one[1], one[0]))),
-        buffers=tuple(sorted(((v.type, v.bytes) for v in buffers), key=lambda one: -one[1])),
+        types=tuple(sorted(Counter(v.type for v in tracked).items(), key=lambda item: (-item[1], item[0]))),
+        buffers=tuple(sorted(((v.type, v.bytes) for v in buffers), key=lambda item: -item[1])),
     )
 
 
@@ -245,14 +246,14 @@ def _fault(graph: Graph, explanation: Explanation) -> tuple[str, Explanation]:
 
 
 def _package(explanation: Explanation) -> str:
-    """Return the package at fault: the nearest to the suspect link, Python's own if there is no other."""
-    found = []
+    """Return the package at fault: the nearest to the suspect link, the standard library's if no other."""
+    packages = []
     at = explanation.suspect.step + 1
     for step in (*reversed(explanation.steps[:at]), *explanation.steps[at:]):
         name = step.vertex.name if step.vertex.kind in NAMED else step.vertex.type
         if "." in name and step.vertex.kind != "exception":
-            found.append(ACCELERATOR.sub("", name.partition(".")[0]))
-    return next((name for name in found if name not in sys.stdlib_module_names), (found or [""])[0])
+            packages.append(ACCELERATOR.sub("", name.partition(".")[0]))
+    return next((name for name in packages if name not in sys.stdlib_module_names), (packages or [""])[0])
 
 
 # Cyclic garbage
@@ -261,12 +262,11 @@ def _package(explanation: Explanation) -> str:
 def _cyclic(graph: Graph) -> list[_Instance]:
     garbage = [i for i, vertex in enumerate(graph.vertices) if not vertex.flags & (KEPT | OLD)]
     network = graph.network(garbage)
-    found = cycles(network)
-    found.sort(key=min)
-    taken: set[int] = set().union(*found)
+    components = sorted(cycles(network), key=min)
+    taken: set[int] = set().union(*components)
     known: dict[tuple[object, ...], tuple[Explanation, tuple[Explanation, ...]]] = {}
     instances = []
-    for members in found:
+    for members in components:
         hanging = _below(network, members, taken)
         taken |= hanging
         alike = _likeness(graph, network, members)
@@ -278,15 +278,15 @@ def _cyclic(graph: Graph) -> list[_Instance]:
 
 
 def _below(network: nx.DiGraph[int], start: Iterable[int], stop: set[int]) -> set[int]:
-    """Return what can be reached from `start` without it, and without going into `stop`."""
-    found: set[int] = set()
+    """Return the vertices that can be reached from `start` past `stop`, without either."""
+    reached: set[int] = set()
     todo = list(start)
     while todo:
         for vertex in network.successors(todo.pop()):
-            if vertex not in stop and vertex not in found:
-                found.add(vertex)
+            if vertex not in stop and vertex not in reached:
+                reached.add(vertex)
                 todo.append(vertex)
-    return found.difference(start)
+    return reached.difference(start)
 
 
 def _likeness(graph: Graph, network: nx.DiGraph[int], members: Iterable[int]) -> tuple[object, ...]:
@@ -307,10 +307,10 @@ def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation
         parts = cycles(left)
         if not parts:
             break
-        part = left.subgraph(max(parts, key=lambda one: (len(one), -min(one))))
-        found = [_ring(graph.steps(part, ring, ring=True)) for ring in rings(part)]
-        # of rings that are equally short, one that is not Python's own says more
-        best = min(found, key=lambda one: (_package(one) in sys.stdlib_module_names, one.trail))
+        part = left.subgraph(max(parts, key=lambda part: (len(part), -min(part))))
+        shortest = [_ring(graph.steps(part, ring, ring=True)) for ring in rings(part)]
+        # of equally short rings, one outside of the standard library says more
+        best = min(shortest, key=lambda ring: (_package(ring) in sys.stdlib_module_names, ring.trail))
         explanations.append(best)
         suspect, following = _around(best)
         cut = (normal(suspect.vertex), suspect.reference, normal(following.vertex))
@@ -324,7 +324,7 @@ def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation
 
 
 def _behind(graph: Graph, network: nx.DiGraph[int], a: int, b: int) -> list[tuple[int, int]]:
-    """Return the references that the shortcut from `a` to `b` goes over: those of a's dict, tuple, cells."""
+    """Return the references that the shortcut from `a` to `b` skips: those of a's dict, tuple and cells."""
 
     def container(vertex: int) -> bool:
         return graph.vertices[vertex].kind in ("container", "frame")
@@ -341,7 +341,7 @@ def _around(explanation: Explanation) -> tuple[Step, Step]:
 
 
 def _ring(steps: tuple[Step, ...]) -> Explanation:
-    """Return a ring from the object on that its suspect link leads to, so that this link comes last."""
+    """Return the explanation of a ring, turned so that its suspect link comes last."""
     parts = trail(steps)
     start = min(range(len(parts)), key=lambda at: parts[at:] + parts[:at])
     suspect = ring_suspect(steps)
@@ -382,7 +382,7 @@ def _leaked(graph: Graph) -> list[_Instance]:
 
 
 def _from_roots(graph: Graph, network: nx.DiGraph[int]) -> tuple[dict[int, float], dict[int, list[int]]]:
-    """Return weights and paths from roots, and for the rest from where the search backwards had to end."""
+    """Return (weights, paths) from roots; what they do not reach, from where the backward search ended."""
     roots = [v for v in network if graph.vertices[v].flags & (ROOT | OPAQUE)]
     ends = [v for v in network if graph.vertices[v].has(OLD) and not network.in_degree(v)]
     weights: dict[int, float] = {}

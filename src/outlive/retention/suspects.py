@@ -1,6 +1,6 @@
-"""Which link of a ring or path is at fault: the rules, in the order in which they are tried.
+"""Finds the link of a ring or path that is at fault, by rules that are tried in order.
 
-Pure. A rule names the step that it suspects and says why; the first one that fits a structure counts.
+Pure. A rule names the step that it suspects and says why; the first rule that fits a structure counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Suspect(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """`find` returns the number of the suspect step with the reason, or None where the rule does not fit."""
+    """`find` returns the number of the suspect step and the reason, or None if the rule does not fit."""
 
     name: str
     find: Callable[[Sequence[Step]], tuple[int, str] | None]
@@ -60,7 +60,7 @@ def path_suspect(steps: Sequence[Step]) -> Suspect:
 
 
 def title(vertex: Vertex) -> str:
-    """Return what a programmer calls an object: its type, or a function's, frame's or class's own name."""
+    """Return an object as a programmer would name it: by its type, or a function or class by its own name."""
     match vertex.kind:
         case "frame":
             return f"frame of {vertex.name}"
@@ -91,14 +91,14 @@ def _first(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
         found = rule.find(steps)
         if found:
             step, reason = found
-            if any(one.vertex.has(FINALIZER) for one in steps):
+            if any(other.vertex.has(FINALIZER) for other in steps):
                 reason += "; a `__del__` in the ring runs only when the collector does"
             return Suspect(step, rule.name, reason)
     raise AssertionError("the last rule fits everything")
 
 
 def _into(steps: Sequence[Step], wanted: Callable[[Vertex], bool]) -> int | None:
-    """Return the step of a ring that leads to the first vertex that is wanted."""
+    """Return the number of the step that leads to the first wanted vertex of a ring, or None."""
     for number, step in enumerate(steps):
         if wanted(step.vertex):
             return (number - 1) % len(steps)
@@ -263,7 +263,7 @@ RING_RULES = (
 
 
 def _entry(steps: Sequence[Step]) -> int:
-    """Return the step of a path that leads from what was there before to what is new."""
+    """Return the number of the step that leads from an old object to a new one."""
     for number, step in enumerate(steps[1:]):
         if not step.vertex.has(OLD):
             return number
@@ -271,7 +271,7 @@ def _entry(steps: Sequence[Step]) -> int:
 
 
 def _holder(fits: Callable[[Step], bool], reason: str) -> Callable[[Sequence[Step]], tuple[int, str] | None]:
-    """Return a rule for paths in which an old step fits; the link to the new object is suspected."""
+    """Return a rule for paths with an old step that fits; it suspects the link to the new object."""
 
     def find(steps: Sequence[Step]) -> tuple[int, str] | None:
         entry = _entry(steps)

@@ -1,4 +1,4 @@
-"""The identity of a ring or path: its steps without what differs between runs, machines and Pythons. Pure."""
+"""Trails identify rings and paths: steps without what differs between runs, machines and Pythons. Pure."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from outlive.retention.suspects import Suspect, link, title
 ACCELERATOR = re.compile(r"^_(?=[a-z])")
 RUNNING = {"async_generator", "coroutine", "frame", "generator"}
 KINDS = RUNNING | {"cache", "class", "code", "function", "method", "module"}
-"""Kinds of objects that a trail names before the object."""
+"""Kinds of objects that a trail writes before the object's name."""
 NAMED = {"argument", "callback", "closure", "context", "default", "global", "local"}
-"""Sorts of references that a trail names before the reference."""
+"""Sorts of references that a trail writes before the reference's name."""
 NAMELESS = ("cached", "internal")
 STABLE_KEY = re.compile(r"'[A-Za-z_][A-Za-z_.\-]*'")
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """A ring or a path, the link of it that is suspected and why, and its stable identity."""
+    """A ring or a path, its suspect link, and its stable identity."""
 
     steps: tuple[Step, ...]
     suspect: Suspect
     trail: str
-    """The normalised steps that the fingerprint is made of."""
+    """The normalised steps, from which the fingerprint is computed."""
     fingerprint: str
-    """Stable identity: the same across runs, machines and Pythons."""
+    """Its identity, the same across runs, machines and Pythons: 12 hex digits."""
 
     @classmethod
     def of(cls, steps: tuple[Step, ...], suspect: Suspect, parts: Iterable[str]) -> Self:
-        """Return the explanation with the identity that the `parts` of its trail give it."""
+        """Return the explanation with the identity computed from the `parts` of its trail."""
         trail = " ".join(parts)
         fingerprint = hashlib.sha256(trail.encode()).hexdigest()[:12]
         return cls(steps=steps, suspect=suspect, trail=trail, fingerprint=fingerprint)
 
 
 def place(steps: Sequence[Step], at: int) -> str:
-    """Return the link at step `at`, with the object that a programmer would say has it, in one line."""
+    """Return the link at step `at` as one line, with the object to which a programmer would ascribe it."""
     holder = at
     while steps[holder].vertex.kind == "container" and holder > 0:
         holder -= 1
@@ -54,7 +54,7 @@ def place(steps: Sequence[Step], at: int) -> str:
 
 
 def trail(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return the steps without what differs between runs: indices, keys that are data, containers."""
+    """Return the steps without what differs between runs: indices, keys that are data, and containers."""
     parts: list[str] = []
     for step in steps:
         reference = _reference(step)
@@ -68,17 +68,17 @@ def trail(steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def hops(trail: str) -> tuple[str, ...]:
-    """Return the steps of a stored trail, each an object with the reference that goes on to the next."""
-    found: list[list[str]] = []
+    """Return the steps of a stored trail, each an object with its reference to the next."""
+    steps: list[list[str]] = []
     named = False
     for word in trail.split(" ")[1:]:
         goes_on = named or word in NAMED or word.partition("[")[0] in (*NAMELESS, "")
-        if goes_on and found:
-            found[-1].append(word)
+        if goes_on and steps:
+            steps[-1].append(word)
         else:
-            found.append([word])
+            steps.append([word])
         named = not named and word in KINDS | NAMED
-    return tuple(" ".join(words).strip() for words in found)
+    return tuple(" ".join(words).strip() for words in steps)
 
 
 def _reference(step: Step) -> str:
@@ -99,12 +99,12 @@ def _reference(step: Step) -> str:
 
 
 def normal(vertex: Vertex) -> str:
-    """Return package and own name of an object's type, or of the function, frame or class itself."""
+    """Return the package and own name of an object's type, or of the function, frame or class itself."""
     if vertex.kind == "container":
         return f"{vertex.type} "
-    if vertex.kind == "exception":  # the same fault with another error is the same fault
+    if vertex.kind == "exception":  # a fault stays the same fault with a different error
         return "exception"
-    if vertex.kind == "task":  # a task that is done has forgotten its name on Python 3.12 and newer
+    if vertex.kind == "task":  # on Python 3.12 and newer, a task that is done has forgotten its name
         return vertex.type
     named = vertex.name if vertex.name and vertex.kind != "instance" else vertex.type
     package, own = named.partition(".")[0], named.rpartition(".")[2]

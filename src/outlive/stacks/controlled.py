@@ -1,7 +1,7 @@
-"""Controlled locks: both sides of a comparison with the same dependencies wherever both allow them.
+"""Controlled locks: both sides of a comparison have the same dependencies wherever both allow them.
 
-A difference in what is measured is then the framework's, or that of the package or Python that the stacks
-name. What could not be held equal is listed with its reason.
+Whatever differs between the results is then due to the framework, or to the package or Python that the stacks
+name. What could not be held equal is listed with the reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEPENDS = re.compile(r"([\w.-]+)[=<>~!]\S* depends on ([\w.-]+)(?:\{[^}]*\})?([=
 
 
 class ControlledLocks(msgspec.Struct, frozen=True):
-    """The locks of both sides, and in what they differ beside the framework and the Python."""
+    """The locks of both sides, and their differences apart from the framework and the Python."""
 
     before: Lock
     after: Lock
@@ -37,26 +37,24 @@ def locks(
 ) -> ControlledLocks:
     """Return locks for two sides that differ in as little as possible.
 
-    A package that is `asked` for has the version that its side names, and on the other side what that one's
-    era has. Metadata may allow what does not even import, so a lock is only taken when `works` says so;
-    without `works` metadata is trusted. Raises UnavailableError where a side cannot be resolved, and
-    FaultError where the index cannot be reached.
+    Packages in `asked` are what the comparison is about: each side has the version that it names, or else
+    that of its era. Metadata may allow what cannot even be imported, so a lock is only taken if `works`
+    returns True for it; without `works` the metadata is trusted. Raises UnavailableError if a side cannot be
+    resolved, and FaultError if the index cannot be reached.
     """
-    if "gunicorn" not in asked:  # one for both, on different Pythons too
-        served = [pin for one in sides for pin in one.pins if pin.name == "gunicorn"]
-        sides = [one.holding(min(served, key=lambda pin: Version(pin.version))) for one in sides]
+    if "gunicorn" not in asked:  # the same for both, on different Pythons too
+        served = [pin for side in sides for pin in side.pins if pin.name == "gunicorn"]
+        sides = [side.holding(min(served, key=lambda pin: Version(pin.version))) for side in sides]
 
     def find() -> ControlledLocks:
-        own = [era(project, one.release, one.python, one.pins, one.wheels) for one in sides]
+        own = [era(project, side.release, side.python, side.pins, side.wheels) for side in sides]
         swap = _newer(own[0], own[1])
         older, newer = (1, 0) if swap else (0, 1)
         search = _Search((sides[older], sides[newer]), (own[older], own[newer]), asked, works)
         pair = search.closest()
         differences = tuple(search.differences(pair))
         if swap:
-            turned = tuple(
-                msgspec.structs.replace(one, before=one.after, after=one.before) for one in differences
-            )
+            turned = tuple(msgspec.structs.replace(d, before=d.after, after=d.before) for d in differences)
             return ControlledLocks(pair[1], pair[0], turned)
         return ControlledLocks(*pair, differences)
 
@@ -68,7 +66,7 @@ def _newer(one: Lock, other: Lock) -> bool:
 
 
 class _Search:
-    """The search for the closest pair of locks, between the side of the older era and that of the newer."""
+    """The search for the pair of locks with the fewest differences; `older` and `newer` are by era."""
 
     def __init__(
         self, sides: tuple[Side, Side], own: Pair, asked: Sequence[str], works: Works | None
@@ -82,9 +80,8 @@ class _Search:
     def closest(self) -> Pair:
         """Return the pair with the fewest differences of which both sides work.
 
-        First the newer release with the packages of the older one's era; then the other way round; then,
-        where the older one does not work with all of the newer packages, with as many of them as it works
-        with.
+        It tries the newer release with the packages of the older one's era, then the other way round. If the
+        older release does not work with all newer packages, it gets as many of them as it works with.
         """
         older, newer = self.own
         forward = (older, self._like(self.newer, older) or newer)
@@ -98,7 +95,7 @@ class _Search:
         return forward if self._fine(forward[1]) else self.own
 
     def differences(self, pair: Pair) -> Iterator[Difference]:
-        """Yield what is not the same in `pair`, with the older side as `before`."""
+        """Yield the differences of `pair`, with the older side as `before`."""
         older, newer = (lock.versions for lock in pair)
         for name in self._apart(pair, self.asked):
             asked = name in self.asked
@@ -106,7 +103,7 @@ class _Search:
             yield Difference(name, older.get(name), newer.get(name), reason, asked)
 
     def _apart(self, pair: Pair, asked: Sequence[str] = ()) -> list[str]:
-        """Return the packages that differ; of those that a stack names, only the ones in `asked`."""
+        """Return the packages that differ; of those that the stacks name, only the ones in `asked`."""
         older, newer = (lock.versions for lock in pair)
         frameworks = {lock.framework for lock in pair}
         return [
@@ -123,7 +120,7 @@ class _Search:
         return self.tried[lock]
 
     def _like(self, wanted: Side, other: Lock) -> Lock | None:
-        """Return the lock of `wanted` with the packages of `other` where that is allowed."""
+        """Return the lock of `wanted` with the packages of `other` wherever allowed, or None."""
         leave = {other.framework, *self.asked}
         try:
             return resolve(
@@ -166,13 +163,13 @@ class _Search:
         return ", ".join(f"{pin.name} {pin.version}" for pin in side.pins if pin not in other.pins)
 
     def _refusal(self, side: Side, lock: Lock, package: Package) -> str | None:
-        """Return why `side` cannot have `package`, from the resolver or a trial, or None where it could."""
+        """Return why `side` cannot have `package`, from the resolver or a trial, or None if it can."""
         trial = side.holding(package)
-        found = attempt(trial, self.until, lock.packages)
-        if isinstance(found, Lock):
-            fine = self._fine(found)
+        result = attempt(trial, self.until, lock.packages)
+        if isinstance(result, Lock):
+            fine = self._fine(result)
             return None if fine else f"{side.release} does not work with {package.name} {package.version}"
-        said = " ".join(found.split())
+        said = " ".join(result.split())
         for name, needed, specifier in DEPENDS.findall(said):
             allowed = SpecifierSet(specifier.rstrip(",."))
             if needed == package.name and not allowed.contains(package.version, prereleases=True):

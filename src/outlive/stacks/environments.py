@@ -1,7 +1,6 @@
 """Environments: a virtual environment that holds the packages of one lock and nothing else.
 
-They are kept in the cache, named by what they hold. One that is complete is used without asking uv or the
-index.
+They are kept in the cache, named after their contents. A complete one is used without asking uv or the index.
 """
 
 from __future__ import annotations
@@ -37,16 +36,15 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether it was built to the end and its interpreter is still there."""
+        """Whether it was completely built and its interpreter still exists."""
         return (self.path / COMPLETE).is_file() and self.python.exists()
 
 
 def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
-    """Return the environment of `lock` on `interpreter`, building it first where it does not exist.
+    """Return the environment of `lock` on `interpreter`; build it if it does not exist.
 
-    Safe when several processes ask for the same one. Raises UnavailableError where the index has a package no
-    more, and FaultError where it cannot be reached, where a file does not have the lock's hash, and where the
-    disk is full.
+    Several processes may ask for the same one. Raises UnavailableError if the index no longer has a package,
+    and FaultError if it cannot be reached, if a file does not have the lock's hash, or if the disk is full.
     """
     name = f"{lock.framework}-{lock.release}-py{interpreter.key}-{lock.digest}"
     path = cache_dir() / "environments" / name
@@ -67,7 +65,7 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
 
 
 def import_error(environment: Environment, modules: str) -> str | None:
-    """Return the last line of what `modules`, as in `flask, gunicorn`, say when not importable, or None."""
+    """Return the last line of the error from importing `modules`, as in `flask, gunicorn`, or None."""
     code = f"import {modules}"
     done = processes.run([environment.python, "-I", "-c", code], timeout=IMPORT_TIMEOUT)
     if done.returncode == 0:

@@ -1,8 +1,8 @@
-"""Eras: the committed era locks, so that the whole history installs the same way everywhere and at any time.
+"""The committed era locks, with which the whole history installs the same way everywhere and at any time.
 
-A covered release has one for Python 3.11, which the history is measured on, one for the oldest and one for
-the newest Python of its time, and each of the newest releases has one for every Python. What has none is
-listed with the reason in `releases/<framework>/unavailable.json`.
+A covered release has a lock for Python 3.11, on which the history is measured, one for the oldest Python that
+it supports and one for the newest Python of its time; the newest releases have one for every Python. Releases
+without a lock are listed with the reason in `releases/<framework>/unavailable.json`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ NEWEST = 2
 """Releases, counted from the newest, that have a lock for every Python."""
 JOBS = 4
 """uv processes that resolve at the same time; they mostly wait for the index."""
-MACHINE_PATH = re.compile(r" \(/[^)]*\)")  # in what Python says of a name that cannot be imported
+MACHINE_PATH = re.compile(r" \(/[^)]*\)")  # in Python's message about a name that cannot be imported
 
 
 class Unavailable(msgspec.Struct, frozen=True, order=True):
-    """A release that cannot be had on a Python, and why, in one line."""
+    """A release that cannot be installed or measured on a Python, and the reason in one line."""
 
     framework: str
     release: str
@@ -41,31 +41,32 @@ class Unavailable(msgspec.Struct, frozen=True, order=True):
 
 
 class Added(msgspec.Struct, frozen=True):
-    """The locks that were written, and all releases that have none where they should."""
+    """The locks that were written, and all releases that should have one and do not."""
 
     locks: tuple[Path, ...]
     unavailable: tuple[Unavailable, ...]
 
 
 def pythons_of(release: Release, minors: Sequence[str], *, every: bool = False) -> tuple[str, ...]:
-    """Return those of `minors`, oldest first, that `release` has a committed lock for.
+    """Return those of `minors` (oldest first) for which `release` should have a committed lock.
 
-    They are PYTHON, the oldest, and the newest that was out at its upload; with `every` all that it supports.
+    They are PYTHON, the oldest, and the newest that was out at its upload; with `every`, all that it
+    supports.
     """
     fitting = [minor for minor in minors if release.supports(minor)]
     if every or not fitting:
         return tuple(fitting)
-    of_its_time = [one for one in fitting if release.date and KNOWN[one] <= release.date]
+    of_its_time = [minor for minor in fitting if release.date and KNOWN[minor] <= release.date]
     chosen = {PYTHON, fitting[0], (of_its_time or fitting)[-1]}
     return tuple(minor for minor in fitting if minor in chosen)
 
 
 def add_missing(project: Project, framework: str) -> Added:
-    """Resolve and write the era locks of covered releases that are not there yet, for the installed Pythons.
+    """Resolve and write the missing era locks of covered releases, for the installed Pythons.
 
-    One whose packages cannot be imported is not written. Raises FaultError where the index cannot be reached.
+    A lock whose packages cannot be imported is not written. Raises FaultError if the index cannot be reached.
     """
-    installed = {found.minor: found for found in pythons.installed() if found.tried}
+    installed = {interpreter.minor: interpreter for interpreter in pythons.installed() if interpreter.tried}
     releases = covered(project, framework)
     wanted = [
         (release, minor)
@@ -79,27 +80,27 @@ def add_missing(project: Project, framework: str) -> Added:
     ]
     missing = [each for each in wanted if locks.read_era_lock(project, *each) is None]
     with ThreadPoolExecutor(JOBS) as pool:
-        found = list(pool.map(lambda each: _add(project, each[0], installed[each[1]]), missing))
-    unavailable += [each for each in found if isinstance(each, Unavailable)]
+        results = list(pool.map(lambda each: _add(project, each[0], installed[each[1]]), missing))
+    unavailable += [result for result in results if isinstance(result, Unavailable)]
     write_list(project.releases / framework / "unavailable.json", unavailable)
-    return Added(tuple(each for each in found if isinstance(each, Path)), tuple(sorted(unavailable)))
+    return Added(tuple(result for result in results if isinstance(result, Path)), tuple(sorted(unavailable)))
 
 
 def unavailable(project: Project, release: Release, python: str) -> str | None:
-    """Return why `release` cannot be had on `python`, as far as it is known, or None."""
+    """Return why `release` is unavailable on `python`, or None if no reason is known."""
     listed = read_list(project.releases / release.framework / "unavailable.json")
     known = {(each.release, each.python): each.reason for each in listed}
     return release.why_not(python) or known.get((release.version, python_minor(python)))
 
 
 def write_list(path: Path, unavailable: Sequence[Unavailable]) -> None:
-    """Write what is unavailable as JSON, one a line, sorted."""
+    """Write the list to `path` as JSON, sorted, one entry a line."""
     lines = ",\n".join(msgspec.json.encode(each).decode() for each in sorted(unavailable))
     write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
 
 
 def read_list(path: Path) -> tuple[Unavailable, ...]:
-    """Return what `write_list` wrote to `path`; nothing where there is no such file."""
+    """Return what `write_list` wrote to `path`, or nothing if there is no such file."""
     return msgspec.json.decode(path.read_bytes(), type=tuple[Unavailable, ...]) if path.is_file() else ()
 
 

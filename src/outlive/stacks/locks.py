@@ -1,6 +1,6 @@
-"""Locks: the exact, hashed set of packages that one stack runs with.
+"""Locks: the exact, hashed set of packages with which a stack runs.
 
-An *era* lock has the dependencies as they were when the release came out. What was resolved once is kept in
+An *era* lock has the dependencies as they were when the release came out. Whatever was resolved is kept in
 the cache, so that it works again without a network. For *controlled* locks see `outlive.stacks.controlled`.
 """
 
@@ -26,10 +26,11 @@ from outlive.records.stack import Package, Wheel, python_minor
 from outlive.releases import frameworks
 from outlive.stacks.uv import explain, try_uv
 
-ERA = dt.timedelta(days=1)  # dependencies of a release are those of this long after its upload
-# Days after that for a package that had no wheel yet for this Python, as on an old release's later Python.
+ERA = dt.timedelta(days=1)  # a release's dependencies are those that existed this long after its upload
+# Days after that to look for a package that had no wheel yet for this Python, if that is newer than the
+# release.
 LATER = (30, 90, 180, 365, 730, 1460, 2920)
-EVER = "2999-01-01T00:00:00Z"  # the cut-off of a package that has an exact version anyway
+EVER = "2999-01-01T00:00:00Z"  # the cut-off of a package whose version is given anyway
 CACHE_VERSION = 1  # of the records under locks/ in the cache
 
 HEADER = re.compile(r"# dependencies until (\S+)\n")
@@ -40,7 +41,7 @@ WHEELLESS = re.compile(
 )
 FOLDER = re.compile(r"(?<= @ )file://\S*/")  # of a wheel
 LINE = re.compile(r"(?:[A-Za-z0-9][\w.-]*==[^\s\\;]+(?: ;[^\\]+)?|    --hash=sha256:[0-9a-f]{64})(?: \\)?")
-"""A line of a lock: a package, or a hash of one; what goes on ends in a backslash."""
+"""A line of a lock: a package, or one of its hashes; a line that is continued ends in a backslash."""
 AGAIN = "restore it, or remove it to have it resolved again"
 NO_TIMES = "missing an upload date"
 
@@ -48,10 +49,10 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 class Lock(msgspec.Struct, frozen=True):
-    """All packages of one stack, and as `text` the requirements file with their hashes, sorted by name.
+    """All packages of one stack; `text` is the requirements file with their hashes, sorted by name.
 
-    `until` is the moment up to which dependencies were considered, None where the index gives no upload
-    times. `wheels` are those of its packages that are no releases.
+    `until` is the moment up to which dependencies were considered, None if the index gives no upload times.
+    `wheels` are the wheels of those packages that are not releases.
     """
 
     framework: str
@@ -64,7 +65,7 @@ class Lock(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """The first 12 hex digits of the text's SHA-256; where a wheel is on this machine does not count."""
+        """The first 12 hex digits of the text's SHA-256, computed without the folders of wheels."""
         return hashlib.sha256(FOLDER.sub("", self.text).encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
@@ -77,10 +78,10 @@ class Lock(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a lock is resolved from: a release, a Python (`3.11`), and packages that have an exact version.
+    """What a lock is resolved from: a release, a Python (`3.11`), and `pins`, packages at exact versions.
 
-    gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`, `wheels`
-    are of packages that are no releases.
+    gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`; `wheels`
+    are the wheels of packages that are not releases.
     """
 
     release: Release
@@ -94,12 +95,12 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def exact(self) -> dict[str, str]:
-        """The version of the framework and of each pin, by name, where it is a release."""
+        """The versions of the framework and of the pins, by name, without those that are wheels."""
         exact = {self.release.framework: self.release.version} | {pin.name: pin.version for pin in self.pins}
         return {name: exact[name] for name in exact if name not in {wheel.name for wheel in self.wheels}}
 
     def holding(self, package: Package) -> Side:
-        """Return the same side with `package` at exactly its version."""
+        """Return this side with `package` pinned at its version."""
         pins = {pin.name: pin for pin in self.pins} | {package.name: package}
         return msgspec.structs.replace(self, pins=tuple(sorted(pins.values())))
 
@@ -115,15 +116,15 @@ def side(
     pins: tuple[Package, ...] = (),
     wheels: tuple[Wheel, ...] = (),
 ) -> Side:
-    """Return what to resolve: with gunicorn as `releases/gunicorn.toml` has it, where `pins` do not name it.
+    """Return what to resolve, with the packages that serving the framework needs.
 
-    The packages that the framework is served with come beside it. Raises FaultError where that file has no
-    version for this Python.
+    Unless `pins` name gunicorn, its version comes from `releases/gunicorn.toml`. Raises FaultError if that
+    file has none for this Python.
     """
     path = project.releases / "gunicorn.toml"
     try:
         versions = decode_toml(path.read_bytes(), _Gunicorn).versions
-        newest = max(versions, key=Version)  # a Python that came later can only want a newer one
+        newest = max(versions, key=Version)  # a later Python gets the version of the newest one listed
         chosen = versions[newest if Version(python) > Version(newest) else python]
     except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
         raise FaultError(f"{path} does not say which gunicorn to use on Python {python}: {error!r}") from None
@@ -135,7 +136,7 @@ def side(
 
 
 def on(lock: Lock, python: str) -> Lock:
-    """Return `lock` as that of a stack on a Python of its minor version that results call `python`."""
+    """Return `lock` with `python`, the name in results, for a Python of the same minor version."""
     return msgspec.structs.replace(lock, python=python)
 
 
@@ -146,10 +147,10 @@ def era(
     pins: tuple[Package, ...] = (),
     wheels: tuple[Wheel, ...] = (),
 ) -> Lock:
-    """Return the lock of `release` on `python` (`3.11`) with dependencies of its time, `pins`, `wheels`.
+    """Return the lock of `release` on `python` (`3.11`) with the dependencies of its time.
 
-    A committed lock wins over resolving; where a wheel wants newer packages, they are those of today. Raises
-    UnavailableError where no set of packages fits, and FaultError where the index cannot be reached.
+    A committed lock has precedence over resolving. If a wheel needs newer packages, today's are taken. Raises
+    UnavailableError if no set of packages fits, and FaultError if the index cannot be reached.
     """
     wanted = side(project, release, python, pins, wheels)
     if wanted == side(project, release, python):
@@ -172,41 +173,41 @@ def era(
 
 
 def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock:
-    """Return `lock` with what `extras` require beside it, as of the release's time; itself without any.
+    """Return `lock` with what `extras` require in addition; `lock` itself without extras.
 
-    No package of `lock` changes. gunicorn is newer than most releases and may want something newer beside
-    it than there was: then it is of the first later time that has it. Raises as `era` does.
+    No package of `lock` changes, and the additional ones are those of its time. gunicorn, which is newer than
+    most releases, may need newer ones: these are of the first later time that has them. Raises as `era` does.
     """
     if not extras:
         return lock
     pins = tuple(package for package in lock.packages if package.name != release.framework)
     wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras, lock.wheels)
-    found = kept(lambda: _resolve_later(wanted, lock.until), Lock, wanted, lock.until)
-    return msgspec.structs.replace(found, python=lock.python)
+    extended = kept(lambda: _resolve_later(wanted, lock.until), Lock, wanted, lock.until)
+    return on(extended, lock.python)
 
 
 def _resolve_later(wanted: Side, until: dt.datetime | None) -> Lock:
     for days in (0, *LATER):
-        found = attempt(wanted, until and until + dt.timedelta(days=days))
-        if isinstance(found, Lock) or until is None:
+        result = attempt(wanted, until and until + dt.timedelta(days=days))
+        if isinstance(result, Lock) or until is None:
             break
-    if isinstance(found, Lock):
-        return found
-    error = explain(found)
+    if isinstance(result, Lock):
+        return result
+    error = explain(result)
     if not isinstance(error, UnavailableError):
         raise error
     raise UnavailableError(f"{wanted} cannot be served with {', '.join(wanted.extras)}: {error}")
 
 
 def era_lock_path(project: Project, release: Release, python: str) -> Path:
-    """Return where the committed era lock of `release` is, or would be."""
+    """Return the path of the committed era lock of `release`, which need not exist."""
     return project.releases / release.framework / "locks" / f"py{python}" / f"{release.version}.txt"
 
 
 def read_era_lock(project: Project, release: Release, python: str) -> Lock | None:
-    """Return the committed era lock of `release`, or None where there is none.
+    """Return the committed era lock of `release`, or None if there is none.
 
-    Raises FaultError for a file that is none.
+    Raises FaultError if the file is not a lock.
     """
     path = era_lock_path(project, release, python)
     if not path.is_file():
@@ -224,7 +225,7 @@ def read_era_lock(project: Project, release: Release, python: str) -> Lock | Non
 
 
 def _check_whole(lock: Lock, wanted: Side, path: Path) -> None:
-    """Raise FaultError where a committed lock is cut or damaged: it says what was measured."""
+    """Raise FaultError if a committed lock is cut off or damaged: results depend on every line of it."""
     if missing := wanted.exact.keys() - lock.versions:
         raise FaultError(f"{path} does not hold {', '.join(sorted(missing))}; {AGAIN}")
     *lines, end = lock.text.split("\n")
@@ -242,14 +243,14 @@ def write_era_lock(project: Project, lock: Lock, release: Release) -> Path:
 
 
 def resolve(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock:
-    """Return the lock of `wanted` with dependencies up to `until` and, where allowed, as in `prefer`.
+    """Return the lock of `wanted` with dependencies up to `until`, and as in `prefer` wherever allowed.
 
     Raises as `era` does.
     """
-    found = attempt(wanted, until, prefer)
-    if isinstance(found, Lock):
-        return found
-    error = explain(found)
+    result = attempt(wanted, until, prefer)
+    if isinstance(result, Lock):
+        return result
+    error = explain(result)
     if not isinstance(error, UnavailableError):
         raise error
     pins = "".join(f", {pin}" for pin in wanted.pins if pin.name != "gunicorn")
@@ -257,10 +258,9 @@ def resolve(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
 
 
 def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock | str:
-    """Return the lock as `resolve` does, or uv's complaint where there is none.
+    """Return the lock as `resolve` does, or uv's complaint if there is none.
 
-    Dependencies that had no wheel for this Python until then are taken from the first later time that has
-    one.
+    A dependency that had no wheel for this Python by `until` is taken from the first later time that has one.
     """
     later: dict[str, int] = {}
     while True:
@@ -273,7 +273,7 @@ def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
         if until and NO_TIMES in complaint:
             until = None
             continue
-        lacking = {found[1] or found[2] for found in WHEELLESS.finditer(complaint)} - set(wanted.exact)
+        lacking = {match[1] or match[2] for match in WHEELLESS.finditer(complaint)} - set(wanted.exact)
         if until is None or not lacking or any(later.get(name) == LATER[-1] for name in lacking):
             return complaint
         later |= {name: next(days for days in LATER if days > later.get(name, 0)) for name in lacking}
@@ -296,7 +296,7 @@ def _compile(
     requirements += "".join(f"{wheel.requirement}\n" for wheel in wanted.wheels)
     with temporary.folder() as folder:
         output = folder / "lock.txt"
-        if prefer:  # versions that are in the output file already are kept where they are allowed
+        if prefer:  # uv keeps versions that are already in the output file wherever they are allowed
             output.write_text("".join(f"{package}\n" for package in prefer), encoding="utf-8")
         done = try_uv(arguments, text=requirements, cwd=folder)
         resolved = output.read_text(encoding="utf-8") if done.returncode == 0 else ""
@@ -304,7 +304,7 @@ def _compile(
 
 
 def kept(find: Callable[[], Record], kind: type[Record], *inputs: object) -> Record:
-    """Return what `find` found for these inputs at an earlier time, or finds now; failures are not kept."""
+    """Return what `find` returned for these inputs before, or returns now; failures are not kept."""
     key = hashlib.sha256(msgspec.json.encode((CACHE_VERSION, kind.__name__, inputs))).hexdigest()[:24]
     path = cache_dir() / "locks" / f"{key}.json"
     with contextlib.suppress(OSError, msgspec.DecodeError):

@@ -1,4 +1,4 @@
-"""From the words that name a stack to what can be installed: its release, Python, wheels and lock."""
+"""Prepares stacks: from the text that names a stack to its release, Python, wheels and lock."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Identity = tuple[str, str, str, str, str | None]
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A stack with everything chosen: release, Python, lock. Its environment is built when it is needed.
+    """A stack with everything chosen: release, Python, lock. Its environment is built when needed.
 
-    `remedy` is what is done to its app, None for the app as it is.
+    `remedy` is the change to its app, or None.
     """
 
     release: Release
@@ -35,18 +35,18 @@ class Prepared(msgspec.Struct, frozen=True):
 
     @property
     def remedy_name(self) -> str | None:
-        """The name of its remedy, None for the release as it is."""
+        """The name of its remedy, or None."""
         return self.remedy.name if self.remedy else None
 
     @property
     def identity(self) -> Identity:
-        """What tells it from others that are measured with it."""
+        """What distinguishes it from other stacks: framework, release, Python, lock's digest, remedy."""
         release, lock = self.release, self.lock
         return release.framework, release.version, lock.python, lock.digest, self.remedy_name
 
     @property
     def record(self) -> StackRecord:
-        """The stack as results name it."""
+        """The stack as results record it."""
         return StackRecord(
             framework=self.release.framework,
             release=self.release.version,
@@ -58,7 +58,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """Both sides of a comparison and what beside the framework could not be held equal."""
+    """Both sides of a comparison, and what could not be held equal apart from the framework."""
 
     before: Prepared
     after: Prepared
@@ -66,7 +66,7 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class _Choice(msgspec.Struct, frozen=True):
-    """A stack whose release, Python and wheels are there."""
+    """A stack with its release, Python and wheels, before its lock is resolved."""
 
     stack: Stack
     release: Release
@@ -85,10 +85,10 @@ class _Choice(msgspec.Struct, frozen=True):
 def prepare(
     project: Project, stack: Stack, python: str | None = None, remedy: Remedy | None = None
 ) -> Prepared:
-    """Return `stack` with its era lock on the Python it names, or `python`, or the one that suits it best.
+    """Return `stack` with its era lock, on the Python that it names, on `python`, or on the best one.
 
-    What a `remedy` needs beside the release is locked with it, unless it does not apply to the release.
-    Raises as `pythons.choose`, `sources.build` and `locks.era` do.
+    The packages of a `remedy` are locked with it if the remedy applies to the release. Raises as
+    `pythons.choose`, `sources.build` and `locks.era` do.
     """
     (choice,) = _choose(project, [stack], python)
     lock = choice.era(project)
@@ -100,9 +100,9 @@ def prepare(
 def prepare_each(
     project: Project, before: Stack, after: Stack, python: str | None = None
 ) -> tuple[Prepared, Prepared]:
-    """Return two stacks, each with its era lock, on one Python unless a stack names its own.
+    """Return two stacks, each with its era lock, on the same Python unless a stack names its own.
 
-    Raises as `prepare` does, UsageError for two frameworks.
+    Raises as `prepare` does, and UsageError if they have different frameworks.
     """
     _check_same(before, after)
     first, second = (
@@ -113,9 +113,10 @@ def prepare_each(
 
 
 def prepare_pair(project: Project, before: Stack, after: Stack, python: str | None = None) -> Pair:
-    """Return two stacks with controlled locks, on one Python unless a stack names its own.
+    """Return two stacks with controlled locks, on the same Python unless a stack names its own.
 
-    Raises as `pythons.choose`, `sources.build` and `controlled.locks` do, UsageError for two frameworks.
+    Raises as `pythons.choose`, `sources.build` and `controlled.locks` do, and UsageError if they have
+    different frameworks.
     """
     _check_same(before, after)
     choices = _choose(project, [before, after], python)
@@ -127,14 +128,14 @@ def prepare_pair(project: Project, before: Stack, after: Stack, python: str | No
         environment = environments.ensure(lock, by_minor[lock.python])
         return environments.import_error(environment, modules) is None
 
-    sides = [locks.side(project, one.release, one.interpreter.minor, one.pins, one.wheels) for one in choices]
+    sides = [locks.side(project, c.release, c.interpreter.minor, c.pins, c.wheels) for c in choices]
     asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
-    found = controlled.locks(project, sides, asked, works)
+    pair = controlled.locks(project, sides, asked, works)
     first, second = (
         Prepared(choice.release, choice.interpreter, locks.on(lock, choice.interpreter.python))
-        for choice, lock in zip(choices, (found.before, found.after), strict=True)
+        for choice, lock in zip(choices, (pair.before, pair.after), strict=True)
     )
-    return Pair(first, second, found.differences)
+    return Pair(first, second, pair.differences)
 
 
 def _check_same(before: Stack, after: Stack) -> None:
@@ -146,10 +147,10 @@ def _check_same(before: Stack, after: Stack) -> None:
 
 
 def _choose(project: Project, stacks: Sequence[Stack], python: str | None) -> list[_Choice]:
-    """Return for each stack its release, the wheels of what is none, and its Python.
+    """Return each stack's release, Python, and wheels of packages that are not releases.
 
-    That is its own where it names one, else one for all that name none. A framework that is no release is
-    built with the Python that is asked for, or the newest.
+    A stack that names no Python shares one with the others. A framework that is not a release is built with
+    the Python asked for, or else with the newest.
     """
     releases: list[Release] = []
     wheels: list[list[Wheel]] = []
@@ -177,7 +178,7 @@ def _choose(project: Project, stacks: Sequence[Stack], python: str | None) -> li
 def _interpreters(
     stacks: Sequence[Stack], releases: Sequence[Release], python: str | None
 ) -> list[Interpreter]:
-    """Return the interpreters of stacks: their own where named, else one that all releases support."""
+    """Return each stack's interpreter: the one that it names, or one that all releases support."""
     named = [stack.python for stack in stacks if stack.python]
     if not named:
         return [pythons.choose(releases, python)] * len(stacks)

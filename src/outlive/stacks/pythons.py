@@ -1,4 +1,4 @@
-"""Pythons: the interpreters that this machine has, and which of them a comparison runs on."""
+"""Pythons: the interpreters on this machine, and the choice of one for a measurement."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from outlive.stacks.uv import try_uv
 
 OLDEST = (3, 8)
 ANSWERS_WITHIN = 20.0
-"""Seconds that an interpreter may take to say what it is."""
+"""Seconds that an interpreter may take to describe itself."""
 ASK = """
 import hashlib, json, platform, sys, sysconfig
 level = {"final": ""}.get(sys.version_info[3], sys.version_info[3][0].replace("c", "rc"))
@@ -44,9 +44,9 @@ print(json.dumps({
 
 
 class Interpreter(msgspec.Struct, frozen=True):
-    """One CPython: its full version (`3.11.7`), its executable, and which build of that version it is.
+    """A CPython: its full version (`3.11.7`), the path of its executable, and its build.
 
-    `name` is what results call it; without one it is the newest of its minor version here.
+    `name` is what results call it; empty means that they use its minor version.
     """
 
     version: str
@@ -64,38 +64,38 @@ class Interpreter(msgspec.Struct, frozen=True):
 
     @property
     def parsed(self) -> Version:
-        """Its version, in the order of PEP 440."""
+        """Its version, which sorts as PEP 440 says."""
         return Version(self.version)
 
     @property
     def python(self) -> str:
-        """What results call it: its minor version, or as much as it was asked for by."""
+        """Its name in results: the version as it was asked for, by default the minor version."""
         return self.name or f"{self.minor}{self.mark}"
 
     @property
     def mark(self) -> str:
-        """What tells a free-threaded build from others of its version."""
+        """`t` for a free-threaded build, else empty."""
         return "t" if self.free_threaded else ""
 
     @property
     def digest(self) -> str:
-        """Eight hex digits that tell its build from others of its version."""
+        """Eight hex digits that distinguish its build from others of its version."""
         built = "\n".join((self.version, self.build, self.compiler, self.configured))
         return hashlib.sha256(built.encode()).hexdigest()[:8]
 
     @property
     def key(self) -> str:
-        """What tells it from all others: its full version, and the build where it was named by its path."""
+        """A key that is unique on this machine: its full version, with the build if a path named it."""
         return self.name if "+" in self.name else self.version + self.mark
 
     @property
     def tried(self) -> bool:
-        """Whether the probe was tried on its minor version; if not, it is checked before it counts."""
+        """Whether the probe is tested on its minor version; if not, a self-check must come first."""
         return self.minor in KNOWN and not self.free_threaded
 
     @property
     def record(self) -> PythonRecord:
-        """The interpreter as results name it."""
+        """The interpreter as results record it."""
         return PythonRecord(
             version=self.version + self.mark,
             build=self.build,
@@ -119,7 +119,7 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 class _Remembered(msgspec.Struct, frozen=True):
-    """What was found, and the folders and executables that were looked at with their times of change."""
+    """The interpreters found, and the folders and executables looked at with their modification times."""
 
     looked_in: dict[str, int]
     found: tuple[Interpreter, ...]
@@ -127,10 +127,10 @@ class _Remembered(msgspec.Struct, frozen=True):
 
 @functools.cache
 def every() -> tuple[Interpreter, ...]:
-    """Return all CPythons on PATH, managed by uv or by pyenv, or known to the `py` launcher, oldest first.
+    """Return all CPythons on PATH, managed by uv or pyenv, or known to the `py` launcher, oldest first.
 
-    Of several with one version, the first that is found; another is named by its path. Asking them takes a
-    second, so they are asked again only when one of the folders or executables has changed.
+    Of several with the same version, the first one found counts; others can be named by their paths. Asking
+    them takes a second, so they are asked again only if one of the folders or executables has changed.
     """
     path = cache_dir() / "interpreters.json"
     folders = _folders()
@@ -144,48 +144,49 @@ def every() -> tuple[Interpreter, ...]:
     for each in answers:
         if isinstance(each, Interpreter):
             by_version.setdefault((each.parsed, each.free_threaded), each)
-    found = tuple(by_version[version] for version in sorted(by_version))
-    with contextlib.suppress(OSError):  # a disk that is full only makes the next look slow
-        write_text(path, msgspec.json.encode(_Remembered(folders | _changed(found), found)).decode())
-    return found
+    interpreters = tuple(by_version[version] for version in sorted(by_version))
+    remembered = _Remembered(folders | _changed(interpreters), interpreters)
+    with contextlib.suppress(OSError):  # a full disk only makes the next call slow
+        write_text(path, msgspec.json.encode(remembered).decode())
+    return interpreters
 
 
 def installed() -> tuple[Interpreter, ...]:
-    """Return for each minor version its newest patch, oldest first; a pre-release where that is all there is.
+    """Return the newest patch of each minor version, oldest first; a pre-release only if there is no other.
 
-    Free-threaded builds are left out: they are used where they are named.
+    Free-threaded builds are left out: they are only used if they are named.
     """
     best: dict[str, Interpreter] = {}
-    for found in sorted(every(), key=lambda one: (not one.parsed.is_prerelease, one.parsed)):
-        if not found.free_threaded:
-            best[found.minor] = found
-    return tuple(sorted(best.values(), key=lambda one: one.parsed))
+    for each in sorted(every(), key=lambda each: (not each.parsed.is_prerelease, each.parsed)):
+        if not each.free_threaded:
+            best[each.minor] = each
+    return tuple(sorted(best.values(), key=lambda each: each.parsed))
 
 
 def ask(path: str) -> Interpreter | str:
-    """Return the interpreter whose executable is `path`, or in one line why it is none that can be used."""
+    """Return the interpreter whose executable is `path`, or in one line why it cannot be used."""
     if not os.access(path, os.X_OK) or Path(path).is_dir():
         return "there is no such program"
     try:
         done = processes.run([path, "-I", "-c", ASK], timeout=ANSWERS_WITHIN)
-        found = msgspec.json.decode(done.stdout, type=_Answer)
+        answer = msgspec.json.decode(done.stdout, type=_Answer)
     except (FaultError, msgspec.DecodeError):
-        return "that is no Python 3"
-    if found.implementation != "CPython":
-        return f"that is {found.implementation}, and only CPython can be counted in"
-    if found.parsed.release < OLDEST:
-        return f"that is Python {found.version}, and outlive measures on 3.8 and newer"
-    return Interpreter(**{name: getattr(found, name) for name in Interpreter.__struct_fields__})
+        return "that is not a Python 3"
+    if answer.implementation != "CPython":
+        return f"that is {answer.implementation}, and outlive can only count in CPython"
+    if answer.parsed.release < OLDEST:
+        return f"that is Python {answer.version}, and outlive measures on 3.8 and newer"
+    return Interpreter(**{name: getattr(answer, name) for name in Interpreter.__struct_fields__})
 
 
-def _changed(found: Sequence[Interpreter]) -> dict[str, int]:
-    """Return the executables with their times of change, 0 for one that is gone."""
-    paths = {one.path: Path(one.path) for one in found}
+def _changed(interpreters: Sequence[Interpreter]) -> dict[str, int]:
+    """Return the executables with their modification times in ns, 0 for one that is gone."""
+    paths = {interpreter.path: Path(interpreter.path) for interpreter in interpreters}
     return {name: path.stat().st_mtime_ns if path.exists() else 0 for name, path in paths.items()}
 
 
 def _folders() -> dict[str, int]:
-    """Return the folders in which a Python that comes or goes shows, with their times of change."""
+    """Return the folders that change if a Python is installed or removed, with their modification times."""
     on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
@@ -194,7 +195,7 @@ def _folders() -> dict[str, int]:
 
 
 def _pyenv_roots() -> list[Path]:
-    """Return the folders that pyenv may be in: the one it is told, or at home and beside shims on PATH."""
+    """Return the folders where pyenv may be: PYENV_ROOT, else in the home folder and beside shims on PATH."""
     if named := os.environ.get("PYENV_ROOT"):
         return [Path(named)]
     shims = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry.endswith("shims")]
@@ -202,38 +203,38 @@ def _pyenv_roots() -> list[Path]:
 
 
 def choose(releases: Sequence[Release], requested: str | None = None) -> Interpreter:
-    """Return the interpreter that all of `releases` can be installed on: the requested one, or the best.
+    """Return an interpreter on which all of `releases` can be installed: the requested or the best one.
 
-    Best is the newest that was out when the oldest release was uploaded, because metadata does not say that
-    an old release fails on a later Python; failing that, the oldest. Requested may be a minor version, a
-    patch version, or `@` and the path of one. Raises UsageError for what is none of them, FaultError for one
-    that is not installed or that fails its self-check, and UnavailableError where the releases do not support
-    it.
+    The best is the newest that was out when the oldest release was uploaded, because metadata does not say
+    that an old release fails on a later Python; if there is none, the oldest. `requested` is a minor version,
+    a patch version, or `@` and the path of an interpreter. Raises UsageError if it is none of these,
+    FaultError if it is not installed or fails its self-check, and UnavailableError if the releases do not
+    support it.
     """
     if requested is None:
         return _usable(_best(releases))
-    found = _at(requested) if requested.startswith(AT) or os.sep in requested else _named(requested)
+    chosen = _at(requested) if requested.startswith(AT) or os.sep in requested else _named(requested)
     for release in releases:
-        if reason := release.why_not(found.name or found.minor):
+        if reason := release.why_not(chosen.name or chosen.minor):
             raise UnavailableError(f"{reason}: choose with --python")
-    return _usable(found)
+    return _usable(chosen)
 
 
 def _best(releases: Sequence[Release]) -> Interpreter:
     here = installed()
-    fitting = [found for found in here if all(release.supports(found.minor) for release in releases)]
+    fitting = [each for each in here if all(release.supports(each.minor) for release in releases)]
     if not fitting:
         raise _none_fits(releases, here)
     dates = [release.date for release in releases if release.date]
     oldest = min(dates) if dates else max(KNOWN.values())
-    of_their_time = [found for found in fitting if KNOWN.get(found.minor, dt.date.max) <= oldest]
+    of_their_time = [each for each in fitting if KNOWN.get(each.minor, dt.date.max) <= oldest]
     return of_their_time[-1] if of_their_time else fitting[0]
 
 
 def why(releases: Sequence[Release]) -> str:
-    """Return why `choose` takes the Python that it takes for these releases where none is requested."""
+    """Return why `choose` takes a certain Python for these releases if none is requested."""
     dated = [release for release in releases if release.date]
-    oldest = min(dated, key=lambda one: one.date or dt.date.max, default=None)
+    oldest = min(dated, key=lambda release: release.date or dt.date.max, default=None)
     if oldest is None:
         return "the newest installed that fits"
     return f"the newest installed that was out when {oldest} came ({oldest.date}), or the oldest that fits"
@@ -241,26 +242,26 @@ def why(releases: Sequence[Release]) -> str:
 
 def _at(requested: str) -> Interpreter:
     path = requested.removeprefix(AT)
-    found = ask(str(Path(path).expanduser().absolute()))
-    if isinstance(found, str):
-        raise UsageError(f"python@{path}: {found}")
-    return msgspec.structs.replace(found, name=f"{found.version}{found.mark}+{found.digest}")
+    answer = ask(str(Path(path).expanduser().absolute()))
+    if isinstance(answer, str):
+        raise UsageError(f"python@{path}: {answer}")
+    return msgspec.structs.replace(answer, name=f"{answer.version}{answer.mark}+{answer.digest}")
 
 
 def _named(requested: str) -> Interpreter:
     parts = PYTHON_VERSION.fullmatch(requested)
     if parts is None:
-        raise UsageError(f"{requested!r} is not a Python's version, as in 3.11 or 3.12.1, nor a path")
+        raise UsageError(f"{requested!r} is not a Python version, as in 3.11 or 3.12.1, nor a path")
     minor, mark = parts.groups()
     if Version(minor).release < OLDEST:
         raise UsageError(f"Python {requested} is too old: outlive measures on 3.8 and newer")
-    of_minor = [one for one in every() if (one.minor, one.mark) == (minor, mark)]
-    final = [one for one in of_minor if not one.parsed.is_prerelease]
+    of_minor = [each for each in every() if (each.minor, each.mark) == (minor, mark)]
+    final = [each for each in of_minor if not each.parsed.is_prerelease]
     if requested == minor + mark and of_minor:
         return (final or of_minor)[-1]
-    for found in of_minor:
-        if found.version + mark == requested:
-            return msgspec.structs.replace(found, name=requested)
+    for each in of_minor:
+        if each.version + mark == requested:
+            return msgspec.structs.replace(each, name=requested)
     here = of_minor if requested != minor + mark and of_minor else installed()
     raise FaultError(
         f"Python {requested} is not installed (there are {_names(here, of_minor)}): install it, as in "
@@ -268,11 +269,11 @@ def _named(requested: str) -> Interpreter:
     )
 
 
-def _usable(found: Interpreter) -> Interpreter:
-    """Return `found`, once it has shown that it can be counted in. Raises FaultError where it cannot."""
-    if not found.tried and (wrong := selfcheck.wrong(found.path, found.digest)):
-        raise FaultError(f"{found} ({found.path}) cannot be counted in: {wrong}")
-    return found
+def _usable(interpreter: Interpreter) -> Interpreter:
+    """Return the interpreter after a self-check, if it needs one. Raises FaultError if that fails."""
+    if not interpreter.tried and (wrong := selfcheck.wrong(interpreter.path, interpreter.digest)):
+        raise FaultError(f"the probe cannot count in {interpreter} ({interpreter.path}): {wrong}")
+    return interpreter
 
 
 def _none_fits(releases: Sequence[Release], here: Sequence[Interpreter]) -> UnavailableError:
@@ -288,7 +289,7 @@ def _none_fits(releases: Sequence[Release], here: Sequence[Interpreter]) -> Unav
 
 
 def _names(here: Sequence[Interpreter], exact: Sequence[Interpreter] = ()) -> str:
-    return ", ".join(one.version if one in exact else one.minor for one in here) or "none"
+    return ", ".join(each.version if each in exact else each.minor for each in here) or "none"
 
 
 def _range() -> str:
@@ -310,5 +311,5 @@ def _of_uv() -> list[str]:
 
 
 def _of_pyenv() -> list[str]:
-    """Look into pyenv's own folder: its shims on PATH only answer for the versions that are switched on."""
+    """Return the executables in pyenv's own folder; its shims on PATH only run the selected versions."""
     return [str(path) for root in _pyenv_roots() for path in sorted(root.glob("versions/*/bin/python"))]

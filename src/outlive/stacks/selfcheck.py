@@ -1,4 +1,4 @@
-"""Self-check: whether the probe sees what is planted in an interpreter that it was not tried on."""
+"""Self-check: whether the probe sees what is planted in an interpreter on which it is not tested."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from outlive.worker.probe import COUNTING
 
 SCRIPT = Path(__file__).parents[1] / "worker" / "selfcheck.py"
 LIMIT = 60.0
-"""Seconds that it may take; a fraction of one is usual."""
+"""Seconds that it may take; usually it takes a fraction of one."""
 
 
 def wrong(python: str, digest: str) -> str | None:
-    """Return what the probe does not see in the interpreter `python`, or None where it sees everything.
+    """Return what the probe does not see in the interpreter `python`, or None if it sees everything.
 
-    That is kept for each build, which `digest` tells apart, and for each version of the counting rules.
+    The answer is kept for each build (`digest`) and each version of the counting rules.
     """
     path = cache_dir() / "selfchecks" / f"{digest}-{COUNTING}.json"
     with contextlib.suppress(OSError, msgspec.DecodeError):
@@ -36,11 +36,11 @@ def wrong(python: str, digest: str) -> str | None:
 def _look(python: str) -> str:
     try:
         done = processes.run([python, "-I", SCRIPT], timeout=LIMIT)
-        found = msgspec.json.decode(done.stdout, type=dict[str, tuple[int, int]])
+        planted = msgspec.json.decode(done.stdout, type=dict[str, tuple[int, int]])
     except FaultError as error:
         return str(error)
     except msgspec.DecodeError:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         return f"the probe does not run in it: {one_line(last)}"
-    missed = [f"{seen} of {planted} {kind}" for kind, (planted, seen) in found.items() if seen != planted]
+    missed = [f"{seen} of {number} {kind}" for kind, (number, seen) in planted.items() if seen != number]
     return f"of what was planted it sees {', '.join(missed)}" if missed else ""

@@ -1,7 +1,7 @@
-"""Sources: packages of a stack that are no release: a wheel, an sdist, a source tree or a git checkout.
+"""Sources: packages of a stack that are not releases, but a wheel, an sdist, a source tree or a git checkout.
 
-What is not a wheel is built into one, in isolation and from a copy: setuptools would leave `build` and
-`*.egg-info` in it. Wheels are kept in the cache by what is in their source, so that one source is built once.
+Whatever is not a wheel is built into one, in isolation, from a copy (setuptools would leave `build` and
+`*.egg-info` in the tree). Wheels are kept in the cache by a hash of their source, so each is built only once.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from outlive.wording import one_line
 
 SDISTS = (".tar.gz", ".zip")
 FILE_NAME = re.compile(r"[\w!+~-][\w!+~.-]*")
-"""What a package is called: no separator, no leading dot."""
+"""A package's file name: no separator, no leading dot."""
 LARGEST = 1024**3
-"""Bytes of a package that is fetched; none is as large."""
+"""Most bytes of a package that is fetched; none is that large."""
 DOWNLOAD_TIMEOUT = 60.0
 NOT_SOURCE = {".git", "__pycache__"}
-"""What is in a source tree and makes no other package of it."""
+"""Names in a source tree that do not affect the package."""
 EVERYWHERE = "-none-any.whl"
-"""How the name of a wheel ends that holds for each Python and platform."""
+"""The end of the name of a wheel for every Python and platform."""
 
 
 def build(name: str, source: str, interpreter: Interpreter, *, key: str | None = None) -> Wheel:
     """Return the wheel of package `name` from `source`, a path or an http(s) address, for `interpreter`.
 
-    Its version ends in what tells its source from a release of that version, and from other sources. `key` is
-    the hash of its tree, for a caller that knows it. Raises UsageError for something that is no wheel, sdist
-    or source tree of `name`, and FaultError where it does not build.
+    Its version ends in a mark that distinguishes its source from a release of that version and from other
+    sources. `key` is the hash of its tree, if the caller knows it. Raises UsageError if `source` is not a
+    wheel, sdist or source tree of `name`, and FaultError if it does not build.
     """
     said = f"{name}{AT}{source}"
     if key and (wheel := kept(name, key, interpreter)):
@@ -71,7 +71,7 @@ def build(name: str, source: str, interpreter: Interpreter, *, key: str | None =
 
 
 def kept(name: str, digest: str, interpreter: Interpreter) -> Wheel | None:
-    """Return the wheel that was built of the source with this digest, or None where none was."""
+    """Return the wheel that was built from the source with this digest, or None if there is none."""
     for place in ("any", interpreter.key):
         for path in sorted((_folder(digest) / place).glob("*.whl")):
             version, requires_python = _read(path, f"{name}{AT}{path}", name)
@@ -81,7 +81,7 @@ def kept(name: str, digest: str, interpreter: Interpreter) -> Wheel | None:
 
 
 def release(wheel: Wheel) -> Release:
-    """Return the release of a framework that a wheel would be."""
+    """Return a release that describes the wheel of a framework."""
     return Release(
         framework=wheel.name,
         version=wheel.version,
@@ -124,7 +124,7 @@ def _saved(chunks: Iterable[bytes], path: Path, said: str) -> None:
 
 
 def _check(path: Path, said: str) -> None:
-    """Raise UsageError for what cannot be a source, such as a pipe or a device."""
+    """Raise UsageError if `path` cannot be a source, such as a pipe or a device."""
     if not path.is_file() and not path.is_dir():
         raise UsageError(f"{said}: neither a file nor a folder")
     if path.is_file() and not path.name.endswith((".whl", *SDISTS)):
@@ -134,7 +134,7 @@ def _check(path: Path, said: str) -> None:
 
 
 def _built(path: Path, said: str, interpreter: Interpreter, folder: Path) -> Path:
-    """Return the wheel of an sdist or a source tree, built in `folder`."""
+    """Build the wheel of an sdist or a source tree in `folder`, and return its path."""
     built = folder / "built"
     done = try_uv(["build", "--wheel", "--python", interpreter.path, "--out-dir", built, path.resolve()])
     wheels = sorted(built.glob("*.whl")) if built.is_dir() else []
@@ -146,12 +146,13 @@ def _built(path: Path, said: str, interpreter: Interpreter, folder: Path) -> Pat
 def _copied(tree: Path, said: str, folder: Path) -> Path:
     """Return a copy of a source tree in `folder`, without virtual environments.
 
-    `.git` is copied, for some versions come from there; so is what git ignores, for generated sources are.
+    `.git` is copied because some versions come from there, and so are files that git ignores, because
+    generated sources are among them.
     """
 
     def left_out(where: str, names: list[str]) -> list[str]:
         paths = [Path(where, name) for name in names]
-        return [one.name for one in paths if one == folder or (one / "pyvenv.cfg").is_file()]
+        return [path.name for path in paths if path == folder or (path / "pyvenv.cfg").is_file()]
 
     copy = folder / "tree" / (tree.name or "tree")  # some versions come from the folder's name
     try:
@@ -169,16 +170,16 @@ def _digest(path: Path) -> str:
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for each in sorted(path.rglob("*")):
         if NOT_SOURCE.isdisjoint(each.relative_to(path).parts) and (each.is_symlink() or each.is_file()):
             content = str(each.readlink()).encode() if each.is_symlink() else each.read_bytes()
-            found.update(f"{each.relative_to(path)}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()
+            digest.update(f"{each.relative_to(path)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def _folder(digest: str) -> Path:
-    """Return the folder in the cache of what was built of one source."""
+    """Return the folder in the cache for the wheels that were built from one source."""
     path = cache_dir() / "wheels" / digest[:24]
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
@@ -194,7 +195,7 @@ def _keep(wheel: Path, digest: str, interpreter: Interpreter) -> None:
 
 
 def _why(stderr: str) -> str:
-    """Return what a build's output says went wrong: a compiler's error, an exception, or what uv says."""
+    """Return what went wrong in a build, from its output: a compiler's error, an exception, or uv's words."""
     lines = [" ".join(line.split()) for line in stderr.splitlines()]
     compiling = [line for line in lines if re.match(r"\S+:\d+(:\d+)?: (fatal )?error: ", line)]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
@@ -204,11 +205,11 @@ def _why(stderr: str) -> str:
 
 
 def _read(wheel: Path, said: str, wanted: str) -> tuple[str, str | None]:
-    """Return the version and Requires-Python of a wheel. Raises UsageError where it is not of `wanted`."""
+    """Return a wheel's version and Requires-Python. Raises UsageError if it is not a wheel of `wanted`."""
     try:
         _, version, _, _ = parse_wheel_filename(wheel.name)
         with zipfile.ZipFile(wheel) as archive:
-            inside = next(one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+            inside = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
             metadata = email.parser.HeaderParser().parsestr(packed.member(archive, inside).decode())
         name = canonicalize_name(str(metadata["Name"]))  # a file can be renamed
         SpecifierSet(metadata["Requires-Python"] or "")

@@ -1,7 +1,7 @@
-"""Swaps: the way from one stack to another, one package or the Python at a time.
+"""Swaps: the way from one stack to another in stages, one package or the Python at a time.
 
-Each stage is a stack that can be installed and imported. What cannot be swapped alone, because a release does
-not allow it, comes together with what allows it.
+Each stage is a stack that can be installed and imported. A package that cannot be swapped alone, because a
+release does not allow it, is swapped together with what allows it.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from outlive.wording import NO_VERSION, step
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A stack on the way, and what differs in it from the stage before, as in `yarl 1.9.4 → 1.18.0`."""
+    """A stack on the way, and how it differs from the stage before it, as in `yarl 1.9.4 → 1.18.0`."""
 
     stack: Prepared
     swapped: tuple[str, ...]
 
 
 def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, ...]:
-    """Return the way: `before`, the Python, each dependency in turn, and `after` with its framework.
+    """Return the stages: `before`, then the Python and each dependency swapped in turn, then `after`.
 
-    Environments of the stages between are built, to see whether they work. Raises as `environments.ensure`
-    does, and FaultError where the index cannot be reached.
+    The environments of the stages between are built, to see whether they work. Raises as
+    `environments.ensure` does, and FaultError if the index cannot be reached.
     """
-    found = [Stage(before, ())]
+    way = [Stage(before, ())]
     for stack in (*_between(project, before, after), after):
-        swapped = differences(found[-1].stack, stack)
+        swapped = differences(way[-1].stack, stack)
         if swapped:
-            found.append(Stage(stack, swapped))
-    return tuple(found)
+            way.append(Stage(stack, swapped))
+    return tuple(way)
 
 
 def differences(before: Prepared, after: Prepared) -> tuple[str, ...]:
-    """Return what is not the same in two stacks: the Python first, then packages by name."""
+    """Return the differences of two stacks as texts: the Python first, then packages by name."""
     python = step(before.lock.python, after.lock.python)
     old, new = before.lock.versions, after.lock.versions
     return (
@@ -58,7 +58,7 @@ def differences(before: Prepared, after: Prepared) -> tuple[str, ...]:
 
 
 def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Prepared]:
-    """Yield the stages that work, without the last one."""
+    """Yield the stacks between `before` and `after` that work."""
     old, new = before.lock.versions, after.lock.versions
     dependencies = [
         name for name in old if name != before.release.framework and new.get(name, old[name]) != old[name]
@@ -66,7 +66,7 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
     steps: list[str | None] = [None] if before.lock.python != after.lock.python else []
     steps += dependencies
     if before.release == after.release:
-        steps = steps[:-1]  # the last one gives the other stack itself
+        steps = steps[:-1]  # the last swap would make `after` itself
     interpreter = before.interpreter
     pins: dict[str, Package] = {}
     stack = before
@@ -120,7 +120,7 @@ def _trial(
 
 
 def _lock(wanted: Side, like: Lock, until: dt.datetime | None) -> Lock | None:
-    """Return the lock of `wanted` with packages otherwise as in `like`; None where there is none."""
+    """Return the lock of `wanted` with its other packages as in `like`, or None if there is none."""
     prefer = tuple(package for package in like.packages if package.name != like.framework)
     try:
         return locks.kept(lambda: locks.resolve(wanted, until, prefer), Lock, wanted, until, prefer)

@@ -1,4 +1,4 @@
-"""uv, which finds interpreters, resolves and installs: how it is started and what its errors mean."""
+"""Runs uv, which finds interpreters, resolves and installs, and translates its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from outlive.errors import FaultError, OutliveError, UnavailableError
 from outlive.project import named_index
 from outlive.wording import USERINFO
 
-# what a user has set for other projects and would change what is resolved or installed here
+# Users set these for other projects; they would change what is resolved or installed here.
 IGNORED = (
     "PYTHONHOME",
     "PYTHONPATH",
@@ -37,9 +37,9 @@ UNREACHABLE = re.compile(
 
 
 def run_uv(arguments: Sequence[str | Path], *, text: str = "", cwd: Path | None = None) -> str:
-    """Return what uv prints, having read `text`.
+    """Run uv with `text` on its standard input, and return what it prints.
 
-    Raises UnavailableError where no set of packages fits, and FaultError for all that is wrong on this side.
+    Raises UnavailableError if no set of packages fits, and FaultError for everything else.
     """
     done = try_uv(arguments, text=text, cwd=cwd)
     if done.returncode:
@@ -50,7 +50,7 @@ def run_uv(arguments: Sequence[str | Path], *, text: str = "", cwd: Path | None 
 def try_uv(
     arguments: Sequence[str | Path], *, text: str = "", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Return how uv ended. Interpreters are never downloaded and the user's project settings never count."""
+    """Run uv and return how it ended. It downloads no interpreter and ignores the user's project settings."""
     environ = {name: value for name, value in os.environ.items() if name not in IGNORED}
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     if index := named_index():
@@ -59,7 +59,7 @@ def try_uv(
 
 
 def explain(stderr: str) -> OutliveError:
-    """Return what uv's complaint means, as an error of one line."""
+    """Return the error that uv's output on standard error stands for, with a message of one line."""
     plain = USERINFO.sub("", re.sub(r"[^\x20-\x7e\n]", " ", stderr))
     said = " ".join(
         line.strip() for line in plain.splitlines() if not re.match(r"\s*(warning|hint|Using)\b", line)
