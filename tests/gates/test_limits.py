@@ -146,7 +146,7 @@ class TestJudge:
         found = judge(limits(), cell("not-found", 34))
         assert (found.outcome, found.what) == ("over", "leaves 34 objects per request, 33 allowed")
         assert found.advice == (
-            f"find what keeps them; if it is meant, --accept writes {PATH}:11, and you the reason"
+            f"find what keeps them; if it is intended, --accept writes {PATH}:11, and you write the reason"
         )
 
     def test_without_a_limit_anything_is_over(self) -> None:

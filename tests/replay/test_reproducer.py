@@ -144,7 +144,7 @@ def test_what_no_script_shows_is_a_fault() -> None:
 def test_a_scenario_of_several_steps_cannot_be_sent() -> None:
     plain = reproduces("flask", "ok")
     steps = msgspec.structs.replace(plain.scenario, client=("send", "rest", "leave"))
-    with pytest.raises(UsageError, match="no single plain request"):
+    with pytest.raises(UsageError, match="not a single plain request"):
         msgspec.structs.replace(plain, scenario=steps).find(by_hand().structures[0], ())
 
 

@@ -1,1 +1,1 @@
-"""Two sides: what changes from one stack to another, exact and under load, and its text. Pure."""
+"""Comparisons: what changes from one stack to another, in exact replays and under load, as text too. Pure."""

@@ -1,4 +1,4 @@
-"""Whose fault a difference between two stacks is: objects per request, stage by stage. Pure."""
+"""Attributes a difference between two stacks to what was swapped: objects per request at each stage. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from outlive.retention.fingerprints import Change, changes
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage: what was swapped, and what each request leaves then.
+    """One stage: what was swapped, and what each request leaves after it.
 
-    `objects` are survivors with gc off, else leaked ones; None where the stage could not be measured, for
-    `reason`. `python_own` of them are kept by the standard library. `change` is against the last stage that
-    was measured, 0 within the errors of both, and `fingerprints` say what became of leaks and rings since
+    `objects` is survivors with gc off, else leaked objects; None if the stage could not be measured, for
+    `reason`. The standard library keeps `python_own` of them. `change` is the difference to the last stage
+    that was measured, 0 within the errors of both, and `fingerprints` the changes of leaks and rings since
     then.
     """
 
@@ -48,7 +48,7 @@ class AttributionDocument(JsonDocument, frozen=True, kw_only=True):
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """A stage that was measured, or tried."""
+    """A stage with its measurement, which may have failed."""
 
     swapped: tuple[str, ...]
     stack: StackRecord
@@ -56,38 +56,38 @@ class Reached(msgspec.Struct, frozen=True):
 
 
 def waterfall(reached: Sequence[Reached]) -> Waterfall:
-    """Return the waterfall of stages in their order, at least one."""
+    """Return the waterfall of one or more stages, in their order."""
     bars: list[Bar] = []
     last: Measurement | None = None
     for stage in reached:
-        one = stage.measurement
-        objects = _objects(one)
+        m = stage.measurement
+        objects = _objects(m)
         before = None if last is None else _objects(last)
         bars.append(
             Bar(
                 swapped=stage.swapped,
                 stack=stage.stack,
-                gc=one.gc,
+                gc=m.gc,
                 objects=None if objects is None else objects.value,
-                python_own=_python_own(one),
+                python_own=_python_own(m),
                 change=None if objects is None or before is None else _change(before, objects),
-                fingerprints=changes([(last, one)]) if last is not None else (),
-                reason=one.reason,
+                fingerprints=changes([(last, m)]) if last is not None else (),
+                reason=m.reason,
             )
         )
         if objects is not None:
-            last = one
+            last = m
     first = reached[0].measurement
     return Waterfall(scenario=first.scenario, connection=first.connection, bars=tuple(bars))
 
 
-def _objects(one: Measurement) -> Amount | None:
-    return OBJECTS.of(one) if one.status == "measured" else None
+def _objects(m: Measurement) -> Amount | None:
+    return OBJECTS.of(m) if m.status == "measured" else None
 
 
 def _change(before: Amount, after: Amount) -> float:
     return float(exact(after.value) - exact(before.value)) if OBJECTS.change(before, after) else 0.0
 
 
-def _python_own(one: Measurement) -> float:
-    return sum(leak.objects_per_request for leak in one.leaks if leak.python and not leak.further)
+def _python_own(m: Measurement) -> float:
+    return sum(leak.objects_per_request for leak in m.leaks if leak.python and not leak.further)

@@ -1,4 +1,4 @@
-"""A waterfall of objects per request for a terminal or a pipe: which swap changes how many, and why."""
+"""Prints a waterfall for a terminal or a pipe: how many objects per request each swap changes, and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOCK, OWN = "█", "░"
 
 
 def show(found: Waterfall, console: Console) -> None:
-    """Print one line a stage with what it changes, and beneath it what became of each leak and ring."""
+    """Print a line for each stage with what it changes, then the changes of leaks and rings."""
     first, last = found.bars[0], found.bars[-1]
     framework = first.stack.framework
     releases = f"{first.stack.release} → {last.stack.release}"
@@ -70,7 +70,7 @@ def _bar(bar: Bar, most: float) -> str:
 
 
 def _conclusion(found: Waterfall) -> str:
-    """Return in one sentence what made the difference."""
+    """Return one sentence that says what made the difference."""
     first, last = found.bars[0], found.bars[-1]
     if first.objects is None or last.objects is None:
         return "One end could not be measured, so nothing can be attributed."

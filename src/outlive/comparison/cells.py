@@ -1,4 +1,4 @@
-"""The rows of a comparison: each cell that both sides measured, and which way it changed. Pure.
+"""The rows of a comparison: each cell that both sides measured, and the direction of its change. Pure.
 
 The direction is that of `changes`, from what is there before and after. What `ok` leaves is said beside it:
 it is attribution and decides nothing.
@@ -42,11 +42,11 @@ GAPS: tuple[Gap, ...] = ("unsupported", "missing", "incomparable", "failed")  # 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What one side of a row says, per request.
 
-    `growth` is as it was measured, `kind` as those who run this gc policy have it. `amounts` are those of
-    `changes.QUANTITIES` by name, of what stays: with gc off all that a request leaves, else what no
-    collection frees. `once` are objects that were kept before growth stopped, `ok` how many of the objects
-    the scenario `ok` leaves as well (None: not known), `ok_python` how many of these the standard library
-    keeps. `peak_rss_bytes`, `freed` and the pauses are noisy and decide nothing.
+    `growth` is the measured growth, `kind` the growth under this gc policy. `amounts` are the amounts of
+    `changes.QUANTITIES`, by name, that stay: with gc off everything that a request leaves, else what no
+    collection frees. `once` is how many objects were kept before growth stopped, `ok` how many objects the
+    scenario `ok` leaves as well (None: unknown), `ok_python` how many of these the standard library keeps.
+    `peak_rss_bytes`, `freed` and the pauses are noisy and decide nothing.
     """
 
     growth: Growth
@@ -60,7 +60,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     pause_ms_per_1000_requests: float | None
 
     def value(self, name: str) -> float | None:
-        """Return an amount, None where it is not known."""
+        """Return an amount, or None if it is unknown."""
         amount = self.amounts.get(name)
         return None if amount is None else amount.value
 
@@ -76,12 +76,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bytes_each(self) -> float | None:
-        """Bytes that stay of each request, None: not countable."""
+        """Bytes of each request that stay; None if they cannot be counted."""
         return bytes_of(self.amounts)
 
     @property
     def above_ok(self) -> float:
-        """Objects that stay beyond those that `ok` leaves too; all of them where that is not known."""
+        """Objects that stay in addition to those that `ok` leaves; all of them if that is unknown."""
         return float(exact(self.objects) - exact(self.ok or 0.0))
 
 
@@ -117,7 +117,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def peaks(self) -> tuple[int, int] | None:
-        """Peak RSS before and after where they are far apart, else None."""
+        """Peak RSS before and after, in bytes, if they are far apart, else None."""
         before, after = self.before.peak_rss_bytes or 0, self.after.peak_rss_bytes or 0
         apart = abs(after - before) >= PEAK_LEAST and max(before, after) >= PEAK_TOLD * min(before, after)
         return (before, after) if before and after and apart else None
@@ -129,7 +129,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def contrary(self) -> tuple[Quantity, ...]:
-        """The quantities that went the other way than the row."""
+        """The quantities that changed in the opposite direction."""
         way = {"worse": 1, "better": -1, "same": 0}[self.direction]
         return tuple(
             one
@@ -145,7 +145,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell that cannot be compared. `side` is the one at fault."""
+    """One cell that cannot be compared; `side` is the side at fault."""
 
     scenario: str
     connection: Connection
@@ -198,7 +198,7 @@ def _by_cell(measurements: Sequence[Measurement]) -> dict[Cell, Measurement]:
 
 
 def _gap(cell: Cell, before: Measurement | None, after: Measurement | None) -> Unmeasured | None:
-    """Return why a cell cannot be compared, or None where it can."""
+    """Return why a cell cannot be compared, or None if it can."""
     faults: dict[Literal["before", "after"], tuple[Gap, str]] = {}
     if found := _fault(before):
         faults["before"] = found

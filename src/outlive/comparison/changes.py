@@ -1,4 +1,4 @@
-"""Which way a cell changes between two measurements of it: the only place where a direction comes from. Pure.
+"""Decides in which direction a cell changes between two measurements; nothing else decides that. Pure.
 
 A direction comes from what is there before and after, never from a difference of differences:
 
@@ -57,7 +57,7 @@ FILES_TOLD = 0.5
 
 
 class Amount(msgspec.Struct, frozen=True):
-    """So much per request, right to `error`."""
+    """An amount per request, and its error."""
 
     value: float
     error: float = 0.0
@@ -82,11 +82,11 @@ class Quantity:
 
     @property
     def short(self) -> str:
-        """The noun for the cell of a table, as in `blocks`."""
+        """The noun for a cell of a table, as in `blocks`."""
         return self.noun.removesuffix(" of memory")
 
     def change(self, before: Amount | None, after: Amount | None) -> int:
-        """Return 1 where there is more after, -1 where there is less, 0 where nothing is known to differ."""
+        """Return 1 if there is more after, -1 if there is less, 0 if no difference is certain."""
         if before is None or after is None:
             return 0
         change = exact(after.value) - exact(before.value)
@@ -106,7 +106,7 @@ def sign(value: Fraction | float) -> int:
 
 
 def kind(one: Measurement) -> Growth:
-    """Return how it grows for those who run its gc policy: a collector that runs frees cyclic garbage."""
+    """Return the growth under the cell's gc policy: a collector that runs frees cyclic garbage."""
     if one.growth is None:
         raise _no_counts(one)
     return "none" if one.growth == "cyclic" and one.gc != "off" else one.growth
@@ -127,7 +127,7 @@ def _leaked(one: Measurement) -> Amount:
 
 
 def _stays(field: str) -> Callable[[Measurement], Amount | None]:
-    """Return what reads the blocks or bytes of C heap that stay: with gc off all of them."""
+    """Return a reader of the blocks or bytes of C heap that stay: with gc off all of them."""
     stored = {"blocks": "blocks_per_request", "heap": "heap_bytes_per_request"}[field]
 
     def read(one: Measurement) -> Amount | None:
@@ -145,7 +145,7 @@ def _stays(field: str) -> Callable[[Measurement], Amount | None]:
 
 
 def _leaks(field: str) -> Callable[[Measurement], Amount | None]:
-    """Return what reads the blocks or bytes of C heap that leak in no object."""
+    """Return a reader of the blocks or bytes of C heap that leak outside of objects."""
 
     def read(one: Measurement) -> Amount | None:
         if one.growth != "leak" or abs(one.leaked_per_request or 0.0) >= LEAST_LEAK:
@@ -156,7 +156,7 @@ def _leaks(field: str) -> Callable[[Measurement], Amount | None]:
 
 
 def _held(name: str) -> Callable[[Measurement], Amount | None]:
-    """Return what reads how many of something else each request holds: what no collection frees."""
+    """Return a reader of how many files, sockets, threads, tasks or mapped bytes each request leaks."""
 
     def read(one: Measurement) -> Amount | None:
         if one.held is None:
@@ -167,7 +167,7 @@ def _held(name: str) -> Callable[[Measurement], Amount | None]:
 
 
 def _connection(field: str) -> Callable[[Measurement], Amount | None]:
-    """Return what reads how many objects each connection leaves beside those of its requests."""
+    """Return a reader of how many objects each connection leaves apart from its requests'."""
 
     def read(one: Measurement) -> Amount | None:
         count = getattr(one, f"{field}_per_connection")  # with a collector, only what is leaked is counted
@@ -181,7 +181,7 @@ def _open_files(one: Measurement) -> Amount | None:
 
 
 def _slope(phases: tuple[Phase, ...], reading: str) -> Amount | None:
-    """Return the slope of a reading that is not exact; another phase tells how far off it may be."""
+    """Return the slope of a reading that is not exact; its error comes from another phase."""
     if len(phases) < 2 or getattr(phases[-1], reading) is None:
         return None
     found = float(slope(phases[-2], phases[-1], reading))
@@ -245,12 +245,12 @@ QUANTITIES = (
     *(LEAKED, LEAKED_BLOCKS, LEAKED_HEAP, *HELD, PER_CONNECTION[0]),
     *(OBJECTS, PER_CONNECTION[1], BLOCKS, HEAP, OPEN_FILES),
 )
-"""What is counted, in the order in which it decides: first what no collection frees."""
+"""Everything that is counted, in the order in which it decides: what no collection frees comes first."""
 NAMED = {one.name: one for one in QUANTITIES}
 
 
 def class_change(kinds: tuple[Growth, Growth], once: tuple[int | None, int | None]) -> int:
-    """Return 1 where it grows in a worse way after, -1 where in a better one.
+    """Return 1 if the growth is worse after, -1 if it is better, else 0.
 
     Growth that stopped is called bounded from BOUNDED_OBJECTS objects on, so that two measurements may differ
     in the word by one object: `once`, what was kept on each side, must be as far apart.
@@ -262,7 +262,7 @@ def class_change(kinds: tuple[Growth, Growth], once: tuple[int | None, int | Non
 
 
 def bytes_of(amounts: Mapping[str, Amount]) -> float | None:
-    """Return the bytes that stay of each request: blocks and C heap. An estimate; None: not countable."""
+    """Return an estimate of the bytes of each request that stay, blocks and C heap; None if not countable."""
     if "blocks" not in amounts and "heap" not in amounts:
         return None
     blocks, heap = (amounts.get(name, Amount(0.0)).value for name in ("blocks", "heap"))
@@ -270,7 +270,7 @@ def bytes_of(amounts: Mapping[str, Amount]) -> float | None:
 
 
 def bytes_changed(before: Mapping[str, Amount], after: Mapping[str, Amount]) -> float:
-    """Return how many bytes more stay of each request, as far as that is sure."""
+    """Return how many more bytes of each request stay, as far as that is certain."""
     return sum(
         each * (after[one.name].value - before[one.name].value)
         for one, each in ((BLOCKS, BYTES_PER_BLOCK), (HEAP, 1.0))

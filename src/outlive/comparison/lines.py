@@ -180,7 +180,7 @@ def step_text(row: Row) -> str:
 
 
 def same_summary(comparison: Comparison) -> str:
-    """Return how many rows are not worth a line, and what they still leave."""
+    """Return how many rows get no line of their own, and what they still leave."""
     hidden = [row for row in comparison.rows if not row.significant]
     if not hidden:
         return ""

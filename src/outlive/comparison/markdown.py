@@ -1,4 +1,4 @@
-"""The report of a comparison as GitHub's Markdown, to be posted as a comment on a pull request."""
+"""The report of a comparison as GitHub's Markdown, for a comment on a pull request."""
 
 from __future__ import annotations
 

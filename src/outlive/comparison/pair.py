@@ -1,6 +1,6 @@
-"""Comparison: what changes between two stacks, cell by cell, and the sentences that say it. Pure.
+"""A comparison: what changes between two stacks, cell by cell, and a headline that says it. Pure.
 
-How a cell is judged is in `cells`, how the sentence is built in `headline`.
+`cells` judges the cells, `headline` builds the headline.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Comparison(Compared, frozen=True, kw_only=True):
 
 
 class BothMeasurements(msgspec.Struct, frozen=True, kw_only=True):
-    """All measurements of both sides, as they were made."""
+    """All measurements of both sides."""
 
     before: tuple[Measurement, ...]
     after: tuple[Measurement, ...]
@@ -115,7 +115,7 @@ def _unimported(both: BothMeasurements, differences: Sequence[Difference]) -> tu
 
 
 def held_equal(before: StackRecord, after: StackRecord) -> tuple[Package, ...]:
-    """Return the packages beside the framework that have the same version in both stacks."""
+    """Return the packages other than the framework that have the same version in both stacks."""
     others = set(after.packages)
     frameworks = {before.framework, after.framework}
     return tuple(one for one in before.packages if one in others and one.name not in frameworks)

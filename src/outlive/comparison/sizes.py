@@ -1,6 +1,6 @@
-"""What requests leave in bytes, and per hour at the reader's traffic, with a word for how much it is. Pure.
+"""Estimates the bytes that requests leave, also per hour at the reader's traffic, with a word for it. Pure.
 
-Estimates: bytes are the C heap that each request leaves plus its memory blocks.
+The bytes are the C heap that each request leaves plus its memory blocks.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ Word = Literal["negligible", "some", "large"]
 MIB = 1024 * 1024
 BYTES_PER_BLOCK = 86
 """Bytes of a pymalloc block with its share of the pool: the median of (growth of RSS - growth of C heap) per
-block over 682 cells that leave 5 objects or more. Nine of ten are between 71 and 109, so a cost is right to
-about a quarter."""
+block over 682 cells that leave 5 objects or more. Nine out of ten are between 71 and 109, so an estimate is
+right to about a quarter."""
 NEGLIGIBLE = 8.0
-"""MiB per hour below which a change is `negligible`: less than 192 MiB a day, which is the room that 8
-workers have in 512 MiB. A service that is deployed or restarted once a day never notices."""
+"""A change of fewer MiB per hour is `negligible`: less than 192 MiB a day, which is the room that 8 workers
+have in 512 MiB. A service that is deployed or restarted once a day never notices."""
 LARGE = 64.0
-"""MiB per hour from which on a change is `large`: it fills the same room within three hours, and decides how
-often workers must restart. What lies between is `some`."""
+"""A change of at least this many MiB per hour is `large`: it fills the same room within three hours, and
+decides how often workers must restart. Everything between is `some`."""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """The reader's traffic: requests per second over all workers, the share that fails, and the memory limit.
+    """The reader's traffic: requests per second for all workers, the fraction that fails, the memory limit.
 
-    `limit` is of the whole service in bytes, as of a container that all `workers` are in.
+    `limit` is the limit of the whole service in bytes, as for a container with all `workers` in it.
     """
 
     rate: float = 200.0
@@ -42,7 +42,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The options that ask for this traffic; none for what is so by itself."""
+        """The command-line options that ask for this traffic, without those that are the defaults."""
         usual = Rates()
         limit = f"{self.limit // MIB}MiB" if self.limit % MIB == 0 else f"{self.limit}B"
         options = (
@@ -55,25 +55,25 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Size(msgspec.Struct, frozen=True):
-    """What stays on both sides, in MiB per hour; they differ by what is sure to have changed."""
+    """What stays on both sides, in MiB per hour; the sides differ by the change that is certain."""
 
     before: float
     after: float
 
     @classmethod
     def of(cls, before: float, after: float, change: float) -> Size:
-        """Return the size of two amounts, of whose difference so much is sure."""
+        """Return the size of two amounts in MiB per hour; `change` is the difference that is certain."""
         middle = max((before + after) / 2, abs(change) / 2)
         return cls(middle - change / 2, middle + change / 2)
 
     @property
     def change(self) -> float:
-        """MiB per hour more, or less than nothing where it is less."""
+        """The change in MiB per hour, negative if less stays."""
         return self.after - self.before
 
     @property
     def word(self) -> Word:
-        """How much the change is."""
+        """The word for the change."""
         return word(self.change)
 
     def __str__(self) -> str:
@@ -90,13 +90,13 @@ def word(change: float) -> Word:
 
 
 def hourly(bytes_each: float, rates: Rates, *, fails: bool) -> float:
-    """Return MiB per hour if each failing request, or else each of the other ones, leaves so many bytes."""
+    """Return MiB per hour if each failing request (else each other one) leaves `bytes_each` bytes."""
     share = rates.errors if fails else 1 - rates.errors
     return bytes_each * rates.rate * share * 3600 / MIB
 
 
 def mib(value: float) -> str:
-    """Return MiB per hour in digits that mean something: an estimate is good to about a quarter."""
+    """Return MiB per hour with significant digits only: an estimate is good to about a quarter."""
     if abs(value) < 0.05:
         return "0"
     return f"{value:.1f}" if abs(value) < 10 else f"{value:,.0f}"

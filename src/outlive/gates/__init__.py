@@ -1,1 +1,1 @@
-"""Gates: a release held against reviewed limits, proved by a planted leak and a planted cycle."""
+"""Gates hold releases to reviewed limits; a planted leak and a planted cycle prove that a gate can fail."""

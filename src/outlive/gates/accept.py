@@ -23,14 +23,14 @@ from outlive.records.stack import KNOWN
 from outlive.service.scenarios import Scenario
 
 REVIEW_AFTER = dt.timedelta(days=365)
-"""Time until an accepted limit expires: a year is enough to fix it upstream, and no permanent excuse."""
+"""Time until an accepted limit expires: a year is enough to fix it upstream, but not a permanent excuse."""
 
 Where = tuple[Connection, str]
 Counts = tuple[float, float, bool]
 
 
 class Atom(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit of one scenario over one connection on one Python; `entry` holds the other fields."""
+    """A limit for one scenario over one connection on one Python; `entry` holds the other fields."""
 
     entry: Limit
     connection: Connection
@@ -53,9 +53,9 @@ def accept(
     known: Sequence[Scenario],
     today: dt.date,
 ) -> Limits:
-    """Return limits that these measurements, all of one framework, are within.
+    """Return limits that these measurements, all of one framework, satisfy.
 
-    `releases` are all versions of the framework.
+    `releases` are all versions of the framework, `known` all scenarios.
     """
     for measurement in measurements:
         if measurement.status == "measured":
@@ -158,7 +158,7 @@ def _is_newest(release: str, releases: Sequence[str]) -> bool:
 
 
 def _grouped(atoms: Iterable[Atom]) -> list[Limit]:
-    """Return the atoms as few entries: counts for the same connections and Pythons share one."""
+    """Return the atoms as a few entries: counts for the same connections and Pythons share one."""
     wheres: dict[tuple[bytes, str, Counts], set[Where]] = defaultdict(set)
     frames: dict[bytes, Limit] = {}
     for atom in atoms:

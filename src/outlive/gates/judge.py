@@ -1,9 +1,9 @@
 """Judges measured cells against the limits. Pure: no process, no clock.
 
 - With gc off the survivors are judged, else the leaked objects. The count is exact and so is its limit.
-- More than the limit is `over`, less is `under`; both fail. Counts are the same within their errors, as in a
-  comparison: those on a straight line have none, but limits are rounded to thousandths.
-- What a connection leaves beside its requests has an exact limit of its own.
+- More than the limit is `over`, less is `under`; both fail. As in a comparison, counts are equal within their
+  errors; counts on a straight line have no error, but limits are rounded to thousandths.
+- What a connection leaves, apart from its requests, has an exact limit of its own.
 - A leak outside of objects (blocks, C heap, files, sockets, threads, tasks) is `over` unless the
   limits list it under `memory`.
 - A cell that deviates is measured a second time. If the two disagree it is `inconclusive`: neither passed nor
@@ -31,14 +31,13 @@ FAILING: tuple[Outcome, ...] = ("over", "under")
 Kind = Literal["expired", "unused"]
 
 ROUNDED = 0.0005
-"""Objects by which a count and its limit may differ by rounding alone: limits are in thousandths."""
+"""Most objects by which a count and its limit differ through rounding alone: limits are in thousandths."""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on one cell. `again` is the second measurement, made if the first one deviated.
 
-    `objects` are per request; `residue` is what a connection leaves beside its requests, None where that is
-    not known.
+    `objects` are per request; `residue` is what a connection leaves apart from its requests, None if unknown.
     `what` says briefly what is wrong and `advice` what to change; both are empty if nothing is wrong. `why`
     is the reason for its limit, with the upstream link; it is empty if no limit applies.
     """
@@ -57,9 +56,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of the limits that fails whatever was measured: it is expired or unused.
+    """An entry of the limits that fails whatever was measured, because it is expired or unused.
 
-    `about` names the cells that it is for, and does not change when the file's lines move.
+    `about` names the cells that it is for; it stays the same when the file's lines move.
     """
 
     kind: Kind
@@ -77,14 +76,14 @@ def objects(measurement: Measurement) -> float:
 
 
 def residue(measurement: Measurement) -> float | None:
-    """Return the objects per connection that are judged, rounded like the limits; None: not known."""
+    """Return the objects per connection that are judged, rounded like the limits; None if unknown."""
     m = measurement
     count = m.survivors_per_connection if m.gc == "off" else m.leaked_per_connection
     return None if count is None else max(0.0, round(count, 3))
 
 
 def leaks_memory(measurement: Measurement) -> bool:
-    """Return whether it leaks outside of objects that the collector tracks: memory, or files and such."""
+    """Return whether a cell leaks outside of gc-tracked objects: memory, files or the like."""
     if measurement.growth != "leak":
         return False
     return abs(measurement.leaked_per_request or 0) < LEAST_LEAK or bool(_held(measurement))
@@ -102,7 +101,7 @@ def agree(first: Measurement, second: Measurement) -> bool:
 
 
 def fits(allowed: Allowed, measurement: Measurement) -> bool:
-    """Return whether a cell leaves just what is allowed; the limit has the error of what it came from."""
+    """Return whether a cell leaves exactly what is allowed; the limit is taken to have the same error."""
     m, left = measurement, residue(measurement)
     return (
         _same(objects(m), allowed.objects, 2 * sum(errors(m)))
@@ -134,7 +133,7 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
 
 
 def _about_residue(allowed: Allowed, m: Measurement) -> bool:
-    """Return whether it is by what its connections leave that a cell deviates."""
+    """Return whether a cell deviates only in what its connections leave."""
     left = residue(m)
     fine = left is None or _same(left, allowed.residue)
     return not fine and _same(objects(m), allowed.objects, 2 * sum(errors(m)))
@@ -185,36 +184,30 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
 
 
 def _outside(measurement: Measurement) -> list[str]:
-    """Return what leaks outside of objects, as it is said."""
-    memory = [
-        quantity
-        for quantity in (LEAKED_BLOCKS, LEAKED_HEAP)
-        if abs(measurement.leaked_per_request or 0) < LEAST_LEAK
-    ]
+    """Return texts that say what leaks outside of objects."""
+    memory = (LEAKED_BLOCKS, LEAKED_HEAP) if abs(measurement.leaked_per_request or 0) < LEAST_LEAK else ()
     amounts = [(quantity, quantity.of(measurement)) for quantity in memory]
-    said = [
-        f"{one.write(amount.value)} {one.short}" for one, amount in amounts if amount and amount.value > 0
-    ]
-    return said + _held(measurement)
+    texts = [f"{q.write(amount.value)} {q.short}" for q, amount in amounts if amount and amount.value > 0]
+    return texts + _held(measurement)
 
 
 def _held(measurement: Measurement) -> list[str]:
     amounts = [(quantity, quantity.of(measurement)) for quantity in HELD]
-    return [f"{one.write(amount.value)} {one.noun}" for one, amount in amounts if amount and amount.value]
+    return [f"{q.write(amount.value)} {q.noun}" for q, amount in amounts if amount and amount.value]
 
 
 def _if_meant(path: str, place: Place | None) -> str:
     where = f"{path}:{place.line}" if place else path
-    return f"find what keeps them; if it is meant, --accept writes {where}, and you the reason"
+    return f"find what keeps them; if it is intended, --accept writes {where}, and you write the reason"
 
 
-def _said(one: Measurement) -> str:
-    if one.status != "measured":
-        return one_line(one.reason or one.status)
-    left = residue(one)
+def _said(m: Measurement) -> str:
+    if m.status != "measured":
+        return one_line(m.reason or m.status)
+    left = residue(m)
     per_connection = f", {exact(left)} per connection" if left else ""
-    memory = f" and leaked {listed(_outside(one))}" if leaks_memory(one) else ""
-    return f"{exact(objects(one))} objects{per_connection}{memory}"
+    memory = f" and leaked {listed(_outside(m))}" if leaks_memory(m) else ""
+    return f"{exact(objects(m))} objects{per_connection}{memory}"
 
 
 def stale(

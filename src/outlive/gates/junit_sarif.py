@@ -28,7 +28,7 @@ RULES = {
 
 
 def junit(gates: Sequence[Gate]) -> str:
-    """Return JUnit XML: one suite a run, one case for each scenario x connection x gc, the proofs first."""
+    """Return JUnit XML: one suite a run, one case for each scenario x connection x gc, proofs first."""
     root = ET.Element("testsuites", name="outlive gate")
     for gate in gates:
         suite = ET.SubElement(root, "testsuite", name=subject(gate))
@@ -45,7 +45,7 @@ def junit(gates: Sequence[Gate]) -> str:
 
 
 def _cases(gate: Gate) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Yield the name of each case with its failing element, or an empty one, its message and text."""
+    """Yield (name, (failing element or "", message, text)) for each case."""
     for control in gate.controls:
         yield (
             f"proof x {control.connection} x {gate.gc}",
@@ -58,8 +58,8 @@ def _cases(gate: Gate) -> Iterator[tuple[str, tuple[str, str, str]]]:
         m = cell.measurement
         element = "skipped" if cell.outcome == "unsupported" else ELEMENTS.get(cell.outcome, "")
         yield f"{m.scenario} x {m.connection} x {m.gc}", (element, cell.what, _detail(gate, cell))
-    for one in gate.stale:
-        yield f"limit of {one.about}", ("failure", one.what, one.advice)
+    for entry in gate.stale:
+        yield f"limit of {entry.about}", ("failure", entry.what, entry.advice)
 
 
 def _detail(gate: Gate, cell: Judged) -> str:
@@ -130,9 +130,9 @@ class _Sarif(msgspec.Struct, frozen=True):
 def sarif(gates: Sequence[Gate]) -> str:
     """Return SARIF 2.1.0, one run for each release, Python and gc policy.
 
-    A result's fingerprint is that of the cell and the rule: it stays the same when numbers, releases, lines
-    or machines change. So does a run's category, in which GitHub closes what is not found any more; only
-    several releases in one file need one each.
+    A result's fingerprint is made from the cell and the rule: it stays the same when numbers, releases, lines
+    or machines change. So does a run's category, within which GitHub closes results that are no longer found;
+    but several releases in one file need one category each.
     """
     rules = tuple(_Rule(name, _Text(text)) for name, text in RULES.items())
     tool = _Tool(_Driver("outlive", __version__, rules))
@@ -143,7 +143,7 @@ def sarif(gates: Sequence[Gate]) -> str:
 
 
 def _category(gate: Gate) -> str:
-    """Return the category; what follows the last slash is only the name of the run, by the standard."""
+    """Return the category; by the standard, what follows the last slash only names the run."""
     stack = gate.stack
     load = "load/" if gate.load else ""
     return f"outlive-gate/{stack.framework}/py{stack.python}/gc-{gate.gc}/{load}{stack.release}"
@@ -151,7 +151,7 @@ def _category(gate: Gate) -> str:
 
 def _results(gate: Gate) -> Iterator[_Result]:
     framework = gate.stack.framework
-    unproved: list[tuple[str, str]] = [(one.connection, one.fault) for one in gate.controls if one.fault]
+    unproved: list[tuple[str, str]] = [(c.connection, c.fault) for c in gate.controls if c.fault]
     if gate.replayed and not gate.replayed.over:
         unproved.append(("replay", replayed(gate.replayed)))
     for name, fault in unproved:
@@ -173,15 +173,15 @@ def _results(gate: Gate) -> Iterator[_Result]:
             line=line,
             identity=(framework, m.scenario, m.connection, m.gc),
         )
-    for one in gate.stale:
-        said = f"{one.what}. Next: {one.advice}"
+    for entry in gate.stale:
+        said = f"{entry.what}. Next: {entry.advice}"
         yield _result(
             gate,
-            one.kind,
+            entry.kind,
             level="warning",
             message=said,
-            line=one.place.line,
-            identity=(framework, one.about),
+            line=entry.place.line,
+            identity=(framework, entry.about),
         )
 
 

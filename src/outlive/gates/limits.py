@@ -1,4 +1,4 @@
-"""Limits: the objects that releases may leave, as reviewed data in `releases/<framework>/limits.toml`.
+"""Limits: the objects that releases may leave, reviewed and kept in `releases/<framework>/limits.toml`.
 
 A limit is the exact count of a cell, not a ceiling: more is a regression, and less is an improvement to lock
 in. A cell without a limit may leave nothing.
@@ -43,8 +43,8 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """One entry: counts for some connections, Pythons and releases, with gc off or with any other policy.
 
     `gc` is `off`, or `on` for all policies under which collections run. `objects` is objects per request by
-    scenario (a shell-style pattern), `per_connection` what a connection leaves beside its requests; `memory`
-    names the scenarios that may leak outside of objects: memory, or files and such.
+    scenario (a shell-style pattern), `per_connection` what a connection leaves apart from its requests;
+    `memory` names the scenarios that may leak outside of objects: memory, files or the like.
     `type` and `fingerprint` restrict the entry to cells that leave objects of this type, or show this
     fingerprint. `expires` is the last day on which the entry is valid.
     """
@@ -64,7 +64,7 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """All its patterns of scenarios."""
+        """All patterns of scenarios in the entry."""
         return tuple(dict.fromkeys((*self.objects, *self.per_connection, *self.memory)))
 
     @property
@@ -79,7 +79,7 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return f"{', '.join(what)}: {', '.join(sorted(set(patterns or self.patterns)))}"
 
     def holds_for(self, release: str, python: str) -> bool:
-        """Return whether it is about this release on this Python (`3.11`); without Pythons it is for all."""
+        """Return whether it is about this release on this Python (`3.11`); without Pythons, about all."""
         fits = SpecifierSet(self.releases).contains(release, prereleases=True)
         return fits and (not self.pythons or python_minor(python) in self.pythons)
 
@@ -151,14 +151,14 @@ class Limits(msgspec.Struct, frozen=True):
         )
 
     def place_of(self, at: int, pattern: str) -> Place:
-        """Return the line of the entry number `at` that is for a pattern of scenarios."""
+        """Return the line of entry number `at` that is for a pattern of scenarios."""
         for table in ("objects", "per_connection"):
             if pattern in getattr(self.entries[at], table):
                 return self.place(at, pattern, table)
         return self.place(at, "memory")
 
     def place(self, at: int, key: str | None = None, table: str | None = None) -> Place:
-        """Return the first line of the entry number `at`, or its line for `key`, in one of its tables."""
+        """Return the first line of entry number `at`, or its line for `key` (in its `table`)."""
         lines = self.text.splitlines()
         starts = [number for number, line in enumerate(lines) if line.strip() == HEADER]
         if at >= len(starts):  # written as an inline table
@@ -190,7 +190,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def policy(measurement: Measurement) -> Literal["off", "on"]:
-    """Return the policy of a cell as in the limits: leaks are the same under all policies that collect."""
+    """Return a cell's policy as the limits name it: leaks are the same under all policies that collect."""
     return "off" if measurement.gc == "off" else "on"
 
 

@@ -1,7 +1,7 @@
-"""The gate under load: judges what many clients at once leave by the limits of single scenarios.
+"""The gate under load: what many clients at once leave is judged by the limits of single scenarios.
 
-It finds leaks that need overlapping requests. Two load tests of different lengths give the objects per
-further request; one-time effects cancel out. Memory and latency are noisy and never gate.
+It finds leaks that need overlapping requests. The difference of two load tests of different lengths gives the
+objects per additional request; one-time effects cancel out. Memory and latency are noisy and never gate.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from outlive.wording import one_line
 from outlive.worker.plant import CYCLE_OBJECTS, LEAK_EVERY
 
 REQUESTS = (1000, 3000)
-"""Requests of the two load tests. Between them the planted leak keeps 20 objects; equal counts can differ by
-two or three, for example by a timer that is due."""
+"""Requests of the two load tests. The planted leak keeps 20 objects more in the second one; counts that
+should be equal can differ by two or three, for example because of a timer that is due."""
 MORE = 0.05
 """Fraction by which survivors under load may exceed the limits: connections are reused more or less often
-than in a replay, and the objects that a connection leaves count as its requests'."""
+than in a replay, and what a connection leaves counts as its requests'."""
 UNSURE = 0.5
-"""Further objects per request by which survivors under load may exceed the limits: tasks and timers that
+"""Additional objects per request by which survivors under load may exceed the limits: tasks and timers that
 outlive the last connection. Leaked objects are exact: they may exceed their limit by LEAST_LEAK only."""
 
 
@@ -43,7 +43,7 @@ LONGEST = Traffic(requests=REQUESTS[-1])
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
-    """The objects per further request under load. `fault` says why they are not known."""
+    """The objects that each additional request leaves under load; `fault` says why they are unknown."""
 
     survivors: float = 0.0
     leaked: float = 0.0
@@ -52,7 +52,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cyclic(self) -> float:
-        """The survivors that a collection frees."""
+        """The survivors per request that a collection frees."""
         return self.survivors - self.leaked
 
 
@@ -101,7 +101,7 @@ class _Bench(msgspec.Struct, frozen=True):
     watch: Watch
 
     def left(self, app: App, patterns: tuple[str, ...]) -> Left:
-        """Return the objects per further request of these scenarios in `app`, from two load tests."""
+        """Return the objects that each additional request leaves in `app`, from two load tests."""
         tests = []
         for requests in REQUESTS:
             traffic = Traffic(requests=requests, scenarios=patterns, connection=self.wanted.connections[0])
@@ -117,7 +117,7 @@ class _Bench(msgspec.Struct, frozen=True):
         )
 
     def limit(self, limits: Limits, test: LoadMeasurement, gc: str) -> float:
-        """Return the objects per request that the limits allow this traffic on the worse connection."""
+        """Return the objects per request that the limits allow for this traffic on the worse connection."""
         allowed = (
             traffic.requests
             * max(
@@ -175,7 +175,7 @@ def _control(connection: Connection, worker: str, plain: Left, planted: Left) ->
 
 
 def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None) -> Judged:
-    """Return the verdict on the objects left; `again` is the repetition after a deviation."""
+    """Return the verdict on `left`; `again` is the repetition after a deviation."""
     outcome, objects, limit, what = _outcome(bench, limits, left)
     if again is not None and _outcome(bench, limits, again)[0] != outcome:
         outcome, what = "inconclusive", f"does not repeat: {_said(left)} and then {_said(again)}"

@@ -1,7 +1,7 @@
-"""Proves that a gate sees leaks: a known leak and a known cycle are counted in the same server. Pure.
+"""Proves that a gate sees leaks: it must count a known leak and a known cycle in the same server. Pure.
 
-The `ok` scenario is measured twice, plain and with both planted (`outlive.worker.plant`). The difference must
-be exactly the planted objects.
+The scenario `ok` is measured twice, without and with both planted (`outlive.worker.plant`). The difference
+must be exactly the planted objects.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from outlive.wording import number
 from outlive.worker.plant import CYCLE_OBJECTS, LEAK_EVERY
 
 MARK = "planted"
-"""The name of a worker ends in this if its app has something planted."""
+"""The name of a worker ends with this if something is planted in its app."""
 FIRST = 1 + WARM_UP
-"""Requests that an app has served when counting starts."""
+"""Number of requests that an app has served when counting starts."""
 SURE_TO_SEE = LEAK_EVERY
 """A leak of one object per this many requests is seen wherever it falls in a phase; tests try them all."""
 
@@ -29,9 +29,9 @@ SURE_TO_SEE = LEAK_EVERY
 class Control(msgspec.Struct, frozen=True, kw_only=True):
     """The planted leak and cycle as counted over one kind of connection.
 
-    Numbers are objects per request beyond those of plain `ok`; `leak_expected` is what was planted while it
-    was counted. With a collector, `cycle` is what it freed, which is not exact. `fault` says what is wrong,
-    if anything is.
+    Numbers are objects per request in addition to those of plain `ok`; `leak_expected` is what was planted in
+    the phases that were counted. With a collector, `cycle` is what it freed, which is not exact. `fault` says
+    what is wrong, if anything.
     """
 
     connection: Connection
@@ -49,7 +49,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def planted(app: App, *kinds: str) -> App:
-    """Return `app` with workers that plant `kinds`, `leak` and `cycle`; their names end in `planted`."""
+    """Return `app` with workers that plant `kinds` (`leak`, `cycle`); their names end with `planted`."""
     workers = tuple(
         msgspec.structs.replace(
             worker,
@@ -67,7 +67,7 @@ def is_planted(measurement: Measurement) -> bool:
 
 
 def control(plain: Measurement, with_plant: Measurement) -> Control:
-    """Return what the two measurements of `ok`, with the plant and without, show of it."""
+    """Return what two measurements of `ok`, without and with the plant, show of it."""
     for measurement in (plain, with_plant):
         if measurement.status != "measured":
             fault = f"{measurement.scenario} could not be measured: {measurement.reason}"
@@ -100,7 +100,7 @@ def counted(
     cycle_seen: bool = False,
     fault: str | None = None,
 ) -> Control:
-    """Return the control with these counts; its fault, if there is no other, is the plant that was missed."""
+    """Return the control with these counts; without another fault, its fault is the plant that was missed."""
     if not fault and not leak_seen:
         fault = f"planted {number(expected)} leaked objects per request, saw {number(leak)}"
     elif not fault and not cycle_seen:

@@ -1,6 +1,6 @@
-"""The gate: proves that it can fail, then measures and judges one release on one Python with one gc policy.
+"""The gate: proves that it can fail, then measures and judges a release on one Python with one gc policy.
 
-It never judges stored numbers; only the replay of a known-bad release uses them.
+It never judges stored numbers, except for the replay of a known-bad release.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from outlive.stacks import environments
 from outlive.stacks.prepare import Prepared, prepare
 
 PROOFS = 2
-"""Attempts at the proof before the run is given up: a busy machine can spoil the first."""
+"""Most attempts at the proof: a busy machine can spoil the first."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What to gate: the selected scenarios, connections and the gc policy.
 
-    `known` are all scenarios, `patterns` the words that selected some. `plant` leaves the planted leak in the
-    judged app, to see the gate go red. Limits that expire before `today` are stale.
+    `known` are all scenarios, `patterns` those that selected some. `plant` leaves the planted leak in the app
+    that is judged, to see the gate go red. Limits that expire before `today` are stale.
     """
 
     known: tuple[Scenario, ...]
@@ -62,7 +62,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """A known-bad release, judged by the limits of the gated release; `over` are its red cells."""
+    """A known-bad release, judged by the limits of the gated release; `over` are the cells over them."""
 
     stack: str
     cells: int
@@ -71,13 +71,13 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of the gate. `source` is the origin of an unreleased framework.
+    """One run of the gate. `source` is where an unreleased framework came from.
 
     `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
-    `limited` tells whether any limit in it is about this release on this Python. `load`: the release was
+    `limited` says whether any limit in it is about this release on this Python. `load`: the release was
     judged under load, in one cell for the mix of all scenarios or of those that `patterns` selected. `pins`
-    are packages that were requested at one version. A leak of one object per `least_leak` requests is certain
-    to be seen. There are no `cells` if the `controls` failed.
+    are packages whose versions the user named. A leak of one object per `least_leak` requests is sure to be
+    seen. There are no `cells` if the `controls` failed.
     """
 
     stack: StackRecord
@@ -103,7 +103,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def code(self) -> ExitCode:
-        """The exit code. A count that was confirmed outweighs a fault or a doubt elsewhere."""
+        """The exit code. A confirmed deviation outweighs a fault or a doubt elsewhere."""
         if not all(control.seen for control in self.controls):
             return ExitCode.FAULT
         if self.failing or self.stale:
@@ -126,7 +126,7 @@ class GateDocument(JsonDocument, frozen=True, kw_only=True):
 
 
 def code(gates: Sequence[Gate]) -> ExitCode:
-    """Return the exit code of a command with several runs: the gravest of theirs."""
+    """Return the exit code of a command with several runs: the most serious of theirs."""
     gravest = (ExitCode.REGRESSION, ExitCode.FAULT, ExitCode.INCONCLUSIVE)
     codes = {gate.code for gate in gates}
     return next((code for code in gravest if code in codes), ExitCode.FINE)
@@ -143,9 +143,8 @@ def run(
 ) -> Gate:
     """Return the verdict on a release, measured now; cells that deviate are measured twice.
 
-    The proof comes first; without it nothing is judged.
-
-    Raises as `environments.ensure` does, and UsageError if two limits apply to one cell.
+    The proof comes first; without it nothing is judged. Raises as `environments.ensure` does, and UsageError
+    if two limits apply to one cell.
     """
     framework = prepared.release.framework
     served = engine.serving(project, framework, wanted.known)
@@ -158,7 +157,7 @@ def run(
         return engine.to_measure(project, environment, by_name, request, cells)
 
     for task in tasks(cells):
-        for cell in task.cells:  # a clash is told before, not after
+        for cell in task.cells:  # report a clash before measuring, not after
             limits.allowed(task.subject.describe(cell, None, status="measured"))
 
     left_in = ("leak",) if wanted.plant else ()
@@ -225,8 +224,8 @@ def replay(
 ) -> Gate:
     """Return `gate` with the known-bad release `stack` judged by the same limits.
 
-    It must go red, or the limits and the gate prove nothing. Raises UsageError if its framework or Python is
-    not the gate's, and as `engine.run` does.
+    It must go red, or else the limits and the gate prove nothing. Raises UsageError if its framework or
+    Python is not the gate's, and as `engine.run` does.
     """
     if stack.framework != gate.stack.framework or stack.python not in (None, gate.stack.python):
         raise UsageError(

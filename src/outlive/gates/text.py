@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from outlive.errors import ExitCode
 from outlive.gates.judge import Judged, Outcome
 from outlive.gates.limits import FILE, exact
 from outlive.gates.run import Gate, Replayed
-from outlive.markdown import escape
+from outlive.markdown import escape, table
 from outlive.retention.growth import LEAST_LEAK
 from outlive.wording import counted, listed, number
 
 MOST_CELLS = 5
-"""Cells that a screen shows in full; the files have all."""
+"""Most cells that a screen shows in full; the files have all."""
 MOST_TYPES = 4
 MARKS: dict[Outcome, str] = {
     "over": "▲",
@@ -52,7 +52,7 @@ def subject(gate: Gate) -> str:
 
 
 def notable(gate: Gate) -> tuple[Judged, ...]:
-    """Return the cells that a reader must see, the gravest first."""
+    """Return the cells that a reader must see, the most serious first."""
     order = list(MARKS)
     cells = [cell for cell in gate.cells if cell.outcome not in ("within", "unsupported")]
     return tuple(sorted(cells, key=lambda cell: (order.index(cell.outcome), cell.limit - cell.objects)))
@@ -75,9 +75,9 @@ def reproduce(gate: Gate, cell: Judged) -> str:
 
 
 def types(cell: Judged) -> str:
-    """Return the types of what requests leave with their objects: what explains the excess first.
+    """Return the types of the objects that requests leave, those that explain the excess first.
 
-    Empty where it is by what connections leave that the cell deviates.
+    The text is empty if the cell deviates because of what connections leave.
     """
     if cell.objects == cell.limit and (cell.residue or 0.0) != cell.residue_limit:
         return ""
@@ -116,14 +116,14 @@ def unlimited(gate: Gate) -> str:
     )
 
 
-def replayed(found: Replayed) -> str:
+def replayed(bad: Replayed) -> str:
     """Return what the replay of a known-bad release showed."""
-    if not found.over:
-        return f"{found.stack} stays green against these limits: a gate that passes it proves nothing"
-    worst = max(found.over, key=lambda cell: cell.objects - cell.limit)
+    if not bad.over:
+        return f"{bad.stack} stays green against these limits: a gate that passes it proves nothing"
+    worst = max(bad.over, key=lambda cell: cell.objects - cell.limit)
     m = worst.measurement
     return (
-        f"{found.stack} goes red, as it must: {len(found.over)} of {counted(found.cells, 'cell')} over, "
+        f"{bad.stack} goes red, as it must: {len(bad.over)} of {counted(bad.cells, 'cell')} over, "
         f"{m.scenario}, {m.connection}: {exact(worst.limit)} allowed, {exact(worst.objects)} left"
     )
 
@@ -142,10 +142,10 @@ def _screen(gate: Gate) -> Iterator[str]:
     if len(cells) > MOST_CELLS:
         yield ""
         yield f"and {len(cells) - MOST_CELLS} more; --json, --junit and --summary have all of them"
-    for one in gate.stale:
+    for entry in gate.stale:
         yield ""
-        yield f"▼ {one.what}"
-        yield f"    next:  {one.advice}"
+        yield f"▼ {entry.what}"
+        yield f"    next:  {entry.advice}"
     yield ""
     said = f"{_within(gate)} " if gate.cells and gate.code != ExitCode.FINE else ""
     yield f"{said}Exit code {int(gate.code)}."
@@ -215,7 +215,7 @@ def _summary(gate: Gate) -> Iterator[str]:
         yield f"Limits: {escape(unlimited(gate))}"
     if cells := notable(gate):
         yield ""
-        yield from _table(
+        yield from table(
             ("", "scenario", "connection", "objects", "limit", "types", "next"),
             (
                 (
@@ -232,13 +232,6 @@ def _summary(gate: Gate) -> Iterator[str]:
         )
         yield ""
         yield from ("```console", *(f"$ {reproduce(gate, cell)}" for cell in cells[:MOST_CELLS]), "```")
-    for one in gate.stale:
-        yield f"- {escape(one.what)}: {escape(one.advice)}"
+    for entry in gate.stale:
+        yield f"- {escape(entry.what)}: {escape(entry.advice)}"
     yield ""
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(header)} |"
-    yield f"|{' --- |' * len(header)}"
-    for row in rows:
-        yield f"| {' | '.join(map(escape, row))} |"
