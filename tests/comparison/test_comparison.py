@@ -251,9 +251,7 @@ def test_a_package_that_nothing_imported_is_told_first(
 ) -> None:
     varied = [Difference("ddtrace", None, "4.8.13", "named in the stack", asked=True)]
     found = compared([cell(unimported=before)], [cell(unimported=after)], (side(), side()), varied)
-    first = (
-        "ddtrace was installed and never imported: this says nothing about it. With gc off, nothing changes"
-    )
+    first = "installed and never imported: ddtrace; this says nothing about it. With gc off, nothing changes"
     assert found.headline.startswith(f"aiohttp 3.10.10, ddtrace none → 4.8.13, Python 3.11: {first}") is said
 
 

@@ -28,6 +28,7 @@ from outlive.replay.store import provenance
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare
 from outlive.tables import say
+from outlive.wording import capital
 
 
 @click.command("measure")
@@ -83,7 +84,7 @@ def measure_command(
         named = [[pin.name for pin in stack.pins] for stack in wanted for _ in names or (None,)]
         for pins, each in zip(named, by_stack, strict=True):
             if unimported := never_imported(pins, each):
-                say(Console(), f"{untouched(unimported)}.")
+                say(Console(), f"{capital(untouched(unimported))}.")
         if readings:
             inventory.show_tools(readings, Console())
     if markdown_file:

@@ -59,22 +59,24 @@ def headline(
     differences: Sequence[Difference],
     releases: Iterable[Release],
     *,
-    unimported: Sequence[str] = (),
+    first: Sequence[str] = (),
 ) -> str:
-    """Return the sentences, the last of them for each reason for which a release is yanked.
-
-    `unimported` are packages that a stack names and nothing imported: they come first.
-    """
+    """Return the sentences: `first`, what changes, and one for each reason for which a release is yanked."""
     yanked = withdrawn(releases)
     said = changes(rows, gaps, differences)
-    sentences = [untouched(unimported), capital(said)] if unimported else [said]
+    lead, *others = [*first, said]
+    sentences = [lead, *map(capital, others)]
     return f"{about}: {'. '.join([*sentences, *yanked])}{'' if yanked else '.'}"
+
+
+ONE_STACK = "both sides are one stack, measured twice"
+SAME = "both sides are the same measurements, so this says nothing"
 
 
 def untouched(unimported: Sequence[str]) -> str:
     """Return what it means that packages were installed and nothing imported them."""
-    verb, them = ("was", "it") if len(unimported) == 1 else ("were", "them")
-    return f"{listed(unimported)} {verb} installed and never imported: this says nothing about {them}"
+    them = "it" if len(unimported) == 1 else "them"
+    return f"installed and never imported: {listed(unimported)}; this says nothing about {them}"
 
 
 def changes(
@@ -223,7 +225,8 @@ def _most(told: tuple[Quantity, Row]) -> tuple[bool, float, float]:
     """Return by what the row that changes most is chosen: what leaks goes before what it costs."""
     quantity, row = told
     change = abs((row.after.value(quantity.name) or 0.0) - (row.before.value(quantity.name) or 0.0))
-    size = abs(row.size.change) if row.size else 0.0
+    size = row.size.change if row.size else 0.0
+    size = {"worse": size, "better": -size, "same": abs(size)}[row.direction]
     return (quantity is LEAKED, change, size) if quantity.leaks is not None else (False, size, change)
 
 

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import msgspec
 
 from outlive.comparison import cells as _rows
 from outlive.comparison.cells import Row, Unmeasured
 from outlive.comparison.changes import Direction
-from outlive.comparison.headline import headline, subject
+from outlive.comparison.headline import ONE_STACK, SAME, headline, subject, untouched
 from outlive.comparison.sizes import Rates
 from outlive.records.measurement import Measurement, StackRecord, never_imported
 from outlive.records.release import Release
@@ -89,7 +89,7 @@ def compare(
             gaps,
             differences,
             (before.release, after.release),
-            unimported=_unimported(measurements, differences),
+            first=tuple(_before_all(before.stack, after.stack, measurements, differences)),
         ),
         before=before,
         after=after,
@@ -102,6 +102,17 @@ def compare(
         unmeasured=gaps,
         fingerprints=changes(measured.values()),
     )
+
+
+def _before_all(
+    before: StackRecord, after: StackRecord, both: BothMeasurements, differences: Sequence[Difference]
+) -> Iterator[str]:
+    """Yield what a reader must know before anything else."""
+    stacks = [(stack.framework, stack.release, stack.python, stack.lock) for stack in (before, after)]
+    if stacks[0] == stacks[1] and not differences:
+        yield SAME if both.before == both.after else ONE_STACK
+    if unimported := _unimported(both, differences):
+        yield untouched(unimported)
 
 
 def _unimported(both: BothMeasurements, differences: Sequence[Difference]) -> tuple[str, ...]:

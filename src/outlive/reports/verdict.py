@@ -257,7 +257,8 @@ def _decide(
         )
     problems = [f"{len(costs)} worse{_by(costs)}"] if costs else []
     if "restart" in settings:
-        problems.append(f"{sum(row.after.kind == 'leak' for row in rows)} still leak")
+        leaking = sum(row.after.kind == "leak" for row in rows)
+        problems.append(f"{leaking} still {'leaks' if leaking == 1 else 'leak'}")
     return "UPGRADE WITH A SETTING", f"{said}, {listed(problems)}", settings
 
 
