@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import msgspec
 import pytest
@@ -397,12 +398,23 @@ cells = st.dictionaries(
 
 
 @st.composite
+def others(draw: st.DrawFn, gc: str) -> dict[str, Any]:
+    """Return what a connection leaves beside its requests, and files that each request keeps."""
+    if not draw(st.booleans()):
+        return {}
+    found: dict[str, Any] = {"leaked_per_connection": float(draw(st.integers(0, 2)))}
+    if gc == "off":
+        found["survivors_per_connection"] = float(draw(st.integers(0, 9)))
+    return found | {"held": {"files": float(draw(st.integers(0, 2)))}}
+
+
+@st.composite
 def sides(draw: st.DrawFn) -> list[Measurement]:
     found = []
     for (scenario, connection, gc), (cyclic, leaked, requests, growth) in draw(cells).items():
-        fields = {"connection": connection, "gc": gc, "growth": growth}
+        fields = {"connection": connection, "gc": gc, "growth": growth} | draw(others(gc))
         counts = float(Fraction(cyclic + leaked, requests)), float(Fraction(leaked, requests))
-        found.append(cell(scenario, *counts, **fields))  # type: ignore[arg-type]
+        found.append(cell(scenario, *counts, **fields))
     return found
 
 
@@ -470,10 +482,18 @@ def shrunk(draw: st.DrawFn) -> tuple[list[Measurement], list[Measurement]]:
     for (scenario, connection, gc), (cyclic, leaked, blocks, growth) in draw(cells).items():
         known: Growth = growth or "none"  # type: ignore[assignment]
         fewer = [draw(st.integers(0, count)) for count in (cyclic, leaked, blocks)]
+        beside = draw(others(gc))
+        less: dict[str, object] = {
+            name: {"files": draw(st.sampled_from([0.0, value["files"]]))}
+            if isinstance(value, dict)
+            else draw(st.sampled_from([0.0, value]))
+            for name, value in beside.items()
+        }
         kinds: list[Growth] = ["none", "cyclic"] if gc == "on" and known == "cyclic" else list(RANK)
         better = draw(st.sampled_from([one for one in kinds if RANK[one] <= RANK[known]]))
-        for found, counts, kind in ((before, [cyclic, leaked, blocks], known), (after, fewer, better)):
-            fields: dict[str, object] = {"connection": connection, "gc": gc, "growth": kind}
+        sides = (before, [cyclic, leaked, blocks], known, beside), (after, fewer, better, less)
+        for found, counts, kind, held in sides:
+            fields: dict[str, object] = {"connection": connection, "gc": gc, "growth": kind} | held
             fields |= {"blocks_per_request": float(counts[2]), "heap_bytes_per_request": 512.0 * counts[2]}
             found.append(cell(scenario, counts[0] + counts[1], counts[1], **fields))  # type: ignore[arg-type]
     return before, after

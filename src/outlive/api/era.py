@@ -7,6 +7,7 @@ import msgspec
 from outlive.comparison.cells import BASELINE, Row, judge, match
 from outlive.comparison.changes import OBJECTS, exact
 from outlive.comparison.headline import changes
+from outlive.errors import FaultError, UnavailableError
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Stack
@@ -14,7 +15,7 @@ from outlive.replay import engine
 from outlive.replay.engine import Progress, Request
 from outlive.stacks import swaps
 from outlive.stacks.prepare import Pair, Prepared, prepare_each
-from outlive.wording import counted, number, step
+from outlive.wording import number, step
 
 
 def said(
@@ -28,20 +29,24 @@ def said(
 ) -> str | None:
     """Return what changes with the dependencies each release came with, and by which package.
 
-    None where a comparison of `pair` has these dependencies, or where a stack names some. What is stored is
-    taken; without it the scenario `ok` is measured. Raises as `prepare_each` and `engine.run` do.
+    None where a comparison of `pair` has these dependencies, where they cannot be had, or where a stack names
+    some. What is stored is taken; without it the scenario `ok` is measured.
     """
     if any(stack.pins for stack in stacks) or pair.before.release == pair.after.release:
         return None
-    ends = prepare_each(project, *stacks, pair.after.interpreter.minor)
-    packages = [each for each in swaps.differences(*ends) if not each.startswith(ends[0].lock.framework)]
+    try:
+        ends = prepare_each(project, *stacks, pair.after.interpreter.minor)
+    except (FaultError, UnavailableError):
+        return None
+    packages = [each for each in swaps.differences(*ends) if each.split()[0] != ends[0].lock.framework]
     if not packages or [end.identity for end in ends] == [pair.before.identity, pair.after.identity]:
         return None
     measured = match(*_measured(project, ends, request, progress))[0]
     rows = judge(measured)
     if not rows:
         return None
-    text = f"{changes(rows)} ({counted(len(packages), 'package')} differ)"
+    differ = "1 package differs" if len(packages) == 1 else f"{len(packages)} packages differ"
+    text = f"{changes(rows)} ({differ})"
     apart = [row for row in rows if _apart(row, controlled)]
     if not apart:
         return f"With the dependencies each release came with: {text}."
