@@ -33,12 +33,6 @@ class UsageError(OutliveError):
     exit_code = ExitCode.USAGE
 
 
-class InconclusiveError(OutliveError):
-    """It ran, but what came out allows no answer: a count that does not repeat."""
-
-    exit_code = ExitCode.INCONCLUSIVE
-
-
 class FaultError(OutliveError):
     """The harness or the environment is at fault: no interpreter, no index, a worker that died."""
 

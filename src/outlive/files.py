@@ -1,11 +1,11 @@
-"""What most JSON documents have in common: they are indented, so that people can read them too."""
+"""Writes and reads files: written as a whole or not at all, with a checksum, and checked when read."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -17,10 +17,10 @@ from outlive.wording import one_line
 
 
 class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that is written as JSON."""
+    """A record that is written as indented JSON, so that people can read it too."""
 
     def to_json(self) -> str:
-        """Return the document as indented JSON that ends in a newline."""
+        """Return the document as indented JSON that ends with a newline."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
 
@@ -29,12 +29,12 @@ D = TypeVar("D", bound=msgspec.Struct)
 SCHEMA_VERSION = 1
 CHECKSUM = re.compile(rb',\n"checksum":"([0-9a-f]{16})"}\n')
 CHECKSUM_LENGTH = 33
-"""Bytes of the end of a document that has one; what was written before there were checksums has none."""
+"""Length in bytes of the end of a document with a checksum; old documents have none."""
 AGAIN = "restore it, or remove it to measure again"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all. Raises FaultError where the folder cannot be written."""
+    """Write `text` to `path` as a whole or not at all. Raises FaultError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _ignored(path)
@@ -50,15 +50,21 @@ def write_text(path: Path, text: str) -> None:
         raise FaultError(f"{path} cannot be written: {error.strerror}") from None
 
 
+def write_list(path: Path, records: Iterable[msgspec.Struct]) -> None:
+    """Write `records` to `path` as a JSON array, one a line, so that diffs are readable; as `write_text`."""
+    lines = ",\n".join(msgspec.json.encode(record).decode() for record in records)
+    write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
+
+
 def _ignored(path: Path) -> None:
-    """Have git ignore the folder `.outlive` that a file is in: it is in a user's repository, too."""
+    """Make git ignore the folder `.outlive` around a file, which may be in a user's repository."""
     for folder in path.parents:
         if folder.name == ".outlive" and not (folder / ".gitignore").exists():
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def decode_toml(data: bytes | str, kind: type[T]) -> T:
-    """Return a TOML document as one of this kind. Raises msgspec.DecodeError for what is none."""
+    """Return a TOML document as a `kind`. Raises msgspec.DecodeError if it is not one."""
     try:
         return msgspec.toml.decode(data, type=kind)
     except RecursionError:
@@ -67,12 +73,12 @@ def decode_toml(data: bytes | str, kind: type[T]) -> T:
         raise msgspec.DecodeError("it is not UTF-8 text") from None
     except msgspec.DecodeError:
         raise
-    except ValueError as error:  # a number with more digits than Python reads, a day that there is not
+    except ValueError as error:  # a number with more digits than Python reads, a date that does not exist
         raise msgspec.DecodeError(one_line(str(error))) from None
 
 
 def with_checksum(document: bytes) -> bytes:
-    """Return a JSON object, as text, with the checksum of all that is in it."""
+    """Return a JSON object, as UTF-8, with a checksum of its content added."""
     content = document.rstrip().removesuffix(b"}")
     return content + b',\n"checksum":"' + _digest(content) + b'"}\n'
 
@@ -82,28 +88,28 @@ def _digest(content: bytes) -> bytes:
 
 
 class _Versioned(msgspec.Struct, frozen=True):
-    """What is read first: with another version, the rest need not have the form that we know."""
+    """What is read first: in another version, the rest may have another form."""
 
     schema_version: int = SCHEMA_VERSION
 
 
 def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]] = MappingProxyType({})) -> D:
-    """Return the document of this kind in the file `path`; `others` read it in another schema version.
+    """Return the document of this kind in the file `path`; `others` decode other schema versions.
 
-    Raises FileNotFoundError where there is none, and FaultError, in one line, where it cannot be read, is not
-    such a document or has another schema version.
+    Raises FileNotFoundError if there is no file, and FaultError, in one line, if it cannot be read, is not
+    such a document, or has an unknown schema version.
     """
     try:
         data = path.read_bytes()
         checksum = CHECKSUM.fullmatch(data[-CHECKSUM_LENGTH:])
         if checksum and checksum[1] != _digest(data[:-CHECKSUM_LENGTH]):
-            raise FaultError(f"{path} was changed or damaged: its checksum is another; {AGAIN}")
-        found = msgspec.json.decode(data, type=_Versioned).schema_version
-        if found in others:
-            return others[found](data)
-        if found != SCHEMA_VERSION:
+            raise FaultError(f"{path} was changed or damaged: its checksum does not match; {AGAIN}")
+        version = msgspec.json.decode(data, type=_Versioned).schema_version
+        if version in others:
+            return others[version](data)
+        if version != SCHEMA_VERSION:
             raise FaultError(
-                f"{path} has schema version {found}, this is {SCHEMA_VERSION}: remove it to measure again"
+                f"{path} has schema version {version}, this is {SCHEMA_VERSION}: remove it to measure again"
             )
         return msgspec.json.decode(data, type=kind)
     except FileNotFoundError:

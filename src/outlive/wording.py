@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 ARROW = "→"
 NO_VERSION = "none"
@@ -113,3 +114,9 @@ def span(hours: float | None) -> str:
 def requests(count: int | None) -> str:
     """Return a number of requests, as in `1,900`; a dash for None."""
     return NONE if count is None else about(float(count))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known words most like `word`, joined by commas; all of them if none is like it."""
+    words = list(known)
+    return ", ".join(get_close_matches(word, words, n=3, cutoff=0.4) or words)

@@ -95,7 +95,7 @@ def test_what_changes_only_as_ok_does_is_a_change_too() -> None:
 def test_without_a_changelog_it_says_so() -> None:
     steps = found(moment(FIRST, 0, 47), moment(SECOND, 0, 43))
     assert steps.steps[0].claims is None
-    assert "Changelog: no changelog could be had" in report.markdown([steps])
+    assert "Changelog: no changelog was available" in report.markdown([steps])
 
 
 def test_the_page() -> None:

@@ -267,7 +267,7 @@ class TestRefused:
         before, cells, end = path.read_text().partition('"measurements":[\n')
         path.write_text(f"{before}{cells}{end.partition(chr(10))[0].rstrip(',')},\n{end}")
         (problem,) = site.publish(project, folder).problems
-        assert "was changed or damaged: its checksum is another" in problem
+        assert "was changed or damaged: its checksum does not match" in problem
 
     def test_numbers_that_nobody_measured(self, project: Project, folder: Path) -> None:
         keep(project, "3.11.0", [cell("ok", 0, blocks_per_request=1e300)])

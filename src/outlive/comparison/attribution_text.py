@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from outlive.comparison.attribution import Bar, Waterfall
 from outlive.retention import changes_text
+from outlive.tables import columns
 from outlive.wording import listed, number, one_line, signed
 
 WIDTH = 20
@@ -25,7 +25,7 @@ def show(found: Waterfall, console: Console) -> None:
     )
     console.print()
     most = max((bar.objects or 0 for bar in found.bars), default=0)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = columns("dim")
     table.add_column("swapped", overflow="fold")
     own = any(bar.python_own for bar in found.bars)
     for name in ("objects", "change", *(["Python's own"] if own else [])):

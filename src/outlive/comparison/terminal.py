@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from outlive.comparison.changes import Direction
@@ -23,7 +22,7 @@ from outlive.comparison.lines import (
 )
 from outlive.comparison.pair import Compared, Comparison
 from outlive.retention import changes_text
-from outlive.tables import WIDE, indented, say
+from outlive.tables import WIDE, columns, indented, say
 
 COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
 
@@ -53,7 +52,7 @@ def show(comparison: Comparison, console: Console, *, everything: bool = False) 
 
 def show_facts(compared: Compared, known: Sequence[Fact], console: Console) -> None:
     """Print what is known of both sides, and which packages differ."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = columns("bold")
     for name in ("", "before", "after"):
         table.add_column(name, overflow="fold")
     for fact in known:
@@ -71,7 +70,7 @@ def _section(section: Section, console: Console) -> None:
     wide = console.width >= WIDE
     say(console, section.heading, "bold")
     say(console, section.baseline, "dim")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = columns("dim")
     table.add_column("", no_wrap=True)
     table.add_column("scenario", overflow="fold")
     names = ["before", "after", "MiB per hour"]

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from outlive import __version__
+from outlive.files import JsonDocument
 from outlive.gates.judge import Judged
 from outlive.gates.run import Gate
 from outlive.gates.text import notable, proved, replayed, reproduce, subject, types
@@ -121,7 +122,7 @@ class _Run(msgspec.Struct, frozen=True, rename="camel"):
     results: tuple[_Result, ...]
 
 
-class _Sarif(msgspec.Struct, frozen=True):
+class _Sarif(JsonDocument, frozen=True):
     schema: str = msgspec.field(name="$schema")
     version: str
     runs: tuple[_Run, ...]
@@ -138,8 +139,7 @@ def sarif(gates: Sequence[Gate]) -> str:
     tool = _Tool(_Driver("outlive", __version__, rules))
     end = "/" if len(gates) > 1 else ""
     runs = tuple(_Run(tool, _Automation(_category(gate) + end), tuple(_results(gate))) for gate in gates)
-    document = _Sarif(schema=SCHEMA, version="2.1.0", runs=runs)
-    return msgspec.json.format(msgspec.json.encode(document), indent=1).decode() + "\n"
+    return _Sarif(schema=SCHEMA, version="2.1.0", runs=runs).to_json()
 
 
 def _category(gate: Gate) -> str:

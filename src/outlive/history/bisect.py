@@ -80,9 +80,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Bisection(JsonDocument, frozen=True, kw_only=True):
     """The result of a bisection.
 
-    `suspects` is the commit, or several of which it is one if commits had to be skipped. `before` and `after`
-    are the measurements of its first parent and of itself, `changes` the fate of each ring, and `differences`
-    the other packages that its metadata changed. `further`: the count changed again after this commit.
+    `suspects` holds the commit, or, if commits had to be skipped, several of which one is it. `before` and
+    `after` are the measurements of its first parent and of itself, `changes` what became of each ring, and
+    `differences` the other packages that its metadata changed. `further`: the count changed again later.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -210,9 +210,9 @@ class _Bisect:
         return tuple(f"{name} {step(*both)}" for name, both in sorted(versions.items()) if both[0] != both[1])
 
     def _find_basis(self, old: Commit, new: Commit) -> None:
-        """Choose the packages that every commit is measured with: those of the newer end, else of the older.
+        """Choose the packages with which every commit is measured: the newer end's or else the older end's.
 
-        The newer end may need newer packages, which the older one may not work with.
+        The newer end may need newer packages, and the older one may not work with them.
         """
         for commit in (new, old):
             try:

@@ -1,4 +1,4 @@
-"""A bisection as text: one line per step, then the commit and the change."""
+"""Prints a bisection: a line for each step, then the commit and what it changed."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ahead = folder.with_name("ahead")  # a worktree that knows nothing of the bisection under way
-        self._worktrees = threading.Lock()  # git allows one change of them at a time
+        self.ahead = folder.with_name("ahead")  # a worktree outside of the bisection that is under way
+        self._worktrees = threading.Lock()  # git changes only one worktree at a time
 
     @classmethod
     @contextlib.contextmanager
@@ -66,7 +66,7 @@ class Clone:
             yield cls(path)
 
     def resolve(self, repository: Path, revision: str) -> Commit:
-        """Return the commit that `revision` names in the user's `repository`, whose branches are not ours."""
+        """Return the commit that `revision` names in the user's `repository`; the clone has no branches."""
         words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
         done = _git(["-C", repository, *words])
         if done.returncode:
@@ -111,9 +111,9 @@ class Clone:
         first_parent: bool = False,
         paths: Sequence[str] = (),
     ) -> tuple[Commit, ...]:
-        """Return the first commit that `judge` calls new, or several if some of them had to be skipped.
+        """Return the first commit that `judge` calls new; several if some of them had to be skipped.
 
-        `judge` is called with the commit to try and the commits of which one is next.
+        `judge` gets the commit to try, and the commits of which one will be tried next.
         """
         self._run("worktree", "add", "--quiet", "--detach", "--no-checkout", str(self.ahead), new.sha)
         options = ["--first-parent"] if first_parent else []
@@ -140,7 +140,7 @@ class Clone:
     def _middle(
         self, new: str, olds: Sequence[str], options: Sequence[str], paths: Sequence[str]
     ) -> Commit | None:
-        """Return the commit that git would try next, None if there is none."""
+        """Return the commit that git would try next, or None if there is none."""
         words = ["rev-list", "--bisect", *options, new, "--not", *olds, "--", *paths]
         hashes = self._run(*words, folder=self.ahead).split()
         return self.commit(hashes[0]) if hashes and hashes[0] != new else None
@@ -153,7 +153,7 @@ class Clone:
 
 
 def _git(words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-    """Return the completed git process. Variables that point git at another repository are removed."""
+    """Run git and return how it ended. Variables that point git at another repository are removed."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         return processes.run(["git", *words], env=environ | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"})

@@ -1,7 +1,7 @@
-"""Life lines: the releases in which each leak and ring came, changed and went. Pure.
+"""Life lines: the releases in which each leak and ring appeared, changed and disappeared. Pure.
 
-A fingerprint is gone from a release if some of the cells that had it last were explained and none of them
-shows it; if none was explained, the release says nothing.
+A fingerprint is gone in a release if some of the cells that had it last are explained there and none of them
+shows it. If none of them is explained, the release does not count.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of releases that show a fingerprint on one Python.
+    """Consecutive releases that show a fingerprint on one Python.
 
-    `since` and `until` are the first and the last measured release of the run. `after` is the last release
-    before it, None if the run starts with the first measured one. `gone` is the first release after it, None
-    if the run reaches the newest measured one. `objects` is the most per request that it keeps in `until`.
+    `since` and `until` are the first and the last measured one of them. `after` is the last release before
+    them, None if `since` is the first measured one. `gone` is the first release after them, None if `until`
+    is the newest measured one. `objects` is the most objects per request that it keeps in `until`.
     """
 
     python: str
@@ -58,10 +58,10 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One fingerprint: its leak in the newest release that shows it, where it was seen, and all its periods.
+    """One fingerprint: its leak in the newest release that shows it, where it was seen, and its periods.
 
-    `absent` are the Pythons on which none of the measured releases that show it elsewhere does; `unmeasured`
-    those on which none of these releases was measured.
+    The releases that show it were also measured on the Pythons `absent`, without showing it there; on the
+    Pythons `unmeasured` they were not measured.
     """
 
     leak: Leak
@@ -83,7 +83,7 @@ class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """The releases measured on one Python; `origin` is as in `Timeline`."""
+    """The releases that were measured on one Python; `origin` is as in `Timeline`."""
 
     python: str
     releases: tuple[str, ...]
@@ -101,7 +101,7 @@ class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):
 
 
 def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
-    """Return the life line of each fingerprint, those still present first, then by objects, most first."""
+    """Return the life line of each fingerprint: those still present first, then those with most objects."""
     history = {
         timeline.python: [(moment.release.version, _known(moment)) for moment in timeline.moments]
         for timeline in timelines
@@ -185,8 +185,8 @@ def _period(python: str, before: str | None, run: Run, gone: str | None) -> Peri
 def _line(parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells]) -> LifeLine:
     """Return a life line; `measured` are the explained releases and cells on each Python."""
     seen = [(release, presence) for _, run in parts for release, presence in run]
-    leak = max((one.leak for one in seen[-1][1].values()), key=lambda leak: leak.objects_per_request)
-    further = all(one.leak.further for _, presence in seen for one in presence.values())
+    leak = max((newest.leak for newest in seen[-1][1].values()), key=lambda leak: leak.objects_per_request)
+    further = all(each.leak.further for _, presence in seen for each in presence.values())
     where = {(release, cell) for release, presence in seen for cell in presence}
     cells = sorted({cell for _, cell in where})
     periods = tuple(period for period, _ in parts)
@@ -207,9 +207,9 @@ FINGERPRINT = re.compile(r"[0-9a-f]{12}")
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """One release that shows a fingerprint. `objects` is the most per request that it keeps in any cell.
+    """One release that shows a fingerprint; `objects` is the most per request that it keeps in any cell.
 
-    `scenario`, `connection` and `gc` are those of that cell; `scenarios` are all that show it.
+    `scenario`, `connection` and `gc` name that cell; `scenarios` are all scenarios that show it.
     """
 
     framework: str
@@ -224,8 +224,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """One fingerprint with the releases that show it, lowest version first.
 
-    `leak` is that of the newest of them, in the cell where it keeps most. `newest` are the frameworks whose
-    newest measured release shows it.
+    `leak` is from the newest of them, in the cell where it keeps most objects. `newest` are the frameworks
+    whose newest measured release shows it.
     """
 
     leak: Leak
@@ -234,7 +234,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def collect(timelines: Iterable[Timeline]) -> tuple[Kept, ...]:
-    """Return every fingerprint that alone keeps some objects, those of the newest releases first."""
+    """Return every fingerprint that is the shortest ring somewhere, those in the newest releases first."""
     seen: dict[str, list[tuple[Leak, Sighting]]] = {}
     newest: dict[str, list[str]] = {}
     for timeline in timelines:
@@ -258,15 +258,15 @@ def collect(timelines: Iterable[Timeline]) -> tuple[Kept, ...]:
 
 
 def _of_release(framework: str, moment: Moment) -> dict[str, tuple[Leak, Sighting]]:
-    """Return each fingerprint of a release, in the cell where it keeps most.
+    """Return each fingerprint of a release, in the cell where it keeps most objects.
 
-    A ring that is the shortest one nowhere is left out: another one holds the same objects.
+    A ring that is nowhere the shortest one is left out: another one holds the same objects.
     """
     cells: dict[str, list[tuple[Leak, Sighting]]] = {}
     for m in moment.measurements:
         for leak in m.leaks:
             if not FINGERPRINT.fullmatch(leak.fingerprint):
-                continue  # it becomes the name of a file of the site
+                continue  # it will be the name of a file in the site
             sighting = Sighting(
                 framework=framework,
                 release=moment.release.version,
@@ -277,11 +277,11 @@ def _of_release(framework: str, moment: Moment) -> dict[str, tuple[Leak, Sightin
                 scenarios=(m.scenario,),
             )
             cells.setdefault(leak.fingerprint, []).append((leak, sighting))
-    found = {}
+    sightings = {}
     for fingerprint, own in cells.items():
         if all(leak.further for leak, _ in own):
             continue
         leak, most = max(own, key=lambda pair: (not pair[0].further, pair[1].objects))
         scenarios = tuple(dict.fromkeys(sighting.scenario for _, sighting in own))
-        found[fingerprint] = (leak, msgspec.structs.replace(most, scenarios=scenarios))
-    return found
+        sightings[fingerprint] = (leak, msgspec.structs.replace(most, scenarios=scenarios))
+    return sightings

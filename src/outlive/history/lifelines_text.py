@@ -12,46 +12,46 @@ from rich.text import Text
 from outlive.history import residues
 from outlive.history.lifelines import LifeLine, LifeLinesDocument, Measured, Period
 from outlive.retention.changes_text import suspect
-from outlive.tables import indented
+from outlive.tables import indented, say
 from outlive.wording import counted, listed, number, step
 
 MOST_SCENARIOS = 4
-RESIDUES = "Objects that a connection leaves beside its requests when its client closes it, where counted:"
+RESIDUES = "Objects that a connection leaves, apart from its requests, when its client closes it, if counted:"
 
 
 def show(document: LifeLinesDocument, console: Console, *, everything: bool = False) -> None:
-    """Print the life lines; `everything` includes rings that are the shortest one nowhere."""
+    """Print the life lines; `everything` includes rings that are nowhere the shortest one."""
     framework, lines = document.framework, document.lines
     for releases, pythons in _by_releases(document.measured).items():
         span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
         count = counted(len(releases), "release")
-        _say(console, f"{framework}: {count} measured on Python {listed(pythons)}, {span}.", "bold")
+        say(console, f"{framework}: {count} measured on Python {listed(pythons)}, {span}.", "bold")
     for history in document.measured:
         if history.origin:
-            _say(console, f"Python {history.python}: {history.origin}")
+            say(console, f"Python {history.python}: {history.origin}")
     shown = [line for line in lines if everything or not line.leak.further]
     for heading, present in (("Still there", True), ("Gone", False)):
         part = [line for line in shown if line.present is present]
         if part:
             console.print()
-            _say(console, f"{heading}: {len(part)}", "bold")
+            say(console, f"{heading}: {len(part)}", "bold")
             _table(part, console)
     if not shown:
-        _say(console, "Nothing outlived its request.")
+        say(console, "Nothing outlived its request.")
     hidden = len(lines) - len(shown)
     if hidden:
         console.print()
         text = f"{counted(hidden, 'further ring')} of the same structures not shown: --all shows them."
-        _say(console, text, "dim")
+        say(console, text, "dim")
     if document.residues:
         console.print()
-        _say(console, RESIDUES, "bold")
+        say(console, RESIDUES, "bold")
         for residue in document.residues:
             indented(console, residues.told(residue))
 
 
 def told(line: LifeLine) -> tuple[str, ...]:
-    """Return the lines of text of one life line: objects and scenarios, the suspect, the releases."""
+    """Return a life line as lines of text: its objects and scenarios, its suspect, its releases."""
     leak = line.leak
     where = f"in {listed(line.scenarios, MOST_SCENARIOS)}"
     return (
@@ -80,7 +80,7 @@ def _table(lines: Iterable[LifeLine], console: Console) -> None:
 
 
 def _by_course(periods: Sequence[Period]) -> list[tuple[list[str], list[Period]]]:
-    """Return the periods of each Python; Pythons with the same periods share them."""
+    """Return (Pythons, periods); Pythons with the same periods are grouped together."""
     courses: dict[str, list[Period]] = {}
     for period in periods:
         courses.setdefault(period.python, []).append(period)
@@ -101,7 +101,3 @@ def _when(pythons: Sequence[str], periods: Sequence[Period]) -> str:
             parts.append(f"objects {', '.join(changes)}")
         parts.append(f"gone in {period.gone}" if period.gone else f"still in {period.until}")
     return f"Python {listed(pythons)}: {'; '.join(parts)}"
-
-
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style=style))

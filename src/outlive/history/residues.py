@@ -1,6 +1,6 @@
-"""Residues: what a connection leaves beside its requests, release by release. Pure.
+"""Residues: what a connection leaves apart from its requests, release by release. Pure.
 
-It is a number of its own: what stays when a client closes its connection, however many requests came over it.
+It is a separate number: what stays when a client closes its connection, however many requests it has sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_SCENARIOS = 4
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of releases whose connections leave as much: objects, `leaked` of which no collection frees."""
+    """Consecutive releases whose connections leave equally many objects; `leaked` of them leak."""
 
     since: str
     until: str
@@ -35,7 +35,7 @@ class Residue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def residues(timelines: Iterable[Timeline]) -> tuple[Residue, ...]:
-    """Return the residues that are more than nothing; scenarios with the same spans share one."""
+    """Return all residues that are not zero; scenarios with the same spans share one."""
     return tuple(residue for timeline in timelines for residue in _of(timeline))
 
 
@@ -64,14 +64,14 @@ def _of(timeline: Timeline) -> Iterator[Residue]:
 
 
 def _counts(moment: Moment) -> dict[str, tuple[float, float]]:
-    """Return what each scenario's connections leave: all objects, and those that are leaked."""
-    found: dict[str, tuple[float, float]] = {}
+    """Return (objects, leaked objects) that each scenario's connections leave."""
+    counts: dict[str, tuple[float, float]] = {}
     for m in moment.measurements:
         leaked, objects = _amounts(m)
         if leaked is not None:
-            old = found.get(m.scenario, (0.0, 0.0))
-            found[m.scenario] = max(old[0], objects or 0.0, leaked), max(old[1], leaked)
-    return found
+            old = counts.get(m.scenario, (0.0, 0.0))
+            counts[m.scenario] = max(old[0], objects or 0.0, leaked), max(old[1], leaked)
+    return counts
 
 
 def _amounts(measurement: Measurement) -> Sequence[float | None]:

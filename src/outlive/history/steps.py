@@ -1,8 +1,8 @@
 """Steps: the releases of a framework at which the memory that requests leave changes. Pure.
 
-Each release is compared with the measured one before it by lineage, as in asv: the highest lower version that
-was out on its upload. Both have the dependencies of their time, so a dependency may have caused a step: those
-that changed are named.
+Each release is compared with the measured release before it by lineage, as in asv: the highest lower version
+that was out when it was uploaded. Both have the dependencies of their time, so a dependency may have caused a
+step: those that changed are named.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
     """All steps of a framework on one Python, in the order of upload, and the number of measured releases.
 
-    `missing` are the covered releases that were not measured, `origin` is as in `Timeline`.
+    `missing` are the covered releases that were not measured; `origin` is as in `Timeline`.
     """
 
     framework: str

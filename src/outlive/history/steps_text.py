@@ -13,21 +13,21 @@ from outlive.wording import counted, listed, one_line
 HEAD = """\
 # Step changes in history
 
-At which releases did what requests leave in memory change? Each is held against the one before it, with
-the dependencies of its time, on Python {python}: {scenarios}.
-What is counted and how a cell is judged is told in [How it counts](how-it-counts.md). Beside each step stands
-what the release's changelog says of memory.
+These are the releases at which the memory that requests leave changed. Each release is compared with the one
+before it, with the dependencies of its time, on Python {python}: {scenarios}.
+[How it counts](how-it-counts.md) explains what is counted and how a cell is judged. Each step also shows what
+the release's changelog says about memory.
 
-This page is written by `outlive steps --markdown docs/history.md` from [`results/`](../results/README.md).
+`outlive steps --markdown docs/history.md` writes this page from [`results/`](../results/README.md).
 """
 SCENARIOS = "all scenarios, both kinds of connection, gc on and off"
 SILENT = "nothing about memory"
-UNKNOWN = "no changelog could be had"
+UNKNOWN = "no changelog was available"
 ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "*": "\\*", "_": "\\_", "`": "\\`", "[": "\\["})
 
 
 def markdown(histories: Sequence[Steps]) -> str:
-    """Return the page."""
+    """Return the page with the steps of several frameworks."""
     pythons = sorted({history.python for history in histories})
     parts = [HEAD.format(python=listed(pythons), scenarios=SCENARIOS)]
     for history in histories:
@@ -38,7 +38,7 @@ def markdown(histories: Sequence[Steps]) -> str:
 
 
 def show(histories: Sequence[Steps], console: Console) -> None:
-    """Print a table for each framework."""
+    """Print a table of steps for each framework."""
     for history in histories:
         table = Table(title=f"{history.framework}, Python {history.python}", title_justify="left", box=None)
         for name in ("release", "date", "what changes"):

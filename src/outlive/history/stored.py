@@ -1,4 +1,4 @@
-"""Reads the measured history of a framework from results/."""
+"""Reads the measured history of a framework from the stored results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from outlive.wording import one_line
 
 
 def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
-    """Return the measured history of `framework`; a file that cannot be read becomes one of its problems.
+    """Return the measured history of `framework`; its problems name the files that cannot be read.
 
     Raises UsageError if the framework has no reference app.
     """
@@ -50,7 +50,7 @@ def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
 
 
 def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
-    """Return the stored measurements of a release by the default workers. Raises FaultError if damaged."""
+    """Return a release's stored measurements with the default workers. Raises FaultError if damaged."""
     measured = tuple(m for m in engine.stored(store, served, engine.of_any()) if m.status == "measured")
     for m in measured:
         if m.growth is None or m.leaked_per_request is None:
@@ -71,14 +71,14 @@ def lifelines(
     if python and not PYTHON_NAME.fullmatch(python):
         raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
     timelines = [load(project, framework, minor) for minor in ((python,) if python else KNOWN)]
-    measured = tuple(one for each in timelines if (one := _measured(each)).releases)
+    measured = tuple(part for timeline in timelines if (part := _measured(timeline)).releases)
     if not measured:
         where = f" on Python {python}" if python else ""
-        raise UsageError(f"nothing of {framework} is measured{where} yet; `outlive sweep` does it")
+        raise UsageError(f"nothing of {framework} has been measured{where} yet; `outlive sweep` does it")
     document = LifeLinesDocument(
         framework=framework, measured=measured, lines=life_lines(timelines), residues=residues(timelines)
     )
-    return document, tuple(problem for each in timelines for problem in each.problems)
+    return document, tuple(problem for timeline in timelines for problem in timeline.problems)
 
 
 def _measured(timeline: Timeline) -> Measured:

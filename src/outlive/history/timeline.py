@@ -19,13 +19,13 @@ from outlive.retention.growth import errors
 from outlive.wording import listed
 
 MOST_OWN = 6
-"""Releases that are named as measured here."""
+"""Most releases that are named as measured here."""
 
 
 class Moment(msgspec.Struct, frozen=True):
     """One release of the history with its measurements; there are none if it was not available.
 
-    `packages` are those that it was measured with, including itself.
+    `packages` are the packages with which it was measured, including itself.
     """
 
     release: Release
@@ -34,7 +34,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """All covered releases of a framework, lowest version first. `problems` name the refused files."""
+    """All covered releases of a framework, lowest version first; `problems` are about unreadable files."""
 
     framework: str
     python: str
@@ -43,7 +43,7 @@ class Timeline(msgspec.Struct, frozen=True):
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The releases of which something was measured here: the others are published."""
+        """The versions of which something was measured here; the others are only published."""
         return tuple(
             moment.release.version
             for moment in self.moments
@@ -52,12 +52,12 @@ class Timeline(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Which releases were measured here, in a sentence; empty where all is published."""
+        """A sentence that names the releases measured here; empty if everything is published."""
         return f"Measured here, not published: {listed(self.own, MOST_OWN)}." if self.own else ""
 
     def before(self, moment: Moment) -> Moment | None:
-        """Return the nearest measured release before one, by lineage; None where there is none."""
-        moments = {one.release: one for one in self.moments}
+        """Return the nearest measured release before a release, by lineage; None if there is none."""
+        moments = {each.release: each for each in self.moments}
         release = lineage.before(moment.release, moments)
         while release is not None and not moments[release].measurements:
             release = lineage.before(release, moments)
@@ -72,9 +72,9 @@ class Timeline(msgspec.Struct, frozen=True):
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """The objects per request that one release leaves in one scenario with gc off; None: not measured.
+    """The objects per request that one release leaves in one scenario with gc off; None if not measured.
 
-    They are right to `error`. `growth` is the worst under any gc policy.
+    `error` is the error of these numbers. `growth` is the worst under any gc policy.
     """
 
     release: str
@@ -87,7 +87,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Strip(msgspec.Struct, frozen=True, kw_only=True):
-    """One scenario on one kind of connection through all releases."""
+    """One scenario over one kind of connection in all releases."""
 
     scenario: str
     connection: Connection
@@ -105,7 +105,7 @@ def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection)
 
 
 def changes(strip: Strip) -> tuple[tuple[Point, Point], ...]:
-    """Return the first and the last point of each run of releases that leave the same."""
+    """Return (first point, last point) of each run of releases that leave the same."""
     runs: list[tuple[Point, Point]] = []
     for point in strip.points:
         if runs and _same(runs[-1][1], point):
@@ -117,8 +117,8 @@ def changes(strip: Strip) -> tuple[tuple[Point, Point], ...]:
 
 def _same(point: Point, other: Point) -> bool:
     return point.growth == other.growth and all(
-        one is two or (one is not None and two is not None and abs(one - two) <= point.error + other.error)
-        for one, two in ((point.objects, other.objects), (point.leaked, other.leaked))
+        a is b or (a is not None and b is not None and abs(a - b) <= point.error + other.error)
+        for a, b in ((point.objects, other.objects), (point.leaked, other.leaked))
     )
 
 

@@ -1,4 +1,4 @@
-"""A control group of our own, which knows the peak memory of a server with all its processes.
+"""Puts a server into a control group of its own, which knows the peak memory of all its processes.
 
 Linux counts anonymous memory, the page cache that the group filled, and kernel memory such as socket buffers.
 """
@@ -23,10 +23,10 @@ PEAKS = {"memory.peak": "cgroup v2 memory.peak", "memory.max_usage_in_bytes": "c
 
 
 class MemoryGroup:
-    """A control group for memory; `source` names where its peak comes from, None where there is no group.
+    """A control group for memory; `source` names the origin of its peak, or is None if there is no group.
 
-    It is made below this process's own group, or beside it, wherever that is permitted. Groups left behind by
-    a harness that was killed are removed.
+    It is made below this process's own group or beside it, wherever that is permitted. Groups that a killed
+    harness has left behind are removed.
     """
 
     made = 0
@@ -68,13 +68,13 @@ class MemoryGroup:
                 self.path = self.source = None
 
     def reset(self) -> None:
-        """Forget the peak so far, where the kernel can: v1, and v2 since Linux 6.12."""
+        """Forget the peak so far, if the kernel can: v1, and v2 since Linux 6.12."""
         if self.path is not None:
             with contextlib.suppress(OSError):
                 self._peak.write_text("0")
 
     def peak(self) -> int | None:
-        """Return the peak in bytes, None where it is not known."""
+        """Return the peak in bytes, or None if it is unknown."""
         if self.path is None:
             return None
         try:
@@ -84,10 +84,10 @@ class MemoryGroup:
 
 
 def parents(root: Path, own: Path) -> list[Path]:
-    """Return the groups for memory below which one of ours may be made.
+    """Return the memory groups below which we may make one.
 
-    In v1 that is the group that this process is in. In v2 a group with processes cannot have children that
-    count their memory, unless it is the root: there ours is beside our own, unless it would escape a limit.
+    In v1 that is this process's group. In v2 a group with processes cannot have children that count their
+    memory, unless it is the root: there, ours is made beside this process's group if no limit is escaped so.
     """
     try:
         lines = own.read_text().splitlines()

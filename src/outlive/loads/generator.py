@@ -27,7 +27,7 @@ STALL = 10.0
 SILENCE = 60.0
 """Seconds without a report after which locust itself counts as hanging; it reports each second."""
 LOOK = 0.2
-"""Seconds between two looks at locust's report."""
+"""Seconds between two reads of locust's report."""
 
 
 class GeneratorError(FaultError):
@@ -177,7 +177,7 @@ def _end(status: int) -> str:
 
 
 def _last_words(folder: Path) -> str:
-    """Return the line of locust's log that most likely says what went wrong."""
+    """Return the line of locust's log that most likely says what has gone wrong."""
     lines = (folder / "locust.log").read_text(errors="replace").splitlines()
     texts = [line.strip() for line in lines if line.strip()]
     errors = [text for text in texts if "Error" in text or "ERROR" in text]

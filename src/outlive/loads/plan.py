@@ -36,7 +36,7 @@ def deployed(stack: Prepared, worker: Worker) -> Prepared:
 
 
 def recorded(project: Project, test: LoadTest) -> Prepared:
-    """Return the stack that records of this test are stored under; if it cannot be deployed, as it is."""
+    """Return the stack under which records of this test are stored; as it is if it cannot be deployed."""
     worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
     try:
         return deployed(test.stack, worker)

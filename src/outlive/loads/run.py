@@ -1,4 +1,4 @@
-"""Runs one load test: a server as deployed, locust's traffic, and a sampler that watches the server."""
+"""Runs one load test: a deployed server, locust's traffic, and a sampler that watches the server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from outlive.stacks import environments
 WARM_UP = 3
 """Requests of each scenario per worker before counting starts, for lazy imports and caches."""
 KEEP_EVERY = 30.0
-"""Seconds between two writes of the record, so that a soak that is killed loses little."""
+"""Seconds between two writes of the record, so that a soak loses little if it is killed."""
 ENDED = "the harness was ended in the middle"
 LEAST_TYPE = 0.005
 """Fewest objects per request for which a type is recorded."""
@@ -190,7 +190,7 @@ class _Run:
             return self.record("measured", None, self._counted(server))
 
     def _stall(self) -> float:
-        """Return the seconds of silence after which the server hangs: one that replaces workers may pause."""
+        """Return the seconds of silence after which the server hangs; replacing workers takes a while."""
         deployment = self.test.deployment
         return STALL + (deployment.graceful_timeout if deployment.max_requests else 0)
 

@@ -21,7 +21,7 @@ no more memory than a minute."""
 HARNESS_EVERY = 10
 """Samples of the server per sample of the harness, whose memory hardly changes and is slow to read."""
 RESET_PEAK = "5"
-"""Resets the kernel's peak of resident memory when it is written to /proc/PID/clear_refs."""
+"""Written to /proc/PID/clear_refs, this resets the kernel's peak of resident memory."""
 
 
 class Sampler:
@@ -48,7 +48,7 @@ class Sampler:
         """Held while a sample is taken."""
         self._segment = segment
         self._since = since
-        # a soak that is continued has samples as far apart as it had before
+        # a continued soak takes samples as far apart as before
         self._every = max(every, since / len(earlier)) if earlier else every
         self._cpu = self._cpu_before = 0.0
         self._most = most
@@ -166,7 +166,7 @@ def _note(line: Line, seconds: float) -> None:
 
 
 def _spent(pid: int) -> Spent:
-    """Return the processor time of a process so far, zeros if the kernel does not report it.
+    """Return the processor time of a process so far; zeros if the kernel does not report it.
 
     Running time is the sum over its threads. Waiting time is that of its busiest thread: the others take
     turns with it, and threads that wait for each other do not lack a core.

@@ -25,14 +25,14 @@ from outlive.stacks.environments import Environment
 MOST_RETIRED = 100
 """Most replaced workers that have a record; --max-requests can replace any number of them."""
 LONGEST_LOG = 16 * 1024**2
-"""Bytes at which the server's log is truncated: the tracebacks of a soak would fill the disk."""
+"""Bytes at which the server's log is truncated: a soak's tracebacks would fill the disk."""
 REAPED = 2.0
 """Seconds that gunicorn may take to log how a worker ended."""
 LAST_WORDS = r"Worker \(pid:{}\) (?:was sent (?P<signal>SIG\w+)|exited with code (?P<code>-?\d+))"
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
-    """A worker introduces itself."""
+    """A worker's introduction: its process id."""
 
     pid: int
 
@@ -284,7 +284,7 @@ T = TypeVar("T")
 
 
 def _soon(find: Callable[[], T | None], seconds: float) -> T | None:
-    """Return the first result of `find` that is not None within so many seconds, else None."""
+    """Return the first result of `find` within `seconds` that is not None, else None."""
     deadline = time.monotonic() + seconds
     while (found := find()) is None and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -45,7 +45,7 @@ def together(earlier: LoadMeasurement | None, later: Generated) -> Generated:
         requests=requests,
         unexpected=earlier.unexpected + later.unexpected,
         unsent=earlier.unsent + later.unsent,
-        silence=max((one for one in (earlier.silence, later.silence) if one is not None), default=None),
+        silence=max((gap for gap in (earlier.silence, later.silence) if gap is not None), default=None),
         throughput=requests / seconds if seconds else 0.0,
         scenarios=_scenarios([*earlier.scenarios, *later.scenarios]),
         cores=cores / seconds if seconds else 0.0,

@@ -1,7 +1,7 @@
 """Reads the stored load tests of a pair of stacks, and stores comparisons over rounds.
 
-Load tests are in `loads/` of a folder of results (see `outlive.loads.store`), comparisons by `compare --load`
-in `reports/<framework>/load/<name>-<gc>.json`.
+Load tests are in `loads/` of a results folder (see `outlive.loads.store`); comparisons by `compare --load`
+are in `reports/<framework>/load/<name>-<gc>.json`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from outlive.comparison.noisy.load import LoadComparison, Loads, faults
 from outlive.comparison.pair import Compared
 from outlive.errors import FaultError
-from outlive.files import SCHEMA_VERSION, decode, write_text
+from outlive.files import SCHEMA_VERSION, JsonDocument, decode, write_text
 from outlive.loads.store import LoadStore
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadMeasurement, Sample, Traffic
@@ -25,7 +25,7 @@ MOST_SAMPLES = 240
 """Most samples of one load test in a report: more than a plot has pixels to show."""
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+class _Kept(JsonDocument, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     comparison: LoadComparison
 
@@ -34,8 +34,7 @@ def keep(project: Project, comparison: LoadComparison, name: str) -> Path:
     """Store a comparison under load for the report `name`; it replaces one with the same gc policy."""
     policy = re.sub(r"\W", "-", comparison.deployment.gc)
     path = _folder(project.measured, comparison.after.stack.framework) / f"{name}-{policy}.json"
-    document = msgspec.json.format(msgspec.json.encode(_Kept(comparison=comparison)), indent=1)
-    write_text(path, document.decode() + "\n")
+    write_text(path, _Kept(comparison=comparison).to_json())
     return path
 
 

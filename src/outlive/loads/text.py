@@ -1,4 +1,4 @@
-"""Load tests as text: on a terminal, one in full or several side by side; and as Markdown."""
+"""Draws load tests on a terminal, one in full or several side by side, and as Markdown."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from rich.text import Text
 from outlive.loads import soak
 from outlive.markdown import details, escape, table
 from outlive.records.load import GRACEFUL_TIMEOUT, SATURATED, Deployment, LoadMeasurement, Rate
+from outlive.tables import columns, say
 from outlive.wording import counted, number, one_line, size
 
 UNKNOWN = "?"
 MOST_FAULTS = 5
 """Most texts of unexpected answers shown."""
 SHORT_OF_CORES = 0.1
-"""Fraction of the time that a worker waits for a core from which it gets a warning."""
+"""Least fraction of the time that a worker waits for a core for a warning."""
 SOAK = 600.0
 """Shortest test, in seconds, that shows whether the harness's own memory grew."""
 COLUMNS = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
@@ -162,9 +163,9 @@ def _could_do_more(m: LoadMeasurement) -> bool:
 
 
 def _one(m: LoadMeasurement, console: Console) -> None:
-    _say(console, title(m), "bold")
+    say(console, title(m), "bold")
     if m.samples:
-        _say(console, traffic(m))
+        say(console, traffic(m))
         table = _table()
         for name, text in facts(m):
             table.add_row(Text(name, style="dim"), Text(text))
@@ -173,7 +174,7 @@ def _one(m: LoadMeasurement, console: Console) -> None:
         console.print()
         console.print(_latencies(m))
     for line in warnings(m):
-        _say(console, f"! {line}" if not line.startswith(" ") else line, "yellow")
+        say(console, f"! {line}" if not line.startswith(" ") else line, "yellow")
 
 
 def _latencies(m: LoadMeasurement) -> Table:
@@ -190,9 +191,9 @@ def _by_scenario(m: LoadMeasurement) -> Iterator[tuple[str, ...]]:
 
 
 def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
-    _say(console, _subject(measurements), "bold")
+    say(console, _subject(measurements), "bold")
     if sent := _traffic_of(measurements):
-        _say(console, sent)
+        say(console, sent)
     table = _table(_what(measurements), *COLUMNS)
     for m in measurements:
         table.add_row(_row_name(m, measurements), *_cells(m))
@@ -200,13 +201,13 @@ def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
     console.print(table)
     console.print()
     for note in NOTES:
-        _say(console, note, "dim")
+        say(console, note, "dim")
     for line in _replays(measurements):
-        _say(console, line)
+        say(console, line)
     for m in measurements:
         for line in warnings(m):
             indented = line.startswith(" ")
-            _say(console, line if indented else f"! {_row_name(m, measurements)}: {line}", "yellow")
+            say(console, line if indented else f"! {_row_name(m, measurements)}: {line}", "yellow")
 
 
 def _replays(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
@@ -308,20 +309,11 @@ def _size(value: int | None) -> str:
     return UNKNOWN if value is None else size(value)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        header_style="dim",
-        show_header=bool(columns),
-    )
-    for at, name in enumerate(columns):
+def _table(*names: str) -> Table:
+    table = columns("dim")
+    table.show_header = bool(names)
+    for at, name in enumerate(names):
         table.add_column(
             name, justify="right" if at else "left", no_wrap=bool(at), overflow="fold", min_width=len(name)
         )
     return table
-
-
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style=style))

@@ -1,4 +1,4 @@
-"""Trials: the plain release and each remedy take turns under the same load.
+"""Trials of remedies: the plain release and each remedy take turns under the same load.
 
 A round runs the plain release, each remedy, and the plain release again; every other round runs backwards. So
 every A/B has an A/A beside it, as in `comparison.rounds`, and one A/A serves all remedies.

@@ -1,1 +1,1 @@
-"""What there is: the catalogue of releases, their lineage, and what their changelogs claim."""
+"""What has been released: the catalogue of releases, their lineage, and what their changelogs claim."""

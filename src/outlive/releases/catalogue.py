@@ -1,7 +1,7 @@
-"""Releases: what the package index says about every version of a framework, kept in the checkout.
+"""Catalogues: what the package index says about every version of a framework, kept in the checkout.
 
-The catalogue of a framework is `releases/<framework>/catalogue.json`, one release a line, so that a refresh
-is a diff that can be read. `outlive.releases.index` writes it.
+A framework's catalogue is `releases/<framework>/catalogue.json`, with one release a line, so that diffs are
+readable. `outlive.releases.index` writes it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from outlive.errors import FaultError, UsageError
-from outlive.files import write_text
+from outlive.files import write_list
 from outlive.project import Project, cache_dir
 from outlive.records.release import Release
 from outlive.releases import frameworks
 
 
 class Catalogue(msgspec.Struct, frozen=True):
-    """All releases of one framework, pre-releases included, oldest version first.
+    """All releases of one framework, including pre-releases, lowest version first.
 
-    The history has those that fit one of the specifiers `covered`.
+    The history covers those that satisfy one of the specifiers `covered`.
     """
 
     framework: str
@@ -33,9 +33,9 @@ class Catalogue(msgspec.Struct, frozen=True):
 
     @classmethod
     def load(cls, project: Project, framework: str) -> Catalogue:
-        """Return the catalogue of `framework`: the committed one, or a newer one of the user's.
+        """Return the catalogue of `framework`: the committed one, or the user's if that is newer.
 
-        Raises UsageError for a framework that has none, and FaultError for a file that does not decode.
+        Raises UsageError if the framework has none, and FaultError if a file is not a catalogue.
         """
         path = project.releases / framework / "catalogue.json"
         if not path.is_file():
@@ -46,26 +46,25 @@ class Catalogue(msgspec.Struct, frozen=True):
         releases = _read(path)
         renewed = catalogue_path(project, framework)
         if renewed != path and renewed.is_file() and len(own := _read(renewed)) >= len(releases):
-            releases = own  # not older than what the package brings
+            releases = own  # not older than the one that comes with the package
         covered = frameworks.load(project, framework).covered
         return msgspec.structs.replace(cls.of(framework, releases), covered=covered)
 
     @classmethod
     def of(cls, framework: str, releases: tuple[Release, ...]) -> Catalogue:
-        """Return a catalogue of `releases`, put into the order of PEP 440."""
+        """Return a catalogue of `releases`, sorted as PEP 440 says."""
         return cls(framework, tuple(sorted(releases, key=lambda release: release.parsed)))
 
     def save(self, project: Project) -> Path:
-        """Write the catalogue, whole or not at all, and return its path."""
+        """Write the catalogue, as a whole or not at all, and return its path."""
         path = catalogue_path(project, self.framework)
-        lines = ",\n".join(msgspec.json.encode(release).decode() for release in self.releases)
-        write_text(path, f"[\n{lines}\n]\n")
+        write_list(path, self.releases)
         return path
 
     def find(self, version: str) -> Release:
-        """Return the release that equals `version` under PEP 440: 3.11 is 3.11.0.
+        """Return the release that equals `version` under PEP 440, where 3.11 is 3.11.0.
 
-        Raises UsageError, with the nearest versions, where there is none.
+        Raises UsageError, with the nearest versions, if there is none.
         """
         try:
             wanted = Version(version)
@@ -77,7 +76,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         raise self._unknown(version, self._near(wanted))
 
     def stable(self) -> tuple[Release, ...]:
-        """Return the releases that are no pre-releases, yanked ones included, oldest version first."""
+        """Return the releases that are not pre-releases, including yanked ones, lowest version first."""
         return tuple(release for release in self.releases if not release.parsed.is_prerelease)
 
     def newest(self) -> Release:
@@ -122,13 +121,13 @@ def _read(path: Path) -> tuple[Release, ...]:
 
 
 def catalogue_path(project: Project, framework: str) -> Path:
-    """Return where the catalogue of `framework` is renewed: outside a checkout it is the user's own."""
+    """Return the path to which a renewed catalogue is written: outside a checkout, the user's own."""
     releases = project.releases if project.inside else cache_dir() / "releases"
     return releases / framework / "catalogue.json"
 
 
 def wheel_tags(filenames: Iterable[str]) -> set[str]:
-    """Return the CPython tags of wheels, as `Release.wheels` has them."""
+    """Return the CPython tags of wheels, as in `Release.wheels`."""
     tags: set[str] = set()
     for filename in filenames:
         try:

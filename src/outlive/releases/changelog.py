@@ -1,7 +1,7 @@
-"""Changelogs as projects write them, in reStructuredText or Markdown, read leniently. Pure.
+"""Reads changelogs as projects write them, in reStructuredText or Markdown, leniently. Pure.
 
-What is recognised: a heading that is a version (`3.11.14 (2025-03-16)`, `Version 2.0.3`, `## [1.2] - 2020`),
-headings within it (`Bug fixes`), and entries that are list items. What is not recognised is passed over.
+It recognises headings that are versions (`3.11.14 (2025-03-16)`, `Version 2.0.3`, `## [1.2] - 2020`),
+headings below them (`Bug fixes`), and entries that are list items. Everything else is skipped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from packaging.version import Version
 
-# Repetitions are bounded where a match is looked for at each place of a text: its author may mean harm.
+# Repetitions are bounded in patterns that are searched for everywhere in a text: its author may be malicious.
 UNDERLINE = re.compile(r"([=\-~^#*+\"'`_.])\1{2,}\s*$")
 MARKDOWN_HEADING = re.compile(r"#{1,6}\s+(.*)")
 VERSION_HEADING = r"(?:{}version\s+|release\s+|v)?\[?(\d+(?:\.\d+)+[\w.]*)\]?(?!\w)"
@@ -35,9 +35,9 @@ ISSUE_TEXT = re.compile(r"(?:(?<![\w&/])#|\bGH-|\b(?:issues|pull)/)(\d{1,6})\b",
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a changelog. `version` and `section` are as written, `issues` are numbers, in order.
+    """One entry of a changelog; `version` and `section` are as written, `issues` are numbers in their order.
 
-    `text` is the whole entry without markup, its paragraphs as one line.
+    `text` is the whole entry without markup, in one line.
     """
 
     version: str
@@ -47,12 +47,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str, before: str = "") -> tuple[Entry, ...]:
-    """Return the entries of a changelog in its order; `before` is a word before the version in headings."""
+    """Return the entries of a changelog in their order; `before` is a word before versions in headings."""
     return tuple(_entries(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), _pattern(before)))
 
 
 def versions(text: str, before: str = "") -> frozenset[Version]:
-    """Return the versions that a changelog has a heading for, `before` as for `parse`."""
+    """Return the versions for which a changelog has a heading; `before` is as in `parse`."""
     lines = text.splitlines()
     pattern = _pattern(before)
     named = (_version(heading, pattern) for at in range(len(lines)) if (heading := _heading(lines, at)))
@@ -73,7 +73,7 @@ def plain(markup: str) -> str:
 
 
 def issues(markup: str) -> tuple[int, ...]:
-    """Return the numbers of the issues and pull requests that a piece of markup names, in its order."""
+    """Return the numbers of the issues and pull requests in a piece of markup, in their order."""
     found: list[tuple[int, int]] = []
     for role in ISSUE_ROLE.finditer(markup):
         found += [(role.start(), int(number)) for number in re.findall(r"\d{1,6}", role[1])]

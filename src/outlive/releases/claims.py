@@ -1,20 +1,20 @@
-"""What changelogs claim about memory, and whether it was measured. Pure but for reading and writing the file.
+"""What changelogs claim about memory. Pure, except for reading and writing the file.
 
-The claims of a framework are `releases/<framework>/claims.json`, one release a line; `packages` gets
-them from the released packages. A claim is an entry that speaks of leaks, cycles, references, memory or
-garbage (`SPEAKS`), outside of sections about documentation and such (`ASIDE`).
+The claims of a framework are in `releases/<framework>/claims.json`, with one release a line; `packages`
+extracts them from the released packages. A claim is an entry about leaks, cycles, references, memory or
+garbage (`SPEAKS`) outside of sections about documentation and the like (`ASIDE`).
 
-Each is about some scenarios (`ABOUT`, by the words it uses; all where it says nothing) and is held against
-what was measured of them from the release before it to its own, or where nothing was, of the pair. Cells are
-as `outlive.comparison.cells` judges them:
+Reports compare each claim with the measured change of the scenarios that it is about, from the release before
+it to its own or, if that was not measured, between the two stacks compared. Cells are judged by
+`outlive.comparison.cells`:
 
-- `contradicted`: some got worse, none better.
-- `confirmed`: each cell that left objects before got better, none worse; what leaked leaks no longer, and of
-  the rest at most MOST_LEFT of what it left is still left.
-- `partly`: some got better; or all, but other releases are in between that may have had a part in it.
-- `not seen`: all else: nothing changed, other releases may have made it worse, or none of the scenarios that
-  it is about was measured, as is often so of clients, cookies and WebSockets (`Claim.elsewhere`), which are
-  no part of the default set.
+- `contradicted`: some cells got worse, none better.
+- `confirmed`: each cell that left objects before got better, none got worse; what leaked no longer leaks, and
+  the other cells leave at most MOST_LEFT of what they left.
+- `partly`: some cells got better; or all of them, but other releases in between may have contributed.
+- `not seen`: everything else. Nothing changed, or other releases may have made it worse, or none of the
+  scenarios was measured, as is common for clients, cookies and WebSockets (`Claim.elsewhere`), which the
+  default set lacks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import FaultError
-from outlive.files import write_text
+from outlive.files import write_list
 from outlive.project import Project
 from outlive.records.release import Release
 from outlive.releases import changelog
@@ -55,9 +55,9 @@ NOT_MEMORY = re.compile(
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One entry of a release's changelog that speaks of memory. `text` is at most LONGEST_CLAIM long.
+    """One entry of a release's changelog about memory; `text` has at most LONGEST_CLAIM characters.
 
-    `elsewhere` are patterns of the scenarios that would show it, where it is not about a server's requests.
+    `elsewhere` are patterns of the scenarios that would show it, if it is not about a server's requests.
     """
 
     text: str
@@ -67,9 +67,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Changelog(msgspec.Struct, frozen=True, kw_only=True):
-    """What the changelog of one release claims. `source` is the released file it was read in.
+    """What the changelog of one release claims; `source` is the released file from which it was read.
 
-    Where it could not be had, `source` is None and `reason` says why.
+    Without a changelog `source` is None and `reason` says why.
     """
 
     release: str
@@ -79,21 +79,21 @@ class Changelog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pick(entries: Iterable[Entry], version: Version, rules: ChangelogRules) -> tuple[Claim, ...]:
-    """Return the entries of one version that speak of memory, as claims."""
+    """Return the entries of one version that are about memory, as claims."""
     elsewhere = [(re.compile(rule.words, re.IGNORECASE), rule.scenarios) for rule in rules.elsewhere]
-    found = []
+    claims = []
     for entry in entries:
         if Version(entry.version) == version and speaks(entry):
             text = entry.text
             if len(text) > LONGEST_CLAIM:
                 text = f"{text[: LONGEST_CLAIM - 1].rstrip()}…"
             scenarios = next((scenarios for words, scenarios in elsewhere if words.search(text)), ())
-            found.append(Claim(text=text, section=entry.section, issues=entry.issues, elsewhere=scenarios))
-    return tuple(dict.fromkeys(found))
+            claims.append(Claim(text=text, section=entry.section, issues=entry.issues, elsewhere=scenarios))
+    return tuple(dict.fromkeys(claims))
 
 
 def speaks(entry: Entry) -> bool:
-    """Return whether an entry speaks of leaks, cycles, references, memory or garbage."""
+    """Return whether an entry is about leaks, cycles, references, memory or garbage."""
     return bool(
         SPEAKS.search(entry.text) and not ASIDE.search(entry.section) and not NOT_MEMORY.search(entry.text)
     )
@@ -102,30 +102,30 @@ def speaks(entry: Entry) -> bool:
 def of_releases(
     releases: Sequence[Release], texts: Sequence[tuple[str, str]], reason: str, rules: ChangelogRules
 ) -> tuple[Changelog, ...]:
-    """Return what changelogs say of each release: the first of `texts` (source, text) that names it counts.
+    """Return what changelogs claim of each release, by the first of `texts` (source, text) that names it.
 
-    `reason` is why there is nothing for the others, `rules` are the framework's.
+    `reason` says why there is nothing for the others; `rules` are the framework's.
     """
     before = rules.heading
     parsed = [
         (source, changelog.versions(text, before), changelog.parse(text, before)) for source, text in texts
     ]
-    found = []
+    logs = []
     for release in releases:
         for source, versions, entries in parsed:
             if release.parsed in versions:
                 claims = pick(entries, release.parsed, rules)
-                found.append(Changelog(release=release.version, source=source, reason=None, claims=claims))
+                logs.append(Changelog(release=release.version, source=source, reason=None, claims=claims))
                 break
         else:
-            found.append(Changelog(release=release.version, source=None, reason=reason, claims=()))
-    return tuple(found)
+            logs.append(Changelog(release=release.version, source=None, reason=reason, claims=()))
+    return tuple(logs)
 
 
 def between(logs: Iterable[Changelog], before: Release, after: Release) -> tuple[Changelog, ...]:
     """Return the changelogs of the releases after `before` up to `after`, lowest version first.
 
-    Pre-releases do not count, and going back to an older release there are none.
+    Pre-releases do not count; if `after` is the older release, there are none.
     """
     inside = [
         (Version(log.release), log)
@@ -136,12 +136,12 @@ def between(logs: Iterable[Changelog], before: Release, after: Release) -> tuple
 
 
 def path(project: Project, framework: str) -> Path:
-    """Return where the claims of `framework` are, or would be."""
+    """Return the path of the claims of `framework`, which need not exist."""
     return project.releases / framework / "claims.json"
 
 
 def load(project: Project, framework: str) -> tuple[Changelog, ...] | None:
-    """Return the committed claims of `framework`, None where there is no file. Raises FaultError."""
+    """Return the committed claims of `framework`, or None without a file. Raises FaultError if damaged."""
     file = path(project, framework)
     try:
         return msgspec.json.decode(file.read_bytes(), type=tuple[Changelog, ...])
@@ -152,6 +152,5 @@ def load(project: Project, framework: str) -> tuple[Changelog, ...] | None:
 
 
 def save(project: Project, framework: str, logs: Sequence[Changelog]) -> None:
-    """Write the claims of `framework`, whole or not at all."""
-    lines = ",\n".join(msgspec.json.encode(log).decode() for log in logs)
-    write_text(path(project, framework), f"[\n{lines}\n]\n")
+    """Write the claims of `framework`, as a whole or not at all."""
+    write_list(path(project, framework), logs)

@@ -1,7 +1,7 @@
-"""Frameworks: what each is on the package index, as `apps/<framework>/framework.toml` says.
+"""Frameworks: what each is called on the package index and how it is installed, from `framework.toml`.
 
-The folder's name is the framework's normalized name on the index. docs/adding-a-framework.md says what each
-field is for; none has to be there, nor the file.
+The file is in `apps/<framework>/`; that folder has the framework's normalized name on the index.
+docs/adding-a-framework.md explains each field; all of them, and the file itself, are optional.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from outlive.project import Project
 
 
 class Elsewhere(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What changelogs speak of beside a server's requests: a pattern, and the scenarios that show it."""
+    """Entries that are not about a server's requests: a pattern for their words, and their scenarios."""
 
     words: str
     scenarios: tuple[str, ...]
 
 
 class ChangelogRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a framework's changelog is and how it reads.
+    """Where a framework's changelog is and how to read it.
 
-    `files` are patterns of paths in its packages, `heading` is the word before the version in its headings.
+    `files` are patterns of paths in its packages; `heading` is the word before the version in its headings.
     """
 
     files: tuple[str, ...] = ()
@@ -36,11 +36,10 @@ class ChangelogRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a framework is on the package index; `title` is its name as it writes it itself.
+    """A framework: `name` is its name on the package index, `title` its own spelling of it.
 
-    `covered` are specifiers: a release that fits one of them is part of the history. `module` is what is
-    imported, where that is not `name`. `packages` are installed beside it: requirements without which its
-    reference app cannot be served.
+    A release that satisfies one of the specifiers `covered` is part of the history. `module` is what apps
+    import, if that is not `name`. `packages` are requirements that its reference app needs in addition.
     """
 
     name: str = ""
@@ -52,24 +51,24 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def modules(self) -> str:
-        """What must be importable where it is served, as an import statement has it."""
+        """The modules that must be importable in its environments, as in an import statement."""
         return f"{self.module or self.name}, gunicorn.app.base"
 
 
 def load(project: Project, name: str) -> Framework:
-    """Return what `framework.toml` says of the framework.
+    """Return what `framework.toml` says about the framework.
 
-    Raises UsageError where the file does not have its form.
+    Raises UsageError if the file is malformed.
     """
     path = project.apps / name / "framework.toml"
     try:
-        found = decode_toml(path.read_bytes() if path.exists() else b"", Framework)
-        for specifier in found.covered:
+        framework = decode_toml(path.read_bytes() if path.exists() else b"", Framework)
+        for specifier in framework.covered:
             SpecifierSet(specifier)
-        for package in found.packages:
+        for package in framework.packages:
             Requirement(package)
-        for rule in found.changelog.elsewhere:
+        for rule in framework.changelog.elsewhere:
             re.compile(rule.words)
     except (OSError, ValueError, re.error) as error:
         raise UsageError(f"{path}: not a framework file: {' '.join(str(error).split())}") from None
-    return msgspec.structs.replace(found, name=name, title=found.title or name)
+    return msgspec.structs.replace(framework, name=name, title=framework.title or name)

@@ -1,4 +1,4 @@
-"""The package index: what it says today about the releases of a framework."""
+"""Asks the package index about the releases of a framework."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT = 60.0  # seconds without a byte
 
 
 class Update(msgspec.Struct, frozen=True):
-    """What a refresh of a catalogue changed, as versions; `undated` have no known upload time."""
+    """What a refresh of a catalogue changed, as versions; those in `undated` have no known upload time."""
 
     framework: str
     added: tuple[str, ...]
@@ -29,7 +29,7 @@ class Update(msgspec.Struct, frozen=True):
 
 
 class _File(msgspec.Struct, frozen=True):
-    """One file of a release, by the names that the index's per-project JSON has for it."""
+    """One file of a release; the fields are those of the index's per-project JSON."""
 
     filename: str
     packagetype: str
@@ -44,15 +44,15 @@ class _Project(msgspec.Struct, frozen=True):
 
 
 def address() -> str:
-    """Return the address of the package index's simple endpoint, with a slash at its end."""
+    """Return the address of the package index's simple endpoint, with a slash at the end."""
     return (named_index() or PYPI_SIMPLE_ENDPOINT).rstrip("/") + "/"
 
 
 def update(project: Project, framework: str) -> Update:
     """Refresh the catalogue of `framework` from the package index and return what changed.
 
-    Raises UsageError for a framework that the project does not have, and FaultError where the index cannot be
-    reached; the catalogue is untouched then. A release that is gone from the index stays in the catalogue.
+    A release that is gone from the index stays in the catalogue. Raises UsageError if the project does not
+    have the framework, and FaultError if the index cannot be reached; the catalogue then stays as it is.
     """
     whole = (project.releases / framework / "catalogue.json").is_file()
     if not whole and framework not in project.frameworks():
@@ -70,10 +70,10 @@ def update(project: Project, framework: str) -> Update:
 
 
 def ask(framework: str) -> tuple[Release, ...]:
-    """Return every release of `framework` that the package index has.
+    """Return every release of `framework` on the package index.
 
-    The index's own JSON has it all in one answer; an index without that is asked by its simple API.
-    Raises UnavailableError where it has no such project, and FaultError where it cannot be reached.
+    The index's JSON has everything in one answer; an index without it is asked by its simple API. Raises
+    UnavailableError if it has no such project, and FaultError if it cannot be reached.
     """
     endpoint = address()
     try:
@@ -89,7 +89,7 @@ def ask(framework: str) -> tuple[Release, ...]:
 
 
 def unreadable(endpoint: str, error: Exception) -> FaultError:
-    """Return the error that says why the index at `endpoint` cannot be read, without secrets."""
+    """Return an error that says why the index at `endpoint` cannot be read, without passwords in it."""
     cause = str(error).splitlines()[0] if isinstance(error, requests.HTTPError) else type(error).__name__
     return FaultError(
         f"the package index at {USERINFO.sub('', endpoint)} cannot be read ({USERINFO.sub('', cause)}): "
@@ -144,7 +144,7 @@ def _release(framework: str, version: str, files: list[_File]) -> Release:
 
 
 def _dated(release: Release, known: Release | None) -> Release:
-    """Keep the date that is known already where the index gives none."""
+    """Return the release with the date that was known before, if the index gives none."""
     if release.uploaded is None and known is not None:
         return msgspec.structs.replace(release, uploaded=known.uploaded)
     return release

@@ -1,4 +1,4 @@
-"""Lineage: which releases the history covers, and which one comes before each."""
+"""Lineage: the releases that the history covers, and the release before each of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Commit(msgspec.Struct, frozen=True):
 def commits(catalogue: Catalogue) -> tuple[Commit, ...]:
     """Return a commit for each covered release, in the order of upload.
 
-    Stable releases are covered, yanked ones included, but for one without an upload date: it has no place.
+    Stable releases are covered, including yanked ones, unless they have no upload date and so no place.
     """
     covering = [SpecifierSet(specifier) for specifier in catalogue.covered]
     covered = [
@@ -39,11 +39,11 @@ def commits(catalogue: Catalogue) -> tuple[Commit, ...]:
 def by_upload(releases: Iterable[Release]) -> list[Release]:
     """Return the releases that have an upload date, in the order of upload."""
     dated = [(release.uploaded, release.parsed, release) for release in releases if release.uploaded]
-    return [release for _, _, release in sorted(dated, key=lambda one: one[:2])]
+    return [release for _, _, release in sorted(dated, key=lambda entry: entry[:2])]
 
 
 def before(release: Release, releases: Iterable[Release]) -> Release | None:
-    """Return the release before another one: the highest lower version that was out on its upload."""
+    """Return the release before another: the highest lower version that was out when it was uploaded."""
     lower = [
         other
         for other in releases
@@ -56,9 +56,10 @@ def before(release: Release, releases: Iterable[Release]) -> Release | None:
 
 
 def branches(catalogue: Catalogue) -> dict[str, Release]:
-    """Return the tip of each branch by its name: `flask` ends at the highest version.
+    """Return the tip of each branch, by the branch's name; `flask` ends at the highest version.
 
-    The others, as `flask-2.2.x`, are maintenance lines: they end at a release that followed a higher one.
+    The others, such as `flask-2.2.x`, are maintenance branches: they end at a release that followed a higher
+    one.
     """
     made = commits(catalogue)
     parents = {commit.parent for commit in made}
@@ -77,6 +78,6 @@ def tag(release: Release) -> str:
 
 
 def covered(project: Project, framework: str) -> tuple[Release, ...]:
-    """Return the releases of `framework` that the history has, lowest version first."""
+    """Return the releases of `framework` that the history covers, lowest version first."""
     made = commits(Catalogue.load(project, framework))
     return tuple(sorted((commit.release for commit in made), key=lambda release: release.parsed))

@@ -1,4 +1,4 @@
-"""Released packages: the changelogs that sdists and wheels carry, read once and kept in the cache."""
+"""Reads the changelogs in released packages, sdists and wheels, and keeps them in the cache."""
 
 from __future__ import annotations
 
@@ -31,44 +31,44 @@ from outlive.releases.index import TIMEOUT, address, unreadable
 from outlive.releases.lineage import covered
 
 NAMES = re.compile(r"(?:[^/]+/){1,2}(?:CHANGES|CHANGELOG|NEWS|HISTORY)(?:\.(?:rst|md|txt))?", re.IGNORECASE)
-METADATA = re.compile(r"[^/]+/(?:PKG-INFO|METADATA)")  # its description may end in a changelog
+METADATA = re.compile(r"[^/]+/(?:PKG-INFO|METADATA)")  # its description may end with a changelog
 MOST_PACKAGES = 12
-"""Packages that are read for one framework. The newest has the changelog of its whole history mostly."""
+"""Most packages read for one framework; usually the newest has the changelog of the whole history."""
 NO_RULES = ChangelogRules()
-NOT_THERE = "no released package that was read has a changelog that names it"
+NOT_THERE = "no released package that was read has a changelog that names it"  # as stored in claims.json
 
 
 def refresh(project: Project, framework: str) -> tuple[Changelog, ...]:
     """Read the changelogs of the covered releases of `framework`, write their claims and return them.
 
-    Raises UnavailableError where the index has no such project, and FaultError where it cannot be reached;
-    what was written before is untouched then.
+    Raises UnavailableError if the index has no such project, and FaultError if it cannot be reached; the file
+    then stays as it is.
     """
     releases = covered(project, framework)
     rules = frameworks.load(project, framework).changelog
-    found = claims.of_releases(releases, texts(framework, releases, rules), NOT_THERE, rules)
-    claims.save(project, framework, found)
-    return found
+    logs = claims.of_releases(releases, texts(framework, releases, rules), NOT_THERE, rules)
+    claims.save(project, framework, logs)
+    return logs
 
 
 def texts(
     framework: str, releases: Sequence[Release], rules: ChangelogRules = NO_RULES
 ) -> list[tuple[str, str]]:
-    """Return (file name of a package, text of its changelog), newest release first, until all are named."""
-    found: list[tuple[str, str]] = []
+    """Return (package's file name, its changelog), newest release first, until every release is named."""
+    changelogs: list[tuple[str, str]] = []
     missing = {release.parsed for release in releases}
     tried = 0
     endpoint = address()
     try:
         with PyPISimple(endpoint) as client:
             packages = client.get_project_page(framework, timeout=TIMEOUT).packages
-            for release in sorted(releases, key=lambda one: one.parsed, reverse=True):
+            for release in sorted(releases, key=lambda release: release.parsed, reverse=True):
                 if release.parsed not in missing or tried == MOST_PACKAGES:
                     continue
                 tried += 1
                 for package in _of_release(packages, release):
                     if text := _text(client, package, rules.files):
-                        found.append((package.filename, text))
+                        changelogs.append((package.filename, text))
                         missing -= changelog.versions(text, rules.heading)
                         break
     except NoSuchProjectError:
@@ -77,13 +77,13 @@ def texts(
         raise FaultError(f"a package of {framework} is not what the index says: {error}") from None
     except (requests.RequestException, UnsupportedContentTypeError, OSError) as error:
         raise unreadable(endpoint, error) from None
-    return found
+    return changelogs
 
 
 def changelog_of(path: Path, files: Sequence[str] = ()) -> str:
-    """Return the changelog that an sdist or a wheel carries, or its description; empty where there is none.
+    """Return the changelog in an sdist or a wheel, or else its description, or else "".
 
-    Files that fit one of the patterns `files` make it up together. A damaged package has none.
+    If files fit one of the patterns `files`, they are the changelog together. A damaged package has none.
     """
     own: list[str] = []
     named = described = ""
@@ -103,10 +103,10 @@ def changelog_of(path: Path, files: Sequence[str] = ()) -> str:
 
 def _of_release(packages: Sequence[DistributionPackage], release: Release) -> list[DistributionPackage]:
     """Return the packages of a release that may have its changelog: the sdist, then the smallest wheel."""
-    own = [one for one in packages if one.version == release.version]
-    sdists = [one for one in own if one.package_type == "sdist"]
-    wheels = sorted((one for one in own if one.package_type == "wheel"), key=lambda one: one.size or 0)
-    return sdists + wheels[:1]
+    own = [package for package in packages if package.version == release.version]
+    sdists = [package for package in own if package.package_type == "sdist"]
+    wheels = [package for package in own if package.package_type == "wheel"]
+    return sdists + sorted(wheels, key=lambda wheel: wheel.size or 0)[:1]
 
 
 def _text(client: PyPISimple, package: DistributionPackage, files: Sequence[str]) -> str:
@@ -123,7 +123,7 @@ def _text(client: PyPISimple, package: DistributionPackage, files: Sequence[str]
 
 
 def _members(path: Path, files: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of an archive that may be a changelog, never written to disk."""
+    """Yield (name, content) of the files in an archive that may be a changelog; none is written to disk."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
@@ -144,5 +144,5 @@ def _wanted(name: str, size: int, files: Sequence[str]) -> bool:
 
 
 def _fits(name: str, files: Sequence[str]) -> bool:
-    """Return whether a path, without the folder that all of an sdist is in, fits one of the patterns."""
+    """Return whether a path, without its first folder, fits one of the patterns."""
     return any(fnmatchcase(name.partition("/")[2], pattern) for pattern in files)

@@ -16,6 +16,7 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import OutliveError, UnavailableError, UsageError
+from outlive.files import write_list
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
@@ -153,7 +154,7 @@ class _Sweep:
             for entry in eras.read_list(path)
             if (entry.framework, entry.release, entry.python) not in again
         ]
-        eras.write_list(path, [*others, *self.unavailable])
+        write_list(path, sorted([*others, *self.unavailable]))
 
     def _plan(self, release: Release) -> _Planned | None:
         if reason := eras.unavailable(self.project, release, self.python):

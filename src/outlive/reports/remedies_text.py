@@ -15,6 +15,7 @@ from outlive.comparison.noisy.remedies import METRICS, Trial
 from outlive.markdown import table
 from outlive.reports.record import Report
 from outlive.reports.remedies import Relief, Row
+from outlive.tables import columns
 from outlive.wording import number, one_line
 
 NOTHING = "-"
@@ -94,7 +95,7 @@ def taking(relief: Relief) -> str:
 
 
 def _grid(right: Sequence[str], last: str) -> Table:
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    grid = columns("bold")
     for name in right:
         grid.add_column(name, justify="left" if name == right[0] else "right", no_wrap=name == right[0])
     grid.add_column(last, overflow="fold")

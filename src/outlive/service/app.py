@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated
 
 import msgspec
@@ -14,6 +13,7 @@ from outlive.files import decode_toml
 from outlive.project import Project
 from outlive.records.measurement import Asked, Connection, asked_for
 from outlive.service.scenarios import Scenario
+from outlive.wording import nearest
 
 
 class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +95,7 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the worker with this name. Raises UsageError with the nearest names if there is none."""
         by_name = {worker.name: worker for worker in self.workers}
         if name not in by_name:
-            raise UsageError(f"no worker {name!r} for {self.framework}; try {_nearest(name, list(by_name))}")
+            raise UsageError(f"no worker {name!r} for {self.framework}; try {nearest(name, by_name)}")
         return by_name[name]
 
     @staticmethod
@@ -116,7 +116,7 @@ def load(project: Project, framework: str, name: str = "") -> App:
     """
     known = project.frameworks()
     if framework not in known:
-        raise UsageError(f"no framework {framework!r}; try {_nearest(framework, known)}")
+        raise UsageError(f"no framework {framework!r}; try {nearest(framework, known)}")
     path = project.apps / framework / "app.toml"
     try:
         app = decode_toml(path.read_bytes(), App)
@@ -140,12 +140,8 @@ def _further(app: App, name: str) -> App:
     """Return `app` with the fields of its further app `name`."""
     by_name = {further.name: further for further in app.further}
     if name not in by_name:
-        raise UsageError(f"{app.framework} has no app {name!r}; try {_nearest(name, list(by_name))}")
+        raise UsageError(f"{app.framework} has no app {name!r}; try {nearest(name, by_name)}")
     further = by_name[name]
     return msgspec.structs.replace(
         app, app_version=further.app_version, target=further.target, peer=further.peer, tls=further.tls
     )
-
-
-def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(get_close_matches(name, known, n=3, cutoff=0.4) or known)

@@ -6,7 +6,6 @@ app. A remedy, like the gc policy, is part of what is measured: its results are 
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
@@ -18,6 +17,7 @@ from outlive.project import Project
 from outlive.records.remedy import Remedy
 from outlive.service.app import App
 from outlive.service.scenarios import Scenario
+from outlive.wording import nearest
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,8 +50,7 @@ def find(project: Project, framework: str, name: str) -> Remedy:
     """Return the remedy named `name`. Raises UsageError with the nearest names if there is none."""
     known = {remedy.name: remedy for remedy in load(project, framework)}
     if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise UsageError(f"no remedy {name!r} for {framework}; try {', '.join(near)}")
+        raise UsageError(f"no remedy {name!r} for {framework}; try {nearest(name, known)}")
     return known[name]
 
 

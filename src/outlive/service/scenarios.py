@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Container, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -18,6 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from outlive.errors import UsageError
 from outlive.files import decode_toml
 from outlive.records.measurement import Connection, asked_for
+from outlive.wording import nearest
 
 Client = Literal["complete", "half-close", "leave-in-body", "leave-in-answer"]
 Step = Literal[
@@ -199,9 +199,8 @@ def select(scenarios: Sequence[Scenario], patterns: Sequence[str]) -> tuple[Scen
     """
     for pattern in patterns:
         if not any(fnmatchcase(scenario.name, pattern) for scenario in scenarios):
-            names = [scenario.name for scenario in scenarios]
-            near = get_close_matches(pattern, names, n=3, cutoff=0.4) or names
-            raise UsageError(f"no scenario {pattern!r}; try {', '.join(near)}")
+            names = (scenario.name for scenario in scenarios)
+            raise UsageError(f"no scenario {pattern!r}; try {nearest(pattern, names)}")
     if not patterns:
         return tuple(scenarios)
     return tuple(s for s in scenarios if any(fnmatchcase(s.name, pattern) for pattern in patterns))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from outlive.errors import UsageError
 from outlive.files import decode_toml
 from outlive.records.load import Traffic
 from outlive.service import scenarios
+from outlive.wording import nearest
 
 Weight = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -32,8 +32,7 @@ def weights(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[st
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path}: not a file of users: {' '.join(str(error).split())}") from None
     if user not in users:
-        near = get_close_matches(user, users, n=3, cutoff=0.4) or sorted(users)
-        raise UsageError(f"no user {user!r}; try {', '.join(near)}")
+        raise UsageError(f"no user {user!r}; try {nearest(user, sorted(users))}")
     sent = {name: weight for name, weight in users[user].items() if weight}
     unknown = sorted(users[user].keys() - {scenario.name for scenario in known})
     if unknown or not sent:

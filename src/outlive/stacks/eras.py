@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from outlive.errors import UnavailableError
-from outlive.files import write_text
+from outlive.files import write_list
 from outlive.project import Project
 from outlive.records.release import Release
 from outlive.records.stack import KNOWN, python_minor
@@ -82,8 +82,9 @@ def add_missing(project: Project, framework: str) -> Added:
     with ThreadPoolExecutor(JOBS) as pool:
         results = list(pool.map(lambda each: _add(project, each[0], installed[each[1]]), missing))
     unavailable += [result for result in results if isinstance(result, Unavailable)]
+    unavailable.sort()
     write_list(project.releases / framework / "unavailable.json", unavailable)
-    return Added(tuple(result for result in results if isinstance(result, Path)), tuple(sorted(unavailable)))
+    return Added(tuple(result for result in results if isinstance(result, Path)), tuple(unavailable))
 
 
 def unavailable(project: Project, release: Release, python: str) -> str | None:
@@ -93,14 +94,8 @@ def unavailable(project: Project, release: Release, python: str) -> str | None:
     return release.why_not(python) or known.get((release.version, python_minor(python)))
 
 
-def write_list(path: Path, unavailable: Sequence[Unavailable]) -> None:
-    """Write the list to `path` as JSON, sorted, one entry a line."""
-    lines = ",\n".join(msgspec.json.encode(each).decode() for each in sorted(unavailable))
-    write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
-
-
 def read_list(path: Path) -> tuple[Unavailable, ...]:
-    """Return what `write_list` wrote to `path`, or nothing if there is no such file."""
+    """Return the list in the file `path`; empty if there is no such file."""
     return msgspec.json.decode(path.read_bytes(), type=tuple[Unavailable, ...]) if path.is_file() else ()
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from outlive.comparison.changes import Direction
@@ -18,7 +17,7 @@ from outlive.comparison.noisy.noise_text import bounds, difference, seen, title,
 from outlive.comparison.terminal import COLOURS, show_facts
 from outlive.markdown import details, escape, table
 from outlive.records.load import Traffic
-from outlive.tables import WIDE, indented, say
+from outlive.tables import WIDE, columns, indented, say
 from outlive.wording import counted, listed, number
 
 UNSURE = "? unsure"
@@ -150,7 +149,7 @@ def decisions(decided: Sequence[Decided]) -> Iterator[str]:
 
 def _show_table(found: Sequence[Line], console: Console) -> None:
     wide = console.width >= WIDE
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    grid = columns("dim")
     grid.add_column("", no_wrap=True)
     grid.add_column("metric", overflow="fold")
     for name in ("before", "after", "change", "interval", "sees", *(["A/A"] if wide else [])):
