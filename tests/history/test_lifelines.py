@@ -192,4 +192,6 @@ def test_a_python_without_measurements_is_told() -> None:
         env={"OUTLIVE_ROOT": str(CHECKOUT.root)},
         standalone_mode=False,
     )
-    assert str(done.exception) == "nothing of flask has been measured on Python 3.14 yet; `outlive sweep` does it"
+    assert str(done.exception) == (
+        "nothing of flask has been measured on Python 3.14 yet; `outlive sweep` does it"
+    )
