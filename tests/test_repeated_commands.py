@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from types import SimpleNamespace
-from typing import Any
 
 import click
 import msgspec
@@ -27,16 +26,9 @@ from outlive.records.stack import Package, Stack
 from outlive.replay import engine
 from outlive.reports import record
 from outlive.reports.costs import parse_bytes, parse_rate, parse_share
+from outlive.reports.remedies_text import missing
 from reporting import aiohttp_evidence, aiohttp_report, facts
-from verbs import verb
-
-
-def asked(command: str) -> dict[str, Any]:
-    """Return what a printed command asks its verb for. Fails where the verb does not take it."""
-    outlive, name, *words = shlex.split(command)
-    assert outlive == "outlive"
-    return verb(name).make_context(name, words, parent=click.Context(cli)).params
-
+from verbs import asked
 
 rates = st.builds(
     Rates,
@@ -100,6 +92,18 @@ def test_a_comparison_under_load_asks_for_its_traffic() -> None:
     assert (params["user"], params["clients"], params["rate"]) == (sent.user, sent.clients, 7.5)
     assert (params["policies"], params["worker"]) == ((known.deployment.gc,), known.deployment.worker)
     assert (params["rounds"], params["under_load"], params["requests"]) == (known.rounds, True, None)
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12.1"])
+def test_what_remedies_do_is_asked_of_the_release_before(python: str) -> None:
+    known = aiohttp_report()
+    stack = msgspec.structs.replace(known.comparison.before.stack, python=python)
+    before = msgspec.structs.replace(known.comparison.before, stack=stack)
+    report = msgspec.structs.replace(
+        known, comparison=msgspec.structs.replace(known.comparison, before=before)
+    )
+    params = asked(missing(report).split("`")[1])
+    assert (params["stack"], params["python"]) == ("aiohttp==3.10.10", python)
 
 
 def test_a_cell_of_a_gate_is_judged_again_as_it_was() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from typing import Any
+
 import click
 
 from outlive.cli import VERBS, cli
@@ -14,3 +17,10 @@ def verb(name: str) -> click.Command:
     found = cli.get_command(click.Context(cli), name)
     assert found
     return found
+
+
+def asked(command: str) -> dict[str, Any]:
+    """Return what a printed command asks its verb for. Fails where the verb does not take it."""
+    outlive, name, *words = shlex.split(command)
+    assert outlive == "outlive"
+    return verb(name).make_context(name, words, parent=click.Context(cli)).params

@@ -18,6 +18,7 @@ from outlive.records.stack import Package, Stack
 from outlive.replay import engine
 from outlive.replay.engine import SILENT, Request
 from outlive.stacks import swaps
+from verbs import asked
 
 STACKS = Stack("flask", "2.1.3"), Stack("flask", "2.2.0")
 CELLS = tuple(Cell(name, "close", "off") for name in ("ok", "not-found"))
@@ -90,6 +91,8 @@ def test_what_was_not_measured_is_not_named(
     )
     monkeypatch.setattr(swaps, "swapped", lambda *_: None)
     assert str(said()).endswith(unnamed)
+    params = asked(unnamed.split("`")[1])
+    assert (params["before"], params["after"], params["scenario"]) == ("flask==2.1.3", "flask==2.2.0", "ok")
     monkeypatch.setattr(swaps, "swapped", lambda *_: end("2.1.3", "2.2.1", "d"))
     monkeypatch.setattr(engine, "run", lambda *_: [[lost("ok", "the worker died")]])
     assert str(said()).endswith(unnamed)

@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from outlive.errors import FaultError, OutliveError
 from outlive.records.measurement import GROWING, Cell, Collector, Connection, Growth, Measurement, Phase
@@ -166,13 +166,14 @@ class _Run:
         try:
             shown = cell.gc != "off" and cell.uncollected in group.shown
             fields = _Cell(server, line, scenario, cell, group.task.sensitivity, shown=shown).measure()
-            unimported = environments.unimported(group.subject.environment, line.modules())
             if "unexplained" in fields and self.stopped.is_set():
                 raise FaultError("interrupted while its leaks were being explained")
         except OutliveError as error:
             reason = "the worker died" if line.died() and not self.stopped.is_set() else str(error)
             return group.subject.describe(cell, group.worker, status="failed", reason=reason)
-        return group.subject.describe(cell, group.worker, status="measured", unimported=unimported, **fields)
+        with suppress(FaultError):  # the sample for an explanation may have been its last
+            fields["unimported"] = environments.unimported(group.subject.environment, line.modules())
+        return group.subject.describe(cell, group.worker, status="measured", **fields)
 
 
 class _Cell:
