@@ -1,1 +1,1 @@
-"""The asv suite: what each release leaves behind. One idea a file, one class a framework."""
+"""The asv suite: what each release leaves behind. One topic a file, one class a framework."""

@@ -1,7 +1,7 @@
-"""What the benchmarks share: the release they run in, and the one measurement of it that serves them all.
+"""Shared by all benchmarks: the release in which they run, and one measurement of it that serves them all.
 
-The Pythons of the releases read this, 3.8 and newer. The harness that measures has a Python of its own.
-`tests/test_benchmarks.py` holds the literals against what they repeat.
+The releases' Pythons run this, 3.8 and newer; the harness that measures has a Python of its own.
+`tests/test_benchmarks.py` checks the literals here against their originals.
 """
 
 import json
@@ -70,11 +70,11 @@ class Measured:
 
 
 def _cells():
-    """Return the measurements of the release; those that are stored already are not made again."""
+    """Return the measurements of the release; what is already stored is not measured again."""
     stack = os.environ["OUTLIVE_STACK"]
     command = [os.environ["OUTLIVE_PYTHON"], "-m", "outlive", "measure", stack, "--json"]
     done = subprocess.run(command, cwd=os.environ["OUTLIVE_ROOT"], stdout=subprocess.PIPE, check=False)
-    if not done.stdout:  # a document comes even if cells failed; why there is none is on standard error
+    if not done.stdout:  # there is a document even if cells failed; if not, standard error says why
         raise RuntimeError(f"outlive measure ended with exit status {done.returncode}")
     found = json.loads(done.stdout)["measurements"]
     for measurement in found:  # each benchmark loads what is returned here
@@ -83,10 +83,10 @@ def _cells():
 
 
 def tracked(framework, *, what, reading, unit, scenario, connection, gc):
-    """Return a benchmark of one field of the measurements of `framework`, `reading`, for one scenario.
+    """Return a benchmark of one field, `reading`, of the measurements of `framework`, for one scenario.
 
-    `gc` is a policy, or a tuple of policies: its parameters. The value is nan, not applicable, where another
-    framework's release runs and for cells that cannot be.
+    `gc` is a policy, or a tuple of policies, which become its parameters. The value is nan (not applicable)
+    for another framework's releases and for unsupported cells.
     """
 
     def track(_, cells, policy=gc):
@@ -119,10 +119,10 @@ def _value(measurement, reading):
 
 
 def publish(module, **readings):
-    """Put a class for each framework and each of `readings` into `module`; it has a benchmark a scenario.
+    """Put a class for each framework and each of `readings` into `module`, with a benchmark per scenario.
 
-    `FlaskSurvivors.track_not_found_close` is one. Of each reading are given: arguments of `tracked`, and the
-    connections, all without that.
+    One of them is `FlaskSurvivors.track_not_found_close`. Each reading has arguments of `tracked`, and
+    `connections` (by default all).
     """
     for framework in APP_VERSIONS:
         for name, reading in readings.items():

@@ -1,6 +1,6 @@
-"""Peak memory as asv itself takes it: the app is driven in the benchmark's process, without a server.
+"""Peak memory as asv itself measures it: the app is driven in the benchmark's process, without a server.
 
-A WSGI app is called. What is none is driven by `apps/<framework>/in_process.py`.
+A WSGI app is called directly; other apps are driven by `apps/<framework>/in_process.py`.
 """
 
 import gc

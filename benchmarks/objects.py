@@ -2,9 +2,9 @@
 
 from ._harness import publish
 
-SURVIVORS = {"unit": "objects/request", "gc": "off"}  # they are what is there without automatic collections
+SURVIVORS = {"unit": "objects/request", "gc": "off"}  # counted without automatic collections
 LEAKED = {"unit": "objects/request", "gc": "on"}
-A_CONNECTION = {  # with others than keep-alive each request has a connection of its own
+A_CONNECTION = {  # except with keep-alive, each request has a connection of its own
     "unit": "objects/connection",
     "connections": ("keep-alive",),
 }

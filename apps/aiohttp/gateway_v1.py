@@ -1,8 +1,8 @@
 """Reference app for aiohttp: a gateway, whose handlers call another service with aiohttp's client.
 
-It runs on aiohttp 3.8.0 and newer, Python 3.8 and newer. What goes wrong is caught and answered with a 502 or
-a 504 without an exception, so that what stays in memory is what the client side keeps. OUTLIVE_PEER says
-where the other service is: ports by what they do.
+It runs on aiohttp 3.8.0 and newer, Python 3.8 and newer. Errors are caught and answered with a 502 or a 504
+without an exception, so that what stays in memory is what the client side keeps. OUTLIVE_PEER holds the ports
+of the other service as JSON, by what they do.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 
 PEER = json.loads(os.environ["OUTLIVE_PEER"])
-SHORT = 0.01  # seconds: what is waited for here never comes
+SHORT = 0.01  # seconds to wait for something that never comes
 READ = 0.002  # the same, after a request has gone out
-TOTAL = 0.02  # connecting, which does come, must not take as long
+TOTAL = 0.02  # longer than connecting takes, which does succeed
 HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host"}
 
 
@@ -51,7 +51,7 @@ class Gateway:
             yield
 
     async def passing_sessions(self, app):
-        # Connections to hosts that are asked once would stay for another 15 seconds.
+        # Connections to hosts that are asked only once would stay open for another 15 seconds.
         connector = aiohttp.TCPConnector(resolver=Resolver(), force_close=True)
         async with aiohttp.ClientSession(connector=connector) as self.passing_session:
             yield
@@ -94,7 +94,7 @@ class Gateway:
         return await self.call("/stall", timeout=aiohttp.ClientTimeout(total=TOTAL))
 
     async def body_timeout(self, request):
-        # Not sock_read, which the answer's head would have to keep, too.
+        # Not sock_read: the answer's head would have to arrive within it too.
         async with self.session.get(f"http://127.0.0.1:{PEER['http']}/stall-in-body") as response:
             try:
                 return answer(200, await asyncio.wait_for(response.read(), SHORT))
@@ -154,7 +154,7 @@ class Gateway:
         return await self.call("/cookies/" + request.match_info["name"], host="shop.test")
 
     async def new_cookie(self, request):
-        # Would they all be sent back, the head of a request would soon be too long.
+        # If they were all sent back, the head of a request would soon be too long.
         return await self.call("/unreturned-cookies/" + request.match_info["name"], host="shop.test")
 
     # The reverse proxy: headers are copied both ways, without those that are about the connection

@@ -1,7 +1,7 @@
-"""Reference app for aiohttp: the service that takes images of https://github.com/aio-libs/aiohttp/issues/10548.
+"""Reference app for aiohttp: the image service of https://github.com/aio-libs/aiohttp/issues/10548.
 
-There the objects of class `Request` were seen to stay. Nothing stands around the handler, neither middleware
-nor error handler. It runs on aiohttp 3.8.0 and newer, Python 3.8 and newer.
+That issue reports that objects of class `Request` stay in memory. The handlers have neither middleware nor
+error handlers around them. It runs on aiohttp 3.8.0 and newer, Python 3.8 and newer.
 """
 
 from aiohttp import web

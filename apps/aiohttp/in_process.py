@@ -1,4 +1,4 @@
-"""Drives an aiohttp app without gunicorn: aiohttp's own server, by one connection over the loopback."""
+"""Drives an aiohttp app without gunicorn: over one loopback connection to aiohttp's own server."""
 
 import asyncio
 

@@ -1,7 +1,7 @@
 """Remedies for aiohttp, and practices that are said to leak: each function changes the served app.
 
-They run in the worker, once the app is loaded and before the first request, in the syntax of Python 3.8. What
-their bodies do here, a service of your own can do. `remedies.toml` says what each is and where it applies.
+They run in the worker after the app is loaded and before the first request, in the syntax of Python 3.8. Your
+own service can do what their bodies do. `remedies.toml` says what each is and where it applies.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ log = logging.getLogger("aiohttp.server")
 
 
 def clear_error(app, worker):
-    """Once a request is over, have its error let go of its traceback, and with it of all frames."""
+    """After each request, drop the traceback of its error, and with it all frames."""
     app.middlewares.insert(0, _afterwards(_drop_traceback))
 
 
 def clear_frames(app, worker):
-    """Once a request is over, clear the locals of all frames in the traceback of its error."""
+    """After each request, clear the locals of all frames in the traceback of its error."""
     app.middlewares.insert(0, _afterwards(_clear_frames))
 
 
@@ -38,11 +38,11 @@ def _clear_frames(error):
 
 
 def _afterwards(clear):
-    """Return a middleware: once a request is over, `clear` is called with each of its errors."""
+    """Return a middleware that calls `clear` with each error of a request after the request."""
 
     @web.middleware
     async def middleware(request, handler):
-        # A request is a task of its own, and what aiohttp raises later, it raises in this task, too.
+        # Each request has a task of its own, and what aiohttp raises later, it raises in this task too.
         errors = [request.match_info.http_exception]  # of a 404 or 405
         asyncio.current_task().add_done_callback(functools.partial(_done, clear, errors))
         try:
@@ -55,7 +55,7 @@ def _afterwards(clear):
 
 
 def _done(clear, errors, task):
-    # Who waits for the task is told of the error in this step of the loop, and would add to its traceback.
+    # Whoever awaits the task gets the error in this step of the loop, which would add to its traceback.
     loop = task.get_loop()
     for error in (*errors, None if task.cancelled() else task.exception()):
         if error is not None:
@@ -63,7 +63,7 @@ def _done(clear, errors, task):
 
 
 def _each(clear, error):
-    """Call `clear` with an exception and all that it is chained to."""
+    """Call `clear` with an exception and with all exceptions that it is chained to."""
     seen = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -72,7 +72,7 @@ def _each(clear, error):
 
 
 def custom_handlers(app, worker):
-    """Have a route for every path and handle every exception: nothing is left for aiohttp to handle."""
+    """Add a route for every path and handle every exception: nothing is left for aiohttp to handle."""
 
     async def no_such_page(request):
         allowed = set()
@@ -105,7 +105,7 @@ def custom_handlers(app, worker):
 
 
 def collect_by_time(app, worker):
-    """Collect fully each second, by a timer of the event loop."""
+    """Run a full collection every second, with a timer of the event loop."""
 
     def collect():
         gc.collect()
@@ -119,7 +119,7 @@ def collect_by_time(app, worker):
 
 def logging_kept(app, worker):
     """Keep the last records in a log handler, and with them exc_info: exceptions, tracebacks, frames."""
-    worker.log.error_log.addHandler(_Recent())  # that of gunicorn, for its worker has aiohttp log there
+    worker.log.error_log.addHandler(_Recent())  # gunicorn's log, because its worker makes aiohttp log there
 
 
 class _Recent(logging.Handler):
@@ -134,7 +134,7 @@ class _Recent(logging.Handler):
 
 
 def error_tracker(app, worker):
-    """Use sentry-sdk as its guide does for aiohttp, with a transport that writes events nowhere."""
+    """Use sentry-sdk as its guide for aiohttp says, with a transport that discards events."""
     import sentry_sdk
     from sentry_sdk.integrations.aiohttp import AioHttpIntegration
     from sentry_sdk.transport import Transport

@@ -1,4 +1,4 @@
-"""Reference app for aiohttp: a web site with what the main reference app does not use of the framework.
+"""Reference app for aiohttp: a web site with parts of the framework that the main reference app does not use.
 
 Sub-applications with no, one and many middlewares, class-based views, WebSockets, time-outs, static files,
 cookies. It runs on aiohttp 3.8.0 and newer, Python 3.8 and newer, and has no middlewares of its own. Where a
@@ -17,7 +17,7 @@ CHUNK = b"\x5a" * (64 * 1024)
 STREAM_CHUNKS = 64  # 4 MiB is more than socket buffers hold: a client that reads slowly is noticed
 BIG_BODY_LIMIT = 2 * 1024 * 1024
 MIDDLEWARES = 10
-SHORT = 0.01  # seconds: what is waited for here never comes
+SHORT = 0.01  # seconds to wait for something that never comes
 
 
 class TokenError(Exception):

@@ -1,7 +1,7 @@
 """Remedies for Flask, and practices that are said to leak: each function changes the served app.
 
-They run in the worker, once the app is loaded and before the first request, in the syntax of Python 3.8. What
-their bodies do here, a service of your own can do. `remedies.toml` says what each is and where it applies.
+They run in the worker after the app is loaded and before the first request, in the syntax of Python 3.8. Your
+own service can do what their bodies do. `remedies.toml` says what each is and where it applies.
 """
 
 import ast
@@ -16,18 +16,18 @@ import traceback
 
 from flask import jsonify, request
 
-ERROR = "outlive.error"  # the key of a WSGI environment under which an error waits for the end of its request
+ERROR = "outlive.error"  # the key in a WSGI environment under which an error waits for the end of its request
 KEPT_RECORDS = 100
 SECONDS = 1.0
 
 
 def clear_error(app, worker):
-    """Delete the local that Flask.wsgi_app keeps the exception in, as pull request 5710 does."""
+    """Delete the local in which Flask.wsgi_app keeps the exception, as pull request 5710 does."""
     _patch(type(app), "wsgi_app", "error = None")
 
 
 def clear_all(app, worker):
-    """Drop all references that `outlive explain` blames: Flask's two and that of Werkzeug's matcher."""
+    """Drop all references that `outlive explain` blames: two of Flask's and one of Werkzeug's matcher."""
     _patch(type(app), "wsgi_app", "error = ctx.request.routing_exception = None")
     matcher = getattr(app.url_map, "_matcher", None)
     if matcher is not None:  # Werkzeug 2.2 and newer
@@ -35,7 +35,7 @@ def clear_all(app, worker):
 
 
 def _patch(owner, name, last):
-    """Replace a method by the same one with the statement `last` at its end, whatever happens in it."""
+    """Replace a method with a copy that runs the statement `last` at its end, whatever happens in it."""
     function = getattr(owner, name)
     lines, first = inspect.getsourcelines(function)
     tree = ast.parse(textwrap.dedent("".join(lines)))
@@ -65,7 +65,7 @@ def context_manager(app, worker):
 
 
 def drop_traceback(app, worker):
-    """Once a request is over, have its error let go of its traceback, and with it of all frames."""
+    """After each request, drop the traceback of its error, and with it all frames."""
 
     def drop(error):
         error.__traceback__ = None
@@ -74,12 +74,12 @@ def drop_traceback(app, worker):
 
 
 def clear_frames(app, worker):
-    """Once a request is over, clear the locals of all frames in the traceback of its error."""
+    """After each request, clear the locals of all frames in the traceback of its error."""
     _afterwards(app, lambda error: traceback.clear_frames(error.__traceback__))
 
 
 def _afterwards(app, clear):
-    """Call `clear` with a request's error and all that it is chained to, when Flask is done with them."""
+    """Call `clear` with a request's error and those that it is chained to, after Flask is done with them."""
     inner = app.wsgi_app
 
     @app.teardown_request
@@ -102,7 +102,7 @@ def _afterwards(app, clear):
 
 
 def custom_handlers(app, worker):
-    """Handle every exception in a handler of the app's: Flask then never keeps one as unhandled."""
+    """Handle every exception in the app: Flask then never keeps one as unhandled."""
 
     def answer(error):
         app.logger.exception("Exception on %s [%s]", request.path, request.method)
@@ -112,7 +112,7 @@ def custom_handlers(app, worker):
 
 
 def collect_by_time(app, worker):
-    """Collect fully each second, in a thread."""
+    """Run a full collection every second, in a thread."""
 
     def collect():
         while True:
@@ -142,7 +142,7 @@ class _Recent(logging.Handler):
 
 
 def error_tracker(app, worker):
-    """Use sentry-sdk as its guide does for Flask, with a transport that writes events nowhere."""
+    """Use sentry-sdk as its guide for Flask says, with a transport that discards events."""
     import sentry_sdk
     from sentry_sdk.transport import Transport
 
@@ -154,7 +154,7 @@ def error_tracker(app, worker):
 
 
 def development_mode(app, worker):
-    """Switch debug mode on, with the interactive debugger, as `flask run --debug` has it."""
+    """Switch debug mode on, with the interactive debugger, as `flask run --debug` does."""
     from werkzeug.debug import DebuggedApplication
 
     app.debug = True

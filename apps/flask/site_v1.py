@@ -1,4 +1,4 @@
-"""Reference app for Flask: a web site with what the main reference app does not use of the framework.
+"""Reference app for Flask: a web site with parts of the framework that the main reference app does not use.
 
 It is several Flask applications, told apart by the first part of the path, because settings such as
 PROPAGATE_EXCEPTIONS hold for a whole one. It runs on Flask 1.1.4 and newer, Python 3.8 and newer. Where a

@@ -1,4 +1,4 @@
-"""What capturing costs on a large heap, beside what objgraph and refcycle take and name on the same objects.
+"""What capturing costs on a large heap, compared with objgraph and refcycle on the same objects.
 
     python benchmarks/by_hand/capture_cost.py [OLD] [NEW]
 
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from outlive.retention import graph, structures
-from outlive.worker import capture, objects, references
+from outlive.worker.survivors import capture, objects, references
 
 CHAIN = 4  # objects of one planted structure that the collector tracks: an empty dict is none
 

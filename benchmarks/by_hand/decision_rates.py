@@ -1,4 +1,4 @@
-"""How often the rule of `noisy.noise` is wrong, by simulation: false alarms and changes found.
+"""How often the rule of `noisy.noise` is wrong, by simulation: false alarms, and changes that it finds.
 
 Run by hand: `python benchmarks/by_hand/decision_rates.py [COMPARISONS]`. Writes results/decision-rates.json,
 which docs/how-we-decide.md quotes. Seeded: the same numbers come out again. A comparison

@@ -1,4 +1,4 @@
-"""Whether counts repeat: cells measured again and again, each time in a fresh worker.
+"""Whether counts repeat: measures cells again and again, each time in a fresh worker.
 
 Run by hand: `python benchmarks/by_hand/exactness.py STACK [--times N]` with the options of `outlive measure`.
 Lists the cells whose runs differ, with what differs in how many of the runs; the exit code is 3 where there

@@ -1,4 +1,4 @@
-"""Why the interval of `comparison.noise` and no other: false alarms and changes found by each, by simulation.
+"""Why `noisy.noise` uses its interval and no other: false alarms and changes found by each, by simulation.
 
 Run by hand: `python benchmarks/by_hand/interval_choice.py`. Writes results/interval-choice.json, which
 docs/how-we-decide.md quotes. One metric of seven, ROUNDS rounds, runs that differ by 3 %,

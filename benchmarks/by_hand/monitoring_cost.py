@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 
 from outlive import processes
+from outlive.probe import ask as ask_all
 from outlive.probe import monitor
 from outlive.project import Project
 from outlive.records.stack import Stack
@@ -58,7 +59,7 @@ def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tu
 
             def asking() -> None:
                 while folder and not done.wait(1.0):
-                    took.extend(one["took"] for one in monitor.ask(folder))
+                    took.extend(reading["took"] for reading in ask_all(folder))
 
             thread = threading.Thread(target=asking)
             if ask:

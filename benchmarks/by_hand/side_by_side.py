@@ -1,4 +1,4 @@
-"""What outlive, objgraph and refcycle name of the same planted structures, and how long each takes.
+"""What outlive, objgraph and refcycle report about the same planted structures, and how long they take.
 
     python benchmarks/by_hand/side_by_side.py [STRUCTURE…]
 
@@ -26,7 +26,7 @@ import refcycle
 from outlive.retention import graph
 from outlive.retention import structures as leaks
 from outlive.wording import counted, listed
-from outlive.worker import capture, objects, references
+from outlive.worker.survivors import capture, objects, references
 
 STRUCTURES = Path(__file__).parents[2] / "tests" / "planted" / "structures.py"
 TIMES = 5

@@ -268,7 +268,7 @@ def test_a_tags_name_is_refused_because_results_would_be_overwritten(
     with pytest.raises(util.UserError) as caught:
         single.install_project(None, None, "flask-2.3.1")
     assert str(caught.value) == (
-        "flask-2.3.1 is no commit hash, so its results would overwrite those of other releases: "
+        "flask-2.3.1 is not a commit hash, so its results would overwrite those of other releases: "
         "use `asv run ALL` or a range instead of TAGS"
     )
 

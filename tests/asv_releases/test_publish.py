@@ -132,7 +132,7 @@ class TestBringHome:
         monkeypatch.setattr(assets, "ASSETS", (other, *assets.ASSETS[1:]))
         with pytest.raises(FaultError) as caught:
             assets.bring_home(folder)
-        assert str(caught.value) == "dist/lib.js of lib@1.0.0 is not the file that it was: do not trust it"
+        assert str(caught.value) == "dist/lib.js of lib@1.0.0 has changed: do not trust it"
         assert (folder / "index.html").read_text() == PAGE
         assert not other.cached.exists()
 

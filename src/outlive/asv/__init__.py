@@ -1,1 +1,1 @@
-"""asv over releases: its repository, its plugin, the results and the pages that it reads and writes."""
+"""Runs asv over releases: its plugin, the repository that it walks, its results and its pages."""

@@ -1,7 +1,7 @@
-"""Makes the site of `asv publish` work without the internet and name releases.
+"""Makes the site of `asv publish` work without the internet, and show names of releases.
 
-asv's pages load JavaScript from public servers. Here the user's own npm fetches it from packages, once; then
-it comes from the cache.
+asv's pages load JavaScript from public servers. Instead, the user's npm fetches it once from packages; after
+that it comes from the cache.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.project import cache_dir
 
-HISTORIES = "histories.js"  # on which Python and branch each benchmark opens: asv writes its index after us
+HISTORIES = (
+    "histories.js"  # the Python and branch on which each benchmark opens: asv writes its index after us
+)
 FOLDER = "vendor"  # beside index.html
-NAMES = ("releases.js", "releases.css")  # our own: they show names of releases in place of asv's hashes
+NAMES = ("releases.js", "releases.css")  # our own: they show names of releases instead of asv's hashes
 FETCH_LIMIT = 120.0  # seconds that npm may take
 FOREIGN = re.compile(r'<(script|link)\b[^>]*?\b(?:src|href)="https?://[^"]*/([^"/]+)"[^>]*>')
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """A file that asv's pages load: its `name` there, its package and path on npm, and its SHA-256."""
+    """A file that asv's pages load: its `name` in them, its npm package and path, and its SHA-256."""
 
     name: str
     package: str
@@ -44,8 +46,8 @@ class Asset(msgspec.Struct, frozen=True):
         return cache_dir() / "assets" / f"{self.sha256[:12]}-{self.name}"
 
 
-# The bytes that asv asks for, except for flot and stupidtable: their packages have the same code, minified
-# otherwise or not at all.
+# These are the bytes that asv asks for, except for flot and stupidtable, whose packages have the same code
+# with another minification or none.
 ASSETS = (
     Asset(
         "jquery-3.3.1.min.js",
@@ -132,10 +134,10 @@ def name_releases(folder: Path, releases: Mapping[str, str]) -> None:
 
 
 def open_on_history(folder: Path, graphs: Mapping[str, Sequence[Any]]) -> None:
-    """Make the site in `folder` open a benchmark on the longest of its `graphs`, which are asv's.
+    """Make the site in `folder` open each benchmark on the longest of its `graphs`, which are asv's.
 
-    Small pictures show that one alone. asv's are geometric means over Pythons: one that leaves nothing makes
-    them zero.
+    Thumbnails show only that one. asv's thumbnails are geometric means over Pythons: a single Python on which
+    nothing is left makes them zero.
     """
     histories = {}
     for name, group in graphs.items():
@@ -193,7 +195,7 @@ def _keep(asset: Asset, archive: Path) -> None:
         if member := tar.extractfile(f"package/{asset.path}"):
             content = member.read()
     if hashlib.sha256(content).hexdigest() != asset.sha256:
-        raise FaultError(f"{asset.path} of {asset.package} is not the file that it was: do not trust it")
+        raise FaultError(f"{asset.path} of {asset.package} has changed: do not trust it")
     asset.cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=asset.cached.parent, delete=False) as file:
         file.write(content)

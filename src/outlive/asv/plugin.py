@@ -30,7 +30,7 @@ from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
 from outlive.stacks import environments, locks, pythons
 
-# variables that would add packages to an environment that are not in its lock
+# These variables would add packages to an environment that are not in its lock.
 LEAKING = ("ASV_PYTHONPATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "VIRTUAL_ENV")
 EXACT = "objects."
 """Prefix of the names of benchmarks with exact counts."""
@@ -133,8 +133,8 @@ class StackEnvironment(Environment):  # type: ignore[misc]
         """
         if not HASH.fullmatch(commit_hash):
             raise util.UserError(
-                f"{commit_hash} is no commit hash, so its results would overwrite those of other releases: "
-                "use `asv run ALL` or a range instead of TAGS"
+                f"{commit_hash} is not a commit hash, so its results would overwrite those of other "
+                "releases: use `asv run ALL` or a range instead of TAGS"
             )
         try:
             installed = self._install(commit_hash)

@@ -29,9 +29,9 @@ from outlive.releases.lineage import branches, commits, tag
 
 IDENTITY = "outlive <outlive@invalid>"
 RELEASE_FILE = "release.toml"  # all that a commit's tree holds
-DIGEST_FILE = "outlive-digest"  # in the git directory, written last: of the stream it was made from
+DIGEST_FILE = "outlive-digest"  # in the git directory, written last: the digest of the imported stream
 BRANCHES = re.compile(r'"branches": \[[^]]*\]')
-NOTHING = "0" * 40  # the commit that fast-import takes to mean: remove the reference
+NOTHING = "0" * 40  # a reference set to this commit is removed by fast-import
 
 
 def stream(catalogues: Sequence[Catalogue]) -> bytes:
@@ -81,7 +81,7 @@ def ensure(project: Project) -> Path:
 
 
 def name_branches(project: Project) -> None:
-    """Have `asv.conf.json` name the branches of the history, where it is there: asv takes no other way."""
+    """Write the names of the history's branches into `asv.conf.json`, if it exists: asv needs them there."""
     settings = project.root / "asv.conf.json"
     if not settings.is_file():
         return
@@ -116,7 +116,7 @@ def _import(folder: Path, wanted: bytes, head: str) -> None:
 
 
 def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Return the completed git process, run without any git settings of the user or a calling git."""
+    """Run git without any settings of the user or of a calling git, and return how it ended."""
     environ = {
         "PATH": os.environ.get("PATH", os.defpath),
         "GIT_CONFIG_GLOBAL": os.devnull,

@@ -36,13 +36,18 @@ Value = float | None
 
 
 class AsvResults:
-    """asv's results of the releases on one Python, on this machine. For one process at a time."""
+    """asv's results for releases on one Python on this machine; only one process may write them at a time."""
 
     def __init__(self, project: Project, python: str) -> None:
         """Raise FaultError if asv cannot read the suite."""
         plugin.setup()
         conf = Config.load(str(project.root / "asv.conf.json"))
-        for name in ("repo", "benchmark_dir", "results_dir", "env_dir"):  # asv takes them from where it runs
+        for name in (
+            "repo",
+            "benchmark_dir",
+            "results_dir",
+            "env_dir",
+        ):  # asv takes them relative to its folder
             setattr(conf, name, str(project.root / getattr(conf, name)))
         self._conf = conf
         self._repo = get_repo(conf)
@@ -116,7 +121,7 @@ def _machine() -> Machine:
 
 
 def discovered(suite: Path) -> list[dict[str, Any]]:
-    """Return the benchmarks as listed by asv's own discovery, which needs no release."""
+    """Return the benchmarks that asv's own discovery lists; it needs no release."""
     with temporary.folder() as folder:
         listed = folder / "benchmarks.json"
         path = str(Path(asv_runner.__file__).parents[1])

@@ -1,1 +1,1 @@
-"""What is noisy: load tests over rounds, decided by a documented rule, and its text. Pure."""
+"""Noisy metrics: load tests over rounds, decided by a documented rule, as text too. Pure."""

@@ -1,11 +1,10 @@
-"""Load comparison: what changes between two stacks under load, from rounds of noisy numbers. Pure.
+"""A load comparison: what changes between two stacks under load, from rounds of noisy numbers. Pure.
 
-How each metric is decided is in `noise`, the order of the rounds in `rounds`.
+`noise` decides each metric, `rounds` has the order of the runs.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from outlive.comparison.noisy.rounds import Turn, samples
 from outlive.comparison.pair import Compared, Side, held_equal
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.records import plausible
-from outlive.records.load import Deployment, LoadMeasurement, Traffic
+from outlive.records.load import Deployment, Histogram, LoadMeasurement, Traffic, summed
 from outlive.records.measurement import Provenance
 from outlive.records.stack import Difference
 from outlive.wording import counted, listed
@@ -28,7 +27,7 @@ MOST_NAMES = 3
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One load test of a comparison: whose turn it was, and what it gave."""
+    """One load test of a comparison: whose turn it was, and its result."""
 
     turn: Turn
     measurement: LoadMeasurement
@@ -37,8 +36,8 @@ class Run(msgspec.Struct, frozen=True):
 class LoadComparison(Compared, frozen=True, kw_only=True):
     """What changes from `before` to `after` under load.
 
-    `rounds` are those that are whole. `stopped` says why there are fewer than were asked for. `warnings` are
-    what a reader of the numbers must know.
+    `rounds` is the number of complete rounds; `stopped` says why there are fewer than asked for. `warnings`
+    are what a reader of the numbers must know.
     """
 
     deployment: Deployment
@@ -50,7 +49,7 @@ class LoadComparison(Compared, frozen=True, kw_only=True):
 
 
 class LoadComparisonDocument(JsonDocument, frozen=True, kw_only=True):
-    """One JSON document of load comparisons, one for each gc policy, with everything they were made from."""
+    """One JSON document of load comparisons, one for each gc policy, with all runs that they come from."""
 
     schema_version: int = SCHEMA_VERSION
     provenance: Provenance
@@ -71,9 +70,9 @@ def compare(
     *,
     stopped: str | None = None,
 ) -> LoadComparison:
-    """Return the comparison that the runs give, of one deployment and traffic; there must be one at least.
+    """Return the comparison that one or more runs, all of one deployment and traffic, result in.
 
-    `stopped` says why they are fewer than were asked for, if they are.
+    `stopped` says why there are fewer runs than asked for, if so.
     """
     measured = [run for run in runs if run.measurement.status == "measured"]
     found = samples([(run.turn, readings(run.measurement)) for run in measured])
@@ -108,7 +107,7 @@ def _claims(decided: Sequence[Decided]) -> Iterator[str]:
     overall = [one for one in decided if one.metric.scenario is None]
     single = [one for one in decided if one.metric.scenario is not None]
     if not overall:
-        yield "no round is whole, so nothing is known"
+        yield "no round is complete, so nothing is known"
         return
     for direction in ("worse", "better"):
         if part := [one for one in overall if one.direction == direction]:
@@ -140,19 +139,19 @@ def _warnings(measured: Sequence[LoadMeasurement]) -> Iterator[str]:
 
 
 class Loads(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of both sides under load; `before` and `after` have tests of the same kinds, in order."""
+    """All load tests of both sides; `before` and `after` have tests of the same kinds, in the same order."""
 
     comparisons: tuple[LoadComparison, ...] = ()
     before: tuple[LoadMeasurement, ...] = ()
     after: tuple[LoadMeasurement, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether anything is known."""
+        """Whether there are any."""
         return bool(self.comparisons or self.before)
 
 
 def faults(loads: Loads) -> Iterator[str]:
-    """Yield what no loads of ours can hold."""
+    """Yield a line for each thing that stored load tests cannot contain unless they are damaged."""
     if len(loads.before) != len(loads.after):
         yield "its load tests are not in pairs"
     if any(not sum(count for _, count in latencies(test)) for test in (*loads.before, *loads.after)):
@@ -161,16 +160,13 @@ def faults(loads: Loads) -> Iterator[str]:
 
 
 def said(comparison: LoadComparison) -> str:
-    """Return what the rounds say: the headline without what is said of the releases anyway."""
+    """Return what the rounds say: the headline without the sentences about the releases."""
     text = comparison.headline.removeprefix(f"{comparison.subject} under load: ")
     for sentence in withdrawn((comparison.before.release, comparison.after.release)):
         text = text.replace(f". {sentence}", "")
     return text.rstrip(".")
 
 
-def latencies(measurement: LoadMeasurement) -> tuple[tuple[float, int], ...]:
-    """Return the histogram of all its scenarios: (upper bound in seconds, answers), lowest bound first."""
-    counts: Counter[float] = Counter()
-    for one in measurement.scenarios:
-        counts.update(dict(one.histogram))
-    return tuple(sorted(counts.items()))
+def latencies(measurement: LoadMeasurement) -> Histogram:
+    """Return the latency histogram of all scenarios together."""
+    return summed(traffic.histogram for traffic in measurement.scenarios)

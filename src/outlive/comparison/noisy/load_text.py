@@ -1,4 +1,4 @@
-"""The report of a load comparison, for a terminal and as Markdown; what is hidden is counted."""
+"""Draws the report of a load comparison on a terminal and as Markdown; counts what it hides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from outlive.tables import WIDE, columns, indented, say
 from outlive.wording import counted, listed, number
 
 UNSURE = "? unsure"
-MOST_NAMES = 4  # metrics that are named for one reason
+MOST_NAMES = 4  # most metrics that are named for one reason
 RULE = (
     f"*same*: no change seen. *sees*: the smallest change it would have seen {10 * POWER:g} times in 10. "
     f"Intervals hold for all metrics at once: a stack against itself shows a change in at most "
@@ -31,7 +31,7 @@ RULE_AND_WHERE = f"{RULE.removesuffix('.')}; see docs/how-we-decide.md."
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric as it is shown. `control` is the A/A: the same stack against itself."""
+    """One metric as it is shown; `control` is the A/A: the same stack against itself."""
 
     direction: Direction
     mark: str
@@ -45,13 +45,13 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def lines(decided: Sequence[Decided]) -> tuple[Line, ...]:
-    """Return a line for each metric, what got worse first, then better, inconclusive and the same."""
+    """Return a line for each metric: first what got worse, then better, inconclusive, and the same."""
     order = ("worse", "better", UNSURE, "same")
     return tuple(sorted(map(_line, decided), key=lambda one: order.index(_rank(one))))
 
 
 def split(comparison: LoadComparison) -> tuple[list[Decided], list[Decided], list[Decided]]:
-    """Return the metrics of all scenarios together, those of single ones that changed, and the other ones."""
+    """Return the metrics (of all scenarios together, of single ones that changed, of other single ones)."""
     overall = [one for one in comparison.decided if one.metric.scenario is None]
     single = [one for one in comparison.decided if one.metric.scenario is not None]
     changed = [one for one in single if one.decision == "changed"]
@@ -59,7 +59,7 @@ def split(comparison: LoadComparison) -> tuple[list[Decided], list[Decided], lis
 
 
 def hidden(quiet: Sequence[Decided]) -> str:
-    """Return what is said of the metrics of single scenarios that did not change; empty where all did."""
+    """Return a text about the metrics of single scenarios that did not change; empty if there are none."""
     same = sum(one.decision == "no change seen" for one in quiet)
     unsure = sum(one.decision == "inconclusive" for one in quiet)
     inconclusive = f"that {'is' if unsure == 1 else 'are'} inconclusive"
@@ -70,7 +70,7 @@ def hidden(quiet: Sequence[Decided]) -> str:
 
 
 def traffic(comparison: LoadComparison) -> str:
-    """Return in one line what was sent to what, and how often."""
+    """Return one line that says what was sent to which server, and how often."""
     d = comparison.deployment
     server = f"{counted(d.workers, f'{d.worker} worker')}, gc {d.gc}"
     rounds = counted(comparison.rounds, "round")
@@ -78,7 +78,7 @@ def traffic(comparison: LoadComparison) -> str:
 
 
 def reasons(decided: Sequence[Decided]) -> tuple[str, ...]:
-    """Return why metrics are inconclusive, one entry a reason."""
+    """Return why metrics are inconclusive, one line for each reason."""
     by_reason: dict[str, list[str]] = {}
     for one in decided:
         if one.reason is not None:
@@ -87,7 +87,7 @@ def reasons(decided: Sequence[Decided]) -> tuple[str, ...]:
 
 
 def show(comparison: LoadComparison, console: Console, *, everything: bool = False) -> None:
-    """Print the report on `console`; with `everything` single scenarios without a change, too."""
+    """Print the report on `console`; with `everything` also single scenarios without a change."""
     say(console, comparison.headline, "bold")
     show_facts(comparison, facts(comparison), console)
     overall, changed, quiet = split(comparison)
@@ -112,7 +112,7 @@ def show(comparison: LoadComparison, console: Console, *, everything: bool = Fal
 
 
 def render(comparison: LoadComparison) -> str:
-    """Return the report as Markdown that ends in a newline."""
+    """Return the report as Markdown that ends with a newline."""
     return "\n".join(_render(comparison)) + "\n"
 
 

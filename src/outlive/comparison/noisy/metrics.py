@@ -1,44 +1,45 @@
-"""Metrics: what is noisy and compared over rounds, and which changes of it matter.
+"""The noisy metrics that are compared over rounds, and which changes of them matter.
 
-Pure. How they are judged is in `outlive.comparison.noisy.noise`.
+Pure. `outlive.comparison.noisy.noise` decides them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
 
 from outlive.comparison.changes import HEAP_TOLD
 from outlive.comparison.noisy.noise import Metric
-from outlive.records.load import LoadMeasurement, percentile
+from outlive.records.load import LoadMeasurement, percentile, summed
 from outlive.retention.growth import HEAP_LEAK, LEAST_LEAK
 
 MEMORY_TOLD = 0.01
-"""Part of peak memory from which on a sure change is told. Peak RSS repeats so well that one import more or
-less would show; that is no reason for or against a release."""
+"""Smallest change, as a fraction of peak memory, that is reported if it is certain. Peak RSS repeats so well
+that one import more or less would show; that is no reason for or against a release."""
 MEMORY_WANTED = 0.05
-"""Part of peak memory that a run must be able to see before it may say that nothing changed."""
+"""Change, as a fraction of peak memory, that a run must be able to see before it may say that nothing
+changed."""
 TIME_TOLD = 0.02
-"""Part of a latency or of the throughput from which on a sure change is told. The layout of code in memory
-moves them by as much from build to build."""
+"""Smallest change, as a fraction of a latency or of the throughput, that is reported if it is certain. The
+layout of code in memory changes them by as much from build to build."""
 TIME_WANTED = 0.1
 """The same as MEMORY_WANTED for latency and throughput."""
 GROWTH_TOLD = HEAP_LEAK
-"""Bytes of growth per request, as for the C heap of an exact cell."""
+"""The same as MEMORY_TOLD for bytes of growth per request; it equals the limit for the C heap of an exact
+cell."""
 GROWTH_WANTED = HEAP_TOLD
-"""Bytes of growth per request that a run must be able to see: at 1,000 requests a second 1.8 GB an hour."""
+"""The same as MEMORY_WANTED for growth per request: at 1,000 requests a second these are 1.8 GB an hour."""
 PAUSE_TOLD = 0.001
-"""Seconds of gc pause in 1,000 requests: a thousandth of a millisecond for each."""
+"""The same as MEMORY_TOLD for seconds of gc pause in 1,000 requests: 0.001 ms for each request."""
 PAUSE_WANTED = 0.02
-"""Seconds of gc pause in 1,000 requests that a run must be able to see: 0.02 ms for each request."""
+"""The same as MEMORY_WANTED for seconds of gc pause in 1,000 requests: 0.02 ms for each request."""
 OBJECTS_TOLD = float(LEAST_LEAK)
-"""Objects per request that are left once the connections are closed, as in an exact cell."""
+"""The same as MEMORY_TOLD for objects left per request, as in an exact cell."""
 OBJECTS_WANTED = 0.5
-"""Half an object per request, so that one for every request is seen."""
+"""The same as MEMORY_WANTED for objects left per request: one for every request must be seen."""
 LEAST_BEYOND = 10
-"""Requests that must lie beyond a percentile; with fewer it is the luck of single requests."""
+"""Least number of requests beyond a percentile; with fewer it depends on single requests."""
 
 
 def memory(name: str) -> Metric:
@@ -54,7 +55,7 @@ def memory(name: str) -> Metric:
 
 
 def latency(name: str, scenario: str | None = None) -> Metric:
-    """Return a metric of seconds that each request takes, of one scenario or all."""
+    """Return a metric of seconds that a request takes, for one scenario or for all."""
     return Metric(
         name=name,
         unit="seconds",
@@ -104,7 +105,7 @@ PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 
 
 def readings(measurement: LoadMeasurement) -> dict[Metric, float]:
-    """Return the noisy numbers of one load test by metric, those that it has."""
+    """Return the noisy numbers of one load test by metric, as far as it has them."""
     return dict(_readings(measurement))
 
 
@@ -119,14 +120,11 @@ def _readings(m: LoadMeasurement) -> Iterator[tuple[Metric, float]]:
     if left is not None:
         yield (SURVIVORS if m.deployment.gc == "off" else LEAKED), left
     yield THROUGHPUT, m.throughput
-    everything: Counter[float] = Counter()
-    for one in m.scenarios:
-        everything.update(dict(one.histogram))
-    histogram = sorted(everything.items())
+    histogram = summed(traffic.histogram for traffic in m.scenarios)
     yield from ((latency(name), percentile(histogram, percent)) for name, percent in PERCENTILES.items())
     if m.deployment.gc != "off" and m.requests:
         yield PAUSES, 1000 * m.collections.pause / m.requests
-    for one in m.scenarios:
+    for traffic in m.scenarios:
         for name, percent in PERCENTILES.items():
-            if one.requests * (1 - percent / 100) >= LEAST_BEYOND:
-                yield latency(name, one.scenario), percentile(one.histogram, percent)
+            if traffic.requests * (1 - percent / 100) >= LEAST_BEYOND:
+                yield latency(name, traffic.scenario), percentile(traffic.histogram, percent)

@@ -1,18 +1,18 @@
-"""Noise: from the rounds of noisy metrics to decisions. Pure.
+"""Decides noisy metrics from rounds of runs. Pure.
 
-A round is three runs: `before`, `after` and `before` once more, called `again`. In each round `after` is held
-against the mean of the other two (the A/B), and those against each other (the A/A, which knows no change). On
-logarithms, where a change is a ratio. The rule:
+A round has three runs: `before`, `after`, and `before` once more, called `again`. In each round `after` is
+compared with the mean of the other two (the A/B), and these with each other (the A/A, in which nothing
+changes), on logarithms if a change is a ratio. The rule:
 
-- The spread of a run is the larger one of what the A/B and the A/A show, each with what differs from round to
-  round taken out. An interval around the mean A/B comes from it and Student's t, wide enough for all metrics
-  of the comparison at once.
-- `changed`: the interval is off zero, the change is as much as is told of this metric, and the A/A is not
-  changed by the same rule.
-- `no change seen`: not so, and a change that matters would have been seen with the chance POWER.
-- `inconclusive`: anything else.
+- The spread of a run is the larger of the spreads that the A/B and the A/A show; differences between rounds
+  cancel out in both. With Student's t it gives an interval around the mean A/B that is wide enough for all
+  metrics of the comparison at once.
+- `changed`: the interval does not contain zero, the change is large enough to report for this metric, and the
+  A/A has not changed by the same rule.
+- `no change seen`: it is not `changed`, and a change that matters would have been seen with probability POWER.
+- `inconclusive`: everything else.
 
-Why this interval, and how often it is wrong: docs/how-we-decide.md.
+docs/how-we-decide.md explains why this interval was chosen and how often it is wrong.
 """
 
 from __future__ import annotations
@@ -27,37 +27,38 @@ from typing import Literal
 import msgspec
 
 FALSE_ALARM = 0.01
-"""Chance that a comparison of a stack with itself says `changed` of any metric. With 0.05, one in twenty such
-runs would, and nobody believes the next; much less, and a change needs more rounds than anybody waits for."""
+"""Probability that a comparison of a stack with itself calls any metric `changed`. With 0.05, one in twenty
+would, and nobody would believe the next; with much less, a change would need more rounds than anybody waits
+for."""
 OVERALL = 0.5
-"""Part of FALSE_ALARM that the metrics of all scenarios together share; those of single scenarios share the
-rest. There are many of those, and they would take the edge off the few that matter most."""
+"""Fraction of FALSE_ALARM for the metrics of all scenarios together; those of single scenarios share the
+rest. There are many of the latter, and they would make the few that matter most less sensitive."""
 POWER = 0.9
-"""Chance with which the smallest change that a run `could have seen` is called `changed`."""
+"""Probability that the smallest change that a run `could have seen` is called `changed`."""
 ROUNDS = 8
-"""Rounds without --rounds. A change of 10 % is then found with 9 in 10 where runs differ by up to 3 %."""
+"""Default number of rounds: a change of 10 % is then found 9 times in 10 if runs differ by up to 3 %."""
 LEAST_ROUNDS = 4
-"""Fewer leave the interval wider than any change of interest, and it takes an even number for the order to be
-balanced."""
+"""With fewer rounds the interval is wider than any change of interest. The number must be even, so that the
+order is balanced."""
 MOST_ROUNDS = 40
-"""More are never advised: where they do not suffice, the machine is the thing to change."""
+"""Most rounds that are ever advised: if they do not suffice, use another machine."""
 
 Decision = Literal["changed", "no change seen", "inconclusive"]
 Scale = Literal["ratio", "difference"]
 Unit = Literal["bytes", "seconds", "per second", "objects"]
 
 AB = 3 / 2
-"""Variance of one round's A/B, `after` less the mean of two, in those of a run."""
+"""Variance of one round's A/B (`after` less the mean of the others) as a multiple of a run's variance."""
 AA = 2
-"""Variance of one round's A/A, in those of a run."""
+"""Variance of one round's A/A as a multiple of a run's variance."""
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """What is compared. `scenario` is None for all of them together; `unit` is that of the values.
+    """What is compared; `scenario` is None for all scenarios together, `unit` is the unit of the values.
 
-    On the scale `ratio` values are above zero, and changes are parts of the value before: 0.05 is 5 % more.
-    On `difference` changes are in the unit. A change of less than `told` is not told; a run that could not
-    see one of `wanted` may not say that there is none.
+    On the scale `ratio` values are above zero, and changes are fractions of the value before: 0.05 is 5 %
+    more. On the scale `difference` changes are in `unit`. A change below `told` is not reported; a run that
+    could not have seen a change of `wanted` may not say that there is none.
     """
 
     name: str
@@ -78,14 +79,14 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class Samples(msgspec.Struct, frozen=True):
-    """A metric in all rounds."""
+    """The values of a metric in all rounds."""
 
     metric: Metric
     rounds: tuple[Round, ...]
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A change on the metric's scale, with the bounds that hold for all metrics of its family at once."""
+    """A change on the metric's scale, with bounds that hold for all metrics of its family at once."""
 
     change: float
     low: float
@@ -93,12 +94,11 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rounds say of one metric.
+    """The decision on one metric.
 
-    `before` (both runs of it) and `after` are means, geometric ones on the scale `ratio`. `control` is the
-    A/A.
-    `smallest_seen` is the smallest change that this run would have called `changed` with the chance POWER.
-    `reason` says why it is inconclusive. Numbers are None where there is none to give.
+    `before` (of both its runs) and `after` are means, geometric ones on the scale `ratio`; `change` is the
+    A/B, `control` the A/A. `smallest_seen` is the smallest change that would have been called `changed` with
+    probability POWER. `reason` says why the metric is inconclusive. Numbers are None if they are unknown.
     """
 
     metric: Metric
@@ -113,7 +113,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def direction(self) -> Literal["better", "worse", "same"]:
-        """Which way it changed, if it did."""
+        """The direction in which it changed, or `same`."""
         if self.decision != "changed" or self.change is None:
             return "same"
         higher, lower = ("better", "worse") if self.metric.higher_is == "better" else ("worse", "better")
@@ -121,7 +121,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(samples: Sequence[Samples]) -> tuple[Decided, ...]:
-    """Return what the rounds say of each metric of one comparison, in their order."""
+    """Return the decision on each metric of one comparison, in their order."""
     family = Counter(one.metric.scenario is None for one in samples)
     share = {True: OVERALL, False: 1 - OVERALL}
     return tuple(
@@ -132,10 +132,10 @@ def decide(samples: Sequence[Samples]) -> tuple[Decided, ...]:
 
 
 def rounds_needed(spread: float, metric: Metric, alarm: float) -> int | None:
-    """Return the rounds, an even number, after which a change of `metric.wanted` would be seen.
+    """Return the even number of rounds after which a change of `metric.wanted` would be seen.
 
-    `spread` is the standard deviation of a run on the metric's scale, `alarm` the chance of a false one that
-    the metric may have. None: it takes more than MOST_ROUNDS.
+    `spread` is the standard deviation of a run on the metric's scale, `alarm` the probability of a false
+    alarm that the metric may have. None means that it takes more than MOST_ROUNDS.
     """
     wanted = math.log1p(metric.wanted) if metric.scale == "ratio" else metric.wanted
     for rounds in range(LEAST_ROUNDS, MOST_ROUNDS + 1, 2):
@@ -190,7 +190,7 @@ def _decision(
 
 
 def _unfit(samples: Samples) -> str | None:
-    """Return why nothing can be said of the numbers, or None."""
+    """Return why the numbers do not allow a decision, or None if they do."""
     values = [value for one in samples.rounds for value in (one.before, one.after, one.again)]
     if len(samples.rounds) < LEAST_ROUNDS:
         return f"fewer than {LEAST_ROUNDS} rounds"
@@ -209,9 +209,9 @@ def _scaled(one: Round, metric: Metric) -> Round:
 
 @lru_cache(maxsize=1024)
 def _quantile(rounds: int, chance: float) -> float:
-    """Return Student's t that is exceeded with this chance.
+    """Return the value of Student's t that is exceeded with probability `chance`.
 
-    The degrees of freedom are those of two comparisons within each round, the A/B and the A/A.
+    The degrees of freedom are those of two comparisons in each round, the A/B and the A/A.
     """
     from scipy.special import stdtrit  # noqa: PLC0415 - an extra, and not quick to import
 
@@ -228,7 +228,7 @@ def _margin(spread: float, variances: float, rounds: int, alarm: float) -> float
 
 
 def _smallest(spread: float, rounds: int, metric: Metric, alarm: float) -> float:
-    """Return the smallest true change, on the scale that is computed in, that would be seen."""
+    """Return the smallest true change that would be seen, on the scale of the computation."""
     told = math.log1p(metric.told) if metric.scale == "ratio" else metric.told
     beyond = _quantile(rounds, 1 - POWER) * _error(spread, AB, rounds)
     return max(_margin(spread, AB, rounds, alarm), told) + beyond

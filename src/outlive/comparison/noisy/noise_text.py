@@ -1,4 +1,4 @@
-"""How values and changes of noisy metrics are written: small pure functions, one decision each."""
+"""Writes values and changes of noisy metrics: small pure functions, one decision each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from outlive.wording import number, size
 
 
 def title(metric: Metric) -> str:
-    """Return the metric's name, with the scenario that it is of."""
+    """Return the metric's name, with its scenario if it has one."""
     return metric.name if metric.scenario is None else f"{metric.name} of {metric.scenario}"
 
 
@@ -24,7 +24,7 @@ def value(metric: Metric, amount: float) -> str:
 
 
 def difference(metric: Metric, amount: float) -> str:
-    """Return a change of the metric with its sign: in percent where it is a ratio, else in the unit."""
+    """Return a change of the metric with its sign: in percent if it is a ratio, else with its unit."""
     if metric.scale == "ratio":
         percent = f"{100 * amount:+.{1 if abs(amount) < 1 else 0}f} %"
         return "0 %" if percent[1:] == "0.0 %" else percent
@@ -33,19 +33,19 @@ def difference(metric: Metric, amount: float) -> str:
 
 
 def bounds(metric: Metric, interval: Interval) -> str:
-    """Return where the change is, as in `+3.9 to +6.3 %`."""
+    """Return the bounds of a change, as in `+3.9 to +6.3 %`."""
     low, high = (difference(metric, amount) for amount in (interval.low, interval.high))
     unit = low.rpartition(" ")[2]
     return f"{low.removesuffix(f' {unit}') if high.endswith(f' {unit}') else low} to {high}"
 
 
 def changed_by(decided: Decided) -> str:
-    """Return by how much it changed; `?` where there is no number."""
+    """Return by how much it changed, or `?` without a number."""
     return "?" if decided.change is None else difference(decided.metric, decided.change.change)
 
 
 def seen(decided: Decided) -> str:
-    """Return the smallest change that the run could have seen; `?` where it is not known."""
+    """Return the smallest change that the run could have seen, or `?` if it is unknown."""
     if decided.smallest_seen is None:
         return "?"
     return difference(decided.metric, decided.smallest_seen).removeprefix("+")

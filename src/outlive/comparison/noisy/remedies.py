@@ -1,4 +1,4 @@
-"""Remedies under load: what the rounds say of each, against the release as it is. Pure."""
+"""Compares remedies under load with the plain release, from rounds. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from outlive.records.load import Traffic
 CPU = latency("CPU per request")
 """Processor time of the server: noisy neighbours hardly change it, unlike the throughput."""
 METRICS = (memory("peak RSS"), GROWTH, CPU, THROUGHPUT, latency("p99"))
-"""What remedies are judged by, in this order."""
+"""The metrics by which remedies are judged, in this order."""
 Seen = tuple[int, str | None, dict[Metric, float]]
-"""The number of a round, whose turn it was, and what it gave."""
+"""The number of a round, the remedy whose turn it was (None: the plain release), and the values."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rounds gave of one arm: the means of each metric, and how they compare with the plain release.
+    """The result of one arm: the means of each metric, and how they compare with the plain release.
 
-    `means` are its own, `plain` those of the release as it is in the same rounds, by `Metric.name`; in bytes,
-    bytes per request, seconds, requests per second. `decided` is in the order of METRICS, and empty for the
-    release as it is.
+    `means` and `plain`, those of the plain release in the same rounds, are by `Metric.name`, in bytes, bytes
+    per request, seconds, or requests per second. `decided` is in the order of METRICS, and empty for the
+    plain release.
     """
 
     policy: str
@@ -38,15 +38,15 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 def judged(
     policies: Mapping[str | None, str], traffic: Traffic, seen: Sequence[Seen]
 ) -> dict[str | None, Trial]:
-    """Return the trials from what each turn gave, in the order of the turns.
+    """Return the trials from the values of each turn, which are in their order.
 
-    `policies` are the gc policies by the name of the remedy; that of the plain release is None.
+    `policies` are the gc policies by the name of the remedy, or None for the plain release.
     """
     rounds = sorted({number for number, _, _ in seen})
     by_name: dict[str | None, list[dict[Metric, float]]] = {}
     for _, name, values in seen:
         by_name.setdefault(name, []).append(values)
-    twice = by_name[None]  # two for each round; in every other one the second is the first
+    twice = by_name[None]  # two for each round; every other round runs backwards
     pairs = [
         (twice[2 * at], twice[2 * at + 1]) if number % 2 else (twice[2 * at + 1], twice[2 * at])
         for at, number in enumerate(rounds)
@@ -80,5 +80,5 @@ def judged(
 
 
 def _means(values: Sequence[dict[Metric, float]]) -> dict[str, float]:
-    whole = [metric for metric in METRICS if all(metric in one for one in values)]
-    return {metric.name: fmean(one[metric] for one in values) for metric in whole}
+    complete = [metric for metric in METRICS if all(metric in turn for turn in values)]
+    return {metric.name: fmean(turn[metric] for turn in values) for metric in complete}

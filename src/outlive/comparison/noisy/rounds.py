@@ -1,8 +1,8 @@
-"""Rounds: the order in which two stacks take turns under load, and the samples that come of it. Pure.
+"""Rounds: the order in which two stacks take turns under load, and the resulting samples. Pure.
 
-The stack before (A) runs twice in each round (A and A'), so that an A/A stands beside every A/B, and every
-other round runs backwards: A B A', A' B A, and so on. So neither side is always the later one, and what
-changes slowly (a machine that warms up, a neighbour that wakes) weighs on both sides alike.
+The stack before (A) runs twice in each round (A and A'), so that every A/B has an A/A beside it. Every other
+round runs backwards: A B A', A' B A, and so on. So neither side always runs later, and slow changes (a
+machine that warms up, a noisy neighbour) affect both sides equally.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Arm = Literal["before", "after", "again"]
 Readings = Mapping[Metric, float]
 
 FORWARDS: tuple[Arm, ...] = ("before", "after", "again")
-"""The order of the first round; the second has it backwards, and so on."""
+"""The order of the first round; every other round has it backwards."""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class LoadTest(Protocol):
 
 
 def order(rounds: int) -> tuple[Turn, ...]:
-    """Return the turns of so many rounds."""
+    """Return the turns of that many rounds, in their order."""
     return tuple(
         Turn(number, arm)
         for number in range(1, rounds + 1)
@@ -48,9 +48,9 @@ def order(rounds: int) -> tuple[Turn, ...]:
 
 
 def samples(runs: Sequence[tuple[Turn, Readings]]) -> tuple[Samples, ...]:
-    """Return the samples of each metric, from the rounds in which all three runs gave it.
+    """Return the samples of each metric, from the rounds in which all three runs have it.
 
-    Metrics are in the order in which they first appear; one that no round has whole has no rounds.
+    Metrics are in the order in which they first appear; one without a complete round has no rounds.
     """
     by_turn = dict(runs)
     metrics = dict.fromkeys(metric for _, readings in runs for metric in readings)
