@@ -9,7 +9,7 @@ changes), on logarithms if a change is a ratio. The rule:
   metrics of the comparison at once.
 - `changed`: the interval does not contain zero, the change is large enough to report for this metric, and the
   A/A has not changed by the same rule.
-- `no change seen`: it is not `changed`, and a change that matters would have been seen with probability POWER.
+- `no change seen`: it is not `changed`, and a change that matters would be seen with probability POWER.
 - `inconclusive`: everything else.
 
 docs/how-we-decide.md explains why this interval was chosen and how often it is wrong.
