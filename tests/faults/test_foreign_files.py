@@ -251,7 +251,15 @@ class TestLocks:
         with pytest.raises(FaultError, match=r"restore it, or remove it to have it resolved again$"):
             locks.era(project, release, "3.11")
 
-    @pytest.mark.parametrize("content", [b"\xff\xfe", b"nonsense\n", b"flask==1 --hash=sha256:00\n"])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"\xff\xfe",
+            b"nonsense\n",
+            b"flask==1 --hash=sha256:00\n",
+            b"# dependencies until 202-02-804T23:52:22Z\n",  # found by fuzzing
+        ],
+    )
     def test_one_that_is_none(self, project: Project, release: Release, content: bytes) -> None:
         locks.era_lock_path(project, release, "3.11").write_bytes(content)
         with pytest.raises(OutliveError) as error:

@@ -219,7 +219,10 @@ def read_era_lock(project: Project, release: Release, python: str) -> Lock | Non
     except UnicodeDecodeError:
         raise FaultError(f"{path} is not a lock: it is not UTF-8 text; {AGAIN}") from None
     header = HEADER.match(text)
-    until = dt.datetime.fromisoformat(header[1]) if header else None
+    try:
+        until = dt.datetime.fromisoformat(header[1]) if header else None
+    except ValueError:
+        raise FaultError(f"{path} is not a lock: its head names no time; {AGAIN}") from None
     body = text[header.end() :] if header else text
     return Lock(release.framework, release.version, python, _packages(body), body, until)
 
