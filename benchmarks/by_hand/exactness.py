@@ -17,8 +17,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from outlive.api.selection import Selection
 from outlive.commands.parts.progress import progress
-from outlive.commands.parts.selection import Selection, measuring_options
+from outlive.commands.parts.selection import measuring_options
 from outlive.errors import ExitCode, OutliveError
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
