@@ -1,4 +1,4 @@
-"""Load for the reference apps, or for any server that speaks their routes.
+"""Load for the reference apps, or for any server with the same routes.
 
     locust -f loadtests/locustfile.py --host http://127.0.0.1:8000
 
@@ -35,17 +35,17 @@ from outlive.service.scenarios import Scenario
 HERE = Path(__file__).parent
 SCENARIOS = {scenario.name: scenario for scenario in scenarios.load(HERE / "scenarios.toml")}
 BACKOFF = 0.2
-"""Seconds that a client pauses after it got no answer at all: a dead server is not asked in a loop."""
+"""Seconds that a client pauses without an answer, so that it does not ask a dead server in a loop."""
 PR_SET_PDEATHSIG = 1
 
 session = Session(HERE)
 
 
 class ScenarioUser(FastHttpUser):
-    """A client: sends the scenarios of its mix one after the other, each when it is due.
+    """A client: sends the scenarios of its mix one after another, each when it is due.
 
-    The names of its requests are the scenarios'. An answer that the scenario expects is a success, also if it
-    is an error; any other is a failure.
+    Its requests have the names of scenarios. An answer that the scenario expects is a success, even if it is
+    an error; any other is a failure.
     """
 
     abstract = True
@@ -58,7 +58,7 @@ class ScenarioUser(FastHttpUser):
 
     @task
     def send(self) -> None:
-        """Send the next request, or end where there are no more."""
+        """Send the next request, or end if there are no more."""
         with session.arrivals.take() as due:
             if due is None:
                 raise StopUser
@@ -69,7 +69,7 @@ class ScenarioUser(FastHttpUser):
             time.sleep(BACKOFF)
 
     def over_http(self, scenario: Scenario, due: float) -> bool:
-        """Send a request as HTTP clients do, and report it; return whether there was an answer."""
+        """Send a request as an HTTP client does, and report it; return whether there was an answer."""
         head, _, body = scenario.message(session.options.connection).partition(b"\r\n\r\n")
         first, *fields = head.decode().split("\r\n")
         method, path, _ = first.split(" ")
@@ -81,7 +81,7 @@ class ScenarioUser(FastHttpUser):
             headers=dict(field.split(": ", 1) for field in fields),
             catch_response=True,
         ) as response:
-            # From when it was due, which may be long before a client was free to send it.
+            # Since it was due, which may be long before a client was free to send it.
             response.request_meta["response_time"] = (time.perf_counter() - due) * 1000
             broken = response.request_meta["exception"]
             if not response.status_code:
@@ -98,7 +98,7 @@ class ScenarioUser(FastHttpUser):
         return True
 
     def over_socket(self, scenario: Scenario, due: float) -> bool:
-        """Send what no HTTP client would, or behave as none should, and report it like any other request."""
+        """Send what no HTTP client would, or behave as none should; return whether there was an answer."""
         client = self.sockets.get(scenario.name)
         if client is None:
             url = urlsplit(str(self.host))
@@ -127,7 +127,7 @@ class ScenarioUser(FastHttpUser):
         return not isinstance(fault, NoAnswer)
 
     def stay(self) -> None:
-        """Stay for as long as a client does that leaves in the middle."""
+        """Wait as long as a client that leaves in the middle."""
         begun = time.perf_counter()
         time.sleep(PATIENCE)
         self.stayed += time.perf_counter() - begun
@@ -140,7 +140,7 @@ class ScenarioUser(FastHttpUser):
 
 
 def verdict(scenario: Scenario, answer: str) -> FaultError | None:
-    """Return what is wrong with the answer, None if the scenario expects it."""
+    """Return what is wrong with the answer, or None if the scenario expects it."""
     try:
         replay.check(scenario, answer)
     except FaultError as error:
@@ -161,17 +161,17 @@ class Steady(ScenarioUser):
 
 
 class Shape(LoadTestShape):
-    """How many of the `--users` there are as the `--run-time` goes by; chosen by `--shape`."""
+    """How many of the `--users` there are during the `--run-time`; `--shape` selects one."""
 
     abstract = True
     use_common_options = True
 
     def share(self, elapsed: float) -> float:
-        """Return the part of the users that are there when the part `elapsed` of the time is over."""
+        """Return the fraction of the users after the fraction `elapsed` of the time."""
         raise NotImplementedError
 
     def tick(self) -> tuple[int, float] | None:
-        """Return how many users there shall be now and how many may come a second; None ends the test."""
+        """Return (users wanted now, users that may start per second); None ends the test."""
         options = session.options
         users, elapsed = options.num_users or 1, self.get_run_time() / (options.run_time or 60)
         return None if elapsed >= 1 else (max(1, math.ceil(users * self.share(elapsed))), users)
@@ -181,23 +181,23 @@ class Ramp(Shape):
     """From one user to all of them, evenly."""
 
     def share(self, elapsed: float) -> float:
-        """Return the part that has come so far."""
+        """Return the fraction of the time."""
         return elapsed
 
 
 class Spike(Shape):
-    """A tenth of the users, and all of them in the middle third."""
+    """A tenth of the users, and all of them in the middle third of the time."""
 
     def share(self, elapsed: float) -> float:
-        """Return all in the middle third."""
+        """Return 1 in the middle third, else 0.1."""
         return 1.0 if 1 / 3 <= elapsed < 2 / 3 else 0.1
 
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: ArgumentParser) -> None:
-    """Add our options to locust's. 0 and no text mean "not asked for", as the web interface needs a type."""
+    """Add our options to locust's. 0 and "" mean "not asked for", because the web interface needs a type."""
     group: Any = parser.add_argument_group("Options of outlive's load tests")
-    group.add_argument("--requests", type=int, default=0, help="Send exactly so many requests, then stop")
+    group.add_argument("--requests", type=int, default=0, help="Send exactly this many requests, then stop")
     group.add_argument(
         "--rate",
         type=float,
@@ -208,14 +208,14 @@ def add_options(parser: ArgumentParser) -> None:
     group.add_argument("--scenarios", default="", help="Only these, such as: not-found,*-error")
     group.add_argument("--shape", choices=["", "Ramp", "Spike"], default="", help="Vary the number of users")
     group.add_argument(
-        "--stall", type=float, default=10.0, help="Stop after so many seconds without any answer"
+        "--stall", type=float, default=10.0, help="Stop after this many seconds without any answer"
     )
-    group.add_argument("--result", default="", help="Write what was seen to this JSON file, each second")
+    group.add_argument("--result", default="", help="Write the result so far to this JSON file, each second")
 
 
 @events.init.add_listener
 def begin(environment: Environment, **_: object) -> None:
-    """Take up the options that decide who sends; ErrorHeavy does where no user is named."""
+    """Apply the options that decide who sends; by default that is ErrorHeavy."""
     options: Any = environment.parsed_options
     if isinstance(environment.runner, WorkerRunner):
         if options.processes:
@@ -225,7 +225,7 @@ def begin(environment: Environment, **_: object) -> None:
     environment.shape_class = (environment.available_shape_classes or {}).get(options.shape)
     if environment.shape_class is not None:
         environment.shape_class.runner = environment.runner
-    # locust's timers go by the loop's clock, which stood still while all this was loaded.
+    # locust's timers use the loop's clock, which stood still while all this was loaded.
     gevent.get_hub().loop.update_now()
     session.attach(environment)
     try:
@@ -235,6 +235,6 @@ def begin(environment: Environment, **_: object) -> None:
 
 
 def die_with_master() -> None:
-    """Have a worker that locust forked die with its master, also where that is killed."""
+    """Make a worker that locust has forked die with its master, even if that is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The command line: the verbs. How each ends is in `ending`."""
+"""The command line with its verbs; `ending` decides how each of them ends."""
 
 from __future__ import annotations
 
@@ -35,18 +35,17 @@ VERBS = {
         "publish": "Write the site of all that is stored.",
     },
 }
-"""Each verb by its name with what it does, under the headings of the first screen.
+"""What each verb does, by name, under the headings of the first screen.
 
-It says again what the verbs' own help says, so that the first screen loads none of them; a test holds them
-equal."""
+This repeats the verbs' own help, so that the first screen loads none of them; a test keeps both equal."""
 
 
 STORELESS = frozenset({"doctor", "explain", "gate", "releases"})
-"""The verbs that neither keep nor read what was measured."""
+"""The verbs that neither store nor read results."""
 
 
 def _named(context: click.Context, _: click.Parameter, folder: str | None) -> None:
-    """Name the folder of results until the command is over."""
+    """Set OUTLIVE_RESULTS until the command ends."""
     if folder is None:
         return
     before = os.environ.get(RESULTS)
@@ -62,20 +61,20 @@ def _named(context: click.Context, _: click.Parameter, folder: str | None) -> No
 
 
 class Verbs(click.Group):
-    """The verbs, each of whose modules is loaded when it is asked for."""
+    """The verbs; the module of each is only loaded when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of all verbs, in the order of the first screen."""
         return [name for verbs in VERBS.values() for name in verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a verb, None where there is none of that name."""
+        """Return a verb, or None if there is none of that name."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(f"outlive.commands.{cmd_name}")
-        found: click.Command = getattr(module, f"{cmd_name}_command")
-        if cmd_name not in STORELESS and not any(one.name == "results" for one in found.params):
-            found.params.append(
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        if cmd_name not in STORELESS and not any(option.name == "results" for option in command.params):
+            command.params.append(
                 click.Option(
                     ["--results"],
                     metavar="DIR",
@@ -84,7 +83,7 @@ class Verbs(click.Group):
                     help="Folder of what you measure, instead of .outlive/results.",
                 )
             )
-        return found
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the verbs under their headings."""

@@ -23,7 +23,7 @@ from outlive.wording import USERINFO, one_line
 POLITE = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that end a command in good order: Ctrl-C, `kill`, a terminal that is closed."""
 AGAIN = 10.0
-"""Seconds in which a further signal is the same wish: to be interrupted in cleaning up leaves servers."""
+"""Seconds for which further signals are ignored: interrupting the clean-up would leave servers behind."""
 LIMITS = {
     errno.EAGAIN: "no further process or thread can be started: see `ulimit -u`",
     errno.EMFILE: "too many files are open: see `ulimit -n`",
@@ -33,15 +33,15 @@ LIMITS = {
     errno.EIO: "the terminal is gone",
 }
 COMPLETING = "_OUTLIVE_COMPLETE"
-"""Variable with which a shell asks click for completions."""
+"""The environment variable with which a shell asks click for completions."""
 NO_THREAD = "can't start new thread"
 
 
 def run(command: Callable[[], object]) -> NoReturn:
-    """Do `command` and exit with the code that it returns, or with that of what it raises.
+    """Run `command` and exit with the code that it returns, or with the code of the error that it raises.
 
-    An error that nobody foresaw is no regression: it exits with `ExitCode.FAULT`, and its traceback is
-    written to a file.
+    An unforeseen error is not a regression: the exit code is `ExitCode.FAULT`, and the traceback is written
+    to a file.
     """
     _interruptible()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -57,7 +57,7 @@ def run(command: Callable[[], object]) -> NoReturn:
 
 
 def _interruptible() -> None:
-    """Have each polite signal raise KeyboardInterrupt, once; those that our parent ignores stay ignored."""
+    """Make polite signals raise KeyboardInterrupt, once; signals that our parent ignores stay ignored."""
     last = -AGAIN
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -75,9 +75,9 @@ def _interruptible() -> None:
 
 def _code(command: Callable[[], object]) -> int | str | None:
     try:
-        found = command()
+        result = command()
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where it can still be said that nobody reads it
+            sys.stdout.flush()  # now, while we can still report that nobody reads it
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -86,19 +86,19 @@ def _code(command: Callable[[], object]) -> int | str | None:
         return _said(str(error), error.exit_code)
     except click.Abort:
         raise KeyboardInterrupt from None
-    except SystemExit as stop:  # click's, with the code of a regression where nobody reads its output
+    except SystemExit as stop:  # click's: with 1, our code of a regression, if nobody reads its output
         return stop.code if COMPLETING in os.environ else _unread()
     except BrokenPipeError:
         return _unread()
     except Exception as error:  # noqa: BLE001
-        if isinstance(error, OSError) and error.filename is None:  # it may be our output's
+        if isinstance(error, OSError) and error.filename is None:  # it may come from our output
             _unread()
         return _said(_reason(error), ExitCode.FAULT)
-    return found if isinstance(found, int) else ExitCode.FINE
+    return result if isinstance(result, int) else ExitCode.FINE
 
 
 def _reason(error: Exception) -> str:
-    """Return what a user is told about an error that is none of ours."""
+    """Return the message for an error that is not an OutliveError."""
     if isinstance(error, OSError):
         limit = LIMITS.get(error.errno or 0)
         if error.filename is not None:
@@ -115,7 +115,7 @@ def _reason(error: Exception) -> str:
 
 
 def _traceback(error: Exception) -> str:
-    """Write the traceback to a file of its own, and return what to do with it."""
+    """Write the traceback to a new file, and return what the user should do with it."""
     path = cache_dir() / "faults" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     text = f"outlive {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n"
     text += "".join(traceback.format_exception(error))
@@ -128,15 +128,15 @@ def _traceback(error: Exception) -> str:
 
 
 def _said(line: str, code: ExitCode) -> ExitCode:
-    with contextlib.suppress(OSError):  # nobody reads that either
+    with contextlib.suppress(OSError):  # standard error cannot be written either
         click.echo(f"outlive: {' '.join(line.split())}", err=True)
     return code
 
 
 def _unread() -> ExitCode:
-    """Have nobody told a second time that the output cannot be written; what was decided is not known."""
+    """Return the code for output that cannot be written, and keep Python from reporting that once more."""
     try:
         sys.stdout.flush()
-    except OSError:  # what is left of it would be written again, and fail again, as the interpreter ends
+    except OSError:  # the rest would be written again, and fail again, when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.FAULT

@@ -1,4 +1,4 @@
-"""Files inside archives that come from outside: damaged, encrypted, or far larger than they say."""
+"""Reads files in foreign archives, which may be damaged, encrypted, or far larger than they claim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zipfile
 import zlib
 
 LARGEST = 16 * 1024**2
-"""Bytes of an unpacked file that is read: a changelog, or metadata with a description."""
+"""Most bytes of an unpacked file that is read: a changelog, or metadata with a description."""
 DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -17,14 +17,14 @@ DAMAGE = (
     EOFError,
     OSError,
     ValueError,
-    RuntimeError,  # what is encrypted; NotImplementedError, a method of compression that is not known
+    RuntimeError,  # encrypted; also NotImplementedError: an unknown compression method
     OverflowError,
 )
-"""What reading a damaged archive raises."""
+"""The errors that reading a damaged archive raises."""
 
 
 def member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return what is in a file of an archive. Raises one of DAMAGE where it is damaged or too large."""
+    """Return the content of a file in an archive. Raises one of DAMAGE if it is damaged or too large."""
     with archive.open(name) as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:

@@ -1,7 +1,7 @@
-"""Processes that die with us, in sessions of their own: Ctrl-C reaches only us and we end them in order.
+"""Starts processes that die with us, in their own sessions: Ctrl-C reaches only us, and we end them in order.
 
-Each is bound to the *thread* that started it (see `outlive.worker.lifeline`): start long-lived ones from a
-thread that lives as long.
+Each is tied to the *thread* that started it (see `outlive.worker.lifeline`): start long-lived processes from
+a thread that lives as long.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ def start(
     stderr: Output = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Return `argv` as a running process that leads a group of its own; its streams are bytes.
+    """Start `argv` as the leader of a new process group, and return the process; its streams are bytes.
 
-    The caller ends it with `stop`, or uses `running`. A program that does not exist ends with status 1.
+    The caller must end it with `stop`, or use `running` instead. A program that does not exist ends with
+    status 1.
     """
     lifeline = [sys.executable, "-I", "-S", str(LIFELINE), str(os.getpid()), "--"]
     return subprocess.Popen(
@@ -62,7 +63,7 @@ def running(
     pass_fds: Sequence[int] = (),
     grace: float = GRACE,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield `argv` as a running process and end its whole group on the way out, whatever happens."""
+    """Start `argv`, yield the process, and finally end its whole group, whatever happens."""
     process = start(argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds)
     try:
         yield process
@@ -81,10 +82,9 @@ def run(
     text: str = "",
     timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Return what `argv` printed (as UTF-8) and its exit status, having given it `text` to read.
+    """Run `argv` with `text` on its standard input; return what it printed (as UTF-8) and its exit status.
 
-    Raises FaultError where it takes longer than `timeout` seconds. Its whole group is killed on any
-    exception.
+    Raises FaultError if it takes longer than `timeout` seconds. On any exception its whole group is killed.
     """
     process = start(
         argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -106,9 +106,9 @@ def run(
 
 
 def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
-    """Ask the leader of the group to end, and kill what is left of the group after `grace` seconds.
+    """Ask the leader of the group to end, and kill the rest of the group after at most `grace` seconds.
 
-    Nothing happens to a process that has been ended already.
+    Nothing happens to a process that has already ended.
     """
     if process.poll() is None:
         process.terminate()

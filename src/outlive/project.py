@@ -1,4 +1,4 @@
-"""Where things are: what is measured and published (a checkout, or the package), results, the cache."""
+"""Finds the folders: of a checkout or the installed package, of results, and of the cache."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import platformdirs
 from outlive.errors import UsageError
 
 INSTALLED = Path(__file__).parent / "data"
-"""What a wheel brings: apps, scenarios, releases and published results."""
+"""The data in a wheel: apps, scenarios, releases and published results."""
 SOURCE = Path(__file__).parents[2]
-"""The checkout that an editable install is of."""
+"""The checkout from which an editable install runs."""
 INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
@@ -42,8 +42,8 @@ class Project:
     def find(cls, start: Path | None = None) -> Project:
         """Return the checkout that OUTLIVE_ROOT names or that `start` (here) lies in, else the package.
 
-        Its `work` is `.outlive` in the checkout, without one in `start`; OUTLIVE_RESULTS names another folder
-        for what is measured. Raises UsageError where OUTLIVE_ROOT names none.
+        Its `work` is `.outlive` in the checkout or, without one, in `start`; OUTLIVE_RESULTS names another
+        folder for new results. Raises UsageError if OUTLIVE_ROOT is not in a checkout.
         """
         root = os.environ.get("OUTLIVE_ROOT")
         start = (Path(root) if root else start or Path.cwd()).absolute()
@@ -61,12 +61,12 @@ class Project:
 
     @property
     def publishes(self) -> bool:
-        """Whether what is measured is published."""
+        """Whether new results go into the published folder."""
         return self.measured.resolve() == self.published.resolve()
 
     @property
     def results(self) -> tuple[Path, ...]:
-        """The folders of results, the user's own first."""
+        """The folders of results; the user's comes first."""
         return (self.measured,) if self.publishes else (self.measured, self.published)
 
     def publishing(self) -> Project:
@@ -83,7 +83,7 @@ class Project:
         return other
 
     def renewable(self, what: str) -> None:
-        """Raise UsageError where `what` would change files that the user only reads."""
+        """Raise UsageError if `what` would change files that are only read outside of a checkout."""
         if not self.inside:
             raise UsageError(f"{what} renews files of a checkout of outlive: change into one")
 

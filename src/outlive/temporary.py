@@ -1,4 +1,4 @@
-"""Temporary folders that do not outlive their process: what one that was killed left, the next run removes.
+"""Temporary folders that do not outlive their process: the next run removes those of a killed process.
 
 Each folder holds a file that its process has locked; the kernel unlocks it however the process ends.
 """
@@ -19,12 +19,12 @@ from pathlib import Path
 PREFIX = "outlive-"
 OWNER = ".owner"
 EMPTY = 60.0
-"""Seconds after which an empty folder is none that is being made just now."""
+"""Seconds after which an empty folder cannot be one that is just being made."""
 
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a new folder that only this user can open, and remove it with all that is in it."""
+    """Yield a new folder that only this user can open; afterwards remove it with everything in it."""
     _remove_left(tempfile.gettempdir())
     path = Path(tempfile.mkdtemp(prefix=PREFIX))
     try:
@@ -36,7 +36,7 @@ def folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _owned(path: Path) -> Iterator[None]:
-    """Hold the lock of the folder; until it is held, the file has another name."""
+    """Hold the folder's lock; until it is held, the file has another name."""
     unlocked = path / f"{OWNER}.new"
     with unlocked.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -46,9 +46,9 @@ def _owned(path: Path) -> Iterator[None]:
 
 @functools.cache
 def _remove_left(parent: str) -> None:
-    """Remove the folders of this user in `parent` whose processes are gone; once is enough."""
+    """Remove this user's folders in `parent` whose processes have ended, once in this process."""
     for path in Path(parent).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # another process of ours removes it just now
+        with contextlib.suppress(OSError):  # another process of ours is removing it
             status = path.lstat()
             if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode):
                 _remove_if_left(path, time.time() - status.st_mtime)
@@ -59,7 +59,7 @@ def _remove_if_left(path: Path, age: float) -> None:
         owner = os.open(path / OWNER, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         if age > EMPTY:
-            path.rmdir()  # fails where it is not empty: then it is none of ours
+            path.rmdir()  # fails if it is not empty: then it is not ours
         return
     try:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)

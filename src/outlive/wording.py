@@ -1,4 +1,4 @@
-"""How numbers and lists are written in every report: small pure functions, one decision each."""
+"""Writes numbers and lists in the same way in every report: small pure functions, one decision each."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from difflib import get_close_matches
 ARROW = "→"
 NO_VERSION = "none"
 USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-"""A name and a password in an address: never shown."""
+"""A name and a password in an address, which are never shown."""
 LONGEST = 300  # characters of a text that somebody else wrote, such as the reason for a yank
 
 
 def number(value: float) -> str:
-    """Return `value` as an integer where it is one, else with as few decimals as still say something."""
+    """Return `value` as an integer if it is one, else with as few decimals as are still meaningful."""
     if abs(value) >= 1e15:
         return f"{value:.3g}"
     if value == int(value):
@@ -26,12 +26,12 @@ def number(value: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """Return `value` in full and without an exponent, as options take it."""
+    """Return `value` with all digits and without an exponent, as options take it."""
     return f"{value:.12f}".rstrip("0").rstrip(".")
 
 
 def signed(value: float) -> str:
-    """Return `value` as `number` does, with its sign; nothing has no sign."""
+    """Return `value` as `number` does, with its sign; zero has none."""
     return f"+{number(value)}" if value > 0 else number(value)
 
 
@@ -52,7 +52,7 @@ def pause(value: float) -> str:
 
 
 def step(before: str, after: str) -> str:
-    """Return `before → after`, or the one text where both are the same."""
+    """Return `before → after`, or one of them if they are the same."""
     return before if before == after else f"{before} {ARROW} {after}"
 
 
@@ -62,7 +62,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str], most: int | None = None) -> str:
-    """Return `a, b and c`; where there are more than `most`, the first of them `and 5 more`."""
+    """Return `a, b and c`; if there are more than `most`, the first of them `and 5 more`."""
     if most is not None and len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
@@ -74,7 +74,7 @@ def capital(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text from outside as one printable line: no control characters, no more than it takes."""
+    """Return a foreign text as one printable line without control characters, at most LONGEST long."""
     printable = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(printable.split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

@@ -1,8 +1,8 @@
-"""What the verbs do, as functions: they take stacks and options, and return records. See docs/api.md.
+"""The verbs as functions: they take stacks and options, and return records. See docs/api.md.
 
-No function prints, and none asks for a terminal. All of them raise the errors of `outlive.errors`: UsageError
-for words that name nothing, FaultError where the harness or an environment fails, UnavailableError for a
-release that cannot be had. Options that several functions take are those of `Options`.
+No function prints or needs a terminal. All of them raise the errors of `outlive.errors`: UsageError for
+unknown names, FaultError if the harness or an environment fails, UnavailableError for a release that is
+unavailable. Options that several functions take are in `Options`.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from outlive.service import remedies, scenarios
 from outlive.stacks.prepare import check_withdrawn, prepare
 
 SECONDS = 30.0
-"""How long a load test takes where nothing else is asked for."""
+"""Default length of a load test."""
 
 
 class Options(TypedDict, total=False):
-    """What to measure, and how; what is left out has the defaults of the command line.
+    """What to measure, and how; the defaults are those of the command line.
 
-    `scenarios` are names or patterns (`"*-error"`), of `set` (`default`, `extended` or `all`). `connections`
-    and `gc` are kinds of connection and gc policies. `python` is a version (`"3.11"`) or a path; `worker` a
-    name of app.toml. `fresh` measures again what is stored; `jobs` servers run at once. `sensitivity` is N
-    where a leak of one object in N requests must be seen. `project` is a checkout, in place of the one that
-    the current folder is in. `progress` is told of each measurement.
+    `scenarios` are names or patterns (`"*-error"`) in `set` (`default`, `extended` or `all`). `connections`
+    and `gc` are kinds of connection and gc policies. `python` is a version (`"3.11"`) or a path, `worker` a
+    name in app.toml. `fresh` measures again what is stored; `jobs` is how many servers run at once. With
+    `sensitivity` N, a leak of one object in N requests must be seen. `project` is a checkout, by default that
+    of the current folder. `progress` is called with each measurement.
     """
 
     scenarios: Sequence[str]
@@ -67,7 +67,7 @@ class Options(TypedDict, total=False):
 
 
 def measure(*stacks: str, remedy: str | None = None, **options: Unpack[Options]) -> Document:
-    """Return what each stack leaves in memory per request, cell by cell, exactly.
+    """Return the exact measurements of each stack: what it leaves in memory per request, cell by cell.
 
     >>> document = outlive.measure("flask==3.1.3", scenarios=["not-found"], gc=["off"])
     >>> document.measurements[0].survivors_per_request  # gc-tracked objects
@@ -110,7 +110,7 @@ def compare(before: str, after: str, *, rates: Rates | None = None, **options: U
 def report(
     before: str, after: str, *, rates: Rates | None = None, **options: Unpack[Options]
 ) -> tuple[Report, Path]:
-    """Return what `compare` does, and the path of the page that it writes, beside Markdown and JSON."""
+    """Return what `compare` returns, and the path of the page that this writes beside Markdown and JSON."""
     from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
 
     return write.write(_project(options), compare(before, after, rates=rates, **options))
@@ -125,9 +125,9 @@ def explain(
     tracers: Sequence[Tracer] = (),
     **options: Unpack[Options],
 ) -> ExplanationDocument:
-    """Return which references keep alive what one scenario leaves; with `tracers`, where it was allocated.
+    """Return which references keep alive what a scenario leaves; with `tracers` also where it was allocated.
 
-    `gc` is one policy, `off` without it; with `on` only what a collection does not free is explained.
+    `gc` is a single policy, by default `off`; with `on` only what no collection frees is explained.
 
     >>> document = outlive.explain("flask==2.3.3", "not-found")
     >>> document.analysis.structures[0].fingerprint
@@ -157,10 +157,10 @@ def load(
     project: Project | None = None,
     watch: Callable[[Generated], object] | None = None,
 ) -> LoadMeasurement:
-    """Return what many clients at once take of a release: memory in bytes, pauses and latency in seconds.
+    """Put a release under load, and return its memory in bytes, and pauses and latencies in seconds.
 
-    `traffic` is half a minute of the user ErrorHeavy without it, `deployment` one worker of the app's first
-    class with gc on. Needs the extra `load`. `watch` is told each second what was seen so far.
+    `traffic` is by default half a minute of the user ErrorHeavy, `deployment` one worker of the app's first
+    class with gc on. `watch` is called each second with the traffic so far. Needs the extra `load`.
 
     >>> record = outlive.load("flask==3.1.3", Traffic(requests=2000), deployment=Deployment(worker="gthread"))
     >>> record.memory.growth
@@ -184,11 +184,11 @@ def gate(
     allow_yanked: bool = False,
     **options: Unpack[Options],
 ) -> Gate:
-    """Return a release held against reviewed limits, measured now, proved to be able to go red.
+    """Measure a release now, and return the verdict of a gate that has proved that it can fail.
 
-    `stack` may be the name of a framework: its newest release. `limits` is a file in place of the
-    framework's own; `gc` is one policy, `off` without it. Raises UnavailableError for a release that was
-    yanked, unless `allow_yanked`.
+    `stack` may be the name of a framework, which means its newest release. `limits` is a file to use instead
+    of the framework's; `gc` is a single policy, by default `off`. Raises UnavailableError for a yanked
+    release, unless `allow_yanked`.
 
     >>> outlive.gate("flask", gc=["off"]).code  # an ExitCode
     """
@@ -217,9 +217,9 @@ def gate(
 
 
 def leaks(framework: str, *, python: str | None = None, project: Project | None = None) -> LifeLinesDocument:
-    """Return in which release each leak and ring came, changed and went, from what is stored.
+    """Return in which release each leak and ring appeared, changed and disappeared, from stored results.
 
-    `python` keeps it to what was measured on that one.
+    `python` restricts them to results on that Python.
 
     >>> [line.fingerprint for line in outlive.leaks("aiohttp").lines]
     """
@@ -227,7 +227,7 @@ def leaks(framework: str, *, python: str | None = None, project: Project | None 
 
 
 def _policy(options: Options) -> str:
-    """Return the one gc policy that is meant, off without any. Raises UsageError for several."""
+    """Return the single gc policy asked for, by default off. Raises UsageError for several."""
     policies = [str(GcPolicy.parse(policy)) for policy in options.get("gc", ("off",))]
     if len(policies) != 1:
         raise UsageError(f"it takes one gc policy, not {len(policies)}")

@@ -1,4 +1,4 @@
-"""The evidence of a report: two stacks, prepared and measured, and what is stored of them under load."""
+"""Gathers the evidence of a report: two stacks, prepared and measured, and their stored load tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def measured(
     selection: Selection,
     progress: Progress,
 ) -> Evidence:
-    """Measure what is selected of both stacks, and nothing else: only what was asked for decides.
+    """Measure the selected cells of both stacks and nothing else: only what was asked for decides.
 
     Raises FaultError, with the reasons, if no cell could be measured on both sides, and as `prepare_pair`.
     """
@@ -57,7 +57,7 @@ def measured(
 
 
 def known(project: Project, pair: Pair, worker: str | None) -> Evidence | None:
-    """Return what both stacks have stored of the default set, None where no cell was measured on both."""
+    """Return what is stored of both stacks for the default set, or None if they share no measured cell."""
     names = {scenario.name for scenario in load_set(project.scenarios, "default")}
     by_cell = [
         {Cell.of(m): m for m in engine.known(project, side, worker) if m.scenario in names}
@@ -69,7 +69,7 @@ def known(project: Project, pair: Pair, worker: str | None) -> Evidence | None:
 
 
 def _chosen(pair: Pair, stacks: tuple[Stack, Stack], python: str | None) -> str:
-    """Return in a sentence which Python the sides ran on, and why."""
+    """Return a sentence that says on which Python the sides ran, and why."""
     sides = (pair.before, pair.after)
     asked = any(stack.python or python for stack in stacks)
     minors = step(*(side.interpreter.minor for side in sides))

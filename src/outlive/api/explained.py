@@ -1,4 +1,4 @@
-"""One cell explained: measured, sampled, analysed, and traced to where its memory was allocated."""
+"""Explains one cell: measures, samples and analyses it, and traces where its memory was allocated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """An explanation, with what a reproducer or another tool goes on from."""
+    """An explanation, with everything that a reproducer or another tool needs."""
 
     document: ExplanationDocument
     subject: Subject
@@ -62,8 +62,8 @@ def explained(
 ) -> Explained:
     """Return the explanation of the one scenario that matches `pattern`, served by `stack`.
 
-    Raises UsageError where another number of scenarios matches, FaultError where it cannot be measured, and
-    as `prepare` and `sample` do.
+    Raises UsageError unless exactly one scenario matches, FaultError if it cannot be measured, and as
+    `prepare` and `sample` do.
     """
     chosen = scenarios.find(project.scenarios, [pattern])
     if len(chosen) > 1:
@@ -79,7 +79,7 @@ def explained(
     app = apps.load(project, prepared.release.framework, chosen[0].app)
     environment = environments.ensure(prepared.lock, prepared.interpreter)
     subject = Subject(environment, app, project.apps / app.framework, worker, applied)
-    traced = [(with_memray(subject, prepared) if one == "memray" else subject, one) for one in tracers]
+    traced = [(with_memray(subject, prepared) if name == "memray" else subject, name) for name in tracers]
     analysis = analyse(
         sample(subject, chosen[0], cell),
         connections=len(SAMPLE[connection]),

@@ -1,4 +1,4 @@
-"""What the user measured, file by file, as the names of folders and files say it; and forgetting it."""
+"""Lists the files of results that the user made, by the names of folders and files, and removes them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from outlive.project import Project
 Kind = Literal["measurements", "loads", "remedies", "reports"]
 PYTHON = re.compile(r"(?:^|-)py(\d[\w.]*?)(?=-|$)")
 STACKS = re.compile(r"-to-|-py\d|\+")
-"""What separates the releases in the name of a report from what else is in it."""
+"""What separates the releases in the name of a report from everything else in it."""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of results that the user's own folder holds.
+    """One file in the user's results folder.
 
-    `release` is that of measurements, load tests and remedies, the name of a report otherwise. `remedy` is
-    what was done to the app, `cells` are the measurements in it (0: it has none). `changed` is in UTC.
+    `release` is the release of measurements, load tests and remedies, or the name of a report. `remedy` is
+    the change to the app, `cells` the number of measurements in the file, `size` its bytes. `changed` is in
+    UTC.
     """
 
     path: Path
@@ -38,7 +39,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     changed: dt.datetime
 
     def of(self, word: str) -> bool:
-        """Return whether a word means it: a framework, a release as `flask==3.1.3`, the name of a report."""
+        """Return whether a word means this file: a framework, a release (`flask==3.1.3`), a report's name."""
         framework, _, release = word.partition("==")
         if self.kind == "reports" and word == self.release:
             return True
@@ -53,26 +54,26 @@ class _Counted(msgspec.Struct, frozen=True):
 
 
 def kept(project: Project, words: Sequence[str] = ()) -> tuple[Kept, ...]:
-    """Return what the user measured, of what the words mean; all of it without any.
+    """Return the user's files that the words mean; all of them without words.
 
-    Raises UsageError for a word that means nothing of it, and where all that is measured is published.
+    Raises UsageError for a word that means none of them, and if new results are published ones.
     """
     if project.publishes:
         raise UsageError(f"{project.measured} is what is published: git knows what is in it")
-    found = tuple(
+    files = tuple(
         _file(project.measured, path)
         for kind in get_args(Kind)
         for path in sorted((project.measured / kind).rglob("*"))
         if path.is_file() and len(path.relative_to(project.measured).parts) > 2
     )
     for word in words:
-        if not any(one.of(word) for one in found):
+        if not any(file.of(word) for file in files):
             raise UsageError(f"nothing of {word!r} was measured; `outlive measured` says what was")
-    return tuple(one for one in found if not words or any(one.of(word) for word in words))
+    return tuple(file for file in files if not words or any(file.of(word) for word in words))
 
 
 def forget(project: Project, files: Sequence[Kept]) -> None:
-    """Remove these files, and folders that are empty then. Raises FaultError where one cannot be removed."""
+    """Remove these files, and folders that become empty. Raises FaultError if one cannot be removed."""
     for file in files:
         try:
             file.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a user selected to be measured, and the engine's request that comes of it."""
+"""Turns what a user selected into a request to the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from outlive.service import scenarios
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What a user selected; empty tuples stand for all, or the default gc policies."""
+    """What a user selected; empty tuples stand for the defaults."""
 
     patterns: tuple[str, ...] = ()
     chosen: scenarios.Set | None = None
@@ -25,16 +25,16 @@ class Selection(msgspec.Struct, frozen=True):
 
     @property
     def kinds(self) -> tuple[Connection, ...]:
-        """The kinds of connection that are meant where none is selected."""
+        """The kinds of connection that are measured if none is selected."""
         return CONNECTIONS if self.chosen in {"extended", "all"} else USUAL_CONNECTIONS
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The options that select the same again."""
-        options = [("--scenario", one) for one in self.patterns]
+        """The command-line options that select the same."""
+        options = [("--scenario", pattern) for pattern in self.patterns]
         options += [("--set", self.chosen)] if self.chosen else []
-        options += [("--connection", one) for one in self.connections]
-        options += [("--gc", one) for one in self.policies]
+        options += [("--connection", kind) for kind in self.connections]
+        options += [("--gc", policy) for policy in self.policies]
         options += [("--worker", self.worker)] if self.worker else []
         options += [("--sensitivity", f"1/{self.sensitivity}")] if self.sensitivity else []
         return tuple(word for option in options for word in option)
@@ -42,15 +42,14 @@ class Selection(msgspec.Struct, frozen=True):
     def request(
         self, project: Project, *, always: tuple[str, ...] = (), sensitivity: int = SENSITIVITY
     ) -> engine.Request:
-        """Return what to measure: the selected scenarios, with those that are `always` wanted.
+        """Return what to measure: the selected scenarios, and those that are `always` wanted.
 
-        `sensitivity` is taken where the user asks for none.
-
-        Raises UsageError for a pattern that matches no scenario.
+        `sensitivity` is the default if the user asks for none. Raises UsageError for a pattern that matches
+        no scenario.
         """
         selected = scenarios.find(project.scenarios, self.patterns, self.chosen)
         wanted = scenarios.find(project.scenarios, always) if always else ()
-        selected = (*(one for one in wanted if one not in selected), *selected)
+        selected = (*(scenario for scenario in wanted if scenario not in selected), *selected)
         return engine.Request(
             selected,
             engine.cells(selected, self.connections or self.kinds, self.policies),
