@@ -229,7 +229,7 @@ class TestRefused:
             ),
             (damage(loads__before=[]), "is not a report: its load tests are not in pairs"),
             (damage(loads__after__0__scenarios=[]), "is not a report: a load test has no latencies"),
-            (damage(loads__after__0__throughput=1e300), "throughput is 1e+300: nothing that was measured"),
+            (damage(loads__after__0__throughput=1e300), "throughput is 1e+300: no measured number"),
             (damage(measurements__before__0__growth="huge"), "Invalid enum value 'huge'"),
         ],
     )

@@ -311,7 +311,7 @@ class TestStored:
             (("relief", "rows", []), "its first row is not the release as it is"),
             (("relief", "rows", 0, "remedy", "x"), "its first row is not the release as it is"),
             (("relief", "rows", 0, "left", "scenarios", {}), "a row has no scenarios"),
-            (("relief", "rows", 0, "left", "mean", 1e300), "mean is 1e+300: nothing that was measured"),
+            (("relief", "rows", 0, "left", "mean", 1e300), "mean is 1e+300: no measured number"),
             (("relief", "advice", "reasons", []), "its advice has no reasons"),
             (("relief", "rows", 0, "kind", "magic"), "Invalid enum value 'magic'"),
         ],
