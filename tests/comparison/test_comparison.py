@@ -210,6 +210,34 @@ def test_memory_of_counts_off_the_line_is_no_finer_than_they_are() -> None:
     assert one(steady, taking(6600, 60_600, 22_200, 301_800, 605_400, 906_600)).by == "blocks"
 
 
+def test_memory_over_long_phases_is_no_finer_than_over_short_ones() -> None:
+    """The blocks of aiohttp's missing static files, in two measurements of one stack."""
+    short, long = [(11, 256), (101, 1852), (37, 738)], [(503, 7954), (1009, 15_593)]
+    sides = [
+        cell(
+            objects=7,
+            phases=tuple(phase(n, survivors=7 * n, blocks=blocks) for n, blocks in counts),
+            sensitivity=50,
+        )
+        for counts in ([(11, 259), (101, 1896), (37, 738)], short + long)
+    ]
+    assert one(*sides).direction == "same"
+    assert one(sides[1], sides[0]).direction == "same"
+
+
+def test_what_connections_leave_is_no_finer_than_what_requests_do() -> None:
+    def left(objects: float) -> Measurement:
+        return msgspec.structs.replace(
+            off_the_line(183.1),
+            connection="keep-alive",
+            survivors_per_connection=objects,
+            leaked_per_connection=0.0,
+        )
+
+    assert one(left(6.7), left(6.1)).direction == "same"
+    assert one(left(6.7), left(16.1)).by == "connection"
+
+
 def test_counts_that_are_whole_over_long_phases_are_exact() -> None:
     assert one(off_the_line(183), off_the_line(184)).direction == "worse"
 

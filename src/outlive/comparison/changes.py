@@ -31,6 +31,7 @@ from outlive.retention.growth import (
     HELD_LEAK,
     LEAST_LEAK,
     errors,
+    lengths,
     slope,
 )
 from outlive.wording import number, size
@@ -137,9 +138,10 @@ def _stays(field: str) -> Callable[[Measurement], Amount | None]:
         reading = field if one.gc == "off" else f"{field}_kept"
         found = _off_the_line(one, reading) or _slope(one.phases, reading)
         found = found or (None if value is None else Amount(value))
-        if found is None or field == "blocks":
-            return found
-        return Amount(found.value, found.error + HEAP_ERROR)
+        if found is None:
+            return None
+        error = max(found.error, _short_apart(one, reading, found.value))
+        return Amount(found.value, error + (0.0 if field == "blocks" else HEAP_ERROR))
 
     return read
 
@@ -171,7 +173,8 @@ def _connection(field: str) -> Callable[[Measurement], Amount | None]:
 
     def read(one: Measurement) -> Amount | None:
         count = getattr(one, f"{field}_per_connection")  # with a collector, only what is leaked is counted
-        return None if count is None else Amount(count)
+        leaked, cyclic = errors(one)
+        return None if count is None else Amount(count, leaked + (0.0 if field == "leaked" else cyclic))
 
     return read
 
@@ -189,6 +192,26 @@ def _slope(phases: tuple[Phase, ...], reading: str) -> Amount | None:
     return Amount(
         found, max((abs(found - float(slope(one, phases[-1], reading))) for one in others), default=0.0)
     )
+
+
+def _short_apart(one: Measurement, reading: str, value: float) -> float:
+    """Return twice how far a slope of memory over long phases is from that over the short ones before them.
+
+    Twice, for the other side may have short ones only, and be as far off: a thread that started has long ones
+    run on one of two sides.
+    """
+    asked = lengths(one.sensitivity)
+    long = (*asked.memory, *asked.long, asked.last)
+    *_, a, b = (None, None, *(phase for phase in one.phases if phase.requests not in long))
+    if (
+        a is None
+        or b is None
+        or b is one.phases[-1]
+        or a.requests == b.requests
+        or getattr(b, reading) is None
+    ):
+        return 0.0
+    return 2 * abs(value - float(slope(a, b, reading)))
 
 
 def _off_the_line(one: Measurement, reading: str) -> Amount | None:

@@ -95,7 +95,7 @@ def agree(first: Measurement, second: Measurement) -> bool:
         return first.status == second.status
     return (
         _same(objects(first), objects(second), sum(errors(first)) + sum(errors(second)))
-        and residue(first) == residue(second)
+        and _same(residue(first) or 0.0, residue(second) or 0.0, sum(errors(first)) + sum(errors(second)))
         and leaks_memory(first) == leaks_memory(second)
     )
 
@@ -105,7 +105,7 @@ def fits(allowed: Allowed, measurement: Measurement) -> bool:
     m, left = measurement, residue(measurement)
     return (
         _same(objects(m), allowed.objects, 2 * sum(errors(m)))
-        and (left is None or _same(left, allowed.residue))
+        and (left is None or _same(left, allowed.residue, 2 * sum(errors(m))))
         and leaks_memory(m) == allowed.memory
     )
 
@@ -135,7 +135,7 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
 def _about_residue(allowed: Allowed, m: Measurement) -> bool:
     """Return whether a cell deviates only in what its connections leave."""
     left = residue(m)
-    fine = left is None or _same(left, allowed.residue)
+    fine = left is None or _same(left, allowed.residue, 2 * sum(errors(m)))
     return not fine and _same(objects(m), allowed.objects, 2 * sum(errors(m)))
 
 
@@ -155,8 +155,8 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
     if (left := residue(measurement)) is not None:
         said = "{} objects per connection beside those of its requests"
         counts.append((left, allowed.residue, allowed.residue_place, said))
-    for error, (count, limit, place, said) in zip((2 * sum(errors(measurement)), 0.0), counts, strict=False):
-        if _same(count, limit, error):
+    for count, limit, place, said in counts:
+        if _same(count, limit, 2 * sum(errors(measurement))):
             continue
         leaves = f"leaves {said.format(exact(count))}"
         if count > limit:

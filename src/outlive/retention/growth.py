@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import ceil, isqrt
 
 import msgspec
@@ -194,7 +194,7 @@ def analyse(
     leaked = slope(a.phase, b.phase, "leaked")
     cyclic = slope(a.phase, b.phase, "survivors") - leaked
     long = _of(phases, (*asked.long, asked.last))
-    if long and (leaked < asked.least or _gave_back(phases, long)):
+    if long and (leaked < asked.least or _gave_back(phases, long) or not _rises(long)):
         leaked = Fraction(0)  # a full cache that makes room now and then
     survivors = cyclic + leaked
     last = _pair(phases)
@@ -318,6 +318,12 @@ def _gave_back(phases: Sequence[Phase], long: Sequence[Phase]) -> bool:
     most = tuple(accumulate(held, max))
     back = max(peak - now for peak, now in zip(most, held, strict=True))
     return min(phase.leaked for phase in long) <= 0 or held[-1] - most[-2] <= back
+
+
+def _rises(long: Sequence[Phase]) -> bool:
+    """Tell whether each longer phase kept more: what requests leak comes with them, and nothing else does."""
+    kept = [phase.leaked for phase in sorted(long, key=lambda phase: phase.requests)]
+    return all(less < more for less, more in pairwise(kept))
 
 
 def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
