@@ -29,7 +29,7 @@ from outlive.loads.locust.plain import PlainAgent
 from outlive.loads.locust.session import NoAnswer, Session
 from outlive.replay import client as replay
 from outlive.replay.mixed import PATIENCE
-from outlive.service import scenarios, seal
+from outlive.service import login, scenarios, seal
 from outlive.service.scenarios import Scenario
 
 HERE = Path(__file__).parent
@@ -54,6 +54,7 @@ class ScenarioUser(FastHttpUser):
         super().__init__(environment)
         self.client.client = self.agent = PlainAgent()
         self.sockets: dict[str, replay.Client] = {}
+        self.logged_in: dict[str, Scenario] = {}
         self.stayed = 0.0
 
     @task
@@ -63,10 +64,21 @@ class ScenarioUser(FastHttpUser):
             if due is None:
                 raise StopUser
             scenario = SCENARIOS[session.draw(type(self).__name__)]
+            if scenario.login:
+                scenario = self.with_login(scenario)
             send = self.over_http if scenario.ordinary else self.over_socket
             answered = send(scenario, due)
         if not answered:
             time.sleep(BACKOFF)
+
+    def with_login(self, scenario: Scenario) -> Scenario:
+        """Return the scenario as this client sends it, who logs in once for each."""
+        if scenario.name not in self.logged_in:
+            url = urlsplit(str(self.host))
+            with self.agent.minded():
+                found = login.logged_in(scenario, seal.given(url.hostname or "", url.port or 80))
+            self.logged_in[scenario.name] = found
+        return self.logged_in[scenario.name]
 
     def over_http(self, scenario: Scenario, due: float) -> bool:
         """Send a request as an HTTP client does, and report it; return whether there was an answer."""

@@ -148,6 +148,8 @@ def parse(context: click.Context, words: list[str]) -> dict[str, object]:
 
 def check(parsed: dict[str, object], words: list[str]) -> None:
     """Check what verbs look at only when they run: that stacks and scenarios are there."""
+    if "--app" in words:
+        return  # its scenarios and packages are a user's own
     patterns = parsed.get("patterns")
     if isinstance(patterns, tuple):
         scenarios.find(PROJECT.scenarios, patterns)

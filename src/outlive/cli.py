@@ -17,6 +17,7 @@ VERBS = {
         "compare": "Compare two releases of a framework, or two stacks.",
         "explain": "Explain which references keep alive what outlives a request.",
         "gate": "Judge releases of a framework against its reviewed limits.",
+        "init": "Write a first outlive.toml for an application of your own.",
     },
     "One stack or two": {
         "measure": "Measure what stacks leave in memory per request, cell by cell.",
@@ -40,7 +41,7 @@ VERBS = {
 This repeats the verbs' own help, so that the first screen loads none of them; a test keeps both equal."""
 
 
-STORELESS = frozenset({"doctor", "explain", "gate", "releases"})
+STORELESS = frozenset({"doctor", "explain", "gate", "init", "releases"})
 """The verbs that neither store nor read results."""
 
 

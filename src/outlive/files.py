@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -75,6 +76,21 @@ def decode_toml(data: bytes | str, kind: type[T]) -> T:
         raise
     except ValueError as error:  # a number with more digits than Python reads, a date that does not exist
         raise msgspec.DecodeError(one_line(str(error))) from None
+
+
+def toml_value(value: object) -> str:
+    """Return a value that JSON can hold as TOML, in one line; keys without a value are left out."""
+    if isinstance(value, Mapping):
+        pairs = (f"{toml_key(key)} = {toml_value(each)}" for key, each in value.items() if each is not None)
+        return f"{{ {', '.join(pairs)} }}" if value else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_key(name: str) -> str:
+    """Return a key as TOML."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
 def with_checksum(document: bytes) -> bytes:

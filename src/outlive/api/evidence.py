@@ -34,8 +34,12 @@ def measured(
     python: str | None,
     selection: Selection,
     progress: Progress,
+    *,
+    words: Sequence[str] = (),
 ) -> Evidence:
     """Measure the selected cells of both stacks and nothing else: only what was asked for decides.
+
+    `words` name them on the command line, where the stacks themselves do not.
 
     Raises FaultError, with the reasons, if no cell could be measured on both sides, and as `prepare_pair`.
     """
@@ -50,7 +54,7 @@ def measured(
     options = [*(["--python", python] if python else []), *selection.words, "--fresh"]
     return msgspec.structs.replace(
         _evidence(project, pair, before, after),
-        command=shlex.join(["outlive", "report", *map(str, stacks), *options]),
+        command=shlex.join(["outlive", "report", *(words or map(str, stacks)), *options]),
         python=_chosen(pair, stacks, python),
         era=came_with,
     )

@@ -8,6 +8,8 @@ import click
 from rich.console import Console
 
 from outlive.api.selection import Selection
+from outlive.commands.parts.own import App, app_options
+from outlive.commands.parts.pairs import both_stacks
 from outlive.commands.parts.selection import gc_policy, measured
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
@@ -15,7 +17,6 @@ from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Connection
-from outlive.records.stack import Stack
 from outlive.replay.store import provenance
 from outlive.service import scenarios
 from outlive.stacks import swaps
@@ -24,8 +25,8 @@ from outlive.wording import step
 
 
 @click.command("attribute")
-@click.argument("before", metavar="STACK")
-@click.argument("after", metavar="STACK")
+@click.argument("what", nargs=-1, metavar="STACK STACK")
+@app_options
 @click.option("--scenario", required=True, metavar="NAME", help="Scenario to attribute.")
 @click.option("--connection", type=click.Choice(CONNECTIONS), default="close", show_default=True)
 @click.option("--gc", "policy", metavar="POLICY", default="off", show_default=True, help="gc policy before.")
@@ -33,9 +34,9 @@ from outlive.wording import step
 @click.option("--python", metavar="X.Y", help="Python for stacks that do not name one.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
 def attribute_command(
-    before: str,
-    after: str,
     *,
+    what: tuple[str, ...],
+    app: App | None,
     scenario: str,
     connection: Connection,
     policy: str,
@@ -53,12 +54,12 @@ def attribute_command(
     outlive attribute aiohttp==3.10.5 aiohttp==3.10.6 --scenario not-found
     outlive attribute aiohttp==3.11.14,python==3.11 aiohttp==3.14.5,python==3.13 --scenario not-found
     """  # noqa: D301 - click's mark for lines that stay as they are
-    project = Project.find()
+    project, (before, after) = both_stacks(app, what)
     chosen = scenarios.select(scenarios.load(project.scenarios), [scenario])
     if len(chosen) > 1:
         raise UsageError(f"attribute takes one scenario; {scenario!r} matches {len(chosen)}")
     policies = gc_policy(policy), gc_policy(policy_after or policy)
-    ends = prepare_each(project, Stack.parse(before), Stack.parse(after), python)
+    ends = prepare_each(project, before, after, python)
     way = swaps.stages(project, *ends)
     if len(way) == 1 and len(set(policies)) == 1:
         raise UsageError(f"{before} and {after} are the same stack: there is nothing to swap")

@@ -11,21 +11,22 @@ from rich.console import Console
 from outlive.api import evidence
 from outlive.api.selection import Selection
 from outlive.commands.parts.compare_load import Wanted, compare_under_load
-from outlive.commands.parts.pairs import measured_pair, open_option, show_page, two_stacks, write_report
+from outlive.commands.parts.own import App, app_options
+from outlive.commands.parts.pairs import both_stacks, measured_pair, open_option, show_page, write_report
 from outlive.commands.parts.selection import fault_code, measuring_options, traffic_options, writing_options
 from outlive.comparison import terminal
 from outlive.comparison.noisy.noise import ROUNDS
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
 from outlive.files import write_text
-from outlive.project import Project
 from outlive.reports import terminal as summary
 from outlive.stacks.prepare import prepare_pair
 
 
 @click.command("compare")
-@click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK BEFORE AFTER | STACK STACK")
+@click.argument("what", nargs=-1, metavar="FRAMEWORK BEFORE AFTER | STACK STACK")
 @open_option
+@app_options
 @measuring_options
 @click.option("--all", "everything", is_flag=True, help="Show the rows that are the same, too.")
 @writing_options
@@ -39,6 +40,7 @@ from outlive.stacks.prepare import prepare_pair
 def compare_command(
     *,
     what: tuple[str, ...],
+    app: App | None,
     python: str | None,
     everything: bool,
     json_file: Path | None,
@@ -61,13 +63,15 @@ def compare_command(
     \b
     outlive compare aiohttp 3.11.13 3.11.14
     outlive compare flask==3.1.3,python==3.11 flask==3.1.3,python==3.13
+    outlive compare --app . aiohttp==3.12.15
+    outlive compare --app . @main @feature
     outlive compare flask 2.3.3 3.1.3 --load --gc off --rounds 6
     """  # noqa: D301 - click's mark for lines that stay as they are
-    project = Project.find()
     selection = Selection(**selected)
     if under_load:
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
-        pair = prepare_pair(project, *two_stacks(what), python)
+        project, stacks = both_stacks(app, what)
+        pair = prepare_pair(project, *stacks, python)
         code = compare_under_load(project, pair, selection, wanted)
         stored = evidence.known(project, pair, selection.worker)
         if stored:
@@ -75,7 +79,7 @@ def compare_command(
         return code
     if rounds or requests or rate:
         raise UsageError("--rounds, --requests and --rate are for a comparison with --load")
-    measured = measured_pair(project, what, python, selection)
+    project, measured = measured_pair(app, what, python, selection)
     report, page = write_report(project, measured, Rates())
     console = Console()
     summary.head(report, console)

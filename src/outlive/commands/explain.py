@@ -11,13 +11,13 @@ from rich.console import Console
 
 from outlive.api.explained import explained
 from outlive.commands.parts import inventory
+from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import said_by_tools, tool_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Tool
-from outlive.records.stack import Stack
 from outlive.replay.allocations import Tracer, allocation_lines
 from outlive.replay.reproducer import Reproducer
 from outlive.retention import drawing, explanation
@@ -32,7 +32,8 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
 
 
 @click.command("explain")
-@click.argument("stack", metavar="STACK")
+@click.argument("stack", required=False, metavar="STACK")
+@app_options
 @click.option("--scenario", required=True, metavar="NAME", help="Scenario to explain.")
 @click.option("--connection", type=click.Choice(CONNECTIONS), default="close", show_default=True)
 @click.option(
@@ -72,8 +73,9 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
 )
 @click.option("--fingerprint", metavar="HEX", help="Structure that the script is to show, if not the first.")
 def explain_command(
-    stack: str,
     *,
+    stack: str | None,
+    app: App | None,
     scenario: str,
     connection: Connection,
     policy: str,
@@ -92,15 +94,17 @@ def explain_command(
     \b
     outlive explain flask==2.3.3 --scenario not-found
     outlive explain aiohttp==3.10.10,python==3.11 --scenario not-found --gc on
+    outlive explain --app . --scenario not-found
     outlive explain flask==3.1.3 --scenario not-found --reproducer reproduce.py
     """  # noqa: D301 - click's mark for lines that stay as they are
-    project = Project.find()
+    words = [stack] if stack else []
+    project, (wanted, *_) = app.one(words) if app else (Project.find(), stacks_named(words))
     tracers: list[Tracer] = ["tracemalloc"] if traced else []
     tracers += ["memray"] if with_c else []
     with progress(Console(stderr=True)) as callbacks:
         found = explained(
             project,
-            Stack.parse(stack),
+            wanted,
             scenario,
             connection=connection,
             policy=policy,
@@ -124,12 +128,12 @@ def explain_command(
         if path:
             write_text(path, pictures[kind](analysis) if kind in pictures else document.to_json())
     if script:
-        wanted = _wanted(analysis, fingerprint)
+        structure = _wanted(analysis, fingerprint)
         subject = found.subject
         module = (subject.folder / subject.app.target.partition(":")[0]).with_suffix(".py")
-        picture = tuple(explanation.picture(wanted.explanation))
-        write_text(script, Reproducer(subject.environment, module, found.scenario).find(wanted, picture))
-        click.echo(f"\n{script} shows {wanted.explanation.fingerprint}: it was run, and seen to.")
+        picture = tuple(explanation.picture(structure.explanation))
+        write_text(script, Reproducer(subject.environment, module, found.scenario).find(structure, picture))
+        click.echo(f"\n{script} shows {structure.explanation.fingerprint}: it was run, and seen to.")
     return ExitCode.FINE
 
 

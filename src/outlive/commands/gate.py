@@ -11,6 +11,8 @@ import click
 import msgspec
 from rich.console import Console
 
+from outlive.applications.settings import LIMITS
+from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.progress import load_progress, progress
 from outlive.commands.parts.selection import gc_policy, load_extra, selecting_options
 from outlive.errors import ExitCode, UsageError
@@ -35,7 +37,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("gate")
-@click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK[==VERSION] [VERSION…]")
+@click.argument("what", nargs=-1, metavar="FRAMEWORK[==VERSION] [VERSION…]")
+@app_options
 @click.option("--gc", "policy", required=True, type=gc_policy, metavar="POLICY", help="on, off, freeze, …")
 @selecting_options
 @click.option("--load", "under_load", is_flag=True, help="Judge what many clients at once leave.")
@@ -58,6 +61,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 def gate_command(
     *,
     what: tuple[str, ...],
+    app: App | None,
     policy: str,
     patterns: tuple[str, ...],
     connections: tuple[Connection, ...],
@@ -82,19 +86,22 @@ def gate_command(
     \b
     outlive gate flask --gc off
     outlive gate aiohttp==3.14.5 --gc on --scenario not-found --python 3.11
+    outlive gate --app . --gc off
     outlive gate flask --gc off --unreleased dist/flask-3.2.0-py3-none-any.whl
 
     Exit codes: 0 as the limits have it, 1 over or under a limit or a stale limit, 2 usage, 3 a count did not
     repeat, 4 fault or no proof, 5 yanked.
     """  # noqa: D301 - click's mark for lines that stay as they are
-    project = Project.find()
     if accept and plant:
         raise UsageError("--accept does not go with --plant: a planted leak is no limit")
     if under_load and (accept or prove or len(connections) > 1):
         raise UsageError("--load has one connection, and goes neither with --accept nor with --prove")
     if limits_file and not limits_file.exists() and not accept:
         raise UsageError(f"--limits {limits_file}: there is no such file; --accept writes it")
-    if accept and not limits_file:
+    project, stacks = _judged(app, what, source, prove)
+    if app:
+        limits_file = limits_file or app.folder / LIMITS
+    elif accept and not limits_file:
         project.renewable("--accept without --limits FILE")
     known = scenarios.load(project.scenarios)
     wanted = Wanted(
@@ -107,7 +114,6 @@ def gate_command(
         plant=plant,
         patterns=patterns,
     )
-    stacks = _stacks(project, what, source)
     bad = Stack.parse(prove) if prove else None
     reviewed = limits.load(project, stacks[0].framework, known, file=limits_file)
     prepared = [prepare(project, stack, python) for stack in stacks]
@@ -131,15 +137,7 @@ def gate_command(
         click.echo(("\n" if gates else "") + screen(found), nl=False)
         gates.append(found)
     code = gate.code(gates)
-    if json_file:
-        document = GateDocument(
-            provenance=provenance([one.stack for one in gates]), exit_code=code, gates=tuple(gates)
-        )
-        write_text(json_file, document.to_json())
-    if junit_file:
-        write_text(junit_file, junit(gates))
-    if sarif_file:
-        write_text(sarif_file, sarif(gates))
+    _write(gates, code, json_file, junit_file, sarif_file)
     _summarize(summary_file, gates)
     file = limits_file or limits.limits_path(project, stacks[0].framework)
     return _accepted(project, reviewed, gates, wanted, file) if accept else code
@@ -154,8 +152,22 @@ def _under_load(
         return loadgate.run(project, prepared, wanted, reviewed, watch, source=source)
 
 
+def _judged(
+    app: App | None, words: Sequence[str], source: str | None, prove: str | None
+) -> tuple[Project, list[Stack]]:
+    """Return the project and what is to be judged of it. Raises UsageError."""
+    if app is None:
+        project = Project.find()
+        return project, _stacks(project, words, source)
+    if source or prove:
+        raise UsageError("--unreleased and --prove are for releases of a framework, not for an --app")
+    return app.one(words)
+
+
 def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[Stack]:
     """Return the stacks that the words name: the newest release of a framework where no version is."""
+    if not words:
+        raise UsageError("name a framework, or an application of your own with --app")
     first, *versions = words
     if source and (versions or is_stack(first)):
         raise UsageError("--unreleased takes the framework's name alone: its version is that of the file")
@@ -169,6 +181,20 @@ def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[
     else:
         stacks = [Stack(first, Catalogue.load(project, first).newest().version)]
     return stacks
+
+
+def _write(
+    gates: Sequence[Gate], code: int, json_file: Path | None, junit_file: Path | None, sarif_file: Path | None
+) -> None:
+    if json_file:
+        document = GateDocument(
+            provenance=provenance([one.stack for one in gates]), exit_code=code, gates=tuple(gates)
+        )
+        write_text(json_file, document.to_json())
+    if junit_file:
+        write_text(junit_file, junit(gates))
+    if sarif_file:
+        write_text(sarif_file, sarif(gates))
 
 
 def _summarize(file: Path | None, gates: Sequence[Gate]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import load_progress
 from outlive.commands.parts.selection import gc_policy, load_extra, traffic_options, writing_options
 from outlive.errors import ExitCode, UsageError
@@ -21,7 +22,6 @@ from outlive.loads.store import LoadStore
 from outlive.project import Project
 from outlive.records.load import GRACEFUL_TIMEOUT, Deployment, LoadDocument, LoadMeasurement, Traffic
 from outlive.records.measurement import ASKED, Connection
-from outlive.records.stack import Stack
 from outlive.replay.store import provenance
 from outlive.service import app as apps
 from outlive.stacks.prepare import prepare
@@ -42,7 +42,8 @@ def duration(text: str) -> float:
 
 
 @click.command("load")
-@click.argument("stack", metavar="FRAMEWORK==VERSION")
+@click.argument("stack", required=False, metavar="FRAMEWORK==VERSION")
+@app_options
 @click.option("--gc", "policies", multiple=True, type=gc_policy, metavar="POLICY", help="gc policy; on.")
 @click.option(
     "--worker-class", "names", multiple=True, metavar="NAME", help="gunicorn worker, as app.toml names it."
@@ -75,8 +76,9 @@ def duration(text: str) -> float:
 @click.option("--fresh", is_flag=True, help="Do not continue a test that was ended in the middle.")
 @writing_options
 def load_command(
-    stack: str,
     *,
+    stack: str | None,
+    app: App | None,
     policies: tuple[str, ...],
     names: tuple[str, ...],
     workers: int,
@@ -112,7 +114,8 @@ def load_command(
     with load_extra():
         from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
 
-    project = Project.find()
+    words = [stack] if stack else []
+    project, (named_stack, *_) = app.one(words) if app else (Project.find(), stacks_named(words))
     if requests and duration:
         raise UsageError("--requests and --duration do not go together: one of them ends the test")
     traffic = Traffic(
@@ -125,9 +128,9 @@ def load_command(
         scenarios=patterns,
         connection=connection,
     )
-    prepared = prepare(project, Stack.parse(stack), python)
-    app = apps.load(project, prepared.release.framework)
-    chosen = [app.named(name) for name in names] or [app.worker(connection) or app.workers[0]]
+    prepared = prepare(project, named_stack, python)
+    served = apps.load(project, prepared.release.framework)
+    chosen = [served.named(name) for name in names] or [served.worker(connection) or served.workers[0]]
     found = []
     stacks = []
     for worker, policy in itertools.product(chosen, dict.fromkeys(policies or ("on",))):

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from outlive.api.selection import Selection
 from outlive.commands.parts import inventory
+from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.selection import (
     fault_code,
     measured,
@@ -22,7 +23,6 @@ from outlive.errors import UsageError
 from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import Document, Tool, never_imported
-from outlive.records.stack import Stack
 from outlive.replay import findings
 from outlive.replay.store import provenance
 from outlive.service import remedies
@@ -32,7 +32,8 @@ from outlive.wording import capital
 
 
 @click.command("measure")
-@click.argument("stacks", nargs=-1, required=True, metavar="STACK…")
+@click.argument("stacks", nargs=-1, metavar="STACK…")
+@app_options
 @measuring_options
 @click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply to the app.")
 @tool_option
@@ -47,6 +48,7 @@ from outlive.wording import capital
 def measure_command(
     *,
     stacks: tuple[str, ...],
+    app: App | None,
     python: str | None,
     names: tuple[str, ...],
     attached: tuple[Tool, ...],
@@ -59,13 +61,16 @@ def measure_command(
     \b
     outlive measure aiohttp==3.11.18,multidict==6.3.1,python==3.11 --scenario not-found --gc off
     outlive measure aiohttp==3.14.5 flask==3.1.3 --set all --markdown findings.md
+    outlive measure --app . --scenario not-found
     outlive measure flask==3.1.3 --scenario not-found --gc off --with objgraph --with tracemalloc
     outlive measure flask==3.1.3 --remedy clear-error --remedy clear-frames
     """  # noqa: D301 - click's mark for lines that stay as they are
-    if attached and len(stacks) * max(len(names), 1) > 1:
+    if attached and max(len(stacks), 1) * max(len(names), 1) > 1:
         raise UsageError("--with takes one stack, with one remedy at most")
-    project = Project.find()
-    wanted = [Stack.parse(text) for text in stacks]
+    if app:
+        project, wanted = app.one(stacks)
+    else:
+        project, wanted = Project.find(), stacks_named(stacks)
     request = Selection(**selected).request(project)
     prepared = [
         prepare(project, stack, python, remedies.find(project, stack.framework, name) if name else None)

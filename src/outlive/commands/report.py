@@ -8,16 +8,17 @@ import click
 from rich.console import Console
 
 from outlive.api.selection import Selection
+from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import measured_pair, open_option, show_page, write_report
 from outlive.commands.parts.selection import fault_code, measuring_options
 from outlive.comparison.sizes import Rates
-from outlive.project import Project
 from outlive.reports import terminal
 from outlive.reports.costs import parse_bytes, parse_rate, parse_share
 
 
 @click.command("report")
-@click.argument("what", nargs=-1, required=True, metavar="FRAMEWORK BEFORE AFTER | STACK STACK")
+@click.argument("what", nargs=-1, metavar="FRAMEWORK BEFORE AFTER | STACK STACK")
+@app_options
 @click.option("--rate", default="200/s", show_default=True, help="Your requests, of all workers together.")
 @click.option("--errors", default="5%", show_default=True, help="The share of them that fails.")
 @click.option(
@@ -29,6 +30,7 @@ from outlive.reports.costs import parse_bytes, parse_rate, parse_share
 def report_command(
     *,
     what: tuple[str, ...],
+    app: App | None,
     rate: str,
     errors: str,
     workers: int,
@@ -50,8 +52,7 @@ def report_command(
     rates = Rates(
         rate=parse_rate(rate), errors=parse_share(errors), workers=workers, limit=parse_bytes(limit)
     )
-    project = Project.find()
-    evidence = measured_pair(project, what, python, Selection(**selected))
+    project, evidence = measured_pair(app, what, python, Selection(**selected))
     report, page = write_report(project, evidence, rates)
     terminal.show(report, Console())
     show_page(page, Console(), opened=opened)

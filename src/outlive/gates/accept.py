@@ -7,7 +7,6 @@ limit is narrowed to the other releases that it was for, and the new one inherit
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -16,6 +15,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from outlive.files import toml_key, toml_value
 from outlive.gates.judge import fits, leaks_memory, objects, residue
 from outlive.gates.limits import HEAD, HEADER, Limit, Limits, exact, parse, policy
 from outlive.records.measurement import CONNECTIONS, Connection, Measurement
@@ -122,7 +122,8 @@ def _atoms(entry: Limit, known: Sequence[Scenario]) -> Iterator[Atom]:
 
 def _narrowed(atom: Atom, release: str, releases: Sequence[str]) -> Iterator[Atom]:
     """Yield `atom` narrowed to the releases before the accepted one, or other than it, if any exist."""
-    bound = f"<{release}" if _is_newest(release, releases) else f"!={release}"
+    public = Version(release).public
+    bound = f"<{public}" if _is_newest(release, releases) else f"!={public}"
     specifier = ",".join(filter(None, [atom.entry.releases, bound]))
     if any(SpecifierSet(specifier).contains(version, prereleases=True) for version in releases):
         entry = msgspec.structs.replace(atom.entry, releases=specifier)
@@ -213,28 +214,16 @@ def _order(entry: Limit) -> tuple[object, ...]:
 
 
 def _entry(entry: Limit) -> str:
-    lines = [HEADER, f'gc = "{entry.gc}"', f"connections = {_list(entry.connections)}"]
+    lines = [HEADER, f'gc = "{entry.gc}"', f"connections = {toml_value(entry.connections)}"]
     if entry.pythons:
-        lines.append(f"pythons = {_list(entry.pythons)}")
+        lines.append(f"pythons = {toml_value(entry.pythons)}")
     texts = {name: getattr(entry, name) for name in ("releases", "type", "fingerprint", "reason", "link")}
-    lines += [f"{name} = {_string(text)}" for name, text in texts.items() if text]
+    lines += [f"{name} = {toml_value(text)}" for name, text in texts.items() if text]
     lines.append(f"expires = {entry.expires}")
     if entry.memory:
-        lines.append(f"memory = {_list(sorted(entry.memory))}")
+        lines.append(f"memory = {toml_value(sorted(entry.memory))}")
     for name, table in (("objects", entry.objects), ("per_connection", entry.per_connection)):
         if table:
             lines += ["", f"[limits.{name}]"]
-            lines += [f"{_key(scenario)} = {exact(count)}" for scenario, count in sorted(table.items())]
+            lines += [f"{toml_key(scenario)} = {exact(count)}" for scenario, count in sorted(table.items())]
     return "\n".join([*lines, ""])
-
-
-def _key(name: str) -> str:
-    return name if name.replace("-", "").replace("_", "").isalnum() else _string(name)
-
-
-def _list(values: Iterable[str]) -> str:
-    return f"[{', '.join(map(_string, values))}]"
-
-
-def _string(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -7,10 +7,12 @@ docs/adding-a-framework.md explains each field; all of them, and the file itself
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 import msgspec
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from outlive.errors import UsageError
 from outlive.files import decode_toml
@@ -35,11 +37,52 @@ class ChangelogRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     elsewhere: tuple[Elsewhere, ...] = ()
 
 
+class Requirements(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a release of an application of a user's own is installed with.
+
+    `lines` are requirements as its files have them, `local` are packages that are no releases, by name, with
+    the path of their source. `hashes` are those that its files have for a package. What is not pinned is
+    resolved again each `day`.
+    """
+
+    lines: tuple[str, ...] = ()
+    local: dict[str, str] = {}
+    hashes: dict[str, tuple[str, ...]] = {}
+    day: str = ""
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """The packages that have an exact version, with it."""
+        found: dict[str, str] = {}
+        for line in self.lines:
+            requirement = Requirement(line)
+            versions = [one.version for one in requirement.specifier if one.operator in {"==", "==="}]
+            if versions and not versions[0].endswith("*"):
+                found[canonicalize_name(requirement.name)] = versions[0]
+        return found
+
+    def loosened(self, named: Container[str]) -> Requirements:
+        """Return them without exact versions, and without any bound for the packages that are `named`."""
+        lines = []
+        for line in self.lines:
+            requirement = Requirement(line)
+            name = canonicalize_name(requirement.name)
+            if name in self.pinned or name in named:
+                requirement.specifier = SpecifierSet()
+            lines.append(str(requirement))
+        return msgspec.structs.replace(self, lines=tuple(lines))
+
+
 class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A framework: `name` is its name on the package index, `title` its own spelling of it.
 
     A release that satisfies one of the specifiers `covered` is part of the history. `module` is what apps
     import, if that is not `name`. `packages` are requirements that its reference app needs in addition.
+    An application of a user's own stands where a framework does and is no package: `application` is what
+    each of its releases is installed with.
+
+    For applications of a user's own that speak its `protocol`: `server` is what they are served with beside
+    gunicorn, `makes` has what is called to make one, with the package that this is of.
     """
 
     name: str = ""
@@ -48,10 +91,16 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     module: str = ""
     packages: tuple[str, ...] = ()
     changelog: ChangelogRules = ChangelogRules()
+    application: dict[str, Requirements] = {}
+    protocol: str = ""
+    server: tuple[str, ...] = ()
+    makes: dict[str, str] = {}
 
     @property
     def modules(self) -> str:
         """The modules that must be importable in its environments, as in an import statement."""
+        if self.application:
+            return "gunicorn.app.base"
         return f"{self.module or self.name}, gunicorn.app.base"
 
 

@@ -7,6 +7,7 @@ import itertools
 from outlive.records.measurement import Connection
 from outlive.replay.client import replay, verify
 from outlive.service.gunicorn import Server
+from outlive.service.login import logged_in
 from outlive.service.scenarios import Answer, Scenario
 
 
@@ -22,7 +23,7 @@ class Driver:
     def verify(self) -> Answer:
         """Send one request and return its answer. Raises FaultError if it is not an expected one."""
         server = self.server
-        return verify(server.address, self.scenario, self.connection, server.rest, numbers=self._numbers)
+        return verify(server.address, self._logged_in(), self.connection, server.rest, numbers=self._numbers)
 
     def send(self, requests: int, over: Connection | None = None) -> int:
         """Send that many requests; return the number of connections used.
@@ -31,7 +32,12 @@ class Driver:
         """
         server, kind = self.server, over or self.connection
         connections = replay(
-            server.address, self.scenario, kind, requests, server.rest, numbers=self._numbers
+            server.address, self._logged_in(), kind, requests, server.rest, numbers=self._numbers
         )
         server.settle()
         return connections
+
+    def _logged_in(self) -> Scenario:
+        """Return the scenario; its client logs in before the first request."""
+        self.scenario = logged_in(self.scenario, self.server.address)
+        return self.scenario

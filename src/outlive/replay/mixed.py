@@ -17,6 +17,7 @@ import msgspec
 
 from outlive.records.measurement import Connection
 from outlive.replay import client as replay
+from outlive.service.login import logged_in
 from outlive.service.scenarios import Scenario
 from outlive.service.seal import Address
 from outlive.service.users import Deck
@@ -54,7 +55,9 @@ class Client:
 
     def __init__(self, address: Address, scenarios: Iterable[Scenario], connection: Connection) -> None:
         self._replays = {
-            scenario.name: replay.Client(address, scenario, connection, lambda: time.sleep(PATIENCE))
+            scenario.name: replay.Client(
+                address, logged_in(scenario, address), connection, lambda: time.sleep(PATIENCE)
+            )
             for scenario in scenarios
         }
         self._wire: Wire | None = None

@@ -20,7 +20,7 @@ from outlive.replay.reduction import reduce
 from outlive.retention.graph import read
 from outlive.retention.structures import Class, Structure, analyse
 from outlive.retention.trails import Explanation
-from outlive.service.scenarios import Scenario
+from outlive.service.scenarios import Scenario, expected
 from outlive.stacks.environments import Environment
 
 PARTS = Path(__file__).with_name("reproducers")
@@ -169,8 +169,8 @@ class Reproducer(msgspec.Struct, frozen=True):
 
     def _expects(self, status: str) -> bool:
         """Return whether the scenario expects the script's answer, which is empty if the client left."""
-        expected = {answer.partition(" ")[0] for answer in self.scenario.expect}
-        return status in expected or (not status and bool(expected & {"closed", "aborted"}))
+        answers = {answer.partition(" ")[0] for answer in self.scenario.expect}
+        return expected([*answers], status) or (not status and bool(answers & {"closed", "aborted"}))
 
 
 def _alike(one: Explanation, other: Explanation) -> bool:

@@ -58,11 +58,27 @@ class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls: bool = False
 
 
+class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an application of a user's own needs: each server gets a copy of its code, which it may write to.
+
+    `code` is the folder with the code of each release, named by it. `env` are variables with their values,
+    `secrets` those whose values are taken from the environment of now. `before` are commands that are run in
+    the copy before the server starts, `start_limit` is how many seconds that and the start may take.
+    """
+
+    code: str
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    start_limit: float = 60.0
+
+
 class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A framework's reference app, as `apps/<framework>/app.toml` describes it.
 
     `target` is what gunicorn imports in the app's folder. The first of `workers` that can serve a kind of
-    connection is the default for it. `peer` and `tls` are as in `Further`.
+    connection is the default for it. `peer` and `tls` are as in `Further`, `own` is of an application that is
+    no reference app.
     """
 
     framework: str
@@ -72,6 +88,7 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     further: tuple[Further, ...] = ()
     peer: bool = False
     tls: bool = False
+    own: Own | None = None
 
     def worker(self, connection: Connection, selected: str | None = None) -> Worker | None:
         """Return the worker that serves `connection`: the default one, or the one named `selected`.
@@ -131,7 +148,7 @@ def load(project: Project, framework: str, name: str = "") -> App:
         app = _further(app, name)
     target = app.target.replace("{app_version}", str(app.app_version))
     module = f"{target.partition(':')[0]}.py"
-    if not (path.parent / module).is_file():
+    if app.own is None and not (path.parent / module).is_file():
         raise UsageError(f"{path}: app_version is {app.app_version}, but there is no {module}")
     return msgspec.structs.replace(app, target=target)
 

@@ -16,6 +16,8 @@ from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.service import certificate, seal
 from outlive.service.app import App, Worker
+from outlive.service.own import last_words, lay_out, without_secrets
+from outlive.service.own import variables as own_variables
 from outlive.service.peer import Peer
 from outlive.service.probe_line import ProbeLine
 from outlive.stacks.environments import Environment
@@ -84,13 +86,17 @@ class Gunicorn:
 
     def _start(self) -> None:
         path = self._bind()
+        variables = self._variables(path)
+        folder = self.app_folder
+        if own := self.app.own:
+            folder = self._copy = lay_out(own, self.environment, self._folder, variables)
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             self.address = seal.sealed(listener)
             with self._log_path.open("ab") as log:  # gunicorn writes to it too: always append
                 self.process = processes.start(
                     self._command(listener.fileno()),
-                    cwd=self.app_folder,
-                    env=self._variables(path),
+                    cwd=folder,
+                    env=variables,
                     pass_fds=[listener.fileno()],
                     stdout=log,
                     stderr=STDOUT,
@@ -134,13 +140,18 @@ class Gunicorn:
 
     def _variables(self, probe: str) -> dict[str, str]:
         """Return the server's environment variables: of the user's, only PATH and the language reach it."""
-        own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         folders = dict.fromkeys(
             ("HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"), str(self._folder)
         )
+        if own := self.app.own:
+            kept["PATH"] = os.pathsep.join(
+                (str(self.environment.python.parent), kept.get("PATH", os.defpath))
+            )
+            kept |= own_variables(own)
         return (
-            own
-            | folders
+            folders
+            | kept
             | ({"OUTLIVE_PEER": self.peer.ports} if self.peer else {})
             | {
                 "OUTLIVE_PROBE_SOCKET": probe,
@@ -157,12 +168,14 @@ class Gunicorn:
         Raises FaultError, with the error from the server's log, if the app or the server does not start.
         """
         assert self.process is not None
-        deadline = time.monotonic() + BOOT_LIMIT
+        limit = self.app.own.start_limit if self.app.own else BOOT_LIMIT
+        deadline = time.monotonic() + limit
         while not select.select([self.probes], [], [], 0.02)[0]:
             if self.process.poll() is not None:
                 raise FaultError(f"{self.app.framework} app does not start: {self.last_words()}")
             if time.monotonic() > deadline:
-                raise FaultError(f"no worker within {BOOT_LIMIT:g} s: {self.last_words()}")
+                more = ": start_limit in outlive.toml gives it more" if self.app.own else ""
+                raise FaultError(f"no worker within {limit:g} s{more}: {self.last_words()}")
         return self.probes.accept()[0]
 
     @property
@@ -172,6 +185,8 @@ class Gunicorn:
 
     def last_words(self) -> str:
         """Return the line of the server's log that most likely says what went wrong."""
+        if own := self.app.own:
+            return without_secrets(own, last_words(self.log, self._copy))
         lines = self.log.splitlines()
         errors = [line.strip() for line in lines if "Error" in line and not line.startswith("[")]
         said = errors or [line.strip() for line in lines if line.strip()]

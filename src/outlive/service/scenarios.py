@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Container, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlencode
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -54,16 +56,19 @@ BOUNDARY = "outlive-7f3a9c"
 JSON_BODY = b'{"item": "widget", "quantity": 3}'
 BROKEN_JSON_BODY = b'{"item": "widget", "quantity": '
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+RANGE = re.compile(r"[1-5](?:\d\d|xx|\d\d-[1-5]\d\d)")
+"""A status, or several: `404`, `4xx`, `400-404`."""
 COUNTER = b"{n}"
 """In paths, headers and raw bytes this stands for the number of the request, in six digits."""
 CHUNKS = 8
 """Number of chunks in which a chunked body is sent."""
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a client sends. `bytes` is the size of an image body; `raw` (Latin-1) replaces everything else.
 
-    `headers` are added to those that the request has anyway, or replace those of the same name.
+    `json` is a document to send as the body, `form` the fields of one. `headers` are added to those that the
+    request has anyway, or replace those of the same name.
     """
 
     method: str = "GET"
@@ -73,16 +78,32 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     raw: str | None = None
     headers: dict[str, str] = {}
     chunked: bool = False
+    json: Any = None
+    form: dict[str, str] = {}
 
 
-class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A request that logs a client in, once per worker, before anything is counted.
+
+    Its answer is one of `expect`. Its cookies come back with each request of the scenario; where `token`
+    names a field of its JSON document, that is sent as a bearer token.
+    """
+
+    request: Request
+    expect: tuple[Answer, ...] = ("2xx", "3xx")
+    token: str = ""
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One kind of traffic with its expected answer, as `loadtests/` defines it.
 
     `then` are further requests of the same exchange. `app` is the reference app that serves it (empty: the
     framework's main app), over TLS with `tls`. `frameworks` and `connections` are those for which it makes
     sense (empty: all). It needs a release that satisfies the specifier `releases`, and the `packages` beside
     the framework. `statistical` says why its counts do not repeat exactly, or is None if they do.
-    `development`: no service in production meets such traffic, so it does not decide anything.
+    `development`: no service in production meets such traffic, so it does not decide anything. `login` comes
+    before it.
+    `expect` has answers as `Client.send` returns them; `2xx` and `400-404` stand for several statuses.
     """
 
     name: str
@@ -99,6 +120,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls: Tls = False
     statistical: str | None = None
     development: bool = False
+    login: Login | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -117,7 +139,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def fails(self) -> bool:
         """Whether a request of it fails: it can have an answer that is not a success."""
-        return not all(answer.isdigit() and answer < "400" for answer in self.expect)
+        return not all(RANGE.fullmatch(answer) and answer < "4" for answer in self.expect)
+
+    def expects(self, answer: Answer) -> bool:
+        """Return whether an answer is right."""
+        return expected(self.expect, answer)
 
     def message(self, connection: Connection) -> bytes:
         """Return the bytes of the first request, head and body."""
@@ -154,6 +180,16 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     app: str = ""
     frameworks: tuple[str, ...] = ()
     connections: Connections = ()
+
+
+def expected(answers: Sequence[Answer], answer: Answer) -> bool:
+    """Return whether an answer is one of those that are right."""
+    for one in answers:
+        low, _, high = one.replace("xx", "00").partition("-")
+        high = f"{one[0]}99" if one.endswith("xx") else high
+        if answer == one or (high and answer.isdigit() and low <= answer <= high):
+            return True
+    return False
 
 
 def load(path: Path) -> tuple[Scenario, ...]:
@@ -238,6 +274,10 @@ def _message(request: Request, connection: Connection) -> bytes:
 
 
 def _body(request: Request) -> tuple[bytes, str]:
+    if request.json is not None:
+        return msgspec.json.encode(request.json), "application/json"
+    if request.form:
+        return urlencode(request.form).encode(), "application/x-www-form-urlencoded"
     if request.body == "json":
         return JSON_BODY, "application/json"
     if request.body == "broken-json":

@@ -46,7 +46,8 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
     Several processes may ask for the same one. Raises UnavailableError if the index no longer has a package,
     and FaultError if it cannot be reached, if a file does not have the lock's hash, or if the disk is full.
     """
-    name = f"{lock.framework}-{lock.release}-py{interpreter.key}-{lock.digest}"
+    public = lock.release.partition("+")[0]  # an application's packages are the same for many of its states
+    name = f"{lock.framework}-{public}-py{interpreter.key}-{lock.digest}"
     path = cache_dir() / "environments" / name
     environment = Environment(path, path / "bin" / "python", lock)
     if environment.complete:

@@ -22,8 +22,9 @@ from outlive.errors import FaultError, UnavailableError
 from outlive.files import decode_toml, write_text
 from outlive.project import Project, cache_dir
 from outlive.records.release import Release
-from outlive.records.stack import Package, Wheel, python_minor
+from outlive.records.stack import AT, Package, Wheel, python_minor
 from outlive.releases import frameworks
+from outlive.releases.frameworks import Requirements
 from outlive.stacks.uv import explain, try_uv
 
 ERA = dt.timedelta(days=1)  # a release's dependencies are those that existed this long after its upload
@@ -81,7 +82,8 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a lock is resolved from: a release, a Python (`3.11`), and `pins`, packages at exact versions.
 
     gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`; `wheels`
-    are the wheels of packages that are not releases.
+    are the wheels of packages that are not releases. `application` is what an application of a user's own
+    asks for, which is no package itself.
     """
 
     release: Release
@@ -89,6 +91,7 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
     pins: tuple[Package, ...]
     extras: tuple[str, ...] = ()
     wheels: tuple[Wheel, ...] = ()
+    application: Requirements | None = None
 
     def __str__(self) -> str:
         return f"{self.release} on Python {self.python}"
@@ -96,7 +99,8 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def exact(self) -> dict[str, str]:
         """The versions of the framework and of the pins, by name, without those that are wheels."""
-        exact = {self.release.framework: self.release.version} | {pin.name: pin.version for pin in self.pins}
+        exact = {self.release.framework: self.release.version} if self.application is None else {}
+        exact |= {pin.name: pin.version for pin in self.pins}
         return {name: exact[name] for name in exact if name not in {wheel.name for wheel in self.wheels}}
 
     def holding(self, package: Package) -> Side:
@@ -128,11 +132,24 @@ def side(
         chosen = versions[newest if Version(python) > Version(newest) else python]
     except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
         raise FaultError(f"{path} does not say which gunicorn to use on Python {python}: {error!r}") from None
-    beside = frameworks.load(project, release.framework).packages
-    bare = Side(release, python, (Package("gunicorn", chosen),), beside, wheels)
+    framework = frameworks.load(project, release.framework)
+    application = framework.application.get(release.version)
+    if application:
+        chosen = application.pinned.get("gunicorn", chosen)
+    gunicorn = (Package("gunicorn", chosen),)
+    bare = Side(release, python, gunicorn, framework.packages, wheels, application)
     for pin in pins:
         bare = bare.holding(pin)
     return bare
+
+
+def local(project: Project, release: Release, pins: tuple[Package, ...]) -> tuple[Package, ...]:
+    """Return the sources of packages that an application has beside releases, but for those in `pins`."""
+    own = frameworks.load(project, release.framework).application.get(release.version)
+    named = {pin.name for pin in pins}
+    return tuple(
+        Package(name, AT + source) for name, source in (own.local if own else {}).items() if name not in named
+    )
 
 
 def on(lock: Lock, python: str) -> Lock:
@@ -163,13 +180,27 @@ def era(
 
     def find() -> Lock:
         try:
-            return resolve(wanted, until)
+            return _with_own_hashes(resolve(wanted, until), wanted.application)
         except UnavailableError:
             if until is None or not wanted.wheels:
                 raise
         return resolve(wanted, None)
 
     return kept(find, Lock, wanted)
+
+
+def _with_own_hashes(lock: Lock, own: Requirements | None) -> Lock:
+    """Return `lock` if each package is one that an application's files have a hash for, where they have any.
+
+    Raises FaultError where it is not.
+    """
+    for name, hashes in own.hashes.items() if own else ():
+        block = f"\n{lock.text}".partition(f"\n{name}==")[2].partition("==")[0]
+        given = {word.removeprefix("--hash=") for word in block.split()}
+        pinned = own is not None and own.pinned.get(name) == lock.versions.get(name)
+        if pinned and given.isdisjoint(hashes):
+            raise FaultError(f"{name}: the package index has no file with a hash that the requirements give")
+    return lock
 
 
 def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock:
@@ -264,8 +295,10 @@ def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
     """Return the lock as `resolve` does, or uv's complaint if there is none.
 
     A dependency that had no wheel for this Python by `until` is taken from the first later time that has one.
+    Where an application pins what does not go with the `pins`, it keeps its other versions if it can.
     """
     later: dict[str, int] = {}
+    own = wanted.application
     while True:
         status, text, complaint = _compile(wanted, until, prefer, later)
         if status == 0:
@@ -276,6 +309,12 @@ def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
         if until and NO_TIMES in complaint:
             until = None
             continue
+        if own and own.loosened(wanted.exact) != own and len(wanted.pins) + len(wanted.wheels) > 1:
+            names = {*wanted.exact, *(wheel.name for wheel in wanted.wheels)}
+            pinned = {name: Package(name, version) for name, version in own.pinned.items()}
+            prefer = tuple((pinned | {package.name: package for package in prefer}).values())
+            loose = msgspec.structs.replace(wanted, application=own.loosened(names))
+            return attempt(loose, until, prefer)
         lacking = {match[1] or match[2] for match in WHEELLESS.finditer(complaint)} - set(wanted.exact)
         if until is None or not lacking or any(later.get(name) == LATER[-1] for name in lacking):
             return complaint
@@ -295,7 +334,8 @@ def _compile(
         for name, cutoff in cutoffs.items():
             arguments += ["--exclude-newer-package", f"{name}={cutoff}"]
     requirements = "".join(f"{name}=={version}\n" for name, version in wanted.exact.items())
-    requirements += "".join(f"{extra}\n" for extra in wanted.extras)
+    own = wanted.application.lines if wanted.application else ()
+    requirements += "".join(f"{extra}\n" for extra in (*wanted.extras, *own))
     requirements += "".join(f"{wheel.requirement}\n" for wheel in wanted.wheels)
     with temporary.folder() as folder:
         output = folder / "lock.txt"

@@ -129,6 +129,8 @@ def prepare_pair(project: Project, before: Stack, after: Stack, python: str | No
         return environments.import_error(environment, modules) is None
 
     sides = [locks.side(project, c.release, c.interpreter.minor, c.pins, c.wheels) for c in choices]
+    if sides[0].application != sides[1].application:
+        return _as_they_are(project, choices)
     asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
     pair = controlled.locks(project, sides, asked, works)
     first, second = (
@@ -136,6 +138,18 @@ def prepare_pair(project: Project, before: Stack, after: Stack, python: str | No
         for choice, lock in zip(choices, (pair.before, pair.after), strict=True)
     )
     return Pair(first, second, pair.differences)
+
+
+def _as_they_are(project: Project, choices: Sequence[_Choice]) -> Pair:
+    """Return two states of an application, each with the packages that its own requirements ask for."""
+    before, after = (Prepared(one.release, one.interpreter, one.era(project)) for one in choices)
+    old, new = before.lock.versions, after.lock.versions
+    differences = tuple(
+        Difference(name, old.get(name), new.get(name), "as each side's requirements have it", asked=True)
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
+    )
+    return Pair(before, after, differences)
 
 
 def _check_same(before: Stack, after: Stack) -> None:
@@ -166,9 +180,10 @@ def _choose(project: Project, stacks: Sequence[Stack], python: str | None) -> li
     interpreters = _interpreters(stacks, releases, python)
     chosen: list[_Choice] = []
     for stack, built, interpreter in zip(stacks, wheels, interpreters, strict=True):
+        local = locks.local(project, releases[len(chosen)], stack.pins)
         built += [
             sources.build(pin.name, pin.version.removeprefix(AT), interpreter)
-            for pin in stack.pins
+            for pin in (*stack.pins, *local)
             if pin.version.startswith(AT)
         ]
         chosen.append(_Choice(stack, releases[len(chosen)], interpreter, tuple(built)))

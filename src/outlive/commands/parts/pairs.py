@@ -12,6 +12,7 @@ from rich.text import Text
 
 from outlive.api import evidence
 from outlive.api.selection import Selection
+from outlive.commands.parts.own import App
 from outlive.commands.parts.progress import progress
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
@@ -37,12 +38,19 @@ def two_stacks(words: Sequence[str]) -> tuple[Stack, Stack]:
     )
 
 
+def both_stacks(app: App | None, words: Sequence[str]) -> tuple[Project, tuple[Stack, Stack]]:
+    """Return the project and the two stacks of it that a command's words name. Raises UsageError."""
+    return app.two(words) if app else (Project.find(), two_stacks(words))
+
+
 def measured_pair(
-    project: Project, words: Sequence[str], python: str | None, selection: Selection
-) -> Evidence:
+    app: App | None, words: Sequence[str], python: str | None, selection: Selection
+) -> tuple[Project, Evidence]:
     """Measure what is selected of both stacks, showing on standard error how far it has come."""
+    project, stacks = both_stacks(app, words)
+    said = (*app.words, *words) if app else ()
     with progress(Console(stderr=True)) as callbacks:
-        return evidence.measured(project, two_stacks(words), python, selection, callbacks)
+        return project, evidence.measured(project, stacks, python, selection, callbacks, words=said)
 
 
 def write_report(project: Project, found: Evidence, rates: Rates) -> tuple[Report, Path]:

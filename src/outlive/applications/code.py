@@ -1,0 +1,89 @@
+"""The code of an application: the working tree, or one of its git revisions, copied and told apart."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from outlive import processes
+from outlive.applications.settings import LIMITS
+from outlive.errors import FaultError, UsageError
+from outlive.wording import one_line
+
+LEFT_OUT = {".git", ".hg", ".outlive", ".tox", ".nox", "__pycache__", "node_modules"}
+CACHES = ("_cache",)
+"""Ends of the names of folders that tools make: `.pytest_cache`, `.mypy_cache`."""
+NOT_CODE = {LIMITS}
+"""Files that say nothing about how the app behaves."""
+
+
+def left_out(folder: str, names: list[str]) -> list[str]:
+    """Return which of the `names` in a folder are no part of an app: virtual environments, caches, git's."""
+    return [
+        name
+        for name in names
+        if name in LEFT_OUT or name.endswith(CACHES) or (Path(folder) / name / "pyvenv.cfg").is_file()
+    ]
+
+
+def copy(app: Path, target: Path) -> None:
+    """Copy the working tree of the app. Raises FaultError where that fails."""
+    try:
+        shutil.copytree(app, target, symlinks=True, ignore=left_out)
+    except shutil.Error as error:
+        _, _, why = error.args[0][0]
+        raise FaultError(f"{app} cannot be copied: {one_line(str(why))}") from None
+    except OSError as error:
+        raise FaultError(f"{app} cannot be copied: {error.strerror}") from None
+
+
+def digest(app: Path, copied: Path) -> str:
+    """Return eight hex digits of what is in a copied working tree; what git ignores does not count."""
+    done = _git(app, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ".")
+    if done.returncode == 0:
+        paths = [copied / name for name in done.stdout.split("\0") if name]
+    else:
+        paths = list(copied.rglob("*"))
+    found = hashlib.sha256()
+    for path in sorted(paths):
+        if (path.is_symlink() or path.is_file()) and path.name not in NOT_CODE:
+            content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+            found.update(f"{path.relative_to(copied)}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()[:8]
+
+
+def revision(app: Path, name: str, target: Path) -> str:
+    """Put the app as it was at a git revision into `target`; return the revision's hash.
+
+    Raises UsageError where git does not know it.
+    """
+    done = _git(app, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    sha = done.stdout.strip()
+    if done.returncode:
+        raise UsageError(
+            f"@{name}: git knows no such revision of {app}: {one_line(done.stderr)}".rstrip(": ")
+        )
+    prefix = _git(app, "rev-parse", "--show-prefix").stdout.strip()
+    archive = target.with_suffix(".tar")
+    done = _git(app, "archive", "--format=tar", f"--output={archive}", f"{sha}:{prefix}")
+    if done.returncode:
+        raise UsageError(f"@{name}: {app} is not in it: {one_line(done.stderr)}")
+    with tarfile.open(archive) as tar:
+        tar.extractall(target, filter="data")
+    archive.unlink()
+    return sha
+
+
+def local_version(text: str) -> str:
+    """Return what a name becomes in the local part of a version: `feature/x-1` is `feature.x.1`."""
+    return re.sub(r"[^a-z0-9]+", ".", text.lower()).strip(".") or "0"
+
+
+def _git(app: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    if not shutil.which("git"):
+        return subprocess.CompletedProcess(arguments, 1, "", "git is not installed")
+    return processes.run(["git", "-C", app, *arguments])

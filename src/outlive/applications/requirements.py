@@ -1,0 +1,159 @@
+"""Where an application's packages come from: a requirements file, pyproject.toml, uv.lock, or a list."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shlex
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from outlive.errors import UsageError
+from outlive.releases.frameworks import Requirements
+from outlive.stacks.uv import run_uv
+from outlive.wording import one_line
+
+INDEX_OPTIONS = (
+    "-i",
+    "--index-url",
+    "--extra-index-url",
+    "-f",
+    "--find-links",
+    "--no-index",
+    "--trusted-host",
+)
+HARMLESS = ("--pre", "--prefer-binary", "--no-binary", "--only-binary", "--require-hashes", "--use-feature")
+EXTRAS = re.compile(r"(.*\.toml)\[([\w.,\s-]+)\]")
+NAMED = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*@\s*(\S+)\s*(?:;.*)?")
+
+
+class _Project(msgspec.Struct):
+    dependencies: tuple[str, ...] = ()
+    optional: dict[str, tuple[str, ...]] = msgspec.field(name="optional-dependencies", default_factory=dict)
+    dynamic: tuple[str, ...] = ()
+
+
+def read(folder: Path, packages: str | Sequence[str]) -> Requirements:
+    """Return what the application in `folder` asks for; paths are relative to it.
+
+    Raises UsageError, with the place, for what cannot be read or is no requirement.
+    """
+    if not isinstance(packages, str):
+        return _requirements((("packages", line) for line in packages), folder)
+    extras = EXTRAS.fullmatch(packages)
+    path = folder / (extras[1] if extras else packages)
+    if path.suffix == ".toml":
+        wanted = [name.strip() for name in extras[2].split(",")] if extras else []
+        return _requirements(((path.name, line) for line in _of_project(path, wanted)), path.parent)
+    if path.name == "uv.lock":
+        arguments = ["export", "--frozen", "--no-emit-project", "--no-dev", "--no-header", "--no-annotate"]
+        text = run_uv([*arguments, "--project", path.parent], cwd=path.parent)
+        return _requirements(((path.name, line) for line in _logical(text)), path.parent)
+    return _requirements(_lines(path, ()), folder)
+
+
+def _of_project(path: Path, extras: Sequence[str]) -> Iterator[str]:
+    try:
+        project = msgspec.convert(tomllib.loads(_text(path)).get("project", {}), _Project)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise UsageError(f"{path.name}: {one_line(str(error))}") from None
+    if "dependencies" in project.dynamic:
+        raise UsageError(f"{path.name}: its dependencies are dynamic: export them to a requirements file")
+    if unknown := [name for name in extras if name not in project.optional]:
+        raise UsageError(
+            f"{path.name} has no extra {', '.join(unknown)}; it has {', '.join(project.optional)}"
+        )
+    yield from project.dependencies
+    for name in extras:
+        yield from project.optional[name]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"packages: there is no {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {one_line(str(error))}") from None
+
+
+def _logical(text: str) -> Iterator[str]:
+    """Yield the lines of a requirements file, those that go on joined, without comments."""
+    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        if stripped := re.sub(r"(^|\s)#.*", "", line).strip():
+            yield stripped
+
+
+def _lines(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+    """Yield each requirement of a file, and of those that it includes, with the name of its file."""
+    if path in above:
+        raise UsageError(f"{path.name}: includes itself")
+    for line in _logical(_text(path)):
+        words = shlex.split(line.replace("=", " ", 1)) if line.startswith("-") else [""]
+        option = words[0]
+        if option in {"-r", "--requirement"} and len(words) > 1:
+            yield from _lines(path.parent / words[1], (*above, path))
+        elif option in {"-e", "--editable"} and len(words) > 1:
+            yield path.name, str(path.parent / words[1])
+        elif option in INDEX_OPTIONS:
+            raise UsageError(f"{path.name}: {option}: name the package index with OUTLIVE_INDEX_URL instead")
+        elif option in {"-c", "--constraint"}:
+            raise UsageError(f"{path.name}: constraints are not read: compile them into the requirements")
+        elif option and option not in HARMLESS:
+            raise UsageError(f"{path.name}: {one_line(line)!r} is not understood")
+        elif not option:
+            yield path.name, line
+
+
+def _requirements(lines: Iterable[tuple[str, str]], folder: Path) -> Requirements:
+    found: list[str] = []
+    local: dict[str, str] = {}
+    hashes: dict[str, tuple[str, ...]] = {}
+    for file, line in lines:
+        bare, *given = re.split(r"\s+--hash=", line)
+        named = NAMED.fullmatch(bare)
+        if named or re.match(r"[./~]|file:|git\+|https?:", bare) or bare.endswith((".whl", ".tar.gz")):
+            source = _source(named[2] if named else bare, file, folder)
+            local[canonicalize_name(named[1] if named else _name(source, file))] = source
+            continue
+        try:
+            requirement = Requirement(bare)
+        except InvalidRequirement:
+            raise UsageError(f"{file}: {one_line(bare)!r} is not a requirement") from None
+        found.append(str(requirement))
+        if given:
+            name = canonicalize_name(requirement.name)
+            hashes[name] = (*hashes.get(name, ()), *(one.split()[0] for one in given))
+    bare_result = Requirements(tuple(dict.fromkeys(found)), local, hashes)
+    if len(bare_result.pinned) == len(bare_result.lines):
+        return bare_result
+    return msgspec.structs.replace(bare_result, day=dt.datetime.now(dt.UTC).date().isoformat())
+
+
+def _source(text: str, file: str, folder: Path) -> str:
+    """Return the absolute path, or the address, of a package that is no release."""
+    if text.startswith("git+"):
+        raise UsageError(f"{file}: {one_line(text)!r}: clone the repository, and name the folder")
+    if text.startswith(("http://", "https://")):
+        return text
+    path = Path(unquote(urlsplit(text).path) if text.startswith("file:") else text).expanduser()
+    return str((folder / path).absolute())
+
+
+def _name(source: str, file: str) -> str:
+    """Return the name of a package from that of its wheel, or from its pyproject.toml."""
+    path = Path(source)
+    try:
+        if path.suffix == ".whl":
+            return parse_wheel_filename(path.name)[0]
+        return str(tomllib.loads((path / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"])
+    except (InvalidWheelFilename, OSError, ValueError, KeyError):
+        raise UsageError(
+            f"{file}: {source}: write its name before it, as in shop-session @ {path.name}"
+        ) from None

@@ -1,0 +1,165 @@
+"""`outlive.toml`, or `[tool.outlive]` of pyproject.toml: what an application is, and its traffic."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from string import Template
+from typing import Annotated, Any
+
+import msgspec
+
+from outlive.errors import UsageError
+from outlive.project import Project
+from outlive.records.stack import NAME
+from outlive.releases import frameworks
+from outlive.service import app as apps
+from outlive.service.app import Worker
+from outlive.service.scenarios import Login, Scenario
+from outlive.wording import one_line
+
+FILE = "outlive.toml"
+LIMITS = "outlive-limits.toml"
+"""Where the limits of its gate are, beside `outlive.toml`."""
+BASELINE = "ok"
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """What serves a protocol: gunicorn's workers, the default ones first, and packages beside gunicorn."""
+
+    workers: tuple[Worker, ...]
+    packages: tuple[str, ...]
+
+    def by(self, settings: Settings) -> Serving:
+        """Return the same for an application: only with the worker that it names, if it names one."""
+        named = [worker for worker in self.workers if settings.worker in (None, worker.name)]
+        added = ("--pythonpath", settings.source) if settings.source else ()
+        workers = tuple(msgspec.structs.replace(one, arguments=(*one.arguments, *added)) for one in named)
+        if settings.worker is None or not workers:
+            return Serving(workers, self.packages)
+        alone = msgspec.structs.replace(workers[0], packages=())
+        return Serving((alone,), (*self.packages, *workers[0].packages))
+
+
+def protocols(base: Project) -> dict[str, Serving]:
+    """Return what serves each protocol, as the first framework that speaks it is served."""
+    found: dict[str, Serving] = {}
+    for name in base.frameworks():
+        framework = frameworks.load(base, name)
+        if framework.protocol and framework.protocol not in found:
+            found[framework.protocol] = Serving(apps.load(base, name).workers, framework.server)
+    return found
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `outlive.toml` says; docs/own-application.md has each key.
+
+    `packages` names a file or is a list of requirements, `source` is the folder that modules are imported
+    from. `env` are variables, `secrets` the names of those whose values come from the environment. `before`
+    are commands that are run before each server starts, in its copy of the app.
+    """
+
+    target: Annotated[str, msgspec.Meta(pattern=r"^[\w.]+:.+$")]
+    protocol: str = "wsgi"
+    packages: str | tuple[str, ...] = "requirements.txt"
+    name: str = ""
+    python: str | None = None
+    worker: str | None = None
+    source: str = ""
+    env: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    before: str | tuple[str, ...] = ()
+    start_limit: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+    login: Login | None = None
+    users: dict[str, dict[str, Annotated[int, msgspec.Meta(ge=0)]]] = {}
+    scenario: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that are run before."""
+        return (self.before,) if isinstance(self.before, str) else self.before
+
+
+class Read(msgspec.Struct, frozen=True):
+    """The settings of an application, what serves it, and its scenarios, of which one is called `ok`."""
+
+    settings: Settings
+    serving: Serving
+    scenarios: tuple[Scenario, ...]
+
+
+def read(folder: Path, base: Project) -> Read:
+    """Return what the application in `folder` says of itself.
+
+    Raises UsageError, with the place, where there is no such file or it does not have its form.
+    """
+    own, shared = folder / FILE, folder / "pyproject.toml"
+    path = own if own.is_file() else shared
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = document if path == own else document.get("tool", {}).get("outlive")
+        if table is None:
+            raise FileNotFoundError
+        settings = msgspec.convert(_filled(table), Settings)
+        scenarios = tuple(_scenario(each, settings.login, at) for at, each in enumerate(settings.scenario, 1))
+    except FileNotFoundError:
+        raise UsageError(f"{folder}: there is no {FILE} in it: `outlive init` writes one") from None
+    except (OSError, ValueError, RecursionError) as error:  # msgspec's and tomllib's are ValueErrors
+        raise UsageError(f"{path}: {one_line(str(error))}") from None
+    known = protocols(base)
+    serving = known[settings.protocol].by(settings) if settings.protocol in known else Serving((), ())
+    if fault := _fault(settings, scenarios, known):
+        raise UsageError(f"{path}: {fault}")
+    return Read(settings, serving, scenarios)
+
+
+def _filled(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the values of secrets where its login has their names: `$SHOP_PASSWORD`."""
+    names = table.get("secrets", [])
+    known = {name: os.environ[name] for name in names if name in os.environ}
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: fill(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [fill(each) for each in value]
+        return Template(value).safe_substitute(known) if isinstance(value, str) else value
+
+    return table | {"login": fill(table["login"])} if "login" in table and known else table
+
+
+def _fault(settings: Settings, scenarios: tuple[Scenario, ...], known: dict[str, Serving]) -> str | None:
+    names = [scenario.name for scenario in scenarios]
+    if BASELINE not in names:
+        return f"no scenario is named {BASELINE!r}: one is a plain success, against which the others are read"
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        return f"two scenarios have the same name: {', '.join(twice)}"
+    if settings.protocol not in known:
+        return f"protocol {settings.protocol!r} is none of {', '.join(sorted(known))}"
+    if not known[settings.protocol].by(settings).workers:
+        workers = ", ".join(worker.name for worker in known[settings.protocol].workers)
+        return f"worker {settings.worker!r} is none that serves {settings.protocol}; there are {workers}"
+    if settings.name and not NAME.fullmatch(settings.name):
+        return f"name {settings.name!r}: letters, digits and hyphens"
+    for user, weights in settings.users.items():
+        if unknown := sorted(weights.keys() - set(names)):
+            return f"users.{user}: {', '.join(unknown)} is no scenario"
+    return None
+
+
+def _scenario(table: dict[str, Any], login: Login | None, at: int) -> Scenario:
+    """Return the scenario number `at`: statuses may be numbers, `login` may be true."""
+    request = table.get("request", {})
+    said = f"{request.get('method', 'GET')} {request.get('path', '/')}" if isinstance(request, dict) else ""
+    expect = table.get("expect", "2xx")
+    answers = expect if isinstance(expect, list) else [expect]
+    logs_in = table.get("login", False)
+    if logs_in is True and login is None:
+        raise ValueError(f"scenario {at}: login is true, and there is no [login]")
+    whole = {"summary": said, "request": {}} | table | {"expect": [str(answer) for answer in answers]}
+    whole["login"] = msgspec.to_builtins(login) if logs_in is True else None
+    try:
+        return msgspec.convert(whole, Scenario)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"scenario {table.get('name', at)}: {error}") from None

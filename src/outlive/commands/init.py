@@ -1,0 +1,37 @@
+"""`outlive init`: a first `outlive.toml` for an application of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from outlive.applications.guess import guess
+from outlive.applications.settings import FILE
+from outlive.errors import ExitCode, UsageError
+from outlive.files import write_text
+from outlive.project import Project
+
+
+@click.command("init")
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--force", is_flag=True, help="Write it anew where there is one.")
+def init_command(*, folder: Path, force: bool) -> int:
+    """Write a first outlive.toml for an application of your own.
+
+    It reads the code and runs nothing: the app, its packages and its routes are guesses, and it says so.
+
+    \b
+    outlive init
+    outlive init services/shop
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    path = folder / FILE
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already: --force writes it anew")
+    found = guess(folder.resolve(), Project.find())
+    write_text(path, found.text)
+    click.echo(f"{path} written. What was guessed:")
+    for line in found.said:
+        click.echo(f"  {line}")
+    click.echo(f"Check it, then: outlive measure --app {folder}")
+    return ExitCode.FINE

@@ -1,0 +1,91 @@
+"""`--app`: an application of a user's own in place of releases, in every verb that takes a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from outlive.applications.opened import State, opened
+from outlive.errors import UsageError
+from outlive.project import Project
+from outlive.records.stack import Stack
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class App(msgspec.Struct, frozen=True):
+    """What `--app` and `--requirements` say: a folder with an `outlive.toml`, and other requirements."""
+
+    folder: Path
+    requirements: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that say the same again."""
+        return ("--app", str(self.folder), *(w for r in self.requirements for w in ("--requirements", r)))
+
+    def one(self, words: Sequence[str]) -> tuple[Project, list[Stack]]:
+        """Open it with a state for each word, or as it is now; it is closed when the command ends."""
+        if len(self.requirements) > 1:
+            raise UsageError("--requirements: one file here; two are compared")
+        packages = self.requirements[0] if self.requirements else None
+        return self._opened([State.parse(word, packages) for word in words or ("",)])
+
+    def two(self, words: Sequence[str]) -> tuple[Project, tuple[Stack, Stack]]:
+        """Open it with two states: as it is now and a changed one, or both as named. Raises UsageError."""
+        packages = (None, *self.requirements)[-2:] if self.requirements else (None, None)
+        both = ("", *words) if len(words) == 1 else tuple(words) or ("", "")
+        if len(both) != 2 or len(packages) > 2 or (not words and not self.requirements):
+            raise UsageError(
+                "with --app say what changes: a package (aiohttp==3.12.15), two git revisions "
+                "(@main @feature), or two --requirements"
+            )
+        states = [State.parse(word, file) for word, file in zip(both, packages, strict=True)]
+        project, (before, after) = self._opened(states)
+        return project, (before, after)
+
+    def _opened(self, states: Sequence[State]) -> tuple[Project, list[Stack]]:
+        context = click.get_current_context()
+        found = context.with_resource(opened(self.folder, Project.find(), states))
+        return found.project, list(found.stacks)
+
+
+def app_options(command: F) -> F:
+    """Add the options that name an application of one's own; the command gets one `app`, or None."""
+
+    def called(*, folder: Path | None, requirements: tuple[str, ...], **others: Any) -> Any:
+        if requirements and folder is None:
+            raise UsageError("--requirements is for an application: --app names its folder")
+        here = tuple(str(Path(file).absolute()) if Path(file).is_file() else file for file in requirements)
+        return command(app=App(folder, here) if folder else None, **others)
+
+    called.__doc__ = command.__doc__
+    called.__dict__.update(vars(command))
+    for option in (
+        click.option(
+            "--requirements",
+            multiple=True,
+            metavar="FILE",
+            help="With --app: in place of the packages that outlive.toml names; twice to compare.",
+        ),
+        click.option(
+            "--app",
+            "folder",
+            type=click.Path(path_type=Path),
+            metavar="FOLDER",
+            help="An application of your own, described by its outlive.toml.",
+        ),
+    ):
+        called = option(called)
+    return called  # type: ignore[return-value]
+
+
+def stacks_named(words: Sequence[str]) -> list[Stack]:
+    """Return the stacks that words name without an `--app`. Raises UsageError where there are none."""
+    if not words:
+        raise UsageError("name a stack, as in aiohttp==3.12.15, or an application of your own with --app")
+    return [Stack.parse(word) for word in words]

@@ -1,0 +1,75 @@
+"""Logs a client in, and has a scenario's requests carry the cookies or the token that it was given."""
+
+from __future__ import annotations
+
+import http.client
+import io
+from http.cookies import CookieError, SimpleCookie
+
+import msgspec
+
+from outlive.errors import FaultError
+from outlive.service.scenarios import Scenario, expected
+from outlive.service.seal import Address
+from outlive.service.wire import Wire
+
+
+class _Received(io.BytesIO):
+    """What `http.client` reads an answer from in place of a socket."""
+
+    def makefile(self, _mode: str) -> _Received:
+        return self
+
+
+def logged_in(scenario: Scenario, address: Address) -> Scenario:
+    """Return the scenario with what its `login` gives, sent by each request; itself where it has none.
+
+    Raises FaultError where the login is answered wrongly, or gives nothing.
+    """
+    login = scenario.login
+    if login is None:
+        return scenario
+    message = msgspec.structs.replace(scenario, request=login.request, then=()).message("close")
+    wire = Wire(address, tls=scenario.tls)
+    try:
+        wire.send(message)
+        while wire.more():
+            pass
+        answer = http.client.HTTPResponse(_Received(wire.buffer))  # type: ignore[arg-type]
+        answer.begin()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise FaultError(f"{scenario.name}: the login got no answer: {type(error).__name__}") from None
+    finally:
+        wire.close()
+    if not expected(login.expect, str(answer.status)):
+        raise FaultError(
+            f"{scenario.name}: the login was answered {answer.status}, not {' or '.join(login.expect)}"
+        )
+    headers = {"Authorization": f"Bearer {_token(scenario, login.token, body)}"} if login.token else {}
+    if cookies := _cookies(answer):
+        headers["Cookie"] = cookies
+    if not headers:
+        raise FaultError(f"{scenario.name}: the login was answered {answer.status}, without a cookie")
+    requests = [
+        msgspec.structs.replace(request, headers=headers | request.headers)
+        for request in (scenario.request, *scenario.then)
+    ]
+    return msgspec.structs.replace(scenario, request=requests[0], then=tuple(requests[1:]), login=None)
+
+
+def _token(scenario: Scenario, field: str, body: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(body, type=dict[str, object])[field])
+    except (msgspec.DecodeError, KeyError):
+        raise FaultError(f"{scenario.name}: the login's answer is no JSON object with {field!r}") from None
+
+
+def _cookies(answer: http.client.HTTPResponse) -> str:
+    found: dict[str, str] = {}
+    for line in answer.msg.get_all("Set-Cookie", []):
+        try:
+            found |= {name: morsel.coded_value for name, morsel in SimpleCookie(line).items()}
+        except CookieError:
+            continue
+    return "; ".join(f"{name}={value}" for name, value in found.items())

@@ -1,0 +1,67 @@
+"""An application of a user's own where it is served: a copy of its code, its variables, what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from outlive import processes
+from outlive.errors import FaultError, UsageError
+from outlive.service.app import Own
+from outlive.stacks.environments import Environment
+from outlive.wording import one_line
+
+SHORTEST_SECRET = 4
+"""Characters of the shortest value that is taken out of what is shown; shorter ones are parts of words."""
+RAISED = re.compile(r"[\w.]*(?:Error|Exception|Exit|Interrupt|Warning|ImproperlyConfigured)\b.*")
+FRAME = re.compile(r'  File "([^"]+)", line (\d+)')
+
+
+def variables(own: Own) -> dict[str, str]:
+    """Return its environment variables. Raises UsageError where a secret is not set."""
+    if missing := [name for name in own.secrets if name not in os.environ]:
+        raise UsageError(f"secrets: {', '.join(missing)} is not set in the environment")
+    return dict(own.env) | {name: os.environ[name] for name in own.secrets}
+
+
+def without_secrets(own: Own, text: str) -> str:
+    """Return `text` with the names of its variables in place of their values."""
+    known = dict(own.env) | {name: os.environ.get(name, "") for name in own.secrets}
+    for name, value in sorted(known.items(), key=lambda pair: -len(pair[1])):
+        if len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, f"${name}")
+    return text
+
+
+def lay_out(own: Own, environment: Environment, folder: Path, env: Mapping[str, str]) -> Path:
+    """Copy the code of the stack's release into `folder`, run what comes before, and return the copy.
+
+    Raises FaultError, with what it said, where that fails.
+    """
+    copy = folder / "app"
+    shutil.copytree(Path(own.code) / environment.lock.release, copy, symlinks=True)
+    for command in own.before:
+        words = shlex.split(command)
+        if found := shutil.which(words[0], path=env["PATH"]):
+            words[0] = found
+        done = processes.run(words, cwd=copy, env=env, timeout=own.start_limit)
+        if done.returncode:
+            said = without_secrets(own, last_words(done.stderr or done.stdout, copy))
+            raise FaultError(f"before: {command!r} failed: {said}")
+    return copy
+
+
+def last_words(log: str, copy: Path) -> str:
+    """Return in one line what a log says went wrong: the exception, and where in the code it was raised."""
+    lines = log.splitlines()
+    at = max((n for n, line in enumerate(lines) if RAISED.match(line)), default=None)
+    if at is None:
+        return one_line(next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing"))
+    frames = [found for line in lines[:at] if (found := FRAME.match(line))]
+    own = [found for found in frames if Path(found[1]).is_relative_to(copy)]
+    where = f" ({Path(own[-1][1]).relative_to(copy)}, line {own[-1][2]})" if own else ""
+    return one_line(lines[at])[:300] + where

@@ -1,0 +1,229 @@
+"""`outlive.toml`, the requirements of an application, and what `outlive init` makes of a repository."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from measuring import CHECKOUT
+from outlive.applications import requirements
+from outlive.applications.code import local_version
+from outlive.applications.guess import guess
+from outlive.applications.opened import State
+from outlive.applications.settings import read
+from outlive.errors import UsageError
+from outlive.files import toml_key, toml_value
+from outlive.service.scenarios import expected
+
+PLAIN = 'target = "shop:app"\n[[scenario]]\nname = "ok"\n'
+
+
+def written(folder: Path, text: str, name: str = "outlive.toml") -> Path:
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_two_lines_are_enough(tmp_path: Path) -> None:
+    found = read(written(tmp_path, PLAIN), CHECKOUT)
+    (ok,) = found.scenarios
+    assert (ok.summary, ok.expect, ok.fails) == ("GET /", ("2xx",), False)
+    assert [worker.name for worker in found.serving.workers] == ["sync", "gthread", "gevent"]
+
+
+def test_it_may_stand_in_pyproject(tmp_path: Path) -> None:
+    text = '[tool.outlive]\ntarget = "shop:app"\n[[tool.outlive.scenario]]\nname = "ok"\n'
+    assert read(written(tmp_path, text, "pyproject.toml"), CHECKOUT).settings.target == "shop:app"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "there is no outlive.toml in it: `outlive init` writes one"),
+        ("target = ", "outlive.toml: "),
+        ('target = "shop"', "target"),
+        (f"tarjet = 1\n{PLAIN}", "unknown field `tarjet`"),
+        ('target = "shop:app"', "no scenario is named 'ok'"),
+        (f'{PLAIN}[[scenario]]\nname = "ok"\n', "two scenarios have the same name: ok"),
+        (f"{PLAIN}expect = true\nlogn = 1", "scenario ok: "),
+        (f"{PLAIN}login = true", "login is true, and there is no [login]"),
+        (f'protocol = "wsgy"\n{PLAIN}', "is none of aiohttp, asgi, wsgi"),
+        (f'worker = "uvicorn"\n{PLAIN}', "there are sync, gthread, gevent"),
+        (f"{PLAIN}[users.Steady]\nnone = 3", "users.Steady: none is no scenario"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said(tmp_path: Path, text: str | None, said: str) -> None:
+    if text is not None:
+        written(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        read(tmp_path, CHECKOUT)
+    assert said in str(error.value)
+
+
+def test_secrets_stand_in_for_their_names_in_the_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "sesame")
+    login = '[login]\nrequest = { json = { password = "$SHOP_PASSWORD", other = "$HOME" } }\n'
+    scenario = '[[scenario]]\nname = "ok"\nlogin = true\n'
+    text = f'target = "shop:app"\nsecrets = ["SHOP_PASSWORD"]\n{login}{scenario}'
+    (ok,) = read(written(tmp_path, text), CHECKOUT).scenarios
+    assert ok.login
+    assert ok.login.request.json == {"password": "sesame", "other": "$HOME"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "right", "wrong"),
+    [
+        (("404",), ("404",), ("405", "404 cut")),
+        (("2xx", "304"), ("200", "299", "304"), ("300", "200 cut", "closed")),
+        (("400-404",), ("400", "404"), ("399", "405")),
+        (("closed", "5xx"), ("closed", "503"), ("200",)),
+    ],
+)
+def test_answers_may_be_ranges(
+    answers: tuple[str, ...], right: tuple[str, ...], wrong: tuple[str, ...]
+) -> None:
+    assert all(expected(answers, one) for one in right)
+    assert not any(expected(answers, one) for one in wrong)
+
+
+def test_a_requirements_file(tmp_path: Path) -> None:
+    written(tmp_path, "-r base.txt\nFlask==3.1.3 ; python_version > '3.8'  # why\nyarl>=1.9\n", "all.txt")
+    written(tmp_path, f"six==1.17.0 \\\n    --hash=sha256:{'a' * 64}\nshop-session @ ./s\n", "base.txt")
+    found = requirements.read(tmp_path, "all.txt")
+    assert found.pinned == {"six": "1.17.0", "flask": "3.1.3"}
+    assert found.local == {"shop-session": str(tmp_path / "s")}
+    assert found.hashes == {"six": (f"sha256:{'a' * 64}",)}
+    assert found.day, "what is not pinned is resolved again each day"
+    assert found.loosened(["yarl"]).lines == ("six", 'Flask; python_version > "3.8"', "yarl")
+    assert found.loosened([]).lines[2] == "yarl>=1.9"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--extra-index-url https://example.org", "OUTLIVE_INDEX_URL"),
+        ("-c constraints.txt", "constraints are not read"),
+        ("-r all.txt", "includes itself"),
+        ("git+https://example.org/shop", "clone the repository"),
+        ("flask=3", "is not a requirement"),
+        ("./nowhere", "write its name before it"),
+        ("-r gone.txt", "there is no"),
+    ],
+)
+def test_a_line_that_cannot_be_had(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        requirements.read(written(tmp_path, f"{line}\n", "all.txt"), "all.txt")
+    assert said in str(error.value)
+
+
+def test_dependencies_of_pyproject_with_an_extra(tmp_path: Path) -> None:
+    text = '[project]\ndependencies = ["flask"]\noptional-dependencies = { web = ["gevent==25.9.1"] }\n'
+    written(tmp_path, text, "pyproject.toml")
+    assert requirements.read(tmp_path, "pyproject.toml").lines == ("flask",)
+    assert requirements.read(tmp_path, "pyproject.toml[web]").lines == ("flask", "gevent==25.9.1")
+    with pytest.raises(UsageError, match="has no extra wbe; it has web"):
+        requirements.read(tmp_path, "pyproject.toml[wbe]")
+
+
+def test_words_name_states() -> None:
+    assert State.parse("") == State()
+    assert State.parse("@main") == State("main")
+    assert State.parse("@main,aiohttp==3.12.15") == State("main", None, "aiohttp==3.12.15")
+    assert State.parse("a==1,python==3.12", "old.txt") == State(None, "old.txt", "a==1,python==3.12")
+
+
+@pytest.mark.parametrize(("name", "said"), [("feature/x-1", "feature.x.1"), ("v2.0", "v2.0"), ("...", "0")])
+def test_a_revision_is_part_of_a_version(name: str, said: str) -> None:
+    assert local_version(name) == said
+
+
+JSON = st.recursive(
+    st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+)
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), JSON))
+def test_what_is_written_as_toml_is_read_back(table: dict[str, object]) -> None:
+    text = "".join(f"{toml_key(name)} = {toml_value(value)}\n" for name, value in table.items())
+    assert tomllib.loads(text) == table
+
+
+FLASK = """
+from flask import Blueprint, Flask
+bp = Blueprint("auth", __name__, url_prefix="/auth")
+@bp.route("/login", methods=("GET", "POST"))
+def login(): ...
+def create_app(config=None):
+    app = Flask(__name__)
+    @app.get("/hello")
+    def hello(): ...
+    @app.get("/orders/<int:number>")
+    def order(number): ...
+    return app
+"""
+AIOHTTP = """
+from aiohttp import web
+async def init_app():
+    app = web.Application()
+    app.router.add_get("/", index)
+    return app
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "target", "protocol", "packages", "routes"),
+    [
+        (
+            {"shop/__init__.py": FLASK, "requirements.txt": "flask==3.1.3"},
+            "shop:create_app()",
+            "wsgi",
+            "requirements.txt",
+            {"/hello", "/orders/1", "/auth/login"},
+        ),
+        ({"src/shop/main.py": AIOHTTP}, "shop.main:init_app", "aiohttp", ["aiohttp"], {"/"}),
+        (
+            {
+                "site/manage.py": "",
+                "site/site/wsgi.py": "import django.core\napplication = get_wsgi_application()",
+                "site/site/urls.py": "urls = [path('polls/', include('polls.urls'))]",
+                "site/polls/urls.py": "urls = [path('<int:pk>/vote/', vote)]",
+            },
+            "site.wsgi:application",
+            "wsgi",
+            ["django"],
+            {"/", "/polls/1/vote/"},
+        ),
+        (
+            {"app.py": "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/ping')\ndef ping(): ...\n"},
+            "app:app",
+            "asgi",
+            ["fastapi"],
+            {"/ping"},
+        ),
+    ],
+)
+def test_a_first_file_is_read_from_the_code(
+    *, tmp_path: Path, files: dict[str, str], target: str, protocol: str, packages: object, routes: set[str]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = guess(tmp_path, CHECKOUT)
+    written(tmp_path, found.text)
+    settings = read(tmp_path, CHECKOUT).settings
+    assert (settings.target, settings.protocol) == (target, protocol)
+    assert settings.packages == (tuple(packages) if isinstance(packages, list) else packages)
+    paths = {scenario.request.path for scenario in read(tmp_path, CHECKOUT).scenarios}
+    assert paths == routes | {"/no-such-page"}
+    assert target in found.said[0]
+
+
+def test_a_repository_without_an_app(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no app is found in it"):
+        guess(tmp_path, CHECKOUT)
