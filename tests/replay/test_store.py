@@ -281,6 +281,12 @@ class TestCompact:
             '[37,259,0,333,1,null,null,26136576,12,2,1,{"files":7}]]}'
         )
 
+    def test_phases_of_one_length_have_no_slope(self) -> None:
+        """Found by fuzzing."""
+        data, _ = self.through(self.leaving())
+        with pytest.raises(msgspec.ValidationError, match=r"^A cell does not have this form: "):
+            compact.decode(data.replace(b"[37,259", b"[211,259"))
+
     @pytest.mark.parametrize(
         "changes",
         [

@@ -49,7 +49,7 @@ def decode(data: bytes) -> Document:
         raise msgspec.ValidationError("Expected one stack")
     try:
         measurements = tuple(_whole(cell, file) for cell in file.measurements)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise msgspec.ValidationError(f"A cell does not have this form: {error}") from None
     return Document(provenance=file.provenance, measurements=measurements)
 
