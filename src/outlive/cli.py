@@ -31,6 +31,7 @@ VERBS = {
         "releases": "List the releases of a framework, or update the list.",
         "sweep": "Measure all releases of frameworks.",
         "steps": "Say at which releases what requests leave in memory changed.",
+        "watch": "Compare what is not released yet with the last release.",
         "bisect": "Find the commit after which what requests leave changed.",
         "leaks": "Say in which release each leak and ring came, changed and went.",
         "publish": "Write the site of all that is stored.",
@@ -96,7 +97,7 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="outlive")
 def cli() -> None:
-    """Measure what framework releases leave in memory after failed requests, and compare them.
+    """Measure what framework releases leave in memory after failed requests.
 
     Exit codes: 0 fine, 1 regression, 2 usage, 3 inconclusive, 4 harness or environment fault, 5 release
     withdrawn or unavailable, 130 interrupted.

@@ -25,7 +25,7 @@ from outlive.comparison.changes import RANK
 from outlive.comparison.lines import reading_text, sections
 from outlive.comparison.pair import Comparison
 from outlive.errors import FaultError
-from outlive.records.measurement import ASKED, Growth, Measurement
+from outlive.records.measurement import ASKED, Growth, Machine, Measurement, Origin, PythonRecord
 from outlive.records.stack import Difference
 
 OPPOSITE = {"better": "worse", "worse": "better", "same": "same"}
@@ -261,6 +261,18 @@ def test_a_peak_that_is_far_apart_is_told_and_decides_nothing() -> None:
     comparison = compared([before], [after])
     assert only(comparison).direction == "same"
     assert "peak RSS 2.0 GiB → 100.0 MiB (not-found on close, one run each)" in comparison.headline
+
+
+def test_what_is_noisy_is_not_compared_across_machines() -> None:
+    machine = Machine(system="Linux", kernel="6", architecture="x86_64", libc="glibc 2", cpus=2)
+    elsewhere = Origin(host="0123abcd", machine=machine, interpreter=PythonRecord(version="3.11.7"))
+    before, after = cell(peak_rss_bytes=2 * 2**30), cell(peak_rss_bytes=100 * 2**20, origin=elsewhere)
+    row = one(before, after)
+    assert row.peaks is None
+    assert row.before.peak_rss_bytes is row.after.pause_ms_per_1000_requests is None
+    assert row.before.objects == row.after.objects
+    both = msgspec.structs.replace(before, origin=elsewhere)
+    assert one(both, after).peaks == (2 * 2**30, 100 * 2**20)
 
 
 # what nothing imports

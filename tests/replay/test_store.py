@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from outlive.errors import FaultError
 from outlive.files import SCHEMA_VERSION
 from outlive.project import Project
-from outlive.records.measurement import Collector, Document, Leak, Measurement, Phase, StackRecord
+from outlive.records.measurement import (
+    Collector,
+    Document,
+    Leak,
+    Machine,
+    Measurement,
+    Origin,
+    Phase,
+    PythonRecord,
+    StackRecord,
+)
 from outlive.records.stack import Package
 from outlive.replay import compact
 from outlive.replay import store as stores
@@ -305,6 +315,14 @@ class TestCompact:
     )
     def test_what_does_not_is_told(self, changes: dict[str, object]) -> None:
         self.through(self.leaving(), self.leaving(**changes))
+
+    def test_other_machines_are_told_once(self) -> None:
+        machine = Machine(system="Linux", kernel="6", architecture="x86_64", libc="glibc 2", cpus=2)
+        origin = Origin(host="0123abcd", machine=machine, interpreter=PythonRecord(version="3.11.7"))
+        other = msgspec.structs.replace(origin, host="4567abcd")
+        places = (origin, None, other, origin)
+        data, _ = self.through(*(self.leaving(scenario=str(at), origin=one) for at, one in enumerate(places)))
+        assert data.count(b"0123abcd") == data.count(b"4567abcd") == 1
 
     def test_a_cell_is_a_line(self) -> None:
         cells = [self.leaving(scenario=name) for name in ("a", "b", "c")]

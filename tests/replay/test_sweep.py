@@ -25,7 +25,7 @@ from outlive.records.measurement import Measurement
 from outlive.records.release import Release
 from outlive.records.stack import Package, Stack
 from outlive.releases.catalogue import Catalogue
-from outlive.replay import engine, sweep
+from outlive.replay import engine, place, sweep
 from outlive.replay.engine import Progress
 from outlive.replay.store import Store
 from outlive.replay.subject import Task
@@ -68,7 +68,7 @@ class Lab:
 
     def measure(
         self, tasks: Sequence[Task], known: Iterable[Scenario], jobs: int, done: Callable[[Measurement], None]
-    ) -> None:
+    ) -> list[Measurement]:
         for task in tasks:
             for cell in task.cells:
                 if len(self.measured) == self.interrupted_after:
@@ -79,6 +79,7 @@ class Lab:
                 if cell.scenario == self.failing:
                     fields = {"status": "failed", "reason": "the worker died"}
                 done(task.subject.describe(cell, worker, **fields))
+        return []
 
     def sweep(
         self, *versions: str, patterns: Sequence[str] = ("ok", "not-found"), **changes: Any
@@ -137,7 +138,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     (tmp_path / "home").mkdir()
     lab = Lab(project)
     monkeypatch.setattr(environments, "ensure", lab.ensure)
-    monkeypatch.setattr(sweep, "measure", lab.measure)
+    monkeypatch.setattr(place, "measure", lab.measure)
     return lab
 
 
@@ -227,12 +228,13 @@ class TestSweep:
     def test_more_than_three_cells_are_counted(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(
             tasks: Sequence[Task], known: object, jobs: int, done: Callable[[Measurement], None]
-        ) -> None:
+        ) -> list[Measurement]:
             for task in tasks:
                 for cell in task.cells:
                     done(task.subject.describe(cell, None, status="failed", reason="it did not start"))
+            return []
 
-        monkeypatch.setattr(sweep, "measure", fail)
+        monkeypatch.setattr(place, "measure", fail)
         (lacking,) = lab.sweep("3.1.0", patterns=["*-error"]).unavailable
         assert lacking.reason == "7 cells: it did not start"
 

@@ -49,8 +49,9 @@ class Options(TypedDict, total=False):
     `scenarios` are names or patterns (`"*-error"`) in `set` (`default`, `extended` or `all`). `connections`
     and `gc` are kinds of connection and gc policies. `python` is a version (`"3.11"`) or a path, `worker` a
     name in app.toml. `fresh` measures again what is stored; `jobs` is how many servers run at once. With
-    `sensitivity` N, a leak of one object in N requests must be seen. `project` is a checkout, by default that
-    of the current folder. `progress` is called with each measurement.
+    `sensitivity` N, a leak of one object in N requests must be seen. `scheduler` is the address or file of a
+    Dask scheduler whose workers measure. `project` is a checkout, by default that of the current folder.
+    `progress` is called with each measurement.
     """
 
     scenarios: Sequence[str]
@@ -62,6 +63,7 @@ class Options(TypedDict, total=False):
     fresh: bool
     jobs: int
     sensitivity: int | None
+    scheduler: str | None
     project: Project | None
     progress: Progress
 
@@ -205,6 +207,7 @@ def gate(
         connections=tuple(options.get("connections", ())) or USUAL_CONNECTIONS,
         gc=_policy(options),
         jobs=options.get("jobs", 2),
+        scheduler=options.get("scheduler"),
         today=dt.datetime.now(dt.UTC).date(),
         plant=plant,
         patterns=patterns,
@@ -248,4 +251,5 @@ def _selection(options: Options) -> Selection:
         fresh=options.get("fresh", False),
         jobs=options.get("jobs", 2),
         sensitivity=options.get("sensitivity"),
+        scheduler=options.get("scheduler"),
     )

@@ -15,10 +15,12 @@ from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.allocations import Allocations, Tracer, trace, with_memray
 from outlive.replay.engine import Progress
+from outlive.replay.reproducer import Reproducer
 from outlive.replay.sample import SAMPLE, sample
 from outlive.replay.store import provenance
 from outlive.replay.subject import Subject
-from outlive.retention.structures import Analysis, analyse
+from outlive.retention import explanation
+from outlive.retention.structures import Analysis, Structure, analyse
 from outlive.service import app as apps
 from outlive.service import remedies, scenarios
 from outlive.service.scenarios import Scenario
@@ -44,6 +46,13 @@ class Explained(msgspec.Struct, frozen=True):
     prepared: Prepared
     scenario: Scenario
     request: engine.Request
+
+    def reproducer(self, structure: Structure) -> str:
+        """Return a script that was run and seen to show `structure`. Raises as `Reproducer.find` does."""
+        subject = self.subject
+        module = (subject.folder / subject.app.target.partition(":")[0]).with_suffix(".py")
+        picture = tuple(explanation.picture(structure.explanation))
+        return Reproducer(subject.environment, module, self.scenario).find(structure, picture)
 
 
 def explained(

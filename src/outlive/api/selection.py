@@ -22,6 +22,7 @@ class Selection(msgspec.Struct, frozen=True):
     fresh: bool = False
     jobs: int = 2
     sensitivity: int | None = None
+    scheduler: str | None = None
 
     @property
     def kinds(self) -> tuple[Connection, ...]:
@@ -57,4 +58,5 @@ class Selection(msgspec.Struct, frozen=True):
             fresh=self.fresh,
             jobs=self.jobs,
             sensitivity=self.sensitivity or sensitivity,
+            scheduler=self.scheduler,
         )

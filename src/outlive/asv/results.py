@@ -33,6 +33,8 @@ from outlive.releases.lineage import tag
 
 Value = float | None
 """asv's value for a cell: nan is not applicable or not measured, None is failed."""
+NOISY = ("peak_rss_bytes", "collector.")
+"""Readings that are this machine's own: asv would compare another machine's with them."""
 
 
 class AsvResults:
@@ -98,6 +100,8 @@ def _value(measurement: Measurement | None, reading: str) -> Value:
     if measurement is not None and measurement.status == "failed":
         return None
     found: Any = measurement
+    if measurement is not None and measurement.origin and reading.startswith(NOISY):
+        return math.nan
     for name in reading.split("."):
         found = getattr(found, name, None)
     return math.nan if found is None else found

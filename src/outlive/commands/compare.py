@@ -68,6 +68,8 @@ def compare_command(
     outlive compare flask 2.3.3 3.1.3 --load --gc off --rounds 6
     """  # noqa: D301 - click's mark for lines that stay as they are
     selection = Selection(**selected)
+    if under_load and selection.scheduler:
+        raise UsageError("--load does not go with --scheduler: load tests run on this machine")
     if under_load:
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
         project, stacks = both_stacks(app, what)

@@ -19,7 +19,6 @@ from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Tool
 from outlive.replay.allocations import Tracer, allocation_lines
-from outlive.replay.reproducer import Reproducer
 from outlive.retention import drawing, explanation
 from outlive.retention.structures import Analysis, Structure
 
@@ -129,10 +128,7 @@ def explain_command(
             write_text(path, pictures[kind](analysis) if kind in pictures else document.to_json())
     if script:
         structure = _wanted(analysis, fingerprint)
-        subject = found.subject
-        module = (subject.folder / subject.app.target.partition(":")[0]).with_suffix(".py")
-        picture = tuple(explanation.picture(structure.explanation))
-        write_text(script, Reproducer(subject.environment, module, found.scenario).find(structure, picture))
+        write_text(script, found.reproducer(structure))
         click.echo(f"\n{script} shows {structure.explanation.fingerprint}: it was run, and seen to.")
     return ExitCode.FINE
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from outlive.applications.settings import LIMITS
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.progress import load_progress, progress
-from outlive.commands.parts.selection import gc_policy, load_extra, selecting_options
+from outlive.commands.parts.selection import gc_policy, load_extra, scheduler_option, selecting_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.gates import accept as accepting
@@ -41,6 +41,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @app_options
 @click.option("--gc", "policy", required=True, type=gc_policy, metavar="POLICY", help="on, off, freeze, …")
 @selecting_options
+@scheduler_option
 @click.option("--load", "under_load", is_flag=True, help="Judge what many clients at once leave.")
 @click.option("--unreleased", "source", metavar="PATH|URL", help="Gate this wheel, sdist or source tree.")
 @click.option("--limits", "limits_file", type=FILE, metavar="FILE", help="Limits of a project of your own.")
@@ -78,6 +79,7 @@ def gate_command(
     sarif_file: Path | None,
     summary_file: Path | None,
     jobs: int,
+    scheduler: str | None,
 ) -> int:
     """Judge releases of a framework against its reviewed limits.
 
@@ -94,8 +96,8 @@ def gate_command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     if accept and plant:
         raise UsageError("--accept does not go with --plant: a planted leak is no limit")
-    if under_load and (accept or prove or len(connections) > 1):
-        raise UsageError("--load has one connection, and goes neither with --accept nor with --prove")
+    if under_load and (accept or prove or scheduler or len(connections) > 1):
+        raise UsageError("--load has one connection, and goes with none of --accept, --prove, --scheduler")
     if limits_file and not limits_file.exists() and not accept:
         raise UsageError(f"--limits {limits_file}: there is no such file; --accept writes it")
     project, stacks = _judged(app, what, source, prove)
@@ -110,6 +112,7 @@ def gate_command(
         connections=connections or USUAL_CONNECTIONS,
         gc=policy,
         jobs=jobs,
+        scheduler=scheduler,
         today=dt.datetime.now(dt.UTC).date(),
         plant=plant,
         patterns=patterns,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 from rich.console import Console
 
-from outlive.commands.parts.selection import fault_code, load_extra, measured
+from outlive.commands.parts.selection import fault_code, load_extra, measured, scheduler_option
 from outlive.comparison.noisy.noise import LEAST_ROUNDS
 from outlive.errors import UsageError
 from outlive.loads import turns
@@ -49,6 +49,7 @@ REQUESTS = 3000
 @click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
 @click.option("--fresh", is_flag=True, help="Replay again what is stored.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=(os.cpu_count() or 1) + 1, show_default=True)
+@scheduler_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def remedies_command(
     stack: str,
@@ -63,6 +64,7 @@ def remedies_command(
     python: str | None,
     fresh: bool,
     jobs: int,
+    scheduler: str | None,
     as_json: bool,
 ) -> int:
     """Say what each remedy does for a release, and what it costs.
@@ -87,7 +89,7 @@ def remedies_command(
     stacks = [prepare(project, wanted, python, remedy) for remedy in chosen]
     selected = scenarios.find(project.scenarios, patterns)
     cells = engine.cells(selected, (connection,), ("off",))
-    request = engine.Request(selected, cells, fresh=fresh, jobs=jobs)
+    request = engine.Request(selected, cells, fresh=fresh, jobs=jobs, scheduler=scheduler)
     replayed = [plain, *(one for one in stacks if one.remedy and one.remedy.counted)]
     names_replayed = [one.remedy_name for one in replayed]
     found = dict(zip(names_replayed, measured(project, replayed, request), strict=True))

@@ -34,6 +34,7 @@ def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | 
     \b
     outlive sweep
     outlive sweep aiohttp --since 3.11.0 --python 3.12
+    outlive sweep --scheduler tcp://10.0.0.1:8786
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     python = python or PYTHON

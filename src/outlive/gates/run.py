@@ -21,13 +21,11 @@ from outlive.project import Project
 from outlive.records.measurement import Cell, Connection, Measurement, Provenance, StackRecord
 from outlive.records.stack import Package, Stack
 from outlive.releases.catalogue import Catalogue
-from outlive.replay import engine
+from outlive.replay import engine, place
 from outlive.replay.engine import Progress
-from outlive.replay.measure import measure
 from outlive.replay.subject import Task
 from outlive.service import scenarios
 from outlive.service.scenarios import Scenario
-from outlive.stacks import environments
 from outlive.stacks.prepare import Prepared, prepare
 
 PROOFS = 2
@@ -49,6 +47,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     today: dt.date
     plant: bool = False
     patterns: tuple[str, ...] = ()
+    scheduler: str | None = None
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -143,47 +142,49 @@ def run(
 ) -> Gate:
     """Return the verdict on a release, measured now; cells that deviate are measured twice.
 
-    The proof comes first; without it nothing is judged. Raises as `environments.ensure` does, and UsageError
-    if two limits apply to one cell.
+    The proof comes first; without it nothing is judged. Raises as `place.at` and `environments.ensure` do,
+    and UsageError if two limits apply to one cell.
     """
     framework = prepared.release.framework
     served = engine.serving(project, framework, wanted.known)
     cells = tuple(cell for cell in wanted.cells if cell.scenario in served)
-    environment = environments.ensure(prepared.lock, prepared.interpreter)
-    request = engine.Request(wanted.known, cells, jobs=wanted.jobs)
+    with place.at(wanted.scheduler, project, wanted.jobs) as where:
+        environment = where.install(prepared.lock, prepared.interpreter)
+        request = engine.Request(wanted.known, cells, jobs=wanted.jobs)
 
-    def tasks(cells: Sequence[Cell], *plants: str) -> list[Task]:
-        by_name = {name: proof.planted(app, *plants) if plants else app for name, app in served.items()}
-        return engine.to_measure(project, environment, by_name, request, cells)
+        def tasks(cells: Sequence[Cell], *plants: str) -> list[Task]:
+            by_name = {name: proof.planted(app, *plants) if plants else app for name, app in served.items()}
+            return engine.to_measure(project, environment, by_name, request, cells)
 
-    for task in tasks(cells):
-        for cell in task.cells:  # report a clash before measuring, not after
-            limits.allowed(task.subject.describe(cell, None, status="measured"))
+        for task in tasks(cells):
+            for cell in task.cells:  # report a clash before measuring, not after
+                limits.allowed(task.subject.describe(cell, None, status="measured"))
 
-    left_in = ("leak",) if wanted.plant else ()
-    reused = set() if wanted.plant else set(cells) & set(wanted.baseline)
-    rest = tuple(cell for cell in cells if cell not in reused)
-    progress.start(2 * len(wanted.baseline) + len(rest))
+        left_in = ("leak",) if wanted.plant else ()
+        reused = set() if wanted.plant else set(cells) & set(wanted.baseline)
+        rest = tuple(cell for cell in cells if cell not in reused)
+        progress.start(2 * len(wanted.baseline) + len(rest))
 
-    def measured(wanted_now: Sequence[Task]) -> list[Measurement]:
-        return measure(wanted_now, wanted.known, wanted.jobs, progress.done) if wanted_now else []
+        def measured(wanted_now: Sequence[Task]) -> list[Measurement]:
+            found = where.measure(wanted_now, wanted.known, wanted.jobs, progress.done) if wanted_now else ()
+            return list(found)
 
-    for _ in range(PROOFS):
-        attempt = measured([*tasks(wanted.baseline), *tasks(wanted.baseline, "leak", "cycle")])
-        baseline = _by_cell(m for m in attempt if not proof.is_planted(m))
-        with_plant = _by_cell(m for m in attempt if proof.is_planted(m))
-        controls = tuple(proof.control(baseline[cell], with_plant[cell]) for cell in wanted.baseline)
-        if proved := all(control.seen for control in controls):
-            break
+        for _ in range(PROOFS):
+            attempt = measured([*tasks(wanted.baseline), *tasks(wanted.baseline, "leak", "cycle")])
+            baseline = _by_cell(m for m in attempt if not proof.is_planted(m))
+            with_plant = _by_cell(m for m in attempt if proof.is_planted(m))
+            controls = tuple(proof.control(baseline[cell], with_plant[cell]) for cell in wanted.baseline)
+            if proved := all(control.seen for control in controls):
+                break
 
-    verdicts: dict[Cell, Judged] = {}
-    first: dict[Cell, Measurement] = {}
-    if proved:
-        first = {cell: baseline[cell] for cell in reused} | _by_cell(measured(tasks(rest, *left_in)))
-        verdicts = {cell: judge(limits, first[cell]) for cell in cells}
-        doubtful = tuple(c for c, v in verdicts.items() if v.outcome not in ("within", "unsupported"))
-        for cell, again in _by_cell(measured(tasks(doubtful, *left_in))).items():
-            verdicts[cell] = judge(limits, first[cell], again)
+        verdicts: dict[Cell, Judged] = {}
+        first: dict[Cell, Measurement] = {}
+        if proved:
+            first = {cell: baseline[cell] for cell in reused} | _by_cell(measured(tasks(rest, *left_in)))
+            verdicts = {cell: judge(limits, first[cell]) for cell in cells}
+            doubtful = tuple(c for c, v in verdicts.items() if v.outcome not in ("within", "unsupported"))
+            for cell, again in _by_cell(measured(tasks(doubtful, *left_in))).items():
+                verdicts[cell] = judge(limits, first[cell], again)
     versions = [release.version for release in Catalogue.load(project, framework).releases]
     entries = stale(limits, list(first.values()), [*versions, prepared.release.version], wanted.today)
     return verdict(prepared, wanted, limits, source, controls, cells=verdicts.values(), entries=entries)
@@ -233,7 +234,7 @@ def replay(
             "or the limits do not hold for it"
         )
     bad = prepare(project, stack, gate.stack.python)
-    request = engine.Request(wanted.scenarios, wanted.cells, jobs=wanted.jobs)
+    request = engine.Request(wanted.scenarios, wanted.cells, jobs=wanted.jobs, scheduler=wanted.scheduler)
     (measured,) = engine.run(project, [bad], request, progress)
     as_gated = [msgspec.structs.replace(m, release=gate.stack.release) for m in measured]
     verdicts = [judge(limits, measurement) for measurement in as_gated]

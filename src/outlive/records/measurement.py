@@ -105,7 +105,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     `unexplained` says why there are none. `answer` is the answer that was verified, such as `404` or
     `aborted`. `unimported` are the packages of the stack that the worker never imported, None if an older
     version did not record them. `remedy` is the change to the app, None for the app as it is. `published`
-    results come with `outlive`; all others were measured by the user.
+    results come with `outlive`; all others were measured by the user. `origin` is where a worker of a
+    scheduler measured it, None for the machine that the document names.
     """
 
     framework: str
@@ -143,6 +144,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     collector: Collector | None = None
     phases: tuple[Phase, ...] = ()
     published: bool = False
+    origin: Origin | None = None
+
+    @property
+    def host(self) -> str:
+        """The identity of the machine that measured it, empty for the machine that the document names."""
+        return self.origin.host if self.origin else ""
 
     @property
     def explained(self) -> bool:
@@ -212,6 +219,14 @@ class PythonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     build: str = ""
     compiler: str = ""
     self_checked: bool = False
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine and interpreter of a worker that measured a cell; `host` identifies the machine."""
+
+    host: str
+    machine: Machine
+    interpreter: PythonRecord
 
 
 class StackRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,7 +82,8 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     each of its releases is installed with.
 
     For applications of a user's own that speak its `protocol`: `server` is what they are served with beside
-    gunicorn, `makes` has what is called to make one, with the package that this is of.
+    gunicorn, `makes` has what is called to make one, with the package that this is of. `repository` is the
+    address of its git repository, for who watches it.
     """
 
     name: str = ""
@@ -90,6 +91,7 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     covered: tuple[str, ...] = ("",)
     module: str = ""
     packages: tuple[str, ...] = ()
+    repository: str = ""
     changelog: ChangelogRules = ChangelogRules()
     application: dict[str, Requirements] = {}
     protocol: str = ""

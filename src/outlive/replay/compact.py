@@ -13,7 +13,16 @@ from typing import Any
 
 import msgspec
 
-from outlive.records.measurement import Collector, Document, Leak, Measurement, Phase, Provenance, StackRecord
+from outlive.records.measurement import (
+    Collector,
+    Document,
+    Leak,
+    Measurement,
+    Origin,
+    Phase,
+    Provenance,
+    StackRecord,
+)
 from outlive.retention.growth import slope
 
 SCHEMA_VERSION = 2
@@ -25,6 +34,7 @@ class _File(msgspec.Struct, frozen=True):
     provenance: Provenance
     leaks: dict[str, _Plain]
     measurements: list[_Plain]
+    origins: list[Origin] = []
 
 
 def encode(document: Document) -> bytes:
@@ -32,10 +42,15 @@ def encode(document: Document) -> bytes:
     (stack,) = document.provenance.stacks
     texts: dict[str, _Plain] = {}
     cells = [_bare(measurement, stack, texts) for measurement in document.measurements]
+    origins = list(dict.fromkeys(m.origin for m in document.measurements if m.origin))
+    for cell, measurement in zip(cells, document.measurements, strict=True):
+        if measurement.origin:
+            cell["origin"] = origins.index(measurement.origin)
     leaks = (b"%s:%s" % (_json(name), _json(texts[name])) for name in sorted(texts))
     return b"".join(
         (
             b'{"schema_version":%d,\n"provenance":%s,\n' % (SCHEMA_VERSION, _json(document.provenance)),
+            b'"origins":%s,\n' % _json(origins) if origins else b"",
             b'"leaks":{\n%s\n},\n' % b",\n".join(leaks),
             b'"measurements":[\n%s\n]}\n' % b",\n".join(map(_json, cells)),
         )
@@ -49,7 +64,7 @@ def decode(data: bytes) -> Document:
         raise msgspec.ValidationError("Expected one stack")
     try:
         measurements = tuple(_whole(cell, file) for cell in file.measurements)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise msgspec.ValidationError(f"A cell does not have this form: {error}") from None
     return Document(provenance=file.provenance, measurements=measurements)
 
@@ -77,6 +92,8 @@ def _whole(cell: _Plain, file: _File) -> Measurement:
     ]
     if "collector" in cell:
         plain["collector"] = dict(zip(_COLLECTOR, cell["collector"], strict=True))
+    if "origin" in cell:
+        plain["origin"] = file.origins[cell["origin"]]
     measurement = msgspec.convert(plain, Measurement)
     implied = {name: value for name, value in _implied(measurement).items() if name not in cell}
     return msgspec.structs.replace(measurement, **implied)

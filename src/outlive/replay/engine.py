@@ -10,13 +10,12 @@ from outlive.errors import UsageError
 from outlive.project import Project
 from outlive.records.measurement import GC_POLICIES, USUAL_CONNECTIONS, Cell, Connection, Measurement
 from outlive.records.remedy import Remedy
-from outlive.replay.measure import measure
+from outlive.replay import place
 from outlive.replay.store import Keeper, Store
 from outlive.replay.subject import Subject, Task
 from outlive.retention.growth import SENSITIVITY, shows
 from outlive.service import app as apps
 from outlive.service.scenarios import Scenario, load_set
-from outlive.stacks import environments
 from outlive.stacks.environments import Environment
 from outlive.stacks.prepare import Identity, Prepared
 
@@ -47,6 +46,8 @@ class Request(msgspec.Struct, frozen=True):
     fresh: bool = False
     jobs: int = 2
     sensitivity: int = SENSITIVITY
+    scheduler: str | None = None
+    """Dask scheduler whose workers measure, as in `place.at`; None: this process does."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -71,29 +72,34 @@ def run(
     stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
     wanted = [_about(project, stack.release.framework, request) for stack in stacks]
     results: list[dict[Cell, Measurement]] = []
-    tasks: list[Task] = []
+    lacking: list[tuple[Prepared, dict[str, apps.App], tuple[Cell, ...], frozenset[Cell]]] = []
     for at, (stack, cells) in enumerate(zip(stacks, wanted, strict=True)):
-        store = stores[stack.identity]
         served = serving(project, stack.release.framework, request.scenarios)
         again = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
-        have = {} if again else {Cell.of(m): m for m in stored(store, served, request)}
+        kept = () if again else stored(stores[stack.identity], served, request)
+        have = {Cell.of(m): m for m in kept}
         results.append({cell: have[cell] for cell in cells if cell in have})
         missing = tuple(cell for cell in cells if cell not in have)
         if missing:
-            environment = environments.ensure(stack.lock, stack.interpreter)
             shown = frozenset(cell for cell, m in have.items() if shows(m))
-            tasks += to_measure(
-                project, environment, served, request, missing, shown=shown, remedy=stack.remedy
-            )
-    progress.start(sum(len(task.cells) for task in tasks))
+            lacking.append((stack, served, missing, shown))
+    progress.start(sum(len(missing) for _, _, missing, _ in lacking))
 
-    with Keeper() as keeper:
+    measured: list[Measurement] = []
+    if lacking:
+        with place.at(request.scheduler, project, request.jobs) as where, Keeper() as keeper:
+            tasks: list[Task] = []
+            for stack, served, missing, shown in lacking:
+                environment = where.install(stack.lock, stack.interpreter)
+                tasks += to_measure(
+                    project, environment, served, request, missing, shown=shown, remedy=stack.remedy
+                )
 
-        def done(measurement: Measurement) -> None:
-            keeper.add(stores[_identity(measurement)], measurement)
-            progress.done(measurement)
+            def done(measurement: Measurement) -> None:
+                keeper.add(stores[_identity(measurement)], measurement)
+                progress.done(measurement)
 
-        measured = list(measure(tasks, request.scenarios, request.jobs, done)) if tasks else []
+            measured += where.measure(tasks, request.scenarios, request.jobs, done)
     for stack, of_cell, cells in zip(stacks, results, wanted, strict=True):
         for m in tuple(measured):
             if _identity(m) == stack.identity and Cell.of(m) in cells and Cell.of(m) not in of_cell:

@@ -40,14 +40,19 @@ def provenance(stacks: Iterable[StackRecord]) -> Provenance:
         outlive=__version__,
         counting=COUNTING,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        machine=Machine(
-            system=platform.system(),
-            kernel=platform.release(),
-            architecture=platform.machine(),
-            libc=" ".join(platform.libc_ver()).strip(),
-            cpus=os.cpu_count() or 1,
-        ),
+        machine=this_machine(),
         stacks=tuple(stacks),
+    )
+
+
+def this_machine() -> Machine:
+    """Return what is to be known of the machine that this runs on."""
+    return Machine(
+        system=platform.system(),
+        kernel=platform.release(),
+        architecture=platform.machine(),
+        libc=" ".join(platform.libc_ver()).strip(),
+        cpus=os.cpu_count() or 1,
     )
 
 
@@ -138,8 +143,7 @@ class Keeper:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._keep()
+        self.keep()
 
     def add(self, store: Store, measurement: Measurement) -> None:
         """Store a measurement within a few seconds. Raises FaultError if nothing can be written."""
@@ -147,6 +151,11 @@ class Keeper:
             self._waiting.setdefault(store.path, (store, []))[1].append(measurement)
             if time.monotonic() - self._kept >= KEEPING:
                 self._keep()
+
+    def keep(self) -> None:
+        """Keep now what has come."""
+        with self._lock:
+            self._keep()
 
     def _keep(self) -> None:
         self._kept = time.monotonic()

@@ -7,6 +7,7 @@ meanwhile.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,22 +23,19 @@ from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
 from outlive.records.stack import Stack
 from outlive.releases.lineage import covered
-from outlive.replay import engine
+from outlive.replay import engine, place
 from outlive.replay.engine import Progress, Request
-from outlive.replay.measure import measure
+from outlive.replay.place import Place
 from outlive.replay.store import Keeper, Store
 from outlive.replay.subject import Task
 from outlive.retention.growth import shows
 from outlive.service import scenarios
 from outlive.service.app import App
-from outlive.stacks import environments, eras
+from outlive.stacks import eras
 from outlive.stacks.environments import Environment
 from outlive.stacks.eras import Unavailable
 from outlive.stacks.prepare import Prepared, prepare
 from outlive.wording import one_line
-
-WINDOW = 8
-"""Releases that are measured in one pool; only at the end of a pool can a server be without work."""
 
 Keep = Callable[[Release, Sequence[Measurement]], None]
 """Is called with each release and all its measurements once they are complete."""
@@ -58,10 +56,18 @@ class _Planned(msgspec.Struct, frozen=True):
     served: dict[str, App]
     missing: tuple[Cell, ...]
 
-    def made(self, measurement: Measurement) -> bool:
-        """Return whether `measurement` is of this release."""
-        release = self.stack.release
-        return (measurement.framework, measurement.release) == (release.framework, release.version)
+    @property
+    def name(self) -> tuple[str, str]:
+        """Its framework and version: its identity within the sweep."""
+        return self.stack.release.framework, self.stack.release.version
+
+
+class _Left(msgspec.Struct):
+    """A release that is being measured: how many cells are left, and which failed so far."""
+
+    planned: _Planned
+    cells: int
+    failed: list[Measurement] = []
 
 
 def releases(project: Project, frameworks: Sequence[str], since: str | None) -> tuple[Release, ...]:
@@ -103,7 +109,8 @@ def sweep(
     """Measure and store the request's cells of each release on `python`; call `keep` with each release.
 
     If a release fails, the reason is recorded and the others go on. However the sweep ends, what was measured
-    is stored. Raises FaultError if `python` is not installed or nothing can be stored.
+    is stored. Raises FaultError if `python` is not installed or nothing can be stored, and as `place.at` and
+    `Cluster.measure` do.
     """
     run = _Sweep(project, python, request, progress, keep)
     try:
@@ -133,17 +140,23 @@ class _Sweep:
                 self.keep(each.stack.release, self._stored(each))
         total = sum(len(each.missing) for each in todo)
         self.progress.start(total)
+        if todo:
+            with place.at(self.request.scheduler, self.project, self.request.jobs) as where:
+                self._all(where, todo)
+        return Outcome(total, self.failed, tuple(self.unavailable))
+
+    def _all(self, where: Place, todo: deque[_Planned]) -> None:
         with ThreadPoolExecutor(1, thread_name_prefix="outlive-build") as builder:
             built = deque(
-                builder.submit(environments.ensure, each.stack.lock, each.stack.interpreter) for each in todo
+                builder.submit(where.install, each.stack.lock, each.stack.interpreter) for each in todo
             )
             try:
                 while todo:
-                    self._measure([(todo.popleft(), future) for future in _window(built)])
+                    ready = _window(built, where.window)
+                    self._measure(where, [(todo.popleft(), future) for future in ready])
             except BaseException:
                 builder.shutdown(wait=False, cancel_futures=True)
                 raise
-        return Outcome(total, self.failed, tuple(self.unavailable))
 
     def record(self, swept: Sequence[Release]) -> None:
         """Write down what is unavailable, in place of earlier entries for the same releases."""
@@ -178,35 +191,42 @@ class _Sweep:
         store = Store(self.project, planned.stack.record)
         return engine.stored(store, planned.served, self.request)
 
-    def _measure(self, window: Sequence[tuple[_Planned, Future[Environment]]]) -> None:
+    def _measure(self, where: Place, window: Sequence[tuple[_Planned, Future[Environment]]]) -> None:
         tasks: list[Task] = []
-        ready: list[_Planned] = []
+        left: dict[tuple[str, str], _Left] = {}
         for planned, future in window:
             try:
                 tasks += self._tasks(planned, future.result())
-                ready.append(planned)
+                left[planned.name] = _Left(planned, len(planned.missing))
             except OutliveError as error:
                 self.failed += len(planned.missing)
                 self._lacks(planned.stack.release, str(error))
-        failed: list[Measurement] = []
+        finishing = threading.Lock()
 
         with Keeper() as keeper:
 
             def done(measurement: Measurement) -> None:
-                planned = next(each for each in ready if each.made(measurement))
-                if measurement.status == "failed":
-                    failed.append(measurement)
-                keeper.add(Store(self.project, planned.stack.record), measurement)
+                mine = left[measurement.framework, measurement.release]
+                keeper.add(Store(self.project, mine.planned.stack.record), measurement)
                 self.progress.done(measurement)
+                with finishing:
+                    mine.cells -= 1
+                    if measurement.status == "failed":
+                        mine.failed.append(measurement)
+                    if not mine.cells:
+                        keeper.keep()
+                        self._finish(mine.planned, mine.failed)
 
-            measure(tasks, self.request.scenarios, self.request.jobs, done)
+            for _ in where.measure(tasks, self.request.scenarios, self.request.jobs, done):
+                pass  # `done` has seen it
+
+    def _finish(self, planned: _Planned, failed: Sequence[Measurement]) -> None:
+        """Record what failed of a release that is measured, and keep the release."""
         self.failed += len(failed)
-        for planned in ready:
-            mine = list(filter(planned.made, failed))
-            for reason in sorted({m.reason or "" for m in mine}):
-                cells = [m for m in mine if m.reason == reason]
-                self._lacks(planned.stack.release, f"{_cells(cells)}: {reason}")
-            self.keep(planned.stack.release, [*self._stored(planned), *mine])
+        for reason in sorted({m.reason or "" for m in failed}):
+            cells = [m for m in failed if m.reason == reason]
+            self._lacks(planned.stack.release, f"{_cells(cells)}: {reason}")
+        self.keep(planned.stack.release, [*self._stored(planned), *failed])
 
     def _tasks(self, planned: _Planned, environment: Environment) -> list[Task]:
         shown = frozenset(Cell.of(m) for m in self._stored(planned) if shows(m)) - {*planned.missing}
@@ -218,10 +238,13 @@ class _Sweep:
         self.unavailable.append(Unavailable(release.framework, release.version, self.python, reason))
 
 
-def _window(built: deque[Future[Environment]]) -> Iterator[Future[Environment]]:
-    """Yield the next environment once it is built, and those after it that are already built."""
-    wait([built[0]])
-    for _ in range(min(WINDOW, len(built))):
+def _window(built: deque[Future[Environment]], most: int | None) -> Iterator[Future[Environment]]:
+    """Yield the next environment once it is built, and those after it that are built, `most` at once.
+
+    None for `most`: all of them, once they are built.
+    """
+    wait(built if most is None else [built[0]])
+    for _ in range(min(most or len(built), len(built))):
         if not built[0].done():
             return
         yield built.popleft()

@@ -46,10 +46,8 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
     Several processes may ask for the same one. Raises UnavailableError if the index no longer has a package,
     and FaultError if it cannot be reached, if a file does not have the lock's hash, or if the disk is full.
     """
-    public = lock.release.partition("+")[0]  # an application's packages are the same for many of its states
-    name = f"{lock.framework}-{public}-py{interpreter.key}-{lock.digest}"
-    path = cache_dir() / "environments" / name
-    environment = Environment(path, path / "bin" / "python", lock)
+    environment = named(lock, interpreter)
+    path = environment.path
     if environment.complete:
         return environment
     try:
@@ -63,6 +61,14 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
             "free some room, or set OUTLIVE_CACHE to another folder"
         ) from None
     return environment
+
+
+def named(lock: Lock, interpreter: Interpreter) -> Environment:
+    """Return the environment of `lock` on `interpreter`, which may not be built."""
+    public = lock.release.partition("+")[0]  # an application's packages are the same for many of its states
+    name = f"{lock.framework}-{public}-py{interpreter.key}-{lock.digest}"
+    path = cache_dir() / "environments" / name
+    return Environment(path, path / "bin" / "python", lock)
 
 
 def import_error(environment: Environment, modules: str) -> str | None:

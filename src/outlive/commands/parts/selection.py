@@ -72,9 +72,19 @@ def selecting_options(command: F) -> F:
     return command
 
 
+def scheduler_option(command: F) -> F:
+    """Add the option that has others measure."""
+    return click.option(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help="Dask scheduler whose workers measure, --jobs servers in each; `local`: --jobs workers here.",
+    )(command)
+
+
 def measuring_options(command: F) -> F:
-    """Add the options that select what is measured and how."""
+    """Add the options that select what is measured, how and where."""
     for option in (
+        scheduler_option,
         click.option("--fresh", is_flag=True, help="Measure again what is stored."),
         click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it."),
         click.option(

@@ -1,0 +1,126 @@
+"""Watch: what is not released yet is held against the last release, and what changed is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from outlive.api import evidence
+from outlive.api.explained import Explained, explained
+from outlive.api.selection import Selection
+from outlive.comparison.cells import Row
+from outlive.comparison.sizes import Rates
+from outlive.errors import ExitCode, OutliveError
+from outlive.files import write_text
+from outlive.project import Project
+from outlive.records.measurement import GC_POLICIES, GROWING, Connection
+from outlive.records.stack import AT, Stack
+from outlive.releases.catalogue import Catalogue
+from outlive.replay.engine import Progress
+from outlive.reports import record
+from outlive.reports.record import Report
+
+CONNECTION: Connection = "close"
+"""The connection that a reproducer uses, one for each request."""
+
+
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
+    """A comparison of the last release with what may come next.
+
+    `changed` are the rows that decide and are not the same. Where there are any, `page` is the report that
+    was written, and `script` a reproducer of one of them; `lacking` says why there is none.
+    """
+
+    report: Report
+    changed: tuple[Row, ...] = ()
+    page: Path | None = None
+    script: Path | None = None
+    lacking: str = ""
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code: a regression where any row is worse, a fault where a cell failed."""
+        if any(row.direction == "worse" for row in self.changed):
+            return ExitCode.REGRESSION
+        after = self.report.measurements.after
+        return ExitCode.FAULT if any(m.status == "failed" for m in after) else ExitCode.FINE
+
+
+def candidates(project: Project, framework: str, repository: Path | None, *, pre: bool) -> list[Stack]:
+    """Return the stacks of what may come next: a checkout, and with `pre` the newest pre-releases."""
+    found = [Stack(framework, f"{AT}{repository.resolve()}")] if repository else []
+    catalogue = Catalogue.load(project, framework)
+    last = catalogue.newest()
+    if pre:
+        found += [
+            Stack(framework, release.version)
+            for release in catalogue.releases
+            if release.parsed.is_prerelease and release.parsed > last.parsed and not release.yanked
+        ]
+    return found
+
+
+def watch(
+    project: Project, candidate: Stack, python: str | None, selection: Selection, progress: Progress
+) -> Watched:
+    """Return what changes from the last release to `candidate`; a report is written where anything does.
+
+    Raises as `evidence.measured` does.
+    """
+    last = Stack(candidate.framework, Catalogue.load(project, candidate.framework).newest().version)
+    found = evidence.measured(project, (last, candidate), python, selection, progress)
+    report = record.build(found, record.facts(project, candidate.framework), Rates())
+    changed = tuple(row for row in report.comparison.rows if row.decides and row.direction != "same")
+    if not changed:
+        return Watched(report=report)
+    from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
+
+    report, page = write.write(project, report)
+
+    def explain(scenario: str, policy: str) -> Explained:
+        return explained(
+            project,
+            candidate,
+            scenario,
+            connection=CONNECTION,
+            policy=policy,
+            remedy=None,
+            tracers=(),
+            python=report.comparison.after.stack.python,
+            worker=selection.worker,
+            fresh=False,
+            progress=progress,
+        )
+
+    script: Path | None = page.with_name(f"{report.name}-reproducer.py")
+    lacking = ""
+    try:
+        assert script
+        write_text(script, _reproducer(report, changed, explain))
+    except OutliveError as error:
+        script, lacking = None, f"none: {error}"
+    return Watched(report=report, changed=changed, page=page, script=script, lacking=lacking)
+
+
+def _reproducer(report: Report, changed: Sequence[Row], explain: Callable[[str, str], Explained]) -> str:
+    """Return a script that shows what one of the rows leaves: what is new in it, if anything is.
+
+    Rows that are worse come first. Raises what the first of them raised where none can be shown.
+    """
+    known = {fingerprint for m in report.measurements.before for fingerprint in m.fingerprints}
+    growing = [row for row in changed if row.after.growth in GROWING and row.gc in GC_POLICIES]
+    growing.sort(key=lambda row: (row.direction != "worse", row.gc != "off"))
+    why = OutliveError("nothing that changed grows")
+    for scenario, policy in dict.fromkeys((row.scenario, row.gc) for row in growing):
+        try:
+            found = explain(scenario, policy)
+            structures = sorted(
+                found.document.analysis.structures, key=lambda one: one.explanation.fingerprint in known
+            )
+            if structures:
+                return found.reproducer(structures[0])
+        except OutliveError as error:
+            why = error
+    raise why

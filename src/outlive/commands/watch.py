@@ -1,0 +1,69 @@
+"""`outlive watch`: what is not released yet against the last release, its changes shown and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from outlive.api import watch
+from outlive.api.selection import Selection
+from outlive.commands.parts.pairs import show_page
+from outlive.commands.parts.progress import progress
+from outlive.commands.parts.selection import measuring_options
+from outlive.errors import ExitCode, UsageError
+from outlive.project import Project
+from outlive.reports import terminal
+from outlive.tables import say
+from outlive.wording import counted
+
+GRAVEST = (ExitCode.REGRESSION, ExitCode.FAULT)
+
+
+@click.command("watch")
+@click.argument("framework")
+@click.option(
+    "--repo",
+    "repository",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A checkout of the framework, on the branch to watch.",
+)
+@click.option("--pre", is_flag=True, help="The pre-releases after the last release.")
+@measuring_options
+def watch_command(
+    framework: str, *, repository: Path | None, pre: bool, python: str | None, **selected: Any
+) -> int:
+    """Compare what is not released yet with the last release.
+
+    Where anything changed, a report is written to .outlive/results/reports, and beside it a reproducer: a
+    script of the framework and the standard library alone, which was run and seen to show it.
+
+    \b
+    outlive watch flask --repo ../flask
+    outlive watch aiohttp --pre --python 3.13
+
+    Exit codes: 0 nothing is worse, 1 something is, 2 usage, 4 fault.
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    if not repository and not pre:
+        raise UsageError("say what to watch: --repo PATH, --pre, or both")
+    project = Project.find()
+    console = Console()
+    codes = []
+    for candidate in watch.candidates(project, framework, repository, pre=pre):
+        with progress(Console(stderr=True)) as callbacks:
+            found = watch.watch(project, candidate, python, Selection(**selected), callbacks)
+        codes.append(found.code)
+        if not found.page:
+            rows = counted(len(found.report.comparison.rows), "cell")
+            say(console, f"{found.report.comparison.subject}: nothing changed in {rows}")
+            continue
+        terminal.head(found.report, console)
+        show_page(found.page, console, opened=False)
+        console.print(Text(f"reproducer: {found.script or found.lacking}"), soft_wrap=True)
+    if not codes:
+        say(console, f"{framework} has no pre-release after its last release")
+    return next((code for code in GRAVEST if code in codes), ExitCode.FINE)

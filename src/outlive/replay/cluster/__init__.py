@@ -1,0 +1,1 @@
+"""Stacks that the workers of a Dask scheduler measure."""

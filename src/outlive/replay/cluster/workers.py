@@ -1,0 +1,299 @@
+"""Cluster: the workers of a Dask scheduler, on many machines or this one, measure.
+
+Each stack is one order: a worker builds its environment, measures its cells and sends the records back. The
+scheduler has no more orders than the workers have threads: a worker that dies takes with it only what it had
+in hand, and only that is held against a stack.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import msgspec
+from distributed import Client, LocalCluster, get_worker, wait
+from distributed.scheduler import KilledWorker
+
+from outlive import temporary
+from outlive.errors import FaultError, UsageError
+from outlive.project import Project
+from outlive.records.measurement import Measurement, Origin
+from outlive.replay.cluster.orders import (
+    Answer,
+    Counts,
+    Filled,
+    Order,
+    Part,
+    Refused,
+    Work,
+    fill,
+    host,
+    identity,
+    own_identity,
+)
+from outlive.replay.place import LOCAL
+from outlive.replay.subject import Task
+from outlive.service.scenarios import Scenario
+from outlive.stacks import environments
+from outlive.stacks.environments import Environment
+from outlive.stacks.locks import Lock
+from outlive.stacks.pythons import Interpreter
+from outlive.wording import counted, one_line
+
+JOIN_WITHIN = 60.0
+"""Seconds in which the first worker has to be there."""
+ALONE = 300.0
+"""Seconds without any worker after which nothing more is expected; one that restarts is back in seconds."""
+DEATHS = 2
+"""Workers that a stack may end; then it is recorded as failed."""
+
+
+class Cluster:
+    """The workers of a scheduler, as long as the context of `connected` lasts."""
+
+    window: int | None = None
+
+    def __init__(self, client: Any, project: Project, *, servers: int | None = None) -> None:
+        """`servers` is how many run at once in each worker; None for as many as the request has jobs."""
+        self.client = client
+        self.identity = identity(project)
+        self.servers = servers
+        self.interpreters: dict[tuple[str, str], Interpreter] = {}
+        self.refusals: dict[str, dict[str, str]] = {}  # by Python and worker: the reason
+        self.references: dict[str, tuple[Origin, Counts]] = {}  # by host
+
+    def check(self) -> None:
+        """Raise FaultError where a worker has another version of outlive or of the data, or none at all."""
+        try:
+            self.client.wait_for_workers(1, timeout=JOIN_WITHIN)
+        except TimeoutError:
+            raise FaultError(f"no worker has come to the scheduler within {JOIN_WITHIN:g} s") from None
+        for worker, mine in self.client.run(own_identity, on_error="return").items():
+            if isinstance(mine, BaseException):
+                raise FaultError(f"worker {worker} cannot measure: {one_line(str(mine))}")
+            if mine != self.identity:
+                raise FaultError(
+                    f"worker {worker} has outlive {mine}, the client {self.identity}: "
+                    "install the same version and check out the same commit on both, and restart the worker"
+                )
+
+    def install(self, lock: Lock, interpreter: Interpreter) -> Environment:
+        """Return the environment that workers build where they need it; nothing is built here."""
+        if lock.wheels:
+            names = ", ".join(str(wheel.package) for wheel in lock.wheels)
+            raise UsageError(
+                f"--scheduler: {names} was built on this machine, and the workers do not have it"
+            )
+        self.interpreters[lock.digest, lock.python] = interpreter
+        return environments.named(lock, interpreter)
+
+    def measure(
+        self,
+        tasks: Sequence[Task],
+        scenarios: Iterable[Scenario],  # noqa: ARG002 - the workers have the same
+        jobs: int,
+        done: Callable[[Measurement], object],
+    ) -> Iterator[Measurement]:
+        """Yield a measurement of each cell, those of a stack together; `done` is called with each before.
+
+        A stack that cannot be measured gives failed ones with the reason. Raises FaultError where machines
+        count differently, and where the scheduler or all workers are gone.
+        """
+        stacks: dict[tuple[str, str], list[Task]] = {}
+        for task in tasks:
+            lock = task.subject.environment.lock
+            stacks.setdefault((lock.digest, lock.python), []).append(task)
+        works = {key: self._work(mine) for key, mine in stacks.items()}
+        references = [work.exact for work in works.values() if work.exact]
+        reference = references[-1] if references and self.servers is None else None
+        orders = {
+            key: Order(identity=self.identity, work=work, jobs=self.servers or jobs, reference=reference)
+            for key, work in works.items()
+        }
+        for key, answer in self.filled(orders):
+            for measurement in self._measurements(stacks[key], answer):
+                done(measurement)
+                yield measurement
+
+    def filled(self, orders: dict[Any, Order]) -> Iterator[tuple[Any, Answer]]:
+        """Yield the answer to each order as it comes, with the order's key."""
+        todo = deque(orders)
+        pending: dict[Any, Any] = {}
+        try:
+            while todo or pending:
+                while todo and len(pending) < max(sum(self.client.nthreads().values()), 1):
+                    key = todo.popleft()
+                    if reason := self._nobody(orders[key].work.python):
+                        yield key, Refused(reason=reason)
+                    else:
+                        pending[self._sent(orders[key])] = key
+                for future in self._finished(pending):
+                    key = pending.pop(future)
+                    worker, answer = self._answer(future)
+                    if isinstance(answer, Refused) and answer.elsewhere:
+                        self.refusals.setdefault(orders[key].work.python, {})[worker] = answer.reason
+                        todo.append(key)
+                        continue
+                    if isinstance(answer, Filled) and answer.reference:
+                        self._compare(answer.origin, answer.reference)
+                    yield key, answer
+        except CancelledError:
+            raise FaultError(
+                "the scheduler is gone: what was measured is stored; start it again, and repeat the command"
+            ) from None
+        finally:
+            self.client.cancel(list(pending), force=True)
+
+    def _work(self, tasks: Sequence[Task]) -> Work:
+        lock = tasks[0].subject.environment.lock
+        interpreter = self.interpreters[lock.digest, lock.python]
+        return Work(
+            lock,
+            f"{interpreter.version}{interpreter.mark}",
+            tuple(
+                Part(
+                    task.subject.app,
+                    task.cells,
+                    task.sensitivity,
+                    task.shown,
+                    task.subject.worker,
+                    task.subject.remedy,
+                )
+                for task in tasks
+            ),
+        )
+
+    def _measurements(self, tasks: Sequence[Task], answer: Answer) -> Iterator[Measurement]:
+        if isinstance(answer, Refused):
+            for task in tasks:
+                for cell in task.cells:
+                    yield task.subject.describe(cell, None, status="failed", reason=answer.reason)
+            return
+        origin = None if answer.origin.host == host() else answer.origin
+        for measurement in answer.measurements:
+            yield msgspec.structs.replace(measurement, origin=origin)
+
+    def _nobody(self, python: str) -> str | None:
+        """Return why no worker that is there measures on `python`, None where one may."""
+        refusals = self.refusals.get(python, {})
+        here = self.client.nthreads()
+        if not here or not here.keys() <= refusals.keys():
+            return None
+        return f"no worker measures it: {'; '.join(sorted({refusals[worker] for worker in here}))}"
+
+    def _sent(self, order: Order) -> Any:
+        lacking = self.refusals.get(order.work.python, {})
+        others = sorted(self.client.nthreads().keys() - lacking.keys())
+        # it is not bound to the others: they may all end, and new ones come
+        where: dict[str, Any] = {"workers": others, "allow_other_workers": True} if lacking and others else {}
+        name = f"outlive-{order.work.lock.release}-{uuid.uuid4().hex[:12]}"
+        return self.client.submit(_filled, fill, msgspec.json.encode(order), key=name, pure=False, **where)
+
+    def _finished(self, pending: Iterable[Any]) -> Iterable[Any]:
+        """Return the futures that are done, one at least. Raises FaultError where no worker is left."""
+        futures = list(pending)
+        if not futures:
+            return ()
+        while True:
+            try:
+                finished: Iterable[Any] = wait(futures, ALONE, "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
+            except TimeoutError:
+                if not self.client.scheduler_info(n_workers=-1)["workers"]:
+                    raise FaultError(
+                        f"the scheduler has had no worker for {ALONE:g} s: what was measured is stored; "
+                        "start workers, and repeat the command"
+                    ) from None
+            else:
+                return finished
+
+    @staticmethod
+    def _answer(future: Any) -> tuple[str, Answer]:
+        """Return the worker and its answer."""
+        try:
+            worker, data = future.result()
+            return worker, msgspec.json.decode(data, type=Filled | Refused)
+        except KilledWorker:
+            reason = f"{counted(DEATHS, 'worker')} ended while measuring it"
+        except CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a worker raises is about this stack alone
+            reason = f"{type(error).__name__}: {one_line(str(error))}"
+        return "", Refused(reason=reason)
+
+    def _compare(self, origin: Origin, counts: Counts) -> None:
+        """Raise FaultError where a machine counts the reference cell otherwise than another one did."""
+        first, known = next(iter(self.references.values()), (origin, counts))
+        self.references.setdefault(origin.host, (origin, counts))
+        if counts != known:
+            raise FaultError(
+                f"machines {first.host} and {origin.host} count one cell differently, {known.survivors} and "
+                f"{counts.survivors} objects per request, on Python {first.interpreter.version} "
+                f"({first.interpreter.compiler}) and {origin.interpreter.version} "
+                f"({origin.interpreter.compiler}): nothing more is measured"
+            )
+
+
+def _filled(function: Callable[[bytes], bytes], order: bytes) -> tuple[str, bytes]:
+    return get_worker().address, function(order)
+
+
+@contextmanager
+def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
+    """Yield the workers of the scheduler with this address (`tcp://host:8786`), or in this scheduler file.
+
+    `local` stands for `jobs` workers on this machine, with one server each. Raises UsageError for what is
+    none of them, FaultError where nobody answers or workers are not like the client.
+    """
+    is_file = Path(scheduler).is_file()
+    if scheduler != LOCAL and not is_file and "://" not in scheduler:
+        raise UsageError(
+            f"--scheduler takes an address, as in tcp://10.0.0.1:8786, a file, or {LOCAL!r}: {scheduler!r}"
+        )
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is said by us, in one line
+    with ExitStack() as ending:
+        if scheduler == LOCAL:
+            named = {"address": ending.enter_context(local(project, jobs))}
+        else:
+            named = {"scheduler_file" if is_file else "address": scheduler}
+        try:
+            client: Any = Client(**named, name="outlive")  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, TimeoutError) as error:
+            raise FaultError(
+                f"the scheduler at {scheduler} does not answer: {one_line(str(error))}"
+            ) from None
+        ending.enter_context(client)
+
+        def allow(dask_scheduler: Any, deaths: int = DEATHS) -> None:  # by value: it may not have outlive
+            dask_scheduler.allowed_failures = deaths - 1
+
+        client.run_on_scheduler(allow)
+        cluster = Cluster(client, project, servers=1 if scheduler == LOCAL else None)
+        cluster.check()
+        yield cluster
+
+
+@contextmanager
+def local(project: Project, workers: int) -> Iterator[Any]:
+    """Yield a cluster of so many worker processes on this machine."""
+    with (
+        temporary.folder() as folder,
+        # a worker that ended starts anew, which on a busy machine takes longer than Dask's 15 s
+        dask.config.set({"distributed.deploy.lost-worker-timeout": f"{ALONE:g} s"}),
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=":0",
+            host="127.0.0.1",
+            local_directory=str(folder),
+            silence_logs=logging.CRITICAL,
+            env={"OUTLIVE_ROOT": str(project.root)},
+        ) as cluster,
+    ):
+        yield cluster

@@ -1,0 +1,77 @@
+"""Where cells are measured: in this process, or by the workers of a Dask scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from outlive.errors import FaultError
+from outlive.project import Project
+from outlive.records.measurement import Measurement
+from outlive.replay.measure import measure
+from outlive.replay.subject import Task
+from outlive.service.scenarios import Scenario
+from outlive.stacks import environments
+from outlive.stacks.environments import Environment
+from outlive.stacks.locks import Lock
+from outlive.stacks.pythons import Interpreter
+
+LOCAL = "local"
+"""The scheduler of as many worker processes on this machine as servers are to run at once."""
+WINDOW = 8
+"""Releases that this process measures in one pool. Only at its end a server may find nothing to do."""
+
+
+class Place(Protocol):
+    """What installs stacks and measures cells of them. `window` is how many stacks it takes at once."""
+
+    window: int | None
+
+    def install(self, lock: Lock, interpreter: Interpreter) -> Environment:
+        """Return the environment of `lock` on `interpreter`. Raises as `environments.ensure` does."""
+
+    def measure(
+        self,
+        tasks: Sequence[Task],
+        scenarios: Iterable[Scenario],
+        jobs: int,
+        done: Callable[[Measurement], object],
+    ) -> Iterable[Measurement]:
+        """Return a measurement of each cell as `outlive.replay.measure.measure` does."""
+
+
+class _Here:
+    window: int | None = WINDOW
+
+    def install(self, lock: Lock, interpreter: Interpreter) -> Environment:
+        return environments.ensure(lock, interpreter)
+
+    def measure(
+        self,
+        tasks: Sequence[Task],
+        scenarios: Iterable[Scenario],
+        jobs: int,
+        done: Callable[[Measurement], object],
+    ) -> Iterable[Measurement]:
+        return measure(tasks, scenarios, jobs, done)
+
+
+@contextmanager
+def at(scheduler: str | None, project: Project, jobs: int) -> Iterator[Place]:
+    """Yield this process where there is no `scheduler`, else its workers.
+
+    Raises UsageError for a scheduler that is none, and FaultError where it or all its workers are away, where
+    they have another version of outlive or other data, and where the extra is not installed.
+    """
+    if scheduler is None:
+        yield _Here()
+        return
+    try:
+        from outlive.replay.cluster import workers  # noqa: PLC0415 - what it needs comes with an extra
+    except ModuleNotFoundError as error:
+        raise FaultError(
+            f"{error.name} is not installed: --scheduler needs it, as in pip install 'outlive[cluster]'"
+        ) from None
+    with workers.connected(scheduler, project, jobs) as cluster:
+        yield cluster
