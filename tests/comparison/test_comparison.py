@@ -236,6 +236,11 @@ def test_what_connections_leave_is_no_finer_than_what_requests_do() -> None:
 
     assert one(left(6.7), left(6.1)).direction == "same"
     assert one(left(6.7), left(16.1)).by == "connection"
+    exact = [
+        cell(connection="keep-alive", survivors_per_connection=objects) for objects in (7.0, 769 / 110, 6.0)
+    ]
+    assert one(exact[0], exact[1]).direction == "same"  # a timer that fired once in 110 connections
+    assert one(exact[0], exact[2]).by == "connection"
 
 
 def test_counts_that_are_whole_over_long_phases_are_exact() -> None:

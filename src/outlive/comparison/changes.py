@@ -34,6 +34,7 @@ from outlive.retention.growth import (
     lengths,
     slope,
 )
+from outlive.retention.residue import LEAST as RESIDUE
 from outlive.wording import number, size
 
 Direction = Literal["better", "worse", "same"]
@@ -250,8 +251,10 @@ OBJECTS = Quantity("objects", _objects, "objects")
 BLOCKS = Quantity("blocks", _stays("blocks"), "blocks of memory", least=BLOCKS_TOLD, share=MEMORY_SHARE)
 HEAP = Quantity("heap", _stays("heap"), "of C heap", size, least=HEAP_TOLD, share=MEMORY_SHARE)
 PER_CONNECTION = (
-    Quantity("leaked_connection", _connection("leaked"), "leaked objects", per="connection"),
-    Quantity("connection", _connection("survivors"), "objects", per="connection"),
+    Quantity(
+        "leaked_connection", _connection("leaked"), "leaked objects", least=float(RESIDUE), per="connection"
+    ),
+    Quantity("connection", _connection("survivors"), "objects", least=float(RESIDUE), per="connection"),
 )
 HELD = tuple(
     Quantity(name, _held(name), noun, write, least=least, leaks=HELD_LEAK[name])

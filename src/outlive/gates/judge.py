@@ -24,12 +24,14 @@ from outlive.comparison.changes import HELD, LEAKED_BLOCKS, LEAKED_HEAP
 from outlive.gates.limits import Allowed, Limits, Place, exact
 from outlive.records.measurement import Measurement
 from outlive.retention.growth import LEAST_LEAK, errors
+from outlive.retention.residue import LEAST
 from outlive.wording import listed, one_line
 
 Outcome = Literal["within", "over", "under", "inconclusive", "failed", "unsupported"]
 FAILING: tuple[Outcome, ...] = ("over", "under")
 Kind = Literal["expired", "unused"]
 
+RESIDUE = float(LEAST)
 ROUNDED = 0.0005
 """Most objects by which a count and its limit differ through rounding alone: limits are in thousandths."""
 
@@ -95,7 +97,9 @@ def agree(first: Measurement, second: Measurement) -> bool:
         return first.status == second.status
     return (
         _same(objects(first), objects(second), sum(errors(first)) + sum(errors(second)))
-        and _same(residue(first) or 0.0, residue(second) or 0.0, sum(errors(first)) + sum(errors(second)))
+        and _same(
+            residue(first) or 0.0, residue(second) or 0.0, RESIDUE + sum(errors(first)) + sum(errors(second))
+        )
         and leaks_memory(first) == leaks_memory(second)
     )
 
@@ -105,7 +109,7 @@ def fits(allowed: Allowed, measurement: Measurement) -> bool:
     m, left = measurement, residue(measurement)
     return (
         _same(objects(m), allowed.objects, 2 * sum(errors(m)))
-        and (left is None or _same(left, allowed.residue, 2 * sum(errors(m))))
+        and (left is None or _same(left, allowed.residue, RESIDUE + 2 * sum(errors(m))))
         and leaks_memory(m) == allowed.memory
     )
 
@@ -135,7 +139,7 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
 def _about_residue(allowed: Allowed, m: Measurement) -> bool:
     """Return whether a cell deviates only in what its connections leave."""
     left = residue(m)
-    fine = left is None or _same(left, allowed.residue, 2 * sum(errors(m)))
+    fine = left is None or _same(left, allowed.residue, RESIDUE + 2 * sum(errors(m)))
     return not fine and _same(objects(m), allowed.objects, 2 * sum(errors(m)))
 
 
@@ -151,12 +155,13 @@ def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> t
 
 
 def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Outcome, str, str]:
-    counts = [(objects(measurement), allowed.objects, allowed.place, "{} objects per request")]
+    error = 2 * sum(errors(measurement))
+    counts = [(objects(measurement), allowed.objects, error, allowed.place, "{} objects per request")]
     if (left := residue(measurement)) is not None:
         said = "{} objects per connection beside those of its requests"
-        counts.append((left, allowed.residue, allowed.residue_place, said))
-    for count, limit, place, said in counts:
-        if _same(count, limit, 2 * sum(errors(measurement))):
+        counts.append((left, allowed.residue, RESIDUE + error, allowed.residue_place, said))
+    for count, limit, apart, place, said in counts:
+        if _same(count, limit, apart):
             continue
         leaves = f"leaves {said.format(exact(count))}"
         if count > limit:
