@@ -33,8 +33,8 @@ Cell = tuple[str, Connection, str]
 
 BASELINE = "ok"
 PEAK_TOLD = 1.5
-"""Times that one side's peak RSS must be the other one's to be told with a row, and PEAK_LEAST more at least.
-It is of one run and noisy, so it decides nothing."""
+"""Least ratio of the two sides' peak RSS that a row shows, if they also differ by PEAK_LEAST. The peak is
+that of one run and noisy, so it decides nothing."""
 PEAK_LEAST = 64 * MIB
 GAPS: tuple[Gap, ...] = ("unsupported", "missing", "incomparable", "failed")  # the gravest last
 

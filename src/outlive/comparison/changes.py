@@ -44,7 +44,7 @@ MOST_REQUESTS = 1_000_000
 """A count per request is a fraction whose denominator is a number of requests, at most this: so the fraction
 can be had back from its float, and differences are exact."""
 HEAP_TOLD = 512.0
-"""Difference in bytes of C heap per request from which on it makes a change where objects do not: pymalloc
+"""Least difference in bytes of C heap per request that is a change if objects are the same: pymalloc
 serves up to 512 bytes, and in two measurements of one stack that leaks the bytes are up to 150 apart."""
 HEAP_ERROR = 2304.0
 """Bytes of C heap per request by which what objects hold is uncertain: the C heap grows by pages, and
@@ -53,9 +53,9 @@ BLOCKS_TOLD = 1.0
 """The same for blocks of memory: each request leaves one more that is no object. Lists and dicts that grow
 stay below it."""
 MEMORY_SHARE = 0.05
-"""Part of the larger side below which memory makes no change, whatever it is in bytes."""
+"""Least difference in memory that is a change, as a fraction of the larger side, however many bytes it is."""
 FILES_TOLD = 0.5
-"""Open files per request from which on they make a change; a thread pool that opens a few stays below."""
+"""Least difference in open files per request that is a change; a thread pool that opens a few stays below."""
 
 
 class Amount(msgspec.Struct, frozen=True):
