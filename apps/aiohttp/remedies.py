@@ -19,12 +19,12 @@ SECONDS = 1.0
 log = logging.getLogger("aiohttp.server")
 
 
-def clear_error(app, worker):
+def clear_error(app):
     """After each request, drop the traceback of its error, and with it all frames."""
     app.middlewares.insert(0, _afterwards(_drop_traceback))
 
 
-def clear_frames(app, worker):
+def clear_frames(app):
     """After each request, clear the locals of all frames in the traceback of its error."""
     app.middlewares.insert(0, _afterwards(_clear_frames))
 
@@ -71,7 +71,7 @@ def _each(clear, error):
         error = error.__cause__ or error.__context__
 
 
-def custom_handlers(app, worker):
+def custom_handlers(app):
     """Add a route for every path and handle every exception: nothing is left for aiohttp to handle."""
 
     async def no_such_page(request):
@@ -104,22 +104,25 @@ def custom_handlers(app, worker):
     app.middlewares.insert(0, answer_every_error)
 
 
-def collect_by_time(app, worker):
+def collect_by_time(app):
     """Run a full collection every second, with a timer of the event loop."""
 
     def collect():
         gc.collect()
-        worker.loop.call_later(SECONDS, collect)
+        asyncio.get_event_loop().call_later(SECONDS, collect)
 
-    worker.loop.call_later(SECONDS, collect)
+    async def start(app):
+        asyncio.get_event_loop().call_later(SECONDS, collect)
+
+    app.on_startup.append(start)
 
 
 # What is said to leak
 
 
-def logging_kept(app, worker):
+def logging_kept(app):
     """Keep the last records in a log handler, and with them exc_info: exceptions, tracebacks, frames."""
-    worker.log.error_log.addHandler(_Recent())  # gunicorn's log, because its worker makes aiohttp log there
+    logging.getLogger("gunicorn.error").addHandler(_Recent())  # its worker makes aiohttp log there
 
 
 class _Recent(logging.Handler):
@@ -133,24 +136,10 @@ class _Recent(logging.Handler):
         self.records.append(record)
 
 
-def error_tracker(app, worker):
-    """Use sentry-sdk as its guide for aiohttp says, with a transport that discards events."""
-    import sentry_sdk
-    from sentry_sdk.integrations.aiohttp import AioHttpIntegration
-    from sentry_sdk.transport import Transport
-
-    class Local(Transport):
-        def capture_envelope(self, envelope):
-            envelope.serialize()
-
-    sentry_sdk.init(
-        dsn="http://key@localhost/1",
-        transport=Local,
-        integrations=[AioHttpIntegration()],
-        send_default_pii=True,
-    )
-
-
-def development_mode(app, worker):
+def development_mode(app):
     """Switch asyncio's debug mode on: it then records where each task and timer was made."""
-    worker.loop.set_debug(True)
+
+    async def start(app):
+        asyncio.get_event_loop().set_debug(True)
+
+    app.on_startup.append(start)

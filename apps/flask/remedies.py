@@ -21,12 +21,12 @@ KEPT_RECORDS = 100
 SECONDS = 1.0
 
 
-def clear_error(app, worker):
+def clear_error(app):
     """Delete the local in which Flask.wsgi_app keeps the exception, as pull request 5710 does."""
     _patch(type(app), "wsgi_app", "error = None")
 
 
-def clear_all(app, worker):
+def clear_all(app):
     """Drop all references that `outlive explain` blames: two of Flask's and one of Werkzeug's matcher."""
     _patch(type(app), "wsgi_app", "error = ctx.request.routing_exception = None")
     matcher = getattr(app.url_map, "_matcher", None)
@@ -50,7 +50,7 @@ def _patch(owner, name, last):
     setattr(owner, name, namespace[name])
 
 
-def context_manager(app, worker):
+def context_manager(app):
     """Enter the request context as a context manager: no local is left that holds the exception."""
 
     def wsgi_app(environ, start_response):
@@ -64,7 +64,7 @@ def context_manager(app, worker):
     app.wsgi_app = wsgi_app
 
 
-def drop_traceback(app, worker):
+def drop_traceback(app):
     """After each request, drop the traceback of its error, and with it all frames."""
 
     def drop(error):
@@ -73,7 +73,7 @@ def drop_traceback(app, worker):
     _afterwards(app, drop)
 
 
-def clear_frames(app, worker):
+def clear_frames(app):
     """After each request, clear the locals of all frames in the traceback of its error."""
     _afterwards(app, lambda error: traceback.clear_frames(error.__traceback__))
 
@@ -101,7 +101,7 @@ def _afterwards(app, clear):
     app.wsgi_app = wsgi_app
 
 
-def custom_handlers(app, worker):
+def custom_handlers(app):
     """Handle every exception in the app: Flask then never keeps one as unhandled."""
 
     def answer(error):
@@ -111,7 +111,7 @@ def custom_handlers(app, worker):
     app.register_error_handler(Exception, answer)
 
 
-def collect_by_time(app, worker):
+def collect_by_time(app):
     """Run a full collection every second, in a thread."""
 
     def collect():
@@ -125,7 +125,7 @@ def collect_by_time(app, worker):
 # What is said to leak
 
 
-def logging_kept(app, worker):
+def logging_kept(app):
     """Keep the last records in a log handler, and with them exc_info: exceptions, tracebacks, frames."""
     app.logger.addHandler(_Recent())
 
@@ -141,19 +141,7 @@ class _Recent(logging.Handler):
         self.records.append(record)
 
 
-def error_tracker(app, worker):
-    """Use sentry-sdk as its guide for Flask says, with a transport that discards events."""
-    import sentry_sdk
-    from sentry_sdk.transport import Transport
-
-    class Local(Transport):
-        def capture_envelope(self, envelope):
-            envelope.serialize()
-
-    sentry_sdk.init(dsn="http://key@localhost/1", transport=Local, send_default_pii=True)
-
-
-def development_mode(app, worker):
+def development_mode(app):
     """Switch debug mode on, with the interactive debugger, as `flask run --debug` does."""
     from werkzeug.debug import DebuggedApplication
 

@@ -331,3 +331,4 @@ APPS = {
     "uploads": large_uploads(),
 }
 app = dispatch
+app.apps = tuple(one for one in (SITE, *APPS.values()) if isinstance(one, Flask))  # for practices

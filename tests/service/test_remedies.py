@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from packaging.requirements import Requirement
 
 from measuring import CHECKOUT, FRAMEWORKS, cell, environment, measured, reference
 from outlive.errors import UsageError
@@ -33,13 +34,21 @@ RECORD = StackRecord(
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_each_function_that_is_named_exists_and_each_that_exists_is_named(framework: str) -> None:
-    source = (CHECKOUT.apps / framework / "remedies.py").read_text()
+    folder = CHECKOUT.apps / framework
     functions = {
-        node.name
-        for node in ast.parse(source).body
+        f"{path.relative_to(folder)}:{node.name}"
+        for path in (folder / "remedies.py", *folder.glob("practices/*.py"))
+        for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
     }
     assert functions == {one.function for one in remedies.load(CHECKOUT, framework) if one.function}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_no_version_of_a_package_is_written_in(framework: str) -> None:
+    needs = {one for remedy in remedies.load(CHECKOUT, framework) for one in remedy.packages}
+    assert needs >= {"sentry-sdk", "opentelemetry-sdk"}
+    assert not [one for one in needs if Requirement(one).specifier]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -64,6 +73,9 @@ def test_all_that_the_field_talks_about_is_there(framework: str) -> None:
         "error-tracker",
         "logging",
         "development-mode",
+        "opentelemetry",
+        "prometheus",
+        "session",
     }
 
 
@@ -207,8 +219,9 @@ def test_the_interactive_debugger_leaks_for_good() -> None:
 
 
 @pytest.mark.real
-def test_a_remedy_that_cannot_start_is_a_failure_that_says_why() -> None:
-    broken = Remedy(name="broken", summary="s", function="no_such_function")
+def test_a_remedy_that_cannot_start_is_a_failure_that_says_why(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").touch()
+    broken = Remedy(name="broken", summary="s", functions=(f"{tmp_path}/empty.py:no_such_function",))
     subject = msgspec.structs.replace(reference("flask"), remedy=broken)
     (found,) = measured(subject, cell("ok"))
     assert found.status == "failed"

@@ -173,6 +173,36 @@ def test_what_a_user_set_for_other_projects_does_not_count(
 # what cannot be resolved
 
 
+TRACERS = [
+    Wheel("tracer", "1.0", ("tracerapi==1.0",), uploaded=OLD),
+    Wheel("tracer", "2.0", ("tracerapi==2.0",), uploaded=NEW),
+    Wheel("tracerapi", "1.0", uploaded=OLD),
+    Wheel("tracerapi", "2.0", uploaded=NEW),
+]
+
+
+def test_a_pin_that_wants_packages_newer_than_the_release(project: Project, served: Index) -> None:
+    served.wheels += TRACERS
+    lock = locks.era(project, flask(project, "1.0"), "3.11", (Package("tracer", "2.0"),))
+    assert {"tracer": "2.0", "tracerapi": "2.0", "flask": "1.0"}.items() <= lock.versions.items()
+    assert lock.until
+    assert lock.until.year >= 2022
+
+
+def test_two_releases_of_what_a_practice_needs(project: Project, served: Index) -> None:
+    served.wheels += TRACERS
+    sides = [
+        locks.side(project, flask(project, "1.0"), "3.11", pins, extras=("tracer",))
+        for pins in ((Package("tracer", "1.0"),), (Package("tracer", "2.0"),))
+    ]
+    found = controlled.locks(project, sides, ["tracer"])
+    assert [one.versions["tracer"] for one in (found.before, found.after)] == ["1.0", "2.0"]
+    assert [(one.package, one.asked) for one in found.differences] == [
+        ("tracer", True),
+        ("tracerapi", False),
+    ]
+
+
 def test_a_pin_that_does_not_exist(project: Project) -> None:
     with pytest.raises(UnavailableError) as caught:
         locks.era(project, flask(project, "1.0"), "3.11", (Package("jinja2", "9"),))

@@ -49,9 +49,10 @@ class Options(TypedDict, total=False):
     `scenarios` are names or patterns (`"*-error"`) in `set` (`default`, `extended` or `all`). `connections`
     and `gc` are kinds of connection and gc policies. `python` is a version (`"3.11"`) or a path, `worker` a
     name in app.toml. `fresh` measures again what is stored; `jobs` is how many servers run at once. With
-    `sensitivity` N, a leak of one object in N requests must be seen. `scheduler` is the address or file of a
-    Dask scheduler whose workers measure. `project` is a checkout, by default that of the current folder.
-    `progress` is called with each measurement.
+    `sensitivity` N, a leak of one object in N requests must be seen. `practices` are applied to the app, each
+    `"FILE.py:function"` or the name of one of ours. `scheduler` is the address or file of a Dask scheduler
+    whose workers measure. `project` is a checkout, by default that of the current folder. `progress` is
+    called with each measurement.
     """
 
     scenarios: Sequence[str]
@@ -64,11 +65,12 @@ class Options(TypedDict, total=False):
     jobs: int
     sensitivity: int | None
     scheduler: str | None
+    practices: Sequence[str]
     project: Project | None
     progress: Progress
 
 
-def measure(*stacks: str, remedy: str | None = None, **options: Unpack[Options]) -> Document:
+def measure(*stacks: str, **options: Unpack[Options]) -> Document:
     """Return the exact measurements of each stack: what it leaves in memory per request, cell by cell.
 
     >>> document = outlive.measure("flask==3.1.3", scenarios=["not-found"], gc=["off"])
@@ -80,7 +82,7 @@ def measure(*stacks: str, remedy: str | None = None, **options: Unpack[Options])
             project,
             stack,
             options.get("python"),
-            remedies.find(project, stack.framework, remedy) if remedy else None,
+            remedies.practices(project, stack.framework, options.get("practices", ())),
         )
         for stack in map(Stack.parse, stacks)
     ]
@@ -123,7 +125,6 @@ def explain(
     scenario: str,
     *,
     connection: Connection = "close",
-    remedy: str | None = None,
     tracers: Sequence[Tracer] = (),
     **options: Unpack[Options],
 ) -> ExplanationDocument:
@@ -141,7 +142,7 @@ def explain(
         scenario,
         connection=connection,
         policy=_policy(options),
-        remedy=remedy,
+        practices=options.get("practices", ()),
         tracers=tracers,
         python=options.get("python"),
         worker=options.get("worker"),
@@ -252,4 +253,5 @@ def _selection(options: Options) -> Selection:
         jobs=options.get("jobs", 2),
         sensitivity=options.get("sensitivity"),
         scheduler=options.get("scheduler"),
+        practices=tuple(options.get("practices", ())),
     )

@@ -22,6 +22,7 @@ from outlive.replay.store import provenance
 from outlive.reports import record
 from outlive.reports.record import Evidence
 from outlive.retention.growth import TO_COMPARE
+from outlive.service import remedies
 from outlive.service.scenarios import load_set
 from outlive.stacks import pythons
 from outlive.stacks.prepare import Pair, prepare_pair
@@ -44,7 +45,8 @@ def measured(
     Raises FaultError, with the reasons, if no cell could be measured on both sides, and as `prepare_pair`.
     """
     request = selection.request(project, always=(BASELINE,), sensitivity=TO_COMPARE)
-    pair = prepare_pair(project, *stacks, python)
+    practice = remedies.practices(project, stacks[0].framework, selection.practices)
+    pair = prepare_pair(project, *stacks, python, practice)
     before, after = engine.run(project, (pair.before, pair.after), request, progress)
     measurable, gaps = match(before, after)
     if not measurable:
@@ -91,4 +93,6 @@ def _evidence(
         differences=pair.differences,
         measurements=BothMeasurements(before=tuple(before), after=tuple(after)),
     )
-    return msgspec.structs.replace(evidence, loads=stored.gather(project, *records, record.name(evidence)))
+    return msgspec.structs.replace(
+        evidence, loads=stored.gather(project, *records, record.name(evidence), pair.before.remedy)
+    )

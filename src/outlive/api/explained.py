@@ -62,7 +62,7 @@ def explained(
     *,
     connection: Connection,
     policy: str,
-    remedy: str | None,
+    practices: Sequence[str],
     tracers: Sequence[Tracer],
     python: str | None,
     worker: str | None,
@@ -78,7 +78,7 @@ def explained(
     if len(chosen) > 1:
         raise UsageError(f"explain takes one scenario; {pattern!r} matches {len(chosen)}")
     cell = Cell(chosen[0].name, connection, policy)
-    applied = remedies.find(project, stack.framework, remedy) if remedy else None
+    applied = remedies.practices(project, stack.framework, practices)
     prepared = prepare(project, stack, python, applied)
     selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh, jobs=1)
     request = selection.request(project)

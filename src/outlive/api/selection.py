@@ -23,6 +23,7 @@ class Selection(msgspec.Struct, frozen=True):
     jobs: int = 2
     sensitivity: int | None = None
     scheduler: str | None = None
+    practices: tuple[str, ...] = ()
 
     @property
     def kinds(self) -> tuple[Connection, ...]:
@@ -37,6 +38,7 @@ class Selection(msgspec.Struct, frozen=True):
         options += [("--connection", kind) for kind in self.connections]
         options += [("--gc", policy) for policy in self.policies]
         options += [("--worker", self.worker)] if self.worker else []
+        options += [("--with-practice", one) for one in self.practices]
         options += [("--sensitivity", f"1/{self.sensitivity}")] if self.sensitivity else []
         return tuple(word for option in options for word in option)
 

@@ -86,7 +86,7 @@ def watch(
             scenario,
             connection=CONNECTION,
             policy=policy,
-            remedy=None,
+            practices=(),
             tracers=(),
             python=report.comparison.after.stack.python,
             worker=selection.worker,

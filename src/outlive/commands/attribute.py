@@ -10,7 +10,7 @@ from rich.console import Console
 from outlive.api.selection import Selection
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import both_stacks
-from outlive.commands.parts.selection import gc_policy, measured
+from outlive.commands.parts.selection import gc_policy, measured, practice_option
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
 from outlive.errors import ExitCode, FaultError, UsageError
@@ -18,7 +18,7 @@ from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Connection
 from outlive.replay.store import provenance
-from outlive.service import scenarios
+from outlive.service import remedies, scenarios
 from outlive.stacks import swaps
 from outlive.stacks.prepare import Prepared, prepare_each
 from outlive.wording import step
@@ -32,6 +32,7 @@ from outlive.wording import step
 @click.option("--gc", "policy", metavar="POLICY", default="off", show_default=True, help="gc policy before.")
 @click.option("--gc-after", "policy_after", metavar="POLICY", help="gc policy after, if another one.")
 @click.option("--python", metavar="X.Y", help="Python for stacks that do not name one.")
+@practice_option
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
 def attribute_command(
     *,
@@ -42,6 +43,7 @@ def attribute_command(
     policy: str,
     policy_after: str | None,
     python: str | None,
+    practices: tuple[str, ...],
     json_file: Path | None,
 ) -> int:
     """Find the package, or the Python, that makes a difference.
@@ -59,7 +61,8 @@ def attribute_command(
     if len(chosen) > 1:
         raise UsageError(f"attribute takes one scenario; {scenario!r} matches {len(chosen)}")
     policies = gc_policy(policy), gc_policy(policy_after or policy)
-    ends = prepare_each(project, before, after, python)
+    practice = remedies.practices(project, before.framework, practices)
+    ends = prepare_each(project, before, after, python, practice)
     way = swaps.stages(project, *ends)
     if len(way) == 1 and len(set(policies)) == 1:
         raise UsageError(f"{before} and {after} are the same stack: there is nothing to swap")

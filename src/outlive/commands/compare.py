@@ -13,13 +13,20 @@ from outlive.api.selection import Selection
 from outlive.commands.parts.compare_load import Wanted, compare_under_load
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import both_stacks, measured_pair, open_option, show_page, write_report
-from outlive.commands.parts.selection import fault_code, measuring_options, traffic_options, writing_options
+from outlive.commands.parts.selection import (
+    fault_code,
+    measuring_options,
+    practice_option,
+    traffic_options,
+    writing_options,
+)
 from outlive.comparison import terminal
 from outlive.comparison.noisy.noise import ROUNDS
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
 from outlive.files import write_text
 from outlive.reports import terminal as summary
+from outlive.service import remedies
 from outlive.stacks.prepare import prepare_pair
 
 
@@ -28,6 +35,7 @@ from outlive.stacks.prepare import prepare_pair
 @open_option
 @app_options
 @measuring_options
+@practice_option
 @click.option("--all", "everything", is_flag=True, help="Show the rows that are the same, too.")
 @writing_options
 @click.option(
@@ -66,6 +74,7 @@ def compare_command(
     outlive compare --app . aiohttp==3.12.15
     outlive compare --app . @main @feature
     outlive compare flask 2.3.3 3.1.3 --load --gc off --rounds 6
+    outlive compare flask==3.1.3,sentry-sdk==2.0 flask==3.1.3,sentry-sdk==2.9 --with-practice my.py:errors
     """  # noqa: D301 - click's mark for lines that stay as they are
     selection = Selection(**selected)
     if under_load and selection.scheduler:
@@ -73,7 +82,8 @@ def compare_command(
     if under_load:
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
         project, stacks = both_stacks(app, what)
-        pair = prepare_pair(project, *stacks, python)
+        practice = remedies.practices(project, stacks[0].framework, selection.practices)
+        pair = prepare_pair(project, *stacks, python, practice)
         code = compare_under_load(project, pair, selection, wanted)
         stored = evidence.known(project, pair, selection.worker)
         if stored:

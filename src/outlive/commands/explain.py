@@ -13,7 +13,7 @@ from outlive.api.explained import explained
 from outlive.commands.parts import inventory
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import progress
-from outlive.commands.parts.selection import said_by_tools, tool_option
+from outlive.commands.parts.selection import practice_option, said_by_tools, tool_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.project import Project
@@ -57,7 +57,7 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
     is_flag=True,
     help="Trace with memray, too, which also sees what C code takes from malloc.",
 )
-@click.option("--remedy", "name", metavar="NAME", help="Remedy to apply to the app.")
+@practice_option
 @tool_option
 @_file("--json", "JSON")
 @_file("--dot", "the rings and paths for Graphviz")
@@ -82,7 +82,7 @@ def explain_command(
     worker: str | None,
     traced: bool,
     with_c: bool,
-    name: str | None,
+    practices: tuple[str, ...],
     attached: tuple[Tool, ...],
     script: Path | None,
     fingerprint: str | None,
@@ -107,7 +107,7 @@ def explain_command(
             scenario,
             connection=connection,
             policy=policy,
-            remedy=name,
+            practices=practices,
             tracers=tracers,
             python=python,
             worker=worker,
@@ -116,7 +116,10 @@ def explain_command(
         )
     document, analysis = found.document, found.document.analysis
     parts = [str(found.prepared.release), found.scenario.name, connection, f"gc {policy}"]
-    parts += [f"Python {analysis.python}", *([name] if name else [])]
+    parts += [
+        f"Python {analysis.python}",
+        *([found.prepared.remedy_name] if found.prepared.remedy_name else []),
+    ]
     click.echo(explanation.render(" · ".join(parts), analysis), nl=False)
     for traces in document.allocations:
         click.echo(allocation_lines(traces), nl=False)

@@ -12,7 +12,13 @@ from rich.console import Console
 
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import load_progress
-from outlive.commands.parts.selection import gc_policy, load_extra, traffic_options, writing_options
+from outlive.commands.parts.selection import (
+    gc_policy,
+    load_extra,
+    practice_option,
+    traffic_options,
+    writing_options,
+)
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.loads import plan, soak
@@ -24,6 +30,7 @@ from outlive.records.load import GRACEFUL_TIMEOUT, Deployment, LoadDocument, Loa
 from outlive.records.measurement import ASKED, Connection
 from outlive.replay.store import provenance
 from outlive.service import app as apps
+from outlive.service import remedies
 from outlive.stacks.prepare import prepare
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
@@ -74,6 +81,7 @@ def duration(text: str) -> float:
     "--predict", is_flag=True, help="With gc off also send the same mix one request at a time, and count."
 )
 @click.option("--fresh", is_flag=True, help="Do not continue a test that was ended in the middle.")
+@practice_option
 @writing_options
 def load_command(
     *,
@@ -94,6 +102,7 @@ def load_command(
     rate: float | None,
     processes: int,
     python: str | None,
+    practices: tuple[str, ...],
     predict: bool,
     fresh: bool,
     json_file: Path | None,
@@ -128,7 +137,8 @@ def load_command(
         scenarios=patterns,
         connection=connection,
     )
-    prepared = prepare(project, named_stack, python)
+    practice = remedies.practices(project, named_stack.framework, practices)
+    prepared = prepare(project, named_stack, python, practice)
     served = apps.load(project, prepared.release.framework)
     chosen = [served.named(name) for name in names] or [served.worker(connection) or served.workers[0]]
     found = []
@@ -147,7 +157,11 @@ def load_command(
             traffic,
         )
         stack_record = plan.recorded(project, test).record
-        earlier = None if fresh else LoadStore(project, stack_record).unfinished(test.deployment, traffic)
+        earlier = (
+            None
+            if fresh
+            else LoadStore(project, stack_record, prepared.remedy).unfinished(test.deployment, traffic)
+        )
         if earlier is not None:
             click.echo(f"continuing the test that began at {earlier.segments[0].started}", err=True)
         predictions = plan.predictions(plan.stored(project, test))

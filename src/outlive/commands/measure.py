@@ -15,6 +15,7 @@ from outlive.commands.parts.selection import (
     fault_code,
     measured,
     measuring_options,
+    practice_option,
     said_by_tools,
     tool_option,
 )
@@ -35,7 +36,8 @@ from outlive.wording import capital
 @click.argument("stacks", nargs=-1, metavar="STACK…")
 @app_options
 @measuring_options
-@click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply to the app.")
+@click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply, each in turn.")
+@practice_option
 @tool_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
@@ -51,6 +53,7 @@ def measure_command(
     app: App | None,
     python: str | None,
     names: tuple[str, ...],
+    practices: tuple[str, ...],
     attached: tuple[Tool, ...],
     as_json: bool,
     markdown_file: Path | None,
@@ -64,6 +67,7 @@ def measure_command(
     outlive measure --app . --scenario not-found
     outlive measure flask==3.1.3 --scenario not-found --gc off --with objgraph --with tracemalloc
     outlive measure flask==3.1.3 --remedy clear-error --remedy clear-frames
+    outlive measure flask==3.1.3,opentelemetry-api==1.30.0 --with-practice tracing.py:tracing
     """  # noqa: D301 - click's mark for lines that stay as they are
     if attached and max(len(stacks), 1) * max(len(names), 1) > 1:
         raise UsageError("--with takes one stack, with one remedy at most")
@@ -73,9 +77,9 @@ def measure_command(
         project, wanted = Project.find(), stacks_named(stacks)
     request = Selection(**selected).request(project)
     prepared = [
-        prepare(project, stack, python, remedies.find(project, stack.framework, name) if name else None)
+        prepare(project, stack, python, remedies.practices(project, stack.framework, applied))
         for stack in wanted
-        for name in names or (None,)
+        for applied in ([*([name] if name else []), *practices] for name in names or (None,))
     ]
     by_stack = measured(project, prepared, request)
     found = tuple(each for stack in by_stack for each in stack)

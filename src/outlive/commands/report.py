@@ -10,7 +10,7 @@ from rich.console import Console
 from outlive.api.selection import Selection
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import measured_pair, open_option, show_page, write_report
-from outlive.commands.parts.selection import fault_code, measuring_options
+from outlive.commands.parts.selection import fault_code, measuring_options, practice_option
 from outlive.comparison.sizes import Rates
 from outlive.reports import terminal
 from outlive.reports.costs import parse_bytes, parse_rate, parse_share
@@ -27,6 +27,7 @@ from outlive.reports.costs import parse_bytes, parse_rate, parse_share
 @click.option("--limit", default="512MiB", show_default=True, help="The memory that they share.")
 @open_option
 @measuring_options
+@practice_option
 def report_command(
     *,
     what: tuple[str, ...],

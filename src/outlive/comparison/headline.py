@@ -30,6 +30,9 @@ def subject(before: StackRecord, after: StackRecord, differences: Sequence[Diffe
         if one.asked
     ]
     parts.append(f"Python {step(before.python, after.python)}")
+    practices = [one.practice or "no practice" for one in (before, after)]
+    if before.practice or after.practice:
+        parts.append(f"with {step(*practices)}")
     return ", ".join(parts)
 
 

@@ -60,7 +60,7 @@ def run(
     """
     served = app or apps.load(project, test.stack.release.framework)
     if remedy := test.stack.remedy:
-        served = remedies.served(served, remedy, project.apps / served.framework)
+        served = remedies.served(served, remedy)
     users.check(project.loadtests, test.traffic)
     running = _Run(project, served, test, earlier)
     running.keeps = app is None

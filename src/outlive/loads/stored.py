@@ -20,6 +20,7 @@ from outlive.loads.store import LoadStore
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadMeasurement, Sample, Traffic
 from outlive.records.measurement import StackRecord
+from outlive.records.remedy import Remedy
 
 MOST_SAMPLES = 240
 """Most samples of one load test in a report: more than a plot has pixels to show."""
@@ -38,12 +39,14 @@ def keep(project: Project, comparison: LoadComparison, name: str) -> Path:
     return path
 
 
-def gather(project: Project, before: StackRecord, after: StackRecord, name: str) -> Loads:
+def gather(
+    project: Project, before: StackRecord, after: StackRecord, name: str, remedy: Remedy | None = None
+) -> Loads:
     """Return the stored load tests of two stacks that were tested alike, and their comparisons.
 
     The newest test of each kind counts. Raises FaultError for a file that cannot be read or cannot be right.
     """
-    kinds = [_by_kind(LoadStore(project, stack).load()) for stack in (before, after)]
+    kinds = [_by_kind(LoadStore(project, stack, remedy).load()) for stack in (before, after)]
     shared = sorted(kinds[0].keys() & kinds[1].keys(), key=lambda kind: (kind[0].gc != "on", str(kind)))
     paths = {
         path.name: path

@@ -229,10 +229,11 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     interpreter: PythonRecord
 
 
-class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
+class StackRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A stack as it was really installed. `lock` is the first 12 hex digits of the lock's SHA-256.
 
     `python` is the version as it was asked for; `interpreters` are those on which it was measured.
+    `practice` is what was done to the app, None for the app as it is.
     """
 
     framework: str
@@ -241,6 +242,7 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
     lock: str
     packages: tuple[Package, ...]
     interpreters: tuple[PythonRecord, ...] = ()
+    practice: str | None = None
 
     @property
     def released(self) -> bool:

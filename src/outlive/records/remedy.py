@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
 from packaging.specifiers import SpecifierSet
 
+UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
 Kind = Literal["remedy", "practice"]
 
 
@@ -18,7 +20,11 @@ class Policies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A remedy or practice of `remedies.toml`; the comment at the top of that file explains each field."""
+    """A remedy or practice of `remedies.toml`; the comment at the top of that file explains each field.
+
+    `functions` are called, each given as the path of a file and a name; `digest` is that of a user's files.
+    `packages` are the requirements that the files state.
+    """
 
     name: str
     summary: str
@@ -34,11 +40,13 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     caution: str | None = None
     answers: dict[str, tuple[str, ...]] = {}
     version: Annotated[int, msgspec.Meta(ge=1)] = 1
+    functions: tuple[str, ...] = ()
+    digest: str = ""
 
     @property
     def key(self) -> str:
         """The name of the folder in which its results are stored."""
-        return f"{self.name}-v{self.version}"
+        return f"{UNSAFE.sub('-', self.name)}-{self.digest or f'v{self.version}'}"
 
     def against(self, release: str) -> str | None:
         """Return why it does not apply to a release, or None if it does."""

@@ -182,7 +182,7 @@ def stored(store: Store, served: Mapping[str, apps.App], asked: Request) -> tupl
 def known(project: Project, stack: Prepared, selected: str | None) -> tuple[Measurement, ...]:
     """Return what is stored of a stack for all scenarios; `selected` names a worker."""
     served = serving(project, stack.release.framework, load_set(project.scenarios, "all"))
-    return stored(Store(project, stack.record), served, of_any(selected))
+    return stored(Store(project, stack.record, stack.remedy), served, of_any(selected))
 
 
 def of_any(worker: str | None = None) -> Request:

@@ -28,7 +28,7 @@ class Subject(msgspec.Struct, frozen=True):
 
     def gunicorn(self, connection: Connection) -> Worker | str:
         """Return the worker, with the remedy, that serves such connections, or the reason why none does."""
-        app = remedies.served(self.app, self.remedy, self.folder) if self.remedy else self.app
+        app = remedies.served(self.app, self.remedy) if self.remedy else self.app
         against = self.remedy.against(self.environment.lock.release) if self.remedy else None
         worker = app.worker(connection, self.worker)
         if worker is None:

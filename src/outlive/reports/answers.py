@@ -205,6 +205,12 @@ def _repeat_load(report: Known) -> str:
 
 
 def _pair(comparison: Comparison) -> str:
+    """Return the words that name both sides, and what was done to the app."""
+    names = (comparison.after.stack.practice or "").split("+")
+    return _stacks(comparison) + "".join(f" --with-practice {one_line(name)}" for name in names if name)
+
+
+def _stacks(comparison: Comparison) -> str:
     sides = [_words(comparison, side) for side in (comparison.before, comparison.after)]
     framework = comparison.after.stack.framework
     if any("," in side for side in sides):

@@ -340,10 +340,11 @@ def name(pair: Compared | Evidence) -> str:
                 f"{side}+{one.package}-{version or 'none'}"
                 for side, version in zip(sides, (one.before, one.after), strict=True)
             ]
+    practice = f"-with-{_safe(after.practice)}" if after.practice else ""
     if before.python != after.python:
         sides = [f"{side}-py{stack.python}" for side, stack in zip(sides, (before, after), strict=True)]
-        return _safe("-to-".join(sides))
-    return _safe(f"{'-to-'.join(sides)}-py{after.python}")
+        return _safe("-to-".join(sides)) + practice
+    return _safe(f"{'-to-'.join(sides)}-py{after.python}") + practice
 
 
 def json_schema() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from packaging.version import Version
 from outlive.errors import UnavailableError
 from outlive.project import Project
 from outlive.records.stack import Difference, Package
-from outlive.stacks.locks import Lock, Side, attempt, era, kept, resolve
+from outlive.stacks.locks import Lock, Side, attempt, kept, of_era, resolve
 
 Works = Callable[[Lock], bool]
 Pair = tuple[Lock, Lock]
@@ -47,7 +47,7 @@ def locks(
         sides = [side.holding(min(served, key=lambda pin: Version(pin.version))) for side in sides]
 
     def find() -> ControlledLocks:
-        own = [era(project, side.release, side.python, side.pins, side.wheels) for side in sides]
+        own = [of_era(project, side) for side in sides]
         swap = _newer(own[0], own[1])
         older, newer = (1, 0) if swap else (0, 1)
         search = _Search((sides[older], sides[newer]), (own[older], own[newer]), asked, works)

@@ -119,11 +119,13 @@ def side(
     python: str,
     pins: tuple[Package, ...] = (),
     wheels: tuple[Wheel, ...] = (),
+    *,
+    extras: tuple[str, ...] = (),
 ) -> Side:
     """Return what to resolve, with the packages that serving the framework needs.
 
-    Unless `pins` name gunicorn, its version comes from `releases/gunicorn.toml`. Raises FaultError if that
-    file has none for this Python.
+    `extras` are further requirements. Unless `pins` name gunicorn, its version comes from
+    `releases/gunicorn.toml`. Raises FaultError if that file has none for this Python.
     """
     path = project.releases / "gunicorn.toml"
     try:
@@ -137,7 +139,7 @@ def side(
     if application:
         chosen = application.pinned.get("gunicorn", chosen)
     gunicorn = (Package("gunicorn", chosen),)
-    bare = Side(release, python, gunicorn, framework.packages, wheels, application)
+    bare = Side(release, python, gunicorn, (*framework.packages, *extras), wheels, application)
     for pin in pins:
         bare = bare.holding(pin)
     return bare
@@ -166,11 +168,21 @@ def era(
 ) -> Lock:
     """Return the lock of `release` on `python` (`3.11`) with the dependencies of its time.
 
-    A committed lock has precedence over resolving. If a wheel needs newer packages, today's are taken. Raises
-    UnavailableError if no set of packages fits, and FaultError if the index cannot be reached.
+    Raises as `of_era` does.
     """
-    wanted = side(project, release, python, pins, wheels)
-    if wanted == side(project, release, python):
+    return of_era(project, side(project, release, python, pins, wheels))
+
+
+def of_era(project: Project, wanted: Side) -> Lock:
+    """Return the lock of a side with the dependencies of its release's time.
+
+    A committed lock has precedence over resolving. If a wheel needs newer packages, today's are taken; if a
+    pin does, those of the first later time that has them. Raises UnavailableError if no set of packages fits,
+    and FaultError if the index cannot be reached.
+    """
+    release, python = wanted.release, wanted.python
+    plain = wanted == side(project, release, python)
+    if plain:
         committed = read_era_lock(project, release, python)
         if committed:
             _check_whole(committed, wanted, era_lock_path(project, release, python))
@@ -181,10 +193,14 @@ def era(
     def find() -> Lock:
         try:
             return _with_own_hashes(resolve(wanted, until), wanted.application)
-        except UnavailableError:
-            if until is None or not wanted.wheels:
+        except UnavailableError as error:
+            if until is None or plain:
                 raise
-        return resolve(wanted, None)
+            try:
+                today = resolve(wanted, None)
+            except UnavailableError:
+                raise error from None
+        return today if wanted.wheels else _later(wanted, until)
 
     return kept(find, Lock, wanted)
 
@@ -213,11 +229,11 @@ def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock
         return lock
     pins = tuple(package for package in lock.packages if package.name != release.framework)
     wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras, lock.wheels)
-    extended = kept(lambda: _resolve_later(wanted, lock.until), Lock, wanted, lock.until)
+    extended = kept(lambda: _later(wanted, lock.until), Lock, wanted, lock.until)
     return on(extended, lock.python)
 
 
-def _resolve_later(wanted: Side, until: dt.datetime | None) -> Lock:
+def _later(wanted: Side, until: dt.datetime | None) -> Lock:
     for days in (0, *LATER):
         result = attempt(wanted, until and until + dt.timedelta(days=days))
         if isinstance(result, Lock) or until is None:
@@ -227,7 +243,8 @@ def _resolve_later(wanted: Side, until: dt.datetime | None) -> Lock:
     error = explain(result)
     if not isinstance(error, UnavailableError):
         raise error
-    raise UnavailableError(f"{wanted} cannot be served with {', '.join(wanted.extras)}: {error}")
+    beside = wanted.extras or [str(pin) for pin in wanted.pins if pin.name != "gunicorn"]
+    raise UnavailableError(f"{wanted} cannot be served with {', '.join(beside)}: {error}")
 
 
 def era_lock_path(project: Project, release: Release, python: str) -> Path:

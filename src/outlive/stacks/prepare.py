@@ -54,6 +54,7 @@ class Prepared(msgspec.Struct, frozen=True):
             lock=self.lock.digest,
             packages=self.lock.packages,
             interpreters=(self.interpreter.record,),
+            practice=self.remedy_name,
         )
 
 
@@ -77,9 +78,12 @@ class _Choice(msgspec.Struct, frozen=True):
     def pins(self) -> tuple[Package, ...]:
         return tuple(pin for pin in self.stack.pins if not pin.version.startswith(AT))
 
-    def era(self, project: Project) -> Lock:
+    def prepared(self, project: Project, remedy: Remedy | None) -> Prepared:
         lock = locks.era(project, self.release, self.interpreter.minor, self.pins, self.wheels)
-        return locks.on(lock, self.interpreter.python)
+        lock = locks.on(lock, self.interpreter.python)
+        if remedy and not remedy.against(self.release.version):
+            lock = locks.with_packages(lock, self.release, remedy.packages)
+        return Prepared(self.release, self.interpreter, lock, remedy)
 
 
 def prepare(
@@ -91,32 +95,28 @@ def prepare(
     `pythons.choose`, `sources.build` and `locks.era` do.
     """
     (choice,) = _choose(project, [stack], python)
-    lock = choice.era(project)
-    if remedy and not remedy.against(choice.release.version):
-        lock = locks.with_packages(lock, choice.release, remedy.packages)
-    return Prepared(choice.release, choice.interpreter, lock, remedy)
+    return choice.prepared(project, remedy)
 
 
 def prepare_each(
-    project: Project, before: Stack, after: Stack, python: str | None = None
+    project: Project, before: Stack, after: Stack, python: str | None = None, remedy: Remedy | None = None
 ) -> tuple[Prepared, Prepared]:
     """Return two stacks, each with its era lock, on the same Python unless a stack names its own.
 
     Raises as `prepare` does, and UsageError if they have different frameworks.
     """
     _check_same(before, after)
-    first, second = (
-        Prepared(choice.release, choice.interpreter, choice.era(project))
-        for choice in _choose(project, [before, after], python)
-    )
+    first, second = (choice.prepared(project, remedy) for choice in _choose(project, [before, after], python))
     return first, second
 
 
-def prepare_pair(project: Project, before: Stack, after: Stack, python: str | None = None) -> Pair:
+def prepare_pair(
+    project: Project, before: Stack, after: Stack, python: str | None = None, remedy: Remedy | None = None
+) -> Pair:
     """Return two stacks with controlled locks, on the same Python unless a stack names its own.
 
-    Raises as `pythons.choose`, `sources.build` and `controlled.locks` do, and UsageError if they have
-    different frameworks.
+    The packages of a `remedy` are locked with both. Raises as `pythons.choose`, `sources.build` and
+    `controlled.locks` do, and UsageError if they have different frameworks.
     """
     _check_same(before, after)
     choices = _choose(project, [before, after], python)
@@ -128,21 +128,24 @@ def prepare_pair(project: Project, before: Stack, after: Stack, python: str | No
         environment = environments.ensure(lock, by_minor[lock.python])
         return environments.import_error(environment, modules) is None
 
-    sides = [locks.side(project, c.release, c.interpreter.minor, c.pins, c.wheels) for c in choices]
+    extras = remedy.packages if remedy else ()
+    sides = [
+        locks.side(project, c.release, c.interpreter.minor, c.pins, c.wheels, extras=extras) for c in choices
+    ]
     if sides[0].application != sides[1].application:
-        return _as_they_are(project, choices)
+        return _as_they_are(project, choices, remedy)
     asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
     pair = controlled.locks(project, sides, asked, works)
     first, second = (
-        Prepared(choice.release, choice.interpreter, locks.on(lock, choice.interpreter.python))
+        Prepared(choice.release, choice.interpreter, locks.on(lock, choice.interpreter.python), remedy)
         for choice, lock in zip(choices, (pair.before, pair.after), strict=True)
     )
     return Pair(first, second, pair.differences)
 
 
-def _as_they_are(project: Project, choices: Sequence[_Choice]) -> Pair:
+def _as_they_are(project: Project, choices: Sequence[_Choice], remedy: Remedy | None) -> Pair:
     """Return two states of an application, each with the packages that its own requirements ask for."""
-    before, after = (Prepared(one.release, one.interpreter, one.era(project)) for one in choices)
+    before, after = (one.prepared(project, remedy) for one in choices)
     old, new = before.lock.versions, after.lock.versions
     differences = tuple(
         Difference(name, old.get(name), new.get(name), "as each side's requirements have it", asked=True)

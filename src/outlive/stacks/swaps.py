@@ -98,7 +98,7 @@ def _trial(
     like: Lock,
 ) -> Prepared | None:
     """Return the first end's release with these pins, otherwise as in `like`; None where it does not work."""
-    release = ends[0].release
+    release, remedy = ends[0].release, ends[0].remedy
     served = Package("gunicorn", ends[0].lock.versions["gunicorn"])
     wanted = ({"gunicorn": served} | dict(pins)).values()
     here = {wheel.package: wheel for end in ends for wheel in end.lock.wheels}
@@ -109,11 +109,12 @@ def _trial(
         interpreter.minor,
         tuple(pin for pin in wanted if pin not in here),
         tuple(here[pin] for pin in wanted if pin in here),
+        extras=remedy.packages if remedy else (),
     )
     lock = _lock(side, like, max(moments) if len(moments) == 2 else None)
     if lock is None:
         return None
-    trial = Prepared(release, interpreter, locks.on(lock, interpreter.python))
+    trial = Prepared(release, interpreter, locks.on(lock, interpreter.python), remedy)
     environment = environments.ensure(trial.lock, interpreter)
     modules = frameworks.load(project, release.framework).modules
     return trial if environments.import_error(environment, modules) is None else None

@@ -9,12 +9,14 @@ import ctypes
 import functools
 import gc
 import importlib.util
+import inspect
 import os
 import signal
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -22,6 +24,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 POLICY = os.environ.get("OUTLIVE_GC")
 """The gc policy of a load test; None in a replay, where the harness sets the policy."""
+
+
+PRACTICES = "OUTLIVE_PRACTICES="
 
 
 def _load(name: str) -> ModuleType:
@@ -54,6 +59,29 @@ objects = _load("survivors/objects")
 capture = functools.partial(_load("survivors/capture").capture, objects, _load("survivors/references"))
 descriptors = _load("survivors/descriptors")
 allocations = _load("survivors/allocations")
+
+
+def _practices(words: list[str]) -> tuple[list[Callable[[], object]], list[Callable[[Any], object]]]:
+    """Return the functions that are called before the app is imported, and those that take it.
+
+    gunicorn sets what `--env` says only after it has read this file.
+    """
+    named = [word[len(PRACTICES) :] for word in words if word.startswith(PRACTICES)]
+    modules: dict[str, ModuleType] = {}
+    early: list[Callable[[], object]] = []
+    late: list[Callable[[Any], object]] = []
+    for line in "\n".join(named).splitlines():
+        path, _, name = line.rpartition(":")
+        if path not in modules:
+            modules[path] = _load_file(os.path.basename(path)[:-3], path)
+        function = getattr(modules[path], name)
+        (late if inspect.signature(function).parameters else early).append(function)
+    return early, late
+
+
+before_app, with_app = _practices(sys.argv)
+for practice in before_app:
+    practice()
 
 
 def _die_with_parent() -> None:
@@ -89,14 +117,17 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the probe once the app is loaded; before that, plant leaks or apply a remedy if asked to."""
+    """Start the probe once the app is loaded; before that, plant leaks or apply practices if asked to."""
     hook = request_hook.RequestHook(worker, os.environ.get("OUTLIVE_REQUEST_COUNTER", ""))
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
         hook.add(_load("plant").Plant(kinds.split(",")).leave)
-    path, _, remedy = os.environ.get("OUTLIVE_REMEDY", "").rpartition(":")
-    if remedy:
-        getattr(_load_file("remedies", path), remedy)(worker.app.wsgi(), worker)
+    for function in with_app:
+        app = worker.app.wsgi()
+        for one in getattr(app, "apps", (app,)):  # of one that passes requests on to several
+            changed = function(one)
+            if changed is not None:
+                worker.app.callable = worker.wsgi = changed
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
     log = collector.CollectorLog() if POLICY is None else collector.Pauses()
     counter = probe.Probe(

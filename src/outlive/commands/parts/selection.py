@@ -114,6 +114,17 @@ def measuring_options(command: F) -> F:
     return command
 
 
+def practice_option(command: F) -> F:
+    """Add the option that names practices."""
+    return click.option(
+        "--with-practice",
+        "practices",
+        multiple=True,
+        metavar="FILE.py:FUNCTION",
+        help="What is done to the app, several combine; a name of ours, too, as `outlive remedies` has it.",
+    )(command)
+
+
 def traffic_options(command: F) -> F:
     """Add the options that say what a load test sends."""
     for option in (
