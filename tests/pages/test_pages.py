@@ -114,7 +114,7 @@ def test_a_reader_who_only_sees_the_page_can_decide() -> None:
     text = Page(report_page.html(aiohttp_report())).text
     for said in (
         "WITHDRAWN Its authors have withdrawn this release from the package index.",
-        "aiohttp 3.11.14 is yanked; the nearest release that is not is 3.11.15.",
+        "aiohttp 3.11.14 is yanked; 3.11.15 is the nearest release that was not yanked.",
         "With gc on: ✓ UPGRADE",
         "Is it safe? No, it is withdrawn. Take 3.11.15 instead.",
         "What improves? not-found 44 leaked → 0 per request (467 → 0 MiB per hour: large)",

@@ -173,7 +173,8 @@ class TestWithdrawn:
         found = judged(before, after, yanked=True)
         assert found.overall.verdict == "WITHDRAWN"
         assert (
-            found.overall.because == "aiohttp 3.11.14 is yanked; the nearest release that is not is 3.11.15"
+            found.overall.because
+            == "aiohttp 3.11.14 is yanked; 3.11.15 is the nearest release that was not yanked"
         )
         assert (found.evidence.verdict, found.nearest) == ("UPGRADE", "3.11.15")
 

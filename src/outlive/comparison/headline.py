@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
 from outlive.comparison.cells import BASELINE, Reading, Row, Unmeasured
 from outlive.comparison.changes import LEAKED, NAMED, OBJECTS, PER_CONNECTION, QUANTITIES, Quantity
-from outlive.records.measurement import GC_POLICIES, StackRecord
+from outlive.records.measurement import GC_POLICIES, Connection, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
 from outlive.wording import ARROW, NO_VERSION, capital, counted, listed, number, one_line, size, step
@@ -268,3 +270,23 @@ def _state(rows: Sequence[Row]) -> Iterator[str]:
     frees = "" if any(row.after.leaked > 0 for row in rows) else ", cyclic garbage: a collection frees it"
     where = f"{top.scenario} on {top.connection}{ok}"
     yield f"up to {number(top.after.objects)} objects per request stay ({where}){frees}"
+
+
+class Worst(msgspec.Struct, frozen=True):
+    """The cell that changes most in one direction, and what it keeps per request or connection."""
+
+    scenario: str
+    connection: Connection
+    before: str
+    after: str
+    noun: str
+    per: str
+
+
+def worst(rows: Sequence[Row]) -> Worst | None:
+    """Return the row that changes most of those that are given, None where there is none."""
+    if not rows:
+        return None
+    quantity, row = max(((_quantity(row), row) for row in rows), key=_most)
+    before, after = (quantity.write(side.value(quantity.name) or 0.0) for side in (row.before, row.after))
+    return Worst(row.scenario, row.connection, before, after, quantity.noun, quantity.per)

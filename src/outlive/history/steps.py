@@ -7,6 +7,7 @@ step: those that changed are named.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -24,7 +25,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A release whose cells differ from those of the one before it.
 
     `summary` describes the change, `rows` are the cells that changed, `packages` the dependencies that
-    changed as well, as in `yarl 1.9.4 → 1.9.5`. `claims` are the entries of its changelog about memory; None
+    changed as well, as in `yarl 1.9.4 → 1.9.5`. `cells` are
+    how many were compared, by gc policy. `claims` are the entries of its changelog about memory; None
     if no changelog was available.
     """
 
@@ -34,6 +36,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     packages: tuple[str, ...]
     claims: tuple[Claim, ...] | None
+    cells: dict[str, int]
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +71,9 @@ def find(timeline: Timeline, logs: Iterable[Changelog] | None) -> Steps:
                     before=before.release,
                     summary=changes(rows),
                     rows=changed,
-                    packages=_packages(before, after),
+                    packages=changed_packages(before, after),
                     claims=claimed.get(after.release.version),
+                    cells=dict(Counter(row.gc for row in rows if row.decides)),
                 )
             )
     return Steps(
@@ -82,7 +86,8 @@ def find(timeline: Timeline, logs: Iterable[Changelog] | None) -> Steps:
     )
 
 
-def _packages(before: Moment, after: Moment) -> tuple[str, ...]:
+def changed_packages(before: Moment, after: Moment) -> tuple[str, ...]:
+    """Return the packages that differ beside the framework, as in `yarl 1.9.4 → 1.9.5`."""
     early = {package.name: package.version for package in before.packages}
     late = {package.name: package.version for package in after.packages}
     return tuple(

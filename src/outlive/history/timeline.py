@@ -93,6 +93,11 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
     connection: Connection
     points: tuple[Point, ...]
 
+    @property
+    def measured(self) -> int:
+        """How many releases were measured."""
+        return sum(point.objects is not None for point in self.points)
+
 
 def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection) -> tuple[Strip, ...]:
     """Return a strip for each scenario in which any release was measured."""

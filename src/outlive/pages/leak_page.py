@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -15,12 +16,28 @@ from outlive.history.timeline import Strip, Timeline
 from outlive.pages.drawings import plots, ring
 from outlive.pages.drawings.plots import Drawing
 from outlive.pages.page import Frame, render
-from outlive.reports.record import Report
+from outlive.reports.record import Facts, Report
+from outlive.retention.trails import short_name
 from outlive.wording import listed, number
+
+LEADS = {
+    "cyclic": "Cyclic garbage: a collection frees it.",
+    "leaked": "A leak: nothing frees it.",
+    "bounded": "Growth that stops by itself.",
+}
+REMEDIES = {
+    "cyclic": "Keep the collector on, or collect periodically; a fix breaks the suspect link.",
+    "leaked": "No collection helps: restart workers after a number of requests (max_requests), or upgrade.",
+    "bounded": "None is needed but room for it.",
+}
 
 
 class Known(msgspec.Struct, frozen=True):
-    """All that is known of one framework; `title` is its name as it writes it itself."""
+    """All that is known of one framework; `title` is its name as it writes it itself.
+
+    `timeline` is its history on the Python with most releases, `timelines` are all. `choices` are what the
+    pickers of releases choose from.
+    """
 
     name: str
     title: str
@@ -29,6 +46,9 @@ class Known(msgspec.Struct, frozen=True):
     kept: tuple[Kept, ...]
     reports: tuple[Report, ...]
     scenarios: tuple[str, ...]
+    timelines: tuple[Timeline, ...]
+    choices: dict[str, Any]
+    facts: Facts
 
 
 class SightingLine(msgspec.Struct, frozen=True):
@@ -43,7 +63,11 @@ class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
     """What the page of a fingerprint shows."""
 
     fingerprint: str
+    name: str
     lead: str
+    impact: str
+    remedy: str
+    reproducer: str
     suspect: str
     package: str
     releases: str
@@ -55,15 +79,19 @@ class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
     version: str = __version__
 
 
-def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame) -> str:
-    """Return the page of a fingerprint."""
+def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame, reproducer: str = "") -> str:
+    """Return the page of a fingerprint; `reproducer` is the name of the script beside it, if there is one."""
     last = kept.sightings[-1]
     names = list(dict.fromkeys(one.framework for one in kept.sightings))
     scenarios = list(dict.fromkeys(name for one in kept.sightings for name in one.scenarios))
     gone = "no: no cell of it has this any more"
     page = LeakPage(
         fingerprint=kept.leak.fingerprint,
-        lead=_lead(kept),
+        name=short_name(kept.leak.trail),
+        lead=LEADS[kept.leak.growth],
+        impact=_impact(kept),
+        remedy=REMEDIES[kept.leak.growth],
+        reproducer=reproducer,
         suspect=kept.leak.suspect,
         package=f"{kept.leak.package}, a part of Python" if kept.leak.python else kept.leak.package,
         releases="; ".join(_releases(kept, known) for known in frameworks if known.name in names),
@@ -79,9 +107,7 @@ def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame) -> str:
         ),
         lines=tuple(_lines(kept)),
     )
-    return render(
-        "leak.html.j2", frame, title=f"{page.fingerprint}: {page.lead}", summary=page.suspect, page=page
-    )
+    return render("leak.html.j2", frame, title=f"{page.name}: {page.lead}", summary=page.impact, page=page)
 
 
 def _lines(kept: Kept) -> Iterator[SightingLine]:
@@ -96,13 +122,18 @@ def _lines(kept: Kept) -> Iterator[SightingLine]:
         yield SightingLine(f"{framework} {releases}", number(objects), listed(scenarios, 4))
 
 
-def _lead(kept: Kept) -> str:
-    kinds = {
-        "cyclic": "Cyclic garbage: a collection frees it.",
-        "leaked": "A leak: nothing frees it.",
-        "bounded": "Growth that stops by itself.",
+def _impact(kept: Kept) -> str:
+    """Return how much it keeps, in the last release that has it."""
+    last = kept.sightings[-1]
+    stays = {
+        "cyclic": "with the collector on nothing of it stays, with gc off all of it",
+        "leaked": "it stays whatever the collector does",
+        "bounded": "and no more once it is full",
     }
-    return kinds[kept.leak.growth]
+    return (
+        f"{number(last.objects)} objects per {last.scenario} request in {last.framework} {last.release}; "
+        f"{stays[kept.leak.growth]}."
+    )
 
 
 def _releases(kept: Kept, known: Known) -> str:
@@ -136,6 +167,6 @@ def _seen_plot(kept: Kept, known: Known) -> Drawing:
         )
         for moment in known.timeline.moments
     )
-    strip = Strip(scenario=kept.leak.fingerprint, connection="close", points=points)
+    strip = Strip(scenario="objects", connection="close", points=points)
     title = f"Objects that it keeps per request, at most, by release of {known.name}"
     return Drawing(plots.history(f"seen-{known.name}", title, [strip]), f"{title}; ✕ is yanked.")

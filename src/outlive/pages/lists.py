@@ -1,10 +1,11 @@
-"""lists."""
+"""What lists of the site have in common."""
 
 from __future__ import annotations
 
 import msgspec
 
 from outlive.history.timeline import Moment, Timeline
+from outlive.pages.tally import Tally, tallies
 from outlive.reports.record import Report
 from outlive.reports.verdict import Verdict
 
@@ -15,8 +16,7 @@ class ReportLine(msgspec.Struct, frozen=True):
     verdict: Verdict
     href: str
     subject: str
-    because: str
-    policies: str
+    tallies: tuple[Tally, ...]
     own: bool
 
 
@@ -25,11 +25,10 @@ def report_line(report: Report) -> ReportLine:
     judged = report.judgement.overall
     subject = report.comparison.subject
     stack = report.comparison.after.stack
-    policies = " · ".join(f"gc {one.gc}: {one.judged.verdict.lower()}" for one in report.judgement.policies)
     href = f"{stack.framework}/{report.name}.html"
     sides = report.measurements
     own = any(not m.published for m in (*sides.before, *sides.after))
-    return ReportLine(judged.verdict, href, subject, judged.because, policies, own)
+    return ReportLine(judged.verdict, href, subject, tallies(report.comparison.rows), own)
 
 
 def _newest(history: Timeline) -> Moment | None:

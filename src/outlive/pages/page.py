@@ -41,10 +41,10 @@ ALONE = Frame()
 
 
 def render(
-    template: str, frame: Frame, *, title: str, summary: str, script: str = "", **values: object
+    template: str, frame: Frame, *, title: str, summary: str, scripts: Sequence[str] = (), **values: object
 ) -> str:
-    """Return the page that `template` gives; `script` is the name of the script in it."""
-    style, code = asset("style.css"), asset(script) if script else ""
+    """Return the page that `template` gives; `scripts` are the names of those in it."""
+    style, code = asset("style.css"), Markup("\n").join(map(asset, scripts))
     return (
         _environment()
         .get_template(template)

@@ -140,7 +140,7 @@ def html(report: Report, frame: Frame = ALONE) -> str:
         frame,
         title=f"{page.subject}: {page.said.verdict.lower()}",
         summary=one_line(report.comparison.headline),
-        script="costs.js",
+        scripts=("costs.js",),
         page=page,
     )
 

@@ -17,13 +17,15 @@ from outlive import __version__
 from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.files import write_text
-from outlive.history import lifelines, steps
-from outlive.pages import documents, framework_page, leak_page, report_page
+from outlive.history import lifelines, steps, stored
+from outlive.history.timeline import Timeline
+from outlive.pages import documents, framework_page, leak_page, pair_page, report_page
 from outlive.pages.drawings.badge import badge
 from outlive.pages.feed import verdicts
 from outlive.pages.leak_page import Known
 from outlive.pages.page import Frame, Link
 from outlive.project import Project
+from outlive.records.stack import KNOWN
 from outlive.releases import frameworks
 from outlive.reports import markdown, record
 from outlive.reports.record import Facts, Report
@@ -112,13 +114,20 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
         base = PurePosixPath(known.name)
         yield base / "index.html", framework_page.framework(known, below).encode()
         yield base / "badge.svg", badge(known.timeline).encode()
+        reported = {report.name for report in known.reports}
+        for file, page in _pairs(known, reported, below):
+            yield base / file, page.encode()
         for report in known.reports:
             yield base / f"{report.name}.html", report_page.html(report, below).encode()
             yield base / f"{report.name}.md", markdown.render(report).encode()
             yield base / f"{report.name}.json", report.to_json()
     for one in kept:
-        page = leak_page.leak(one, frameworks, below).encode()
-        yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page
+        script = project.published / "reproducers" / f"{one.leak.fingerprint}.py"
+        name = script.name if script.is_file() else ""
+        page = leak_page.leak(one, frameworks, below, name)
+        yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page.encode()
+        if name:
+            yield PurePosixPath("leaks") / name, script.read_bytes()
     if texts:
         for path in documents.published(texts):
             yield PurePosixPath("docs") / path.relative_to(texts).as_posix(), path.read_bytes()
@@ -137,16 +146,39 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
     except OutliveError as error:
         problems.append(str(error))
         return None
-    problems += (*facts.timeline.problems, *facts.reliefs.problems)
+    elsewhere = [stored.load(project, name, python) for python in KNOWN if python != facts.timeline.python]
+    timelines = sorted((facts.timeline, *elsewhere), key=_measured, reverse=True)
+    problems += (*(found for one in timelines for found in one.problems), *facts.reliefs.problems)
+    reports = tuple(_reports(project, name, facts, problems))
+    several = tuple(one for one in timelines if _measured(one) > 1)
     return Known(
         name,
         frameworks.load(project, name).title,
-        facts.timeline,
-        steps.find(facts.timeline, facts.logs),
+        timelines[0],
+        steps.find(timelines[0], facts.logs),
         (),
-        tuple(_reports(project, name, facts, problems)),
+        reports,
         facts.expected,
+        several,
+        pair_page.choices(several, [report.name for report in reports]),
+        facts,
     )
+
+
+def _measured(timeline: Timeline) -> int:
+    return sum(bool(moment.measurements) for moment in timeline.moments)
+
+
+def _pairs(known: Known, reported: set[str], frame: Frame) -> Iterator[tuple[str, str]]:
+    """Yield the pages of two releases for which no report is stored, and the one for all others."""
+    for timeline in known.timelines:
+        for before, after in pair_page.pairs(timeline):
+            name = pair_page.name(before.release.version, after.release.version, timeline.python)
+            if name not in reported:
+                page = pair_page.pair(before, after, timeline, known.facts, frame)
+                yield f"{name}.html", page
+    if known.choices:
+        yield "any.html", pair_page.any_pair(known.name, known.timelines, known.choices, known.facts, frame)
 
 
 def _reports(project: Project, name: str, facts: Facts, problems: list[str]) -> Iterator[Report]:

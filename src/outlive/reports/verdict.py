@@ -4,7 +4,8 @@ The overall verdict is that of the policy that leads: `on` if it was asked for, 
 Only what was asked for decides, and of that not what is for development only. The first rule that holds
 decides:
 
-1. `WITHDRAWN`, overall only: the release to upgrade to is yanked. The nearest that is not is named.
+1. `WITHDRAWN`, overall only: the release to upgrade to is yanked. The nearest and the newest that
+   are not are named.
 2. `NOT ENOUGH DATA`: no cell was measured on both sides.
 3. `HOLD`: a cell leaks that did not, or leaks more; or it leaves more by what is `large`. Also where
    something got surely worse under load by LOAD_HOLDS or more with this policy.
@@ -130,6 +131,7 @@ def judge(
 
     `releases` are all that there are, for the nearest that is not withdrawn and supports `python`.
     """
+    releases = tuple(releases)
     lost = [gap for gap in unmeasured if not _nowhere(gap)]
     deciding = [row for row in rows if row.decides]
     loads = tuple(loads)
@@ -153,7 +155,9 @@ def judge(
     nearest = nearest_kept(after, releases, python) if after.yanked else None
     overall = evidence
     if after.yanked:
-        instead = f"; the nearest release that is not is {nearest}" if nearest else ""
+        newest = newest_kept(releases, python)
+        better = f", {newest} the newest" if newest != nearest else ""
+        instead = f"; {nearest} is the nearest release that was not yanked{better}" if nearest else ""
         overall = msgspec.structs.replace(
             evidence, verdict="WITHDRAWN", because=f"{after} is yanked{instead}", settings=()
         )
@@ -194,6 +198,13 @@ def nearest_kept(release: Release, releases: Iterable[Release], python: str) -> 
     if higher:
         return min(higher, key=lambda one: one.parsed).version
     return max(lower, key=lambda one: one.parsed).version if lower else None
+
+
+def newest_kept(releases: Iterable[Release], python: str) -> str | None:
+    """Return the newest stable version that is not withdrawn and supports `python`."""
+    usable = (one for one in releases if not one.yanked and not one.parsed.is_prerelease)
+    newest = max((one for one in usable if one.supports(python)), key=lambda one: one.parsed, default=None)
+    return newest.version if newest else None
 
 
 def leaks_differ(row: Row) -> bool:

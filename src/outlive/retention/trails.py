@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 import msgspec
@@ -19,6 +20,8 @@ KINDS = RUNNING | {"cache", "class", "code", "function", "method", "module"}
 NAMED = {"argument", "callback", "closure", "context", "default", "global", "local"}
 """Sorts of references that a trail writes before the reference's name."""
 NAMELESS = ("cached", "internal")
+MOST_NAMED = 5
+"""Steps that the short name of a trail has, an ellipsis included."""
 STABLE_KEY = re.compile(r"'[A-Za-z_][A-Za-z_.\-]*'")
 
 
@@ -79,6 +82,33 @@ def hops(trail: str) -> tuple[str, ...]:
             steps.append([word])
         named = not named and word in KINDS | NAMED
     return tuple(" ".join(words).strip() for words in steps)
+
+
+def short_name(trail: str) -> str:
+    """Return what people call a stored trail: `exception → traceback → frame of wsgi_app: local error`.
+
+    Of a long one the ends are named.
+    """
+    named = list(itertools.chain.from_iterable(map(_spoken, hops(trail))))
+    if len(named) > MOST_NAMED:
+        named = [named[0], "…", *named[2 - MOST_NAMED :]]
+    return " → ".join(named)
+
+
+def _spoken(hop: str) -> Iterator[str]:
+    """Yield the parts of a step as people say them: no package, and what it refers by after a colon."""
+    words = hop.split(" ")
+    kind = words.pop(0) if words[0] in KINDS and len(words) > 1 else ""
+    if words[0] == "exception.__traceback__":
+        yield from ("exception", "traceback")
+        return
+    holder = words[0] if kind == "module" else words[0].rpartition(".__self__")[0] or words[0]
+    if kind != "module" and holder.partition(".")[2]:
+        holder = holder.partition(".")[2]
+    reference = " ".join(word for word in words[1:] if word.partition("[")[0] != "cached")
+    yield f"{kind.replace('_', ' ')} of {holder}".removeprefix(" of ") + (
+        f": {reference}" if reference else ""
+    )
 
 
 def _reference(step: Step) -> str:

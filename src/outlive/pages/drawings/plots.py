@@ -110,7 +110,7 @@ def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, s
             last_points.append((last[2], place, strip.scenario))
     parts += ends(last_points, right + 8)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
-    return figure(name, (WIDTH, bottom + 44), title, desc, parts)
+    return figure(name, (WIDTH, bottom + 56), title, desc, parts)
 
 
 def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
@@ -135,7 +135,7 @@ def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
     bottom = top + high * len(strips)
     parts += _releases(points, at, bottom + 2)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
-    return figure(name, (WIDTH, bottom + 46), title, desc, parts)
+    return figure(name, (WIDTH, bottom + 56), title, desc, parts)
 
 
 def lanes(name: str, title: str, timeline: Timeline) -> Markup:
@@ -220,7 +220,7 @@ def _columns(points: Sequence[Point], left: float, right: float) -> dict[str, fl
 
 
 def _releases(points: Sequence[Point], at: dict[str, float], y: float) -> Iterator[Markup]:
-    """Yield a label for the first release of each minor version, and a cross for each that is yanked."""
+    """Yield a label and a month for the first release of each minor version, a cross for each yanked one."""
     seen: set[str] = set()
     free = 0.0
     for point in points:
@@ -230,8 +230,9 @@ def _releases(points: Sequence[Point], at: dict[str, float], y: float) -> Iterat
             seen.add(minor)
             yield element("line", x1=x, x2=x, y1=y, y2=y + 5, class_="axis")
             if x >= free:
-                yield text(x - 2, y + 30, minor, class_="tick")
-                free = x + CHARACTER * len(minor) + 8
+                yield text(x - 2, y + 30, minor)
+                yield text(x - 2, y + 44, point.date[:7], class_="tick")
+                free = x + CHARACTER * max(len(minor), len(point.date[:7])) + 8
         if point.yanked:
             yield text(x, y + 16, "✕", anchor="middle", class_="yanked")
 
