@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
-from locust import FastHttpUser, LoadTestShape, events, task
+from locust import FastHttpUser, LoadTestShape, events, tag, task
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
@@ -57,6 +57,7 @@ class ScenarioUser(FastHttpUser):
         self.logged_in: dict[str, Scenario] = {}
         self.stayed = 0.0
 
+    @tag(*SCENARIOS)  # `--tags not-found` sends this scenario alone
     @task
     def send(self) -> None:
         """Send the next request, or end if there are no more."""
@@ -240,8 +241,11 @@ def begin(environment: Environment, **_: object) -> None:
     # locust's timers use the loop's clock, which stood still while all this was loaded.
     gevent.get_hub().loop.update_now()
     session.attach(environment)
+    counted = bool(options.result)  # by a server of ours, which speaks the routes
     try:
         session.check()
+        if options.headless and not counted and not isinstance(environment.runner, WorkerRunner):
+            session.check_routes()
     except UsageError as error:
         sys.exit(str(error))
 

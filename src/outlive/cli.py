@@ -22,6 +22,7 @@ VERBS = {
     "One stack or two": {
         "measure": "Measure what stacks leave in memory per request, cell by cell.",
         "load": "Put a release under load: many clients at once, many failing.",
+        "serve": "Serve a reference app by hand, until Ctrl-C.",
         "report": "Write a report on an upgrade: a page, Markdown and JSON.",
         "attribute": "Find the package, or the Python, that makes a difference.",
         "remedies": "Say what each remedy does for a release, and what it costs.",

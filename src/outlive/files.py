@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import msgspec
 
@@ -34,8 +35,26 @@ CHECKSUM_LENGTH = 33
 AGAIN = "restore it, or remove it to measure again"
 
 
+STANDARD_OUTPUT = Path("-")
+_documents: list[TextIO] = []
+
+
+def documents_to(stream: TextIO) -> Callable[[], object]:
+    """Have what is written to the file `-` go to `stream`; what is returned ends that."""
+    _documents.append(stream)
+    return _documents.pop
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as a whole or not at all. Raises FaultError if that fails."""
+    """Write `text` to `path` as a whole or not at all; `-` is standard output.
+
+    Raises FaultError if that fails.
+    """
+    if path == STANDARD_OUTPUT:
+        stream = _documents[-1] if _documents else sys.stdout
+        stream.write(text)
+        stream.flush()
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _ignored(path)

@@ -32,6 +32,7 @@ from reporting import aiohttp_evidence, checkout, facts, relief_document
 CHECKOUT = Path(__file__).parents[2]
 ASV_PAGE = Path(asv.__file__).with_name("www") / "index.html"
 
+LARGEST_HOME = 150_000
 ATOM = {"atom": "http://www.w3.org/2005/Atom"}
 MEASURED = {"3.10.5": (32.0, 0.0), "3.10.10": (50.0, 44.0), "3.10.11": (32.0, 0.0)}
 
@@ -146,8 +147,36 @@ def test_home_has_what_is_new(published: Path) -> None:
     assert "aiohttp 3.10.11 leaks nowhere. With gc off it leaves up to 32 objects per request" in said
     assert "No release is measured yet." in said  # of flask
     assert "✕ WITHDRAWN aiohttp 3.10.10 → 3.11.14, Python 3.11" in said
-    assert "· gc on: upgrade · gc off: upgrade" in said
+    assert "gc on Better in 4 of 12 cells. Best: " in said
     assert "aiohttp 3.10.11 2024-11-13, after 3.10.10" in said
+    assert len((published / "index.html").read_bytes()) < LARGEST_HOME
+
+
+def test_any_two_measured_releases_have_a_page(published: Path) -> None:
+    """Neighbours, and each against the newest; all others are numbers in one page."""
+    choices = json.loads(scripts(published / "index.html")["choices"])["aiohttp"]["3.11"]
+    assert choices["releases"] == ["3.10.11", "3.10.10", "3.10.5"]
+    for before, after in choices["pages"]:
+        name = f"{choices['releases'][before]}-to-{choices['releases'][after]}-py3.11.html"
+        assert (published / "aiohttp" / name).is_file()
+    assert [*map(tuple, choices["pages"])] == [(1, 0), (2, 0), (2, 1)]
+    numbers = json.loads(scripts(published / "aiohttp" / "any.html")["numbers"])["3.11"]
+    cells = {key: [numbers["texts"][at] for at in places] for key, *places in numbers["cells"]}
+    assert cells["upload-method-not-allowed|close|off"] == ["32 cyclic", "50, 44 leaked", "32 cyclic"]
+
+
+def test_the_page_of_two_releases_says_what_changes(published: Path) -> None:
+    said = text(published / "aiohttp" / "3.10.5-to-3.10.10-py3.11.html")
+    assert said.startswith("aiohttp 3.10.5 → 3.10.10, Python 3.11, gc on and off: hold")
+    assert "HOLD" in said
+    assert "Worst: upload-method-not-allowed keeps 44 leaked objects per request, was 0." in said
+    assert "outlive report aiohttp 3.10.5 3.10.10 --python 3.11" in said
+
+
+def scripts(path: Path) -> dict[str, str]:
+    """Return the data that a page brings for its scripts, by name."""
+    found = re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', path.read_text("utf-8"))
+    return dict(found)
 
 
 def test_a_framework_tells_kinds_of_growth_apart_without_colours(published: Path) -> None:
@@ -160,7 +189,9 @@ def test_a_framework_tells_kinds_of_growth_apart_without_colours(published: Path
 
 def test_a_leak_says_where_it_was(published: Path) -> None:
     said = text(published / "leaks" / "e88cd2ff63f0.html")
+    assert "module of aiohttp.web_app: global _build_middlewares → cache of _build_middlewares" in said
     assert "A leak: nothing frees it." in said
+    assert "Remedy No collection helps: restart workers" in said
     assert "Releases aiohttp 3.10.10" in said
     assert "In the newest release? no" in said
     assert "outlive explain aiohttp==3.10.10 --scenario" in said

@@ -11,6 +11,7 @@ from outlive.api.selection import Selection
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import both_stacks
 from outlive.commands.parts.selection import gc_policy, measured, practice_option
+from outlive.commands.parts.writing import json_option
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
 from outlive.errors import ExitCode, FaultError, UsageError
@@ -33,7 +34,7 @@ from outlive.wording import step
 @click.option("--gc-after", "policy_after", metavar="POLICY", help="gc policy after, if another one.")
 @click.option("--python", metavar="X.Y", help="Python for stacks that do not name one.")
 @practice_option
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
+@json_option
 def attribute_command(
     *,
     what: tuple[str, ...],

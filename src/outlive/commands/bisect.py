@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from outlive.commands.parts.selection import gc_policy
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.history import bisect, bisect_text
@@ -55,7 +56,7 @@ from outlive.service import scenarios
     show_default=True,
     help="Commits built at the same time: with 3, both that may come next while one is measured.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
+@json_option
 def bisect_command(
     *,
     stack: str,

@@ -13,13 +13,8 @@ from outlive.api.selection import Selection
 from outlive.commands.parts.compare_load import Wanted, compare_under_load
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import both_stacks, measured_pair, open_option, show_page, write_report
-from outlive.commands.parts.selection import (
-    fault_code,
-    measuring_options,
-    practice_option,
-    traffic_options,
-    writing_options,
-)
+from outlive.commands.parts.selection import fault_code, measuring_options, practice_option, traffic_options
+from outlive.commands.parts.writing import writing_options
 from outlive.comparison import terminal
 from outlive.comparison.noisy.noise import ROUNDS
 from outlive.comparison.sizes import Rates

@@ -14,6 +14,7 @@ from outlive.commands.parts import inventory
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import practice_option, said_by_tools, tool_option
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.project import Project
@@ -59,7 +60,7 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
 )
 @practice_option
 @tool_option
-@_file("--json", "JSON")
+@json_option
 @_file("--dot", "the rings and paths for Graphviz")
 @_file("--svg", "them as a picture")
 @_file("--mermaid", "them as a Mermaid flowchart")

@@ -15,6 +15,7 @@ from outlive.applications.settings import LIMITS
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.progress import load_progress, progress
 from outlive.commands.parts.selection import gc_policy, load_extra, scheduler_option, selecting_options
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.gates import accept as accepting
@@ -49,7 +50,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--prove", metavar="STACK", help="Also replay this known-bad release: it must go red.")
 @click.option("--plant", is_flag=True, help="Leave the planted leak in: see the gate go red.")
 @click.option("--allow-yanked", is_flag=True, help="Gate a release that was withdrawn, too.")
-@click.option("--json", "json_file", type=FILE, metavar="FILE", help="Also write JSON.")
+@json_option
 @click.option("--junit", "junit_file", type=FILE, metavar="FILE", help="Also write JUnit XML.")
 @click.option("--sarif", "sarif_file", type=FILE, metavar="FILE", help="Also write SARIF 2.1.0.")
 @click.option(
@@ -129,7 +130,7 @@ def gate_command(
         if under_load:
             found = _under_load(project, one, wanted, reviewed, source)
             gates.append(msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked))
-            click.echo(("\n" if len(gates) > 1 else "") + screen(gates[-1]), nl=False)
+            click.echo(("\n" if len(gates) > 1 else "") + screen(gates[-1], accepting=accept), nl=False)
             continue
         with progress(Console(stderr=True)) as callbacks:
             found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
@@ -137,7 +138,7 @@ def gate_command(
         if bad:
             with progress(Console(stderr=True)) as callbacks:
                 found = gate.replay(project, found, bad, wanted, limits=reviewed, progress=callbacks)
-        click.echo(("\n" if gates else "") + screen(found), nl=False)
+        click.echo(("\n" if gates else "") + screen(found, accepting=accept), nl=False)
         gates.append(found)
     code = gate.code(gates)
     _write(gates, code, json_file, junit_file, sarif_file)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode
 from outlive.files import write_text
 from outlive.history import lifelines_text
@@ -18,7 +19,7 @@ from outlive.project import Project
 @click.argument("framework")
 @click.option("--python", metavar="X.Y", help="Only what was measured on this Python.")
 @click.option("--all", "everything", is_flag=True, help="Show rings that are nowhere the shortest, too.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON.")
+@json_option
 def leaks_command(framework: str, python: str | None, everything: bool, json_file: Path | None) -> int:
     """Say in which release each leak and ring came, changed and went.
 

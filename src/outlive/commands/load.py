@@ -12,13 +12,8 @@ from rich.console import Console
 
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import load_progress
-from outlive.commands.parts.selection import (
-    gc_policy,
-    load_extra,
-    practice_option,
-    traffic_options,
-    writing_options,
-)
+from outlive.commands.parts.selection import gc_policy, load_extra, practice_option, traffic_options
+from outlive.commands.parts.writing import writing_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.loads import plan, soak

@@ -19,6 +19,7 @@ from outlive.commands.parts.selection import (
     said_by_tools,
     tool_option,
 )
+from outlive.commands.parts.writing import json_option
 from outlive.comparison.headline import untouched
 from outlive.errors import UsageError
 from outlive.files import write_text
@@ -39,7 +40,7 @@ from outlive.wording import capital
 @click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply, each in turn.")
 @practice_option
 @tool_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.option(
     "--markdown",
     "markdown_file",
@@ -55,7 +56,7 @@ def measure_command(
     names: tuple[str, ...],
     practices: tuple[str, ...],
     attached: tuple[Tool, ...],
-    as_json: bool,
+    json_file: Path | None,
     markdown_file: Path | None,
     **selected: Any,
 ) -> int:
@@ -84,18 +85,17 @@ def measure_command(
     by_stack = measured(project, prepared, request)
     found = tuple(each for stack in by_stack for each in stack)
     readings = said_by_tools(project, prepared[0], request, attached)
-    if as_json:
+    if json_file:
         records = [one.record for one in prepared]
         document = Document(provenance=provenance(records), measurements=found, tools=readings)
-        click.echo(document.to_json().decode(), nl=False)
-    else:
-        inventory.show_measurements(found, Console())
-        named = [[pin.name for pin in stack.pins] for stack in wanted for _ in names or (None,)]
-        for pins, each in zip(named, by_stack, strict=True):
-            if unimported := never_imported(pins, each):
-                say(Console(), f"{capital(untouched(unimported))}.")
-        if readings:
-            inventory.show_tools(readings, Console())
+        write_text(json_file, document.to_json().decode())
+    inventory.show_measurements(found, Console())
+    named = [[pin.name for pin in stack.pins] for stack in wanted for _ in names or (None,)]
+    for pins, each in zip(named, by_stack, strict=True):
+        if unimported := never_imported(pins, each):
+            say(Console(), f"{capital(untouched(unimported))}.")
+    if readings:
+        inventory.show_tools(readings, Console())
     if markdown_file:
         write_text(markdown_file, findings.render(request.scenarios, found))
     return fault_code(found)

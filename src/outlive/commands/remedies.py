@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from rich.console import Console
 
 from outlive.commands.parts.selection import fault_code, load_extra, measured, scheduler_option
+from outlive.commands.parts.writing import json_option
 from outlive.comparison.noisy.noise import LEAST_ROUNDS
 from outlive.errors import UsageError
+from outlive.files import write_text
 from outlive.loads import turns
 from outlive.loads.turns import Arm, Load
 from outlive.project import Project
@@ -50,7 +53,7 @@ REQUESTS = 3000
 @click.option("--fresh", is_flag=True, help="Replay again what is stored.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=(os.cpu_count() or 1) + 1, show_default=True)
 @scheduler_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def remedies_command(
     stack: str,
     *,
@@ -64,8 +67,7 @@ def remedies_command(
     python: str | None,
     fresh: bool,
     jobs: int,
-    scheduler: str | None,
-    as_json: bool,
+    json_file: Path | None,
 ) -> int:
     """Say what each remedy does for a release, and what it costs.
 
@@ -124,10 +126,9 @@ def remedies_command(
 
     if not patterns:
         relief.keep(project, plain.record, document(relief.merged(rows, earlier, known)))
-    if as_json:
-        click.echo(document(rows).to_json(), nl=False)
-    else:
-        report.show(document(rows).relief, Console())
+    if json_file:
+        write_text(json_file, document(rows).to_json())
+    report.show(document(rows).relief, Console())
     return fault_code([m for each in found.values() for m in each])
 
 

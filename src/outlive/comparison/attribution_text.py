@@ -77,4 +77,7 @@ def _conclusion(found: Waterfall) -> str:
     parts = [f"{listed(bar.swapped)} {signed(bar.change)}" for bar in found.bars[1:] if bar.change]
     if not parts:
         return "No swap changes anything."
-    return f"{number(first.objects)} → {number(last.objects)} objects per request: {'; '.join(parts)}."
+    said = f"{number(first.objects)} → {number(last.objects)} objects per request: {'; '.join(parts)}."
+    joined = [bar.swapped for bar in found.bars[1:] if len(bar.swapped) > 1 and bar.change]
+    apart = " {} cannot be parted: no release of the one runs with what the other was."
+    return said + "".join(apart.format(listed(swapped)) for swapped in joined)

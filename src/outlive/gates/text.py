@@ -32,9 +32,15 @@ WORDS: dict[ExitCode, str] = {
 }
 
 
-def screen(gate: Gate) -> str:
-    """Return the verdict as text that ends in a newline: what fails first, with what to do about it."""
-    return "\n".join(_screen(gate)) + "\n"
+def screen(gate: Gate, *, accepting: bool = False) -> str:
+    """Return the verdict as text that ends in a newline: what fails first, with what to do about it.
+
+    With `accepting` it is what becomes the limits, so there is no verdict and no exit code.
+    """
+    lines = list(_screen(gate))
+    if accepting:
+        lines = [f"TO BE ACCEPTED  {subject(gate)}: {_because(gate)}", *lines[1:-2]]
+    return "\n".join(lines) + "\n"
 
 
 def headline(gate: Gate) -> str:

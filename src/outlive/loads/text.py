@@ -21,6 +21,8 @@ SHORT_OF_CORES = 0.1
 """Least fraction of the time that a worker waits for a core for a warning."""
 SOAK = 600.0
 """Shortest test, in seconds, that shows whether the harness's own memory grew."""
+HOURLY = 60.0
+"""Seconds that memory must have been watched, once settled, to be told per hour: sixty times as long."""
 COLUMNS = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
 NOTES = (
     "growth, left: per request; left are objects with gc off, else leaked ones.",
@@ -101,6 +103,8 @@ def rate(growth: Rate | None) -> str:
     """Return how fast memory grew, `?` if the test was too short for a rate."""
     if growth is None:
         return f"{UNKNOWN}, too short for a rate"
+    if growth.seconds < HOURLY:
+        return f"{_signed(growth.bytes_per_request)}/request; too short for a rate per hour"
     interval = f"{_signed(growth.low)} to {_signed(growth.high)}"
     return f"{_signed(growth.bytes_per_request)}/request, {_signed(growth.bytes_per_hour)}/h ({interval})"
 

@@ -26,6 +26,7 @@ from outlive.pages.drawings.plots import Bar, Drawing
 from outlive.pages.load_view import LoadView
 from outlive.pages.page import ALONE, Frame, render
 from outlive.pages.relief_view import ReliefView
+from outlive.pages.tally import Tally, tallies
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
 from outlive.reports.answers import Said
 from outlive.reports.claims import Held, Seen
@@ -104,6 +105,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     said: Said
     policies: tuple[OfPolicy, ...]
+    tallies: tuple[Tally, ...]
     bars: tuple[Drawing, ...]
     heads: tuple[str, ...]
     changed: tuple[ScenarioLine, ...]
@@ -135,10 +137,11 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 def html(report: Report, frame: Frame = ALONE) -> str:
     """Return the report as one HTML page that loads nothing."""
     page = view(report)
+    policies = " and ".join(one.gc for one in page.policies)
     return render(
         "report.html.j2",
         frame,
-        title=f"{page.subject}: {page.said.verdict.lower()}",
+        title=f"{page.subject}, gc {policies}: {page.said.verdict.lower()}",
         summary=one_line(report.comparison.headline),
         scripts=("costs.js",),
         page=page,
@@ -157,6 +160,7 @@ def view(report: Report) -> Page:
         subject=comparison.subject,
         said=report.said,
         policies=report.judgement.policies,
+        tallies=tallies(comparison.rows),
         bars=tuple(_bars(comparison.rows)),
         heads=tuple(f"{connection}, gc {gc}" for connection, gc in columns),
         changed=tuple(one for one in scenarios if one.name in changed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -34,6 +34,21 @@ def progress(console: Console) -> Iterator[Progress]:
             yield Progress(start, done)
     else:
         yield _lines(console)
+
+
+def progressing(names: Sequence[str], doing: str, console: Console) -> Iterator[str]:
+    """Yield each name, showing on `console` which it is and how much time is left; elsewhere a line each."""
+    if console.is_terminal:
+        with _bar(console) as bar:
+            task = bar.add_task(doing, total=len(names))
+            for name in names:
+                bar.update(task, description=f"{doing} {name}")
+                yield name
+                bar.advance(task)
+        return
+    for at, name in enumerate(names, 1):
+        console.print(f"{doing} {name}, {at} of {len(names)}", highlight=False)
+        yield name
 
 
 def _bar(console: Console) -> Bar:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -142,19 +141,6 @@ def traffic_options(command: F) -> F:
         click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml."),
     ):
         command = option(command)
-    return command
-
-
-def writing_options(command: F) -> F:
-    """Add the options that write what is shown to files, too."""
-    for name, form in (("markdown", "Markdown"), ("json", "JSON")):
-        command = click.option(
-            f"--{name}",
-            f"{name}_file",
-            type=click.Path(dir_okay=False, path_type=Path),
-            metavar="FILE",
-            help=f"Also write {form}.",
-        )(command)
     return command
 
 
