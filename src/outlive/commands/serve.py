@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import click
 
@@ -40,14 +41,8 @@ def serve_command(stack: str, port: int, name: str | None, workers: int, python:
         raise UnavailableError(lacking)
     environment = environments.ensure(prepared.lock, prepared.interpreter)
     command: list[str | Path] = [environment.python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
-    command += [
-        "--workers",
-        str(workers),
-        "--worker-class",
-        worker.worker_class,
-        *worker.arguments,
-        app.target,
-    ]
+    command += ["--workers", str(workers), "--worker-class", worker.worker_class]
+    command += [*worker.arguments, app.target]
     click.echo(f"{prepared.release}, Python {prepared.lock.python}: http://127.0.0.1:{port}; Ctrl-C ends it")
     with (
         contextlib.suppress(KeyboardInterrupt),
