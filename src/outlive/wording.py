@@ -116,7 +116,11 @@ def requests(count: int | None) -> str:
     return NONE if count is None else about(float(count))
 
 
+FEW = 6  # words that fit a line
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known words most like `word`, joined by commas; all of them if none is like it."""
+    """Return the known words most like `word`, joined by commas, three at most; all of a few if none is."""
     words = list(known)
-    return ", ".join(get_close_matches(word, words, n=3, cutoff=0.4) or words)
+    few = words if len(words) <= FEW else get_close_matches(word, words, n=3, cutoff=0.0)
+    return ", ".join(get_close_matches(word, words, n=3, cutoff=0.4) or few)

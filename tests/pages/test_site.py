@@ -147,7 +147,7 @@ def test_home_has_what_is_new(published: Path) -> None:
     assert "aiohttp 3.10.11 leaks nowhere. With gc off it leaves up to 32 objects per request" in said
     assert "No release is measured yet." in said  # of flask
     assert "✕ WITHDRAWN aiohttp 3.10.10 → 3.11.14, Python 3.11" in said
-    assert "gc on Better in 4 of 12 cells. Best: " in said
+    assert "keeps 0 leaked objects per request, was 44." in said
     assert "aiohttp 3.10.11 2024-11-13, after 3.10.10" in said
     assert len((published / "index.html").read_bytes()) < LARGEST_HOME
 
@@ -167,9 +167,11 @@ def test_any_two_measured_releases_have_a_page(published: Path) -> None:
 
 def test_the_page_of_two_releases_says_what_changes(published: Path) -> None:
     said = text(published / "aiohttp" / "3.10.5-to-3.10.10-py3.11.html")
-    assert said.startswith("aiohttp 3.10.5 → 3.10.10, Python 3.11, gc on and off: hold")
-    assert "HOLD" in said
-    assert "Worst: upload-method-not-allowed keeps 44 leaked objects per request, was 0." in said
+    assert said.startswith("aiohttp 3.10.5 → 3.10.10, Python 3.11, gc on and off: not enough data")
+    assert "gc on Nothing changes in 2 cells." in said
+    assert (
+        "gc off Worse in 4 of 10 cells. Worst: not-found keeps 44 leaked objects per request, was 0." in said
+    )
     assert "outlive report aiohttp 3.10.5 3.10.10 --python 3.11" in said
 
 
@@ -189,7 +191,6 @@ def test_a_framework_tells_kinds_of_growth_apart_without_colours(published: Path
 
 def test_a_leak_says_where_it_was(published: Path) -> None:
     said = text(published / "leaks" / "e88cd2ff63f0.html")
-    assert "module of aiohttp.web_app: global _build_middlewares → cache of _build_middlewares" in said
     assert "A leak: nothing frees it." in said
     assert "Remedy No collection helps: restart workers" in said
     assert "Releases aiohttp 3.10.10" in said
