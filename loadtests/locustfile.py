@@ -9,6 +9,7 @@ in users.toml; docs/load.md describes both, and the options.
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import signal
 import sys
@@ -241,13 +242,22 @@ def begin(environment: Environment, **_: object) -> None:
     # locust's timers use the loop's clock, which stood still while all this was loaded.
     gevent.get_hub().loop.update_now()
     session.attach(environment)
-    counted = bool(options.result)  # by a server of ours, which speaks the routes
     try:
         session.check()
-        if options.headless and not counted and not isinstance(environment.runner, WorkerRunner):
-            session.check_routes()
     except UsageError as error:
         sys.exit(str(error))
+
+
+@events.quitting.add_listener
+def end(environment: Environment, **_: object) -> None:
+    """Say in a line what is most likely wrong where no answer was right."""
+    total = environment.stats.total
+    if total.num_requests and total.num_failures == total.num_requests:
+        logging.getLogger(__name__).error(
+            "no answer of %s was right: it does not speak the reference apps' routes, or does not run; "
+            "`outlive serve flask==3.1.3` serves an app that does",
+            environment.host,
+        )
 
 
 def die_with_master() -> None:

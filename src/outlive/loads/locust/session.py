@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gevent
 import msgspec
@@ -115,30 +112,6 @@ class Session:
         for user in self.environment.user_classes:
             self._weights(user.__name__)
 
-    def check_routes(self) -> None:
-        """Raise UsageError, in one line, if the host is no server that speaks the reference apps' routes."""
-        url = urlsplit(str(self.environment.host or ""))
-        if url.scheme != "http":
-            return
-        advice = "`outlive serve flask==3.1.3` serves an app that does"
-        client = HTTPConnection(url.hostname or "", url.port or 80, timeout=self.options.stall or None)
-        try:
-            client.request("GET", "/ok")
-            status = client.getresponse().status
-        except OSError as error:
-            raise UsageError(f"{self.environment.host} does not answer: {error}; {advice}") from None
-        except HTTPException as error:
-            raise UsageError(
-                f"{self.environment.host} does not speak HTTP: {type(error).__name__}; {advice}"
-            ) from None
-        finally:
-            client.close()
-        if status != HTTPStatus.OK:
-            raise UsageError(
-                f"{self.environment.host} does not speak the reference apps' routes: "
-                f"GET /ok is {status}, not 200; {advice}"
-            )
-
     def draw(self, user: str) -> str:
         """Return the name of the scenario that a client of class `user` sends next."""
         if user not in self._decks:
@@ -161,8 +134,6 @@ class Session:
     def _on_test_start(self, **_: object) -> None:
         try:
             self.check()
-            if not self.options.headless and not isinstance(self.runner, WorkerRunner):
-                self.check_routes()
         except UsageError as error:
             raise StopTest(str(error)) from None
         # Otherwise locust stops users in the middle of a request: the server would see clients that leave.
