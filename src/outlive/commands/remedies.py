@@ -67,6 +67,7 @@ def remedies_command(
     python: str | None,
     fresh: bool,
     jobs: int,
+    scheduler: str,
     json_file: Path | None,
 ) -> int:
     """Say what each remedy does for a release, and what it costs.
