@@ -67,7 +67,7 @@ def remedies_command(
     python: str | None,
     fresh: bool,
     jobs: int,
-    scheduler: str,
+    scheduler: str | None,
     json_file: Path | None,
 ) -> int:
     """Say what each remedy does for a release, and what it costs.
