@@ -124,7 +124,7 @@ def test_what_a_command_returns_is_its_code(result: object, code: int) -> None:
     assert ended(lambda: result) == code
 
 
-@pytest.mark.parametrize("words", ["leaks --help", "releases flask"])
+@pytest.mark.parametrize("words", ["leaks --help", "releases list flask"])
 def test_output_that_nobody_reads_is_a_fault(words: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -62,7 +62,9 @@ def test_a_report_asks_for_what_was_selected(monkeypatch: pytest.MonkeyPatch) ->
     stacks = Stack.parse("flask==3.0.3,werkzeug==3.0.3"), Stack.parse("flask==3.1.3,werkzeug==3.0.3")
     sides = [side("flask", "3.0.3"), side("flask", "3.1.3")]
     ends = [
-        SimpleNamespace(record=one.stack, release=one.release, interpreter=SimpleNamespace(minor="3.11"))
+        SimpleNamespace(
+            record=one.stack, release=one.release, interpreter=SimpleNamespace(minor="3.11"), remedy=None
+        )
         for one in sides
     ]
     pair = SimpleNamespace(before=ends[0], after=ends[1], differences=())

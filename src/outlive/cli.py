@@ -100,8 +100,7 @@ class Verbs(click.Group):
 def cli() -> None:
     """Measure what framework releases leave in memory after failed requests.
 
-    Exit codes: 0 fine, 1 regression, 2 usage, 3 inconclusive, 4 harness or environment fault, 5 release
-    withdrawn or unavailable, 130 interrupted.
+    Exit: 0 fine, 1 regression, 2 usage, 3 inconclusive, 4 fault, 5 withdrawn.
     """
 
 

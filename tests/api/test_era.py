@@ -92,7 +92,7 @@ def test_what_was_not_measured_is_not_named(
     monkeypatch.setattr(swaps, "swapped", lambda *_: None)
     assert str(said()).endswith(unnamed)
     params = asked(unnamed.split("`")[1])
-    assert (params["before"], params["after"], params["scenario"]) == ("flask==2.1.3", "flask==2.2.0", "ok")
+    assert (params["what"], params["scenario"]) == (("flask==2.1.3", "flask==2.2.0"), "ok")
     monkeypatch.setattr(swaps, "swapped", lambda *_: end("2.1.3", "2.2.1", "d"))
     monkeypatch.setattr(engine, "run", lambda *_: [[lost("ok", "the worker died")]])
     assert str(said()).endswith(unnamed)

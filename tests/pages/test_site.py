@@ -74,6 +74,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
+DOCUMENTS = ("how-we-decide", "explain", "advice", "tutorial", "ci", "gc-off", "house")
+"""Those that pages lead to."""
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a site that is only looked at, with asv's pages in it."""
@@ -95,9 +99,9 @@ def documented(project: Project, text: str) -> None:
     """Give a checkout documents: ours in kind and name, not in length."""
     docs = project.root / "docs"
     docs.mkdir()
-    for name in ("how-we-decide", "explain", "advice"):
+    for name in DOCUMENTS:
         (docs / f"{name}.md").write_text(f"# {name}\n")
-    listed = "```{toctree}\nhow-we-decide\nexplain\nadvice\n```"
+    listed = "\n".join(("```{toctree}", *DOCUMENTS, "```"))
     (docs / "index.md").write_text(f"# The documents\n\n{text}\n\n{listed}\n")
     shutil.copyfile(CHECKOUT / "docs" / "conf.py", docs / "conf.py")
 

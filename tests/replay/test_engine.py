@@ -13,7 +13,7 @@ from measuring import CHECKOUT
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Stack
-from outlive.replay import engine
+from outlive.replay import engine, place
 from outlive.replay.engine import SILENT, Request
 from outlive.replay.subject import Task
 from outlive.service.scenarios import Scenario, find
@@ -53,7 +53,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
             done(one)
         return found
 
-    monkeypatch.setattr(engine, "measure", measure)
+    monkeypatch.setattr(place, "measure", measure)
     monkeypatch.setattr(
         environments, "ensure", lambda lock, _: Environment(tmp_path, tmp_path / "bin" / "python", lock)
     )

@@ -255,5 +255,5 @@ class TestCertificate:
     def test_without_openssl_there_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         failed = subprocess.CompletedProcess([], 1, "", "openssl: No such file or directory\n")
         monkeypatch.setattr(processes, "run", lambda *_, **__: failed)
-        with pytest.raises(FaultError, match=r"which scenarios with TLS need: openssl: No such file"):
+        with pytest.raises(FaultError, match=r"that scenarios with TLS need: openssl: No such file"):
             certificate.make(tmp_path)
