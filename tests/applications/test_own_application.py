@@ -1,0 +1,141 @@
+"""An application of a user's own is measured as a release is: a leak planted in an upgrade is found."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from outlive.cli import cli
+from outlive.errors import OutliveError
+from package_index import Wheel
+
+SHOP = Path(__file__).parents[1] / "planted" / "shop"
+SECRETS = {"SHOP_KEY": "sesame-open-sesame", "SHOP_PASSWORD": "correct-horse-battery"}
+KEPT = "        FAILED.append(error)\n"
+GONE = "        FAILED[:] = [error]\n"
+CELL = ("--connection", "close", "--gc", "on", "--jobs", "1")
+
+pytestmark = pytest.mark.real
+
+
+def session(folder: Path, version: str, failed: str = "") -> Path:
+    """Write a release of the private package; `failed` is what it does with a session that failed."""
+    code = (SHOP / "session.py").read_text()
+    wheel = Wheel("shop_session", version, files={"shop_session/__init__.py": code + failed})
+    folder.mkdir(exist_ok=True)
+    path = folder / wheel.filename
+    path.write_bytes(wheel.content())
+    return path
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("own") / "shop"
+    shutil.copytree(SHOP, folder, ignore=shutil.ignore_patterns("session.py", "__pycache__"))
+    session(folder / "wheels", "1.0")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "shop")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        yield folder
+
+
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=sara", "-c", "user.email=sara@localhost", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def outlive(*words: object) -> Result:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(cli, [str(word) for word in words], catch_exceptions=True)
+
+
+def said(result: Result) -> str:
+    assert isinstance(result.exception, OutliveError), result.output
+    return str(result.exception)
+
+
+def test_a_leak_in_an_upgrade_is_found_named_and_attributed(shop: Path, tmp_path: Path) -> None:
+    wheel = session(tmp_path, "1.1", KEPT)
+    found = tmp_path / "found.json"
+    done = outlive("compare", "--app", shop, f"shop-session@{wheel}", *CELL, "--json", found)
+    assert done.exit_code == 0, done.output
+    report = json.loads(found.read_bytes())["comparison"]
+    rows = {row["scenario"]: row["direction"] for row in report["rows"]}
+    assert rows == {"ok": "same", "orders": "same", "anonymous": "same", "fail": "worse"}
+    assert "shop-session 1.0+" in report["subject"]
+    (change,) = (one for one in report["fingerprints"] if one["leak"]["growth"] == "leaked")
+    assert "shop_session" in change["leak"]["trail"]
+    explained = outlive("explain", "--app", shop, f"shop-session@{wheel}", "--scenario", "fail", "--gc", "on")
+    assert "module's global `FAILED` takes it in" in explained.output
+    way = outlive("attribute", "--app", shop, f"shop-session@{wheel}", "--scenario", "fail", "--gc", "on")
+    assert way.exit_code == 0, way.output
+    assert "shop-session 1.0+" in way.output
+
+
+def test_its_gate_goes_red_for_the_leak_and_not_for_its_clean_twin(shop: Path, tmp_path: Path) -> None:
+    words = ("gate", "--app", shop, *CELL, "--scenario", "fail")
+    clean = outlive(*words, f"shop-session@{session(tmp_path, '1.2', GONE)}")
+    assert clean.exit_code == 0, clean.output
+    leaking = outlive(*words, f"shop-session@{session(tmp_path, '1.1', KEPT)}")
+    assert leaking.exit_code == 1, leaking.output
+    accepted = outlive(*words, f"shop-session@{session(tmp_path, '1.1', KEPT)}", "--accept")
+    assert accepted.exit_code == 0, accepted.output
+    assert (shop / "outlive-limits.toml").is_file()
+    again = outlive(*words, f"shop-session@{session(tmp_path, '1.1', KEPT)}")
+    (shop / "outlive-limits.toml").unlink()
+    assert again.exit_code == 0, again.output
+
+
+def test_two_revisions_of_its_code(shop: Path, tmp_path: Path) -> None:
+    code = (shop / "shop.py").read_text()
+    code = code.replace(
+        "        raise ValueError", "        seen.append(g.session)\n        raise ValueError"
+    )
+    (shop / "shop.py").write_text(code.replace("work = ", "seen = []\nwork = "))
+    git(shop, "commit", "--all", "--quiet", "--message", "keep what was seen")
+    found = tmp_path / "found.json"
+    done = outlive("compare", "--app", shop, "@HEAD~1", "@HEAD", *CELL, "--scenario", "fail", "--json", found)
+    git(shop, "reset", "--quiet", "--hard", "HEAD~1")
+    assert done.exit_code == 0, done.output
+    report = json.loads(found.read_bytes())["comparison"]
+    assert {row["scenario"]: row["direction"] for row in report["rows"]} == {"ok": "same", "fail": "worse"}
+
+
+def test_a_secret_is_in_no_file_and_git_sees_nothing(shop: Path) -> None:
+    assert outlive("measure", "--app", shop, *CELL, "--scenario", "ok").exit_code == 0
+    assert git(shop, "status", "--porcelain") == ""
+    kept = [path for path in (shop / ".outlive").rglob("*") if path.is_file()]
+    assert len(kept) > 1
+    for path in kept:
+        assert not [value for value in SECRETS.values() if value.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("target = .*", 'target = "shop:make()"'), "shop app does not start: .*make"),
+        (('"flask==3.1.3"', '"flask==3.1.3", "werkzeug==2.0.0"'), "no set of packages fits"),
+        (("python shop.py", "python shop.py --nothing; false"), "before: "),
+        (("expect = 401", "expect = 403"), "anonymous was answered '401', not '403'"),
+    ],
+)
+def test_what_can_go_wrong_is_said_in_one_line(
+    shop: Path, tmp_path: Path, change: tuple[str, str], reason: str
+) -> None:
+    broken = tmp_path / "shop"
+    shutil.copytree(shop, broken, ignore=shutil.ignore_patterns(".outlive"))
+    settings = broken / "outlive.toml"
+    settings.write_text(re.sub(change[0], change[1], settings.read_text(), count=1))
+    done = outlive("measure", "--app", broken, *CELL, "--scenario", "anonymous")
+    told = f"{done.output} {done.exception if isinstance(done.exception, OutliveError) else ''}"
+    assert re.search(reason, " ".join(told.split())), told
+    assert not any(value in told for value in SECRETS.values())
