@@ -97,17 +97,17 @@ def _release(
     copy.parent.mkdir(exist_ok=True)
     if state.revision is None:
         code.copy(folder, copy)
-        local, where = code.digest(folder, copy), folder
+        local = code.digest(folder, copy)
     else:
         sha = code.revision(folder, state.revision, copy)
-        local, where = f"{code.local_version(state.revision)}.g{sha[:8]}", copy
-    own = requirements.read(where, state.packages or settings.packages)
+        local = f"{code.local_version(state.revision)}.g{sha[:8]}"
     if state.packages:
         local += f".{code.local_version(Path(state.packages).stem)}"
     version = f"{_version(copy)}+{local}"
     if not (target / version).exists():
         copy.rename(target / version)
-    return version, own
+    where = target / version if state.revision else folder
+    return version, requirements.read(where, state.packages or settings.packages)
 
 
 def _version(copy: Path) -> str:

@@ -130,10 +130,23 @@ def _requirements(lines: Iterable[tuple[str, str]], folder: Path) -> Requirement
         if given:
             name = canonicalize_name(requirement.name)
             hashes[name] = (*hashes.get(name, ()), *(one.split()[0] for one in given))
+    _check_once(found)
     bare_result = Requirements(tuple(dict.fromkeys(found)), local, hashes)
     if len(bare_result.pinned) == len(bare_result.lines):
         return bare_result
     return msgspec.structs.replace(bare_result, day=dt.datetime.now(dt.UTC).date().isoformat())
+
+
+def _check_once(lines: Sequence[str]) -> None:
+    """Raise UsageError where one package is pinned to two versions: no set of packages has both."""
+    pinned: dict[str, Requirement] = {}
+    for requirement in map(Requirement, lines):
+        name = canonicalize_name(requirement.name)
+        if requirement.marker or not str(requirement.specifier).startswith("=="):
+            continue
+        if name in pinned and pinned[name].specifier != requirement.specifier:
+            raise UsageError(f"{name} is pinned twice: {pinned[name]} and {requirement}")
+        pinned[name] = requirement
 
 
 def _source(text: str, file: str, folder: Path) -> str:

@@ -125,16 +125,17 @@ def gate_command(
         for one in prepared:
             check_withdrawn(one.release)
     gates: list[Gate] = []
-    for stack, one in zip(stacks, prepared, strict=True):
+    owns = [(*app.words, *filter(None, [word])) for word in what or ("",)] if app else [()] * len(stacks)
+    for stack, one, own in zip(stacks, prepared, owns, strict=True):
         source = stack.release.removeprefix(AT) if stack.release.startswith(AT) else None
         if under_load:
             found = _under_load(project, one, wanted, reviewed, source)
-            gates.append(msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked))
+            gates.append(msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked, app=own))
             click.echo(("\n" if len(gates) > 1 else "") + screen(gates[-1], accepting=accept), nl=False)
             continue
         with progress(Console(stderr=True)) as callbacks:
             found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
-        found = msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked)
+        found = msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked, app=own)
         if bad:
             with progress(Console(stderr=True)) as callbacks:
                 found = gate.replay(project, found, bad, wanted, limits=reviewed, progress=callbacks)

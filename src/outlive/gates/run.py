@@ -75,8 +75,9 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
     `limited` says whether any limit in it is about this release on this Python. `load`: the release was
     judged under load, in one cell for the mix of all scenarios or of those that `patterns` selected. `pins`
-    are packages whose versions the user named. A leak of one object per `least_leak` requests is sure to be
-    seen. There are no `cells` if the `controls` failed.
+    are packages whose versions the user named; `app` are the words that named an application of theirs. A
+    leak of one object per `least_leak` requests is sure to be seen. There are no `cells` if the `controls`
+    failed.
     """
 
     stack: StackRecord
@@ -94,6 +95,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     patterns: tuple[str, ...] = ()
     pins: tuple[Package, ...] = ()
     allow_yanked: bool = False
+    app: tuple[str, ...] = ()
 
     @property
     def failing(self) -> tuple[Judged, ...]:

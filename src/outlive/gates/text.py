@@ -67,8 +67,8 @@ def notable(gate: Gate) -> tuple[Judged, ...]:
 def reproduce(gate: Gate, cell: Judged) -> str:
     """Return the command that gates this cell again."""
     stack, m = gate.stack, cell.measurement
-    what = [stack.framework]
-    if not gate.source:
+    what = [*gate.app] or [stack.framework]
+    if not gate.source and not gate.app:
         what = [",".join([f"{stack.framework}=={stack.release}", *map(str, gate.pins)])]
     words = ["outlive", "gate", *what, "--gc", gate.gc, *(["--load"] if gate.load else [])]
     for pattern in gate.patterns if gate.load else (m.scenario,):

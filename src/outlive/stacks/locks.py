@@ -83,7 +83,7 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
 
     gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`; `wheels`
     are the wheels of packages that are not releases. `application` is what an application of a user's own
-    asks for, which is no package itself.
+    asks for, which is no package itself; `changed` says that the user asks for other packages than it does.
     """
 
     release: Release
@@ -92,6 +92,7 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
     extras: tuple[str, ...] = ()
     wheels: tuple[Wheel, ...] = ()
     application: Requirements | None = None
+    changed: bool = False
 
     def __str__(self) -> str:
         return f"{self.release} on Python {self.python}"
@@ -326,7 +327,7 @@ def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
         if until and NO_TIMES in complaint:
             until = None
             continue
-        if own and own.loosened(wanted.exact) != own and len(wanted.pins) + len(wanted.wheels) > 1:
+        if own and wanted.changed and own.loosened(wanted.exact) != own:
             names = {*wanted.exact, *(wheel.name for wheel in wanted.wheels)}
             pinned = {name: Package(name, version) for name, version in own.pinned.items()}
             prefer = tuple((pinned | {package.name: package for package in prefer}).values())

@@ -15,7 +15,7 @@ from outlive.records.stack import AT, Difference, Package, Stack, Wheel
 from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
 from outlive.stacks import controlled, environments, locks, pythons, sources
-from outlive.stacks.locks import Lock
+from outlive.stacks.locks import Lock, Side
 from outlive.stacks.pythons import Interpreter
 from outlive.wording import one_line
 
@@ -78,8 +78,14 @@ class _Choice(msgspec.Struct, frozen=True):
     def pins(self) -> tuple[Package, ...]:
         return tuple(pin for pin in self.stack.pins if not pin.version.startswith(AT))
 
+    def side(self, project: Project, extras: tuple[str, ...] = ()) -> Side:
+        side = locks.side(
+            project, self.release, self.interpreter.minor, self.pins, self.wheels, extras=extras
+        )
+        return msgspec.structs.replace(side, changed=bool(side.application and self.stack.pins))
+
     def prepared(self, project: Project, remedy: Remedy | None) -> Prepared:
-        lock = locks.era(project, self.release, self.interpreter.minor, self.pins, self.wheels)
+        lock = locks.of_era(project, self.side(project))
         lock = locks.on(lock, self.interpreter.python)
         if remedy and not remedy.against(self.release.version):
             lock = locks.with_packages(lock, self.release, remedy.packages)
@@ -129,9 +135,7 @@ def prepare_pair(
         return environments.import_error(environment, modules) is None
 
     extras = remedy.packages if remedy else ()
-    sides = [
-        locks.side(project, c.release, c.interpreter.minor, c.pins, c.wheels, extras=extras) for c in choices
-    ]
+    sides = [choice.side(project, extras) for choice in choices]
     if sides[0].application != sides[1].application:
         return _as_they_are(project, choices, remedy)
     asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
