@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import signal
 import subprocess
@@ -175,7 +174,7 @@ class TestFaults:
 
     @pytest.fixture(autouse=True)
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(running, "generate", functools.partial(generate, stall=STALL))
+        monkeypatch.setattr(running, "STALL", STALL)
 
     def reason(self, project: Project, harm: Callable[[], None]) -> str:
         """Return why the test failed when something was done to it after its first answers."""

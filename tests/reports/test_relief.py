@@ -397,7 +397,6 @@ def test_the_command_on_a_real_release(root: Path) -> None:
     assert plain.left.mean > treated.left.mean == 0
     assert (freeze.remedy, freeze.left, freeze.unsupported) == ("freeze", None, None)
     # A part of the scenarios is not kept as the whole.
-    kept = sorted(
-        path.relative_to(root / "results").parent.as_posix() for path in root.glob("results/**/*.json")
-    )
+    mine = root / ".outlive" / "results"
+    kept = sorted(path.relative_to(mine).parent.as_posix() for path in mine.rglob("*.json"))
     assert kept == ["measurements/flask/3.1.3", "remedies/flask/3.1.3/clear-all-v1"]

@@ -33,7 +33,7 @@ def run(*words: str) -> Result:
 def test_a_report_is_on_what_was_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
-    page = root / "results" / "reports" / "flask" / "3.0.3-to-3.1.3-py3.11.html"
+    page = root / ".outlive" / "results" / "reports" / "flask" / "3.0.3-to-3.1.3-py3.11.html"
     first = run("report", "flask", "3.0.3", "3.1.3", "--scenario", "not-found", "--rate", "50/s", *CELLS)
     assert first.return_value == 0, first.output
     assert first.stdout.startswith("flask 3.0.3 → 3.1.3, Python 3.11: NO REASON EITHER WAY\n")
