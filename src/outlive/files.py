@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -81,6 +82,20 @@ def _ignored(path: Path) -> None:
     for folder in path.parents:
         if folder.name == ".outlive" and not (folder / ".gitignore").exists():
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def copy_tree(tree: Path, copy: Path, left_out: Callable[[str, list[str]], list[str]], said: str) -> None:
+    """Copy a folder, links as links, but for the names in a folder that `left_out` returns.
+
+    `said` is what a user calls it. Raises FaultError where it cannot be copied.
+    """
+    try:
+        shutil.copytree(tree, copy, symlinks=True, ignore=left_out)
+    except shutil.Error as error:
+        _, _, why = error.args[0][0]
+        raise FaultError(f"{said} cannot be copied: {one_line(str(why))}") from None
+    except OSError as error:
+        raise FaultError(f"{said} cannot be copied: {error.strerror}") from None
 
 
 def decode_toml(data: bytes | str, kind: type[T]) -> T:

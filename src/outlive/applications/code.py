@@ -11,7 +11,8 @@ from pathlib import Path
 
 from outlive import processes
 from outlive.applications.settings import LIMITS
-from outlive.errors import FaultError, UsageError
+from outlive.errors import UsageError
+from outlive.files import copy_tree
 from outlive.wording import one_line
 
 LEFT_OUT = {".git", ".hg", ".outlive", ".tox", ".nox", "__pycache__", "node_modules"}
@@ -32,13 +33,7 @@ def left_out(folder: str, names: list[str]) -> list[str]:
 
 def copy(app: Path, target: Path) -> None:
     """Copy the working tree of the app. Raises FaultError where that fails."""
-    try:
-        shutil.copytree(app, target, symlinks=True, ignore=left_out)
-    except shutil.Error as error:
-        _, _, why = error.args[0][0]
-        raise FaultError(f"{app} cannot be copied: {one_line(str(why))}") from None
-    except OSError as error:
-        raise FaultError(f"{app} cannot be copied: {error.strerror}") from None
+    copy_tree(app, target, left_out, str(app))
 
 
 def digest(app: Path, copied: Path) -> str:

@@ -130,11 +130,9 @@ def gate_command(
         source = stack.release.removeprefix(AT) if stack.release.startswith(AT) else None
         if under_load:
             found = _under_load(project, one, wanted, reviewed, source)
-            gates.append(msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked, app=own))
-            click.echo(("\n" if len(gates) > 1 else "") + screen(gates[-1], accepting=accept), nl=False)
-            continue
-        with progress(Console(stderr=True)) as callbacks:
-            found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
+        else:
+            with progress(Console(stderr=True)) as callbacks:
+                found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
         found = msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked, app=own)
         if bad:
             with progress(Console(stderr=True)) as callbacks:

@@ -22,6 +22,10 @@ MOST_OWN = 6
 """Most releases that are named as measured here."""
 
 
+Stepped = tuple[str, tuple[Row, ...]]
+"""The release before, and the rows of the step from it."""
+
+
 class Moment(msgspec.Struct, frozen=True):
     """One release of the history with its measurements; there are none if it was not available.
 
@@ -63,7 +67,7 @@ class Timeline(msgspec.Struct, frozen=True):
             release = lineage.before(release, moments)
         return None if release is None else moments[release]
 
-    def step_to(self, version: str) -> tuple[str, tuple[Row, ...]] | None:
+    def step_to(self, version: str) -> Stepped | None:
         """Return the measured release before `version` and the rows of the step; None if one is missing."""
         for late in self.moments:
             if late.release.version == version and late.measurements and (early := self.before(late)):

@@ -63,11 +63,11 @@ class Requirements(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def loosened(self, named: Container[str]) -> Requirements:
         """Return them without exact versions, and without any bound for the packages that are `named`."""
-        lines = []
+        lines, pinned = [], self.pinned
         for line in self.lines:
             requirement = Requirement(line)
             name = canonicalize_name(requirement.name)
-            if name in self.pinned or name in named:
+            if name in pinned or name in named:
                 requirement.specifier = SpecifierSet()
             lines.append(str(requirement))
         return msgspec.structs.replace(self, lines=tuple(lines))

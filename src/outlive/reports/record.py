@@ -23,7 +23,7 @@ from outlive.errors import FaultError
 from outlive.files import SCHEMA_VERSION
 from outlive.history import timeline
 from outlive.history.stored import load
-from outlive.history.timeline import Strip, Timeline
+from outlive.history.timeline import Stepped, Strip, Timeline
 from outlive.project import Project
 from outlive.records import plausible
 from outlive.records.load import LoadMeasurement
@@ -187,9 +187,11 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
         loads=evidence.loads.comparisons,
     )
     remedies = known.reliefs.about(sides[0].stack)
+    claimed = tuple(log for log in logs or () if log.claims)
+    steps = {log.release: known.timeline.step_to(log.release) for log in claimed}
     held = tuple(
-        _hold(log.release, claim, comparison, known.timeline, len(logs or ()) - 1)
-        for log in logs or ()
+        _hold(log.release, claim, comparison, steps[log.release], len(logs or ()) - 1)
+        for log in claimed
         for claim in log.claims
     )
     said = answers.say(
@@ -360,11 +362,10 @@ def _current(side: Side, releases: Sequence[Release]) -> Side:
     return side
 
 
-def _hold(release: str, claim: Claim, comparison: Comparison, known: Timeline, others: int) -> Held:
+def _hold(release: str, claim: Claim, comparison: Comparison, step: Stepped | None, others: int) -> Held:
     """Hold a claim against the step to its own release where that was measured, else against the pair."""
     span = Span(comparison.before.stack.release, comparison.after.stack.release, others)
     pair = hold(release, claim, comparison.rows, span)
-    step = known.step_to(release)
     if step is None:
         return pair
     near = hold(release, claim, step[1], Span(step[0], release, 0))

@@ -21,6 +21,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from outlive import packed, temporary
 from outlive.errors import FaultError, UsageError
+from outlive.files import copy_tree
 from outlive.project import cache_dir
 from outlive.records.release import Release
 from outlive.records.stack import AT, Wheel
@@ -155,13 +156,7 @@ def _copied(tree: Path, said: str, folder: Path) -> Path:
         return [path.name for path in paths if path == folder or (path / "pyvenv.cfg").is_file()]
 
     copy = folder / "tree" / (tree.name or "tree")  # some versions come from the folder's name
-    try:
-        shutil.copytree(tree, copy, symlinks=True, ignore=left_out)
-    except shutil.Error as error:
-        _, _, why = error.args[0][0]
-        raise FaultError(f"{said}: cannot be copied: {one_line(str(why))}") from None
-    except OSError as error:
-        raise FaultError(f"{said}: cannot be copied: {error.strerror}") from None
+    copy_tree(tree, copy, left_out, f"{said}:")
     return copy
 
 
