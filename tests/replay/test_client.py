@@ -104,6 +104,30 @@ class TestConnections:
         with serving(answering(answer, requests=1)) as (address, _):
             assert replay(address, scenario(), "keep-alive", 3, nothing) == 3
 
+    def test_a_client_that_closes_waits_until_the_server_has(self) -> None:
+        one = scenario()
+        with (
+            serving(answering(OK)) as (address, received),
+            replaying.Client(address, one, "client-close", nothing) as client,
+        ):
+            for number in range(1, 4):
+                assert client.send() == "200"
+                assert received == [one.message("client-close"), b"end"] * number
+            assert client.connections == 3
+
+    def test_a_client_that_resets_waits_until_the_server_has_noticed(self) -> None:
+        one = scenario()
+        noticed = threading.Semaphore(1)  # the first wait is for the server to finish its answer
+
+        def script(connection: socket.socket, received: list[bytes]) -> None:
+            answering(OK)(connection, received)
+            noticed.release()
+            noticed.release()
+
+        with serving(script) as (address, received):
+            assert replay(address, one, "client-reset", 3, lambda: noticed.acquire(timeout=10)) == 3
+            assert received == [one.message("client-reset"), b"reset"] * 3
+
 
 class TestAnswers:
     @pytest.mark.parametrize(

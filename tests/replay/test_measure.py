@@ -135,12 +135,14 @@ class TestPlanted:
         assert held.leaked_per_connection == 3
 
     def test_nor_is_there_one_where_nothing_is_planted(self, framework: str) -> None:
-        held, closed = (one(planted(framework, "nothing"), kind) for kind in ("keep-alive", "client-close"))
+        held, closed, left, reset = (one(planted(framework, "nothing"), kind) for kind in CONNECTIONS)
         assert held.leaked_per_connection == 0
         assert held.survivors_per_request is not None
         assert held.survivors_per_connection is not None
         both = held.survivors_per_request + held.survivors_per_connection
-        assert both == closed.survivors_per_request
+        assert both == left.survivors_per_request
+        counts = [tuple(phase.survivors for phase in found.phases) for found in (closed, left, reset)]
+        assert counts == [counts[0]] * 3  # whoever closes, the same objects stay
 
 
 @pytest.mark.parametrize("gc", ["off", "on"])

@@ -109,10 +109,15 @@ class Client:
             wire, self.wire = self.wire, None
             wire.drain()
         elif self.connection == "client-close":
-            self.close()
+            # Its number must be free before the next connection is accepted: servers keep tables by number.
+            wire, self.wire = self.wire, None
+            wire.end()
+            wire.drain()
         elif self.connection == "client-reset":
             wire, self.wire = self.wire, None
+            self.rest()
             wire.reset()
+            self.rest()
         return " ".join(exchange.seen)
 
 
