@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,11 @@ def test_a_wrong_import_is_found(copy: Path, name: str, module: str, line: str) 
 def test_the_code_keeps_it(copy: Path) -> None:
     code, text = contract(copy, "layers")
     assert (code, "1 kept, 0 broken" in text) == (0, True)
+
+
+def test_rooms_stay_small() -> None:
+    """A module has at most 400 lines, a folder at most 15 modules: past that a second idea has moved in."""
+    modules = list((CHECKOUT / "src" / "outlive").rglob("*.py"))
+    assert [path.name for path in modules if len(path.read_text().splitlines()) > 400] == []
+    folders = Counter(path.parent for path in modules if path.name != "__init__.py")
+    assert {folder.name: count for folder, count in folders.items() if count > 15} == {}

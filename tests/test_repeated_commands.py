@@ -78,7 +78,7 @@ def test_a_report_asks_for_what_was_selected(monkeypatch: pytest.MonkeyPatch) ->
         seen.append((words, python, selection))
         raise click.Abort
 
-    monkeypatch.setattr("outlive.commands.report.measured_pair", again)
+    monkeypatch.setattr("outlive.commands.one_stack_or_two.report.measured_pair", again)
     CliRunner().invoke(cli, shlex.split(command)[1:], standalone_mode=False)
     anew = msgspec.structs.replace(wanted, fresh=True, jobs=seen[0][2].jobs)  # type: ignore[attr-defined]
     assert seen == [(tuple(map(str, stacks)), "3.11", anew)]

@@ -14,7 +14,8 @@ from outlive.project import Project
 from outlive.records.measurement import Cell, Growth, Measurement, StackRecord
 from outlive.records.stack import Stack
 from outlive.releases.catalogue import Catalogue
-from outlive.replay import engine, findings
+from outlive.replay import engine
+from outlive.replay.explanation import findings
 from outlive.replay.store import Store, folder, read
 from outlive.replay.subject import Subject
 from outlive.service import scenarios

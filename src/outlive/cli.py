@@ -38,7 +38,7 @@ VERBS = {
         "publish": "Write the site of all that is stored.",
     },
 }
-"""What each verb does, by name, under the headings of the first screen.
+"""What each verb does, by name, under the headings of the first screen; `commands` has a folder for each.
 
 This repeats the verbs' own help, so that the first screen loads none of them; a test keeps both equal."""
 
@@ -70,11 +70,13 @@ class Verbs(click.Group):
         """Return the names of all verbs, in the order of the first screen."""
         return [name for verbs in VERBS.values() for name in verbs]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return a verb, or None if there is none of that name."""
-        if cmd_name not in self.list_commands(ctx):
+        heading = next((heading for heading, verbs in VERBS.items() if cmd_name in verbs), None)
+        if heading is None:
             return None
-        module = importlib.import_module(f"outlive.commands.{cmd_name}")
+        room = heading.lower().replace(" ", "_")
+        module = importlib.import_module(f"outlive.commands.{room}.{cmd_name}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         if cmd_name not in STORELESS and not any(option.name == "results" for option in command.params):
             command.params.append(

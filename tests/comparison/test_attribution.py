@@ -12,7 +12,7 @@ from rich.console import Console
 
 from comparisons import cell, leak, off_the_line, side
 from measuring import CHECKOUT, checkout
-from outlive.commands.attribute import attribute_command
+from outlive.commands.one_stack_or_two.attribute import attribute_command
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, Waterfall, waterfall
 from outlive.records.measurement import Measurement

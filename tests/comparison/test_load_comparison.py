@@ -16,7 +16,7 @@ from comparisons import side
 from goldens import same_as_golden
 from load_comparisons import SIDES, measured, runs
 from loads import scratch
-from outlive.commands.compare import compare_command
+from outlive.commands.first_steps.compare import compare_command
 from outlive.commands.parts import compare_load
 from outlive.comparison.noisy import load_text as report
 from outlive.comparison.noisy import metrics
@@ -119,7 +119,8 @@ class TestCommand:
 
         monkeypatch.setattr("outlive.loads.run.run", run)
         monkeypatch.setattr(
-            "outlive.commands.compare.prepare_pair", lambda *_: Pair(stack("3.1.2"), stack("3.1.3"), ())
+            "outlive.commands.first_steps.compare.prepare_pair",
+            lambda *_: Pair(stack("3.1.2"), stack("3.1.3"), ()),
         )
         return asked
 

@@ -32,7 +32,7 @@ from gates import (
     limits,
     replayed,
 )
-from outlive.commands.gate import gate_command
+from outlive.commands.first_steps.gate import gate_command
 from outlive.errors import ExitCode, OutliveError
 from outlive.gates import proof
 from outlive.gates import run as gates

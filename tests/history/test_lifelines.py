@@ -11,7 +11,7 @@ from rich.console import Console
 
 from comparisons import cell, leak, off_the_line, side
 from measuring import CHECKOUT
-from outlive.commands.leaks import leaks_command
+from outlive.commands.many_releases.leaks import leaks_command
 from outlive.history import lifelines_text
 from outlive.history.lifelines import LifeLine, LifeLinesDocument, Measured, life_lines
 from outlive.history.residues import residues, told

@@ -18,7 +18,7 @@ from click import ClickException
 from click.testing import CliRunner
 
 from loads import load_measurement, load_test, scratch
-from outlive.commands.load import code, duration, load_command
+from outlive.commands.one_stack_or_two.load import code, duration, load_command
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.loads import generator
 from outlive.loads import run as running
@@ -207,7 +207,7 @@ class TestFaults:
     ) -> None:
         """The whole command, whose worker dies in the middle."""
         monkeypatch.setenv("OUTLIVE_ROOT", str(project.root))
-        monkeypatch.setattr("outlive.commands.load.load_progress", self.killing)
+        monkeypatch.setattr("outlive.commands.one_stack_or_two.load.load_progress", self.killing)
         words = ["flask==3.1.3", "--python", "3.11", "--duration", "120s", "--clients", "4"]
         words += ["--json", str(tmp_path / "partial.json")]
         found = CliRunner().invoke(load_command, words, standalone_mode=False)

@@ -10,7 +10,7 @@ import pytest
 from measuring import CHECKOUT, FRAMEWORKS, SCENARIOS, cell, environment, planted
 from outlive.errors import FaultError
 from outlive.records.stack import Stack
-from outlive.replay.allocations import Allocations, allocation_lines, kept, trace, with_memray
+from outlive.replay.explanation.allocations import Allocations, allocation_lines, kept, trace, with_memray
 from outlive.replay.subject import Subject
 from outlive.service.probe_line import Site, TracedFrame
 from outlive.stacks.prepare import Prepared, prepare

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from analyses import by_hand
 from goldens import same_as_golden
 from measuring import CHECKOUT, SCENARIOS, checkout
-from outlive.commands.explain import explain_command
+from outlive.commands.first_steps.explain import explain_command
 from outlive.records.measurement import Cell, Connection
 from outlive.records.stack import Stack
-from outlive.replay.sample import SAMPLE, sample
+from outlive.replay.explanation.sample import SAMPLE, sample
 from outlive.replay.subject import Subject
 from outlive.retention import drawing, explanation
 from outlive.retention.structures import Analysis, analyse, records

@@ -11,7 +11,7 @@ from rich.console import Console
 from comparisons import cell
 from outlive.commands.parts import inventory
 from outlive.records.measurement import Connection, Measurement
-from outlive.replay import findings
+from outlive.replay.explanation import findings
 from outlive.service.scenarios import Request, Scenario
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "findings.md"

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from analyses import by_hand
 from measuring import CHECKOUT, SCENARIOS, checkout, environment
-from outlive.commands.explain import explain_command
+from outlive.commands.first_steps.explain import explain_command
 from outlive.errors import FaultError, UsageError
-from outlive.replay import reproducer
-from outlive.replay.reduction import reduce
-from outlive.replay.reproducer import Reproducer
+from outlive.replay.explanation import reproducer
+from outlive.replay.explanation.reduction import reduce
+from outlive.replay.explanation.reproducer import Reproducer
 
 APP = '''\
 """An app."""

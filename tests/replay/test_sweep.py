@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from outlive.asv import repository
 from outlive.asv import results as asv_results
-from outlive.commands.sweep import sweep_command
+from outlive.commands.many_releases.sweep import sweep_command
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.project import Project
 from outlive.records.measurement import Measurement

@@ -16,7 +16,7 @@ from outlive.errors import UsageError
 from outlive.records.measurement import Document, ToolReading
 from outlive.records.stack import Stack
 from outlive.releases.catalogue import Catalogue
-from outlive.replay import tools
+from outlive.replay.explanation import tools
 from outlive.replay.store import provenance
 from outlive.stacks.prepare import prepare
 

@@ -30,8 +30,8 @@ from outlive.records.measurement import USUAL_CONNECTIONS, Connection, Document
 from outlive.records.stack import Stack, is_stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
-from outlive.replay.allocations import Tracer
 from outlive.replay.engine import SILENT, Progress
+from outlive.replay.explanation.allocations import Tracer
 from outlive.replay.store import provenance
 from outlive.reports import record
 from outlive.reports.record import Report

@@ -13,10 +13,10 @@ from outlive.project import Project
 from outlive.records.measurement import Cell, Connection, Provenance
 from outlive.records.stack import Stack
 from outlive.replay import engine
-from outlive.replay.allocations import Allocations, Tracer, trace, with_memray
 from outlive.replay.engine import Progress
-from outlive.replay.reproducer import Reproducer
-from outlive.replay.sample import SAMPLE, sample
+from outlive.replay.explanation.allocations import Allocations, Tracer, trace, with_memray
+from outlive.replay.explanation.reproducer import Reproducer
+from outlive.replay.explanation.sample import SAMPLE, sample
 from outlive.replay.store import provenance
 from outlive.replay.subject import Subject
 from outlive.retention import explanation

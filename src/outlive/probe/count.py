@@ -24,9 +24,9 @@ import msgspec
 from outlive.errors import FaultError
 from outlive.probe import clients
 from outlive.records.measurement import Growth, Phase
-from outlive.replay.allocations import PHASES as TRACED
-from outlive.replay.allocations import Allocations
-from outlive.replay.allocations import kept as kept_in_each
+from outlive.replay.explanation.allocations import PHASES as TRACED
+from outlive.replay.explanation.allocations import Allocations
+from outlive.replay.explanation.allocations import kept as kept_in_each
 from outlive.retention import structures
 from outlive.retention.graph import read
 from outlive.retention.growth import WARM_UP, Tally, analyse, plan

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from outlive.probe.count import Survivors, count, explain
 from outlive.probe.pytest_plugin import BASELINE, Limits
-from outlive.replay.allocations import allocation_lines
+from outlive.replay.explanation.allocations import allocation_lines
 from outlive.retention import explanation, structures
 from outlive.retention.growth import BLOCKS_LEAK, COUNT_LEAK, LEAST_LEAK
 from outlive.wording import listed, number, size

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager, suppress
 
 from outlive.errors import FaultError, OutliveError
 from outlive.records.measurement import GROWING, Cell, Collector, Connection, Growth, Measurement, Phase
-from outlive.replay import sample
 from outlive.replay.driver import Driver
+from outlive.replay.explanation import sample
 from outlive.replay.subject import Task
 from outlive.retention import residue, structures
 from outlive.retention.growth import WARM_UP, Analysis, Tally, analyse, plan, shows

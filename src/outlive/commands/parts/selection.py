@@ -15,7 +15,8 @@ from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.project import Project
 from outlive.records.gcpolicy import GcPolicy
 from outlive.records.measurement import CONNECTIONS, Measurement, Tool, ToolReading
-from outlive.replay import engine, tools
+from outlive.replay import engine
+from outlive.replay.explanation import tools
 from outlive.replay.subject import Subject
 from outlive.retention.growth import LEAST_SENSITIVITY, MOST_SENSITIVITY, SENSITIVITY, TO_COMPARE
 from outlive.service import scenarios

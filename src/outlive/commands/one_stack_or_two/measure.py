@@ -25,7 +25,7 @@ from outlive.errors import UsageError
 from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import Document, Tool, never_imported
-from outlive.replay import findings
+from outlive.replay.explanation import findings
 from outlive.replay.store import provenance
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare

@@ -16,7 +16,7 @@ import msgspec
 from outlive import processes, temporary
 from outlive.errors import FaultError, UsageError
 from outlive.records.stack import python_minor
-from outlive.replay.reduction import reduce
+from outlive.replay.explanation.reduction import reduce
 from outlive.retention.graph import read
 from outlive.retention.structures import Class, Structure, analyse
 from outlive.retention.trails import Explanation

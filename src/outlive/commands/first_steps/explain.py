@@ -19,7 +19,7 @@ from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Tool
-from outlive.replay.allocations import Tracer, allocation_lines
+from outlive.replay.explanation.allocations import Tracer, allocation_lines
 from outlive.retention import drawing, explanation
 from outlive.retention.structures import Analysis, Structure
 

@@ -1,0 +1,1 @@
+"""The verbs for many releases, or many commits."""

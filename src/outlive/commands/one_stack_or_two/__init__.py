@@ -1,0 +1,1 @@
+"""The verbs for one stack or two."""

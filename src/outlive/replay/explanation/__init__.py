@@ -1,0 +1,1 @@
+"""Why something stays: samples of survivors, allocations, reduced scenarios, reproducers."""
