@@ -19,7 +19,7 @@ import pytest
 from outlive import processes
 from outlive.cli import cli
 from outlive.project import Project
-from outlive.records.stack import Stack
+from outlive.records.stack import KNOWN, Stack
 from outlive.releases.catalogue import Catalogue
 from outlive.service import scenarios
 from verbs import NAMES, verb
@@ -92,6 +92,14 @@ def test_the_page_shows_every_constant_that_decides() -> None:
 def test_a_claim_is_confirmed_partly_or_not(after: dict[str, float], said: str) -> None:
     before = {"ok": 8.0, "a": 88.0, "b": 93.0, "clean": 8.0}
     assert script("docs/blocks/advice.py").judged(before, {"clean": 8, **after}, 8) == said
+
+
+def test_the_table_of_pythons_has_each_minor_version_and_two_patches_of_some() -> None:
+    rows = script("docs/blocks/pythons.py").rows().splitlines()[2:]
+    minors = [row.split()[1].rpartition(".")[0] for row in rows]
+    assert set(minors) == set(KNOWN)
+    assert len(minors) > len(KNOWN)
+    assert all(row.split(" | ")[1].strip().isdigit() for row in rows)
 
 
 def tox_environments() -> dict[str, str]:

@@ -182,7 +182,9 @@ class Cluster:
 
     def _nobody(self, python: str) -> str | None:
         """Return why no worker that is there measures on `python`, None where one may."""
-        refusals = self.refusals.get(python, {})
+        refusals = self.refusals.get(python)
+        if not refusals:  # the scheduler need not be asked
+            return None
         here = self.client.nthreads()
         if not here or not here.keys() <= refusals.keys():
             return None
@@ -190,9 +192,9 @@ class Cluster:
 
     def _sent(self, order: Order) -> Any:
         lacking = self.refusals.get(order.work.python, {})
-        others = sorted(self.client.nthreads().keys() - lacking.keys())
+        others = sorted(self.client.nthreads().keys() - lacking.keys()) if lacking else []
         # it is not bound to the others: they may all end, and new ones come
-        where: dict[str, Any] = {"workers": others, "allow_other_workers": True} if lacking and others else {}
+        where: dict[str, Any] = {"workers": others, "allow_other_workers": True} if others else {}
         name = f"outlive-{order.work.lock.release}-{uuid.uuid4().hex[:12]}"
         return self.client.submit(_filled, fill, msgspec.json.encode(order), key=name, pure=False, **where)
 
