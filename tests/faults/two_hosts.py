@@ -96,7 +96,7 @@ def sweep(root: Path, words: list[str]) -> subprocess.Popen[bytes]:
 def stored(root: Path) -> dict[tuple[Any, ...], Measurement]:
     """Return what is stored, by release and cell; a cell that is there twice is a fault."""
     found: dict[tuple[Any, ...], Measurement] = {}
-    for path in root.glob(".outlive/results/measurements/*/*/*.json"):
+    for path in root.glob("results/measurements/*/*/*.json"):  # a sweep in a checkout publishes
         for measurement in read(path).measurements:
             name = (measurement.release, *key(measurement))
             assert name not in found, f"{name} is stored twice"
@@ -190,10 +190,12 @@ def play(folder: Path, words: list[str]) -> list[str]:
         code = running.wait()
     found = stored(together)
     faults = [f"the sweep ends with {code}"] * (code != 0)
+    faults += ["nothing was measured"] * (not expected)
     faults += [f"{name} is lost" for name in expected.keys() - found.keys()]
     faults += [f"{name} is too much" for name in found.keys() - expected.keys()]
     for cell in sorted(expected.keys() & found.keys()):
         faults += [f"{cell}: {field} differs" for field in differing(expected[cell], found[cell])]
+    faults += ["only one host has stored cells"] * (len(hosts(found)) < len(HOSTS))
     print(f"{len(found)} of {len(expected)} cells; by host: {dict(hosts(found))}")
     return faults
 

@@ -109,6 +109,11 @@ def reproduces(framework: str, scenario: str) -> Reproducer:
     return Reproducer(environment(framework), CHECKOUT.apps / framework / "v1.py", chosen)
 
 
+def test_what_runs_a_script_is_there() -> None:
+    assert reproducer.RUNNER.is_file()  # without it no script would ever show anything
+    assert reproducer.MAIN.is_file()
+
+
 @pytest.mark.real
 def test_a_script_is_written_once_it_was_seen_to_show_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -25,7 +25,7 @@ from outlive.stacks.environments import Environment
 
 PARTS = Path(__file__).with_name("reproducers")
 MAIN = PARTS / "main.py"
-RUNNER = Path(__file__).parents[1] / "worker" / "reproduce.py"
+RUNNER = Path(__file__).parents[2] / "worker" / "reproduce.py"
 REQUESTS = 11
 TRIALS = 60
 """Most runs of scripts while reducing; each takes about a second."""
