@@ -144,6 +144,7 @@ class TestAnswers:
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nok", "200 cut"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok", "200 cut"),
             (b"HTTP/1.0 500 Oh\r\n\r\nall until the end", "500"),
+            (b"HTTP/1.1 400 Bad\r\nContent-Length: 3\r\n\nbad", "400"),  # gunicorn on Python 3.14
             (b"HTTP/1.1 200 OK\r\nContent-Le", "closed"),
             (b"", "closed"),
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import re
 import socket
 import ssl
 import struct
@@ -27,6 +28,8 @@ BODYLESS = ("101", "204", "304")
 """Statuses whose answers end with the head."""
 HEADS = 64
 """Heads whose parsed form is cached: answers differ in little but the second of their date."""
+END = re.compile(rb"\r?\n\r?\n")
+"""What ends a head: an empty line, also one of a line feed alone, as RFC 9112 lets a client accept (2.2)."""
 FRAMES = {1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 """WebSocket frames by opcode."""
 
@@ -111,10 +114,10 @@ class Wire:
         answer has no body, whatever the head says.
         """
         while True:
-            while b"\r\n\r\n" not in self.buffer:
+            while (end := END.search(self.buffer)) is None:
                 if not self.more():
                     return None
-            text, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+            text, self.buffer = self.buffer[: end.start()], self.buffer[end.end() :]
             head = _parsed(text)
             if interim or not head.status.startswith("1"):
                 break
