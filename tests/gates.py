@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from pathlib import Path
+
+from rich.console import Console
 
 from comparisons import cell, lost
 from outlive.gates.judge import Judged, Stale, judge
 from outlive.gates.limits import Limits, parse
 from outlive.gates.proof import Control
 from outlive.gates.run import Gate, Replayed
+from outlive.gates.text import show
 from outlive.project import Project
 from outlive.records.measurement import Measurement, StackRecord
 from outlive.service import scenarios
+from outlive.tables import UNFOLDED
 
 CHECKOUT = Project(Path(__file__).parent.parent)
 KNOWN = scenarios.load(CHECKOUT.scenarios)
@@ -32,6 +37,13 @@ expires = 2027-01-01
 not-found = 33
 "upload*" = 5
 """
+
+
+def screen(gate: Gate, width: int = UNFOLDED, *, accepting: bool = False) -> str:
+    """Return what `outlive gate` prints on a terminal of this width."""
+    out = io.StringIO()
+    show(gate, Console(file=out, width=width), accepting=accepting)
+    return out.getvalue()
 
 
 def limits(text: str = LIMITS) -> Limits:

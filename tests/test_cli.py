@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from measuring import CHECKOUT
+from outlive import processes
 from outlive.cli import VERBS, cli
 from outlive.project import Project
 from verbs import NAMES, verb
@@ -52,6 +55,21 @@ def test_a_folder_of_results_is_named_for_one_command(
     for options in (["--results", str(tmp_path)], []):
         CliRunner().invoke(cli, ["leaks", "flask", *options])
     assert asked == [str(tmp_path), None]
+
+
+@pytest.mark.parametrize("words", [["explain", "--help"], []])
+def test_what_one_reads_is_not_folded_into_one_line(words: list[str]) -> None:
+    done = processes.run([sys.executable, "-m", "outlive", *words], timeout=60, cwd=CHECKOUT.root)
+    assert done.returncode == (0 if words else 2)
+    assert len((done.stdout + done.stderr).splitlines()) > 10
+
+
+def test_json_has_standard_output_for_itself() -> None:
+    command = [sys.executable, "-m", "outlive", "leaks", "flask", "--json", "-"]
+    done = processes.run(command, timeout=60, cwd=CHECKOUT.root)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["schema_version"] == 1
+    assert "flask" in done.stderr
 
 
 def test_a_verb_that_there_is_not() -> None:

@@ -80,6 +80,9 @@ def _code(command: Callable[[], object]) -> int | str | None:
             sys.stdout.flush()  # now, while we can still report that nobody reads it
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as asked:
+        asked.show()
+        return ExitCode.USAGE
     except click.ClickException as error:
         return _said(error.format_message(), ExitCode.USAGE)
     except OutliveError as error:

@@ -108,3 +108,9 @@ def named_index() -> str | None:
         if address := os.environ.get(variable, "").strip():
             return re.sub(r"^[\w-]+=", "", address)  # uv allows NAME=ADDRESS
     return None
+
+
+def shown(path: Path) -> Path:
+    """Return `path` as it is shown: from the current folder, if it is below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

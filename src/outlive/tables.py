@@ -1,13 +1,24 @@
-"""Prints tables and text on a terminal, at its width."""
+"""Prints tables and text on a terminal, at its width; what is piped is not folded."""
 
 from __future__ import annotations
 
+import os
+import sys
+import textwrap
+
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 WIDE = 100  # columns of a terminal that is wide enough for the collector's work
+UNFOLDED = 10_000
+"""Columns of output that goes to no terminal: a program or a log reads its lines."""
+
+
+def output() -> Console:
+    """Return a console on standard output, as wide as its terminal or COLUMNS."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=UNFOLDED if piped else None)
 
 
 def columns(header_style: str) -> Table:
@@ -15,11 +26,27 @@ def columns(header_style: str) -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=header_style)
 
 
-def say(console: Console, text: str, style: str = "") -> None:
-    """Print a text verbatim: rich reads no markup in it."""
-    console.print(Text(text, style=style))
+def fold(line: str, width: int, hang: int = 0) -> str:
+    """Return a line folded between words; one that is longer, such as a link, stays whole.
+
+    What follows is indented as the line is, by `hang` columns at least.
+    """
+    indent = " " * max(hang, len(line) - len(line.lstrip(" ")))
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def say(console: Console, text: str, style: str = "", *, hang: int = 0) -> None:
+    """Print a text verbatim, folded at the width of the console: rich reads no markup in it."""
+    whole(console, "\n".join(fold(line, console.width, hang) for line in text.split("\n")), style)
+
+
+def whole(console: Console, text: str, style: str = "") -> None:
+    """Print a text verbatim that is not folded: a command or a path that somebody copies."""
+    console.print(Text(text, style=style), soft_wrap=True)
 
 
 def indented(console: Console, text: str) -> None:
     """Print a text with an indent of four columns."""
-    console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))
+    say(console, f"    {text}")

@@ -16,6 +16,8 @@ from outlive.commands.one_stack_or_two.attribute import attribute_command
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, Waterfall, waterfall
 from outlive.records.measurement import Measurement
+from outlive.records.stack import Package
+from outlive.stacks.controlled import refusal
 
 TRANSPORT = leak("0566f80d9876", 7, package="asyncio", python=True, suspect="asyncio.Transport._ready_cb")
 ROUTE = leak("31113a1c2a8a", 25, suspect="aiohttp.SystemRoute._handler")
@@ -115,6 +117,36 @@ def test_a_dependency_s_share_is_told_from_the_framework_s(tmp_path: Path) -> No
     assert {bar.swapped: bar.change for bar in bars if bar.change} == {("werkzeug 2.1.2 → 2.2.1",): 9}
     assert (bars[0].objects, bars[-1].objects, bars[-1].swapped) == (0, 9, ("flask 2.1.3 → 2.2.0",))
     assert done.stdout.endswith("0 → 9 objects per request: werkzeug 2.1.2 → 2.2.1 +9.\n")
+
+
+def test_what_cannot_be_parted_says_why() -> None:
+    both = ("flask 1.1.4 → 3.0.3", "click 7.1.2 → 8.1.7")
+    end = side(release="3.0.3").stack
+    found = waterfall(
+        [
+            reached("", cell(objects=8)),
+            Reached(both, end, cell(objects=2), ("flask 1.1.4 requires click<8.0,>=5.1",)),
+        ]
+    )
+    out = io.StringIO()
+    attribution_text.show(found, Console(file=out, width=200))
+    assert out.getvalue().splitlines()[-1] == (
+        "8 → 2 objects per request: flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 -6. "
+        "flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 cannot be parted: flask 1.1.4 requires click<8.0,>=5.1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("complaint", "reason"),
+    [
+        ("flask==1.1.4 depends on\n click>=5.1,<8.0 and you require", "flask 1.1.4 requires click<8.0,>=5.1"),
+        ("flask==1.1.4 depends on werkzeug>=0.15,<2.0.", None),
+        ("click==8.1.7 has no usable wheels", "click 8.1.7 has no wheel for Python 3.8"),
+        ("", None),
+    ],
+)
+def test_the_resolver_s_reason(complaint: str, reason: str | None) -> None:
+    assert refusal(complaint, Package("click", "8.1.7"), {"flask": "1.1.4"}, "3.8") == reason
 
 
 def test_there_must_be_something_to_swap() -> None:

@@ -210,7 +210,10 @@ def test_one_round_of_real_load_tests(tmp_path: Path) -> None:
     stack = prepare(project, Stack("flask", "3.1.3"), "3.11")
     pair, deployment = Pair(stack, stack, ()), Deployment(worker="gthread", gc="off")
     traffic = Traffic(requests=150, clients=4)
-    runs = [compare_load._run(project, pair, turn, deployment, traffic) for turn in order(1)]
+    runs = [
+        compare_load._run(project, pair, turn, deployment=deployment, traffic=traffic, watch=lambda _: None)
+        for turn in order(1)
+    ]
     here = Side(stack.record, stack.release)
     found = compare(here, here, runs)
     assert found.rounds == 1

@@ -31,6 +31,7 @@ from gates import (
     gate,
     limits,
     replayed,
+    screen,
 )
 from outlive.commands.first_steps.gate import gate_command
 from outlive.errors import ExitCode, OutliveError
@@ -39,7 +40,7 @@ from outlive.gates import run as gates
 from outlive.gates.judge import stale
 from outlive.gates.junit_sarif import junit, sarif
 from outlive.gates.run import Gate, GateDocument
-from outlive.gates.text import reproduce, screen, summary
+from outlive.gates.text import reproduce, summary
 from outlive.project import Project
 from outlive.records.measurement import Phase
 from outlive.records.stack import Package, Stack
@@ -190,6 +191,25 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_screen(name: str) -> None:
     assert screen(RUNS[name]) == (GOLDEN / f"gate-{name}.txt").read_text()
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_screen_has_the_width_of_its_terminal(name: str, width: int) -> None:
+    said = screen(RUNS[name], width)
+    assert " ".join(said.split()) == " ".join(screen(RUNS[name]).split())
+    for line in said.splitlines():
+        # commands, links and paths are whole, so that one can copy them
+        assert len(line) <= width or line.startswith("    again: ") or len(line.split()) <= 2
+
+
+@pytest.mark.parametrize("name", ["red", "unlimited", "many"])
+def test_what_is_to_be_accepted_has_no_verdict_and_no_exit_code(name: str) -> None:
+    said = screen(RUNS[name], accepting=True)
+    assert said.startswith("TO BE ACCEPTED  aiohttp 1")
+    assert "RED" not in said
+    assert "Exit code" not in said
+    assert "again: outlive gate aiohttp" in said
 
 
 @pytest.mark.parametrize("name", ["green", "red", "unlimited"])

@@ -7,14 +7,13 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from gates import CHECKOUT, KNOWN, TODAY
+from gates import CHECKOUT, KNOWN, TODAY, screen
 from load_comparisons import measured
 from outlive.errors import ExitCode
 from outlive.gates import limits
 from outlive.gates import load as loadgate
 from outlive.gates.limits import Limits
 from outlive.gates.run import Gate, Wanted
-from outlive.gates.text import screen
 from outlive.loads.plan import LoadTest
 from outlive.project import Project
 from outlive.records.load import LoadMeasurement, ScenarioTraffic, WorkerRecord

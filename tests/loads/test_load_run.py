@@ -10,7 +10,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 
 from loads import load_measurement, load_test, scratch
 from outlive.commands.one_stack_or_two.load import code, duration, load_command
+from outlive.commands.parts.progress import Loads
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.loads import generator
 from outlive.loads import run as running
@@ -28,7 +30,7 @@ from outlive.loads.run import run
 from outlive.loads.server import LoadServer
 from outlive.loads.store import LoadStore, read
 from outlive.project import Project
-from outlive.records.load import Generated, LoadMeasurement
+from outlive.records.load import Generated, LoadMeasurement, Sample
 from outlive.service import app as apps
 from outlive.stacks import environments
 
@@ -41,6 +43,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 from loads import load_test
+from outlive.commands.parts.progress import Loads
 from outlive.loads import run
 from outlive.project import Project
 run.KEEP_EVERY = 0.5
@@ -183,7 +186,7 @@ class TestFaults:
 
         started: list[psutil.Process] = []
 
-        def watch(seen: Generated) -> None:
+        def watch(seen: Sample) -> None:
             nonlocal done
             if seen.requests and not done:
                 done = True
@@ -207,7 +210,7 @@ class TestFaults:
     ) -> None:
         """The whole command, whose worker dies in the middle."""
         monkeypatch.setenv("OUTLIVE_ROOT", str(project.root))
-        monkeypatch.setattr("outlive.commands.one_stack_or_two.load.load_progress", self.killing)
+        monkeypatch.setattr("outlive.commands.one_stack_or_two.load.loads", self.killing)
         words = ["flask==3.1.3", "--python", "3.11", "--duration", "120s", "--clients", "4"]
         words += ["--json", str(tmp_path / "partial.json")]
         found = CliRunner().invoke(load_command, words, standalone_mode=False)
@@ -218,8 +221,12 @@ class TestFaults:
         assert record.requests > 0
 
     @contextlib.contextmanager
-    def killing(self, *_: object) -> Iterator[Callable[[Generated], None]]:
-        yield lambda seen: self.process("gunicorn", worker=True).kill() if seen.requests else None
+    def killing(self, *_: object) -> Iterator[Loads]:
+        def seen(sample: Sample) -> None:
+            if sample.requests:
+                self.process("gunicorn", worker=True).kill()
+
+        yield cast("Loads", SimpleNamespace(test=lambda *_: seen))
 
     def process(self, word: str, *, worker: bool = False) -> psutil.Process:
         (found,) = (one for one in psutil.Process().children() if word in " ".join(one.cmdline()))
@@ -291,7 +298,7 @@ def test_a_soak_that_is_killed_is_kept_and_continued(project: Project) -> None:
     earlier = LoadStore(project, test.stack.record).unfinished(test.deployment, test.traffic)
     assert earlier == partial
 
-    def interrupt(seen: Generated) -> None:
+    def interrupt(seen: Sample) -> None:
         if seen.requests > 20:
             raise KeyboardInterrupt
 

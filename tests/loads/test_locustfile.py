@@ -76,6 +76,15 @@ def test_a_wrong_answer_fails_the_run() -> None:
     assert set(stub.seen) == {"not-found", "http-error"}
 
 
+def test_tags_are_names_of_scenarios() -> None:
+    with Stub() as stub:
+        options = ("--headless", "--host", host(stub), "--requests", 20, "--tags", "not-found", "http-*")
+        done = processes.run(locust(*options), timeout=SOON)
+    assert done.returncode == 0, done.stderr
+    assert set(stub.seen) == {"not-found", "http-error"}
+    assert sum(stub.seen.values()) == 20
+
+
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [

@@ -25,7 +25,7 @@ from outlive.history.stored import lifelines
 from outlive.loads.plan import LoadTest
 from outlive.project import Project
 from outlive.records.gcpolicy import GcPolicy
-from outlive.records.load import Deployment, Generated, LoadMeasurement, Traffic
+from outlive.records.load import Deployment, LoadMeasurement, Sample, Traffic
 from outlive.records.measurement import USUAL_CONNECTIONS, Connection, Document
 from outlive.records.stack import Stack, is_stack
 from outlive.releases.catalogue import Catalogue
@@ -158,15 +158,15 @@ def load(
     deployment: Deployment | None = None,
     python: str | None = None,
     project: Project | None = None,
-    watch: Callable[[Generated], object] | None = None,
+    watch: Callable[[Sample], object] | None = None,
 ) -> LoadMeasurement:
     """Put a release under load, and return its memory in bytes, and pauses and latencies in seconds.
 
     `traffic` is by default half a minute of the user ErrorHeavy, `deployment` one worker of the app's first
-    class with gc on. `watch` is called each second with the traffic so far. Needs the extra `load`.
+    class with gc on. `watch` is called each second with the latest sample. Needs the extra `load`.
 
     >>> record = outlive.load("flask==3.1.3", Traffic(requests=2000), deployment=Deployment(worker="gthread"))
-    >>> record.memory.growth
+    >>> record.growth
     """
     from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
 

@@ -15,13 +15,14 @@ from outlive.retention.fingerprints import Change, changes
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """One stage: what was swapped, and what each request leaves after it.
 
-    `objects` is survivors with gc off, else leaked objects; None if the stage could not be measured, for
-    `reason`. The standard library keeps `python_own` of them. `change` is the difference to the last stage
-    that was measured, 0 within the errors of both, and `fingerprints` the changes of leaks and rings since
-    then.
+    `joined` says why packages that were swapped together could not be parted. `objects` is survivors with gc
+    off, else leaked objects; None if the stage could not be measured, for `reason`. The standard library
+    keeps `python_own` of them. `change` is the difference to the last stage that was measured, 0 within the
+    errors of both, and `fingerprints` the changes of leaks and rings since then.
     """
 
     swapped: tuple[str, ...]
+    joined: tuple[str, ...] = ()
     stack: StackRecord
     gc: str
     objects: float | None
@@ -53,6 +54,7 @@ class Reached(msgspec.Struct, frozen=True):
     swapped: tuple[str, ...]
     stack: StackRecord
     measurement: Measurement
+    joined: tuple[str, ...] = ()
 
 
 def waterfall(reached: Sequence[Reached]) -> Waterfall:
@@ -66,6 +68,7 @@ def waterfall(reached: Sequence[Reached]) -> Waterfall:
         bars.append(
             Bar(
                 swapped=stage.swapped,
+                joined=stage.joined,
                 stack=stage.stack,
                 gc=m.gc,
                 objects=None if objects is None else objects.value,

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from outlive.comparison.attribution import Bar, Waterfall
 from outlive.retention import changes_text
-from outlive.tables import columns
+from outlive.tables import columns, say
 from outlive.wording import listed, number, one_line, signed
 
 WIDTH = 20
@@ -36,15 +36,15 @@ def show(found: Waterfall, console: Console) -> None:
         table.add_row(*map(Text, (_swapped(place, bar), *numbers, _bar(bar, most))))
     console.print(table)
     if own:
-        console.print(Text(f"{OWN} Python's own", "dim"))
+        say(console, f"{OWN} Python's own", "dim")
     for bar in found.bars[1:]:
         lines = changes_text.told(bar.fingerprints)
         if lines:
             console.print()
-            console.print(Text(f"With {listed(bar.swapped)}:"))
+            say(console, f"With {listed(bar.swapped)}:")
             console.print(changes_text.grid(lines, where=False))
     console.print()
-    console.print(Text(_conclusion(found)))
+    say(console, _conclusion(found))
 
 
 def _swapped(place: int, bar: Bar) -> str:
@@ -78,6 +78,7 @@ def _conclusion(found: Waterfall) -> str:
     if not parts:
         return "No swap changes anything."
     said = f"{number(first.objects)} → {number(last.objects)} objects per request: {'; '.join(parts)}."
-    joined = [bar.swapped for bar in found.bars[1:] if len(bar.swapped) > 1 and bar.change]
-    apart = " {} cannot be parted: no release of the one runs with what the other was."
-    return said + "".join(apart.format(listed(swapped)) for swapped in joined)
+    for bar in found.bars[1:]:
+        if bar.joined and bar.change:
+            said += f" {listed(bar.swapped, 2)} cannot be parted: {'; '.join(map(one_line, bar.joined))}."
+    return said

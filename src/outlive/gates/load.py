@@ -16,7 +16,7 @@ from outlive.gates.limits import Limits, exact
 from outlive.gates.proof import Control
 from outlive.gates.run import Gate, Wanted, verdict
 from outlive.loads.plan import LoadTest
-from outlive.loads.run import Watch
+from outlive.loads.run import Watching
 from outlive.loads.run import run as load
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadMeasurement, Traffic
@@ -39,7 +39,8 @@ UNSURE = 0.5
 outlive the last connection. Leaked objects are exact: they may exceed their limit by LEAST_LEAK only."""
 
 
-LONGEST = Traffic(requests=REQUESTS[-1])
+TOTAL = 3 * sum(REQUESTS)
+"""Requests of a run in which nothing deviates: the proof without and with a plant, and the release."""
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,13 +62,14 @@ def run(
     prepared: Prepared,
     wanted: Wanted,
     limits: Limits,
-    watch: Watch = lambda _: None,
+    watch: Watching = lambda _name, _traffic: lambda _: None,
     *,
     source: str | None = None,
 ) -> Gate:
     """Return the verdict on a release under load; a release that deviates is loaded a second time.
 
-    The proof comes first; without it nothing is judged. Raises as `load.run.run` does, and UsageError if two
+    `watch` is called at each load test and returns what watches it. The proof comes first; without it nothing
+    is judged. Raises as `load.run.run` does, and UsageError if two
     limits apply to one cell.
     """
     app = apps.load(project, prepared.release.framework)
@@ -77,16 +79,17 @@ def run(
     alone = msgspec.structs.replace(app, workers=(worker,))
     bench = _Bench(project, prepared, wanted, watch)
     plain, planted = (
-        bench.left(proof.planted(alone, *kinds), (BASELINE,)) for kinds in (("nothing",), ("leak", "cycle"))
+        bench.left(proof.planted(alone, *kinds), (BASELINE,), f"proof, {' and '.join(kinds)} planted")
+        for kinds in (("nothing",), ("leak", "cycle"))
     )
     control = _control(wanted.connections[0], worker.name, plain, planted)
     cells: list[Judged] = []
     if control.seen:
         judged_app = proof.planted(alone, "leak" if wanted.plant else "nothing")
-        left = bench.left(judged_app, wanted.patterns)
+        left = bench.left(judged_app, wanted.patterns, str(prepared.release))
         judged = _judged(bench, limits, left)
         if judged.outcome != "within":
-            judged = _judged(bench, limits, left, bench.left(judged_app, wanted.patterns))
+            judged = _judged(bench, limits, left, bench.left(judged_app, wanted.patterns, "again"))
         cells.append(judged)
     gate = verdict(prepared, wanted, limits, source, (control,), cells=cells)
     return msgspec.structs.replace(gate, load=True, patterns=wanted.patterns)
@@ -98,16 +101,16 @@ class _Bench(msgspec.Struct, frozen=True):
     project: Project
     prepared: Prepared
     wanted: Wanted
-    watch: Watch
+    watch: Watching
 
-    def left(self, app: App, patterns: tuple[str, ...]) -> Left:
+    def left(self, app: App, patterns: tuple[str, ...], what: str) -> Left:
         """Return the objects that each additional request leaves in `app`, from two load tests."""
         tests = []
         for requests in REQUESTS:
             traffic = Traffic(requests=requests, scenarios=patterns, connection=self.wanted.connections[0])
             deployment = Deployment(worker=app.workers[0].name, gc=self.wanted.gc)
             plan = LoadTest(self.prepared, deployment, traffic)
-            test = load(self.project, plan, app=app, watch=self.watch)
+            test = load(self.project, plan, app=app, watch=self.watch(what, traffic))
             if fault := _fault(test):
                 return Left(longest=test, fault=fault)
             tests.append(test)

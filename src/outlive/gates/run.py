@@ -151,6 +151,7 @@ def run(
     served = engine.serving(project, framework, wanted.known)
     cells = tuple(cell for cell in wanted.cells if cell.scenario in served)
     with place.at(wanted.scheduler, project, wanted.jobs) as where:
+        progress.doing(f"installing {prepared.release}")
         environment = where.install(prepared.lock, prepared.interpreter)
         request = engine.Request(wanted.known, cells, jobs=wanted.jobs)
 

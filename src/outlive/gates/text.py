@@ -5,17 +5,22 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
+from rich.console import Console
+
 from outlive.errors import ExitCode
 from outlive.gates.judge import Judged, Outcome
 from outlive.gates.limits import FILE, exact
 from outlive.gates.run import Gate, Replayed
 from outlive.markdown import escape, table
 from outlive.retention.growth import LEAST_LEAK
+from outlive.tables import say, whole
 from outlive.wording import counted, listed, number
 
 MOST_CELLS = 5
 """Most cells that a screen shows in full; the files have all."""
 MOST_TYPES = 4
+AGAIN = "    again: "
+"""Before the command that repeats a cell, which is not folded: somebody copies it."""
 MARKS: dict[Outcome, str] = {
     "over": "▲",
     "under": "▼",
@@ -32,15 +37,19 @@ WORDS: dict[ExitCode, str] = {
 }
 
 
-def screen(gate: Gate, *, accepting: bool = False) -> str:
-    """Return the verdict as text that ends in a newline: what fails first, with what to do about it.
+def show(gate: Gate, console: Console, *, accepting: bool = False) -> None:
+    """Print the verdict: what fails first, with what to do about it.
 
     With `accepting` it is what becomes the limits, so there is no verdict and no exit code.
     """
     lines = list(_screen(gate))
     if accepting:
         lines = [f"TO BE ACCEPTED  {subject(gate)}: {_because(gate)}", *lines[1:-2]]
-    return "\n".join(lines) + "\n"
+    for line in lines:
+        if line.startswith(AGAIN):
+            whole(console, line)
+        else:
+            say(console, line, hang=len(AGAIN) if line.startswith(" ") else 0)
 
 
 def headline(gate: Gate) -> str:
@@ -167,7 +176,7 @@ def _cell(gate: Gate, cell: Judged) -> Iterator[str]:
     if cell.why:
         yield f"    why:   {cell.why}"
     yield f"    next:  {cell.advice}"
-    yield f"    again: {reproduce(gate, cell)}"
+    yield f"{AGAIN}{reproduce(gate, cell)}"
 
 
 def _because(gate: Gate) -> str:

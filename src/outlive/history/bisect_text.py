@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.text import Text
 
 from outlive.history.bisect import Bisection, Question, Step, objects
 from outlive.history.clone import Commit
 from outlive.retention import changes_text
+from outlive.tables import say, whole
 from outlive.wording import counted, number, step
 
 OUTCOMES = {"old": "old ", "new": "new ", "skip": "skip"}
@@ -27,15 +27,15 @@ def line(tried: Step) -> str:
 def show(found: Bisection, question: Question, console: Console) -> None:
     """Print the result of a bisection on `console`; its steps were printed while it ran."""
     for text in _lines(found, question):
-        console.print(Text(text, overflow="fold"), soft_wrap=not text.startswith(" "))
+        say(console, text)
     if found.changes:
         console.print(changes_text.grid(changes_text.told(found.changes, everything=True)))
     if found.further:
         again = repeat(found, question, found.suspects[0].short, question.new)
-        console.print(Text(f"It changes again after that: {again}"), soft_wrap=True)
+        whole(console, f"It changes again after that: {again}")
     if found.parent:
         command = repeat(found, question, found.parent.short, found.suspects[0].short)
-        console.print(Text(f"To repeat it: {command}"), soft_wrap=True)
+        whole(console, f"To repeat it: {command}")
 
 
 def repeat(found: Bisection, question: Question, old: str, new: str) -> str:

@@ -18,7 +18,19 @@ from outlive.loads.sampler import Sampler
 from outlive.loads.server import Counted, Line, LoadServer
 from outlive.loads.store import LoadStore
 from outlive.project import Project
-from outlive.records.load import Generated, LoadMeasurement, Segment, Status, WorkerRecord
+from outlive.records.load import (
+    Answers,
+    Generated,
+    Histogram,
+    LoadMeasurement,
+    Sample,
+    Segment,
+    Status,
+    Traffic,
+    WorkerRecord,
+    percentile,
+    summed,
+)
 from outlive.replay import mixed
 from outlive.service import app as apps
 from outlive.service import remedies, scenarios, users
@@ -32,11 +44,15 @@ WARM_UP = 3
 KEEP_EVERY = 30.0
 """Seconds between two writes of the record, so that a soak loses little if it is killed."""
 ENDED = "the harness was ended in the middle"
+RECENT = 50
+"""Fewest answers of which latencies are told while a test runs: the p99 of fewer is the longest."""
 LEAST_TYPE = 0.005
 """Fewest objects per request for which a type is recorded."""
 
-Watch = Callable[[Generated], object]
-"""Called about once a second with the traffic so far."""
+Watch = Callable[[Sample], object]
+"""Called about once a second with the latest sample, whose answers are those so far."""
+Watching = Callable[[str, Traffic], Watch]
+"""Called with the name of each load test and its traffic; returns what watches it."""
 
 
 def run(
@@ -98,6 +114,10 @@ class _Run:
         self.stack = test.stack
         self.started = dt.datetime.now(dt.UTC)
         self.generated: Generated | None = None
+        self.answers = Answers(
+            requests=earlier.requests if earlier else 0, unexpected=earlier.unexpected if earlier else 0
+        )
+        self._latencies: Histogram = ()
         self.server: LoadServer | None = None
         self.sampler: Sampler | None = None
         self.group = MemoryGroup()
@@ -140,7 +160,7 @@ class _Run:
                 if not all(count.idle for count in counted):
                     raise FaultError("a worker never came to rest, so it cannot be counted")
                 counts.append(sum(count.survivors for count in counted))
-        return mixed.Left.of(counts).after(self._requests())
+        return mixed.Left.of(counts).after(self.answers.requests)
 
     def _server(self, environment: environments.Environment) -> LoadServer:
         folder = self.project.apps / self.app.framework
@@ -164,7 +184,7 @@ class _Run:
             earlier = self.earlier
             self.sampler = sampler = Sampler(
                 server,
-                self._requests,
+                lambda: self.answers,
                 segment=len(earlier.segments) if earlier else 0,
                 since=earlier.seconds if earlier else 0.0,
                 earlier=earlier.samples if earlier else (),
@@ -183,6 +203,8 @@ class _Run:
                 self.generated = error.partial or self.generated
                 raise
             finally:
+                if self.generated:
+                    self.answers = self._answered(self.generated)
                 sampler.stop()
                 self.peak = self.group.peak()
             if sampler.fault or self.generated.stopped:
@@ -208,19 +230,37 @@ class _Run:
         counts = server.count()
         return counts if all(count.idle for count in counts) else None
 
-    def _requests(self) -> int:
-        before = self.earlier.requests if self.earlier else 0
-        return before + (self.generated.requests if self.generated else 0)
+    def _answered(self, latest: Generated) -> Answers:
+        """Return the answers so far, `latest` among them."""
+        earlier, answers = self.earlier, self.answers
+        whole = summed(s.histogram for s in latest.scenarios)
+        recent = Counter(dict(whole)) - Counter(dict(self._latencies))
+        if recent.total() >= RECENT:
+            self._latencies = whole
+            p50, p99 = (percentile(tuple(recent.items()), percent) for percent in (50, 99))
+            answers = msgspec.structs.replace(answers, p50=p50, p99=p99)
+        return msgspec.structs.replace(
+            answers,
+            requests=latest.requests + (earlier.requests if earlier else 0),
+            unexpected=latest.unexpected + (earlier.unexpected if earlier else 0),
+        )
 
     def _progress(self, generated: Generated) -> None:
         self.generated = generated
+        self.answers = self._answered(generated)
         if fault := self._fault():
             raise FaultError(fault)
-        self.watch(generated)
+        self.watch(self._now())
         if time.monotonic() - self.kept > KEEP_EVERY:
             self.kept = time.monotonic()
             self.peak = self.group.peak()
             self.keep(self.record("partial", ENDED))
+
+    def _now(self) -> Sample:
+        """Return the latest sample with the answers of now: a soak samples once in a while."""
+        assert self.sampler is not None
+        answers = msgspec.structs.asdict(self.answers)
+        return msgspec.structs.replace(self.sampler.samples[-1], seconds=self.sampler.now, **answers)
 
     def keep(self, measurement: LoadMeasurement) -> None:
         """Store the record, unless the app has something planted."""

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from outlive.loads.server import Line, LoadServer, Spent
-from outlive.records.load import Memory, Sample
+from outlive.records.load import Answers, Memory, Sample
 
 EVERY = 0.5
 """Seconds between two samples, at first."""
@@ -30,7 +31,7 @@ class Sampler:
     def __init__(
         self,
         server: LoadServer,
-        requests: Callable[[], int],
+        answers: Callable[[], Answers],
         *,
         segment: int = 0,
         since: float = 0.0,
@@ -40,8 +41,9 @@ class Sampler:
     ) -> None:
         assert server.process is not None
         self.server = server
-        self.requests = requests
+        self.answers = answers
         self.samples = list(earlier)
+        self._last = earlier[-1] if earlier else None
         self.peak_rss = self.peak_pss = 0
         self.fault: str | None = None
         self.lock = threading.Lock()
@@ -118,15 +120,18 @@ class Sampler:
         if self._looks % HARNESS_EVERY == 0:
             self._harness = self._harness_rss(processes)
         self._looks += 1
+        burden, before = server.collections(), self._last
         sample = Sample(
+            **msgspec.structs.asdict(self.answers()),
             segment=self._segment,
             seconds=seconds,
-            requests=self.requests(),
             rss=sum(process_memory.rss for process_memory in memory),
             pss=sum(process_memory.pss for process_memory in memory),
             cpu=cpu,
             workers=tuple(process_memory for process_memory in memory if process_memory.pid in pids),
             harness=self._harness,
+            collections=burden.count + (before.collections if before else 0),
+            paused=burden.pause + (before.paused if before else 0.0),
         )
         self.peak_rss = max(self.peak_rss, sample.rss)
         self.peak_pss = max(self.peak_pss, sample.pss)

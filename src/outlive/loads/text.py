@@ -21,8 +21,6 @@ SHORT_OF_CORES = 0.1
 """Least fraction of the time that a worker waits for a core for a warning."""
 SOAK = 600.0
 """Shortest test, in seconds, that shows whether the harness's own memory grew."""
-HOURLY = 60.0
-"""Seconds that memory must have been watched, once settled, to be told per hour: sixty times as long."""
 COLUMNS = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
 NOTES = (
     "growth, left: per request; left are objects with gc off, else leaked ones.",
@@ -103,7 +101,7 @@ def rate(growth: Rate | None) -> str:
     """Return how fast memory grew, `?` if the test was too short for a rate."""
     if growth is None:
         return f"{UNKNOWN}, too short for a rate"
-    if growth.seconds < HOURLY:
+    if not growth.hourly:
         return f"{_signed(growth.bytes_per_request)}/request; too short for a rate per hour"
     interval = f"{_signed(growth.low)} to {_signed(growth.high)}"
     return f"{_signed(growth.bytes_per_request)}/request, {_signed(growth.bytes_per_hour)}/h ({interval})"
@@ -183,21 +181,22 @@ def _one(m: LoadMeasurement, console: Console) -> None:
 
 def _latencies(m: LoadMeasurement) -> Table:
     table = _table(*LATENCIES)
-    for cells in _by_scenario(m):
+    for cells in by_scenario(m):
         table.add_row(*cells)
     return table
 
 
-def _by_scenario(m: LoadMeasurement) -> Iterator[tuple[str, ...]]:
+def by_scenario(m: LoadMeasurement) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of LATENCIES for each scenario."""
     for s in m.scenarios:
         times = (f"{1e3 * value:.1f}" for value in (s.p50, s.p95, s.p99, s.longest))
         yield s.scenario, str(s.requests), *times, str(s.unexpected or "")
 
 
 def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
-    say(console, _subject(measurements), "bold")
-    if sent := _traffic_of(measurements):
-        say(console, sent)
+    say(console, subject(measurements), "bold")
+    if line := sent(measurements):
+        say(console, line)
     table = _table(_what(measurements), *COLUMNS)
     for m in measurements:
         table.add_row(_row_name(m, measurements), *_cells(m))
@@ -221,7 +220,7 @@ def _replays(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
             yield f"{_row_name(m, measurements)}, left in replay: {replayed(m)}"
 
 
-def _subject(measurements: Sequence[LoadMeasurement]) -> str:
+def subject(measurements: Sequence[LoadMeasurement]) -> str:
     """Return the release under load and what its deployments have in common."""
     first = measurements[0]
     deployment = first.deployment
@@ -230,10 +229,10 @@ def _subject(measurements: Sequence[LoadMeasurement]) -> str:
     return f"{_release(first)} · {', '.join([workers, *_options(deployment)])}"
 
 
-def _traffic_of(measurements: Sequence[LoadMeasurement]) -> str | None:
+def sent(measurements: Sequence[LoadMeasurement]) -> str | None:
     """Return the traffic of each test; None if nothing was sent."""
-    sent = next((m for m in measurements if m.samples), None)
-    return traffic(sent).replace(f" in {sent.seconds:.1f} s", "") if sent else None
+    first = next((m for m in measurements if m.samples), None)
+    return traffic(first).replace(f" in {first.seconds:.1f} s", "") if first else None
 
 
 def render(measurements: Sequence[LoadMeasurement]) -> str:
@@ -242,10 +241,10 @@ def render(measurements: Sequence[LoadMeasurement]) -> str:
 
 
 def _render(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
-    yield f"### outlive load: {escape(_subject(measurements))}"
+    yield f"### outlive load: {escape(subject(measurements))}"
     yield ""
-    if sent := _traffic_of(measurements):
-        yield from (escape(sent), "")
+    if line := sent(measurements):
+        yield from (escape(line), "")
     rows = ((_row_name(m, measurements), *_cells(m)) for m in measurements)
     yield from table((_what(measurements), *MARKDOWN_COLUMNS), rows, right=len(MARKDOWN_COLUMNS))
     yield from ("", MARKDOWN_NOTE)
@@ -262,7 +261,7 @@ def _render(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
         if m.scenarios:
             yield from details(
                 f"Latencies, {escape(_row_name(m, measurements))}",
-                table(LATENCIES, _by_scenario(m), right=len(LATENCIES) - 1),
+                table(LATENCIES, by_scenario(m), right=len(LATENCIES) - 1),
             )
 
 

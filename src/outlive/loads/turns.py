@@ -6,8 +6,8 @@ every A/B has an A/A beside it, as in `comparison.rounds`, and one A/A serves al
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,8 +16,11 @@ from outlive.comparison.noisy.remedies import CPU, Seen, Trial, judged
 from outlive.errors import FaultError
 from outlive.loads.plan import LoadTest
 from outlive.project import Project
-from outlive.records.load import Deployment, Generated, Traffic
+from outlive.records.load import Deployment, Traffic
 from outlive.stacks.prepare import Prepared
+
+if TYPE_CHECKING:
+    from outlive.loads.run import Watching  # its dependencies are an extra
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -31,6 +34,9 @@ class Arm(msgspec.Struct, frozen=True):
         """The remedy's name, None for the plain release."""
         return self.stack.remedy_name
 
+    def __str__(self) -> str:
+        return f"{self.name or 'the release as it is'}, gc {self.policy}"
+
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """The load on each arm: gunicorn's worker, the traffic, and how many rounds."""
@@ -40,14 +46,10 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
 
 
-Watch = Callable[[int, Arm, Generated], object]
-"""Called with the round's number, the arm and the traffic so far."""
-
-
 def run(
-    project: Project, plain: Arm, arms: Sequence[Arm], load: Load, watch: Watch
+    project: Project, plain: Arm, arms: Sequence[Arm], load: Load, watch: Watching
 ) -> dict[str | None, Trial]:
-    """Return the trials by the remedy's name, None for the plain release.
+    """Return the trials by the remedy's name, None for the plain release; each load test is watched.
 
     Raises FaultError if a load test fails, and UsageError for traffic that does not exist.
     """
@@ -57,10 +59,11 @@ def run(
     for number, arm in order(plain, arms, load.rounds):
         deployment = Deployment(worker=load.worker, gc=arm.policy, remedy=arm.name)
         test = LoadTest(arm.stack, deployment, load.traffic)
-        measured = load_test(project, test, watch=functools.partial(watch, number, arm))
+        measured = load_test(
+            project, test, watch=watch(f"{arm}, round {number} of {load.rounds}", load.traffic)
+        )
         if measured.status != "measured":
-            name = arm.name or "the release as it is"
-            raise FaultError(f"round {number}, {name}, gc {arm.policy}: {measured.status}: {measured.reason}")
+            raise FaultError(f"round {number}, {arm}: {measured.status}: {measured.reason}")
         values = readings(measured)
         if measured.server_cores:
             values[CPU] = measured.server_cores * measured.seconds / measured.requests

@@ -68,6 +68,7 @@ class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
     impact: str
     remedy: str
     reproducer: str
+    issue: str
     suspect: str
     package: str
     releases: str
@@ -79,8 +80,11 @@ class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
     version: str = __version__
 
 
-def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame, reproducer: str = "") -> str:
-    """Return the page of a fingerprint; `reproducer` is the name of the script beside it, if there is one."""
+def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame, reproducer: str = "", issue: str = "") -> str:
+    """Return the page of a fingerprint.
+
+    `reproducer` is the name of the script beside it, and `issue` where it is tracked upstream, if known.
+    """
     last = kept.sightings[-1]
     names = list(dict.fromkeys(one.framework for one in kept.sightings))
     scenarios = list(dict.fromkeys(name for one in kept.sightings for name in one.scenarios))
@@ -92,6 +96,7 @@ def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame, reproducer: str 
         impact=_impact(kept),
         remedy=REMEDIES[kept.leak.growth],
         reproducer=reproducer,
+        issue=issue,
         suspect=kept.leak.suspect,
         package=f"{kept.leak.package}, a part of Python" if kept.leak.python else kept.leak.package,
         releases="; ".join(_releases(kept, known) for known in frameworks if known.name in names),

@@ -1,4 +1,4 @@
-"""What a report shows of both sides under load: memory over time, latencies, and what the rounds decided."""
+"""What pages show of load tests: of both sides of a report, and of tests by themselves."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from outlive import __version__
 from outlive.comparison.noisy import load_text
 from outlive.comparison.noisy.load import Loads, latencies, said
-from outlive.pages.drawings.curves import Axis, Curve, curves
+from outlive.loads import text
+from outlive.pages.drawings import load_plots
+from outlive.pages.drawings.load_plots import Shown
 from outlive.pages.drawings.plots import Drawing
-from outlive.records.load import Collections, LoadMeasurement, percentile
+from outlive.pages.page import ALONE, render
+from outlive.records.load import LoadMeasurement, percentile
 from outlive.wording import about, capital, counted, number, size, step
 
 MOST_TESTS = 3  # kinds of load test, mostly gc policies, that one plot shows: two lines each
@@ -18,8 +22,6 @@ MOST_TESTS = 3  # kinds of load test, mostly gc policies, that one plot shows: t
 LEGEND = f"A/A: the stack before against itself. {load_text.RULE.replace('*', '')}"
 
 ONE_RUN = "One run each, which decides nothing."
-
-SHARES = (Axis(label="ms", log=True), Axis(label="%"))
 
 
 class Decisions(msgspec.Struct, frozen=True):
@@ -96,65 +98,10 @@ def _decisions(loads: Loads) -> Iterator[Decisions]:
 
 
 def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator[Drawing]:
-    memory = [
-        Curve(label=label, style=style, points=points)
-        for style, label, test in _sides(pairs)
-        if (points := tuple((sample.seconds, sample.rss / 2**20) for sample in test.samples))
-    ]
-    if memory:
-        title = "Memory of all server processes under load, MiB over seconds"
-        ends = "; ".join(
-            f"{line.label}: {about(line.points[0][1])} to {about(line.points[-1][1])} MiB" for line in memory
-        )
-        axes = (Axis(label="seconds"), Axis(label="MiB"))
-        yield Drawing(curves("memory", title, axes, memory, ends), f"{title}. {ONE_RUN}")
-    spread = [
-        Curve(label=label, style=style, points=points)
-        for style, label, test in _sides(pairs)
-        if (points := tuple(_cumulated(latencies(test))))
-    ]
-    if spread:
-        title = "Latency: the share of answers (%) that came within so many ms"
-        words = "; ".join(f"{label}: {_percentiles(test)}" for _, label, test in _sides(pairs))
-        yield Drawing(curves("latency", title, SHARES, spread, words), f"{title}. {ONE_RUN}")
-    stopped = [
-        (style, label, test)
-        for style, label, test in _sides(pairs)
-        if sum(count for _, count in test.collections.histogram)
-    ]
-    if stopped:
-        title = "Pauses of the collector: the share of them (%) that took no more than so many ms"
-        words = "; ".join(f"{label}: {_pauses(test.collections)}" for _, label, test in stopped)
-        pauses = [
-            Curve(label=label, style=style, points=tuple(_cumulated(test.collections.histogram)))
-            for style, label, test in stopped
-        ]
-        yield Drawing(curves("load-pauses", title, SHARES, pauses, words), f"{title}. {ONE_RUN}")
-
-
-def _sides(
-    pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]],
-) -> Iterator[tuple[int, str, LoadMeasurement]]:
-    for at, (before, after) in enumerate(pairs):
-        yield 2 * at, f"{before.release}, {kind(before)}", before
-        yield 2 * at + 1, f"{after.release}, {kind(after)}", after
-
-
-def _cumulated(histogram: Sequence[tuple[float, int]]) -> Iterator[tuple[float, float]]:
-    total = sum(count for _, count in histogram)
-    seen = 0
-    for bound, count in histogram:
-        seen += count
-        yield bound * 1000, 100 * seen / total
-
-
-def _percentiles(test: LoadMeasurement) -> str:
-    histogram = latencies(test)
-    return ", ".join(f"p{p} {about(1000 * percentile(histogram, p))} ms" for p in (50, 95, 99))
-
-
-def _pauses(done: Collections) -> str:
-    return f"{counted(done.count, 'collection')}, longest {about(1000 * done.longest)} ms"
+    sides = [Shown(f"{side.release}, {kind(side)}", side) for pair in pairs for side in pair]
+    for plots in (load_plots.memory, load_plots.latency, load_plots.pauses):
+        for drawing in plots(sides):
+            yield msgspec.structs.replace(drawing, caption=f"{drawing.caption}. {ONE_RUN}")
 
 
 def _tests(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator[Test]:
@@ -163,7 +110,14 @@ def _tests(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
             "peak RSS of a worker",
             lambda test: "?" if test.peak_rss_bytes is None else size(test.peak_rss_bytes),
         ),
-        ("growth per hour", lambda test: "?" if test.growth is None else size(test.growth.bytes_per_hour)),
+        (
+            "growth per request",
+            lambda test: "?" if test.growth is None else size(test.growth.bytes_per_request),
+        ),
+        (
+            "growth per hour",
+            lambda test: size(test.growth.bytes_per_hour) if test.growth and test.growth.hourly else "?",
+        ),
         ("latency p50, ms", lambda test: about(1000 * percentile(latencies(test), 50))),
         ("latency p95, ms", lambda test: about(1000 * percentile(latencies(test), 95))),
         ("latency p99, ms", lambda test: about(1000 * percentile(latencies(test), 99))),
@@ -183,3 +137,61 @@ def _traffic(test: LoadMeasurement) -> str:
     rate = f" at {number(sent.rate)} a second" if sent.rate else ""
     clients = counted(sent.clients, "client")
     return f"{number(test.requests)} requests of {sent.user}{rate} from {clients}, {sent.connection}"
+
+
+class LoadPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page of load tests shows: numbers and plots of all, then the scenarios of each."""
+
+    subject: str
+    sent: str
+    names: tuple[str, ...]
+    facts: tuple[Test, ...]
+    plots: tuple[Drawing, ...]
+    latencies: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
+    warnings: tuple[str, ...]
+    head: tuple[str, ...] = text.LATENCIES
+
+
+def html(tests: Sequence[LoadMeasurement]) -> str:
+    """Return the page of load tests, which loads nothing; all have to be of one release."""
+    names = tuple(_name(test, tests) for test in tests)
+    shown = [Shown(name, test) for name, test in zip(names, tests, strict=True) if test.samples][:MOST_TESTS]
+    facts: dict[str, dict[str, str]] = {}
+    for name, test in zip(names, tests, strict=True):
+        for fact, value in text.facts(test) if test.samples else ():
+            facts.setdefault(fact, {})[name] = value
+    page = LoadPage(
+        subject=text.subject(tests),
+        sent=text.sent(tests) or "Nothing was sent.",
+        names=names,
+        facts=tuple(Test(fact, tuple(by.get(name, "") for name in names)) for fact, by in facts.items()),
+        plots=tuple(
+            drawing
+            for plots in (load_plots.memory, load_plots.course, load_plots.latency, load_plots.pauses)
+            for drawing in plots(shown)
+        ),
+        latencies=tuple(
+            (name, tuple(text.by_scenario(test))) for name, test in zip(names, tests, strict=True)
+        ),
+        warnings=tuple(
+            f"{name}: {line.strip()}"
+            for name, test in zip(names, tests, strict=True)
+            for line in text.warnings(test)
+        ),
+    )
+    return render(
+        "load.html.j2",
+        ALONE,
+        title=f"{page.subject}: load test",
+        summary=page.sent,
+        page=page,
+        version=__version__,
+    )
+
+
+def _name(test: LoadMeasurement, tests: Sequence[LoadMeasurement]) -> str:
+    """Return what sets a test apart from the others, with a number where two are alike."""
+    worker = f"{test.deployment.worker}, " if len({one.deployment.worker for one in tests}) > 1 else ""
+    alike = [one for one in tests if one.deployment == test.deployment]
+    number = f", {alike.index(test) + 1}" if len(alike) > 1 else ""
+    return f"{worker}{kind(test)}{number}"

@@ -16,7 +16,7 @@ import msgspec
 from outlive import __version__
 from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError, OutliveError, UsageError
-from outlive.files import write_text
+from outlive.files import decode_toml, write_text
 from outlive.history import lifelines, steps, stored
 from outlive.history.timeline import Timeline
 from outlive.pages import documents, framework_page, leak_page, pair_page, report_page
@@ -32,7 +32,7 @@ from outlive.reports.record import Facts, Report
 
 MANIFEST = ".outlive-site.json"
 INPUTS = ("docs", "loadtests", "releases")
-RESULTS = ("measurements", "remedies", "reports")
+RESULTS = ("measurements", "remedies", "reports", "reproducers")
 ASV_LINKS = b'<ul class="nav navbar-nav navbar-left">'
 ASV_HOME = b'\n        <li><a href="../index.html">outlive</a></li>'
 
@@ -121,10 +121,11 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
             yield base / f"{report.name}.html", report_page.html(report, below).encode()
             yield base / f"{report.name}.md", markdown.render(report).encode()
             yield base / f"{report.name}.json", report.to_json()
+    issues = _issues(project)
     for one in kept:
         script = project.published / "reproducers" / f"{one.leak.fingerprint}.py"
         name = script.name if script.is_file() else ""
-        page = leak_page.leak(one, frameworks, below, name)
+        page = leak_page.leak(one, frameworks, below, name, issues.get(one.leak.fingerprint, ""))
         yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page.encode()
         if name:
             yield PurePosixPath("leaks") / name, script.read_bytes()
@@ -137,6 +138,14 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
             if path == asv / "index.html":
                 content = content.replace(ASV_LINKS, ASV_LINKS + ASV_HOME, 1)
             yield PurePosixPath("asv") / path.relative_to(asv).as_posix(), content
+
+
+def _issues(project: Project) -> dict[str, str]:
+    """Return where what outlives a request is tracked upstream, by fingerprint."""
+    issues: dict[str, str] = {}
+    for path in sorted(project.releases.glob("*/issues.toml")):
+        issues |= decode_toml(path.read_bytes(), dict[str, str])
+    return issues
 
 
 def _known(project: Project, name: str, problems: list[str]) -> Known | None:

@@ -22,6 +22,8 @@ SATURATED = 0.9
 it locust could hardly have sent more, and latencies include its delays."""
 
 
+HOURLY = 60.0
+"""Seconds that memory must have been watched, once settled, to be told per hour: sixty times as long."""
 GRACEFUL_TIMEOUT = 30
 """gunicorn's own default, in seconds."""
 
@@ -125,12 +127,21 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
     pss: int
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at the server: bytes of all its processes, CPU seconds and answered requests so far.
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """The answers so far; latencies, in seconds, are of those of about the last second, 0 where few came."""
+
+    requests: int = 0
+    unexpected: int = 0
+    p50: float = 0.0
+    p99: float = 0.0
+
+
+class Sample(Answers, frozen=True, kw_only=True):
+    """One look at the server: the answers, bytes of all its processes, and CPU seconds so far.
 
     `seconds` is the time of the load test, without the gaps between two `segment`s of a soak. Shared memory
     counts once in `pss` and once per process in `rss`. `harness` is the resident bytes of the harness and of
-    locust, which must not grow.
+    locust, which must not grow. `collections` paused the workers for `paused` seconds so far.
     """
 
     segment: int
@@ -141,6 +152,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float
     workers: tuple[Memory, ...]
     harness: int = 0
+    collections: int = 0
+    paused: float = 0.0
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +167,11 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     high: float
     bytes_per_request: float
     seconds: float
+
+    @property
+    def hourly(self) -> bool:
+        """Whether memory was watched long enough for a rate per hour."""
+        return self.seconds >= HOURLY
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):

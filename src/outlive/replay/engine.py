@@ -50,14 +50,23 @@ class Request(msgspec.Struct, frozen=True):
     """Dask scheduler whose workers measure, as in `place.at`; None: this process does."""
 
 
+def _nothing(_: object) -> None:
+    """Show nothing."""
+
+
 class Progress(msgspec.Struct, frozen=True):
-    """Callbacks: `start` gets the number of cells that must be measured, `done` each result."""
+    """Callbacks: `start` gets the number of cells that must be measured, `done` each result.
 
-    start: Callable[[int], object]
-    done: Callable[[Measurement], object]
+    `start` is called again where that number changes: with those that came, or below zero with those that
+    went. `doing` gets what is done before and between, as a text.
+    """
+
+    start: Callable[[int], object] = _nothing
+    done: Callable[[Measurement], object] = _nothing
+    doing: Callable[[str], object] = _nothing
 
 
-SILENT = Progress(lambda _: None, lambda _: None)
+SILENT = Progress()
 
 
 def run(
@@ -90,6 +99,7 @@ def run(
         with place.at(request.scheduler, project, request.jobs) as where, Keeper() as keeper:
             tasks: list[Task] = []
             for stack, served, missing, shown in lacking:
+                progress.doing(f"installing {stack.release}")
                 environment = where.install(stack.lock, stack.interpreter)
                 tasks += to_measure(
                     project, environment, served, request, missing, shown=shown, remedy=stack.remedy

@@ -133,7 +133,11 @@ class _Sweep:
         self.unavailable: list[Unavailable] = []
 
     def all(self, swept: Sequence[Release]) -> Outcome:
-        planned = [plan for release in swept if (plan := self._plan(release))]
+        planned = []
+        for at, release in enumerate(swept, 1):
+            self.progress.doing(f"locking {release}, {at} of {len(swept)} releases")
+            if plan := self._plan(release):
+                planned.append(plan)
         todo = deque(each for each in planned if each.missing)
         for each in planned:
             if not each.missing:
@@ -200,6 +204,7 @@ class _Sweep:
                 left[planned.name] = _Left(planned, len(planned.missing))
             except OutliveError as error:
                 self.failed += len(planned.missing)
+                self.progress.start(-len(planned.missing))
                 self._lacks(planned.stack.release, str(error))
         finishing = threading.Lock()
 

@@ -15,7 +15,7 @@ from outlive.comparison.noisy.remedies import METRICS, Trial
 from outlive.markdown import table
 from outlive.reports.record import Report
 from outlive.reports.remedies import Relief, Row
-from outlive.tables import columns
+from outlive.tables import columns, say
 from outlive.wording import number, one_line
 
 NOTHING = "-"
@@ -36,22 +36,22 @@ POLICIES: tuple[Policy, ...] = ("off", "on")
 def show(relief: Relief, console: Console) -> None:
     """Print what each remedy does, and which one to take with the reasons."""
     heading = f"{relief.release} · Python {relief.python} · {relief.user} · {relief.connection}"
-    console.print(Text(heading, "bold"))
+    say(console, heading, "bold")
     grid = _grid(("remedy", "left per request", "leaked", "clean"), "most")
     for row in relief.rows:
         _heading(grid, relief.rows, row)
         grid.add_row(*map(Text, left_cells(row)))
     console.print(grid)
-    console.print(Text(LEGEND, "dim"))
+    say(console, LEGEND, "dim")
     _show_trials(relief.rows, "off", console)
     _show_trials(relief.rows, "on", console)
     console.print()
     for row in relief.rows:
         for note in row_notes(row):
-            console.print(Text(f"{row.remedy or PLAIN}: {one_line(note)}"))
-    console.print(Text(f"\n{taking(relief)}:", "bold"))
+            say(console, f"{row.remedy or PLAIN}: {one_line(note)}")
+    say(console, f"\n{taking(relief)}:", "bold")
     for reason in relief.advice.reasons:
-        console.print(Text(f"  {one_line(reason)}"))
+        say(console, f"  {one_line(reason)}")
 
 
 def render(relief: Relief) -> str:
@@ -125,7 +125,7 @@ def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
     tried = [(row, found) for row in rows if (found := trial(row, plain))]
     if not tried:
         return
-    console.print(Text(f"\n{load_title(rows, plain)}", "bold"))
+    say(console, f"\n{load_title(rows, plain)}", "bold")
     grid = _grid(("remedy", "growth", "peak RSS", "CPU", "throughput"), "p99")
     for row, found in tried:
         peak, growth, *cost = _means(found)
@@ -137,7 +137,7 @@ def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
             peak, _, *cost = (_short(change(one)) for one in found.decided)
             changes.add_row(*map(Text, (row.remedy or PLAIN, peak, *cost)))
     console.print(changes)
-    console.print(Text(LOAD_LEGEND, "dim"))
+    say(console, LOAD_LEGEND, "dim")
 
 
 def _means(trial: Trial) -> tuple[str, ...]:

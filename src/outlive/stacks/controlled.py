@@ -7,7 +7,7 @@ name. What could not be held equal is listed with the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 from packaging.specifiers import SpecifierSet
@@ -169,11 +169,19 @@ class _Search:
         if isinstance(result, Lock):
             fine = self._fine(result)
             return None if fine else f"{side.release} does not work with {package.name} {package.version}"
-        said = " ".join(result.split())
-        for name, needed, specifier in DEPENDS.findall(said):
-            allowed = SpecifierSet(specifier.rstrip(",."))
-            if needed == package.name and not allowed.contains(package.version, prereleases=True):
-                return f"{name} {lock.versions.get(name, '')} requires {needed}{allowed}"
-        if f"{package.name}=={package.version} has no usable wheels" in said:
-            return f"{package.name} {package.version} has no wheel for Python {side.python}"
-        return None
+        return refusal(result, package, lock.versions, side.python)
+
+
+def refusal(complaint: str, package: Package, versions: Mapping[str, str], python: str) -> str | None:
+    """Return why the resolver refused a package, in a few words, None where its complaint is about another.
+
+    `versions` are those of the lock that it was tried with.
+    """
+    said = " ".join(complaint.split())
+    for name, needed, specifier in DEPENDS.findall(said):
+        allowed = SpecifierSet(specifier.rstrip(",."))
+        if needed == package.name and not allowed.contains(package.version, prereleases=True):
+            return f"{name} {versions.get(name, '')} requires {needed}{allowed}"
+    if f"{package.name}=={package.version} has no usable wheels" in said:
+        return f"{package.name} {package.version} has no wheel for Python {python}"
+    return None

@@ -8,7 +8,7 @@ without a lock are listed with the reason in `releases/<framework>/unavailable.j
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,26 +61,35 @@ def pythons_of(release: Release, minors: Sequence[str], *, every: bool = False) 
     return tuple(minor for minor in fitting if minor in chosen)
 
 
-def add_missing(project: Project, framework: str) -> Added:
-    """Resolve and write the missing era locks of covered releases, for the installed Pythons.
+def missing(project: Project, framework: str) -> list[tuple[Release, Interpreter]]:
+    """Return the covered releases, and the installed Pythons for which they should have an era lock."""
+    installed = {interpreter.minor: interpreter for interpreter in pythons.installed() if interpreter.tried}
+    releases = covered(project, framework)
+    return [
+        (release, installed[minor])
+        for release in releases
+        for minor in pythons_of(release, tuple(installed), every=release in releases[-NEWEST:])
+        if locks.read_era_lock(project, release, minor) is None
+    ]
+
+
+def add_missing(project: Project, framework: str, done: Callable[[str], object] = lambda _: None) -> Added:
+    """Resolve and write the missing era locks of covered releases; `done` gets the name of each.
 
     A lock whose packages cannot be imported is not written. Raises FaultError if the index cannot be reached.
     """
-    installed = {interpreter.minor: interpreter for interpreter in pythons.installed() if interpreter.tried}
-    releases = covered(project, framework)
-    wanted = [
-        (release, minor)
-        for release in releases
-        for minor in pythons_of(release, tuple(installed), every=release in releases[-NEWEST:])
-    ]
+    results: list[Path | Unavailable] = []
     unavailable = [
         Unavailable(framework, release.version, PYTHON, reason)
-        for release in releases
+        for release in covered(project, framework)
         if (reason := release.why_not(PYTHON))
     ]
-    missing = [each for each in wanted if locks.read_era_lock(project, *each) is None]
+    lacking = missing(project, framework)
     with ThreadPoolExecutor(JOBS) as pool:
-        results = list(pool.map(lambda each: _add(project, each[0], installed[each[1]]), missing))
+        written = pool.map(lambda each: _add(project, *each), lacking)
+        for (release, interpreter), result in zip(lacking, written, strict=True):
+            results.append(result)
+            done(f"locked {release} on Python {interpreter.minor}")
     unavailable += [result for result in results if isinstance(result, Unavailable)]
     unavailable.sort()
     write_list(project.releases / framework / "unavailable.json", unavailable)

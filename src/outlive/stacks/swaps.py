@@ -15,7 +15,7 @@ from outlive.errors import UnavailableError
 from outlive.project import Project
 from outlive.records.stack import Package
 from outlive.releases import frameworks
-from outlive.stacks import environments, locks
+from outlive.stacks import controlled, environments, locks
 from outlive.stacks.locks import Lock, Side
 from outlive.stacks.prepare import Prepared
 from outlive.stacks.pythons import Interpreter
@@ -23,10 +23,20 @@ from outlive.wording import NO_VERSION, step
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A stack on the way, and how it differs from the stage before it, as in `yarl 1.9.4 → 1.18.0`."""
+    """A stack on the way, and how it differs from the stage before it, as in `yarl 1.9.4 → 1.18.0`.
+
+    `joined` says why what is swapped with others could not be swapped alone.
+    """
 
     stack: Prepared
     swapped: tuple[str, ...]
+    joined: tuple[str, ...] = ()
+
+
+class _Refused(msgspec.Struct, frozen=True):
+    """Why a stack cannot be had, or does not work."""
+
+    reason: str
 
 
 def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, ...]:
@@ -36,10 +46,13 @@ def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, 
     `environments.ensure` does, and FaultError if the index cannot be reached.
     """
     way = [Stage(before, ())]
+    refused: list[str] = []
     for stack in (*_between(project, before, after), after):
-        swapped = differences(way[-1].stack, stack)
-        if swapped:
-            way.append(Stage(stack, swapped))
+        if isinstance(stack, _Refused):
+            refused.append(stack.reason)
+        elif swapped := differences(way[-1].stack, stack):
+            way.append(Stage(stack, swapped, tuple(dict.fromkeys(refused)) if len(swapped) > 1 else ()))
+            refused.clear()
     return tuple(way)
 
 
@@ -57,8 +70,8 @@ def differences(before: Prepared, after: Prepared) -> tuple[str, ...]:
     )
 
 
-def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Prepared]:
-    """Yield the stacks between `before` and `after` that work."""
+def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Prepared | _Refused]:
+    """Yield the stacks between `before` and `after` that work, and why others do not."""
     old, new = before.lock.versions, after.lock.versions
     dependencies = [
         name for name in old if name != before.release.framework and new.get(name, old[name]) != old[name]
@@ -76,9 +89,8 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
         else:
             pins[name] = Package(name, new[name])
         trial = _trial(project, (before, after), pins, interpreter, stack.lock)
-        if trial is not None:
-            stack = trial
-            yield trial
+        stack = stack if isinstance(trial, _Refused) else trial
+        yield trial
 
 
 def swapped(project: Project, before: Prepared, after: Prepared, name: str) -> Prepared | None:
@@ -87,7 +99,8 @@ def swapped(project: Project, before: Prepared, after: Prepared, name: str) -> P
     Raises as `environments.ensure` does, and FaultError where the index cannot be reached.
     """
     pins = {name: Package(name, after.lock.versions[name])}
-    return _trial(project, (before, after), pins, before.interpreter, before.lock)
+    trial = _trial(project, (before, after), pins, before.interpreter, before.lock)
+    return None if isinstance(trial, _Refused) else trial
 
 
 def _trial(
@@ -96,8 +109,8 @@ def _trial(
     pins: Mapping[str, Package],
     interpreter: Interpreter,
     like: Lock,
-) -> Prepared | None:
-    """Return the first end's release with these pins, otherwise as in `like`; None where it does not work."""
+) -> Prepared | _Refused:
+    """Return the first end's release with these pins, otherwise as in `like`, or why that does not work."""
     release, remedy = ends[0].release, ends[0].remedy
     served = Package("gunicorn", ends[0].lock.versions["gunicorn"])
     wanted = ({"gunicorn": served} | dict(pins)).values()
@@ -111,19 +124,22 @@ def _trial(
         tuple(here[pin] for pin in wanted if pin in here),
         extras=remedy.packages if remedy else (),
     )
-    lock = _lock(side, like, max(moments) if len(moments) == 2 else None)
-    if lock is None:
-        return None
+    try:
+        lock = _lock(side, like, max(moments) if len(moments) == 2 else None)
+    except UnavailableError as error:
+        versions, minor = like.versions, interpreter.minor
+        whys = (controlled.refusal(str(error), pin, versions, minor) for pin in pins.values())
+        return _Refused(next(filter(None, whys), str(error)))
     trial = Prepared(release, interpreter, locks.on(lock, interpreter.python), remedy)
     environment = environments.ensure(trial.lock, interpreter)
     modules = frameworks.load(project, release.framework).modules
-    return trial if environments.import_error(environment, modules) is None else None
+    if said := environments.import_error(environment, modules):
+        what = [f"{pin.name} {pin.version}" for pin in pins.values()] or [f"Python {interpreter.minor}"]
+        return _Refused(f"{release} cannot be imported with {', '.join(what)}: {said}")
+    return trial
 
 
-def _lock(wanted: Side, like: Lock, until: dt.datetime | None) -> Lock | None:
-    """Return the lock of `wanted` with its other packages as in `like`, or None if there is none."""
+def _lock(wanted: Side, like: Lock, until: dt.datetime | None) -> Lock:
+    """Return the lock of `wanted` with its other packages as in `like`. Raises UnavailableError."""
     prefer = tuple(package for package in like.packages if package.name != like.framework)
-    try:
-        return locks.kept(lambda: locks.resolve(wanted, until, prefer), Lock, wanted, until, prefer)
-    except UnavailableError:
-        return None
+    return locks.kept(lambda: locks.resolve(wanted, until, prefer), Lock, wanted, until, prefer)

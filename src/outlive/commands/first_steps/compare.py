@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from outlive.api import evidence
 from outlive.api.selection import Selection
@@ -23,6 +22,7 @@ from outlive.files import write_text
 from outlive.reports import terminal as summary
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare_pair
+from outlive.tables import output
 
 
 @click.command("compare")
@@ -82,13 +82,13 @@ def compare_command(
         code = compare_under_load(project, pair, selection, wanted)
         stored = evidence.known(project, pair, selection.worker)
         if stored:
-            show_page(write_report(project, stored, Rates())[1], Console(), opened=opened)
+            show_page(write_report(project, stored, Rates())[1], output(), opened=opened)
         return code
     if rounds or requests or rate:
         raise UsageError("--rounds, --requests and --rate are for a comparison with --load")
     project, measured = measured_pair(app, what, python, selection)
     report, page = write_report(project, measured, Rates())
-    console = Console()
+    console = output()
     summary.head(report, console)
     terminal.show(report.comparison, console, everything=everything)
     if json_file:

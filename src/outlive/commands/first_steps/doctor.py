@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
 from outlive.commands.parts import inventory
 from outlive.errors import ExitCode
 from outlive.project import Project
+from outlive.tables import output
 
 
 @click.command("doctor")
@@ -19,5 +19,5 @@ def doctor_command() -> int:
     """
     from outlive.commands.parts.doctor_checks import checks  # noqa: PLC0415 - talks to the index, which is slow to import
 
-    fine = inventory.show_checks(checks(Project.find()), Console())
+    fine = inventory.show_checks(checks(Project.find()), output())
     return ExitCode.FINE if fine else ExitCode.FAULT

@@ -22,6 +22,7 @@ from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, To
 from outlive.replay.explanation.allocations import Tracer, allocation_lines
 from outlive.retention import drawing, explanation
 from outlive.retention.structures import Analysis, Structure
+from outlive.tables import output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -125,7 +126,7 @@ def explain_command(
     for traces in document.allocations:
         click.echo(allocation_lines(traces), nl=False)
     if readings := said_by_tools(project, found.prepared, found.request, attached):
-        inventory.show_tools(readings, Console())
+        inventory.show_tools(readings, output())
     pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
     for kind, path in files.items():
         if path:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from outlive.applications.settings import LIMITS
 from outlive.commands.parts.own import App, app_options
-from outlive.commands.parts.progress import load_progress, progress
+from outlive.commands.parts.progress import loads, progress
 from outlive.commands.parts.selection import gc_policy, load_extra, scheduler_option, selecting_options
 from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
@@ -24,14 +24,16 @@ from outlive.gates import run as gate
 from outlive.gates.judge import Judged
 from outlive.gates.junit_sarif import junit, sarif
 from outlive.gates.run import Gate, GateDocument, Wanted
-from outlive.gates.text import screen, summary
+from outlive.gates.text import show, summary
 from outlive.project import Project
+from outlive.records.load import Traffic
 from outlive.records.measurement import USUAL_CONNECTIONS, Connection
 from outlive.records.stack import AT, Stack, is_stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay.store import provenance
 from outlive.service import scenarios
 from outlive.stacks.prepare import Prepared, check_withdrawn, prepare
+from outlive.tables import output
 from outlive.wording import counted
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -125,6 +127,7 @@ def gate_command(
         for one in prepared:
             check_withdrawn(one.release)
     gates: list[Gate] = []
+    console = output()
     owns = [(*app.words, *filter(None, [word])) for word in what or ("",)] if app else [()] * len(stacks)
     for stack, one, own in zip(stacks, prepared, owns, strict=True):
         source = stack.release.removeprefix(AT) if stack.release.startswith(AT) else None
@@ -137,7 +140,9 @@ def gate_command(
         if bad:
             with progress(Console(stderr=True)) as callbacks:
                 found = gate.replay(project, found, bad, wanted, limits=reviewed, progress=callbacks)
-        click.echo(("\n" if gates else "") + screen(found, accepting=accept), nl=False)
+        if gates:
+            console.print()
+        show(found, console, accepting=accept)
         gates.append(found)
     code = gate.code(gates)
     _write(gates, code, json_file, junit_file, sarif_file)
@@ -151,8 +156,8 @@ def _under_load(
 ) -> Gate:
     with load_extra():
         from outlive.gates import load as loadgate  # noqa: PLC0415 - what it needs comes with an extra
-    with load_progress(Console(stderr=True), loadgate.LONGEST, "under load") as watch:
-        return loadgate.run(project, prepared, wanted, reviewed, watch, source=source)
+    with loads(Console(stderr=True), Traffic(requests=loadgate.TOTAL), 1) as whole:
+        return loadgate.run(project, prepared, wanted, reviewed, whole.test, source=source)
 
 
 def _judged(

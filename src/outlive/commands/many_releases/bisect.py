@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from outlive.commands.parts.selection import gc_policy
@@ -19,6 +18,7 @@ from outlive.records.measurement import CONNECTIONS, Cell, Connection
 from outlive.records.stack import Stack, is_stack
 from outlive.releases.catalogue import Catalogue
 from outlive.service import scenarios
+from outlive.tables import output
 
 
 @click.command("bisect")
@@ -103,7 +103,7 @@ def bisect_command(
         what=what,
         **more,  # type: ignore[arg-type]
     )
-    console = Console()
+    console = output()
 
     def watch(step: Step) -> None:
         console.print(Text(bisect_text.line(step)), overflow="ellipsis", no_wrap=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode
@@ -13,6 +12,7 @@ from outlive.files import write_text
 from outlive.history import lifelines_text
 from outlive.history.stored import lifelines
 from outlive.project import Project
+from outlive.tables import output
 
 
 @click.command("leaks")
@@ -34,7 +34,7 @@ def leaks_command(framework: str, python: str | None, everything: bool, json_fil
     document, problems = lifelines(Project.find(), framework, python)
     for problem in problems:
         click.echo(f"outlive: left out: {problem}", err=True)
-    lifelines_text.show(document, Console(), everything=everything)
+    lifelines_text.show(document, output(), everything=everything)
     if json_file:
         write_text(json_file, document.to_json())
     return ExitCode.FAULT if problems else ExitCode.FINE

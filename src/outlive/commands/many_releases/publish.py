@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from outlive.errors import ExitCode
 from outlive.project import Project
+from outlive.tables import output, whole
 from outlive.wording import counted, one_line
 
 
@@ -29,11 +29,11 @@ def publish_command(folder: Path | None) -> int:
     project = Project.find()
     target = folder or project.work / "site"
     done = site.publish(project, target)
-    console = Console()
+    console = output()
     removed = f", {done.removed} removed" if done.removed else ""
     changed = f"{done.written} of {counted(done.files, 'file')} written{removed}"
-    console.print(Text(f"{target / 'index.html'}: {changed}"), soft_wrap=True)
+    whole(console, f"{target / 'index.html'}: {changed}")
     errors = Console(stderr=True)
     for problem in done.problems:
-        errors.print(Text(f"left out: {one_line(problem)}"), soft_wrap=True)
+        whole(errors, f"left out: {one_line(problem)}")
     return ExitCode.FAULT if done.problems else ExitCode.FINE

@@ -8,11 +8,12 @@ from rich.console import Console
 
 from outlive.asv.repository import name_branches
 from outlive.commands.parts import inventory
-from outlive.commands.parts.progress import progressing
+from outlive.commands.parts.progress import Meter, progressing
 from outlive.errors import ExitCode, UsageError
 from outlive.project import Project
 from outlive.releases.catalogue import Catalogue
 from outlive.stacks import eras
+from outlive.tables import output
 
 
 @click.group("releases")
@@ -40,7 +41,7 @@ def list_command(framework: str, since: str | None, everything: bool) -> int:
         except InvalidVersion:
             raise UsageError(f"--since takes a version, as in 3.11.0, not {since!r}") from None
         releases = tuple(one for one in releases if one.parsed >= first)
-    inventory.show_releases(tuple(reversed(releases)), Console())
+    inventory.show_releases(tuple(reversed(releases)), output())
     return ExitCode.FINE
 
 
@@ -54,11 +55,14 @@ def update_command(frameworks: tuple[str, ...]) -> int:
     from outlive.releases.index import update  # noqa: PLC0415 - takes a third of a second, for this verb alone
 
     project = Project.find()
-    for framework in progressing(frameworks or project.frameworks(), "updating", Console(stderr=True)):
-        inventory.show_update(update(project, framework), Console())
-        if project.inside:
-            inventory.show_locks(eras.add_missing(project, framework), Console())
+    names = frameworks or project.frameworks()
+    for framework in progressing(names, "reading the list of", Console(stderr=True)):
+        inventory.show_update(update(project, framework), output())
     if project.inside:
+        with Meter(Console(stderr=True), "locks") as meter:
+            meter.more(sum(len(eras.missing(project, framework)) for framework in names))
+            for framework in names:
+                inventory.show_locks(framework, eras.add_missing(project, framework, meter.advance), output())
         name_branches(project)
     return ExitCode.FINE
 
@@ -72,5 +76,5 @@ def claims_command(frameworks: tuple[str, ...]) -> int:
     project = Project.find()
     project.renewable("releases claims")
     for framework in progressing(frameworks or project.frameworks(), "reading", Console(stderr=True)):
-        inventory.show_claims(framework, packages.refresh(project, framework), Console())
+        inventory.show_claims(framework, packages.refresh(project, framework), output())
     return ExitCode.FINE

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
@@ -17,6 +16,7 @@ from outlive.history.timeline import Timeline
 from outlive.project import Project
 from outlive.releases import claims
 from outlive.releases.lineage import PYTHON
+from outlive.tables import output
 from outlive.wording import one_line
 
 
@@ -46,7 +46,7 @@ def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | Non
     if markdown:
         write_text(markdown, report.markdown(found))
     else:
-        report.show(found, Console())
+        report.show(found, output())
     return ExitCode.FAULT if problems else ExitCode.FINE
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from outlive.api import watch
 from outlive.api.selection import Selection
@@ -17,7 +16,7 @@ from outlive.commands.parts.selection import measuring_options
 from outlive.errors import ExitCode, UsageError
 from outlive.project import Project
 from outlive.reports import terminal
-from outlive.tables import say
+from outlive.tables import output, say, whole
 from outlive.wording import counted
 
 GRAVEST = (ExitCode.REGRESSION, ExitCode.FAULT)
@@ -51,7 +50,7 @@ def watch_command(
     if not repository and not pre:
         raise UsageError("say what to watch: --repo PATH, --pre, or both")
     project = Project.find()
-    console = Console()
+    console = output()
     codes = []
     for candidate in watch.candidates(project, framework, repository, pre=pre):
         with progress(Console(stderr=True)) as callbacks:
@@ -63,7 +62,7 @@ def watch_command(
             continue
         terminal.head(found.report, console)
         show_page(found.page, console, opened=False)
-        console.print(Text(f"reproducer: {found.script or found.lacking}"), soft_wrap=True)
+        whole(console, f"reproducer: {found.script or found.lacking}")
     if not codes:
         say(console, f"{framework} has no pre-release after its last release")
     return next((code for code in GRAVEST if code in codes), ExitCode.FINE)

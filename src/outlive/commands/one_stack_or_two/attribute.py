@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from outlive.api.selection import Selection
 from outlive.commands.parts.own import App, app_options
@@ -21,7 +20,9 @@ from outlive.records.measurement import CONNECTIONS, Connection
 from outlive.replay.store import provenance
 from outlive.service import remedies, scenarios
 from outlive.stacks import swaps
-from outlive.stacks.prepare import Prepared, prepare_each
+from outlive.stacks.prepare import prepare_each
+from outlive.stacks.swaps import Stage
+from outlive.tables import output
 from outlive.wording import step
 
 
@@ -67,12 +68,12 @@ def attribute_command(
     way = swaps.stages(project, *ends)
     if len(way) == 1 and len(set(policies)) == 1:
         raise UsageError(f"{before} and {after} are the same stack: there is nothing to swap")
-    runs = [(stage.stack, stage.swapped, policies[0]) for stage in way]
+    runs = [(stage, policies[0]) for stage in way]
     if len(set(policies)) == 2:
-        runs.append((way[-1].stack, (f"gc {step(*policies)}",), policies[1]))
+        runs.append((Stage(way[-1].stack, (f"gc {step(*policies)}",)), policies[1]))
     reached = _measure(project, chosen[0].name, connection, runs)
     found = waterfall(reached)
-    attribution_text.show(found, Console())
+    attribution_text.show(found, output())
     if json_file:
         document = AttributionDocument(
             provenance=provenance([stage.stack for stage in reached]), waterfall=found
@@ -84,16 +85,16 @@ def attribute_command(
 
 
 def _measure(
-    project: Project, scenario: str, connection: Connection, runs: list[tuple[Prepared, tuple[str, ...], str]]
+    project: Project, scenario: str, connection: Connection, runs: list[tuple[Stage, str]]
 ) -> list[Reached]:
     """Return each run with its measurement; those with the same gc policy are measured in one go."""
     found: list[Reached] = []
-    for policy in dict.fromkeys(policy for _, _, policy in runs):
-        mine = [run for run in runs if run[2] == policy]
+    for policy in dict.fromkeys(policy for _, policy in runs):
+        mine = [stage for stage, own in runs if own == policy]
         selection = Selection((scenario,), None, (connection,), (policy,), None, fresh=False, jobs=2)
-        measurements = measured(project, [stack for stack, _, _ in mine], selection.request(project))
+        measurements = measured(project, [stage.stack for stage in mine], selection.request(project))
         found += [
-            Reached(swapped, stack.record, one)
-            for (stack, swapped, _), (one,) in zip(mine, measurements, strict=True)
+            Reached(stage.swapped, stage.stack.record, one, stage.joined)
+            for stage, (one,) in zip(mine, measurements, strict=True)
         ]
     return found

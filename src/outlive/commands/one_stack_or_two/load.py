@@ -11,22 +11,23 @@ import click
 from rich.console import Console
 
 from outlive.commands.parts.own import App, app_options, stacks_named
-from outlive.commands.parts.progress import load_progress
+from outlive.commands.parts.progress import loads
 from outlive.commands.parts.selection import gc_policy, load_extra, practice_option, traffic_options
-from outlive.commands.parts.writing import writing_options
+from outlive.commands.parts.writing import FILE, writing_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
-from outlive.loads import plan, soak
+from outlive.loads import plan
 from outlive.loads import text as report
 from outlive.loads.plan import LoadTest
 from outlive.loads.store import LoadStore
-from outlive.project import Project
+from outlive.project import Project, shown
 from outlive.records.load import GRACEFUL_TIMEOUT, Deployment, LoadDocument, LoadMeasurement, Traffic
 from outlive.records.measurement import ASKED, Connection
 from outlive.replay.store import provenance
 from outlive.service import app as apps
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare
+from outlive.tables import output, whole
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 SECONDS = 30.0
@@ -77,6 +78,9 @@ def duration(text: str) -> float:
 )
 @click.option("--fresh", is_flag=True, help="Do not continue a test that was ended in the middle.")
 @practice_option
+@click.option(
+    "--html", "html_file", type=FILE, metavar="FILE", help="Also write a page with plots over time."
+)
 @writing_options
 def load_command(
     *,
@@ -102,18 +106,19 @@ def load_command(
     fresh: bool,
     json_file: Path | None,
     markdown_file: Path | None,
+    html_file: Path | None,
 ) -> int:
     """Put a release under load: many clients at once, many failing.
 
     Two fifths of the requests fail unless another user is named.
 
     A test that was ended in the middle is continued by the same command. Several policies or worker classes
-    are tested one after the other and shown side by side.
+    are tested one after the other and shown side by side. `outlive report` makes a page of a stored record.
 
     \b
     outlive load flask==3.1.3 --gc on --gc off --gc freeze --requests 20000
     outlive load aiohttp==3.14.5 --worker-class uvloop --workers 2 --preload --rate 300
-    outlive load flask==3.1.3 --gc off --duration 2h
+    outlive load flask==3.1.3 --gc off --duration 2h --html load.html
     """  # noqa: D301 - click's mark for lines that stay as they are
     with load_extra():
         from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
@@ -136,41 +141,52 @@ def load_command(
     prepared = prepare(project, named_stack, python, practice)
     served = apps.load(project, prepared.release.framework)
     chosen = [served.named(name) for name in names] or [served.worker(connection) or served.workers[0]]
-    found = []
+    found: list[LoadMeasurement] = []
     stacks = []
-    for worker, policy in itertools.product(chosen, dict.fromkeys(policies or ("on",))):
-        test = LoadTest(
-            prepared,
-            Deployment(
+    kept: list[Path] = []
+    tests = [*itertools.product(chosen, dict.fromkeys(policies or ("on",)))]
+    with loads(Console(stderr=True), traffic, len(tests)) as progress:
+        for worker, policy in tests:
+            deployment = Deployment(
                 worker=worker.name,
                 workers=workers,
                 preload=preload,
                 max_requests=max_requests,
                 graceful_timeout=graceful_timeout,
                 gc=policy,
-            ),
-            traffic,
-        )
-        stack_record = plan.recorded(project, test).record
-        earlier = (
-            None
-            if fresh
-            else LoadStore(project, stack_record, prepared.remedy).unfinished(test.deployment, traffic)
-        )
-        if earlier is not None:
-            click.echo(f"continuing the test that began at {earlier.segments[0].started}", err=True)
-        predictions = plan.predictions(plan.stored(project, test))
-        with load_progress(Console(stderr=True), soak.remaining(traffic, earlier), f"gc {policy}") as watch:
-            found.append(
-                run(project, test, earlier=earlier, watch=watch, predictions=predictions, replayed=predict)
             )
-        stacks.append(stack_record)
-    report.show(found, Console())
+            test = LoadTest(prepared, deployment, traffic)
+            stack_record = plan.recorded(project, test).record
+            store = LoadStore(project, stack_record, prepared.remedy)
+            earlier = None if fresh else store.unfinished(deployment, traffic)
+            if earlier is not None:
+                click.echo(f"continuing the test that began at {earlier.segments[0].started}", err=True)
+            found.append(
+                run(
+                    project,
+                    test,
+                    earlier=earlier,
+                    watch=progress.test(f"gc {policy}", traffic),
+                    predictions=plan.predictions(plan.stored(project, test)),
+                    replayed=predict,
+                )
+            )
+            stacks.append(stack_record)
+            if found[-1].samples:
+                kept.append(store.path(found[-1]))
+    console = output()
+    report.show(found, console)
+    for path in kept:
+        whole(console, f"record: {shown(path)}", "dim")
     if json_file:
         document = LoadDocument(provenance=provenance(dict.fromkeys(stacks)), measurements=tuple(found))
         write_text(json_file, document.to_json())
     if markdown_file:
         write_text(markdown_file, report.render(found))
+    if html_file:
+        from outlive.pages import load_view  # noqa: PLC0415 - templates take a tenth of a second to import
+
+        write_text(html_file, load_view.html(found))
     return code(found)
 
 

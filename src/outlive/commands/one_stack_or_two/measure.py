@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from outlive.api.selection import Selection
 from outlive.commands.parts import inventory
@@ -29,7 +28,7 @@ from outlive.replay.explanation import findings
 from outlive.replay.store import provenance
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare
-from outlive.tables import say
+from outlive.tables import output, say
 from outlive.wording import capital
 
 
@@ -89,13 +88,13 @@ def measure_command(
         records = [one.record for one in prepared]
         document = Document(provenance=provenance(records), measurements=found, tools=readings)
         write_text(json_file, document.to_json().decode())
-    inventory.show_measurements(found, Console())
+    inventory.show_measurements(found, output())
     named = [[pin.name for pin in stack.pins] for stack in wanted for _ in names or (None,)]
     for pins, each in zip(named, by_stack, strict=True):
         if unimported := never_imported(pins, each):
-            say(Console(), f"{capital(untouched(unimported))}.")
+            say(output(), f"{capital(untouched(unimported))}.")
     if readings:
-        inventory.show_tools(readings, Console())
+        inventory.show_tools(readings, output())
     if markdown_file:
         write_text(markdown_file, findings.render(request.scenarios, found))
     return fault_code(found)

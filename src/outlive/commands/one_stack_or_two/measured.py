@@ -12,6 +12,7 @@ from rich.text import Text
 from outlive.api.kept import Kept, forget, kept
 from outlive.errors import ExitCode
 from outlive.project import Project
+from outlive.tables import output, whole
 from outlive.wording import counted, listed, size
 
 
@@ -30,16 +31,16 @@ def measured_command(what: tuple[str, ...], *, forgotten: bool) -> int:
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     found = kept(project, what)
-    console = Console()
+    console = output()
     if not found:
-        console.print(Text(f"nothing was measured in {project.measured} yet"), soft_wrap=True)
+        whole(console, f"nothing was measured in {project.measured} yet")
         return ExitCode.FINE
     _show(found, console)
     if forgotten:
         forget(project, found)
     verb = "removed from" if forgotten else "in"
     total = size(sum(one.size for one in found))
-    console.print(Text(f"{counted(len(found), 'file')}, {total} {verb} {project.measured}"), soft_wrap=True)
+    whole(console, f"{counted(len(found), 'file')}, {total} {verb} {project.measured}")
     return ExitCode.FINE
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from outlive.commands.parts.progress import loads
 from outlive.commands.parts.selection import fault_code, load_extra, measured, scheduler_option
 from outlive.commands.parts.writing import json_option
 from outlive.comparison.noisy.noise import LEAST_ROUNDS
@@ -17,7 +18,7 @@ from outlive.files import write_text
 from outlive.loads import turns
 from outlive.loads.turns import Arm, Load
 from outlive.project import Project
-from outlive.records.load import Generated, Traffic
+from outlive.records.load import Traffic
 from outlive.records.measurement import CONNECTIONS, Connection
 from outlive.records.stack import Stack
 from outlive.replay import engine
@@ -28,6 +29,7 @@ from outlive.reports.remedies import Relief, ReliefDocument, Row
 from outlive.service import app, remedies, scenarios
 from outlive.service.users import mix
 from outlive.stacks.prepare import Prepared, prepare
+from outlive.tables import output
 
 REQUESTS = 3000
 """Requests of each load test without --requests; with errors, a rate of growth shows after a few seconds."""
@@ -129,7 +131,7 @@ def remedies_command(
         relief.keep(project, plain.record, document(relief.merged(rows, earlier, known)))
     if json_file:
         write_text(json_file, document(rows).to_json())
-    report.show(document(rows).relief, Console())
+    report.show(document(rows).relief, output())
     return fault_code([m for each in found.values() for m in each])
 
 
@@ -137,23 +139,18 @@ def _under_load(
     project: Project, plain: Prepared, stacks: Sequence[Prepared], load: Load, rows: tuple[Row, ...]
 ) -> tuple[Row, ...]:
     """Return the rows with what load tests gave, with gc off and on; on standard error, how far they are."""
-    console = Console(stderr=True)
     version = plain.release.version
-    for policy in ("off", "on"):
-        arms = [
+    arms = {
+        policy: [
             Arm(one, mine)
             for one in stacks
             if one.remedy and not one.remedy.against(version) and (mine := one.remedy.policy(policy))
         ]
-        last: list[object] = []
-
-        def watch(number: int, arm: Arm, _: Generated, last: list[object] = last) -> None:
-            if last != [number, arm]:
-                last[:] = number, arm
-                what = f"gc {arm.policy}, {arm.name or 'as it is'}"
-                console.print(f"round {number} of {load.rounds}: {what}", highlight=False)
-
-        with load_extra():
-            found = turns.run(project, Arm(plain, policy), arms, load, watch)
-        rows = relief.tried(rows, policy, found)
+        for policy in ("off", "on")
+    }
+    tests = load.rounds * sum(len(trials) + 2 for trials in arms.values())
+    with load_extra(), loads(Console(stderr=True), load.traffic, tests) as whole:
+        for policy, trials in arms.items():
+            found = turns.run(project, Arm(plain, policy), trials, load, whole.test)
+            rows = relief.tried(rows, policy, found)
     return rows

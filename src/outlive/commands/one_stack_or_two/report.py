@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
 
 from outlive.api.selection import Selection
 from outlive.commands.parts.own import App, app_options
-from outlive.commands.parts.pairs import measured_pair, open_option, show_page, write_report
+from outlive.commands.parts.pairs import measured_pair, open_option, show_page, write_load_page, write_report
 from outlive.commands.parts.selection import fault_code, measuring_options, practice_option
 from outlive.comparison.sizes import Rates
+from outlive.errors import ExitCode
 from outlive.reports import terminal
 from outlive.reports.costs import parse_bytes, parse_rate, parse_share
+from outlive.tables import output
 
 
 @click.command("report")
-@click.argument("what", nargs=-1, metavar="FRAMEWORK BEFORE AFTER | STACK STACK")
+@click.argument("what", nargs=-1, metavar="FRAMEWORK BEFORE AFTER | STACK STACK | RECORD…")
 @app_options
 @click.option("--rate", default="200/s", show_default=True, help="Your requests, of all workers together.")
 @click.option("--errors", default="5%", show_default=True, help="The share of them that fails.")
@@ -42,19 +43,25 @@ def report_command(
 ) -> int:
     """Write a report on an upgrade: a page, Markdown and JSON.
 
+    Of stored load tests it writes a page with plots over time.
+
     They are written to .outlive/results/reports.
 
     What is not stored is measured first. What it costs is estimated for your traffic.
 
     \b
     outlive report aiohttp 3.11.13 3.11.14
+    outlive report .outlive/results/loads/flask/3.1.3/*.json --open
     outlive report flask 2.0.3 3.1.3 --rate 50/s --errors 2% --workers 4 --limit 1GiB
     """  # noqa: D301 - click's mark for lines that stay as they are
+    if what and all(word.endswith(".json") for word in what):
+        show_page(write_load_page(what), output(), opened=opened)
+        return ExitCode.FINE
     rates = Rates(
         rate=parse_rate(rate), errors=parse_share(errors), workers=workers, limit=parse_bytes(limit)
     )
     project, evidence = measured_pair(app, what, python, Selection(**selected))
     report, page = write_report(project, evidence, rates)
-    terminal.show(report, Console())
-    show_page(page, Console(), opened=opened)
+    terminal.show(report, output())
+    show_page(page, output(), opened=opened)
     return fault_code([*evidence.measurements.before, *evidence.measurements.after])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import click
 
-from outlive import processes
+from outlive import processes, temporary
 from outlive.errors import ExitCode, FaultError, UnavailableError
 from outlive.project import Project
 from outlive.records.stack import Stack
@@ -46,7 +47,12 @@ def serve_command(stack: str, port: int, name: str | None, workers: int, python:
     click.echo(f"{prepared.release}, Python {prepared.lock.python}: http://127.0.0.1:{port}; Ctrl-C ends it")
     with (
         contextlib.suppress(KeyboardInterrupt),
-        processes.running(command, cwd=project.apps / app.framework) as server,
+        temporary.folder() as home,  # newer gunicorn puts a control socket into its home
+        processes.running(
+            command,
+            cwd=project.apps / app.framework,
+            env=os.environ | dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(home)),
+        ) as server,
     ):
         if server.wait():
             raise FaultError(f"gunicorn ended with status {server.returncode}: it says why above")

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 
 from outlive.api.selection import Selection
-from outlive.commands.parts.progress import load_progress
+from outlive.commands.parts.progress import Watch, loads
 from outlive.commands.parts.selection import load_extra
 from outlive.comparison.noisy import load_text as report
 from outlive.comparison.noisy.load import LoadComparison, LoadComparisonDocument, Run, compare
@@ -27,6 +27,7 @@ from outlive.replay.store import provenance
 from outlive.reports import record
 from outlive.service import app as apps
 from outlive.stacks.prepare import Pair
+from outlive.tables import output
 
 REQUESTS = 4000
 """Requests of each run without --requests: enough that p99 is not the luck of a few."""
@@ -59,34 +60,39 @@ def compare_under_load(project: Project, pair: Pair, selection: Selection, wante
     comparisons: list[LoadComparison] = []
     runs: list[tuple[Run, ...]] = []
     code = ExitCode.FINE
-    for policy in dict.fromkeys(selection.policies or ("on",)):
-        deployment = _deployed(project, pair, selection, policy)
-        done: list[Run] = []
-        stopped: BaseException | None = None
-        try:
-            for turn in order(rounds):
-                done.append(_run(project, pair, turn, deployment, traffic))  # noqa: PERF401 - kept on a fault
-        except (FaultError, KeyboardInterrupt) as error:
-            stopped = error
-        if done:
-            comparison = compare(
-                Side(pair.before.record, pair.before.release),
-                Side(pair.after.record, pair.after.release),
-                done,
-                pair.differences,
-                stopped=None if stopped is None else str(stopped) or "interrupted",
-            )
-            if comparisons:
-                click.echo()
-            report.show(comparison, Console(), everything=wanted.everything)
-            comparisons.append(comparison)
-            stored.keep(project, comparison, record.name(comparison))
-            runs.append(tuple(done))
-            _write(wanted, pair, comparisons, runs)
-        if isinstance(stopped, FaultError) and done:
-            code = ExitCode.FAULT
-        elif stopped is not None:
-            raise stopped
+    policies, turns = dict.fromkeys(selection.policies or ("on",)), order(rounds)
+    with loads(Console(stderr=True), traffic, len(policies) * len(turns)) as whole:
+        for policy in policies:
+            deployment = _deployed(project, pair, selection, policy)
+            done: list[Run] = []
+            stopped: BaseException | None = None
+            try:
+                for turn in turns:
+                    watch = whole.test(f"gc {policy}, round {turn.round} of {rounds}, {turn.arm}", traffic)
+                    done.append(
+                        _run(project, pair, turn, deployment=deployment, traffic=traffic, watch=watch)
+                    )
+            except (FaultError, KeyboardInterrupt) as error:
+                stopped = error
+            if done:
+                comparison = compare(
+                    Side(pair.before.record, pair.before.release),
+                    Side(pair.after.record, pair.after.release),
+                    done,
+                    pair.differences,
+                    stopped=None if stopped is None else str(stopped) or "interrupted",
+                )
+                if comparisons:
+                    click.echo()
+                report.show(comparison, output(), everything=wanted.everything)
+                comparisons.append(comparison)
+                stored.keep(project, comparison, record.name(comparison))
+                runs.append(tuple(done))
+                _write(wanted, pair, comparisons, runs)
+            if isinstance(stopped, FaultError) and done:
+                code = ExitCode.FAULT
+            elif stopped is not None:
+                raise stopped
     return code
 
 
@@ -108,7 +114,9 @@ def _sent(selection: Selection, wanted: Wanted) -> Traffic:
     )
 
 
-def _run(project: Project, pair: Pair, turn: Turn, deployment: Deployment, traffic: Traffic) -> Run:
+def _run(
+    project: Project, pair: Pair, turn: Turn, *, deployment: Deployment, traffic: Traffic, watch: Watch
+) -> Run:
     """Run the stack whose turn it is on a fresh server; its record is stored.
 
     Raises FaultError where that fails.
@@ -116,8 +124,7 @@ def _run(project: Project, pair: Pair, turn: Turn, deployment: Deployment, traff
     with load_extra():
         from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
     test = LoadTest(pair.after if turn.arm == "after" else pair.before, deployment, traffic)
-    with load_progress(Console(stderr=True), traffic, f"gc {deployment.gc}, {turn}") as watch:
-        found = run(project, test, watch=watch)
+    found = run(project, test, watch=watch)
     if found.status != "measured":
         raise FaultError(f"{turn}: {found.framework} {found.release} {found.status}: {found.reason}")
     return Run(turn, found)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from outlive.records.measurement import Measurement, ToolReading, origin
 from outlive.records.release import Release
+from outlive.tables import say, whole
 from outlive.wording import counted, number, one_line, size
 
 if TYPE_CHECKING:  # these are slow to import, and only some verbs need them
@@ -23,23 +24,24 @@ NOTHING = "-"
 
 
 def show_releases(releases: Sequence[Release], console: Console) -> None:
-    """Print one line a release, newest last: version, upload date, Requires-Python, yanked and why."""
-    table = _table("version", "uploaded", "requires Python", "wheels for", "yanked")
-    for release in releases:
-        yanked = f"yanked: {one_line(release.yanked_reason or 'no reason given')}" if release.yanked else ""
-        table.add_row(
-            *map(
-                Text,
-                (
-                    release.version,
-                    str(release.date or "unknown"),
-                    release.requires_python or NOTHING,
-                    release.pythons() if release.wheels else "no wheel",
-                    one_line(yanked),
-                ),
-            )
+    """Print one line a release: version, upload date, Requires-Python, Pythons; below it why it is yanked."""
+    rows = [("version", "uploaded", "requires Python", "wheels for")]
+    rows += [
+        (
+            release.version,
+            str(release.date or "unknown"),
+            release.requires_python or NOTHING,
+            release.pythons() if release.wheels else "no wheel",
         )
-    console.print(table)
+        for release in releases
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, release in zip(rows, (None, *releases), strict=True):
+        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        whole(console, cells, "" if release else "bold")
+        if release and release.yanked:
+            reason = one_line(release.yanked_reason or "no reason given")
+            say(console, f"{' ' * (widths[0] + 2)}yanked: {reason}")
 
 
 def show_update(update: Update, console: Console) -> None:
@@ -47,26 +49,26 @@ def show_update(update: Update, console: Console) -> None:
     added = f"new: {', '.join(update.added)}" if update.added else "nothing new"
     changed = f"; changed: {', '.join(update.changed)}" if update.changed else ""
     undated = f"; no upload date known: {', '.join(update.undated)}" if update.undated else ""
-    console.print(Text(f"{update.framework}: {added}{changed}{undated}"))
+    say(console, f"{update.framework}: {added}{changed}{undated}")
 
 
-def show_locks(added: Added, console: Console) -> None:
+def show_locks(framework: str, added: Added, console: Console) -> None:
     """Print how many era locks were written, and what has none."""
-    console.print(Text(f"  {counted(len(added.locks), 'new lock')}"))
+    say(console, f"{framework}: {counted(len(added.locks), 'new lock')}")
     for each in added.unavailable:
-        console.print(Text(f"  none for {each.release} on Python {each.python}: {one_line(each.reason)}"))
+        say(console, f"  none for {each.release} on Python {each.python}: {one_line(each.reason)}")
 
 
 def show_claims(framework: str, logs: Sequence[Changelog], console: Console) -> None:
     """Print what the changelogs of a framework's releases claim about memory."""
     claimed = sum(len(log.claims) for log in logs)
-    console.print(Text(f"{framework}: {counted(claimed, 'claim')} in {counted(len(logs), 'release')}"))
+    say(console, f"{framework}: {counted(claimed, 'claim')} in {counted(len(logs), 'release')}")
     for log in logs:
         if log.source is None:
-            console.print(Text(f"  {log.release}: no changelog: {one_line(log.reason or '')}"))
+            say(console, f"  {log.release}: no changelog: {one_line(log.reason or '')}")
         for claim in log.claims:
             issues = "".join(f" #{issue}" for issue in claim.issues)
-            console.print(Text(f"  {log.release}: {one_line(claim.text)}{issues}"))
+            say(console, f"  {log.release}: {one_line(claim.text)}{issues}")
 
 
 def show_measurements(measurements: Sequence[Measurement], console: Console) -> None:
@@ -85,7 +87,7 @@ def show_measurements(measurements: Sequence[Measurement], console: Console) -> 
     for stack, mine in by_stack.items():
         kinds = {_kind(m) for m in mine}
         alone = f", {kinds.pop()}" if len(kinds) == 1 else ""
-        console.print(Text(f"{stack}{alone}", "bold"))
+        say(console, f"{stack}{alone}", "bold")
         table = _table("scenario", "survivors", "leaked", "growth", "most of it")
         for column in table.columns[:-1]:
             column.no_wrap = True
@@ -100,9 +102,9 @@ def show_measurements(measurements: Sequence[Measurement], console: Console) -> 
         console.print(table)
         console.print()
     for at, reason in enumerate(reasons, 1):
-        console.print(Text(f"{at}. {one_line(reason)}"))
+        say(console, f"{at}. {one_line(reason)}")
     console.print("Objects per request; survivors are counted with gc off.", style="dim")
-    console.print(Text(f"{'* ' if mixed else ''}{origin(published)}", style="dim"))
+    say(console, f"{'* ' if mixed else ''}{origin(published)}", style="dim")
 
 
 def _kind(m: Measurement) -> str:
@@ -152,9 +154,9 @@ def show_checks(checks: Iterable[Check], console: Console) -> bool:
     for check in checks:
         fine = fine and (check.fine or not check.needed)
         mark = "ok" if check.fine else "FAILED" if check.needed else "missing"
-        console.print(Text(f"{mark:8}{check.name}: {one_line(check.found)}"), soft_wrap=True)
+        say(console, f"{mark:8}{check.name}: {one_line(check.found)}", hang=8)
         if not check.fine:
-            console.print(Text(f"        {check.remedy}"), soft_wrap=True)
+            say(console, f"        {check.remedy}")
     return fine
 
 

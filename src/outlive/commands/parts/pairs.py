@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from outlive.api import evidence
 from outlive.api.selection import Selection
@@ -16,10 +15,13 @@ from outlive.commands.parts.own import App
 from outlive.commands.parts.progress import progress
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
-from outlive.project import Project
+from outlive.files import write_text
+from outlive.loads import store
+from outlive.project import Project, shown
 from outlive.records.stack import Stack, is_stack
 from outlive.reports import record
 from outlive.reports.record import Evidence, Report
+from outlive.tables import whole
 from outlive.wording import one_line
 
 open_option = click.option("--open", "opened", is_flag=True, help="Open the report's page in the browser.")
@@ -63,14 +65,32 @@ def write_report(project: Project, found: Evidence, rates: Rates) -> tuple[Repor
     known = record.facts(project, found.after.stack.framework)
     errors = Console(stderr=True)
     for problem in (*known.timeline.problems, *known.reliefs.problems):
-        errors.print(Text(f"left out: {one_line(problem)}"), soft_wrap=True)
+        whole(errors, f"left out: {one_line(problem)}")
     return write.write(project, record.build(found, known, rates))
+
+
+def write_load_page(words: Sequence[str]) -> Path:
+    """Write the page of the load tests in these files, among the user's reports; return its path.
+
+    Raises UsageError if they are of several stacks, and FaultError for a file that cannot be read.
+    """
+    from outlive.pages import load_view  # noqa: PLC0415 - as above
+
+    files = [Path(word) for word in words]
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"{file}: there is no such file")
+    tests = [test for file in files for test in store.read(file).measurements]
+    if len({(test.framework, test.release, test.python) for test in tests}) != 1:
+        raise UsageError("a page shows load tests of one release on one Python: name their records alone")
+    several = f"-{len(files)}" if len(files) > 1 else ""
+    page = record.folder(Project.find(), tests[0].framework) / f"load-{files[0].stem}{several}.html"
+    write_text(page, load_view.html(tests))
+    return page
 
 
 def show_page(page: Path, console: Console, *, opened: bool) -> None:
     """Say where the page is, and open it if asked to."""
-    here = Path.cwd()
-    shown = page.relative_to(here) if page.is_relative_to(here) else page
-    console.print(Text(f"report: {shown}"), soft_wrap=True)
+    whole(console, f"report: {shown(page)}")
     if opened:
         webbrowser.open(page.as_uri())

@@ -1,115 +1,231 @@
-"""What a user sees while cells are measured: a bar on a terminal, a line now and then elsewhere."""
+"""What a user sees meanwhile: one bar with the time left on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
-import time
+import itertools
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
+from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from outlive.records.load import Generated, Traffic
+from outlive.records.load import Sample, Traffic
 from outlive.records.measurement import Measurement
 from outlive.replay.engine import Progress
+from outlive.wording import counted, size
 
 LINE_EVERY = 10.0
 """Seconds between two lines where nobody watches a bar, as in a CI log."""
+DRAWN = 4
+"""Times a second that a terminal is drawn anew."""
+RECENT = 24
+"""Samples, about one a second, that the live view of a load test draws."""
+BLOCKS = "▁▂▃▄▅▆▇█"
+Watch = Callable[[Sample], object]
+"""Called about once a second with the latest sample of a load test."""
+
+
+class Meter:
+    """Shows how far one whole has come, which may grow while it is under way.
+
+    `unit` is what it is counted in, `head` what a terminal shows above the bar.
+    """
+
+    def __init__(self, console: Console, unit: str, head: Callable[[], Sequence[RenderableType]] = tuple):
+        self._console, self._unit, self._head = console, unit, head
+        self._total = self._done = 0.0
+        self._doing = "preparing"
+        self._began = self._said = monotonic()
+        # not `console.is_terminal`: with FORCE_COLOR that is true of a CI log, too
+        self.watched = console.file.isatty() and not console.is_dumb_terminal
+        self._live = Live(
+            console=console,
+            transient=True,
+            refresh_per_second=DRAWN,
+            get_renderable=self._drawn,
+            redirect_stdout=sys.stdout.isatty(),  # or what is piped would land on the terminal
+        )
+
+    def __enter__(self) -> Self:
+        if self.watched:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.watched:
+            self._live.stop()
+
+    def more(self, amount: float) -> None:
+        """Have so much more to do, or less where `amount` is negative; the clock starts at the first."""
+        if not self._total:
+            self._began = self._said = monotonic()
+        self._total += amount
+
+    def at(self, done: float, doing: str) -> None:
+        """Have done so much in all, and be at `doing`."""
+        self._done = min(done, self._total)
+        self.doing(doing)
+
+    def advance(self, doing: str) -> None:
+        """Have done one more."""
+        self.at(self._done + 1, doing)
+
+    def doing(self, what: str) -> None:
+        """Be at `what`; where nobody watches, say so now and then, and at the end."""
+        self._doing = what
+        over = 0 < self._total <= self._done
+        if not self.watched and (over or monotonic() - self._said >= LINE_EVERY):
+            self.say(f"{what}: {self.far}" if self.far else what)
+
+    def say(self, line: str) -> None:
+        """Print a line, unless a bar is watched."""
+        if not self.watched:
+            self._said = monotonic()
+            self._console.print(Text(line), soft_wrap=True)
+
+    @property
+    def far(self) -> str:
+        """How far the whole has come, with the time left; empty while there is nothing to count."""
+        if not self._total:
+            return ""
+        left = ""
+        if 0 < self._done < self._total:
+            spent = monotonic() - self._began
+            left = f", {clock(spent / self._done * (self._total - self._done))} left"
+        return f"{self._done:.0f} of {self._total:.0f} {self._unit}{left}"
+
+    def _drawn(self) -> RenderableType:
+        row = Table.grid(padding=(0, 1, 0, 0), expand=True)
+        row.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
+        row.add_column(ratio=2)
+        row.add_column(no_wrap=True, justify="right")
+        bar = ProgressBar(total=self._total or None, completed=self._done, pulse=not self._total)
+        row.add_row(Text(self._doing), bar, Text(self.far, "dim"))
+        return Group(*self._head(), row)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as `0:18`, `12:03` or `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[Progress]:
     """Yield the callbacks that show on `console` how far measuring has come."""
-    if console.is_terminal:
-        with _bar(console) as bar:
-            task = bar.add_task("preparing", total=None)
+    with Meter(console, "cells") as meter:
 
-            def start(cells: int) -> None:
-                bar.update(task, total=cells, description="measuring" if cells else "all stored")
+        def start(cells: int) -> None:
+            meter.more(cells)
+            if cells > 0:
+                meter.say(f"measuring {counted(cells, 'cell')}")
 
-            def done(measurement: Measurement) -> None:
-                bar.update(task, advance=1, description=_what(measurement))
+        def done(m: Measurement) -> None:
+            meter.advance(f"{m.framework} {m.release} {m.scenario}")
 
-            yield Progress(start, done)
-    else:
-        yield _lines(console)
+        yield Progress(start, done, meter.doing)
 
 
-def progressing(names: Sequence[str], doing: str, console: Console) -> Iterator[str]:
-    """Yield each name, showing on `console` which it is and how much time is left; elsewhere a line each."""
-    if console.is_terminal:
-        with _bar(console) as bar:
-            task = bar.add_task(doing, total=len(names))
-            for name in names:
-                bar.update(task, description=f"{doing} {name}")
-                yield name
-                bar.advance(task)
-        return
-    for at, name in enumerate(names, 1):
-        console.print(f"{doing} {name}, {at} of {len(names)}", highlight=False)
-        yield name
+class Loads:
+    """The load tests of a command, one after the other, as one whole; on a terminal with a live view."""
 
+    def __init__(self, console: Console, unit: str) -> None:
+        self._samples: deque[Sample] = deque(maxlen=RECENT)
+        self._before = self._now = self._whole = 0.0
+        self._meter = Meter(console, unit, self._view)
 
-def _bar(console: Console) -> Bar:
-    return Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
+    def test(self, name: str, traffic: Traffic) -> Watch:
+        """Return the callback of the next test, which gets its samples."""
+        self._before += self._now
+        self._now = traffic.requests or traffic.seconds or 0.0
+        self._samples.clear()
+        if (lacking := self._before + self._now - self._whole) > 0:
+            self._more(lacking)
+        self._meter.at(self._before, name)
 
+        def seen(sample: Sample) -> None:
+            self._samples.append(sample)
+            done = min(sample.requests if traffic.requests else sample.seconds, self._now)
+            told = name if self._meter.watched else f"{name}, {', '.join(self._told(sample))}"
+            self._meter.at(self._before + done, told)
 
-def _what(measurement: Measurement) -> str:
-    m = measurement
-    return f"{m.framework} {m.release} {m.scenario}"
+        return seen
 
+    def _more(self, amount: float) -> None:
+        self._whole += amount
+        self._meter.more(amount)
 
-def _lines(console: Console) -> Progress:
-    total = finished = 0
-    last = time.monotonic()
+    @staticmethod
+    def _told(s: Sample) -> tuple[str, ...]:
+        return (
+            f"{s.unexpected:,} of {s.requests:,} answers wrong",
+            f"p99 {1e3 * s.p99:.1f} ms",
+            f"memory {size(s.pss or s.rss)}",
+            counted(s.collections, "collection"),
+        )
 
-    def start(cells: int) -> None:
-        nonlocal total
-        total = cells
-        if cells:
-            console.print(f"measuring {cells} cells", highlight=False)
-
-    def done(_: Measurement) -> None:
-        nonlocal finished, last
-        finished += 1
-        if finished == total or time.monotonic() - last >= LINE_EVERY:
-            last = time.monotonic()
-            console.print(f"measured {finished} of {total} cells", highlight=False)
-
-    return Progress(start, done)
+    def _view(self) -> Sequence[RenderableType]:
+        """Return the live view: a line for each thing that one watches, with its last half minute."""
+        samples = tuple(self._samples)
+        if not samples:
+            return ()
+        last, memory = samples[-1], [s.pss or s.rss for s in samples]
+        speeds = [
+            (later.requests - former.requests) / max(later.seconds - former.seconds, 1e-3)
+            for former, later in itertools.pairwise(samples)
+        ]
+        speed = f", {speeds[-1]:,.0f}/s" if speeds else ""
+        lines = (
+            ("requests", f"{last.requests:,}{speed}, {last.unexpected:,} wrong answers", speeds),
+            (
+                "latency",
+                f"p50 {1e3 * last.p50:.1f}, p99 {1e3 * last.p99:.1f} ms",
+                [s.p99 for s in samples],
+            ),
+            ("memory", size(memory[-1]), memory),
+            ("collections", f"{last.collections:,}, paused {1e3 * last.paused:,.0f} ms", ()),
+        )
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(no_wrap=True, min_width=34)
+        grid.add_column(no_wrap=True)
+        for name, text, values in lines:
+            grid.add_row(name, text, sparkline(values))
+        return (grid,)
 
 
 @contextmanager
-def load_progress(console: Console, traffic: Traffic, name: str) -> Iterator[Callable[[Generated], None]]:
-    """Yield the callback that shows on `console` how far the load test of this name has come."""
-    total = traffic.requests or traffic.seconds or 0
+def loads(console: Console, traffic: Traffic, tests: int) -> Iterator[Loads]:
+    """Yield what shows on `console` how far `tests` load tests with this traffic have come."""
+    whole = Loads(console, "requests" if traffic.requests else "s")
+    with whole._meter:
+        whole._more(tests * (traffic.requests or traffic.seconds or 0.0))
+        yield whole
 
-    def done(seen: Generated) -> float:
-        return seen.requests if traffic.requests else seen.seconds
 
-    if console.is_terminal:
-        with _bar(console) as bar:
-            task = bar.add_task(name, total=total)
-            yield lambda seen: bar.update(
-                task, completed=done(seen), description=f"{name}, {seen.throughput:.0f}/s"
-            )
-    else:
-        last = time.monotonic()
+def sparkline(values: Sequence[float]) -> str:
+    """Return the course of some numbers as one row of blocks, from the least to the largest."""
+    if not values:
+        return ""
+    least, most = min(values), max(values)
+    scale = (len(BLOCKS) - 1) / (most - least) if most > least else 0.0
+    return "".join(BLOCKS[round((value - least) * scale)] for value in values)
 
-        def line(seen: Generated) -> None:
-            nonlocal last
-            if time.monotonic() - last >= LINE_EVERY:
-                last = time.monotonic()
-                unit = "requests" if traffic.requests else "s"
-                console.print(f"{name}: {done(seen):.0f} of {total:.0f} {unit}", highlight=False)
 
-        yield line
+def progressing(names: Sequence[str], doing: str, console: Console) -> Iterator[str]:
+    """Yield each framework's name, showing on `console` which it is and how much time is left."""
+    with Meter(console, "frameworks") as meter:
+        meter.more(len(names))
+        for name in names:
+            meter.say(f"{doing} {name}")
+            meter.doing(f"{doing} {name}")
+            yield name
+            meter.advance(f"{doing} {name}")

@@ -11,18 +11,32 @@ import msgspec
 from markupsafe import Markup
 
 from outlive.history.timeline import Moment, Point, Strip, Timeline, changes, worst
-from outlive.pages.drawings.svg import CHARACTER, WIDTH, element, ends, figure, hint, path, text, ticks
+from outlive.pages.drawings.svg import (
+    CHARACTER,
+    WIDTH,
+    element,
+    ends,
+    figure,
+    hint,
+    joined,
+    path,
+    text,
+    ticks,
+)
 from outlive.records.measurement import Growth
 from outlive.wording import number, step
 
 BAR, BARS_GAP = 9.0, 10.0
+PHONE, NEWEST = 350.0, 12
+"""Pixels of a heat map on a phone, and the releases that fit into it: it would scroll sideways with all."""
 
 
 class Drawing(msgspec.Struct, frozen=True):
-    """A plot and what it shows."""
+    """A plot and what it shows; `legend` names its lines, for a phone, where their ends are out of sight."""
 
     svg: Markup
     caption: str
+    legend: tuple[tuple[int, str], ...] = ()
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,11 +130,19 @@ def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, s
 def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
     """Return scenarios by releases, darker for more objects; runs of equal releases are one tile.
 
-    The kind of growth is a pattern and a letter, not a colour alone.
+    The kind of growth is a pattern and a letter, not a colour alone. A phone shows the newest releases.
     """
+    newest = [msgspec.structs.replace(strip, points=strip.points[-NEWEST:]) for strip in strips]
+    few = f"{title}, the newest {len(newest[0].points)} releases"
+    return joined(
+        [_heat(name, title, strips, WIDTH, "wider"), _heat(f"{name}-phone", few, newest, PHONE, "phone")]
+    )
+
+
+def _heat(name: str, title: str, strips: Sequence[Strip], width: float, kind: str) -> Markup:
     points = strips[0].points
     left = 12 + CHARACTER * max(len(strip.scenario) for strip in strips)
-    right, top, high = WIDTH - 8, 22.0, 20.0
+    right, top, high = width - 8, 22.0, 20.0
     at = _columns(points, left + 4, right - 4)
     half = (right - left - 8) / max(1, len(points) - 1) / 2
     most = max((p.objects or 0 for strip in strips for p in strip.points), default=0) or 1
@@ -135,7 +157,7 @@ def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
     bottom = top + high * len(strips)
     parts += _releases(points, at, bottom + 2)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
-    return figure(name, (WIDTH, bottom + 56), title, desc, parts)
+    return figure(name, (width, bottom + 56), title, desc, parts, kind=f"plot {kind}")
 
 
 def lanes(name: str, title: str, timeline: Timeline) -> Markup:

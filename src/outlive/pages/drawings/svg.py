@@ -48,8 +48,10 @@ def joined(parts: Iterable[str]) -> Markup:
     return Markup("").join(parts)
 
 
-def figure(name: str, size: tuple[float, float], title: str, desc: str, parts: Iterable[str]) -> Markup:
-    """Return a whole plot of a `size` in pixels; `name` is unique on its page.
+def figure(
+    name: str, size: tuple[float, float], title: str, desc: str, parts: Iterable[str], *, kind: str = "plot"
+) -> Markup:
+    """Return a whole plot of a `size` in pixels, of the classes `kind`; `name` is unique on its page.
 
     A screen reader reads `title` and `desc`.
     """
@@ -63,7 +65,7 @@ def figure(name: str, size: tuple[float, float], title: str, desc: str, parts: I
                 *parts,
             ]
         ),
-        class_="plot",
+        class_=kind,
         viewBox=f"0 0 {_plain(width)} {_plain(height)}",
         width=width,
         height=height,

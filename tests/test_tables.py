@@ -1,0 +1,54 @@
+"""Text on a terminal, at its width."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from outlive.tables import UNFOLDED, fold, output, say
+
+LINK = "https://github.com/aio-libs/aiohttp/issues/10617"
+
+
+def said(text: str, width: int, hang: int = 0) -> str:
+    out = io.StringIO()
+    say(Console(file=out, width=width), text, hang=hang)
+    return out.getvalue()
+
+
+def test_a_link_is_never_cut() -> None:
+    assert said(f"    yanked: Regression: {LINK}", 40) == f"    yanked: Regression:\n    {LINK}\n"
+
+
+def test_what_follows_hangs_below_the_text() -> None:
+    assert (
+        said("ok      uv: uv 0.13.9 for this machine", 24, 8)
+        == "ok      uv: uv 0.13.9\n        for this machine\n"
+    )
+
+
+def test_no_markup_is_read() -> None:
+    assert said("[red]a[/red] [/] :smile:", 80) == "[red]a[/red] [/] :smile:\n"
+
+
+@given(
+    st.lists(st.text("ab-_/.", min_size=1, max_size=30), min_size=1), st.integers(10, 80), st.integers(0, 8)
+)
+def test_words_stay_whole_and_in_order(words: list[str], width: int, hang: int) -> None:
+    folded = fold(" ".join(words), width, hang)
+    assert folded.split() == words
+    assert all(len(line) <= width or len(line.split()) == 1 for line in folded.splitlines())
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, UNFOLDED), ("72", 72)])
+def test_what_is_piped_is_not_folded(
+    monkeypatch: pytest.MonkeyPatch, columns: str | None, width: int
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert output().width == width
