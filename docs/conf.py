@@ -24,7 +24,15 @@ OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./[^)]*\)")  # files of the repository a
 def setup(app):
     """Have pages hold what readers read."""
     app.connect("source-read", _read)
+    app.connect("html-page-context", _level, priority=900)  # after the theme has written its navigation
 
 
 def _read(_app, _name, source):
     source[0] = OUTSIDE.sub(r"\1", BLOCK.sub("", source[0]))
+
+
+def _level(_app, _name, _template, context, _doctree):
+    """Give captions of lists of pages the level that a heading must have for a screen reader."""
+    for part in ("body", "furo_navigation_tree"):
+        text = context.get(part) or ""
+        context[part] = text.replace('role="heading">', 'role="heading" aria-level="2">')

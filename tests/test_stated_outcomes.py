@@ -1,0 +1,66 @@
+"""What the documents say that a command prints, it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from measuring import CHECKOUT
+from outlive import processes
+
+COMPARE = "outlive compare aiohttp 3.11.13 3.11.14 --python 3.13"
+STATED = {
+    ("README.md", "aiohttp 3.11.13 → 3.11.14, Python 3.13: WITHDRAWN"): COMPARE,
+    ("docs/tutorial.md", "close, gc off: objects left per request"): COMPARE,
+    ("README.md", "1. cyclic garbage "): "outlive explain flask==3.1.3 --scenario not-found --python 3.11",
+    ("docs/gates.md", "RED  aiohttp 3.14.5"): (
+        "outlive gate aiohttp==3.14.5 --gc off --scenario not-found --connection close --python 3.13 --plant"
+    ),
+}
+"""The command by the page and the first line of the text that it is said to print."""
+CODES = {"gate": 1}
+
+
+def stated(page: str, first: str) -> str:
+    """Return the text block of a page that begins with `first`."""
+    for block in re.findall(
+        r"^```text\n(.*?)^```$", (CHECKOUT.root / page).read_text(), re.MULTILINE | re.DOTALL
+    ):
+        if block.startswith(first):
+            return str(block)
+    raise AssertionError(f"{page} has no text that begins with {first!r}")
+
+
+def pattern(text: str) -> str:
+    """Return the expression of what is said: however lines are folded, with anything where it says `…`."""
+    parts = [r"\s+".join(map(re.escape, part.split())) for part in text.split("…")]
+    return ".*".join(parts)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("where", "command"), STATED.items(), ids=[f"{page}: {first}" for page, first in STATED]
+)
+def test_a_command_prints_what_a_document_says(where: tuple[str, str], command: str, results: Path) -> None:
+    words = command.split()[1:]
+    variables = os.environ | {"COLUMNS": "80", "OUTLIVE_RESULTS": str(results)}
+    done = processes.run(
+        [sys.executable, "-m", "outlive", *words], timeout=600, cwd=CHECKOUT.root, env=variables
+    )
+    assert done.returncode == CODES.get(words[0], 0), done.stderr
+    text = re.sub(r"report: \S*?reports/", "report: .outlive/results/reports/", done.stdout)
+    assert re.search(pattern(stated(*where)), text, re.DOTALL), text
+
+
+def test_a_text_that_is_wrong_is_told() -> None:
+    assert re.search(pattern("a  b\n…\nc"), "x a\n b c\n c d", re.DOTALL)
+    assert not re.search(pattern("7 objects\n…\nd"), "7 things, 8 objects d", re.DOTALL)
