@@ -104,11 +104,10 @@ def _over_time(
         if any(value for _, value in points)
     ]
     if lines:
-        ends = "; ".join(
-            f"{line.label}: {about(line.points[0][1])} to {about(line.points[-1][1])}" for line in lines
-        )
+        ends = [(line.label, line.points[0][1], line.points[-1][1]) for line in lines]
+        said = "; ".join(f"{label}: {about(first)} to {about(last)} {unit}" for label, first, last in ends)
         axes = (Axis(label=time), Axis(label=unit))
-        yield Drawing(curves(name, f"{title}, over {time}", axes, lines, ends), title, _legend(lines))
+        yield Drawing(curves(name, f"{title}, over {time}", axes, lines, said), title, _legend(lines))
 
 
 def _spread(
