@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import gevent
+import gevent.socket
 from locust import FastHttpUser, LoadTestShape, events, tag, task
 from locust.env import Environment
 from locust.exception import StopUser
@@ -30,7 +30,7 @@ from outlive.loads.locust.plain import PlainAgent
 from outlive.loads.locust.session import NoAnswer, Session
 from outlive.replay import client as replay
 from outlive.replay.mixed import PATIENCE
-from outlive.service import login, scenarios, seal
+from outlive.service import login, scenarios, seal, users
 from outlive.service.scenarios import Scenario
 
 HERE = Path(__file__).parent
@@ -50,6 +50,8 @@ class ScenarioUser(FastHttpUser):
     """
 
     abstract = True
+    deals = True
+    """Whether it sends what is due of its mix; users of another locustfile do not."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -174,6 +176,11 @@ class Steady(ScenarioUser):
     """No errors."""
 
 
+for name in users.load(HERE / "users.toml"):
+    if name not in globals():
+        globals()[name] = type(name, (ScenarioUser,), {"__doc__": "A user of users.toml."})
+
+
 class Shape(LoadTestShape):
     """How many of the `--users` there are during the `--run-time`; `--shape` selects one."""
 
@@ -229,13 +236,17 @@ def add_options(parser: ArgumentParser) -> None:
 
 @events.init.add_listener
 def begin(environment: Environment, **_: object) -> None:
-    """Apply the options that decide who sends; by default that is ErrorHeavy."""
+    """Apply the options that decide who sends; by default another locustfile's users, else ErrorHeavy."""
     options: Any = environment.parsed_options
     if isinstance(environment.runner, WorkerRunner):
         if options.processes:
             die_with_master()
     elif not options.user_classes and not options.class_picker:
-        environment.user_classes = [ErrorHeavy]
+        others = [user for user in environment.user_classes if not issubclass(user, ScenarioUser)]
+        environment.user_classes = others or [ErrorHeavy]
+    if not all(issubclass(user, ScenarioUser) for user in environment.user_classes):
+        url = urlsplit(str(options.host))
+        seal.in_all(gevent.socket.socket, seal.given(url.hostname or "", url.port or 80))
     environment.shape_class = (environment.available_shape_classes or {}).get(options.shape)
     if environment.shape_class is not None:
         environment.shape_class.runner = environment.runner

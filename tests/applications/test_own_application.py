@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from measuring import CHECKOUT
 from outlive.cli import cli
 from outlive.errors import OutliveError
 from package_index import Wheel
@@ -20,6 +21,23 @@ SHOP = Path(__file__).parents[1] / "planted" / "shop"
 SECRETS = {"SHOP_KEY": "sesame-open-sesame", "SHOP_PASSWORD": "correct-horse-battery"}
 KEPT = "        FAILED.append(error)\n"
 GONE = "        FAILED[:] = [error]\n"
+PRACTICE = """
+KEPT = []
+
+class Kept:
+    pass
+
+def keeping(app):
+    app.after_request(lambda response: KEPT.append(Kept()) or response)
+"""
+LOCUSTFILE = """
+from locust import HttpUser, task
+
+class Shopper(HttpUser):
+    @task
+    def browse(self):
+        self.client.get("/")
+"""
 CELL = ("--connection", "close", "--gc", "on", "--jobs", "1")
 
 pytestmark = pytest.mark.real
@@ -75,6 +93,8 @@ def test_a_leak_in_an_upgrade_is_found_named_and_attributed(shop: Path, tmp_path
     rows = {row["scenario"]: row["direction"] for row in report["rows"]}
     assert rows == {"ok": "same", "orders": "same", "anonymous": "same", "fail": "worse"}
     assert "shop-session 1.0+" in report["subject"]
+    for word in ("not released", "yanked", "requires", "Python any"):
+        assert word not in done.output
     (change,) = (one for one in report["fingerprints"] if one["leak"]["growth"] == "leaked")
     assert "shop_session" in change["leak"]["trail"]
     explained = outlive("explain", "--app", shop, f"shop-session@{wheel}", "--scenario", "fail", "--gc", "on")
@@ -82,6 +102,58 @@ def test_a_leak_in_an_upgrade_is_found_named_and_attributed(shop: Path, tmp_path
     way = outlive("attribute", "--app", shop, f"shop-session@{wheel}", "--scenario", "fail", "--gc", "on")
     assert way.exit_code == 0, way.output
     assert "shop-session 1.0+" in way.output
+
+
+def test_what_came_with_which_of_its_states(shop: Path) -> None:
+    """The states are those that the test above has measured."""
+    done = outlive("leaks", "--app", shop)
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.output.split())
+    assert re.search(r"shop: \d+ states measured on Python 3\.11", told)
+    assert re.search(r"introduced in 0\+\w{8} with shop-session 1\.1\+\w{8}", told)
+    assert "module shop_session global FAILED" in told
+    assert re.match("name a framework", said(outlive("leaks")))
+
+
+def test_the_example_of_the_page_runs(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (CHECKOUT.root / "docs" / "own-application.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(import outlive\n.*?)```", page, re.DOTALL)
+    other = tmp_path / "shop"
+    shutil.copytree(shop, other, ignore=shutil.ignore_patterns(".outlive", ".git"))
+    settings = other / "outlive.toml"
+    settings.write_text(settings.read_text().replace('name = "fail"', 'name = "bad-order"'))
+    monkeypatch.chdir(other)
+    exec(example.replace("../session", str(session(tmp_path, "1.1", KEPT))), {})
+
+
+def test_practices_of_its_own_and_ours_by_name(shop: Path, tmp_path: Path) -> None:
+    other = tmp_path / "shop"
+    shutil.copytree(shop, other, ignore=shutil.ignore_patterns(".outlive", ".git"))
+    (other / "practice.py").write_text(PRACTICE)
+    settings = other / "outlive.toml"
+    settings.write_text(f'practices = ["practice.py:keeping", "logging"]\n{settings.read_text()}')
+    words = ("measure", "--app", other, *CELL, "--scenario", "ok", "--json", tmp_path / "found.json")
+    done = outlive(*words, "--with-practice", "error-tracker")
+    assert done.exit_code == 0, done.output
+    document = json.loads((tmp_path / "found.json").read_bytes())
+    assert document["measurements"][0]["types"] == {"practice.Kept": 1.0}
+    assert "sentry-sdk" in {package["name"] for package in document["provenance"]["stacks"][0]["packages"]}
+    settings.write_text(settings.read_text().replace('"logging"', '"logger"'))
+    assert re.search("'logger' is none; there are .*logging", said(outlive(*words)))
+
+
+def test_its_own_locustfile_sends_what_it_says(shop: Path, tmp_path: Path) -> None:
+    (shop / "shoppers.py").write_text(LOCUSTFILE)
+    words = ("load", "--app", shop, "--user", "shoppers.py:Shopper", "--clients", "2")
+    done = outlive(*words, "--duration", "2s", "--json", tmp_path / "found.json")
+    (record,) = json.loads((tmp_path / "found.json").read_bytes())["measurements"]
+    refused = outlive(*words, "--requests", "9")
+    (shop / "shoppers.py").unlink()
+    assert done.exit_code == 0, done.output
+    assert [one["scenario"] for one in record["scenarios"]] == ["/"]
+    assert record["requests"] > record["unexpected"] == 0
+    assert "decides what is sent" in said(refused)
+    assert "there is no such locustfile" in said(outlive(*words, "--duration", "2s"))
 
 
 def test_its_gate_goes_red_for_the_leak_and_not_for_its_clean_twin(shop: Path, tmp_path: Path) -> None:
@@ -118,7 +190,7 @@ def test_a_secret_is_in_no_file_and_git_sees_nothing(shop: Path) -> None:
     assert outlive("measure", "--app", shop, *CELL, "--scenario", "ok").exit_code == 0
     assert git(shop, "status", "--porcelain") == ""
     kept = [path for path in (shop / ".outlive").rglob("*") if path.is_file()]
-    assert len(kept) > 1
+    assert {".html", ".json", ".md"} <= {path.suffix for path in kept}
     for path in kept:
         assert not [value for value in SECRETS.values() if value.encode() in path.read_bytes()]
 

@@ -121,6 +121,35 @@ def test_a_line_that_cannot_be_had(tmp_path: Path, line: str, said: str) -> None
     assert said in str(error.value)
 
 
+PINS = [
+    (("flask==3.*", "flask==3.1.2"), True),
+    (("flask==3.1.2", "Flask==3.1.2", "flask>=3"), True),
+    (("flask==3.1", "flask==3.1.0"), True),
+    (("flask==3.*,!=3.1.0", "flask==3.1.*"), True),
+    (("flask==3.1.2; python_version < '3.9'", "flask==3.1.3; python_version >= '3.9'"), True),
+    (("flask>=3,==3.1.2", "flask==3.1.3"), False),
+    (("flask===3.1.2", "flask==3.1.3"), False),
+    (("flask[async]==3.1.2", "flask==3.1.3"), False),
+    (("shop.session==1", "Shop_Session==2"), False),
+]
+
+
+@pytest.mark.parametrize(("lines", "fine"), PINS)
+def test_only_two_exact_versions_contradict_each_other(
+    *, tmp_path: Path, lines: tuple[str, ...], fine: bool
+) -> None:
+    if fine:
+        assert requirements.read(tmp_path, lines).lines
+    else:
+        with pytest.raises(UsageError, match="is pinned twice"):
+            requirements.read(tmp_path, lines)
+
+
+def test_a_requirement_for_many_versions_pins_none(tmp_path: Path) -> None:
+    found = requirements.read(tmp_path, ("flask==3.*,==3.1.2", "yarl==1.9.*", "six===1.17.0"))
+    assert found.pinned == {"flask": "3.1.2", "six": "1.17.0"}
+
+
 def test_dependencies_of_pyproject_with_an_extra(tmp_path: Path) -> None:
     text = '[project]\ndependencies = ["flask"]\noptional-dependencies = { web = ["gevent==25.9.1"] }\n'
     written(tmp_path, text, "pyproject.toml")

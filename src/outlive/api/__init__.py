@@ -7,14 +7,19 @@ unavailable. Options that several functions take are in `Options`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
+
+from msgspec.structs import replace
 
 from outlive.api import evidence
 from outlive.api.explained import ExplanationDocument, explained
 from outlive.api.selection import Selection
+from outlive.applications import opened as applications
+from outlive.applications.settings import LIMITS
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
 from outlive.gates import limits as reviewed_limits
@@ -51,8 +56,10 @@ class Options(TypedDict, total=False):
     name in app.toml. `fresh` measures again what is stored; `jobs` is how many servers run at once. With
     `sensitivity` N, a leak of one object in N requests must be seen. `practices` are applied to the app, each
     `"FILE.py:function"` or the name of one of ours. `scheduler` is the address or file of a Dask scheduler
-    whose workers measure. `project` is a checkout, by default that of the current folder. `progress` is
-    called with each measurement.
+    whose workers measure. `app` is the folder of an application of your own: stacks are then states of it,
+    as with `--app` on the command line (`""` is the present one), with the files that `requirements` name.
+    `project` is a checkout, by default that of the current folder. `progress` is called with each
+    measurement.
     """
 
     scenarios: Sequence[str]
@@ -66,6 +73,8 @@ class Options(TypedDict, total=False):
     sensitivity: int | None
     scheduler: str | None
     practices: Sequence[str]
+    app: str | Path | None
+    requirements: Sequence[str]
     project: Project | None
     progress: Progress
 
@@ -76,18 +85,18 @@ def measure(*stacks: str, **options: Unpack[Options]) -> Document:
     >>> document = outlive.measure("flask==3.1.3", scenarios=["not-found"], gc=["off"])
     >>> document.measurements[0].survivors_per_request  # gc-tracked objects
     """
-    project = _project(options)
-    prepared = [
-        prepare(
-            project,
-            stack,
-            options.get("python"),
-            remedies.practices(project, stack.framework, options.get("practices", ())),
-        )
-        for stack in map(Stack.parse, stacks)
-    ]
-    request = _selection(options).request(project)
-    found = engine.run(project, prepared, request, options.get("progress", SILENT))
+    with _opened(stacks, options) as (project, named):
+        prepared = [
+            prepare(
+                project,
+                stack,
+                options.get("python"),
+                remedies.practices(project, stack.framework, options.get("practices", ())),
+            )
+            for stack in named
+        ]
+        request = _selection(options).request(project)
+        found = engine.run(project, prepared, request, options.get("progress", SILENT))
     return Document(
         provenance=provenance([each.record for each in prepared]),
         measurements=tuple(measurement for each in found for measurement in each),
@@ -100,15 +109,8 @@ def compare(before: str, after: str, *, rates: Rates | None = None, **options: U
     >>> report = outlive.compare("aiohttp==3.11.13", "aiohttp==3.11.14", gc=["off"])
     >>> report.comparison.headline, report.comparison.rows[0].direction
     """
-    project = _project(options)
-    found = evidence.measured(
-        project,
-        (Stack.parse(before), Stack.parse(after)),
-        options.get("python"),
-        _selection(options),
-        options.get("progress", SILENT),
-    )
-    return record.build(found, record.facts(project, found.after.stack.framework), rates or Rates())
+    with _compared(before, after, rates, options) as (_, compared):
+        return compared
 
 
 def report(
@@ -117,7 +119,8 @@ def report(
     """Return what `compare` returns, and the path of the page that this writes beside Markdown and JSON."""
     from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
 
-    return write.write(_project(options), compare(before, after, rates=rates, **options))
+    with _compared(before, after, rates, options) as (project, compared):
+        return write.write(project, compared)
 
 
 def explain(
@@ -135,20 +138,20 @@ def explain(
     >>> document = outlive.explain("flask==2.3.3", "not-found")
     >>> document.analysis.structures[0].fingerprint
     """
-    project = _project(options)
-    return explained(
-        project,
-        Stack.parse(stack),
-        scenario,
-        connection=connection,
-        policy=_policy(options),
-        practices=options.get("practices", ()),
-        tracers=tracers,
-        python=options.get("python"),
-        worker=options.get("worker"),
-        fresh=options.get("fresh", False),
-        progress=options.get("progress", SILENT),
-    ).document
+    with _opened((stack,), options) as (project, (named,)):
+        return explained(
+            project,
+            named,
+            scenario,
+            connection=connection,
+            policy=_policy(options),
+            practices=options.get("practices", ()),
+            tracers=tracers,
+            python=options.get("python"),
+            worker=options.get("worker"),
+            fresh=options.get("fresh", False),
+            progress=options.get("progress", SILENT),
+        ).document
 
 
 def load(
@@ -157,26 +160,30 @@ def load(
     *,
     deployment: Deployment | None = None,
     python: str | None = None,
+    app: str | Path | None = None,
     project: Project | None = None,
     watch: Callable[[Sample], object] | None = None,
 ) -> LoadMeasurement:
     """Put a release under load, and return its memory in bytes, and pauses and latencies in seconds.
 
     `traffic` is by default half a minute of the user ErrorHeavy, `deployment` one worker of the app's first
-    class with gc on. `watch` is called each second with the latest sample. Needs the extra `load`.
+    class with gc on. With `app` the stack is a state of that application, whose own user is the default.
+    `watch` is called each second with the latest sample. Needs the extra `load`.
 
     >>> record = outlive.load("flask==3.1.3", Traffic(requests=2000), deployment=Deployment(worker="gthread"))
     >>> record.growth
     """
     from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
 
-    project = project or Project.find()
-    prepared = prepare(project, Stack.parse(stack), python)
-    traffic = traffic or Traffic(seconds=SECONDS)
-    if deployment is None:
-        app = apps.load(project, prepared.release.framework)
-        deployment = Deployment(worker=(app.worker(traffic.connection) or app.workers[0]).name)
-    return run(project, LoadTest(prepared, deployment, traffic), watch=watch or (lambda _: None))
+    with _opened((stack,), {"app": app, "project": project}) as (opened, (named,)):
+        prepared = prepare(opened, named, python)
+        served = apps.load(opened, prepared.release.framework)
+        if traffic is None:
+            traffic = Traffic(seconds=SECONDS)
+            traffic = replace(traffic, user=(served.own.user if served.own else "") or traffic.user)
+        if deployment is None:
+            deployment = Deployment(worker=(served.worker(traffic.connection) or served.workers[0]).name)
+        return run(opened, LoadTest(prepared, deployment, traffic), watch=watch or (lambda _: None))
 
 
 def gate(
@@ -190,44 +197,96 @@ def gate(
     """Measure a release now, and return the verdict of a gate that has proved that it can fail.
 
     `stack` may be the name of a framework, which means its newest release. `limits` is a file to use instead
-    of the framework's; `gc` is a single policy, by default `off`. Raises UnavailableError for a yanked
-    release, unless `allow_yanked`.
+    of the framework's, or of the application's `outlive-limits.toml`. `gc` is a single policy, by default
+    `off`. Raises UnavailableError for a yanked release, unless `allow_yanked`.
 
     >>> outlive.gate("flask", gc=["off"]).code  # an ExitCode
     """
-    project = _project(options)
-    if is_stack(stack):
-        named = Stack.parse(stack)
-    else:
-        named = Stack(stack, Catalogue.load(project, stack).newest().version)
-    known = scenarios.load(project.scenarios)
-    patterns = tuple(options.get("scenarios", ()))
-    wanted = gating.Wanted(
-        known=known,
-        scenarios=scenarios.select(known, patterns),
-        connections=tuple(options.get("connections", ())) or USUAL_CONNECTIONS,
-        gc=_policy(options),
-        jobs=options.get("jobs", 2),
-        scheduler=options.get("scheduler"),
-        today=dt.datetime.now(dt.UTC).date(),
-        plant=plant,
-        patterns=patterns,
-    )
-    prepared = prepare(project, named, options.get("python"))
-    if not allow_yanked:
-        check_withdrawn(prepared.release)
-    reviewed = reviewed_limits.load(project, named.framework, known, file=limits)
-    return gating.run(project, prepared, wanted, reviewed, options.get("progress", SILENT))
+    word = stack
+    app = options.get("app")
+    if app is None and not is_stack(stack):
+        word = f"{stack}=={Catalogue.load(_project(options), stack).newest().version}"
+    with _opened((word,), options) as (project, (named,)):
+        known = scenarios.load(project.scenarios)
+        patterns = tuple(options.get("scenarios", ()))
+        wanted = gating.Wanted(
+            known=known,
+            scenarios=scenarios.select(known, patterns),
+            connections=tuple(options.get("connections", ())) or USUAL_CONNECTIONS,
+            gc=_policy(options),
+            jobs=options.get("jobs", 2),
+            scheduler=options.get("scheduler"),
+            today=dt.datetime.now(dt.UTC).date(),
+            plant=plant,
+            patterns=patterns,
+        )
+        prepared = prepare(project, named, options.get("python"))
+        if not allow_yanked:
+            check_withdrawn(prepared.release)
+        file = limits or (Path(app) / LIMITS if app else None)
+        reviewed = reviewed_limits.load(project, named.framework, known, file=file)
+        return gating.run(project, prepared, wanted, reviewed, options.get("progress", SILENT))
 
 
-def leaks(framework: str, *, python: str | None = None, project: Project | None = None) -> LifeLinesDocument:
+def leaks(
+    framework: str = "",
+    *,
+    app: str | Path | None = None,
+    python: str | None = None,
+    project: Project | None = None,
+) -> LifeLinesDocument:
     """Return in which release each leak and ring appeared, changed and disappeared, from stored results.
 
-    `python` restricts them to results on that Python.
+    With `app`, these are the states of it that were measured. `python` restricts them to results on that
+    Python.
 
     >>> [line.fingerprint for line in outlive.leaks("aiohttp").lines]
     """
-    return lifelines(project or Project.find(), framework, python)[0]
+    if app is None:
+        return lifelines(project or Project.find(), framework, python)[0]
+    with _opened((), {"app": app, "project": project}) as (opened, (stack,)):
+        return lifelines(opened, stack.framework, python)[0]
+
+
+@contextlib.contextmanager
+def _opened(words: Sequence[str], options: Options) -> Iterator[tuple[Project, list[Stack]]]:
+    """Yield the project and the stacks that the words name; with an `app`, that and its states."""
+    project, app = _project(options), options.get("app")
+    if app is None:
+        yield project, [Stack.parse(word) for word in words]
+    else:
+        states = applications.one_each(words, options.get("requirements", ()))
+        with applications.opened(Path(app), project, states) as found:
+            yield found.project, list(found.stacks)
+
+
+@contextlib.contextmanager
+def _compared(
+    before: str, after: str, rates: Rates | None, options: Options
+) -> Iterator[tuple[Project, Report]]:
+    """Yield the project, while it is open, and the comparison of two stacks."""
+    app, files = options.get("app"), options.get("requirements", ())
+    words: tuple[str, ...] = ()
+    with contextlib.ExitStack() as stack:
+        project = _project(options)
+        if app is None:
+            pair = Stack.parse(before), Stack.parse(after)
+        else:
+            states = applications.two((before, after), files)
+            found = stack.enter_context(applications.opened(Path(app), project, states))
+            project, pair = found.project, (found.stacks[0], found.stacks[1])
+            named = (word for file in files for word in ("--requirements", file))
+            words = ("--app", str(app), *named, *filter(None, (before, after)))
+        measured = evidence.measured(
+            project,
+            pair,
+            options.get("python"),
+            _selection(options),
+            options.get("progress", SILENT),
+            words=words,
+        )
+        known = record.facts(project, measured.after.stack.framework)
+        yield project, record.build(measured, known, rates or Rates())
 
 
 def _policy(options: Options) -> str:

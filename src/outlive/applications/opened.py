@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from outlive import temporary
-from outlive.applications import code, requirements
+from outlive.applications import code, practices, requirements
 from outlive.applications.settings import BASELINE, Read, Settings, read
 from outlive.errors import UsageError
 from outlive.files import toml_key, toml_value, write_text
@@ -54,6 +56,25 @@ class State(msgspec.Struct, frozen=True):
         return cls(None, packages, first + comma + others)
 
 
+def one_each(words: Sequence[str], packages: Sequence[str]) -> list[State]:
+    """Return a state for each word, or the present one without any. Raises UsageError."""
+    if len(packages) > 1:
+        raise UsageError("--requirements: one file here; two are compared")
+    return [State.parse(word, packages[0] if packages else None) for word in words or ("",)]
+
+
+def two(words: Sequence[str], packages: Sequence[str]) -> list[State]:
+    """Return two states: the present one and a changed one, or both as named. Raises UsageError."""
+    files = (None, *packages)[-2:] if packages else (None, None)
+    both = ("", *words) if len(words) == 1 else tuple(words) or ("", "")
+    if len(both) != 2 or len(packages) > 2 or (not any(words) and not packages):
+        raise UsageError(
+            "with --app say what changes: a package (aiohttp==3.12.15), two git revisions "
+            "(@main @feature), or two --requirements"
+        )
+    return [State.parse(word, file) for word, file in zip(both, files, strict=True)]
+
+
 class Opened(msgspec.Struct, frozen=True):
     """An application as a project, and the stacks that its states are."""
 
@@ -74,14 +95,20 @@ def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[Ope
     found = read(folder, base)
     with temporary.folder() as root:
         project = Project(root, None, base.measured if base.named else folder / WORK / "results")
-        releases: dict[State, tuple[str, Requirements]] = {}
+        releases: dict[State, tuple[Release, Requirements]] = {}
         for number, state in enumerate(dict.fromkeys(map(_bare, states))):
             releases[state] = _release(folder, found.settings, state, root / "code", number)
-        name = _name(folder, found.settings, [own for _, own in releases.values()])
-        _write(project, base, name, found, dict(releases.values()))
+        packages = {package for _, own in releases.values() for package in own.names}
+        name = _name(folder, found.settings, packages)
+        known = practices.ours(base, found.settings.protocol, packages)
+        serving = practices.applied(folder, found, known)
+        found = msgspec.structs.replace(found, serving=serving)
+        _write(project, base, found, dict(releases.values()), folder=folder, name=name)
+        _keep(project.apps / name / "remedies.toml", "remedy", known)
         if not (folder / WORK / ".gitignore").exists():
             write_text(folder / WORK / ".gitignore", "*\n")
-        stacks = tuple(_stack(name, releases[_bare(state)][0], state, found.settings) for state in states)
+        versions = {state: release.version for state, (release, _) in releases.items()}
+        stacks = tuple(_stack(name, versions[_bare(state)], state, found.settings) for state in states)
         yield Opened(project, stacks, found.settings)
 
 
@@ -91,8 +118,8 @@ def _bare(state: State) -> State:
 
 def _release(
     folder: Path, settings: Settings, state: State, target: Path, number: int
-) -> tuple[str, Requirements]:
-    """Copy the code of a state to its place in `target`; return its version and what it asks for."""
+) -> tuple[Release, Requirements]:
+    """Copy the code of a state to its place in `target`; return it as a release, and what it asks for."""
     copy = target / f"{number}"
     copy.parent.mkdir(exist_ok=True)
     if state.revision is None:
@@ -103,26 +130,37 @@ def _release(
         local = f"{code.local_version(state.revision)}.g{sha[:8]}"
     if state.packages:
         local += f".{code.local_version(Path(state.packages).stem)}"
-    version = f"{_version(copy)}+{local}"
+    about = _project(copy)
+    version = f"{about.version}+{local}"
     if not (target / version).exists():
         copy.rename(target / version)
     where = target / version if state.revision else folder
-    return version, requirements.read(where, state.packages or settings.packages)
+    return Release.of_none("", version, about.python), requirements.read(
+        where, state.packages or settings.packages
+    )
 
 
-def _version(copy: Path) -> str:
-    """Return the version that an app's pyproject.toml has, or 0."""
+class _About(msgspec.Struct, frozen=True):
+    """The version of an app, and the Pythons that it is for."""
+
+    version: str = "0"
+    python: str | None = msgspec.field(name="requires-python", default=None)
+
+
+def _project(copy: Path) -> _About:
+    """Return what an app's pyproject.toml says of it; version 0 where it says nothing."""
     try:
-        project = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        return Version(str(project["version"])).public
-    except (OSError, ValueError, KeyError, TypeError, InvalidVersion):
-        return "0"
+        document = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
+        about = msgspec.convert(document.get("project", {}), _About)
+        SpecifierSet(about.python or "")
+        return _About(Version(about.version).public, about.python)
+    except (OSError, ValueError):  # packaging's, tomllib's and msgspec's are ValueErrors
+        return _About()
 
 
-def _name(folder: Path, settings: Settings, asked: Sequence[Requirements]) -> str:
+def _name(folder: Path, settings: Settings, packages: Container[str]) -> str:
     """Return what the app is called: not as one of its packages."""
     name = canonicalize_name(settings.name or code.local_version(folder.name).replace(".", "-"))
-    packages = {canonicalize_name(line.split("=")[0].strip()) for own in asked for line in own.lines}
     return f"{name}-app" if name in packages else name
 
 
@@ -132,12 +170,21 @@ def _stack(name: str, version: str, state: State, settings: Settings) -> Stack:
 
 
 def _write(
-    project: Project, base: Project, name: str, found: Read, releases: dict[str, Requirements]
+    project: Project,
+    base: Project,
+    found: Read,
+    releases: dict[Release, Requirements],
+    *,
+    folder: Path,
+    name: str,
 ) -> None:
     """Write what a project has of its framework."""
     settings = found.settings
     own = Own(
+        folder=str(folder),
         code=str(project.root / "code"),
+        protocol=settings.protocol,
+        user=settings.user,
         env=tuple(settings.env.items()),
         secrets=settings.secrets,
         before=settings.commands,
@@ -145,15 +192,14 @@ def _write(
     )
     variables(own)  # a secret that is not set is reported before anything is built
     app = App(framework=name, app_version=1, target=settings.target, workers=found.serving.workers, own=own)
-    framework = Framework(title=name, packages=found.serving.packages, application=releases)
-    folder = project.apps / name
-    write_text(folder / "app.toml", _toml(app))
-    write_text(folder / "framework.toml", _toml(framework))
-    Catalogue.of(name, tuple(_as_release(name, version) for version in releases)).save(project)
+    asked = {release.version: own for release, own in releases.items()}
+    framework = Framework(title=name, packages=found.serving.packages, application=asked)
+    write_text(project.apps / name / "app.toml", _toml(app))
+    write_text(project.apps / name / "framework.toml", _toml(framework))
+    named = tuple(msgspec.structs.replace(release, framework=name) for release in releases)
+    Catalogue.of(name, named).save(project)
     (project.releases / "gunicorn.toml").symlink_to(base.releases / "gunicorn.toml")
-    write_text(
-        project.scenarios, "\n".join(f"[[scenario]]\n{_toml(scenario)}" for scenario in found.scenarios)
-    )
+    _keep(project.scenarios, "scenario", found.scenarios)
     users = {user: _weights(user, found.scenarios) for user in USERS} | settings.users
     write_text(
         project.loadtests / "users.toml", "\n".join(f"{user} = {toml_value(w)}" for user, w in users.items())
@@ -161,24 +207,21 @@ def _write(
     (project.loadtests / "locustfile.py").symlink_to(base.loadtests / "locustfile.py")
 
 
+def _keep(path: Path, name: str, records: Iterable[msgspec.Struct]) -> None:
+    """Write records as an array of tables."""
+    write_text(path, "\n".join(f"[[{name}]]\n{_toml(record)}" for record in records))
+
+
 def _toml(record: msgspec.Struct) -> str:
-    fields = msgspec.to_builtins(record)
-    return "".join(
-        f"{toml_key(key)} = {toml_value(value)}\n" for key, value in fields.items() if value is not None
-    )
+    fields = _told(msgspec.to_builtins(record))
+    return "".join(f"{toml_key(key)} = {toml_value(value)}\n" for key, value in fields.items())
 
 
-def _as_release(name: str, version: str) -> Release:
-    return Release(
-        framework=name,
-        version=version,
-        uploaded=None,
-        requires_python=None,
-        yanked=False,
-        yanked_reason=None,
-        wheels=("py3",),
-        sdist=False,
-    )
+def _told(value: Any) -> Any:
+    """Return a table without what is None, which TOML does not have."""
+    if isinstance(value, dict):
+        return {key: _told(each) for key, each in value.items() if each is not None}
+    return value
 
 
 def _weights(user: str, scenarios: Sequence[Scenario]) -> dict[str, int]:

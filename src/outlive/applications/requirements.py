@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import shlex
@@ -13,9 +14,10 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from outlive.errors import UsageError
-from outlive.releases.frameworks import Requirements
+from outlive.releases.frameworks import Requirements, exact
 from outlive.stacks.uv import run_uv
 from outlive.wording import one_line
 
@@ -139,14 +141,18 @@ def _requirements(lines: Iterable[tuple[str, str]], folder: Path) -> Requirement
 
 def _check_once(lines: Sequence[str]) -> None:
     """Raise UsageError where one package is pinned to two versions: no set of packages has both."""
-    pinned: dict[str, Requirement] = {}
+    pins: dict[str, tuple[Version | str, Requirement]] = {}
     for requirement in map(Requirement, lines):
-        name = canonicalize_name(requirement.name)
-        if requirement.marker or not str(requirement.specifier).startswith("=="):
+        text = exact(requirement)
+        if requirement.marker or text is None:
             continue
-        if name in pinned and pinned[name].specifier != requirement.specifier:
-            raise UsageError(f"{name} is pinned twice: {pinned[name]} and {requirement}")
-        pinned[name] = requirement
+        version: Version | str = text
+        with contextlib.suppress(InvalidVersion):  # `===` may have any text
+            version = Version(text)
+        name = canonicalize_name(requirement.name)
+        first, earlier = pins.setdefault(name, (version, requirement))
+        if first != version:
+            raise UsageError(f"{name} is pinned twice: {earlier} and {requirement}")
 
 
 def _source(text: str, file: str, folder: Path) -> str:

@@ -57,7 +57,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     `packages` names a file or is a list of requirements, `source` is the folder that modules are imported
     from. `env` are variables, `secrets` the names of those whose values come from the environment. `before`
-    are commands that are run before each server starts, in its copy of the app.
+    are commands that are run before each server starts, in its copy of the app. `user` sends in
+    load tests if none is named, `practices` are applied to the app in each server, in their order.
     """
 
     target: Annotated[str, msgspec.Meta(pattern=r"^[\w.]+:.+$")]
@@ -73,6 +74,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     start_limit: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
     login: Login | None = None
     users: dict[str, dict[str, Annotated[int, msgspec.Meta(ge=0)]]] = {}
+    user: str = ""
+    practices: tuple[str, ...] = ()
     scenario: tuple[dict[str, Any], ...] = ()
 
     @property

@@ -15,6 +15,7 @@ from outlive.wording import NO_VERSION, counted, listed, number, one_line, pause
 
 MARKS: dict[Direction, str] = {"worse": "▲ worse", "better": "▼ better", "same": "= same"}
 UNKNOWN = "?"
+NOT_RELEASED = "not released"
 LEAST_ERROR = 0.05  # an error below it does not show in what is written
 
 
@@ -246,16 +247,17 @@ def gaps(comparison: Comparison) -> tuple[Gap, ...]:
 def facts(compared: Compared) -> tuple[Fact, ...]:
     """Return what is known about the two releases and what they ran on."""
     before, after = compared.before, compared.after
-    return tuple(
+    found = (
         Fact(name, tell(before), tell(after))
         for name, tell in (
             ("release", lambda side: f"{side.stack.framework} {side.stack.release}"),
-            ("released", lambda side: str(side.release.date or UNKNOWN)),
+            ("released", lambda side: str(side.release.date or NOT_RELEASED)),
             ("yanked", _yanked),
-            ("requires", lambda side: f"Python {one_line(side.release.requires_python or 'any')}"),
+            ("requires", _requires),
             ("measured on", lambda side: f"Python {side.stack.python}, lock {side.stack.lock}"),
         )
     )
+    return tuple(fact for fact in found if {fact.before, fact.after} != {NOT_RELEASED})
 
 
 def peaks(comparison: Comparison) -> tuple[Fact, ...]:
@@ -282,7 +284,16 @@ def dependencies(comparison: Compared) -> tuple[str, ...]:
     )
 
 
+def _requires(side: Side) -> str:
+    release = side.release
+    if release.requires_python is None and release.date is None:
+        return NOT_RELEASED
+    return f"Python {one_line(release.requires_python)}" if release.requires_python else "any Python"
+
+
 def _yanked(side: Side) -> str:
+    if side.release.date is None:
+        return NOT_RELEASED
     if not side.release.yanked:
         return "no"
     return f"yes: {one_line(side.release.yanked_reason or '') or 'no reason is given'}"

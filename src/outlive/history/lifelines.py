@@ -91,10 +91,14 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):
-    """The life lines of a framework, and what its connections leave, as JSON."""
+    """The life lines of a framework, and what its connections leave, as JSON.
+
+    `framework` may be an application of a user's own, whose `noun` for a release is a state.
+    """
 
     schema_version: int = SCHEMA_VERSION
     framework: str
+    noun: str = "release"
     measured: tuple[Measured, ...]
     lines: tuple[LifeLine, ...]
     residues: tuple[Residue, ...] = ()

@@ -24,7 +24,7 @@ def show(document: LifeLinesDocument, console: Console, *, everything: bool = Fa
     framework, lines = document.framework, document.lines
     for releases, pythons in _by_releases(document.measured).items():
         span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
-        count = counted(len(releases), "release")
+        count = counted(len(releases), document.noun)
         say(console, f"{framework}: {count} measured on Python {listed(pythons)}, {span}.", "bold")
     for history in document.measured:
         if history.origin:

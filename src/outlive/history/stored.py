@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from packaging.version import Version
 
 from outlive.comparison.cells import match
 from outlive.errors import FaultError, OutliveError, UsageError
@@ -12,14 +15,19 @@ from outlive.history.timeline import Moment, Timeline
 from outlive.project import Project
 from outlive.records import plausible
 from outlive.records.measurement import Measurement, StackRecord
-from outlive.records.stack import KNOWN, PYTHON_NAME, python_minor
+from outlive.records.release import Release
+from outlive.records.stack import KNOWN, PYTHON_NAME, Package, python_minor
+from outlive.releases import frameworks
 from outlive.releases.lineage import PYTHON, covered
 from outlive.replay import engine
-from outlive.replay.store import Store
+from outlive.replay.store import Store, of_framework, read
 from outlive.service.app import App
 from outlive.service.scenarios import load_set
 from outlive.stacks import locks
-from outlive.wording import one_line
+from outlive.wording import listed, one_line
+
+MOST_PACKAGES = 3
+"""Most packages that tell two states of the same code apart by name."""
 
 
 def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
@@ -49,6 +57,42 @@ def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
     return Timeline(framework, python, tuple(moments), tuple(problems))
 
 
+def states(project: Project, application: str, python: str = PYTHON) -> Timeline:
+    """Return the measured states of an application of a user's own; its problems name unreadable files.
+
+    States of its code are in the order in which they were measured. Those of the same code are told apart by
+    their packages, and in the order of their versions.
+    """
+    served = engine.serving(project, application, load_set(project.scenarios, "default"))
+    found: list[tuple[str, StackRecord, tuple[Measurement, ...]]] = []
+    problems: list[str] = []
+    for path in of_framework(project.measured, application).glob(f"*/py{python_minor(python)}-*.json"):
+        try:
+            made = read(path).provenance
+            (stack,) = made.stacks
+            if measurements := _whole(Store(project, stack), served):
+                found.append((made.created, stack, measurements))
+        except (OutliveError, ValueError) as error:
+            problems.append(str(error))
+    moments: list[Moment] = []
+    for code in dict.fromkeys(stack.release for _, stack, _ in sorted(found, key=lambda state: state[0])):
+        alike = [(stack, measurements) for _, stack, measurements in found if stack.release == code]
+        shared = set.intersection(*(set(stack.packages) for stack, _ in alike))
+        named = [
+            (tuple(package for package in stack.packages if package not in shared), measurements)
+            for stack, measurements in alike
+        ]
+        for packages, measurements in sorted(named, key=lambda state: _versions(state[0])):
+            words = listed([f"{package.name} {package.version}" for package in packages], MOST_PACKAGES)
+            name = " with ".join(filter(None, [code, words]))
+            moments.append(Moment(Release.of_none(application, name), measurements))
+    return Timeline(application, python, tuple(moments), tuple(problems))
+
+
+def _versions(packages: Iterable[Package]) -> list[tuple[str, Version]]:
+    return [(package.name, Version(package.version)) for package in packages]
+
+
 def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
     """Return a release's stored measurements with the default workers. Raises FaultError if damaged."""
     measured = tuple(m for m in engine.stored(store, served, engine.of_any()) if m.status == "measured")
@@ -70,13 +114,22 @@ def lifelines(
     """
     if python and not PYTHON_NAME.fullmatch(python):
         raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
-    timelines = [load(project, framework, minor) for minor in ((python,) if python else KNOWN)]
+    own = bool(frameworks.load(project, framework).application)
+    told = states if own else load
+    timelines = [told(project, framework, minor) for minor in ((python,) if python else KNOWN)]
     measured = tuple(part for timeline in timelines if (part := _measured(timeline)).releases)
+    if own:  # of which nothing is published
+        measured = tuple(msgspec.structs.replace(part, origin="") for part in measured)
     if not measured:
         where = f" on Python {python}" if python else ""
-        raise UsageError(f"nothing of {framework} has been measured{where} yet; `outlive sweep` does it")
+        verb = "measure" if own else "sweep"
+        raise UsageError(f"nothing of {framework} has been measured{where} yet; `outlive {verb}` does it")
     document = LifeLinesDocument(
-        framework=framework, measured=measured, lines=life_lines(timelines), residues=residues(timelines)
+        framework=framework,
+        noun="state" if own else "release",
+        measured=measured,
+        lines=life_lines(timelines),
+        residues=residues(timelines),
     )
     return document, tuple(problem for timeline in timelines for problem in timeline.problems)
 

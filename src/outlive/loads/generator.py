@@ -26,6 +26,7 @@ STALL = 10.0
 """Seconds without any answer after which the server counts as hanging."""
 SILENCE = 60.0
 """Seconds without a report after which locust itself counts as hanging; it reports each second."""
+HERE = Path()
 LOOK = 0.2
 """Seconds between two reads of locust's report."""
 
@@ -43,36 +44,45 @@ def generate(
     traffic: Traffic,
     *,
     project: Project,
+    folder: Path = HERE,
     stall: float = STALL,
     progress: Callable[[Generated], object] = lambda _: None,
 ) -> Generated:
     """Send `traffic` to the server at `address` and return what came back.
 
-    `progress` is called about once a second with the result so far. The test ends early if no request is
+    `progress` is called about once a second with the result so far. A locustfile of the user's own is one in
+    `folder`, by default the current one. The test ends early if no request is
     answered for `stall` seconds, or if one of several locust processes is lost; `stopped` then says why.
 
     Raises UsageError for traffic that cannot be sent, and GeneratorError, with the result so far, if locust
     does not start, dies or hangs.
     """
-    users.check(project.loadtests, traffic)
+    users.check(project.loadtests, traffic, folder=folder)
     if importlib.util.find_spec("locust") is None:
         raise FaultError(
             "a load test needs locust: pip install 'outlive[load]', or -e '.[load]' in a checkout"
         )
-    with temporary.folder() as folder:
-        argv = command(address, traffic, project, stall, folder / "result.json")
+    with temporary.folder() as place:
+        argv = command(address, traffic, project, stall, place / "result.json", folder=folder)
         env = os.environ | told(address)
         with (
-            (folder / "locust.log").open("wb") as log,
-            processes.running(argv, env=env, cwd=folder, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,
+            (place / "locust.log").open("wb") as log,
+            processes.running(argv, env=env, cwd=place, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,
         ):
-            return _follow(locust, folder, progress)
+            return _follow(locust, place, progress)
 
 
-def command(address: Address, traffic: Traffic, project: Project, stall: float, result: Path) -> list[str]:
+def command(
+    address: Address, traffic: Traffic, project: Project, stall: float, result: Path, *, folder: Path
+) -> list[str]:
     """Return locust's command line for `traffic`."""
+    files, names = [project.loadtests / "locustfile.py"], [traffic.user]
+    if own := users.locustfile(traffic.user):
+        file, name = own
+        files.append((folder / file).absolute())
+        names = [name] if name else []
     options: dict[str, object] = {
-        "--locustfile": project.loadtests / "locustfile.py",
+        "--locustfile": ",".join(map(str, files)),
         "--host": f"http://{address[0]}:{address[1]}",
         "--users": traffic.clients,
         "--spawn-rate": traffic.clients,
@@ -93,7 +103,7 @@ def command(address: Address, traffic: Traffic, project: Project, stall: float, 
         options |= {"--processes": traffic.workers, "--master-bind-host": "127.0.0.1"}
         options |= dict.fromkeys(("--master-bind-port", "--master-port"), _free_port())
     words = [f"{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "locust", "--headless", "--only-summary", *words, traffic.user]
+    return [sys.executable, "-m", "locust", "--headless", "--only-summary", *words, *names]
 
 
 def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], object]) -> Generated:

@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -77,7 +78,7 @@ def run(
     served = app or apps.load(project, test.stack.release.framework)
     if remedy := test.stack.remedy:
         served = remedies.served(served, remedy)
-    users.check(project.loadtests, test.traffic)
+    users.check(project.loadtests, test.traffic, folder=_folder(served))
     running = _Run(project, served, test, earlier)
     running.keeps = app is None
     try:
@@ -97,6 +98,11 @@ def run(
             record = msgspec.structs.replace(record, status="failed", reason=reason)
         running.keep(record)
     return record
+
+
+def _folder(app: App) -> Path:
+    """Return the folder in which a locustfile of the user's own is."""
+    return Path(app.own.folder) if app.own else Path.cwd()
 
 
 class _Run:
@@ -168,9 +174,12 @@ class _Run:
         return LoadServer(environment, self.app, worker, folder, self.test.deployment)
 
     def _scenarios(self) -> tuple[Scenario, ...]:
-        """Return the scenarios of the mix, with the answers that the app gives under its remedy."""
+        """Return the scenarios of the mix, with the answers that the app gives under its remedy.
+
+        A locustfile of the user's own has no mix: all scenarios warm the server up.
+        """
         by_name = {scenario.name: scenario for scenario in scenarios.load(self.project.scenarios)}
-        names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios)
+        names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios) or by_name
         return tuple(remedies.expecting(by_name[name], self.stack.remedy) for name in names)
 
     def _served(self, environment: environments.Environment) -> LoadMeasurement:
@@ -196,6 +205,7 @@ class _Run:
                     server.address,
                     soak.remaining(self.test.traffic, earlier),
                     project=self.project,
+                    folder=_folder(self.app),
                     stall=self._stall(),
                     progress=self._progress,
                 )

@@ -22,22 +22,28 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request; `path` may have a query."""
+    """A request; `path` may have a query. `whole`: its answer has headers and body, too."""
 
     path: str = "/"
     method: str = "GET"
     headers: Mapping[str, str] = {}
     body: bytes = b""
+    whole: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
 class Answer(NamedTuple):
-    """An answer's status, and the class name of the error that the application raised, if any."""
+    """An answer's status, and the class name of the error that the application raised, if any.
+
+    `headers` and `body` are those of a whole answer.
+    """
 
     status: int
     raised: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
 
 
 Send = Callable[[], Answer]
@@ -93,22 +99,28 @@ def _wsgi_send(app: Callable[..., Any], request: Request) -> Send:
         status = 500
         raised = ""
 
-        def start_response(line: str, *_: object) -> Callable[[bytes], object]:
+        headers: list[tuple[str, str]] = []
+        body = b""
+
+        def start_response(line: str, fields: list[tuple[str, str]], *_: object) -> Callable[[bytes], object]:
             nonlocal status
             status = int(line.partition(" ")[0])
+            if request.whole:
+                headers[:] = fields
             return len
 
         try:
             parts = app(environ, start_response)
             try:
-                for _ in parts:
-                    pass
+                for part in parts:
+                    if request.whole:
+                        body += part
             finally:
                 if hasattr(parts, "close"):
                     parts.close()
         except Exception as error:  # noqa: BLE001 - whatever the application raises
             raised = type(error).__name__
-        return Answer(status, raised)
+        return Answer(status, raised, tuple(headers), body)
 
     return send
 
@@ -151,15 +163,21 @@ def _asgi_send(app: Callable[..., Any], request: Request, loop: asyncio.Abstract
         async def receive() -> dict[str, Any]:
             return unread.pop() if unread else {"type": "http.disconnect"}
 
+        fields: list[tuple[str, str]] = []
+        body = b""
+
         async def answer(message: Mapping[str, Any]) -> None:
-            nonlocal status
+            nonlocal status, body
             status = message.get("status", status)
+            if request.whole:
+                fields.extend((k.decode(), v.decode("latin-1")) for k, v in message.get("headers", ()))
+                body += message.get("body", b"")
 
         try:
             await app(scope(), receive, answer)
         except Exception as error:  # noqa: BLE001 - Starlette re-raises what it has answered with 500
             raised = type(error).__name__
-        return Answer(status, raised)
+        return Answer(status, raised, tuple(fields), body)
 
     return lambda: loop.run_until_complete(serve())
 
@@ -229,6 +247,7 @@ class _Client:
         self.loop = loop
         self.socket: socket.socket | None = None
         self.buffer = b""
+        self.whole = request.whole
         headers = {"Host": "localhost", **request.headers}
         if request.body:
             headers["Content-Length"] = str(len(request.body))
@@ -248,12 +267,14 @@ class _Client:
             sock.setblocking(False)
             await self.loop.sock_connect(sock, self.address)
         await self.loop.sock_sendall(sock, self.message)
-        head = (await self._until(sock, b"\r\n\r\n")).decode("latin-1").lower()
+        text = (await self._until(sock, b"\r\n\r\n")).decode("latin-1")
+        head = text.lower()
         fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        body = b""
         if self.message.startswith(b"HEAD "):
             pass  # the length is that of the body which GET would get
         elif "content-length" in fields:
-            await self._take(sock, int(fields["content-length"]))
+            body = await self._take(sock, int(fields["content-length"]))
         elif "chunked" in fields.get("transfer-encoding", ""):
             while size := int(await self._until(sock, b"\r\n"), 16):
                 await self._take(sock, size + 2)
@@ -262,7 +283,11 @@ class _Client:
             while await self.loop.sock_recv(sock, 65536):
                 pass
             self.close()
-        return Answer(int(head.split(" ")[1]))
+        status = int(head.split(" ")[1])
+        if not self.whole:
+            return Answer(status)
+        lines = (line.split(": ", 1) for line in text.split("\r\n")[1:] if line)
+        return Answer(status, "", tuple((name, value) for name, value in lines), body)
 
     async def _until(self, sock: socket.socket, end: bytes) -> bytes:
         while end not in self.buffer:
@@ -270,10 +295,11 @@ class _Client:
         text, _, self.buffer = self.buffer.partition(end)
         return text
 
-    async def _take(self, sock: socket.socket, length: int) -> None:
+    async def _take(self, sock: socket.socket, length: int) -> bytes:
         while len(self.buffer) < length:
             await self._more(sock)
-        self.buffer = self.buffer[length:]
+        taken, self.buffer = self.buffer[:length], self.buffer[length:]
+        return taken
 
     async def _more(self, sock: socket.socket) -> None:
         data = await self.loop.sock_recv(sock, 65536)

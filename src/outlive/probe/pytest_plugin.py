@@ -4,6 +4,11 @@
     def test_a_404_leaves_nothing(count_survivors):
         count_survivors.wsgi(app, "/no-such-page")
 
+    def test_no_scenario_leaks(count_survivors, outlive_scenario):
+        count_survivors.scenario(outlive_scenario)
+
+The second is run for each scenario of the nearest `outlive.toml`.
+
 pytest imports this module in every run, so heavy modules are imported only when the fixture counts.
 """
 
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
 MARKER = "limit_survivors"
 FIXTURE = "count_survivors"
+SCENARIO = "outlive_scenario"
 BASELINE = "baseline"
 COUNTED = pytest.StashKey[bool]()
 USAGE = (
@@ -131,6 +137,31 @@ class CountSurvivors:
 
         return self._count_app(clients.aiohttp, app, path, request)
 
+    def scenario(self, name: str) -> Survivors:
+        """Return what one request of a scenario leaves, by its name in the nearest `outlive.toml`.
+
+        The application is that file's target, in this process. A scenario that only a server can be asked is
+        skipped. The marker's `above` refers to the scenario `ok`.
+        """
+        from outlive.applications.settings import BASELINE as OK  # noqa: PLC0415
+        from outlive.errors import OutliveError  # noqa: PLC0415
+        from outlive.probe import own  # noqa: PLC0415
+        from outlive.probe.clients import event_loop  # noqa: PLC0415
+
+        def count() -> Survivors:
+            folder = own.folder_of(self.item.path)
+            with event_loop() as loop, own.served(folder, loop) as service:
+                if own.needs_a_server(service.scenario(name)):
+                    pytest.skip(f"{name}: only a server can be asked it: outlive measure --app {folder}")
+                limits = self.limits
+                baseline = service.sender(OK) if limits and limits.above else None
+                return self._count(service.sender(name), baseline, loop, f"each {name}", OK)
+
+        try:
+            return self._alone(count)
+        except OutliveError as error:
+            pytest.fail(str(error), pytrace=False)
+
     def _count_app(
         self,
         serving: Callable[[Any, asyncio.AbstractEventLoop], AbstractContextManager[Open]],
@@ -153,9 +184,14 @@ class CountSurvivors:
                     _check(baseline, f"{plain}, the baseline,", 200)
                 return self._count(send, baseline, loop, f"each {request}", str(plain))
 
+        return self._alone(count)
+
+    @staticmethod
+    def _alone(count: Callable[[], Survivors]) -> Survivors:
+        """Count in a thread of its own if an event loop already runs in this one."""
         if not _in_async():
             return count()
-        with ThreadPoolExecutor(1) as executor:  # an event loop already runs in this thread
+        with ThreadPoolExecutor(1) as executor:
             return executor.submit(count).result()
 
     @property
@@ -193,7 +229,7 @@ class CountSurvivors:
 
 def _check(send: Send, request: str, expected: int | None) -> None:
     """Send a request once. Fails the test if the answer does not have the expected status."""
-    status, raised = send()
+    status, raised, *_ = send()
     if expected not in (None, status):
         why = f" ({raised})" if raised else ""
         pytest.fail(
@@ -217,6 +253,18 @@ def _count_survivors(request: pytest.FixtureRequest) -> CountSurvivors:
     item: pytest.Item = request.node
     item.stash[COUNTED] = False
     return CountSurvivors(item)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for a scenario once for each of the nearest `outlive.toml`."""
+    if SCENARIO in metafunc.fixturenames:
+        from outlive.errors import UsageError  # noqa: PLC0415
+        from outlive.probe import own  # noqa: PLC0415
+
+        try:
+            metafunc.parametrize(SCENARIO, own.scenarios_of(metafunc.definition.path))
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from typing import Self
 
 import msgspec
 from packaging.specifiers import SpecifierSet
@@ -30,6 +31,13 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     yanked_reason: str | None
     wheels: tuple[str, ...]
     sdist: bool
+
+    @classmethod
+    def of_none(
+        cls, framework: str, version: str, python: str | None = None, wheels: tuple[str, ...] = ("py3",)
+    ) -> Self:
+        """Return what stands for a release where there is none on the index; `python` is Requires-Python."""
+        return cls(framework, version, None, python, False, None, wheels, False)
 
     def __str__(self) -> str:
         return f"{self.framework} {self.version}"

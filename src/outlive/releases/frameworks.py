@@ -51,14 +51,18 @@ class Requirements(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     day: str = ""
 
     @property
+    def names(self) -> set[str]:
+        """The packages that it asks for."""
+        return {canonicalize_name(Requirement(line).name) for line in self.lines} | self.local.keys()
+
+    @property
     def pinned(self) -> dict[str, str]:
         """The packages that have an exact version, with it."""
         found: dict[str, str] = {}
         for line in self.lines:
             requirement = Requirement(line)
-            versions = [one.version for one in requirement.specifier if one.operator in {"==", "==="}]
-            if versions and not versions[0].endswith("*"):
-                found[canonicalize_name(requirement.name)] = versions[0]
+            if version := exact(requirement):
+                found[canonicalize_name(requirement.name)] = version
         return found
 
     def loosened(self, named: Container[str]) -> Requirements:
@@ -71,6 +75,18 @@ class Requirements(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 requirement.specifier = SpecifierSet()
             lines.append(str(requirement))
         return msgspec.structs.replace(self, lines=tuple(lines))
+
+
+def exact(requirement: Requirement) -> str | None:
+    """Return the only version that satisfies a requirement, or None: `==3.*` has many."""
+    return next(
+        (
+            one.version
+            for one in requirement.specifier
+            if one.operator == "===" or (one.operator == "==" and not one.version.endswith(".*"))
+        ),
+        None,
+    )
 
 
 class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

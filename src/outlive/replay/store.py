@@ -65,7 +65,12 @@ def folder(results: Path, stack: StackRecord, remedy: Remedy | None = None) -> P
     """Return the folder in `results` for the replays of a stack, without or with a remedy."""
     if remedy:
         return results / "remedies" / stack.framework / stack.release / remedy.key
-    return results / "measurements" / stack.framework / stack.release
+    return of_framework(results, stack.framework) / stack.release
+
+
+def of_framework(results: Path, framework: str) -> Path:
+    """Return the folder in `results` for the plain replays of a framework, one folder for each release."""
+    return results / "measurements" / framework
 
 
 class Store:

@@ -61,12 +61,16 @@ class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an application of a user's own needs: each server gets a copy of its code, which it may write to.
 
-    `code` is the folder with the code of each release, named by it. `env` are variables with their values,
-    `secrets` those whose values are taken from the environment of now. `before` are commands that are run in
-    the copy before the server starts, `start_limit` is how many seconds that and the start may take.
+    `folder` is the user's, `code` that with the code of each release, named by it. `env` are variables with
+    their values, `secrets` those whose values are taken from the environment of now. `before` are commands
+    that are run in the copy before the server starts, `start_limit` is how many seconds that and the start
+    may take. `user` sends in load tests if none is named. An async factory is awaited as `protocol` has it.
     """
 
+    folder: str
     code: str
+    protocol: str = ""
+    user: str = ""
     env: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
     before: tuple[str, ...] = ()

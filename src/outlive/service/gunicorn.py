@@ -16,7 +16,7 @@ from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.service import certificate, seal
 from outlive.service.app import App, Worker
-from outlive.service.own import last_words, lay_out, without_secrets
+from outlive.service.own import last_words, lay_out, raised, without_secrets
 from outlive.service.own import variables as own_variables
 from outlive.service.peer import Peer
 from outlive.service.probe_line import ProbeLine
@@ -148,7 +148,7 @@ class Gunicorn:
             kept["PATH"] = os.pathsep.join(
                 (str(self.environment.python.parent), kept.get("PATH", os.defpath))
             )
-            kept |= own_variables(own)
+            kept |= own_variables(own) | {"OUTLIVE_PROTOCOL": own.protocol}
         return (
             folders
             | kept
@@ -182,6 +182,12 @@ class Gunicorn:
     def log(self) -> str:
         """The text of the server's log so far."""
         return self._log_path.read_text(errors="replace")
+
+    @property
+    def raised(self) -> str:
+        """The last exception that an application of a user's own has raised; empty for reference apps."""
+        own = self.app.own
+        return without_secrets(own, raised(self.log, self._copy)) if own else ""
 
     def last_words(self) -> str:
         """Return the line of the server's log that most likely says what went wrong."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 
 import msgspec
@@ -42,15 +43,20 @@ def logged_in(scenario: Scenario, address: Address) -> Scenario:
         raise FaultError(f"{scenario.name}: the login got no answer: {type(error).__name__}") from None
     finally:
         wire.close()
-    if not expected(login.expect, str(answer.status)):
-        raise FaultError(
-            f"{scenario.name}: the login was answered {answer.status}, not {' or '.join(login.expect)}"
-        )
+    return carrying(scenario, answer.status, answer.msg.get_all("Set-Cookie", []), body)
+
+
+def carrying(scenario: Scenario, status: int, cookie_lines: Sequence[str], body: bytes) -> Scenario:
+    """Return the scenario with what the answer to its login gives. Raises FaultError as `logged_in` does."""
+    login = scenario.login
+    assert login is not None
+    if not expected(login.expect, str(status)):
+        raise FaultError(f"{scenario.name}: the login was answered {status}, not {' or '.join(login.expect)}")
     headers = {"Authorization": f"Bearer {_token(scenario, login.token, body)}"} if login.token else {}
-    if cookies := _cookies(answer):
+    if cookies := _cookies(cookie_lines):
         headers["Cookie"] = cookies
     if not headers:
-        raise FaultError(f"{scenario.name}: the login was answered {answer.status}, without a cookie")
+        raise FaultError(f"{scenario.name}: the login was answered {status}, without a cookie")
     requests = [
         msgspec.structs.replace(request, headers=headers | request.headers)
         for request in (scenario.request, *scenario.then)
@@ -65,9 +71,9 @@ def _token(scenario: Scenario, field: str, body: bytes) -> str:
         raise FaultError(f"{scenario.name}: the login's answer is no JSON object with {field!r}") from None
 
 
-def _cookies(answer: http.client.HTTPResponse) -> str:
+def _cookies(lines: Sequence[str]) -> str:
     found: dict[str, str] = {}
-    for line in answer.msg.get_all("Set-Cookie", []):
+    for line in lines:
         try:
             found |= {name: morsel.coded_value for name, morsel in SimpleCookie(line).items()}
         except CookieError:

@@ -44,23 +44,39 @@ def lay_out(own: Own, environment: Environment, folder: Path, env: Mapping[str, 
     """
     copy = folder / "app"
     shutil.copytree(Path(own.code) / environment.lock.release, copy, symlinks=True)
+    run_before(own, copy, env)
+    return copy
+
+
+def run_before(own: Own, copy: Path, env: Mapping[str, str]) -> None:
+    """Run what comes before a server in a copy of the app. Raises FaultError as `lay_out` does."""
     for command in own.before:
         words = shlex.split(command)
         if found := shutil.which(words[0], path=env["PATH"]):
             words[0] = found
-        done = processes.run(words, cwd=copy, env=env, timeout=own.start_limit)
+        try:
+            done = processes.run(words, cwd=copy, env=env, timeout=own.start_limit)
+        except FaultError as error:
+            raise FaultError(
+                f"before: {command!r}: {error}; start_limit in outlive.toml gives it more"
+            ) from None
         if done.returncode:
             said = without_secrets(own, last_words(done.stderr or done.stdout, copy))
             raise FaultError(f"before: {command!r} failed: {said}")
-    return copy
 
 
 def last_words(log: str, copy: Path) -> str:
-    """Return in one line what a log says went wrong: the exception, and where in the code it was raised."""
+    """Return in one line what a log says went wrong: the exception as in `raised`, or its last line."""
+    lines = (line.strip() for line in reversed(log.splitlines()))
+    return raised(log, copy) or one_line(next(filter(None, lines), "it said nothing"))
+
+
+def raised(log: str, copy: Path) -> str:
+    """Return the last exception in a log, and where in the code of `copy` it was raised; empty if none is."""
     lines = log.splitlines()
     at = max((n for n, line in enumerate(lines) if RAISED.match(line)), default=None)
     if at is None:
-        return one_line(next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing"))
+        return ""
     frames = [found for line in lines[:at] if (found := FRAME.match(line))]
     own = [found for found in frames if Path(found[1]).is_relative_to(copy)]
     where = f" ({Path(own[-1][1]).relative_to(copy)}, line {own[-1][2]})" if own else ""

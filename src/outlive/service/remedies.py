@@ -23,7 +23,7 @@ from outlive.errors import UsageError
 from outlive.files import decode_toml
 from outlive.project import Project
 from outlive.records.remedy import Remedy
-from outlive.service.app import App
+from outlive.service.app import App, Worker
 from outlive.service.scenarios import Scenario
 from outlive.wording import nearest, one_line
 
@@ -125,13 +125,15 @@ def expecting(scenario: Scenario, remedy: Remedy | None) -> Scenario:
 
 def served(app: App, remedy: Remedy) -> App:
     """Return `app` with workers that apply `remedy`."""
+    return msgspec.structs.replace(app, workers=with_practice(app.workers, remedy))
+
+
+def with_practice(workers: Sequence[Worker], remedy: Remedy) -> tuple[Worker, ...]:
+    """Return workers that apply `remedy`, after what they apply already."""
     added = remedy.arguments
     if remedy.functions:
         added = (*added, "--env", f"{VARIABLE}={chr(10).join(remedy.functions)}")
-    workers = tuple(
-        msgspec.structs.replace(worker, arguments=(*worker.arguments, *added)) for worker in app.workers
-    )
-    return msgspec.structs.replace(app, workers=workers)
+    return tuple(msgspec.structs.replace(worker, arguments=(*worker.arguments, *added)) for worker in workers)
 
 
 def _resolved(remedy: Remedy, folder: Path) -> Remedy:

@@ -129,7 +129,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     def messages(self, connection: Connection) -> tuple[bytes, ...]:
         """Return the bytes of each request in one exchange, head and body."""
-        return tuple(_message(request, connection) for request in (self.request, *self.then))
+        return tuple(encoded(request, connection) for request in (self.request, *self.then))
 
     @property
     def ordinary(self) -> bool:
@@ -147,7 +147,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     def message(self, connection: Connection) -> bytes:
         """Return the bytes of the first request, head and body."""
-        return _message(self.request, connection)
+        return encoded(self.request, connection)
 
     def cut(self, connection: Connection) -> bytes:
         """Return the first request's head and the first half of its body."""
@@ -257,7 +257,7 @@ def find(path: Path, patterns: Sequence[str], chosen: Set | None = None) -> tupl
     return tuple(s for s in every if s.name in wanted)
 
 
-def _message(request: Request, connection: Connection) -> bytes:
+def encoded(request: Request, connection: Connection) -> bytes:
     """Return the bytes of one whole request, head and body."""
     if request.raw is not None:
         return request.raw.encode("latin-1")

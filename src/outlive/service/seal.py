@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TCP_MD5SIG_EXT = 32
 TCP_MD5SIG_FLAG_PREFIX = 1
@@ -68,3 +68,15 @@ def connect(sock: socket.socket, address: Address) -> None:
     if isinstance(address, Sealed):
         seal(sock, address.key)
     sock.connect(address[:2])
+
+
+def in_all(sockets: type[socket.socket], address: Address) -> None:
+    """Have all sockets of a class that connect to `address` do so with its key, whoever makes them."""
+    plain = sockets.connect
+
+    def connected(sock: socket.socket, to: Any) -> None:
+        if isinstance(address, Sealed) and to[:2] == address[:2]:
+            seal(sock, address.key)
+        plain(sock, to)
+
+    sockets.connect = connected  # type: ignore[assignment, method-assign]

@@ -1,4 +1,7 @@
-"""Users of a load test: each sends its own mix of scenarios."""
+"""Users of a load test: each sends its own mix of scenarios, or what a locustfile of the user's own says.
+
+A user is a name in `users.toml`, or `FILE.py` or `FILE.py:Class`: all users of a locustfile, or one.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,38 @@ from outlive.records.load import Traffic
 from outlive.service import scenarios
 from outlive.wording import nearest
 
+HERE = Path()
+USUAL = "ErrorHeavy"
+"""The user that sends if none is named."""
 Weight = Annotated[int, msgspec.Meta(ge=0)]
+
+
+def load(path: Path) -> dict[str, dict[str, int]]:
+    """Return the users in the file `path` with their weights. Raises UsageError if it is no such file."""
+    try:
+        return decode_toml(path.read_bytes(), dict[str, dict[str, Weight]])
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise UsageError(f"{path}: not a file of users: {' '.join(str(error).split())}") from None
+
+
+def locustfile(user: str) -> tuple[str, str] | None:
+    """Return the file of a user and its class, empty for all of the file; None for one of `users.toml`."""
+    file, _, name = user.partition(":")
+    return (file, name) if file.endswith(".py") else None
 
 
 def weights(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[str, int]:
     """Return the weight of each scenario that `user` sends, from `users.toml` in the folder `loadtests`.
 
     `patterns` select scenarios; a selected scenario that the user does not send otherwise has weight 1.
-    Raises UsageError with the nearest names for an unknown user or pattern, and for a file that does not have
-    the form that the comment at its top describes.
+    A user of a locustfile sends no scenarios. Raises UsageError with the nearest names for an unknown user or
+    pattern, and for a file that does not have the form that the comment at its top describes.
     """
+    if locustfile(user):
+        return {}
     known = scenarios.load(loadtests / "scenarios.toml")
     path = loadtests / "users.toml"
-    try:
-        users = decode_toml(path.read_bytes(), dict[str, dict[str, Weight]])
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise UsageError(f"{path}: not a file of users: {' '.join(str(error).split())}") from None
+    users = load(path)
     if user not in users:
         raise UsageError(f"no user {user!r}; try {nearest(user, sorted(users))}")
     sent = {name: weight for name, weight in users[user].items() if weight}
@@ -52,9 +71,17 @@ def mix(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[str, f
     return {name: weight / total for name, weight in weight_of.items()}
 
 
-def check(loadtests: Path, traffic: Traffic) -> None:
-    """Raise UsageError if the users in the folder `loadtests` cannot send such traffic."""
+def check(loadtests: Path, traffic: Traffic, *, folder: Path = HERE) -> None:
+    """Raise UsageError if users cannot send such traffic; a locustfile of the user's own is in `folder`."""
     traffic.check()
+    own = locustfile(traffic.user)
+    if own and not (folder / own[0]).is_file():
+        raise UsageError(f"{folder / own[0]}: there is no such locustfile")
+    if own and (traffic.requests or traffic.rate or traffic.scenarios):
+        raise UsageError(
+            f"{traffic.user} decides what is sent, and how fast: name a duration, and neither a number of "
+            "requests nor a rate or scenarios"
+        )
     weights(loadtests, traffic.user, traffic.scenarios)
 
 

@@ -229,7 +229,8 @@ def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock
     if not extras:
         return lock
     pins = tuple(package for package in lock.packages if package.name != release.framework)
-    wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras, lock.wheels)
+    own = None if release.framework in lock.versions else Requirements()  # an application is no package
+    wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras, lock.wheels, own)
     extended = kept(lambda: _later(wanted, lock.until), Lock, wanted, lock.until)
     return on(extended, lock.python)
 

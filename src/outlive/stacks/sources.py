@@ -83,16 +83,8 @@ def kept(name: str, digest: str, interpreter: Interpreter) -> Wheel | None:
 
 def release(wheel: Wheel) -> Release:
     """Return a release that describes the wheel of a framework."""
-    return Release(
-        framework=wheel.name,
-        version=wheel.version,
-        uploaded=None,
-        requires_python=wheel.requires_python,
-        yanked=False,
-        yanked_reason=None,
-        wheels=tuple(sorted(wheel_tags([Path(wheel.path).name]))),
-        sdist=False,
-    )
+    tags = tuple(sorted(wheel_tags([Path(wheel.path).name])))
+    return Release.of_none(wheel.name, wheel.version, wheel.requires_python, tags)
 
 
 def _fetched(address: str, said: str, folder: Path) -> Path:

@@ -122,6 +122,10 @@ def post_worker_init(worker: Any) -> None:
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
         hook.add(_load("plant").Plant(kinds.split(",")).leave)
+    target = worker.app.wsgi()
+    made = _load("factory").made(target, os.environ.get("OUTLIVE_PROTOCOL", ""))
+    if made is not target:
+        worker.app.callable = worker.wsgi = made
     for function in with_app:
         app = worker.app.wsgi()
         for one in getattr(app, "apps", (app,)):  # of one that passes requests on to several

@@ -50,7 +50,7 @@ def compare_command(
     markdown_file: Path | None,
     under_load: bool,
     rounds: int | None,
-    user: str,
+    user: str | None,
     clients: int,
     requests: int | None,
     rate: float | None,

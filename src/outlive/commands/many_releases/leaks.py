@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.writing import json_option
-from outlive.errors import ExitCode
+from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.history import lifelines_text
 from outlive.history.stored import lifelines
@@ -16,22 +17,33 @@ from outlive.tables import output
 
 
 @click.command("leaks")
-@click.argument("framework")
+@click.argument("framework", required=False)
+@app_options
 @click.option("--python", metavar="X.Y", help="Only what was measured on this Python.")
 @click.option("--all", "everything", is_flag=True, help="Show rings that are nowhere the shortest, too.")
 @json_option
-def leaks_command(framework: str, python: str | None, everything: bool, json_file: Path | None) -> int:
+def leaks_command(
+    *, framework: str | None, app: App | None, python: str | None, everything: bool, json_file: Path | None
+) -> int:
     """Say in which release each leak and ring came, changed and went.
 
     It reads the stored measurements.
 
-    Nothing is measured: `outlive sweep` does that, on Python 3.11 or another.
+    Nothing is measured: `outlive sweep` does that, on Python 3.11 or another. The states of an application of
+    your own are those that were measured.
 
     \b
     outlive leaks aiohttp
     outlive leaks flask --python 3.13
+    outlive leaks --app .
     """  # noqa: D301 - click's mark for lines that stay as they are
-    document, problems = lifelines(Project.find(), framework, python)
+    if bool(framework) == bool(app):
+        raise UsageError("name a framework, as in aiohttp, or an application of your own with --app")
+    project = Project.find()
+    if app:
+        project, (stack, *_) = app.one(())
+        framework = stack.framework
+    document, problems = lifelines(project, framework or "", python)
     for problem in problems:
         click.echo(f"outlive: left out: {problem}", err=True)
     lifelines_text.show(document, output(), everything=everything)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import loads
-from outlive.commands.parts.selection import gc_policy, load_extra, practice_option, traffic_options
+from outlive.commands.parts.selection import gc_policy, load_extra, practice_option, sender, traffic_options
 from outlive.commands.parts.writing import FILE, writing_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
@@ -92,7 +92,7 @@ def load_command(
     preload: bool,
     max_requests: int,
     graceful_timeout: int,
-    user: str,
+    user: str | None,
     patterns: tuple[str, ...],
     connection: Connection,
     clients: int,
@@ -119,6 +119,7 @@ def load_command(
     outlive load flask==3.1.3 --gc on --gc off --gc freeze --requests 20000
     outlive load aiohttp==3.14.5 --worker-class uvloop --workers 2 --preload --rate 300
     outlive load flask==3.1.3 --gc off --duration 2h --html load.html
+    outlive load --app . --user locustfile.py --duration 10m
     """  # noqa: D301 - click's mark for lines that stay as they are
     with load_extra():
         from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
@@ -128,7 +129,7 @@ def load_command(
     if requests and duration:
         raise UsageError("--requests and --duration do not go together: one of them ends the test")
     traffic = Traffic(
-        user=user,
+        user=sender(project, named_stack.framework, user),
         clients=clients,
         requests=requests,
         seconds=None if requests else duration or SECONDS,

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from outlive.api.selection import Selection
 from outlive.commands.parts.progress import Watch, loads
-from outlive.commands.parts.selection import load_extra
+from outlive.commands.parts.selection import load_extra, sender
 from outlive.comparison.noisy import load_text as report
 from outlive.comparison.noisy.load import LoadComparison, LoadComparisonDocument, Run, compare
 from outlive.comparison.noisy.noise import LEAST_ROUNDS, ROUNDS
@@ -26,6 +26,7 @@ from outlive.records.load import Deployment, Traffic
 from outlive.replay.store import provenance
 from outlive.reports import record
 from outlive.service import app as apps
+from outlive.service.users import locustfile
 from outlive.stacks.prepare import Pair
 from outlive.tables import output
 
@@ -37,7 +38,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """What was asked for beside the selection."""
 
     rounds: int | None
-    user: str
+    user: str | None
     clients: int
     requests: int | None
     rate: float | None
@@ -56,7 +57,7 @@ def compare_under_load(project: Project, pair: Pair, selection: Selection, wante
         raise UsageError(f"--rounds {rounds}: the order is balanced for even numbers, from {LEAST_ROUNDS} on")
     if len(selection.connections) > 1:
         raise UsageError("--connection: a load test has one kind of connection")
-    traffic = _sent(selection, wanted)
+    traffic = _sent(selection, wanted, sender(project, pair.before.release.framework, wanted.user))
     comparisons: list[LoadComparison] = []
     runs: list[tuple[Run, ...]] = []
     code = ExitCode.FINE
@@ -103,9 +104,11 @@ def _deployed(project: Project, pair: Pair, selection: Selection, policy: str) -
     return Deployment(worker=worker.name, gc=policy)
 
 
-def _sent(selection: Selection, wanted: Wanted) -> Traffic:
+def _sent(selection: Selection, wanted: Wanted, user: str) -> Traffic:
+    if locustfile(user):
+        raise UsageError(f"{user}: each run of a comparison has a number of requests, a locustfile has none")
     return Traffic(
-        user=wanted.user,
+        user=user,
         clients=wanted.clients,
         requests=wanted.requests or REQUESTS,
         rate=wanted.rate,

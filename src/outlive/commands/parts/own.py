@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from outlive.applications.opened import State, opened
+from outlive.applications.opened import State, one_each, opened, two
 from outlive.errors import UsageError
 from outlive.project import Project
 from outlive.records.stack import Stack
@@ -30,22 +30,11 @@ class App(msgspec.Struct, frozen=True):
 
     def one(self, words: Sequence[str]) -> tuple[Project, list[Stack]]:
         """Open it with a state for each word, or as it is now; it is closed when the command ends."""
-        if len(self.requirements) > 1:
-            raise UsageError("--requirements: one file here; two are compared")
-        packages = self.requirements[0] if self.requirements else None
-        return self._opened([State.parse(word, packages) for word in words or ("",)])
+        return self._opened(one_each(words, self.requirements))
 
     def two(self, words: Sequence[str]) -> tuple[Project, tuple[Stack, Stack]]:
         """Open it with two states: as it is now and a changed one, or both as named. Raises UsageError."""
-        packages = (None, *self.requirements)[-2:] if self.requirements else (None, None)
-        both = ("", *words) if len(words) == 1 else tuple(words) or ("", "")
-        if len(both) != 2 or len(packages) > 2 or (not words and not self.requirements):
-            raise UsageError(
-                "with --app say what changes: a package (aiohttp==3.12.15), two git revisions "
-                "(@main @feature), or two --requirements"
-            )
-        states = [State.parse(word, file) for word, file in zip(both, packages, strict=True)]
-        project, (before, after) = self._opened(states)
+        project, (before, after) = self._opened(two(words, self.requirements))
         return project, (before, after)
 
     def _opened(self, states: Sequence[State]) -> tuple[Project, list[Stack]]:

@@ -19,7 +19,9 @@ from outlive.replay import engine
 from outlive.replay.explanation import tools
 from outlive.replay.subject import Subject
 from outlive.retention.growth import LEAST_SENSITIVITY, MOST_SENSITIVITY, SENSITIVITY, TO_COMPARE
+from outlive.service import app as apps
 from outlive.service import scenarios
+from outlive.service.users import USUAL
 from outlive.stacks import environments
 from outlive.stacks.prepare import Prepared
 
@@ -139,10 +141,20 @@ def traffic_options(command: F) -> F:
             show_default=True,
             help="Clients at once.",
         ),
-        click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml."),
+        click.option(
+            "--user",
+            metavar="NAME|FILE.py[:CLASS]",
+            help=f"Whose mix, as in users.toml, or a locustfile of your own; {USUAL} without it.",
+        ),
     ):
         command = option(command)
     return command
+
+
+def sender(project: Project, framework: str, named: str | None) -> str:
+    """Return the user that sends: the one named, or an application's own, or the usual one."""
+    own = apps.load(project, framework).own
+    return named or (own.user if own else "") or USUAL
 
 
 def measured(

@@ -110,7 +110,8 @@ class Session:
             if not getattr(self.options, name) >= 0:
                 raise UsageError(f"--{name} is {getattr(self.options, name)}: it must not be negative")
         for user in self.environment.user_classes:
-            self._weights(user.__name__)
+            if getattr(user, "deals", False):
+                self._weights(user.__name__)
 
     def draw(self, user: str) -> str:
         """Return the name of the scenario that a client of class `user` sends next."""
@@ -159,6 +160,9 @@ class Session:
             self._share = None
         else:
             self.arrivals = Arrivals(shares(*asked, 1)[0])
+        if not all(getattr(user, "deals", False) for user in self.environment.user_classes):
+            with self.arrivals.take():  # users of another locustfile send when they like, from now on
+                pass
         self._running = True
         gevent.spawn(self._watch)
 
@@ -178,11 +182,11 @@ class Session:
         self._report(final=True)
 
     def _on_request(
-        self, name: str, response_time: float, exception: Exception | None = None, **_: object
+        self, name: str, response_time: float | None, exception: Exception | None = None, **_: object
     ) -> None:
         if not isinstance(exception, NoAnswer):
             self._hear()
-        self._own.add(name, response_time / 1000, None if exception is None else str(exception))
+        self._own.add(name, (response_time or 0) / 1000, None if exception is None else str(exception))
 
     def _hear(self) -> None:
         """Note that the server has answered."""
