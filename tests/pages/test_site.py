@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -90,6 +91,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (asv / "graphs").mkdir(parents=True)
     (asv / "index.html").write_text('<!DOCTYPE html><ul class="nav navbar-nav navbar-left"></ul>')
     (asv / "graphs" / "one.json").write_text("[]")
+    script = found.published / "reproducers" / "e88cd2ff63f0.py"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text("# shows it\n")
     done = site.publish(found, place / "site")
     assert (done.written, done.removed, done.problems) == (done.files, 0, ())
     return place / "site"
@@ -129,6 +133,20 @@ def test_what_is_on_it(published: Path) -> None:
         f"{report}.json",
         f"{report}.md",
     }
+
+
+def test_a_leak_has_its_upstream_issue_and_a_script_to_download(published: Path) -> None:
+    page = (published / "leaks/e88cd2ff63f0.html").read_text(encoding="utf-8")
+    assert '<a href="e88cd2ff63f0.py" download>' in page
+    assert (published / "leaks/e88cd2ff63f0.py").read_text() == "# shows it\n"
+    assert 'href="https://github.com/aio-libs/aiohttp/pull/9852"' in page
+
+
+def test_issues_are_addresses_by_fingerprint() -> None:
+    for path in sorted((CHECKOUT / "releases").glob("*/issues.toml")):
+        for fingerprint, address in tomllib.loads(path.read_text()).items():
+            assert re.fullmatch(r"[0-9a-f]{12}", fingerprint)
+            assert re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+/(issues|pull)/\d+", address)
 
 
 def test_every_page_is_whole_and_every_link_leads_somewhere(published: Path) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from outlive.history.steps import Step, Steps
+from outlive.tables import say
 from outlive.wording import counted, listed, one_line
 
 HEAD = """\
@@ -47,7 +48,7 @@ def show(histories: Sequence[Steps], console: Console) -> None:
             table.add_row(step.release.version, str(step.release.date or ""), step.summary)
         if history.steps:
             console.print(table)
-        console.print(_sentence(history), soft_wrap=True)
+        say(console, _sentence(history))
 
 
 def _sentence(history: Steps) -> str:
