@@ -44,6 +44,14 @@ def test_each_measurement_is_told() -> None:
     assert document.provenance.stacks[0].release == "3.1.3"
 
 
+def test_a_leak_that_upstream_has_mended_is_gone_in_what_is_stored() -> None:
+    document = api.leaks("starlette", python="3.11", project=CHECKOUT)
+    ends = {
+        (line.scenarios, line.periods[-1].gone) for line in document.lines if line.leak.growth == "leaked"
+    }
+    assert ends == {(("shared-error",), "1.10.0")}
+
+
 def test_what_is_stored_of_leaks() -> None:
     document = api.leaks("aiohttp", python="3.11", project=CHECKOUT)
     assert document.framework == "aiohttp"
