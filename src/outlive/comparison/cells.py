@@ -163,7 +163,7 @@ def match(
     Both are in the order of `before`; what only `after` has comes last. Raises FaultError where a side has a
     cell twice.
     """
-    sides = _by_cell(before), _by_cell(after)
+    sides = by_cell(before), by_cell(after)
     gaps = tuple(filter(None, (_gap(cell, *(side.get(cell) for side in sides)) for cell in _cells(*sides))))
     apart = {(gap.scenario, gap.connection, gap.gc) for gap in gaps}
     return {cell: (sides[0][cell], sides[1][cell]) for cell in _cells(*sides) if cell not in apart}, gaps
@@ -187,7 +187,8 @@ def _cells(*sides: Mapping[Cell, Measurement]) -> Iterator[Cell]:
     yield from dict.fromkeys(cell for side in sides for cell in side)
 
 
-def _by_cell(measurements: Sequence[Measurement]) -> dict[Cell, Measurement]:
+def by_cell(measurements: Sequence[Measurement]) -> dict[Cell, Measurement]:
+    """Return the measurements by their cells. Raises FaultError for a cell that is there twice."""
     found: dict[Cell, Measurement] = {}
     for one in measurements:
         cell = (one.scenario, one.connection, one.gc)

@@ -13,6 +13,7 @@ exact: its error is by how much its slopes differ, and it has a `least` and a `s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,7 +90,7 @@ class Quantity:
 
     def change(self, before: Amount | None, after: Amount | None) -> int:
         """Return 1 if there is more after, -1 if there is less, 0 if no difference is certain."""
-        if before is None or after is None:
+        if before is None or after is None or before.value == after.value:
             return 0
         change = exact(after.value) - exact(before.value)
         error = exact(before.error) + exact(after.error)
@@ -97,6 +98,7 @@ class Quantity:
         return sign(change) if abs(change) > error and abs(change) > least else 0
 
 
+@functools.cache
 def exact(value: float) -> Fraction:
     """Return the fraction of requests that a float stands for."""
     return Fraction(value).limit_denominator(MOST_REQUESTS)

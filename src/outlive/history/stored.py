@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from packaging.version import Version
 
-from outlive.comparison.cells import match
+from outlive.comparison.cells import by_cell
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.history.lifelines import LifeLinesDocument, Measured, life_lines
 from outlive.history.residues import residues
@@ -101,7 +101,7 @@ def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
             raise FaultError(f"{store.path} has no counts of {one_line(m.scenario)}: measure it again")
         for fault in plausible.faults(m):
             raise FaultError(f"{store.path} cannot be right: {fault}; remove it to measure again")
-    match(measured, measured)  # raises for a cell that is stored twice
+    by_cell(measured)  # raises for a cell that is stored twice
     return measured
 
 

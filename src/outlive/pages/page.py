@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import jinja2
 import msgspec
 from markupsafe import Markup
 
 from outlive.markdown import LINK
+from outlive.project import cache_dir
 from outlive.reports.verdict import SIGNS, TONES
 from outlive.wording import ARROW, capital
 
@@ -97,10 +100,24 @@ def _loader() -> jinja2.PackageLoader:
     return jinja2.PackageLoader("outlive.pages")
 
 
+class _Compiled(jinja2.FileSystemBytecodeCache):
+    """Compiled templates in the user's cache; where they cannot be kept, each command compiles its own."""
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        """Keep a template if that can be done."""
+        with contextlib.suppress(OSError):
+            Path(self.directory).mkdir(parents=True, exist_ok=True)
+            super().dump_bytecode(bucket)
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=_loader(), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=_loader(),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        bytecode_cache=_Compiled(str(cache_dir() / "templates")),
     )
     environment.filters["tone"] = TONES.__getitem__
     environment.filters["sign"] = SIGNS.__getitem__

@@ -23,7 +23,6 @@ from outlive.records.measurement import (
     Provenance,
     StackRecord,
 )
-from outlive.retention.growth import slope
 
 SCHEMA_VERSION = 2
 
@@ -121,9 +120,14 @@ def _implied(m: Measurement) -> _Plain:
 
 def _slope(phases: Sequence[Phase], reading: str) -> float | None:
     """Return the change of memory per request between the last two phases."""
-    if len(phases) < 2 or getattr(phases[-1], reading) is None:
+    if len(phases) < 2:
         return None
-    return float(slope(phases[-2], phases[-1], reading))
+    before, after = phases[-2:]
+    last: int | None = getattr(after, reading)
+    if last is None:
+        return None
+    first: int = getattr(before, reading)
+    return (last - first) / (after.requests - before.requests)
 
 
 def _sum(cyclic: float | None, leaked: float | None) -> float | None:

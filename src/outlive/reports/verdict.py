@@ -4,15 +4,15 @@ The overall verdict is that of the policy that leads: `on` if it was asked for, 
 Only what was asked for decides, and of that not what is for development only. The first rule that holds
 decides:
 
-1. `WITHDRAWN`, overall only: the release to upgrade to is yanked. The nearest and the newest that
-   are not are named.
+1. `WITHDRAWN`, overall only: the release to upgrade to is yanked. The verdict names the nearest and the
+   newest release that are not.
 2. `NOT ENOUGH DATA`: no cell was measured on both sides.
-3. `HOLD`: a cell leaks that did not, or leaks more; or it leaves more by what is `large`. Also where
-   something got surely worse under load by LOAD_HOLDS or more with this policy.
+3. `HOLD`: a cell starts to leak, leaks more, or leaves more by a `large` amount. Also where something is
+   certain to be worse under load by LOAD_HOLDS or more with this policy.
 4. `NOT ENOUGH DATA`: for a scenario, one of its cells was lost; else fewer than LEAST_MEASURED of all.
-5. `UPGRADE WITH A SETTING`: a leak went or cells leave less by what is not negligible, and a setting keeps at
-   bay what got worse or still leaks.
-6. `UPGRADE`: the same, nothing got worse by what is not negligible, and none leaks.
+5. `UPGRADE WITH A SETTING`: a leak is gone or cells leave noticeably less, and a setting contains what got
+   worse or still leaks.
+6. `UPGRADE`: the same, and nothing got noticeably worse or leaks.
 7. `NO REASON EITHER WAY`: nothing changed, or too little.
 
 Which way a cell went is decided by `changes`, how much that is by `sizes`. A load test is
@@ -53,14 +53,14 @@ the traffic could hide anything; a few cells that one old release cannot serve d
 but they are named beside it."""
 
 LOAD_HOLDS = 0.1
-"""Part by which memory, latency or throughput must be worse under load, with the whole interval, to hold an
-upgrade: a tenth more servers, or answers that users wait for. Less is told beside the verdict."""
+"""Fraction by which memory, latency or throughput must get worse under load, over the whole interval, to hold
+an upgrade: a tenth more servers, or answers that users notice. Smaller changes stand beside the verdict."""
 
 LEAST_GAIN = 0.2
-"""Part of what a cell leaves that must go to be a reason to upgrade, where no leak goes: with less,
-workers need their restarts hardly less often."""
+"""Fraction of what a cell leaves that must go to make an upgrade worthwhile where no leak goes: after a
+smaller gain, workers need restarting almost as often."""
 STILL_THERE = 0.5
-"""Share of what a cell left that it still leaves from which on a verdict says so."""
+"""A verdict says so where a cell still leaves at least this fraction of what it left before."""
 
 ADVICE: dict[Setting, str] = {
     "collect": "keep the collector on, or collect periodically: a collection frees what got worse",

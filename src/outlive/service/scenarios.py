@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import re
 from collections.abc import Container, Sequence
@@ -198,11 +199,16 @@ def load(path: Path) -> tuple[Scenario, ...]:
     Raises UsageError if the file does not have the form that docs/paths.md describes.
     """
     try:
-        file = decode_toml(path.read_bytes(), _File)
-        for scenario in file.scenario:
-            SpecifierSet(scenario.releases)
+        return _decoded(path.read_bytes())
     except (OSError, UnicodeDecodeError, msgspec.DecodeError, InvalidSpecifier) as error:
         raise UsageError(f"{path}: not a scenario file: {error}") from None
+
+
+@functools.cache  # a command asks for its scenarios several times, and TOML is slow to read
+def _decoded(data: bytes) -> tuple[Scenario, ...]:
+    file = decode_toml(data, _File)
+    for scenario in file.scenario:
+        SpecifierSet(scenario.releases)
     return tuple(
         msgspec.structs.replace(
             scenario,
