@@ -236,6 +236,20 @@ class TestJudge:
     def test_two_counts_that_agree_are_judged(self) -> None:
         assert judge(limits(), cell("not-found", 34), cell("not-found", 34)).outcome == "over"
 
+    def test_one_object_by_chance_in_a_long_phase_is_no_other_count(self) -> None:
+        def leaking(short: int) -> Measurement:
+            """Return a cell that leaks 16 objects per request, in which a timer was due in a long phase."""
+            counts = {11: 176, 211: 3376, 37: 592, 503: 8048, 1009: 16144 - short}
+            phases = tuple(phase(n, survivors=count, leaked=count) for n, count in counts.items())
+            per_request = (counts[1009] - counts[503]) / 506
+            return cell("ok", per_request, per_request, gc="on", phases=phases)
+
+        for short in (-2, -1, 1, 2):
+            assert judge(limits(), leaking(short), leaking(0)).outcome == "over"
+
+        # Its first phases say that it may be 12 objects more or less: it leaks all the same.
+        assert judge(limits(), leaking(40)).outcome == "over"
+
     def test_a_fault_that_repeats_is_one(self) -> None:
         gone = lost("ok", "the worker died")
         assert judge(limits(), gone, gone).outcome == "failed"

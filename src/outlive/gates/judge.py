@@ -108,7 +108,7 @@ def fits(allowed: Allowed, measurement: Measurement) -> bool:
     """Return whether a cell leaves exactly what is allowed; the limit is taken to have the same error."""
     m, left = measurement, residue(measurement)
     return (
-        _same(objects(m), allowed.objects, 2 * sum(errors(m)))
+        _same(objects(m), allowed.objects, _apart(allowed, m))
         and (left is None or _same(left, allowed.residue, RESIDUE + 2 * sum(errors(m))))
         and leaks_memory(m) == allowed.memory
     )
@@ -140,7 +140,7 @@ def _about_residue(allowed: Allowed, m: Measurement) -> bool:
     """Return whether a cell deviates only in what its connections leave."""
     left = residue(m)
     fine = left is None or _same(left, allowed.residue, RESIDUE + 2 * sum(errors(m)))
-    return not fine and _same(objects(m), allowed.objects, 2 * sum(errors(m)))
+    return not fine and _same(objects(m), allowed.objects, _apart(allowed, m))
 
 
 def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> tuple[Outcome, str, str]:
@@ -156,7 +156,15 @@ def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> t
 
 def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Outcome, str, str]:
     error = 2 * sum(errors(measurement))
-    counts = [(objects(measurement), allowed.objects, error, allowed.place, "{} objects per request")]
+    counts = [
+        (
+            objects(measurement),
+            allowed.objects,
+            _apart(allowed, measurement),
+            allowed.place,
+            "{} objects per request",
+        )
+    ]
     if (left := residue(measurement)) is not None:
         said = "{} objects per connection beside those of its requests"
         counts.append((left, allowed.residue, RESIDUE + error, allowed.residue_place, said))
@@ -260,5 +268,15 @@ def _stale(
             yield fails("unused", place, what, "delete `{}`", pattern)
 
 
+def _apart(allowed: Allowed, m: Measurement) -> float:
+    """Return by how much a cell's objects may differ from what is allowed: both have its error.
+
+    Where nothing is allowed, no error hides what is there.
+    """
+    apart = 2 * sum(errors(m))
+    return apart if allowed.place else min(apart, float(LEAST_LEAK))
+
+
 def _same(count: float, other: float, error: float = 0.0) -> bool:
-    return abs(count - other) <= max(ROUNDED, error)
+    # Counts that have an error were both rounded, each away from the other at worst.
+    return abs(count - other) <= (error + 2 * ROUNDED if error else ROUNDED)
