@@ -217,6 +217,7 @@ def main() -> int:
     if os.geteuid() or not shutil.which("ip") or not shutil.which("unshare"):
         print("two_hosts: needs root, ip and unshare", file=sys.stderr)
         return CANNOT
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else namespaces and workers would stay
     words = ["flask", "--since", options.since, "--python", "3.11", "--jobs", "1"]
     words += [word for name in options.scenario for word in ("--scenario", name)]
     with tempfile.TemporaryDirectory() as folder:
