@@ -13,6 +13,7 @@ import msgspec
 from outlive.errors import FaultError, OutliveError, UnavailableError
 from outlive.loads import plan, rate, soak
 from outlive.loads.cgroup import MemoryGroup
+from outlive.loads.counts import per_request, types
 from outlive.loads.generator import STALL, GeneratorError, generate
 from outlive.loads.plan import LoadTest
 from outlive.loads.sampler import Sampler
@@ -47,8 +48,6 @@ KEEP_EVERY = 30.0
 ENDED = "the harness was ended in the middle"
 RECENT = 50
 """Fewest answers of which latencies are told while a test runs: the p99 of fewer is the longest."""
-LEAST_TYPE = 0.005
-"""Fewest objects per request for which a type is recorded."""
 
 Watch = Callable[[Sample], object]
 """Called about once a second with the latest sample, whose answers are those so far."""
@@ -343,10 +342,10 @@ class _Run:
             workers=tuple(workers),
             restarts=server.restarts + (earlier.restarts if earlier else 0),
             collections=server.collections([earlier.collections] if earlier else []),
-            survivors_per_request=_per_request(counts, "survivors", sent.requests),
-            leaked_per_request=_per_request(counts, "leaked", sent.requests),
+            survivors_per_request=per_request(counts, "survivors", sent.requests),
+            leaked_per_request=per_request(counts, "leaked", sent.requests),
             predicted_per_request=predicted,
-            types=_types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
+            types=types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
             growth=rate.rate(sampler.samples),
             server_cores=sampler.cpu / latest.seconds if latest.seconds else 0.0,
             server_busiest=max((_part(w, w.ran + w.waited, latest) for w in workers), default=0.0),
@@ -384,19 +383,3 @@ def _part(worker: WorkerRecord, seconds: float, sent: Generated) -> float:
     """Return `seconds` as a fraction of the worker's time under load."""
     time = min(worker.last - worker.first, sent.seconds)
     return min(seconds / time, 1.0) if time > 0 else 0.0
-
-
-def _per_request(counts: list[Counted] | None, what: str, requests: int) -> float | None:
-    return sum(getattr(count, what) for count in counts) / requests if counts and requests else None
-
-
-def _types(counts: list[Counted] | None, requests: int, *, collecting: bool) -> dict[str, float]:
-    """Return objects per request by type name, most first; under a collector only leaked ones."""
-    types: Counter[str] = Counter()
-    for count in counts or ():
-        types.update(count.types_kept if collecting else count.types)
-    return {
-        name: count / requests
-        for name, count in types.most_common()
-        if requests and abs(count) / requests >= LEAST_TYPE
-    }
