@@ -64,7 +64,7 @@ def generate(
         )
     with temporary.folder() as place:
         argv = command(address, traffic, project, stall, place / "result.json", folder=folder)
-        env = os.environ | told(address)
+        env = os.environ | told(address) | {"PYTHONDONTWRITEBYTECODE": "1"}  # a locustfile may be the user's
         with (
             (place / "locust.log").open("wb") as log,
             processes.running(argv, env=env, cwd=place, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,

@@ -5,6 +5,7 @@ Standard library only, Python 3.8 and newer, imports nothing of ours.
 
 from __future__ import annotations
 
+import gc
 import math
 from time import perf_counter
 
@@ -80,5 +81,10 @@ class Pauses(CollectorLog):
 
     def sums(self) -> dict[str, Any]:
         """Return the sums since the last `clear`; `pauses` are (upper bound in seconds, count)."""
+        enabled = gc.isenabled()
+        gc.disable()  # making the list would start a collection that the sums have and the list has not
         pauses = [(FINEST * WIDTH**at, count) for at, count in enumerate(self.buckets) if count]
-        return {**super().sums(), "pauses": pauses}
+        sums = {**super().sums(), "pauses": pauses}
+        if enabled:
+            gc.enable()
+        return sums

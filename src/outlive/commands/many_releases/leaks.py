@@ -38,7 +38,7 @@ def leaks_command(
     outlive leaks --app .
     """  # noqa: D301 - click's mark for lines that stay as they are
     if bool(framework) == bool(app):
-        raise UsageError("name a framework, as in aiohttp, or an application of your own with --app")
+        raise UsageError("name a framework or, with --app, an application of your own")
     project = Project.find()
     if app:
         project, (stack, *_) = app.one(())
