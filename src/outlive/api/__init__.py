@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -30,7 +30,7 @@ from outlive.history.stored import lifelines
 from outlive.loads.plan import LoadTest
 from outlive.project import Project
 from outlive.records.gcpolicy import GcPolicy
-from outlive.records.load import Deployment, LoadMeasurement, Sample, Traffic
+from outlive.records.load import Deployment, LoadMeasurement, Traffic, Watch
 from outlive.records.measurement import USUAL_CONNECTIONS, Connection, Document
 from outlive.records.stack import Stack, is_stack
 from outlive.releases.catalogue import Catalogue
@@ -162,7 +162,7 @@ def load(
     python: str | None = None,
     app: str | Path | None = None,
     project: Project | None = None,
-    watch: Callable[[Sample], object] | None = None,
+    watch: Watch | None = None,
 ) -> LoadMeasurement:
     """Put a release under load, and return its memory in bytes, and pauses and latencies in seconds.
 

@@ -33,7 +33,7 @@ from outlive.retention.growth import (
     LEAST_LEAK,
     errors,
     lengths,
-    slope,
+    per_request,
 )
 from outlive.retention.residue import LEAST as RESIDUE
 from outlive.wording import number, size
@@ -190,10 +190,10 @@ def _slope(phases: tuple[Phase, ...], reading: str) -> Amount | None:
     """Return the slope of a reading that is not exact; its error comes from another phase."""
     if len(phases) < 2 or getattr(phases[-1], reading) is None:
         return None
-    found = float(slope(phases[-2], phases[-1], reading))
+    found = per_request(phases[-2], phases[-1], reading)
     others = [one for one in phases[-3:-2] if one.requests != phases[-1].requests]
     return Amount(
-        found, max((abs(found - float(slope(one, phases[-1], reading))) for one in others), default=0.0)
+        found, max((abs(found - per_request(one, phases[-1], reading)) for one in others), default=0.0)
     )
 
 
@@ -214,7 +214,7 @@ def _short_apart(one: Measurement, reading: str, value: float) -> float:
         or getattr(b, reading) is None
     ):
         return 0.0
-    return 2 * abs(value - float(slope(a, b, reading)))
+    return 2 * abs(value - per_request(a, b, reading))
 
 
 def _off_the_line(one: Measurement, reading: str) -> Amount | None:
@@ -226,7 +226,7 @@ def _off_the_line(one: Measurement, reading: str) -> Amount | None:
     phases = {phase.requests: phase for phase in one.phases[-3:] if getattr(phase, reading) is not None}
     if not off or not count or len(phases) < 3:
         return None
-    slopes = sorted(float(slope(a, b, reading)) for a, b in combinations(phases.values(), 2))
+    slopes = sorted(per_request(a, b, reading) for a, b in combinations(phases.values(), 2))
     middle = slopes[1]
     return Amount(middle, max(middle - slopes[0], slopes[-1] - middle) + abs(middle) * off / abs(count))
 

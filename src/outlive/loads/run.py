@@ -29,6 +29,7 @@ from outlive.records.load import (
     Segment,
     Status,
     Traffic,
+    Watch,
     WorkerRecord,
     percentile,
     summed,
@@ -49,8 +50,6 @@ ENDED = "the harness was ended in the middle"
 RECENT = 50
 """Fewest answers of which latencies are told while a test runs: the p99 of fewer is the longest."""
 
-Watch = Callable[[Sample], object]
-"""Called about once a second with the latest sample, whose answers are those so far."""
 Watching = Callable[[str, Traffic], Watch]
 """Called with the name of each load test and its traffic; returns what watches it."""
 

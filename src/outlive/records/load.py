@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -154,6 +154,10 @@ class Sample(Answers, frozen=True, kw_only=True):
     harness: int = 0
     collections: int = 0
     paused: float = 0.0
+
+
+Watch = Callable[[Sample], object]
+"""Called about once a second with the latest sample of a load test, whose answers are those so far."""
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):

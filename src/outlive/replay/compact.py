@@ -23,6 +23,7 @@ from outlive.records.measurement import (
     Provenance,
     StackRecord,
 )
+from outlive.retention.growth import per_request
 
 SCHEMA_VERSION = 2
 
@@ -120,14 +121,9 @@ def _implied(m: Measurement) -> _Plain:
 
 def _slope(phases: Sequence[Phase], reading: str) -> float | None:
     """Return the change of memory per request between the last two phases."""
-    if len(phases) < 2:
+    if len(phases) < 2 or getattr(phases[-1], reading) is None:
         return None
-    before, after = phases[-2:]
-    last: int | None = getattr(after, reading)
-    if last is None:
-        return None
-    first: int = getattr(before, reading)
-    return (last - first) / (after.requests - before.requests)
+    return per_request(phases[-2], phases[-1], reading)
 
 
 def _sum(cyclic: float | None, leaked: float | None) -> float | None:

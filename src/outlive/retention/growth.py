@@ -140,6 +140,12 @@ def slope(a: Phase, b: Phase, reading: str) -> Fraction:
     return Fraction(getattr(b, reading) - getattr(a, reading), b.requests - a.requests)
 
 
+def per_request(a: Phase, b: Phase, reading: str) -> float:
+    """Return `slope` as the nearest float: of integers, a division is just that, and takes no fraction."""
+    change: int = getattr(b, reading) - getattr(a, reading)
+    return change / (b.requests - a.requests)
+
+
 def shows(measurement: Measurement) -> bool:
     """Return whether a cell with gc off has shown beyond doubt that nothing stays after a collection."""
     m = measurement

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 
 from outlive.api.selection import Selection
-from outlive.commands.parts.progress import Watch, loads
+from outlive.commands.parts.progress import loads
 from outlive.commands.parts.selection import load_extra, sender
 from outlive.comparison.noisy import load_text as report
 from outlive.comparison.noisy.load import LoadComparison, LoadComparisonDocument, Run, compare
@@ -22,7 +22,7 @@ from outlive.files import write_text
 from outlive.loads import stored
 from outlive.loads.plan import LoadTest
 from outlive.project import Project
-from outlive.records.load import Deployment, Traffic
+from outlive.records.load import Deployment, Traffic, Watch
 from outlive.replay.store import provenance
 from outlive.reports import record
 from outlive.service import app as apps

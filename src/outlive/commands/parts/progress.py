@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from outlive.records.load import Sample, Traffic
+from outlive.records.load import Sample, Traffic, Watch
 from outlive.records.measurement import Measurement
 from outlive.replay.engine import Progress
 from outlive.wording import counted, size
@@ -28,8 +28,6 @@ DRAWN = 4
 RECENT = 24
 """Samples, about one a second, that the live view of a load test draws."""
 BLOCKS = "▁▂▃▄▅▆▇█"
-Watch = Callable[[Sample], object]
-"""Called about once a second with the latest sample of a load test."""
 
 
 class Meter:
