@@ -15,7 +15,7 @@ HEAD = """\
 # Step changes in history
 
 These are the releases at which the memory that requests leave changed. Each release is compared with the one
-before it, with the dependencies of its time, on Python {python}: {scenarios}.
+before it, with the dependencies of its time, on one Python: {scenarios}.
 [How it counts](how-it-counts.md) explains what is counted and how a cell is judged. Each step also shows what
 the release's changelog says about memory.
 
@@ -29,8 +29,7 @@ ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "*": "\\*", "_": "\\_", "`": "
 
 def markdown(histories: Sequence[Steps]) -> str:
     """Return the page with the steps of several frameworks."""
-    pythons = sorted({history.python for history in histories})
-    parts = [HEAD.format(python=listed(pythons), scenarios=SCENARIOS)]
+    parts = [HEAD.format(scenarios=SCENARIOS)]
     for history in histories:
         parts += [f"\n## {history.framework}\n", _sentence(history)]
         for step in history.steps:
@@ -41,7 +40,7 @@ def markdown(histories: Sequence[Steps]) -> str:
 def show(histories: Sequence[Steps], console: Console) -> None:
     """Print a table of steps for each framework."""
     for history in histories:
-        table = Table(title=f"{history.framework}, Python {history.python}", title_justify="left", box=None)
+        table = Table(title=history.framework, title_justify="left", box=None)
         for name in ("release", "date", "what changes"):
             table.add_column(name, overflow="fold", no_wrap=name != "what changes")
         for step in history.steps:
@@ -54,7 +53,8 @@ def show(histories: Sequence[Steps], console: Console) -> None:
 def _sentence(history: Steps) -> str:
     """Return the number of steps and the releases that were not measured."""
     releases = counted(history.measured, "measured release")
-    text = f"{counted(len(history.steps), 'step')} in {releases} of {history.framework}."
+    text = f"{counted(len(history.steps), 'step')} in {releases} of {history.framework}"
+    text += f" on Python {history.python}."
     if history.missing:
         text += f" Not measured: {listed([release.version for release in history.missing], 6)}."
     return f"{text} {history.origin}".rstrip()

@@ -57,6 +57,15 @@ def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
     return Timeline(framework, python, tuple(moments), tuple(problems))
 
 
+def fullest(project: Project, framework: str) -> Timeline:
+    """Return the history on the Python on which most releases are measured. Raises UsageError as `load` does.
+
+    Newer releases may not run on PYTHON, on which histories are measured otherwise.
+    """
+    pythons = (PYTHON, *(python for python in KNOWN if python != PYTHON))
+    return max((load(project, framework, python) for python in pythons), key=lambda one: one.measured)
+
+
 def states(project: Project, application: str, python: str = PYTHON) -> Timeline:
     """Return the measured states of an application of a user's own; its problems name unreadable files.
 

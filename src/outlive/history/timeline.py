@@ -46,6 +46,11 @@ class Timeline(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
     @property
+    def measured(self) -> int:
+        """How many releases were measured."""
+        return sum(bool(moment.measurements) for moment in self.moments)
+
+    @property
     def own(self) -> tuple[str, ...]:
         """The versions of which something was measured here; the others are only published."""
         return tuple(

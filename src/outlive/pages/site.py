@@ -18,7 +18,6 @@ from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.files import decode_toml, write_text
 from outlive.history import lifelines, steps, stored
-from outlive.history.timeline import Timeline
 from outlive.pages import documents, framework_page, leak_page, pair_page, report_page
 from outlive.pages.drawings.badge import badge
 from outlive.pages.feed import verdicts
@@ -156,10 +155,10 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
         problems.append(str(error))
         return None
     elsewhere = [stored.load(project, name, python) for python in KNOWN if python != facts.timeline.python]
-    timelines = sorted((facts.timeline, *elsewhere), key=_measured, reverse=True)
+    timelines = sorted((facts.timeline, *elsewhere), key=lambda one: one.measured, reverse=True)
     problems += (*(found for one in timelines for found in one.problems), *facts.reliefs.problems)
     reports = tuple(_reports(project, name, facts, problems))
-    several = tuple(one for one in timelines if _measured(one) > 1)
+    several = tuple(one for one in timelines if one.measured > 1)
     return Known(
         name,
         frameworks.load(project, name).title,
@@ -172,10 +171,6 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
         pair_page.choices(several, [report.name for report in reports]),
         facts,
     )
-
-
-def _measured(timeline: Timeline) -> int:
-    return sum(bool(moment.measurements) for moment in timeline.moments)
 
 
 def _pairs(known: Known, reported: set[str], frame: Frame) -> Iterator[tuple[str, str]]:
