@@ -185,8 +185,8 @@ def test_several_suspects_are_listed() -> None:
 def test_a_commit_whose_parent_cannot_be_measured_is_named_all_the_same() -> None:
     said = shown(bisection(suspects=(NEW,), parent=OLD, differences=("markupsafe 2.1 → 3.0",)), question())
     assert said == (
-        "\nwerkzeug: changed in ok, close, gc off, Python 3.13.18 by this commit, whose\nparent cannot be tried "
-        "(1 commit tried, 1 skipped):\n"
+        "\nwerkzeug: changed in ok, close, gc off, Python 3.13.18 by this commit, whose\nparent cannot be "
+        "tried (1 commit tried, 1 skipped):\n"
         f"  {NEW.sha}\n  2026-01-03T03:04:05+00:00  Ada\n  keep lists\n"
         "  its metadata also changes: markupsafe 2.1 → 3.0\n"
         "To repeat it: outlive bisect flask==3.1.3 aaaaaaaaaa cccccccccc --repo ../werkzeug "

@@ -14,6 +14,7 @@ nothing is frozen, because a frozen heap would make collections cheaper than the
 
 from __future__ import annotations
 
+import array
 import gc
 import heapq
 import json
@@ -105,8 +106,13 @@ class Probe:
         self.capture = capture
         self.periodic = periodic
         self.log = log
+        self.handled = array.array("Q", [0])  # a plain int above 256 would be a block of its own
         self.automatic = True
         self.kind = "on"
+
+    def passed(self) -> None:
+        """Count a request of the phase; called after each that the server reports."""
+        self.handled[0] += 1
 
     def run(self, path: str, watch: type[IdleWatch]) -> None:
         """Serve commands until the harness closes the connection, then end this worker."""
@@ -164,6 +170,7 @@ class Probe:
         self.set_policy(policy)
         self.begin()
         self.log.take()
+        self.handled[0] = 0
         if self.automatic:
             gc.enable()
         return {"idle": idle, "threads": threading.active_count()}
@@ -195,7 +202,7 @@ class Probe:
         """Return what the requests since the last call left, before and after full collections.
 
         `blocks` are allocated blocks, `heap`, `rss` and `peak_rss` bytes; a name with `_kept` is the number
-        after the collections.
+        after the collections. `requests` is how many the server says that it handled.
         """
         self.idle.wait()
         rss, peak = self.holdings.resident()
@@ -203,11 +210,13 @@ class Probe:
         idle = self.settle()  # reading files let the other threads run
         gc.disable()
         automatic = self.log.take()
+        requests, self.handled[0] = self.handled[0], 0
         before, freed, after = self.phase()
         if self.automatic:
             gc.enable()
         return {
             "idle": idle,
+            "requests": requests,
             "survivors": automatic["freed"] + freed + after.alive,
             "leaked": after.alive,
             "blocks": before.blocks,
