@@ -26,8 +26,10 @@ from outlive.pages.page import Frame, Link
 from outlive.project import Project
 from outlive.records.stack import KNOWN
 from outlive.releases import frameworks
+from outlive.replay.explanation.reproducer import lacks
 from outlive.reports import markdown, record
 from outlive.reports.record import Facts, Report
+from outlive.service import app, scenarios
 
 MANIFEST = ".outlive-site.json"
 INPUTS = ("docs", "loadtests", "releases")
@@ -120,11 +122,12 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
             yield base / f"{report.name}.html", report_page.html(report, below).encode()
             yield base / f"{report.name}.md", markdown.render(report).encode()
             yield base / f"{report.name}.json", report.to_json()
-    issues = _issues(project)
+    issues, scripted = _issues(project), {one.name: _scripted(project, one.name) for one in frameworks}
     for one in kept:
         script = project.published / "reproducers" / f"{one.leak.fingerprint}.py"
         name = script.name if script.is_file() else ""
-        page = leak_page.leak(one, frameworks, below, name, issues.get(one.leak.fingerprint, ""))
+        issue = issues.get(one.leak.fingerprint, "")
+        page = leak_page.leak(one, frameworks, below, scripted, reproducer=name, issue=issue)
         yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page.encode()
         if name:
             yield PurePosixPath("leaks") / name, script.read_bytes()
@@ -145,6 +148,16 @@ def _issues(project: Project) -> dict[str, str]:
     for path in sorted(project.releases.glob("*/issues.toml")):
         issues |= decode_toml(path.read_bytes(), dict[str, str])
     return issues
+
+
+def _scripted(project: Project, framework: str) -> frozenset[str]:
+    """Return the scenarios that a reproducer may send."""
+    main = app.load(project, framework)
+    return frozenset(
+        scenario.name
+        for scenario in scenarios.load_set(project.scenarios, "all")
+        if main.serves(scenario) and not lacks(scenario, app.load(project, framework, scenario.app))
+    )
 
 
 def _known(project: Project, name: str, problems: list[str]) -> Known | None:
