@@ -18,6 +18,7 @@ from outlive.project import Project
 from outlive.records.release import Release
 from outlive.records.stack import Package
 from outlive.releases.claims import Changelog, Claim
+from outlive.tables import UNFOLDED
 
 
 def release(version: str, month: int, yanked: str | None = None) -> Release:
@@ -132,7 +133,13 @@ def test_the_table() -> None:
     assert console.file.getvalue().splitlines()[-1] == (
         "2 steps in 4 measured releases of aiohttp on Python 3.11. Measured here, not published: 3.1.0."
     )
-    assert " 3.0.1    2024-03-01  with gc off, not-found leaves less" in console.file.getvalue()
+    assert console.file.getvalue().startswith(
+        "aiohttp\n3.0.1  2024-03-01  with gc off, not-found leaves less"
+    )
+    piped = Console(file=StringIO(), width=UNFOLDED)
+    report.show([history()], piped)
+    assert isinstance(piped.file, StringIO)
+    assert all(line == line.rstrip() for line in piped.file.getvalue().splitlines())
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from outlive.history.steps import Step, Steps
-from outlive.tables import say
+from outlive.tables import described, say
 from outlive.wording import counted, listed, one_line
 
 HEAD = """\
@@ -38,15 +37,14 @@ def markdown(histories: Sequence[Steps]) -> str:
 
 
 def show(histories: Sequence[Steps], console: Console) -> None:
-    """Print a table of steps for each framework."""
+    """Print the steps of each framework, one paragraph a release."""
     for history in histories:
-        table = Table(title=history.framework, title_justify="left", box=None)
-        for name in ("release", "date", "what changes"):
-            table.add_column(name, overflow="fold", no_wrap=name != "what changes")
-        for step in history.steps:
-            table.add_row(step.release.version, str(step.release.date or ""), step.summary)
-        if history.steps:
-            console.print(table)
+        say(console, history.framework, "bold")
+        wide = max((len(step.release.version) for step in history.steps), default=0)
+        described(
+            console,
+            ((f"{s.release.version:<{wide}}  {s.release.date or ''}", s.summary) for s in history.steps),
+        )
         say(console, _sentence(history))
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from outlive.commands.parts.writing import writing_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.history import steps
 from outlive.history import steps_text as report
-from outlive.history.steps import Steps
+from outlive.history.steps import Steps, StepsDocument
 from outlive.history.stored import fullest, load
 from outlive.history.timeline import Timeline
 from outlive.project import Project
@@ -24,10 +25,10 @@ from outlive.wording import one_line
 @click.option(
     "--python", metavar="X.Y", help="Python of the results; without it the one with most of them, for each."
 )
-@click.option(
-    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to this file."
-)
-def steps_command(frameworks: tuple[str, ...], python: str | None, markdown: Path | None) -> int:
+@writing_options
+def steps_command(
+    *, frameworks: tuple[str, ...], python: str | None, json_file: Path | None, markdown_file: Path | None
+) -> int:
     """Say at which releases what requests leave in memory changed.
 
     It reads what a sweep has stored.
@@ -48,10 +49,11 @@ def steps_command(frameworks: tuple[str, ...], python: str | None, markdown: Pat
     if not any(one.measured for one in found):
         where = f" on Python {python}" if python else ""
         raise UsageError(f"nothing is measured{where} yet; `outlive sweep` does it")
-    if markdown:
-        write_text(markdown, report.markdown(found))
-    else:
-        report.show(found, output())
+    if json_file:
+        write_text(json_file, StepsDocument(histories=tuple(found)).to_json())
+    if markdown_file:
+        write_text(markdown_file, report.markdown(found))
+    report.show(found, output())
     return ExitCode.FAULT if problems else ExitCode.FINE
 
 

@@ -69,6 +69,16 @@ def write_report(project: Project, found: Evidence, rates: Rates) -> tuple[Repor
     return write.write(project, record.build(found, known, rates))
 
 
+def write_copies(report: Report, json_file: Path | None, markdown_file: Path | None) -> None:
+    """Write a report once more, to the files that were asked for."""
+    if json_file:
+        write_text(json_file, report.to_json().decode())
+    if markdown_file:
+        from outlive.reports import markdown  # noqa: PLC0415 - as above
+
+        write_text(markdown_file, markdown.render(report))
+
+
 def write_load_page(words: Sequence[str]) -> Path:
     """Write the page of the load tests in these files, among the user's reports; return its path.
 
