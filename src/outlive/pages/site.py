@@ -163,12 +163,13 @@ def _scripted(project: Project, framework: str) -> frozenset[str]:
 def _known(project: Project, name: str, problems: list[str]) -> Known | None:
     """Return all that is known of a framework, None where it has no readable catalogue."""
     try:
-        facts = record.facts(project, name)
+        main = stored.load(project, name)
+        facts = record.facts(project, name, main)
     except OutliveError as error:
         problems.append(str(error))
         return None
-    elsewhere = [stored.load(project, name, python) for python in KNOWN if python != facts.timeline.python]
-    timelines = sorted((facts.timeline, *elsewhere), key=lambda one: one.measured, reverse=True)
+    elsewhere = [stored.load(project, name, python) for python in KNOWN if python != main.python]
+    timelines = sorted((main, *elsewhere), key=lambda one: one.measured, reverse=True)
     problems += (*(found for one in timelines for found in one.problems), *facts.reliefs.problems)
     reports = tuple(_reports(project, name, facts, problems))
     several = tuple(one for one in timelines if one.measured > 1)

@@ -63,10 +63,11 @@ def write_report(project: Project, found: Evidence, rates: Rates) -> tuple[Repor
     from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
 
     known = record.facts(project, found.after.stack.framework)
+    report = record.build(found, known, rates)
     errors = Console(stderr=True)
-    for problem in (*known.timeline.problems, *known.reliefs.problems):
+    for problem in (*known.history.problems, *known.reliefs.problems):
         whole(errors, f"left out: {one_line(problem)}")
-    return write.write(project, record.build(found, known, rates))
+    return write.write(project, report)
 
 
 def write_copies(report: Report, json_file: Path | None, markdown_file: Path | None) -> None:
