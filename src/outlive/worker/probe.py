@@ -50,9 +50,8 @@ COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, in practice once or twice."""
 
 
-# The type cache keeps the names of attributes that were looked up. On Python 3.11 each `case ClassName()`,
-# and so each formatted traceback, looks up a new string "__match_args__"; up to 4,096 of them stay in the
-# cache.
+# The type cache keeps the names of attributes that were looked up. On Python 3.11 each formatted traceback
+# looks up a new string "__match_args__"; up to 4,096 of them stay.
 clear_type_cache: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
 
 
@@ -270,8 +269,8 @@ class Probe:
 
     def begin(self, oldest: int = YOUNGEST) -> None:
         """Record the state that the first phase is counted against; generations above `oldest` are clean."""
-        # Two phases without requests: in the first the probe makes what it keeps, the second shows what it
-        # adds to each phase (its frames, before Python 3.11), which is taken off every later phase.
+        # Two phases without requests: in the first the probe makes what it keeps, in the second what it adds
+        # to each phase (its frames, before Python 3.11).
         self.own = Reading(0, Counter(), 0, 0, {})
         self.last = self.read()
         self.phase(oldest)
@@ -306,8 +305,7 @@ class Probe:
         """Return the present state after a collection.
 
         If nothing is frozen and as many objects are alive as in `last`, its types are taken over: counting
-        them would mean going through everything that the app has imported. What the process holds comes last,
-        because reading it lets other threads run.
+        them takes long. What the process holds comes last, because reading it lets other threads run.
         """
         clear_type_cache()
         blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
@@ -372,8 +370,8 @@ class Reading:
 def keep_cancelled_timers() -> None:
     """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so at each count.
 
-    Once there are more than a hundred, asyncio copies the others into a new list. When that happens depends
-    on the clock, and a traceback that holds a frame of the loop keeps the old list alive.
+    Else it copies the others into a new list at a time that depends on the clock, and a traceback that holds
+    a frame of the loop keeps the old list alive.
     """
     base_events: Any = sys.modules.get("asyncio.base_events")
     if base_events is not None:
@@ -396,8 +394,5 @@ def drop_cancelled_timers(loop: Any) -> None:
 
 
 def start(path: str, probe: Probe, watch: type[IdleWatch]) -> None:
-    """Start the probe's thread in this process.
-
-    `path` is the harness's Unix socket, `watch` the class that tells when the other threads rest.
-    """
+    """Start the probe's thread, on the harness's Unix socket; `watch` tells when the other threads rest."""
     threading.Thread(target=probe.run, args=(path, watch), name="outlive-probe", daemon=True).start()
