@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import measuring
 from comparisons import cell, lost, off_the_line, phase
 from gates import KNOWN, LIMITS, PATH, TODAY, changed, limits
 from outlive.errors import UsageError
@@ -18,6 +19,7 @@ from outlive.gates.judge import judge, stale
 from outlive.gates.limits import Limits, Place, exact, load, parse
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Measurement
+from outlive.retention.growth import HELD_LEAK
 
 RELEASES = ("0.9", "1", "2")
 SCENARIOS = [scenario.name for scenario in KNOWN]
@@ -207,6 +209,35 @@ class TestJudge:
         kept = cell("not-found", 33, 33, held={"files": 0.2}, phases=phases)
         found = judge(limits(), kept)
         assert (found.outcome, found.what) == ("over", "leaks outside of objects: 0.2 files per request")
+
+    def test_files_that_stay_open_until_a_collection_need_a_limit_where_none_comes(self) -> None:
+        """As in a big upload whose client is gone: its temporary file hangs on a cycle."""
+
+        def kept(each: float, **fields: Any) -> Measurement:
+            lengths = (11, 211, 37)
+            phases = tuple(phase(n, survivors=33 * n, fds=9 + round(each * n)) for n in lengths)
+            return cell("not-found", 33, phases=phases, held={}, **fields)
+
+        found = judge(limits(), kept(1))
+        what = "leaks outside of objects: 1 file open until a collection per request"
+        assert (found.outcome, found.what) == ("over", what)
+        assert judge(limits(), kept(0.2)).what.startswith("leaks outside of objects: 0.2 files open")
+        assert judge(limits(), kept(0)).outcome == "within"
+        assert judge(limits(), kept(1, gc="on")).outcome == "within"
+        allowing = limits(changed("expires = 2027-01-01", 'expires = 2027-01-01\nmemory = ["not-found"]'))
+        assert judge(allowing, kept(1)).outcome == "within"
+        assert judge(allowing, kept(0)).outcome == "under"
+
+    def test_files_opened_once_are_none_of_a_request(self) -> None:
+        opened = tuple(phase(n, survivors=33 * n, fds=9 + more) for n, more in ((11, 0), (211, 3), (37, 3)))
+        assert judge(limits(), cell("not-found", 33, phases=opened, held={})).outcome == "within"
+
+    @pytest.mark.parametrize("name", HELD_LEAK)
+    def test_whatever_is_held_turns_the_gate_red(self, name: str) -> None:
+        kept = cell("not-found", 33, growth="leak", held={name: HELD_LEAK[name]}, phases=(phase(37),))
+        found = judge(limits(), kept)
+        assert found.outcome == "over"
+        assert found.what.startswith("leaks outside of objects: ")
 
     def test_a_planted_leak_on_top_of_a_count_is_over(self) -> None:
         assert judge(limits(), cell("not-found", 33 + 4 / 506)).outcome == "over"
@@ -450,3 +481,15 @@ def test_what_was_accepted_is_within_and_written_the_same_in_any_order(cells: li
 @pytest.mark.parametrize(("count", "text"), [(105.0, "105"), (0.01, "0.01"), (105.125, "105.125"), (0, "0")])
 def test_counts_are_written_in_thousandths(count: float, text: str) -> None:
     assert exact(count) == text
+
+
+@pytest.mark.real
+def test_a_file_that_hangs_on_a_cycle_turns_the_gate_red() -> None:
+    (clean,) = measuring.measured(measuring.planted("flask", "file_that_is_closed"), measuring.cell("ok"))
+    (kept,) = measuring.measured(measuring.planted("flask", "file_in_a_cycle"), measuring.cell("ok"))
+    allowing = accept(limits(""), [kept], [kept.release], KNOWN, TODAY)
+    assert judge(allowing, kept).outcome == "within"
+    without = limits(allowing.text.replace('memory = ["ok"]\n', ""))
+    what = "leaks outside of objects: 1 file open until a collection per request"
+    assert (judge(without, kept).outcome, judge(without, kept).what) == ("over", what)
+    assert "memory" not in accept(limits(""), [clean], [clean.release], KNOWN, TODAY).text.partition("[[")[2]

@@ -44,6 +44,13 @@ def file_each_five(port):
         os.open(os.devnull, os.O_RDONLY)
 
 
+def file_in_a_cycle(port):
+    import os
+
+    # Closed by a collection, as temporary files are that hang on an error.
+    Node().file = open(os.devnull)  # noqa: SIM115
+
+
 def file_that_is_closed(port):
     import os
 
@@ -116,3 +123,19 @@ def hang(port):
         import time
 
         time.sleep(600)
+
+
+def greenlet(port):
+    import gevent
+
+    kept.append(gevent.spawn(gevent.sleep, 600))
+
+
+def greenlet_in_a_cycle(port):
+    # What the cycle holds waits for ever, and ends where it ran once a collection has freed the cycle.
+    import gevent
+    import greenlet
+
+    node = Node()
+    node.greenlet = greenlet.greenlet(gevent.get_hub().switch)
+    gevent.get_hub().loop.run_callback(node.greenlet.switch)

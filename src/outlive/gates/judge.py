@@ -4,8 +4,8 @@
 - More than the limit is `over`, less is `under`; both fail. As in a comparison, counts are equal within their
   errors; counts on a straight line have no error, but limits are rounded to thousandths.
 - What a connection leaves, apart from its requests, has an exact limit of its own.
-- A leak outside of objects (blocks, C heap, files, sockets, threads, tasks) is `over` unless the
-  limits list it under `memory`.
+- A leak outside of objects (blocks, C heap, mapped memory, files, sockets, threads, tasks) is `over` unless
+  the limits list it under `memory`. With gc off so are files and sockets that stay open until a collection.
 - A cell that deviates is measured a second time. If the two disagree it is `inconclusive`: neither passed nor
   failed.
 """
@@ -20,10 +20,10 @@ from typing import Literal
 import msgspec
 from packaging.specifiers import SpecifierSet
 
-from outlive.comparison.changes import HELD, LEAKED_BLOCKS, LEAKED_HEAP
+from outlive.comparison.changes import HELD, LEAKED_BLOCKS, LEAKED_HEAP, OPEN_FILES, Quantity
 from outlive.gates.limits import Allowed, Limits, Place, exact
 from outlive.records.measurement import Measurement
-from outlive.retention.growth import LEAST_LEAK, errors
+from outlive.retention.growth import COUNT_LEAK, LEAST_LEAK, errors
 from outlive.retention.residue import LEAST
 from outlive.wording import listed, one_line
 
@@ -86,6 +86,8 @@ def residue(measurement: Measurement) -> float | None:
 
 def leaks_memory(measurement: Measurement) -> bool:
     """Return whether a cell leaks outside of gc-tracked objects: memory, files or the like."""
+    if _open_files(measurement):
+        return True
     if measurement.growth != "leak":
         return False
     return abs(measurement.leaked_per_request or 0) < LEAST_LEAK or bool(_held(measurement))
@@ -201,12 +203,26 @@ def _outside(measurement: Measurement) -> list[str]:
     memory = (LEAKED_BLOCKS, LEAKED_HEAP) if abs(measurement.leaked_per_request or 0) < LEAST_LEAK else ()
     amounts = [(quantity, quantity.of(measurement)) for quantity in memory]
     texts = [f"{q.write(amount.value)} {q.short}" for q, amount in amounts if amount and amount.value > 0]
-    return texts + _held(measurement)
+    return [*texts, *_held(measurement), *_open_files(measurement)]
+
+
+def _open_files(measurement: Measurement) -> list[str]:
+    """Return a text where files stay open until a collection, which with gc off never comes."""
+    amount = OPEN_FILES.of(measurement)
+    if amount is None or measurement.held or amount.value - amount.error < COUNT_LEAK:
+        return []
+    return [_counted(OPEN_FILES, amount.value)]
 
 
 def _held(measurement: Measurement) -> list[str]:
     amounts = [(quantity, quantity.of(measurement)) for quantity in HELD]
-    return [f"{q.write(amount.value)} {q.noun}" for q, amount in amounts if amount and amount.value]
+    return [_counted(quantity, amount.value) for quantity, amount in amounts if amount and amount.value]
+
+
+def _counted(quantity: Quantity, value: float) -> str:
+    first, _, rest = quantity.noun.partition(" ")
+    text = quantity.write(value)
+    return " ".join(filter(None, [text, first.removesuffix("s") if text == "1" else first, rest]))
 
 
 def _if_meant(path: str, place: Place | None) -> str:
