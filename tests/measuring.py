@@ -29,28 +29,29 @@ OK = Scenario("ok", "a plain 200", Request(path="/ok"), ("200",))
 
 
 @functools.cache
-def environment(framework: str) -> Environment:
-    """Return the environment of the newest release."""
+def environment(framework: str, worker: str | None = None) -> Environment:
+    """Return the environment of the newest release, with the packages that a gunicorn worker needs."""
     release = Catalogue.load(CHECKOUT, framework).newest()
-    prepared = prepare(CHECKOUT, Stack(framework, release.version, "3.11"))
+    packages = apps.packages(CHECKOUT, framework, worker)
+    prepared = prepare(CHECKOUT, Stack(framework, release.version, "3.11"), packages=packages)
     return environments.ensure(prepared.lock, prepared.interpreter)
 
 
-def reference(framework: str) -> Subject:
+def reference(framework: str, worker: str | None = None) -> Subject:
     """Return the reference app on the newest release."""
     folder = CHECKOUT.apps / framework
-    return Subject(environment(framework), apps.load(CHECKOUT, framework), folder)
+    return Subject(environment(framework, worker), apps.load(CHECKOUT, framework), folder, worker)
 
 
-def planted(framework: str, plant: str) -> Subject:
+def planted(framework: str, plant: str, worker: str | None = None) -> Subject:
     """Return the reference app with one of the functions of `planted/plants.py` called for each request."""
-    return served(framework, f"v1:app({plant!r})", PLANTED / framework)
+    return served(framework, f"v1:app({plant!r})", PLANTED / framework, worker)
 
 
-def served(framework: str, target: str, folder: Path) -> Subject:
+def served(framework: str, target: str, folder: Path, worker: str | None = None) -> Subject:
     """Return another app, which gunicorn imports from `folder`."""
     app = msgspec.structs.replace(apps.load(CHECKOUT, framework), target=target)
-    return Subject(environment(framework), app, folder)
+    return Subject(environment(framework, worker), app, folder, worker)
 
 
 def cell(scenario: str = "ok", connection: Connection = "close", gc: str = "off") -> Cell:

@@ -311,13 +311,8 @@ def dispatch(environ, start_response):
     return app(environ, start_response)
 
 
-def create_app():
-    """Return the site alone, from which a reproducer is cut."""
-    return site()
-
-
 STATIC = files()
-SITE = create_app()
+SITE = site()
 TESTED = make_app()
 APPS = {
     "blueprints": blueprints(),

@@ -26,6 +26,7 @@ from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.measure import measure
+from outlive.service import app as apps
 from outlive.stacks import environments
 from outlive.stacks.prepare import prepare
 from outlive.wording import counted
@@ -41,8 +42,10 @@ READINGS = ("status", "reason", "answer", "growth", "survivors_per_request", "le
 def main(stack: str, times: int, python: str | None, **selected: Any) -> None:
     """Measure cells again and again and list those that differ."""
     project = Project.find()
-    prepared = prepare(project, Stack.parse(stack), python)
+    wanted = Stack.parse(stack)
     request = Selection(**selected).request(project)
+    packages = apps.packages(project, wanted.framework, request.worker)
+    prepared = prepare(project, wanted, python, packages=packages)
     served = engine.serving(project, prepared.release.framework, request.scenarios)
     cells = [cell for cell in request.cells if cell.scenario in served]
     environment = environments.ensure(prepared.lock, prepared.interpreter)

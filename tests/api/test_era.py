@@ -57,7 +57,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Cell, ...]]:
             for one in stacks
         ]
 
-    monkeypatch.setattr(era, "prepare_each", lambda *_: (BEFORE, AFTER))
+    monkeypatch.setattr(era, "prepare_each", lambda *_, **__: (BEFORE, AFTER))
     monkeypatch.setattr(engine, "known", lambda _, one, __: stored[one.identity])
     monkeypatch.setattr(engine, "run", run)
     monkeypatch.setattr(swaps, "swapped", lambda *_: end("2.1.3", "2.2.1", "d"))

@@ -142,6 +142,7 @@ class TestWorker:
             ("close", "gthread", "gthread"),
             ("close", "sync", "sync"),
             ("keep-alive", "sync", None),
+            ("keep-alive", "gevent", "gevent"),
         ],
     )
     def test_flask(self, connection: Connection, selected: str | None, name: str | None) -> None:

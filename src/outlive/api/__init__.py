@@ -92,6 +92,7 @@ def measure(*stacks: str, **options: Unpack[Options]) -> Document:
                 stack,
                 options.get("python"),
                 remedies.practices(project, stack.framework, options.get("practices", ())),
+                packages=apps.packages(project, stack.framework, options.get("worker")),
             )
             for stack in named
         ]
@@ -215,12 +216,14 @@ def gate(
             connections=tuple(options.get("connections", ())) or USUAL_CONNECTIONS,
             gc=_policy(options),
             jobs=options.get("jobs", 2),
+            worker=options.get("worker"),
             scheduler=options.get("scheduler"),
             today=dt.datetime.now(dt.UTC).date(),
             plant=plant,
             patterns=patterns,
         )
-        prepared = prepare(project, named, options.get("python"))
+        packages = apps.packages(project, named.framework, wanted.worker)
+        prepared = prepare(project, named, options.get("python"), packages=packages)
         if not allow_yanked:
             check_withdrawn(prepared.release)
         file = limits or (Path(app) / LIMITS if app else None)

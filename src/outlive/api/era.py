@@ -13,6 +13,7 @@ from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.engine import Progress, Request
+from outlive.service import app as apps
 from outlive.stacks import swaps
 from outlive.stacks.prepare import Pair, Prepared, prepare_each
 from outlive.wording import number, step
@@ -35,18 +36,20 @@ def said(
     if any(stack.pins for stack in stacks) or pair.before.release == pair.after.release:
         return None
     try:
-        ends = prepare_each(project, *stacks, pair.after.interpreter.minor)
+        packages = apps.packages(project, stacks[0].framework, request.worker)
+        ends = prepare_each(project, *stacks, pair.after.interpreter.minor, packages=packages)
     except (FaultError, UnavailableError):
         return None
-    packages = [each for each in swaps.differences(*ends) if each.split()[0] != ends[0].lock.framework]
-    if not packages or [end.identity for end in ends] == [pair.before.identity, pair.after.identity]:
+    differ = [each for each in swaps.differences(*ends) if each.split()[0] != ends[0].lock.framework]
+    if not differ or [end.identity for end in ends] == [pair.before.identity, pair.after.identity]:
         return None
     measured = match(*_measured(project, ends, request, progress))[0]
     rows = judge(measured)
     if not rows:
         return None
-    differ = "1 package differs" if len(packages) == 1 else f"{len(packages)} packages differ"
-    text = f"{changes(rows)} ({differ})"
+    text = (
+        f"{changes(rows)} ({'1 package differs' if len(differ) == 1 else f'{len(differ)} packages differ'})"
+    )
     apart = [row for row in rows if _apart(row, controlled)]
     if not apart:
         return f"With the dependencies each release came with: {text}."

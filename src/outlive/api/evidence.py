@@ -22,6 +22,7 @@ from outlive.replay.store import provenance
 from outlive.reports import record
 from outlive.reports.record import Evidence
 from outlive.retention.growth import TO_COMPARE
+from outlive.service import app as apps
 from outlive.service import remedies
 from outlive.service.scenarios import load_set
 from outlive.stacks import pythons
@@ -46,7 +47,8 @@ def measured(
     """
     request = selection.request(project, always=(BASELINE,), sensitivity=TO_COMPARE)
     practice = remedies.practices(project, stacks[0].framework, selection.practices)
-    pair = prepare_pair(project, *stacks, python, practice)
+    packages = apps.packages(project, stacks[0].framework, selection.worker)
+    pair = prepare_pair(project, *stacks, python, practice, packages=packages)
     before, after = engine.run(project, (pair.before, pair.after), request, progress)
     measurable, gaps = match(before, after)
     if not measurable:

@@ -49,8 +49,10 @@ class Explained(msgspec.Struct, frozen=True):
 
     def reproducer(self, structure: Structure) -> str:
         """Return a script that was run and seen to show `structure`. Raises as `Reproducer.find` does."""
+        subject = self.subject
+        module = (subject.folder / subject.app.target.partition(":")[0]).with_suffix(".py")
         picture = tuple(explanation.picture(structure.explanation))
-        return Reproducer(self.subject, self.scenario).find(structure, picture)
+        return Reproducer(subject.environment, module, self.scenario).find(structure, picture)
 
 
 def explained(
@@ -77,7 +79,8 @@ def explained(
         raise UsageError(f"explain takes one scenario; {pattern!r} matches {len(chosen)}")
     cell = Cell(chosen[0].name, connection, policy)
     applied = remedies.practices(project, stack.framework, practices)
-    prepared = prepare(project, stack, python, applied)
+    packages = apps.packages(project, stack.framework, worker)
+    prepared = prepare(project, stack, python, applied, packages=packages)
     selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh, jobs=1)
     request = selection.request(project)
     ((measurement,),) = engine.run(project, [prepared], request, progress)

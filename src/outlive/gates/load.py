@@ -73,7 +73,7 @@ def run(
     limits apply to one cell.
     """
     app = apps.load(project, prepared.release.framework)
-    worker = app.worker(wanted.connections[0])
+    worker = app.worker(wanted.connections[0], wanted.worker)
     if worker is None:
         raise UsageError(f"no worker of {app.framework} can hold {wanted.connections[0]} connections")
     alone = msgspec.structs.replace(app, workers=(worker,))

@@ -53,12 +53,17 @@ def planted(app: App, *kinds: str) -> App:
     workers = tuple(
         msgspec.structs.replace(
             worker,
-            name=f"{worker.name}, {MARK}",
+            name=marked(worker.name),
             arguments=(*worker.arguments, "--env", f"OUTLIVE_PLANT={','.join(kinds)}"),
         )
         for worker in app.workers
     )
     return msgspec.structs.replace(app, workers=workers)
+
+
+def marked(worker: str) -> str:
+    """Return the name of a worker that plants something."""
+    return f"{worker}, {MARK}"
 
 
 def is_planted(measurement: Measurement) -> bool:

@@ -24,6 +24,7 @@ from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine, place
 from outlive.replay.engine import Progress
 from outlive.replay.subject import Task
+from outlive.service import app as apps
 from outlive.service import scenarios
 from outlive.service.scenarios import Scenario
 from outlive.stacks.prepare import Prepared, prepare
@@ -47,6 +48,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     today: dt.date
     plant: bool = False
     patterns: tuple[str, ...] = ()
+    worker: str | None = None
     scheduler: str | None = None
 
     @property
@@ -74,10 +76,10 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     `planted`: the planted leak was left in, to see the gate go red. `limits` is the path of the file, and
     `limited` says whether any limit in it is about this release on this Python. `load`: the release was
-    judged under load, in one cell for the mix of all scenarios or of those that `patterns` selected. `pins`
-    are packages whose versions the user named; `app` are the words that named an application of theirs. A
-    leak of one object per `least_leak` requests is sure to be seen. There are no `cells` if the `controls`
-    failed.
+    judged under load, in one cell for the mix of all scenarios or of those that `patterns` selected. `worker`
+    is the gunicorn worker that the user named, `pins` are the packages whose versions they named, and `app`
+    are the words that named an application of theirs. A leak of one object per `least_leak` requests is sure
+    to be seen. There are no `cells` if the `controls` failed.
     """
 
     stack: StackRecord
@@ -93,6 +95,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     replayed: Replayed | None
     load: bool = False
     patterns: tuple[str, ...] = ()
+    worker: str | None = None
     pins: tuple[Package, ...] = ()
     allow_yanked: bool = False
     app: tuple[str, ...] = ()
@@ -153,10 +156,11 @@ def run(
     with place.at(wanted.scheduler, project, wanted.jobs) as where:
         progress.doing(f"installing {prepared.release}")
         environment = where.install(prepared.lock, prepared.interpreter)
-        request = engine.Request(wanted.known, cells, jobs=wanted.jobs)
 
         def tasks(cells: Sequence[Cell], *plants: str) -> list[Task]:
             by_name = {name: proof.planted(app, *plants) if plants else app for name, app in served.items()}
+            worker = proof.marked(wanted.worker) if plants and wanted.worker else wanted.worker
+            request = engine.Request(wanted.known, tuple(cells), worker=worker, jobs=wanted.jobs)
             return engine.to_measure(project, environment, by_name, request, cells)
 
         for task in tasks(cells):
@@ -211,6 +215,7 @@ def verdict(
         planted=wanted.plant,
         limits=limits.path,
         limited=limits.hold_for(prepared.record.release, prepared.record.python),
+        worker=wanted.worker,
         controls=controls,
         least_leak=proof.SURE_TO_SEE,
         cells=tuple(cells),
@@ -236,8 +241,11 @@ def replay(
             f"--prove {stack}: it must be a release of {gate.stack.framework} on Python {gate.stack.python}, "
             "or the limits do not hold for it"
         )
-    bad = prepare(project, stack, gate.stack.python)
-    request = engine.Request(wanted.scenarios, wanted.cells, jobs=wanted.jobs, scheduler=wanted.scheduler)
+    packages = apps.packages(project, stack.framework, wanted.worker)
+    bad = prepare(project, stack, gate.stack.python, packages=packages)
+    request = engine.Request(
+        wanted.scenarios, wanted.cells, wanted.worker, jobs=wanted.jobs, scheduler=wanted.scheduler
+    )
     (measured,) = engine.run(project, [bad], request, progress)
     as_gated = [msgspec.structs.replace(m, release=gate.stack.release) for m in measured]
     verdicts = [judge(limits, measurement) for measurement in as_gated]

@@ -62,8 +62,10 @@ def subject(gate: Gate) -> str:
     stack = gate.stack
     source = f" from {gate.source}" if gate.source else ""
     plant = ", with a planted leak" if gate.planted else ""
+    worker = f", {gate.worker} worker" if gate.worker else ""
     load = " under load" if gate.load else ""
-    return f"{stack.framework} {stack.release}{source}{load}, Python {stack.python}, gc {gate.gc}{plant}"
+    where = f"Python {stack.python}{worker}, gc {gate.gc}"
+    return f"{stack.framework} {stack.release}{source}{load}, {where}{plant}"
 
 
 def notable(gate: Gate) -> tuple[Judged, ...]:
@@ -83,6 +85,7 @@ def reproduce(gate: Gate, cell: Judged) -> str:
     for pattern in gate.patterns if gate.load else (m.scenario,):
         words += ["--scenario", pattern]
     words += ["--connection", m.connection, "--python", stack.python]
+    words += ["--worker", gate.worker] if gate.worker else []
     words += ["--unreleased", gate.source] if gate.source else []
     words += ["--limits", gate.limits] if gate.limits != FILE.format(framework=stack.framework) else []
     words += ["--allow-yanked"] if gate.allow_yanked else []

@@ -30,6 +30,7 @@ from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
 from outlive.replay.engine import Progress, Request
 from outlive.retention.fingerprints import Change, changes
+from outlive.service import app as apps
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments, locks, pythons, sources
 from outlive.stacks.locks import ERA, Lock, Side
@@ -80,7 +81,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Bisection(JsonDocument, frozen=True, kw_only=True):
     """The result of a bisection.
 
-    `python` is the full version: patch releases count differently.
     `suspects` holds the commit, or, if commits had to be skipped, several of which one is it. `before` and
     `after` are the measurements of its first parent and of itself, `changes` what became of each ring, and
     `differences` the other packages that its metadata changed. `further`: the count changed again later.
@@ -163,7 +163,7 @@ class _Bisect:
         answer = Bisection(
             framework=question.stack.framework,
             package=question.package,
-            python=self.interpreter.key,
+            python=self.interpreter.python,
             what=question.what,
             cell=question.cell,
             old=self._step(before, "old"),
@@ -310,7 +310,8 @@ class _Bisect:
         if reason := release.why_not(self.interpreter.name or self.interpreter.minor):
             raise UnavailableError(reason)
         pins = tuple(pin for pin in self.question.stack.pins if pin.name != name)
-        wanted = locks.side(self.project, release, self.interpreter.minor, pins, (wheel,))
+        extras = apps.packages(self.project, release.framework, self.question.worker)
+        wanted = locks.side(self.project, release, self.interpreter.minor, pins, (wheel,), extras=extras)
         lock = self._lock(wanted)
         return Prepared(release, self.interpreter, locks.on(lock, self.interpreter.python))
 

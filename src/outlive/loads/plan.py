@@ -31,8 +31,10 @@ def deployed(stack: Prepared, worker: Worker) -> Prepared:
 
     Raises UnavailableError if they do not exist for this release and Python.
     """
+    if set(worker.packages) <= set(stack.extras):
+        return stack
     lock = locks.with_packages(stack.lock, stack.release, worker.packages)
-    return msgspec.structs.replace(stack, lock=lock)
+    return msgspec.structs.replace(stack, lock=lock, extras=(*stack.extras, *worker.packages))
 
 
 def recorded(project: Project, test: LoadTest) -> Prepared:
@@ -51,7 +53,7 @@ def cells(project: Project, test: LoadTest) -> tuple[Cell, ...]:
     each connection after a request does so whatever its clients ask for.
     """
     worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
-    if test.deployment.gc != "off" or worker.packages:
+    if test.deployment.gc != "off":
         return ()
     asked = test.traffic.connection
     connection = asked if asked in worker.connections else worker.connections[0]
@@ -62,7 +64,7 @@ def cells(project: Project, test: LoadTest) -> tuple[Cell, ...]:
 def stored(project: Project, test: LoadTest) -> tuple[Measurement, ...]:
     """Return the stored measurements of these cells."""
     wanted = set(cells(project, test))
-    measurements = engine.known(project, test.stack, test.deployment.worker)
+    measurements = engine.known(project, recorded(project, test), test.deployment.worker)
     return tuple(measurement for measurement in measurements if Cell.of(measurement) in wanted)
 
 

@@ -17,7 +17,7 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import OutliveError, UnavailableError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, write_list
+from outlive.files import write_list
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
@@ -29,6 +29,7 @@ from outlive.replay.place import Place
 from outlive.replay.store import Keeper, Store
 from outlive.replay.subject import Task
 from outlive.retention.growth import shows
+from outlive.service import app as apps
 from outlive.service import scenarios
 from outlive.service.app import App
 from outlive.stacks import eras
@@ -41,13 +42,12 @@ Keep = Callable[[Release, Sequence[Measurement]], None]
 """Is called with each release and all its measurements once they are complete."""
 
 
-class Outcome(JsonDocument, frozen=True):
+class Outcome(msgspec.Struct, frozen=True):
     """The result of a sweep: how many cells it measured, how many of them failed, what is unavailable."""
 
     cells: int
     failed: int
     unavailable: tuple[Unavailable, ...]
-    schema_version: int = SCHEMA_VERSION
 
 
 class _Planned(msgspec.Struct, frozen=True):
@@ -180,7 +180,8 @@ class _Sweep:
             return None
         stack = Stack(release.framework, release.version, self.python)
         try:
-            prepared = prepare(self.project, stack)
+            packages = apps.packages(self.project, stack.framework, self.request.worker)
+            prepared = prepare(self.project, stack, packages=packages)
         except UnavailableError as error:
             self._lacks(release, str(error))
             return None

@@ -1,18 +1,17 @@
-"""Explains in text why objects outlive their request: one block for each structure."""
+"""Explains in text of 80 columns why objects outlive their request: one block for each structure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 from outlive.retention.graph import Step
 from outlive.retention.structures import Analysis, Structure
 from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
-from outlive.tables import fold
 from outlive.wording import counted, listed, number, size
 
 WIDTH = 80
-"""Columns where no terminal says how many it has; what is aligned to the right is never further out."""
 INDENT = "   "
 CLASSES = {
     "cyclic": "cyclic garbage",
@@ -24,13 +23,13 @@ TYPES = 5
 SUSPECT = "◀ suspect"
 
 
-def render(heading: str, analysis: Analysis, width: int = WIDTH) -> str:
-    """Return the whole explanation of a cell, in lines of `width` columns; `heading` names the cell."""
-    lines = [fold(heading, width), fold(summary(analysis), width)]
+def render(heading: str, analysis: Analysis) -> str:
+    """Return the whole explanation of a cell; `heading` names the cell."""
+    lines = [*wrap(heading, WIDTH), *wrap(summary(analysis), WIDTH)]
     for place, structure in enumerate(analysis.structures, 1):
-        lines += ["", *_block(place, structure, width)]
+        lines += ["", *_block(place, structure)]
     if analysis.cut:
-        lines += ["", fold(f"Cut to stay within limits: {'; '.join(analysis.cut)}.", width)]
+        lines += ["", *wrap(f"Cut to stay within limits: {'; '.join(analysis.cut)}.", WIDTH)]
     return "\n".join(lines) + "\n"
 
 
@@ -50,27 +49,26 @@ def summary(analysis: Analysis) -> str:
     return text
 
 
-def _block(place: int, structure: Structure, width: int) -> Iterator[str]:
-    def told(text: str) -> str:
-        return fold(f"{INDENT}{text}", width)
-
+def _block(place: int, structure: Structure) -> Iterator[str]:
     rate = f"{number(round(structure.rate, 2))} per {structure.per}"
     head = f"{place}. {CLASSES[structure.growth]} {structure.fingerprint}"
-    yield f"{head}{rate:>{max(1, min(width, WIDTH) - len(head))}}"
-    yield told(_contents(structure))
+    yield f"{head}{rate:>{max(1, WIDTH - len(head))}}"
+    yield from _indented(_contents(structure))
     yield ""
-    yield from picture(structure.explanation, width)
+    yield from picture(structure.explanation)
     yield ""
     own = "Python's own " if structure.python else ""
     where = f" ({own}{structure.package})"
-    yield told(f"Suspect{where if structure.package else ''}: {structure.explanation.suspect.reason}.")
+    yield from _indented(
+        f"Suspect{where if structure.package else ''}: {structure.explanation.suspect.reason}."
+    )
     if structure.growth == "cyclic" and not structure.further:
-        yield told("Without this link nothing here would wait for the collector.")
+        yield from _indented("Without this link nothing here would wait for the collector.")
     for further in structure.further:
         yield ""
-        yield told("Without this link there is still a ring:")
-        yield from picture(further, width)
-        yield told(f"Suspect: {further.suspect.reason}.")
+        yield from _indented("Without this link there is still a ring:")
+        yield from picture(further)
+        yield from _indented(f"Suspect: {further.suspect.reason}.")
 
 
 def _contents(structure: Structure) -> str:
@@ -90,28 +88,32 @@ def _contents(structure: Structure) -> str:
     return text
 
 
-def picture(explanation: Explanation, width: int = WIDTH) -> Iterator[str]:
+def picture(explanation: Explanation) -> Iterator[str]:
     """Yield a line for each object and each reference; a line at the side leads a ring back to its start."""
     steps = explanation.steps
     ring = bool(steps[-1].reference)
     for place, step in enumerate(steps):
         first, last = place == 0, place == len(steps) - 1
         bar = ("┌▶ " if first else "│  ") if ring else "   "
-        yield from _object(f"{INDENT}{bar}", f"{INDENT}{'│  ' if ring else '   '}", step, width)
+        yield from _object(f"{INDENT}{bar}", f"{INDENT}{'│  ' if ring else '   '}", step)
         if step.reference:
             bar = ("└─ " if last else "│  ") if ring else "   "
             mark = f"  {SUSPECT}" if place == explanation.suspect.step else ""
             yield f"{INDENT}{bar}    {link(step)}{mark}"
 
 
-def _object(bar: str, more: str, step: Step, width: int) -> Iterator[str]:
+def _object(bar: str, more: str, step: Step) -> Iterator[str]:
     text, place = title(step.vertex), step.vertex.place
-    while len(bar) + len(text) > width and "." in text[: width - len(bar)]:
-        cut = text.rindex(".", 0, width - len(bar)) + 1
+    while len(bar) + len(text) > WIDTH and "." in text[: WIDTH - len(bar)]:
+        cut = text.rindex(".", 0, WIDTH - len(bar)) + 1
         yield bar + text[:cut]
         bar, text = f"{more}  ", text[cut:]
-    if place and len(bar) + len(text) + len(place) + 2 > width:
+    if place and len(bar) + len(text) + len(place) + 2 > WIDTH:
         yield bar + text
         yield f"{more}  {place}"
     else:
         yield f"{bar}{text}  {place}".rstrip()
+
+
+def _indented(text: str) -> list[str]:
+    return wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)

@@ -20,10 +20,11 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A gunicorn worker: `arguments` go on gunicorn's command line after `--worker-class`.
 
     `connections` are the kinds that it can serve, as clients ask for them. `packages` are requirements beyond
-    the framework and gunicorn, as in `gunicorn[gevent]`; a worker with packages is for load tests only,
-    because the environment of the exact replay does not have them. `request_counter` is the attribute in
-    which the server counts requests, as `module:Class.attribute`; empty if gunicorn calls the `post_request`
-    hook. `requires` is what a stack must have for it, as in `gunicorn>=24`.
+    the framework and gunicorn, as in `gunicorn[gevent]`: a worker with packages serves only if it is asked
+    for by name, and they are part of the lock. `request_counter` is the attribute in which the server counts
+    requests, as `module:Class.attribute`; empty if gunicorn calls the `post_request` hook. `requires` is what
+    a stack must have for it, as in `gunicorn>=24`. Without `preload` each worker of the exact replay imports
+    the app by itself, because it replaces modules first.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: tuple[str, ...] = ()
     request_counter: str = ""
     requires: str = ""
+    preload: bool = True
 
     def lacks(self, versions: Mapping[str, str]) -> str | None:
         """Return why a stack with packages of these versions cannot use it, or None if it can."""
@@ -81,8 +83,8 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A framework's reference app, as `apps/<framework>/app.toml` describes it.
 
     `target` is what gunicorn imports in the app's folder. The first of `workers` that can serve a kind of
-    connection is the default for it. `peer` and `tls` are as in `Further`, `own` is of an application that is
-    no reference app.
+    connection, and needs no packages, is the default for it. `peer` and `tls` are as in `Further`, `own` is
+    of an application that is no reference app.
     """
 
     framework: str
@@ -103,7 +105,8 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if selected is not None:
             self.named(selected)
         for worker in self.workers:
-            if self.why_not(connection, worker) is None and selected in {None, worker.name}:
+            chosen = worker.name == selected if selected else not worker.packages
+            if chosen and self.why_not(connection, worker) is None:
                 return worker
         return None
 
@@ -122,8 +125,6 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @staticmethod
     def why_not(connection: Connection, worker: Worker) -> str | None:
         """Return why a worker cannot serve a replay over such connections, or None if it can."""
-        if worker.packages:
-            return f"gunicorn's {worker.name} worker needs {', '.join(worker.packages)}: see outlive load"
         if asked_for(connection) not in worker.connections:
             return f"gunicorn's {worker.name} worker cannot serve {connection} connections"
         return None
@@ -155,6 +156,14 @@ def load(project: Project, framework: str, name: str = "") -> App:
     if app.own is None and not (path.parent / module).is_file():
         raise UsageError(f"{path}: app_version is {app.app_version}, but there is no {module}")
     return msgspec.structs.replace(app, target=target)
+
+
+def packages(project: Project, framework: str, worker: str | None) -> tuple[str, ...]:
+    """Return the requirements of the worker named `worker` beyond the framework and gunicorn.
+
+    None are needed for the default workers. Raises UsageError as `load` and `App.named` do.
+    """
+    return load(project, framework).named(worker).packages if worker else ()
 
 
 def _further(app: App, name: str) -> App:

@@ -203,7 +203,8 @@ class Server(Gunicorn):
     """gunicorn with one worker at a time; each `fresh_worker()` is forked anew from the same master."""
 
     def __init__(self, environment: Environment, app: App, worker: Worker, folder: Path) -> None:
-        super().__init__(environment, app, worker, folder, options=("--workers", "1", "--preload"))
+        options = ("--workers", "1", *(("--preload",) if worker.preload else ()))
+        super().__init__(environment, app, worker, folder, options=options)
         self._line: ProbeLine | None = None
 
     def __exit__(self, *_: object) -> None:

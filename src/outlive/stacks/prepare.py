@@ -25,13 +25,15 @@ Identity = tuple[str, str, str, str, str | None]
 class Prepared(msgspec.Struct, frozen=True):
     """A stack with everything chosen: release, Python, lock. Its environment is built when needed.
 
-    `remedy` is the change to its app, or None.
+    `remedy` is the change to its app, or None. `extras` are the requirements in the lock that neither the
+    release nor its pins have: those of the remedy, and of the gunicorn worker.
     """
 
     release: Release
     interpreter: Interpreter
     lock: Lock
     remedy: Remedy | None = None
+    extras: tuple[str, ...] = ()
 
     @property
     def remedy_name(self) -> str | None:
@@ -84,45 +86,69 @@ class _Choice(msgspec.Struct, frozen=True):
         )
         return msgspec.structs.replace(side, changed=bool(side.application and self.stack.pins))
 
-    def prepared(self, project: Project, remedy: Remedy | None) -> Prepared:
+    def prepared(self, project: Project, remedy: Remedy | None, packages: tuple[str, ...]) -> Prepared:
         lock = locks.of_era(project, self.side(project))
         lock = locks.on(lock, self.interpreter.python)
-        if remedy and not remedy.against(self.release.version):
-            lock = locks.with_packages(lock, self.release, remedy.packages)
-        return Prepared(self.release, self.interpreter, lock, remedy)
+        applies = remedy and not remedy.against(self.release.version)
+        extras = _extras(remedy if applies else None, packages)
+        lock = locks.with_packages(lock, self.release, extras)
+        return Prepared(self.release, self.interpreter, lock, remedy, extras)
+
+
+def _extras(remedy: Remedy | None, packages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*(remedy.packages if remedy else ()), *packages)))
 
 
 def prepare(
-    project: Project, stack: Stack, python: str | None = None, remedy: Remedy | None = None
+    project: Project,
+    stack: Stack,
+    python: str | None = None,
+    remedy: Remedy | None = None,
+    *,
+    packages: tuple[str, ...] = (),
 ) -> Prepared:
     """Return `stack` with its era lock, on the Python that it names, on `python`, or on the best one.
 
-    The packages of a `remedy` are locked with it if the remedy applies to the release. Raises as
-    `pythons.choose`, `sources.build` and `locks.era` do.
+    The packages of a `remedy` are locked with it if the remedy applies to the release, and so are further
+    `packages`, such as those of a gunicorn worker. Raises as `pythons.choose`, `sources.build` and
+    `locks.era` do.
     """
     (choice,) = _choose(project, [stack], python)
-    return choice.prepared(project, remedy)
+    return choice.prepared(project, remedy, packages)
 
 
 def prepare_each(
-    project: Project, before: Stack, after: Stack, python: str | None = None, remedy: Remedy | None = None
+    project: Project,
+    before: Stack,
+    after: Stack,
+    python: str | None = None,
+    remedy: Remedy | None = None,
+    *,
+    packages: tuple[str, ...] = (),
 ) -> tuple[Prepared, Prepared]:
     """Return two stacks, each with its era lock, on the same Python unless a stack names its own.
 
     Raises as `prepare` does, and UsageError if they have different frameworks.
     """
     _check_same(before, after)
-    first, second = (choice.prepared(project, remedy) for choice in _choose(project, [before, after], python))
+    choices = _choose(project, [before, after], python)
+    first, second = (choice.prepared(project, remedy, packages) for choice in choices)
     return first, second
 
 
 def prepare_pair(
-    project: Project, before: Stack, after: Stack, python: str | None = None, remedy: Remedy | None = None
+    project: Project,
+    before: Stack,
+    after: Stack,
+    python: str | None = None,
+    remedy: Remedy | None = None,
+    *,
+    packages: tuple[str, ...] = (),
 ) -> Pair:
     """Return two stacks with controlled locks, on the same Python unless a stack names its own.
 
-    The packages of a `remedy` are locked with both. Raises as `pythons.choose`, `sources.build` and
-    `controlled.locks` do, and UsageError if they have different frameworks.
+    The packages of a `remedy` and further `packages` are locked with both. Raises as `pythons.choose`,
+    `sources.build` and `controlled.locks` do, and UsageError if they have different frameworks.
     """
     _check_same(before, after)
     choices = _choose(project, [before, after], python)
@@ -134,22 +160,22 @@ def prepare_pair(
         environment = environments.ensure(lock, by_minor[lock.python])
         return environments.import_error(environment, modules) is None
 
-    extras = remedy.packages if remedy else ()
+    extras = _extras(remedy, packages)
     sides = [choice.side(project, extras) for choice in choices]
     if sides[0].application != sides[1].application:
-        return _as_they_are(project, choices, remedy)
+        return _as_they_are([choice.prepared(project, remedy, packages) for choice in choices])
     asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
     pair = controlled.locks(project, sides, asked, works)
     first, second = (
-        Prepared(choice.release, choice.interpreter, locks.on(lock, choice.interpreter.python), remedy)
-        for choice, lock in zip(choices, (pair.before, pair.after), strict=True)
+        Prepared(one.release, one.interpreter, locks.on(lock, one.interpreter.python), remedy, extras)
+        for one, lock in zip(choices, (pair.before, pair.after), strict=True)
     )
     return Pair(first, second, pair.differences)
 
 
-def _as_they_are(project: Project, choices: Sequence[_Choice], remedy: Remedy | None) -> Pair:
+def _as_they_are(states: Sequence[Prepared]) -> Pair:
     """Return two states of an application, each with the packages that its own requirements ask for."""
-    before, after = (one.prepared(project, remedy) for one in choices)
+    before, after = states
     old, new = before.lock.versions, after.lock.versions
     differences = tuple(
         Difference(name, old.get(name), new.get(name), "as each side's requirements have it", asked=True)

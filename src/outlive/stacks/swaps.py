@@ -122,7 +122,7 @@ def _trial(
         interpreter.minor,
         tuple(pin for pin in wanted if pin not in here),
         tuple(here[pin] for pin in wanted if pin in here),
-        extras=remedy.packages if remedy else (),
+        extras=ends[0].extras,
     )
     try:
         lock = _lock(side, like, max(moments) if len(moments) == 2 else None)
@@ -130,7 +130,7 @@ def _trial(
         versions, minor = like.versions, interpreter.minor
         whys = (controlled.refusal(str(error), pin, versions, minor) for pin in pins.values())
         return _Refused(next(filter(None, whys), str(error)))
-    trial = Prepared(release, interpreter, locks.on(lock, interpreter.python), remedy)
+    trial = Prepared(release, interpreter, locks.on(lock, interpreter.python), remedy, ends[0].extras)
     environment = environments.ensure(trial.lock, interpreter)
     modules = frameworks.load(project, release.framework).modules
     if said := environments.import_error(environment, modules):

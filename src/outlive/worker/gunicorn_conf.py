@@ -142,11 +142,11 @@ def post_worker_init(worker: Any) -> None:
         periodic=periodic.Periodic(hook.add),
         tracer=allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
     )
+    counter.wake = idle.waker()
     tool = os.environ.get("OUTLIVE_TOOL")
     if tool:
         counter.tool = _load("tools").TOOLS[tool]()
     if POLICY is None:
-        hook.add(counter.passed)
         probe.start(path, counter, idle.IdleWatch)
     else:
         worker.outlive = load_probe.start(path, counter, log, POLICY, worker.cfg.preload_app)

@@ -5,12 +5,15 @@ Standard library only, Python 3.8 and newer, imports nothing of ours.
 
 from __future__ import annotations
 
+import _thread
 import fcntl
+import gc
 import os
 import resource
 import sys
 import threading
-import time
+from _thread import start_new_thread
+from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,12 +31,41 @@ OWN_PART = 8
 """Under a lower limit the probe takes the last 1/OWN_PART of the numbers for its own descriptors."""
 
 
+def patched() -> bool:
+    """Return whether Python's threads are greenlets, as under gevent, which replaces what starts one.
+
+    It replaces sleeping, too: what this module needs was imported before.
+    """
+    return _thread.start_new_thread is not start_new_thread
+
+
+def waker() -> Callable[[Callable[[], object]], int] | None:
+    """Return what wakes the main thread, which has called this, if greenlets run in it.
+
+    A collection in another thread only marks the suspended greenlets that it frees: they end where they ran.
+    The function takes one that waits until the threads rest, and returns how many objects ended.
+    """
+    if not patched():
+        return None
+    loop, run = sys.modules["gevent"].get_hub().loop, sys.modules["greenlet"].getcurrent
+
+    def wake(wait: Callable[[], object]) -> int:
+        before = len(gc.get_objects()) + gc.get_freeze_count()
+        loop.run_callback_threadsafe(run)
+        wait()
+        return before - len(gc.get_objects()) - gc.get_freeze_count()
+
+    return wake
+
+
 class IdleWatch:
     """Knows when every thread but the probe's, whose id is `own`, has nothing to do."""
 
     def __init__(self, own: int) -> None:
         self.own = own
         self.files: dict[int | None, tuple[int, ...]] = {}
+        self.system: tuple[int, list[int | None]] = (-1, [])
+        """The number of threads, and their ids as the system had them when it last changed."""
 
     def wait(self, polls: int = IDLE_POLLS) -> bool:
         """Return True once the other threads rest, or False if they never did: see IDLE_LIMIT.
@@ -43,10 +75,10 @@ class IdleWatch:
         stay the same instead.
         """
         look: Callable[[], object] = self.look if os.path.isdir("/proc/self/task") else sys.getallocatedblocks
-        deadline = time.monotonic() + IDLE_LIMIT
+        deadline = monotonic() + IDLE_LIMIT
         before, same = look(), 0
-        while time.monotonic() < deadline:
-            time.sleep(IDLE_POLL)
+        while monotonic() < deadline:
+            sleep(IDLE_POLL)
             now = look()
             same = same + 1 if now is not None and now == before else 0
             if same >= polls:
@@ -56,10 +88,7 @@ class IdleWatch:
 
     def look(self) -> list[bytes] | None:
         """Return the CPU nanoseconds of each other thread, or None if one is not asleep."""
-        # After a fork the main thread still has the id that it had in the parent.
-        main = threading.main_thread()
-        every = [os.getpid() if thread is main else thread.native_id for thread in threading.enumerate()]
-        tids = [tid for tid in every if tid != self.own]
+        tids = [tid for tid in self.every() if tid != self.own]
         if len(self.files) > len(tids):  # else an app that starts many threads would run out of files
             for gone in self.files.keys() - tids:
                 self.forget(gone)
@@ -70,6 +99,21 @@ class IdleWatch:
                 return None
             spent.append(time_used)
         return spent
+
+    def every(self) -> list[int | None]:
+        """Return the ids of all threads."""
+        if patched():
+            count = _thread._count()
+            if count != self.system[0]:
+                self.system = count, [int(tid) for tid in os.listdir("/proc/self/task")]
+            return self.system[1]
+        # After a fork the main thread still has the id that it had in the parent.
+        main = threading.main_thread()
+        return [os.getpid() if thread is main else thread.native_id for thread in threading.enumerate()]
+
+    def threads(self) -> int:
+        """Return the number of threads."""
+        return len(self.every()) if patched() else threading.active_count()
 
     def used(self, tid: int | None) -> bytes | None:
         """Return the CPU nanoseconds of a thread, or None if it is not asleep."""

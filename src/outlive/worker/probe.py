@@ -14,15 +14,15 @@ nothing is frozen, because a frozen heap would make collections cheaper than the
 
 from __future__ import annotations
 
-import array
 import gc
 import heapq
 import json
 import os
-import socket
 import sys
 import threading
+from _thread import get_native_id, start_new_thread
 from collections import Counter
+from socket import AF_UNIX, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ YOUNGEST, MIDDLE, OLDEST = 0, 1, 2
 COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, in practice once or twice."""
 
-
-# The type cache keeps the names of attributes that were looked up. On Python 3.11 each formatted traceback
-# looks up a new string "__match_args__"; up to 4,096 of them stay.
+# The type cache keeps the names of attributes that were looked up. On Python 3.11 each `case ClassName()`,
+# and so each formatted traceback, looks up a new string "__match_args__"; up to 4,096 of them stay in the
+# cache.
 clear_type_cache: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
 
 
@@ -81,10 +81,12 @@ class Probe:
     `holdings` reads the process's resources other than objects. `loop` is the worker's asyncio event loop; if
     it is None, the loop that runs when counting begins is taken, if any. `log` sums up automatic collections,
     `capture` returns the graph of the survivors, `periodic` makes this worker collect after every N requests,
-    `tracer` reports where memory was allocated, and `tool` is one of `tools`, if any.
+    `tracer` reports where memory was allocated, `wake` has greenlets end that a collection has freed, and
+    `tool` is one of `tools`, if any.
     """
 
     idle: IdleWatch
+    wake: Callable[[Callable[[], object]], int] | None = None
     tool: Any
     own: Reading | None
     last: Reading | None
@@ -105,22 +107,17 @@ class Probe:
         self.capture = capture
         self.periodic = periodic
         self.log = log
-        self.handled = array.array("Q", [0])  # a plain int above 256 would be a block of its own
         self.automatic = True
         self.kind = "on"
-
-    def passed(self) -> None:
-        """Count a request of the phase; called after each that the server reports."""
-        self.handled[0] += 1
 
     def run(self, path: str, watch: type[IdleWatch]) -> None:
         """Serve commands until the harness closes the connection, then end this worker."""
         try:
             sys.setswitchinterval(SWITCH_INTERVAL)
-            connection = socket.socket(socket.AF_UNIX)
+            connection = socket(AF_UNIX)
             connection.connect(path)
             stream = connection.makefile("rwb")
-            self.idle = watch(threading.get_native_id())
+            self.idle = watch(get_native_id())
             self.send(stream, self.hello())
             for line in stream:
                 words = line.decode().split()
@@ -150,9 +147,9 @@ class Probe:
 
     def find_loop(self) -> None:
         """Find the event loop that runs in this process, unless the worker has named one."""
-        base_events: Any = sys.modules.get("asyncio.base_events")
-        if self.loop is None and base_events is not None:
-            loops = [obj for obj in gc.get_objects() if issubclass(type(obj), base_events.BaseEventLoop)]
+        events: Any = sys.modules.get("asyncio.events")
+        if self.loop is None and events is not None:  # uvloop's is no BaseEventLoop
+            loops = [obj for obj in gc.get_objects() if issubclass(type(obj), events.AbstractEventLoop)]
             self.loop = next((loop for loop in loops if loop.is_running()), None)
 
     def settle(self) -> bool:
@@ -169,10 +166,9 @@ class Probe:
         self.set_policy(policy)
         self.begin()
         self.log.take()
-        self.handled[0] = 0
         if self.automatic:
             gc.enable()
-        return {"idle": idle, "threads": threading.active_count()}
+        return {"idle": idle, "threads": self.idle.threads()}
 
     def set_policy(self, policy: str) -> None:
         """Collect, and apply the gc policy except for enabling the collector, which comes last."""
@@ -201,7 +197,7 @@ class Probe:
         """Return what the requests since the last call left, before and after full collections.
 
         `blocks` are allocated blocks, `heap`, `rss` and `peak_rss` bytes; a name with `_kept` is the number
-        after the collections. `requests` is how many the server says that it handled.
+        after the collections.
         """
         self.idle.wait()
         rss, peak = self.holdings.resident()
@@ -209,13 +205,11 @@ class Probe:
         idle = self.settle()  # reading files let the other threads run
         gc.disable()
         automatic = self.log.take()
-        requests, self.handled[0] = self.handled[0], 0
         before, freed, after = self.phase()
         if self.automatic:
             gc.enable()
         return {
             "idle": idle,
-            "requests": requests,
             "survivors": automatic["freed"] + freed + after.alive,
             "leaked": after.alive,
             "blocks": before.blocks,
@@ -225,7 +219,7 @@ class Probe:
             "rss": rss,
             "peak_rss": peak,
             "fds": fds,
-            "threads": threading.active_count(),
+            "threads": self.idle.threads(),
             "held": after.held,
             "types": before.named(),
             "types_kept": after.named(),
@@ -269,8 +263,8 @@ class Probe:
 
     def begin(self, oldest: int = YOUNGEST) -> None:
         """Record the state that the first phase is counted against; generations above `oldest` are clean."""
-        # Two phases without requests: in the first the probe makes what it keeps, in the second what it adds
-        # to each phase (its frames, before Python 3.11).
+        # Two phases without requests: in the first the probe makes what it keeps, the second shows what it
+        # adds to each phase (its frames, before Python 3.11), which is taken off every later phase.
         self.own = Reading(0, Counter(), 0, 0, {})
         self.last = self.read()
         self.phase(oldest)
@@ -305,7 +299,8 @@ class Probe:
         """Return the present state after a collection.
 
         If nothing is frozen and as many objects are alive as in `last`, its types are taken over: counting
-        them takes long. What the process holds comes last, because reading it lets other threads run.
+        them would mean going through everything that the app has imported. What the process holds comes last,
+        because reading it lets other threads run.
         """
         clear_type_cache()
         blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
@@ -319,11 +314,13 @@ class Probe:
         return Reading(alive, types, blocks, heap, self.holdings.read(self.loop))
 
     def collect(self, oldest: int = OLDEST) -> int:
-        """Collect generations up to `oldest` until nothing more is freed; return the objects freed."""
+        """Collect up to generation `oldest` until nothing more is freed; return the objects freed."""
         self.log.own = True
         # Most garbage is young: once that is gone, usually a single pass over the old objects is enough.
         total = gc.collect(min(oldest, MIDDLE))
         for _ in range(COLLECTIONS):
+            if total and self.wake:
+                total += self.wake(self.idle.wait)
             freed = gc.collect(oldest)
             total += freed
             if not freed:
@@ -370,8 +367,8 @@ class Reading:
 def keep_cancelled_timers() -> None:
     """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so at each count.
 
-    Else it copies the others into a new list at a time that depends on the clock, and a traceback that holds
-    a frame of the loop keeps the old list alive.
+    Once there are more than a hundred, asyncio copies the others into a new list. When that happens depends
+    on the clock, and a traceback that holds a frame of the loop keeps the old list alive.
     """
     base_events: Any = sys.modules.get("asyncio.base_events")
     if base_events is not None:
@@ -394,5 +391,8 @@ def drop_cancelled_timers(loop: Any) -> None:
 
 
 def start(path: str, probe: Probe, watch: type[IdleWatch]) -> None:
-    """Start the probe's thread, on the harness's Unix socket; `watch` tells when the other threads rest."""
-    threading.Thread(target=probe.run, args=(path, watch), name="outlive-probe", daemon=True).start()
+    """Start the probe's thread; `path` is the harness's socket, `watch` tells when other threads rest."""
+    if probe.wake is None:
+        threading.Thread(target=probe.run, args=(path, watch), name="outlive-probe", daemon=True).start()
+    else:  # Python's threads are greenlets: take one of the system's
+        start_new_thread(probe.run, (path, watch))

@@ -11,21 +11,16 @@ from outlive.api import evidence
 from outlive.api.selection import Selection
 from outlive.commands.parts.compare_load import Wanted, compare_under_load
 from outlive.commands.parts.own import App, app_options
-from outlive.commands.parts.pairs import (
-    both_stacks,
-    measured_pair,
-    open_option,
-    show_page,
-    write_copies,
-    write_report,
-)
+from outlive.commands.parts.pairs import both_stacks, measured_pair, open_option, show_page, write_report
 from outlive.commands.parts.selection import fault_code, measuring_options, practice_option, traffic_options
 from outlive.commands.parts.writing import writing_options
 from outlive.comparison import terminal
 from outlive.comparison.noisy.noise import ROUNDS
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
+from outlive.files import write_text
 from outlive.reports import terminal as summary
+from outlive.service import app as apps
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare_pair
 from outlive.tables import output
@@ -84,7 +79,8 @@ def compare_command(
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
         project, stacks = both_stacks(app, what)
         practice = remedies.practices(project, stacks[0].framework, selection.practices)
-        pair = prepare_pair(project, *stacks, python, practice)
+        packages = apps.packages(project, stacks[0].framework, selection.worker)
+        pair = prepare_pair(project, *stacks, python, practice, packages=packages)
         code = compare_under_load(project, pair, selection, wanted)
         stored = evidence.known(project, pair, selection.worker)
         if stored:
@@ -97,6 +93,11 @@ def compare_command(
     console = output()
     summary.head(report, console)
     terminal.show(report.comparison, console, everything=everything)
-    write_copies(report, json_file, markdown_file)
+    if json_file:
+        write_text(json_file, report.to_json().decode())
+    if markdown_file:
+        from outlive.reports import markdown  # noqa: PLC0415 - as in write_report
+
+        write_text(markdown_file, markdown.render(report))
     show_page(page, console, opened=opened)
     return fault_code([*measured.measurements.before, *measured.measurements.after])

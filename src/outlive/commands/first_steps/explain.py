@@ -13,7 +13,7 @@ from outlive.api.explained import explained
 from outlive.commands.parts import inventory
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import progress
-from outlive.commands.parts.selection import practice_option, said_by_tools, tool_option
+from outlive.commands.parts.selection import practice_option, said_by_tools, tool_option, worker_option
 from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
@@ -46,7 +46,7 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
     help="With gc on only what a collection does not free is explained.",
 )
 @click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
-@click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")
+@worker_option
 @click.option(
     "--allocations",
     "traced",
@@ -122,12 +122,11 @@ def explain_command(
         f"Python {analysis.python}",
         *([found.prepared.remedy_name] if found.prepared.remedy_name else []),
     ]
-    console = output()
-    click.echo(explanation.render(" · ".join(parts), analysis, console.width), nl=False)
+    click.echo(explanation.render(" · ".join(parts), analysis), nl=False)
     for traces in document.allocations:
-        click.echo(allocation_lines(traces, console.width), nl=False)
+        click.echo(allocation_lines(traces), nl=False)
     if readings := said_by_tools(project, found.prepared, found.request, attached):
-        inventory.show_tools(readings, console)
+        inventory.show_tools(readings, output())
     pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
     for kind, path in files.items():
         if path:

@@ -14,7 +14,13 @@ from rich.console import Console
 from outlive.applications.settings import LIMITS
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.progress import loads, progress
-from outlive.commands.parts.selection import gc_policy, load_extra, scheduler_option, selecting_options
+from outlive.commands.parts.selection import (
+    gc_policy,
+    load_extra,
+    scheduler_option,
+    selecting_options,
+    worker_option,
+)
 from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
@@ -31,6 +37,7 @@ from outlive.records.measurement import USUAL_CONNECTIONS, Connection
 from outlive.records.stack import AT, Stack, is_stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay.store import provenance
+from outlive.service import app as apps
 from outlive.service import scenarios
 from outlive.stacks.prepare import Prepared, check_withdrawn, prepare
 from outlive.tables import output
@@ -44,6 +51,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @app_options
 @click.option("--gc", "policy", required=True, type=gc_policy, metavar="POLICY", help="on, off, freeze, …")
 @selecting_options
+@worker_option
 @scheduler_option
 @click.option("--load", "under_load", is_flag=True, help="Judge what many clients at once leave.")
 @click.option("--unreleased", "source", metavar="PATH|URL", help="Gate this wheel, sdist or source tree.")
@@ -70,6 +78,7 @@ def gate_command(
     patterns: tuple[str, ...],
     connections: tuple[Connection, ...],
     python: str | None,
+    worker: str | None,
     under_load: bool,
     source: str | None,
     limits_file: Path | None,
@@ -107,7 +116,7 @@ def gate_command(
     if app:
         limits_file = limits_file or app.folder / LIMITS
     elif accept and not limits_file:
-        project.renewable("--accept without --limits FILE")
+        _renewable(project, worker)
     known = scenarios.load(project.scenarios)
     wanted = Wanted(
         known=known,
@@ -115,6 +124,7 @@ def gate_command(
         connections=connections or USUAL_CONNECTIONS,
         gc=policy,
         jobs=jobs,
+        worker=worker,
         scheduler=scheduler,
         today=dt.datetime.now(dt.UTC).date(),
         plant=plant,
@@ -122,7 +132,8 @@ def gate_command(
     )
     bad = Stack.parse(prove) if prove else None
     reviewed = limits.load(project, stacks[0].framework, known, file=limits_file)
-    prepared = [prepare(project, stack, python) for stack in stacks]
+    packages = apps.packages(project, stacks[0].framework, worker)
+    prepared = [prepare(project, stack, python, packages=packages) for stack in stacks]
     if not allow_yanked:
         for one in prepared:
             check_withdrawn(one.release)
@@ -170,6 +181,13 @@ def _judged(
     if source or prove:
         raise UsageError("--unreleased and --prove are for releases of a framework, not for an --app")
     return app.one(words)
+
+
+def _renewable(project: Project, worker: str | None) -> None:
+    """Raise UsageError where `--accept` must not write the framework's own limits."""
+    if worker:
+        raise UsageError("--accept with --worker needs --limits FILE: the framework's are not for one worker")
+    project.renewable("--accept without --limits FILE")
 
 
 def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[Stack]:

@@ -11,7 +11,6 @@ from outlive.applications.settings import FILE
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.project import Project
-from outlive.tables import output, say, whole
 
 
 @click.command("init")
@@ -31,9 +30,8 @@ def init_command(*, folder: Path, force: bool) -> int:
         raise UsageError(f"{path} is there already: --force writes it anew")
     found = guess(folder.resolve(), Project.find())
     write_text(path, found.text)
-    console = output()
-    whole(console, f"{path} written. What was guessed:")
+    click.echo(f"{path} written. What was guessed:")
     for line in found.said:
-        say(console, f"  {line}")
-    whole(console, f"Check it, then: outlive measure --app {folder}")
+        click.echo(f"  {line}")
+    click.echo(f"Check it, then: outlive measure --app {folder}")
     return ExitCode.FINE

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from outlive.commands.parts.selection import gc_policy
+from outlive.commands.parts.selection import gc_policy, worker_option
 from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
@@ -46,7 +46,7 @@ from outlive.tables import output
     help="What changed: objects per request, how it grows, or which rings there are.",
 )
 @click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
-@click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")
+@worker_option
 @click.option("--first-parent", is_flag=True, help="Only the commits of the branch itself, as git has it.")
 @click.option("--paths", multiple=True, metavar="PATH", help="Only commits that touch this path.")
 @click.option(

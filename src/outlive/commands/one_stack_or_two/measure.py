@@ -18,7 +18,7 @@ from outlive.commands.parts.selection import (
     said_by_tools,
     tool_option,
 )
-from outlive.commands.parts.writing import writing_options
+from outlive.commands.parts.writing import json_option
 from outlive.comparison.headline import untouched
 from outlive.errors import UsageError
 from outlive.files import write_text
@@ -26,6 +26,7 @@ from outlive.project import Project
 from outlive.records.measurement import Document, Tool, never_imported
 from outlive.replay.explanation import findings
 from outlive.replay.store import provenance
+from outlive.service import app as apps
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare
 from outlive.tables import output, say
@@ -39,7 +40,14 @@ from outlive.wording import capital
 @click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply, each in turn.")
 @practice_option
 @tool_option
-@writing_options
+@json_option
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a table of scenarios and stacks.",
+)
 def measure_command(
     *,
     stacks: tuple[str, ...],
@@ -70,7 +78,13 @@ def measure_command(
         project, wanted = Project.find(), stacks_named(stacks)
     request = Selection(**selected).request(project)
     prepared = [
-        prepare(project, stack, python, remedies.practices(project, stack.framework, applied))
+        prepare(
+            project,
+            stack,
+            python,
+            remedies.practices(project, stack.framework, applied),
+            packages=apps.packages(project, stack.framework, request.worker),
+        )
         for stack in wanted
         for applied in ([*([name] if name else []), *practices] for name in names or (None,))
     ]

@@ -35,9 +35,10 @@ def serve_command(stack: str, port: int, name: str | None, workers: int, python:
     locust -f loadtests/locustfile.py --host http://127.0.0.1:8000
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    prepared = prepare(project, Stack.parse(stack), python)
-    app = apps.load(project, prepared.release.framework)
+    wanted = Stack.parse(stack)
+    app = apps.load(project, wanted.framework)
     worker = app.named(name) if name else app.workers[0]
+    prepared = prepare(project, wanted, python, packages=worker.packages)
     if lacking := worker.lacks(prepared.lock.versions):
         raise UnavailableError(lacking)
     environment = environments.ensure(prepared.lock, prepared.interpreter)

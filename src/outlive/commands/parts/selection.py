@@ -74,6 +74,11 @@ def selecting_options(command: F) -> F:
     return command
 
 
+def worker_option(command: F) -> F:
+    """Add the option that names a worker."""
+    return click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")(command)
+
+
 def scheduler_option(command: F) -> F:
     """Add the option that has others measure."""
     return click.option(
@@ -88,7 +93,7 @@ def measuring_options(command: F) -> F:
     for option in (
         scheduler_option,
         click.option("--fresh", is_flag=True, help="Measure again what is stored."),
-        click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it."),
+        worker_option,
         click.option(
             "--gc",
             "policies",

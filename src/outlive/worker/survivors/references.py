@@ -51,6 +51,16 @@ FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
 )
 FUTURE_FIELDS = ("_exception", "_result", "_loop")
 TASK_FIELDS = ("_coro", "_fut_waiter")
+GREENLET_FIELDS = (
+    "parent",
+    "gr_context",
+    "run",
+    "args",
+    "kwargs",
+    "value",
+    "spawning_stack",
+    "spawn_tree_locals",
+)
 OPTIMIZED = 1  # CO_OPTIMIZED: a function, whose locals are in no dict
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class statement made it, or a newer extension
 GETSET = types.GetSetDescriptorType
@@ -70,15 +80,18 @@ class Names:
         asyncio = sys.modules.get("_asyncio")  # never imported for an app that does not use it
         self.future = asyncio.Future if asyncio else ()
         self.task = asyncio.Task if asyncio else ()
+        self.greenlet = sys.modules["greenlet"].greenlet if "greenlet" in sys.modules else ()
 
     def referents(self, obj: object) -> list[Any]:
         """Return the referents of an object that the collector sees; of a module only its namespace.
 
         In Python 3.12, the module _asyncio refers to dead objects in its free list, and touching them
-        corrupts it.
+        corrupts it. Into greenlets that have not ended, the collector does not see: their stacks are copied.
         """
         if issubclass(type(obj), types.ModuleType):
             return [self.objects.namespace_of(obj)]
+        if self.greenlet and issubclass(type(obj), self.greenlet) and not gc.is_tracked(obj):
+            return [target for base, read in self.plan(type(obj)) for _, target in read(base, obj)]
         return gc.get_referents(obj)
 
     def references(self, obj: object) -> References:
@@ -131,6 +144,10 @@ class Names:
             yield self.stored(self.future, ("_callbacks",)), _callbacks
         if self.task and issubclass(kind, self.task):
             yield self.stored(self.task, TASK_FIELDS), _members
+        if self.greenlet and issubclass(kind, self.greenlet):
+            own = [field for base in self.objects.mro(kind) for field in self.stored(base, GREENLET_FIELDS)]
+            yield own, _members
+            yield self, _greenlet
         if issubclass(kind, (type, types.ModuleType)):
             return
         mro, namespace = self.objects.mro, self.objects.namespace
@@ -246,6 +263,17 @@ def _frame(_: object, obj: types.FrameType) -> References:
 def _suspended(field: str, obj: object) -> References:
     frame = getattr(obj, field)
     return [*_locals(frame), ("attribute:" + field, frame)] if frame is not None else []
+
+
+def _greenlet(names: Names, obj: Any) -> References:
+    found: References = []
+    frame = obj.gr_frame  # None of one that runs now, or has ended
+    while frame is not None and len(found) < MOST_ITEMS:
+        names.made.add(id(frame))
+        names.note_locals(frame)
+        found += _locals(frame)
+        frame = frame.f_back
+    return found
 
 
 def _exception(_: object, obj: BaseException) -> References:
