@@ -32,7 +32,9 @@ def _read(_app, _name, source):
 
 
 def _level(_app, _name, _template, context, _doctree):
-    """Give captions of lists of pages the level that a heading must have for a screen reader."""
+    """Give captions of lists of pages the level of a heading, and have the keyboard scroll wide code."""
     for part in ("body", "furo_navigation_tree"):
         text = context.get(part) or ""
-        context[part] = text.replace('role="heading">', 'role="heading" aria-level="2">')
+        context[part] = text.replace('role="heading">', 'role="heading" aria-level="2">').replace(
+            "<pre>", '<pre tabindex="0">'
+        )

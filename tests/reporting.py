@@ -133,7 +133,7 @@ def facts(*, yanked: bool = True) -> Facts:
         expected=EXPECTED,
         development=frozenset(),
         logs=CLAIMS,
-        timeline=Timeline("aiohttp", "3.11", moments),
+        history=Timeline("aiohttp", "3.11", moments),
     )
 
 

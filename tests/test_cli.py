@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -27,6 +29,13 @@ def test_examples_stand_one_a_line(name: str) -> None:
     assert "\\b" not in found.output
     assert "\b" not in found.output
     assert not [line for line in found.output.splitlines() if line.count("outlive ") > 1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sphinx_can_read_what_a_verb_says(name: str) -> None:
+    named = verb(name)
+    for command in (named, *(named.commands.values() if isinstance(named, click.Group) else ())):
+        assert not re.search(r"""(?:^|[\s'"(\[{<\-/:])\*\S""", command.help or ""), "that would be emphasis"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,12 +73,20 @@ def test_what_one_reads_is_not_folded_into_one_line(words: list[str]) -> None:
     assert len((done.stdout + done.stderr).splitlines()) > 10
 
 
-def test_json_has_standard_output_for_itself() -> None:
-    command = [sys.executable, "-m", "outlive", "leaks", "flask", "--json", "-"]
+@pytest.mark.parametrize("words", [["leaks", "flask"], ["steps", "flask"], ["releases", "list", "flask"]])
+def test_json_has_standard_output_for_itself(words: list[str]) -> None:
+    command = [sys.executable, "-m", "outlive", *words, "--json", "-"]
     done = processes.run(command, timeout=60, cwd=CHECKOUT.root)
     assert done.returncode == 0
     assert json.loads(done.stdout)["schema_version"] == 1
-    assert "flask" in done.stderr
+    assert "flask" in done.stderr or "3.1.3" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"init", "publish", "serve"}))
+def test_what_a_verb_shows_it_writes_as_json_too(name: str) -> None:
+    named = verb(name)
+    for command in named.commands.values() if isinstance(named, click.Group) else [named]:
+        assert "--json" in {flag for option in command.params for flag in option.opts}
 
 
 def test_a_verb_that_there_is_not() -> None:

@@ -16,8 +16,11 @@ from types import ModuleType
 import click
 import pytest
 
+from goldens import same_as_golden
 from outlive import processes
 from outlive.cli import cli
+from outlive.history.stored import fullest
+from outlive.pages.drawings.badge import badge
 from outlive.project import Project
 from outlive.records.stack import KNOWN, Stack
 from outlive.releases.catalogue import Catalogue
@@ -26,6 +29,7 @@ from verbs import NAMES, verb
 
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = Project(CHECKOUT)
+PUBLISHED = PROJECT.publishing()
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 PARSED_BY_LOCUST = """
 import json, sys
@@ -51,6 +55,13 @@ def test_generated_blocks_are_what_the_code_and_the_results_say() -> None:
     command = [sys.executable, "-m", "cogapp", "--check", "-I", "docs/blocks", "@docs/blocks/pages.txt"]
     done = processes.run(command, timeout=120, cwd=CHECKOUT)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\nrun `tox -e docs`"
+
+
+@pytest.mark.parametrize("framework", PROJECT.frameworks())
+def test_a_badge_of_readme_says_what_the_newest_measured_release_leaves(framework: str) -> None:
+    named = f"docs/pictures/{framework}.svg"
+    assert named in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    same_as_golden(f"../../{named}", f"{badge(fullest(PUBLISHED, framework), framework)}\n")
 
 
 def test_every_page_with_blocks_is_checked() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from outlive.tables import UNFOLDED, fold, output, say
+from outlive.tables import UNFOLDED, described, fold, output, say
 
 LINK = "https://github.com/aio-libs/aiohttp/issues/10617"
 
@@ -29,6 +29,12 @@ def test_what_follows_hangs_below_the_text() -> None:
         said("ok      uv: uv 0.13.9 for this machine", 24, 8)
         == "ok      uv: uv 0.13.9\n        for this machine\n"
     )
+
+
+def test_texts_stand_beside_their_names() -> None:
+    out = io.StringIO()
+    described(Console(file=out, width=40), [("Safe?", f"No: it is yanked: {LINK}"), ("Why is that?", "A b")])
+    assert out.getvalue() == f"Safe?         No: it is yanked:\n              {LINK}\nWhy is that?  A b\n"
 
 
 def test_no_markup_is_read() -> None:

@@ -311,8 +311,13 @@ def dispatch(environ, start_response):
     return app(environ, start_response)
 
 
+def create_app():
+    """Return the site alone, from which a reproducer is cut."""
+    return site()
+
+
 STATIC = files()
-SITE = site()
+SITE = create_app()
 TESTED = make_app()
 APPS = {
     "blueprints": blueprints(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -23,8 +24,9 @@ class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is written as indented JSON, so that people can read it too."""
 
     def to_json(self) -> str:
-        """Return the document as indented JSON that ends with a newline."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
+        """Return the document as indented JSON that ends with a newline; paths are text."""
+        encoded = msgspec.json.encode(self, enc_hook=os.fspath)
+        return msgspec.json.format(encoded, indent=1).decode() + "\n"
 
 
 T = TypeVar("T")

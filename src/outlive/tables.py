@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
@@ -40,6 +41,16 @@ def fold(line: str, width: int, hang: int = 0) -> str:
 def say(console: Console, text: str, style: str = "", *, hang: int = 0) -> None:
     """Print a text verbatim, folded at the width of the console: rich reads no markup in it."""
     whole(console, "\n".join(fold(line, console.width, hang) for line in text.split("\n")), style)
+
+
+def described(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """Print pairs of a name and a text, the texts beside each other; a link in them stays whole."""
+    rows = tuple(rows)
+    wide = max((len(name) for name, _ in rows), default=0) + 2
+    for name, text in rows:
+        told = Text(fold(f"{name:<{wide}}{text}", console.width, hang=wide))
+        told.stylize("bold", 0, len(name))
+        console.print(told, soft_wrap=True)
 
 
 def whole(console: Console, text: str, style: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -107,6 +108,13 @@ def test_the_list_fits_a_terminal(project: Project) -> None:
         "                                                  clear-error-v1",
     ]
     assert found.stdout.splitlines()[-1].endswith(f" in {project.measured}")
+
+
+def test_the_list_as_json(project: Project, tmp_path: Path) -> None:
+    CliRunner().invoke(cli, ["measured", "flask", "--json", str(tmp_path / "kept.json")])
+    document = json.loads((tmp_path / "kept.json").read_text())
+    assert document["folder"] == str(project.measured)
+    assert {one["path"] for one in document["files"]} == {str(one.path) for one in kept(project, ["flask"])}
 
 
 def test_the_command_forgets_what_it_lists(project: Project) -> None:

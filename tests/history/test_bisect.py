@@ -110,7 +110,7 @@ def test_the_commit_with_a_planted_leak_is_found_past_one_that_does_not_build(
         "does not build with Python 3.11.7: OSError: no compiler here"
     }
     lines = said.splitlines()
-    assert "flask: 8 cyclic → 9 leak per request in ok, keep-alive, gc off, Python 3.11, since" in said
+    assert "flask: 8 cyclic → 9 leak per request in ok, keep-alive, gc off, Python 3.11.7, since" in said
     assert "  pull request #12" in lines
     assert any(re.match(r"    NEW  [0-9a-f]{12}  1 leaked in ok", line) for line in lines)
 
@@ -123,7 +123,7 @@ def test_a_range_without_a_leak_has_no_commit(
     code, said = run(repository, "main~5", "main~2")
     assert code == ExitCode.INCONCLUSIVE
     assert said == (
-        "flask: main~5 and main~2 leave the same in ok, keep-alive, gc off, Python 3.11: 8 cyclic\n"
+        "flask: main~5 and main~2 leave the same in ok, keep-alive, gc off, Python 3.11.7: 8 cyclic\n"
     )
 
 
@@ -149,7 +149,7 @@ def bisection(**changed: object) -> Bisection:
     found = Bisection(
         framework="flask",
         package="werkzeug",
-        python="3.13",
+        python="3.13.18",
         what="count",
         cell=Cell("ok", "close", "off"),
         old=Step(commit=OLD, outcome="old", objects=8.0, growth="cyclic"),
@@ -169,7 +169,7 @@ def test_the_command_that_repeats_it_names_everything() -> None:
     asked = question(what="class", first_parent=True, paths=("src/a b",), worker="gthread")
     assert bisect_text.repeat(bisection(), asked, "aaa", "ccc") == (
         "outlive bisect flask==3.1.3 aaa ccc --repo ../werkzeug --package werkzeug --scenario ok "
-        "--connection close --gc off --by class --worker gthread --python 3.13 --first-parent "
+        "--connection close --gc off --by class --worker gthread --python 3.13.18 --first-parent "
         "'--paths=src/a b'"
     )
 
@@ -185,12 +185,12 @@ def test_several_suspects_are_listed() -> None:
 def test_a_commit_whose_parent_cannot_be_measured_is_named_all_the_same() -> None:
     said = shown(bisection(suspects=(NEW,), parent=OLD, differences=("markupsafe 2.1 → 3.0",)), question())
     assert said == (
-        "\nwerkzeug: changed in ok, close, gc off, Python 3.13 by this commit, whose parent\ncannot be tried "
-        "(1 commit tried, 1 skipped):\n"
+        "\nwerkzeug: changed in ok, close, gc off, Python 3.13.18 by this commit, whose\nparent cannot be "
+        "tried (1 commit tried, 1 skipped):\n"
         f"  {NEW.sha}\n  2026-01-03T03:04:05+00:00  Ada\n  keep lists\n"
         "  its metadata also changes: markupsafe 2.1 → 3.0\n"
         "To repeat it: outlive bisect flask==3.1.3 aaaaaaaaaa cccccccccc --repo ../werkzeug "
-        "--package werkzeug --scenario ok --connection close --gc off --python 3.13\n"
+        "--package werkzeug --scenario ok --connection close --gc off --python 3.13.18\n"
     )
 
 

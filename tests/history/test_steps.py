@@ -10,13 +10,15 @@ from rich.console import Console
 
 from comparisons import cell
 from outlive.history import steps_text as report
+from outlive.history import stored
 from outlive.history.steps import Steps, find
-from outlive.history.stored import load
+from outlive.history.stored import fullest
 from outlive.history.timeline import Moment, Timeline
 from outlive.project import Project
 from outlive.records.release import Release
 from outlive.records.stack import Package
 from outlive.releases.claims import Changelog, Claim
+from outlive.tables import UNFOLDED
 
 
 def release(version: str, month: int, yanked: str | None = None) -> Release:
@@ -105,7 +107,7 @@ def test_the_page() -> None:
 
 ## aiohttp
 
-2 steps in 4 measured releases of aiohttp. Measured here, not published: 3.1.0.
+2 steps in 4 measured releases of aiohttp on Python 3.11. Measured here, not published: 3.1.0.
 
 ### 3.0.1 (2024-03-01), after 3.0.0
 
@@ -125,13 +127,33 @@ With gc off, not-found leaves less (47 → 40 objects per request); better in 1 
 
 
 def test_the_table() -> None:
-    console = Console(file=StringIO(), width=90)
+    console = Console(file=StringIO(), width=100)
     report.show([history()], console)
     assert isinstance(console.file, StringIO)
     assert console.file.getvalue().splitlines()[-1] == (
-        "2 steps in 4 measured releases of aiohttp. Measured here, not published: 3.1.0."
+        "2 steps in 4 measured releases of aiohttp on Python 3.11. Measured here, not published: 3.1.0."
     )
-    assert " 3.0.1    2024-03-01  with gc off, not-found leaves less" in console.file.getvalue()
+    assert console.file.getvalue().startswith(
+        "aiohttp\n3.0.1  2024-03-01  with gc off, not-found leaves less"
+    )
+    piped = Console(file=StringIO(), width=UNFOLDED)
+    report.show([history()], piped)
+    assert isinstance(piped.file, StringIO)
+    assert all(line == line.rstrip() for line in piped.file.getvalue().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("counts", "python"), [({"3.11": 2, "3.13": 3}, "3.13"), ({"3.11": 2, "3.13": 2}, "3.11"), ({}, "3.11")]
+)
+def test_a_history_is_on_the_python_with_most_measured_releases(
+    monkeypatch: pytest.MonkeyPatch, counts: dict[str, int], python: str
+) -> None:
+    def load(_project: Project, framework: str, python: str) -> Timeline:
+        moments = (moment(FIRST, 7), moment(SECOND, 7), moment(THIRD, 7))[: counts.get(python, 0)]
+        return Timeline(framework, python, (*moments, Moment(LATE, ())))
+
+    monkeypatch.setattr(stored, "load", load)
+    assert fullest(Project.find(), "django").python == python
 
 
 @pytest.mark.skipif(
@@ -142,6 +164,7 @@ def test_the_committed_page_is_what_is_written_now() -> None:
 
     project = Project.find().publishing()
     steps = [
-        find(load(project, framework), claims.load(project, framework)) for framework in project.frameworks()
+        find(fullest(project, framework), claims.load(project, framework))
+        for framework in project.frameworks()
     ]
     assert (project.root / "docs" / "history.md").read_text() == report.markdown(steps)

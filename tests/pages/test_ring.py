@@ -68,7 +68,23 @@ def test_a_ring_says_where_it_closes_and_marks_the_suspect_once() -> None:
     assert (
         "exception.__traceback__ → frame flask.wsgi_app local error → exception.__traceback__" in drawing.svg
     )
-    assert drawing.svg.count("◀ suspect") == 1
+    assert drawing.svg.count("◀ suspect") == 2, "once for a wide screen, once for a phone"
+
+
+def test_on_a_phone_long_names_take_more_lines_and_none_is_cut() -> None:
+    name = "frame aiohttp.web_protocol.RequestHandler.start_of_something_longer local handler_of_this"
+    boxes = [*ring._boxes(["exception.__traceback__", name], 1, 38, below=True)]
+    assert [box.lines for box in boxes] == [
+        ("exception.__traceback__",),
+        (
+            "frame aiohttp.web_protocol.",
+            "RequestHandler.",
+            "start_of_something_longer local",
+            "handler_of_this",
+            "◀ suspect",
+        ),
+    ]
+    assert boxes[1].top == boxes[0].top + boxes[0].height + ring.GAP
 
 
 def test_a_path_has_no_way_back_and_what_is_not_told_is_not_marked() -> None:

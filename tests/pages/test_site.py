@@ -142,6 +142,13 @@ def test_a_leak_has_its_upstream_issue_and_a_script_to_download(published: Path)
     assert 'href="https://github.com/aio-libs/aiohttp/pull/9852"' in page
 
 
+def test_a_leak_without_a_script_has_the_command_that_writes_one(published: Path) -> None:
+    without = [page for page in (published / "leaks").glob("*.html") if not page.with_suffix(".py").exists()]
+    assert without
+    for page in without:
+        assert f"--fingerprint {page.stem} --reproducer leak.py writes a script" in text(page)
+
+
 def test_issues_are_addresses_by_fingerprint() -> None:
     for path in sorted((CHECKOUT / "releases").glob("*/issues.toml")):
         for fingerprint, address in tomllib.loads(path.read_text()).items():

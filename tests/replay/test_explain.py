@@ -26,6 +26,7 @@ from outlive.service import app as apps
 from outlive.stacks import environments, pythons
 from outlive.stacks.prepare import prepare
 from outlive.stacks.pythons import Interpreter
+from outlive.tables import UNFOLDED
 from verbs import verb
 
 real = pytest.mark.real
@@ -315,6 +316,19 @@ flask 9.9 · not-found · close · gc off · Python 3.11.7
    Suspect (app): the module's global `orders` takes it in and never lets go.
 """
     )
+
+
+@pytest.mark.parametrize("width", [48, 120])
+def test_an_explanation_is_as_wide_as_the_terminal(width: int) -> None:
+    lines = explanation.render("flask 9.9", by_hand(), width).splitlines()
+    assert 0.8 * width < max(map(len, lines)) <= width
+    head = next(line for line in lines if line.startswith("1. "))
+    assert len(head) == min(width, explanation.WIDTH)
+
+
+def test_a_piped_explanation_is_not_folded() -> None:
+    text = explanation.render("flask 9.9", by_hand(), UNFOLDED)
+    assert "whose traceback holds a frame that leads back to it.\n" in text
 
 
 def test_pictures_show_each_object_and_mark_the_suspect() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+
 import msgspec
 import pytest
 
-from measuring import FRAMEWORKS, SCENARIOS, cell, measured, planted, reference
+from measuring import CHECKOUT, FRAMEWORKS, SCENARIOS, cell, measured, planted, reference
+from outlive.errors import FaultError
 from outlive.records.measurement import CONNECTIONS, Connection, Measurement
-from outlive.replay.measure import measure
+from outlive.replay.driver import Driver
+from outlive.replay.measure import measure, ours_alone
 from outlive.replay.subject import Subject, Task
 from outlive.retention.growth import lengths
+from outlive.service import scenarios, seal
 
 pytestmark = pytest.mark.real
 
@@ -177,3 +182,52 @@ def test_a_worker_that_cannot_hold_the_connection_is_unsupported() -> None:
         "gunicorn's sync worker cannot serve keep-alive connections",
     )
     assert (closed.status, closed.worker) == ("measured", "sync")
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_requests_of_a_stranger_are_never_a_measurement(
+    framework: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsealed(listener: socket.socket) -> tuple[str, int]:
+        host, port = listener.getsockname()
+        return host, port
+
+    def beside(driver: Driver, requests: int, over: Connection | None = None) -> int:
+        with socket.create_connection(driver.server.address[:2]) as stranger:
+            stranger.sendall(b"GET /ok HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            while stranger.recv(65536):
+                pass
+        return send(driver, requests, over)
+
+    send = Driver.send
+    monkeypatch.setattr(seal, "sealed", unsealed)  # as on a kernel without TCP signatures
+    monkeypatch.setattr(Driver, "send", beside)
+    (found,) = measured(reference(framework), cell("ok"))
+    assert (found.status, found.phases) == ("failed", ())
+    assert found.reason
+    assert "where 11 were sent: something else sends to it" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "handled", "right"),
+    [
+        ("ok", 50, True),
+        ("ok", 0, True),  # a server that counts none of these
+        ("ok", 51, False),
+        ("ok", 49, False),
+        ("ok", 100, False),
+        ("reuse-after-error", 100, True),
+        ("reuse-after-error", 50, True),  # the connection was closed after the first
+        ("reuse-after-error", 150, False),
+    ],
+)
+def test_the_requests_that_are_handled_are_those_that_were_sent(name: str, handled: int, right: bool) -> None:
+    known = scenarios.load_set(CHECKOUT.scenarios, "all")
+    (scenario,) = (each for each in known if each.name == name)
+    if right:
+        ours_alone(scenario, handled, 50)
+    else:
+        with pytest.raises(
+            FaultError, match=f"{name}: the worker handled {handled} requests where 50 were sent"
+        ):
+            ours_alone(scenario, handled, 50)

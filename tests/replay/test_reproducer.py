@@ -10,14 +10,17 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analyses import by_hand
-from measuring import CHECKOUT, SCENARIOS, checkout, environment
+from measuring import CHECKOUT, SCENARIOS, checkout, environment, reference
 from outlive.commands.first_steps.explain import explain_command
 from outlive.errors import FaultError, UsageError
 from outlive.replay.explanation import reproducer
 from outlive.replay.explanation.reduction import reduce
 from outlive.replay.explanation.reproducer import Reproducer
+from outlive.service import app as apps
 
 APP = '''\
 """An app."""
@@ -106,7 +109,8 @@ def test_trials_are_counted() -> None:
 
 def reproduces(framework: str, scenario: str) -> Reproducer:
     (chosen,) = (one for one in SCENARIOS if one.name == scenario)
-    return Reproducer(environment(framework), CHECKOUT.apps / framework / "v1.py", chosen)
+    app = apps.load(CHECKOUT, framework, chosen.app)
+    return Reproducer(msgspec.structs.replace(reference(framework), app=app), chosen)
 
 
 def test_what_runs_a_script_is_there() -> None:
@@ -144,6 +148,45 @@ def test_a_script_is_written_once_it_was_seen_to_show_it(
 def test_what_no_script_shows_is_a_fault() -> None:
     with pytest.raises(FaultError, match=r"^no reproducer: outside gunicorn ok does not show \w{12}$"):
         reproduces("flask", "ok").find(by_hand().structures[0], ())
+
+
+@pytest.mark.parametrize(
+    ("framework", "scenario", "why"),
+    [
+        ("flask", "not-found", ""),
+        ("flask", "shared-error", ""),
+        ("aiohttp", "site-not-found", ""),
+        ("aiohttp", "gateway-refused", "its app needs more than a server"),
+        ("aiohttp", "big-upload-truncated", "it is not a single plain request"),
+    ],
+)
+def test_what_no_script_can_send_is_known_before(framework: str, scenario: str, why: str) -> None:
+    (chosen,) = (one for one in SCENARIOS if one.name == scenario)
+    assert reproducer.lacks(chosen, apps.load(CHECKOUT, framework, chosen.app)) == why
+
+
+def test_an_application_of_ones_own_has_no_reproducer() -> None:
+    app = msgspec.structs.replace(apps.load(CHECKOUT, "flask"), own=apps.Own(folder=".", code="."))
+    assert reproducer.lacks(SCENARIOS[0], app) == "it is cut from a reference app, and this app is none"
+
+
+@given(st.lists(st.binary(max_size=9) | st.builds(bytes.__mul__, st.binary(max_size=2), st.just(70))))
+def test_a_request_in_a_script_is_the_same_request(parts: list[bytes]) -> None:
+    request = b"".join([b"GET / HTTP/1.1\r\n", *parts])
+    lines = [*reproducer._literal(request)]
+    assert eval("\n".join(["(", *lines, ")"])) == request
+    assert sum(map(len, lines)) < 4 * len(request) + 8 * len(lines)
+
+
+def test_a_long_body_is_short_in_a_script() -> None:
+    assert "\n".join(reproducer._literal(b"a: b\r\n\r\n\x89" + b"Z" * 5000 + b"\r\n--\r\n")) == (
+        r"""    b'a: b\r\n'
+    b'\r\n'
+    b'\x89'
+    + b'Z' * 5000
+    + b'\r\n'
+    b'--\r\n'"""
+    )
 
 
 def test_a_scenario_of_several_steps_cannot_be_sent() -> None:

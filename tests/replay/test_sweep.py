@@ -314,9 +314,7 @@ class TestCommand:
     def test_what_a_user_sees(self, lab: Lab) -> None:
         done = self.run("flask", "--since", "3.0.1")
         assert done.return_value == 0
-        assert (
-            done.stdout == f"2 releases on Python {HERE.minor}: 6 cells were not stored, 0 of them failed\n"
-        )
+        assert done.stdout == f"2 releases on Python {HERE.minor}: 6 cells measured, 0 of them failed\n"
         assert len(list((lab.project.published / "asv").glob("*/*-outlive-*.json"))) == 2
 
     def test_what_failed_is_said_and_is_a_fault(self, lab: Lab) -> None:
@@ -325,7 +323,7 @@ class TestCommand:
         assert done.return_value == 4
         assert done.stdout == (
             "not measured: flask 3.1.0: the disk is full\n"
-            f"3 releases on Python {HERE.minor}: 9 cells were not stored, 3 of them failed\n"
+            f"3 releases on Python {HERE.minor}: 9 cells measured, 3 of them failed\n"
         )
 
 

@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,9 +24,9 @@ from outlive.comparison.sizes import Rates
 from outlive.gates.accept import accept
 from outlive.gates.judge import judge
 from outlive.gates.limits import parse
-from outlive.history import steps
+from outlive.history import steps, stored
 from outlive.history.steps import Steps
-from outlive.history.timeline import Moment
+from outlive.history.timeline import Moment, Timeline
 from outlive.pages import report_page
 from outlive.records.measurement import Cell, StackRecord
 from outlive.reports import markdown, record
@@ -36,22 +37,23 @@ TEN = (
     *(("flask", version) for version in ("2.2.0", "2.2.4", "2.3.2", "2.2.5", "3.1.0")),
     *(("aiohttp", version) for version in ("3.10.6", "3.10.11", "3.11.4", "3.11.17", "3.14.4")),
 )
+REPORTS = sorted(CHECKOUT.root.glob("results/reports/*/*.json"))
 WORDS = {mark: direction for direction, mark in MARKS.items()}
 PAGE_ROW = re.compile(r'<tr><td>([▲▼=] \w+)</td><th scope="row">([\w-]+)')
 
 
 @functools.cache
-def history(framework: str) -> tuple[Facts, Steps]:
-    known = record.facts(CHECKOUT, framework)
-    return known, steps.find(known.timeline, None)
+def history(framework: str) -> tuple[Facts, Timeline, Steps]:
+    timeline = stored.load(CHECKOUT, framework)
+    return record.facts(CHECKOUT, framework, timeline), timeline, steps.find(timeline, None)
 
 
 @functools.cache
 def told(framework: str, version: str) -> tuple[Report, steps.Step, Moment, Moment]:
     """Return the report on a step of the history, the step, and the releases before and after it."""
-    known, found = history(framework)
+    known, timeline, found = history(framework)
     step = next(one for one in found.steps if one.release.version == version)
-    moments = {moment.release: moment for moment in known.timeline.moments}
+    moments = {moment.release: moment for moment in timeline.moments}
     before, after = moments[step.before], moments[step.release]
     evidence = Evidence(
         provenance=PROVENANCE,
@@ -61,6 +63,16 @@ def told(framework: str, version: str) -> tuple[Report, steps.Step, Moment, Mome
         measurements=BothMeasurements(before=before.measurements, after=after.measurements),
     )
     return record.build(evidence, known, Rates()), step, before, after
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)
+def test_a_report_does_not_depend_on_how_much_of_the_history_is_read(path: Path) -> None:
+    framework = path.parent.name
+    whole, _, _ = history(framework)
+    part = record.facts(CHECKOUT, framework)
+    made = [record.build(record.read(path), known, Rates()) for known in (whole, part)]
+    assert made[0] == made[1]
+    assert part.history.problems == whole.history.problems
 
 
 def side(moment: Moment) -> Side:

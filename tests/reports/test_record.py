@@ -110,7 +110,7 @@ class TestBuild:
         known = facts()
         found = record.build(msgspec.structs.replace(evidence, measurements=more), known, Rates())
         clients = next(one for one in found.held if "ClientSession" in one.claim.text)
-        assert known.timeline.step_to(clients.release)
+        assert known.history.of(()).step_to(clients.release)
         assert (clients.seen, clients.span) == ("partly", "3.10.10 → 3.11.14")
         assert clients.evidence.startswith("less is left: gateway-refused 9 → 0; ")
 

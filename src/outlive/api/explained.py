@@ -49,10 +49,8 @@ class Explained(msgspec.Struct, frozen=True):
 
     def reproducer(self, structure: Structure) -> str:
         """Return a script that was run and seen to show `structure`. Raises as `Reproducer.find` does."""
-        subject = self.subject
-        module = (subject.folder / subject.app.target.partition(":")[0]).with_suffix(".py")
         picture = tuple(explanation.picture(structure.explanation))
-        return Reproducer(subject.environment, module, self.scenario).find(structure, picture)
+        return Reproducer(self.subject, self.scenario).find(structure, picture)
 
 
 def explained(

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from outlive.errors import FaultError, UsageError
+from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.project import Project
 
 Kind = Literal["measurements", "loads", "remedies", "reports"]
@@ -47,6 +48,14 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
             return False
         names = STACKS.split(self.release) if self.kind == "reports" else [self.release]
         return not release or release in names
+
+
+class KeptDocument(JsonDocument, frozen=True, kw_only=True):
+    """The files in the user's results `folder` as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    folder: Path
+    files: tuple[Kept, ...]
 
 
 class _Counted(msgspec.Struct, frozen=True):

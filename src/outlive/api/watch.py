@@ -13,7 +13,7 @@ from outlive.api.selection import Selection
 from outlive.comparison.cells import Row
 from outlive.comparison.sizes import Rates
 from outlive.errors import ExitCode, OutliveError
-from outlive.files import write_text
+from outlive.files import SCHEMA_VERSION, JsonDocument, write_text
 from outlive.project import Project
 from outlive.records.measurement import GC_POLICIES, GROWING, Connection
 from outlive.records.stack import AT, Stack
@@ -46,6 +46,13 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
             return ExitCode.REGRESSION
         after = self.report.measurements.after
         return ExitCode.FAULT if any(m.status == "failed" for m in after) else ExitCode.FINE
+
+
+class WatchedDocument(JsonDocument, frozen=True, kw_only=True):
+    """What may come next against the last release, as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    watched: tuple[Watched, ...]
 
 
 def candidates(project: Project, framework: str, repository: Path | None, *, pre: bool) -> list[Stack]:

@@ -28,6 +28,13 @@ HISTORIES = (
 )
 FOLDER = "vendor"  # beside index.html
 NAMES = ("releases.js", "releases.css")  # our own: they show names of releases instead of asv's hashes
+READABLE = (
+    ("<html>", '<html lang="en">'),
+    ("<head>", '<head>\n    <meta name="viewport" content="width=device-width, initial-scale=1">'),
+    ('<input id="range"', '<input id="range" aria-label="commits shown"'),
+    ("<title>airspeed velocity</title>", "<title>outlive: every release, by asv</title>"),
+)
+"""What asv's page lacks for a screen reader and for a phone."""
 FETCH_LIMIT = 120.0  # seconds that npm may take
 FOREIGN = re.compile(r'<(script|link)\b[^>]*?\b(?:src|href)="https?://[^"]*/([^"/]+)"[^>]*>')
 
@@ -123,7 +130,9 @@ def name_releases(folder: Path, releases: Mapping[str, str]) -> None:
     script, style = (f"{FOLDER}/{name}" for name in NAMES)
     ours = "".join(f'<script src="{source}"></script>\n    ' for source in (f"{FOLDER}/{HISTORIES}", script))
     ours += f'<link rel="stylesheet" href="{style}">\n  </head>'
-    index.write_text(page.replace("</head>", ours, 1), encoding="utf-8")
+    for theirs, replaced in (("</head>", ours), *READABLE):
+        page = page.replace(theirs, replaced, 1)
+    index.write_text(page, encoding="utf-8")
     feed = folder / "regressions.xml"
     text = feed.read_text(encoding="utf-8")
     for commit, name in releases.items():
@@ -136,12 +145,14 @@ def name_releases(folder: Path, releases: Mapping[str, str]) -> None:
 def open_on_history(folder: Path, graphs: Mapping[str, Sequence[Any]]) -> None:
     """Make the site in `folder` open each benchmark on the longest of its `graphs`, which are asv's.
 
-    Thumbnails show only that one. asv's thumbnails are geometric means over Pythons: a single Python on which
-    nothing is left makes them zero.
+    Thumbnails show only that one, and none where nothing was measured. asv's thumbnails are geometric means
+    over Pythons: a single Python on which nothing is left makes them zero.
     """
     histories = {}
     for name, group in graphs.items():
         longest = max(group, key=lambda graph: len(graph.get_data()))
+        if not longest.get_data():
+            continue  # nothing was measured, as where a scenario makes no sense over a connection
         make_summary_graph([longest]).save(str(folder))
         histories[name] = {key: longest.params[key] for key in ("python", "branch")}
     path = folder / FOLDER / HISTORIES

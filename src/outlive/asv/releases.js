@@ -18,6 +18,14 @@ $(document).ready(function () {
     });
     $(window).on("hashchange", select);
 
+    // A line through a single release is nothing that one sees.
+    var plot = $.plot;
+    $.plot = $.extend(function (target, data, options) {
+        var points = data.reduce(function (sum, series) { return sum + (series.data || series).length; }, 0);
+        var shown = points === 1 ? $.extend(true, {}, options, { series: { points: { show: true } } }) : options;
+        return plot(target, data, shown);
+    }, plot);
+
     // Opens a benchmark on the Python and the branch that have its history.
     function select() {
         var name = decodeURIComponent(window.location.hash.slice(1));
@@ -42,6 +50,13 @@ $(document).ready(function () {
         return own;
     }
 
+    // What nobody measured has no picture, as where a scenario makes no sense over a connection.
+    function hideEmpty(node) {
+        if (node.classList && node.classList.contains("benchmark-container")) {
+            $(node).toggle(Boolean(outliveHistories[decodeURIComponent(node.hash.slice(1))]));
+        }
+    }
+
     function nameReleases(node) {
         if (node.nodeType === Node.TEXT_NODE) {
             var text = node.data.replace(/\b[0-9a-f]{8}\b/g, function (hash) { return names[hash] || hash; });
@@ -55,6 +70,9 @@ $(document).ready(function () {
     }
 
     new MutationObserver(function (changes) {
-        changes.forEach(function (change) { change.addedNodes.forEach(nameReleases); });
+        changes.forEach(function (change) {
+            change.addedNodes.forEach(nameReleases);
+            change.addedNodes.forEach(hideEmpty);
+        });
     }).observe(document.body, { childList: true, subtree: true });
 });

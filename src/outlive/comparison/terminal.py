@@ -23,6 +23,7 @@ from outlive.comparison.lines import (
 from outlive.comparison.pair import Compared, Comparison
 from outlive.retention import changes_text
 from outlive.tables import WIDE, columns, indented, say
+from outlive.wording import step
 
 COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
 
@@ -55,10 +56,17 @@ def show_facts(compared: Compared, known: Sequence[Fact], console: Console) -> N
     table = columns("bold")
     for name in ("", "before", "after"):
         table.add_column(name, overflow="fold")
+    room = (console.width - max(len(fact.name) for fact in known) - 4) // 2
+    below = []
     for fact in known:
-        table.add_row(*map(Text, (fact.name, fact.before, fact.after)))
+        if any(len(word) > room for word in f"{fact.before} {fact.after}".split()):
+            below.append(fact)  # a column would cut a link in two
+        else:
+            table.add_row(*map(Text, (fact.name, fact.before, fact.after)))
     console.print()
     console.print(table)
+    for fact in below:
+        say(console, f"{fact.name}: {step(fact.before, fact.after)}")
     console.print()
     equal, *apart = dependencies(compared)
     say(console, equal)

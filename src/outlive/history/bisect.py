@@ -81,6 +81,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Bisection(JsonDocument, frozen=True, kw_only=True):
     """The result of a bisection.
 
+    `python` is the full version: patch releases count differently.
     `suspects` holds the commit, or, if commits had to be skipped, several of which one is it. `before` and
     `after` are the measurements of its first parent and of itself, `changes` what became of each ring, and
     `differences` the other packages that its metadata changed. `further`: the count changed again later.
@@ -163,7 +164,7 @@ class _Bisect:
         answer = Bisection(
             framework=question.stack.framework,
             package=question.package,
-            python=self.interpreter.python,
+            python=self.interpreter.key,
             what=question.what,
             cell=question.cell,
             old=self._step(before, "old"),

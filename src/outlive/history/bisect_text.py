@@ -47,7 +47,8 @@ def repeat(found: Bisection, question: Question, old: str, new: str) -> str:
     words += ["--by", question.what] if question.what != "count" else []
     words += ["--worker", question.worker] if question.worker else []
     if not question.stack.python:
-        words += ["--python", question.python or found.python]
+        asked = question.python or ""
+        words += ["--python", found.python if found.python.startswith(asked) else asked]
     words += ["--first-parent"] if question.first_parent else []
     return shlex.join([*words, *(f"--paths={path}" for path in question.paths)])
 

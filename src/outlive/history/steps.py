@@ -14,6 +14,7 @@ import msgspec
 
 from outlive.comparison.cells import Row, judge, match
 from outlive.comparison.headline import changes
+from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.release import Release
 from outlive.releases.claims import Changelog, Claim
@@ -51,6 +52,13 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[Release, ...]
     steps: tuple[Step, ...]
     origin: str = ""
+
+
+class StepsDocument(JsonDocument, frozen=True, kw_only=True):
+    """The steps of several frameworks as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    histories: tuple[Steps, ...]
 
 
 def find(timeline: Timeline, logs: Iterable[Changelog] | None) -> Steps:

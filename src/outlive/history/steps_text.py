@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from outlive.history.steps import Step, Steps
-from outlive.tables import say
+from outlive.tables import described, say
 from outlive.wording import counted, listed, one_line
 
 HEAD = """\
 # Step changes in history
 
 These are the releases at which the memory that requests leave changed. Each release is compared with the one
-before it, with the dependencies of its time, on Python {python}: {scenarios}.
+before it, with the dependencies of its time, on one Python: {scenarios}.
 [How it counts](how-it-counts.md) explains what is counted and how a cell is judged. Each step also shows what
 the release's changelog says about memory.
 
@@ -29,8 +28,7 @@ ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "*": "\\*", "_": "\\_", "`": "
 
 def markdown(histories: Sequence[Steps]) -> str:
     """Return the page with the steps of several frameworks."""
-    pythons = sorted({history.python for history in histories})
-    parts = [HEAD.format(python=listed(pythons), scenarios=SCENARIOS)]
+    parts = [HEAD.format(scenarios=SCENARIOS)]
     for history in histories:
         parts += [f"\n## {history.framework}\n", _sentence(history)]
         for step in history.steps:
@@ -39,22 +37,22 @@ def markdown(histories: Sequence[Steps]) -> str:
 
 
 def show(histories: Sequence[Steps], console: Console) -> None:
-    """Print a table of steps for each framework."""
+    """Print the steps of each framework, one paragraph a release."""
     for history in histories:
-        table = Table(title=f"{history.framework}, Python {history.python}", title_justify="left", box=None)
-        for name in ("release", "date", "what changes"):
-            table.add_column(name, overflow="fold", no_wrap=name != "what changes")
-        for step in history.steps:
-            table.add_row(step.release.version, str(step.release.date or ""), step.summary)
-        if history.steps:
-            console.print(table)
+        say(console, history.framework, "bold")
+        wide = max((len(step.release.version) for step in history.steps), default=0)
+        described(
+            console,
+            ((f"{s.release.version:<{wide}}  {s.release.date or ''}", s.summary) for s in history.steps),
+        )
         say(console, _sentence(history))
 
 
 def _sentence(history: Steps) -> str:
     """Return the number of steps and the releases that were not measured."""
     releases = counted(history.measured, "measured release")
-    text = f"{counted(len(history.steps), 'step')} in {releases} of {history.framework}."
+    text = f"{counted(len(history.steps), 'step')} in {releases} of {history.framework}"
+    text += f" on Python {history.python}."
     if history.missing:
         text += f" Not measured: {listed([release.version for release in history.missing], 6)}."
     return f"{text} {history.origin}".rstrip()

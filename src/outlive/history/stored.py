@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 from packaging.version import Version
@@ -30,12 +30,32 @@ MOST_PACKAGES = 3
 """Most packages that tell two states of the same code apart by name."""
 
 
-def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
+class Stored:
+    """A `History` that reads only the scenarios asked for; its problems are those of the last reading."""
+
+    def __init__(self, project: Project, framework: str) -> None:
+        self.project = project
+        self.framework = framework
+        self.problems: tuple[str, ...] = ()
+
+    def of(self, scenarios: Collection[str]) -> Timeline:
+        """Return the timeline of these scenarios. Raises UsageError if the framework has no reference app."""
+        timeline = load(self.project, self.framework, scenarios=scenarios)
+        self.problems = timeline.problems
+        return timeline
+
+
+def load(
+    project: Project, framework: str, python: str = PYTHON, scenarios: Collection[str] | None = None
+) -> Timeline:
     """Return the measured history of `framework`; its problems name the files that cannot be read.
 
-    Raises UsageError if the framework has no reference app.
+    It has the scenarios of the default set, or those of them that are named. Raises UsageError if the
+    framework has no reference app.
     """
-    served = engine.serving(project, framework, load_set(project.scenarios, "default"))
+    known = load_set(project.scenarios, "default")
+    wanted = [each for each in known if scenarios is None or each.name in scenarios]
+    served = engine.serving(project, framework, wanted)
     moments: list[Moment] = []
     problems: list[str] = []
     for release in covered(project, framework):
@@ -55,6 +75,15 @@ def load(project: Project, framework: str, python: str = PYTHON) -> Timeline:
                 problems.append(str(error))
         moments.append(Moment(release, measurements, lock.packages if lock else ()))
     return Timeline(framework, python, tuple(moments), tuple(problems))
+
+
+def fullest(project: Project, framework: str) -> Timeline:
+    """Return the history on the Python on which most releases are measured. Raises UsageError as `load` does.
+
+    Newer releases may not run on PYTHON, on which histories are measured otherwise.
+    """
+    pythons = (PYTHON, *(python for python in KNOWN if python != PYTHON))
+    return max((load(project, framework, python) for python in pythons), key=lambda one: one.measured)
 
 
 def states(project: Project, application: str, python: str = PYTHON) -> Timeline:

@@ -5,7 +5,8 @@ Each release was measured with the dependencies of its time (its era lock) on on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -37,6 +38,17 @@ class Moment(msgspec.Struct, frozen=True):
     packages: tuple[Package, ...] = ()
 
 
+class History(Protocol):
+    """What is measured of all covered releases of a framework; `problems` are about unreadable files."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """A line for each file that could not be read."""
+
+    def of(self, scenarios: Collection[str]) -> Timeline:
+        """Return the timeline with at least these scenarios."""
+
+
 class Timeline(msgspec.Struct, frozen=True):
     """All covered releases of a framework, lowest version first; `problems` are about unreadable files."""
 
@@ -44,6 +56,15 @@ class Timeline(msgspec.Struct, frozen=True):
     python: str
     moments: tuple[Moment, ...]
     problems: tuple[str, ...] = ()
+
+    def of(self, scenarios: Collection[str]) -> Timeline:  # noqa: ARG002 - it has them all
+        """Return the timeline itself, a `History` that has been read."""
+        return self
+
+    @property
+    def measured(self) -> int:
+        """How many releases were measured."""
+        return sum(bool(moment.measurements) for moment in self.moments)
 
     @property
     def own(self) -> tuple[str, ...]:

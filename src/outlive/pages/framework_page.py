@@ -152,7 +152,7 @@ def _finding(step: Step, known: Known) -> Drawing | None:
         return None
     title = f"Objects that a request leaves with gc off: {known.name}, {top.scenario}, {top.connection}"
     svg = plots.history(f"finding-{known.name}", title, found, (step.before.version, step.release.version))
-    return Drawing(svg, f"{title}.")
+    return Drawing(svg, f"{title}.", plots.legend(found))
 
 
 def framework(known: Known, frame: Frame) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -68,6 +68,7 @@ class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
     impact: str
     remedy: str
     reproducer: str
+    script: str
     issue: str
     suspect: str
     package: str
@@ -80,12 +81,21 @@ class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
     version: str = __version__
 
 
-def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame, reproducer: str = "", issue: str = "") -> str:
+def leak(
+    kept: Kept,
+    frameworks: Sequence[Known],
+    frame: Frame,
+    scripted: Mapping[str, Container[str]],
+    *,
+    reproducer: str = "",
+    issue: str = "",
+) -> str:
     """Return the page of a fingerprint.
 
-    `reproducer` is the name of the script beside it, and `issue` where it is tracked upstream, if known.
+    `scripted` has the scenarios of each framework that a reproducer may send, `reproducer` the name of the
+    script beside the page, and `issue` where it is tracked upstream, if known.
     """
-    last = kept.sightings[-1]
+    explain, sent = _explain(kept, frameworks, scripted)
     names = list(dict.fromkeys(one.framework for one in kept.sightings))
     scenarios = list(dict.fromkeys(name for one in kept.sightings for name in one.scenarios))
     gone = "no: no cell of it has this any more"
@@ -96,16 +106,14 @@ def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame, reproducer: str 
         impact=_impact(kept),
         remedy=REMEDIES[kept.leak.growth],
         reproducer=reproducer,
+        script=f"{explain} --fingerprint {kept.leak.fingerprint} --reproducer leak.py" if sent else "",
         issue=issue,
         suspect=kept.leak.suspect,
         package=f"{kept.leak.package}, a part of Python" if kept.leak.python else kept.leak.package,
         releases="; ".join(_releases(kept, known) for known in frameworks if known.name in names),
         scenarios=listed(scenarios),
         newest=f"yes, in {listed(kept.newest)}" if kept.newest else gone,
-        explain=(
-            f"outlive explain {last.framework}=={last.release} --scenario {last.scenario} "
-            f"--connection {last.connection} --gc {last.gc} --python {frameworks[0].timeline.python}"
-        ),
+        explain=explain,
         plots=(
             ring.drawing(kept.leak),
             *(_seen_plot(kept, known) for known in frameworks if known.name in names),
@@ -113,6 +121,30 @@ def leak(kept: Kept, frameworks: Sequence[Known], frame: Frame, reproducer: str 
         lines=tuple(_lines(kept)),
     )
     return render("leak.html.j2", frame, title=f"{page.name}: {page.lead}", summary=page.impact, page=page)
+
+
+def _explain(
+    kept: Kept, frameworks: Sequence[Known], scripted: Mapping[str, Container[str]]
+) -> tuple[str, bool]:
+    """Return the command that explains it in the last release that has it, and whether a script may show it.
+
+    Of the cells that show it, one that a script can send is named, and one of explain's default connection.
+    """
+    last = kept.sightings[-1]
+    known = next(one for one in frameworks if one.name == last.framework)
+    moment = next(one for one in known.timeline.moments if one.release.version == last.release)
+    sendable = scripted.get(known.name, ())
+    cells = [
+        (m.scenario not in sendable, leak.further, m.connection != "close", m.gc != "off", m)
+        for m in moment.measurements
+        for leak in m.leaks
+        if leak.fingerprint == kept.leak.fingerprint
+    ]
+    alone, *_, m = min(cells, key=lambda cell: cell[:-1])
+    words = [f"outlive explain {last.framework}=={last.release} --scenario {m.scenario}"]
+    words += [f"--connection {m.connection}"] if m.connection != "close" else []
+    words += [f"--gc {m.gc}"] if m.gc != "off" else []
+    return " ".join([*words, f"--python {known.timeline.python}"]), not alone
 
 
 def _lines(kept: Kept) -> Iterator[SightingLine]:

@@ -268,7 +268,7 @@ def _history(report: Report) -> Iterator[Drawing]:
                 "on Python 3.11."
             )
             svg = plots.history(f"history-{at}", title, strips[:MOST_LINES], (before, after))
-            yield Drawing(svg, caption)
+            yield Drawing(svg, caption, plots.legend(strips[:MOST_LINES]))
 
 
 def _no_history(report: Report) -> str:

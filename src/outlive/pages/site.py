@@ -18,7 +18,6 @@ from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError, OutliveError, UsageError
 from outlive.files import decode_toml, write_text
 from outlive.history import lifelines, steps, stored
-from outlive.history.timeline import Timeline
 from outlive.pages import documents, framework_page, leak_page, pair_page, report_page
 from outlive.pages.drawings.badge import badge
 from outlive.pages.feed import verdicts
@@ -27,8 +26,10 @@ from outlive.pages.page import Frame, Link
 from outlive.project import Project
 from outlive.records.stack import KNOWN
 from outlive.releases import frameworks
+from outlive.replay.explanation.reproducer import lacks
 from outlive.reports import markdown, record
 from outlive.reports.record import Facts, Report
+from outlive.service import app, scenarios
 
 MANIFEST = ".outlive-site.json"
 INPUTS = ("docs", "loadtests", "releases")
@@ -121,11 +122,12 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
             yield base / f"{report.name}.html", report_page.html(report, below).encode()
             yield base / f"{report.name}.md", markdown.render(report).encode()
             yield base / f"{report.name}.json", report.to_json()
-    issues = _issues(project)
+    issues, scripted = _issues(project), {one.name: _scripted(project, one.name) for one in frameworks}
     for one in kept:
         script = project.published / "reproducers" / f"{one.leak.fingerprint}.py"
         name = script.name if script.is_file() else ""
-        page = leak_page.leak(one, frameworks, below, name, issues.get(one.leak.fingerprint, ""))
+        issue = issues.get(one.leak.fingerprint, "")
+        page = leak_page.leak(one, frameworks, below, scripted, reproducer=name, issue=issue)
         yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page.encode()
         if name:
             yield PurePosixPath("leaks") / name, script.read_bytes()
@@ -148,18 +150,29 @@ def _issues(project: Project) -> dict[str, str]:
     return issues
 
 
+def _scripted(project: Project, framework: str) -> frozenset[str]:
+    """Return the scenarios that a reproducer may send."""
+    main = app.load(project, framework)
+    return frozenset(
+        scenario.name
+        for scenario in scenarios.load_set(project.scenarios, "all")
+        if main.serves(scenario) and not lacks(scenario, app.load(project, framework, scenario.app))
+    )
+
+
 def _known(project: Project, name: str, problems: list[str]) -> Known | None:
     """Return all that is known of a framework, None where it has no readable catalogue."""
     try:
-        facts = record.facts(project, name)
+        main = stored.load(project, name)
+        facts = record.facts(project, name, main)
     except OutliveError as error:
         problems.append(str(error))
         return None
-    elsewhere = [stored.load(project, name, python) for python in KNOWN if python != facts.timeline.python]
-    timelines = sorted((facts.timeline, *elsewhere), key=_measured, reverse=True)
+    elsewhere = [stored.load(project, name, python) for python in KNOWN if python != main.python]
+    timelines = sorted((main, *elsewhere), key=lambda one: one.measured, reverse=True)
     problems += (*(found for one in timelines for found in one.problems), *facts.reliefs.problems)
     reports = tuple(_reports(project, name, facts, problems))
-    several = tuple(one for one in timelines if _measured(one) > 1)
+    several = tuple(one for one in timelines if one.measured > 1)
     return Known(
         name,
         frameworks.load(project, name).title,
@@ -172,10 +185,6 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
         pair_page.choices(several, [report.name for report in reports]),
         facts,
     )
-
-
-def _measured(timeline: Timeline) -> int:
-    return sum(bool(moment.measurements) for moment in timeline.moments)
 
 
 def _pairs(known: Known, reported: set[str], frame: Frame) -> Iterator[tuple[str, str]]:

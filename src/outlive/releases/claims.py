@@ -27,7 +27,7 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import FaultError
-from outlive.files import write_list
+from outlive.files import SCHEMA_VERSION, JsonDocument, write_list
 from outlive.project import Project
 from outlive.records.release import Release
 from outlive.releases import changelog
@@ -76,6 +76,13 @@ class Changelog(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     reason: str | None
     claims: tuple[Claim, ...]
+
+
+class ClaimsDocument(JsonDocument, frozen=True, kw_only=True):
+    """What changelogs claim as JSON, by framework."""
+
+    schema_version: int = SCHEMA_VERSION
+    changelogs: dict[str, tuple[Changelog, ...]]
 
 
 def pick(entries: Iterable[Entry], version: Version, rules: ChangelogRules) -> tuple[Claim, ...]:

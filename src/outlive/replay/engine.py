@@ -179,7 +179,7 @@ def stored(store: Store, served: Mapping[str, apps.App], asked: Request) -> tupl
     """
     return tuple(
         m
-        for m in store.load()
+        for m in store.load(served.keys())
         if (app := served.get(m.scenario))
         and m.app_version == app.app_version
         and m.explained

@@ -21,6 +21,7 @@ from outlive.service.gunicorn import Server
 from outlive.service.probe_line import Automatic, Count, ProbeLine
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments
+from outlive.wording import counted
 
 REPEATS = 8
 """Most repetitions of a phase in which threads were started; by then a thread pool has its full size."""
@@ -293,6 +294,7 @@ class _Cell:
                 raise FaultError(
                     f"{self.scenario.name}: the worker never came to rest, so it cannot be counted"
                 )
+            ours_alone(self.scenario, count.requests, requests)
             started.append(count.threads - self.threads)
             self.threads = count.threads
             if self.starting or not started[-1]:
@@ -305,6 +307,16 @@ class _Cell:
                 )
         self.counts.append(count)
         return Tally(_phase(requests, connections, count), count.types, count.types_kept)
+
+
+def ours_alone(scenario: Scenario, handled: int, sent: int) -> None:
+    """Raise FaultError if a worker handled more than the `sent` requests; some of them no server counts."""
+    each, others = divmod(handled, sent)
+    if others or each > 1 + len(scenario.then):
+        raise FaultError(
+            f"{scenario.name}: the worker handled {counted(handled, 'request')} where {sent:,} were sent: "
+            "something else sends to it"
+        )
 
 
 def _phase(requests: int, connections: int, count: Count) -> Phase:

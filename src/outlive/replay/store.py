@@ -12,7 +12,8 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -82,15 +83,17 @@ class Store:
         self.path = folder(own(project, stack), stack, remedy) / name
         self._published = folder(project.published, stack, remedy) / name
 
-    def load(self) -> tuple[Measurement, ...]:
+    def load(self, scenarios: Collection[str] | None = None) -> tuple[Measurement, ...]:
         """Return what is stored and was counted by the present rules; the user's have precedence.
+
+        With `scenarios`, others may be left out.
 
         Raises FaultError if a file is not such a document.
         """
         by_key: dict[tuple[str, str, str, str, int], Measurement] = {}
         for path in (self._published, self.path):
             published = path == self._published
-            document = _counted_alike(_found(path))
+            document = _counted_alike(_found(path, scenarios))
             for m in document.measurements if document else ():
                 by_key[key(m)] = msgspec.structs.replace(m, published=True) if published else m
         return tuple(by_key[name] for name in sorted(by_key))
@@ -115,9 +118,9 @@ class Store:
             raise FaultError(f"{lock} cannot be written: {error.strerror}") from None
 
 
-def _found(path: Path) -> Document | None:
+def _found(path: Path, scenarios: Collection[str] | None = None) -> Document | None:
     try:
-        return read(path)
+        return read(path, scenarios)
     except FileNotFoundError:
         return None
 
@@ -169,12 +172,13 @@ class Keeper:
             store.add(measurements)
 
 
-def read(path: Path) -> Document:
-    """Return the measurements in the file `path`.
+def read(path: Path, scenarios: Collection[str] | None = None) -> Document:
+    """Return the measurements in the file `path`; with `scenarios`, others may be left out.
 
     Raises as `decode` does, and FaultError if its counts contradict each other.
     """
-    document = decode(path, Document, {compact.SCHEMA_VERSION: compact.decode})
+    compacted = partial(compact.decode, scenarios=scenarios)
+    document = decode(path, Document, {compact.SCHEMA_VERSION: compacted})
     for measurement in document.measurements:
         for fault in plausible.contradictions(measurement):
             raise FaultError(f"{path} was changed or damaged: {one_line(fault)}; {AGAIN}")

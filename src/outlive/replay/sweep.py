@@ -17,7 +17,7 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import OutliveError, UnavailableError, UsageError
-from outlive.files import write_list
+from outlive.files import SCHEMA_VERSION, JsonDocument, write_list
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
@@ -42,12 +42,13 @@ Keep = Callable[[Release, Sequence[Measurement]], None]
 """Is called with each release and all its measurements once they are complete."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(JsonDocument, frozen=True):
     """The result of a sweep: how many cells it measured, how many of them failed, what is unavailable."""
 
     cells: int
     failed: int
     unavailable: tuple[Unavailable, ...]
+    schema_version: int = SCHEMA_VERSION
 
 
 class _Planned(msgspec.Struct, frozen=True):

@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 import msgspec
 from packaging.version import Version
 
+from outlive.comparison.cells import BASELINE
 from outlive.comparison.noisy.load import Loads, faults
 from outlive.comparison.pair import BothMeasurements, Compared, Comparison, Side, compare
 from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError
 from outlive.files import SCHEMA_VERSION
 from outlive.history import timeline
-from outlive.history.stored import load
-from outlive.history.timeline import Stepped, Strip, Timeline
+from outlive.history.stored import Stored
+from outlive.history.timeline import History, Stepped, Strip
 from outlive.project import Project
 from outlive.records import plausible
 from outlive.records.load import LoadMeasurement
@@ -36,7 +37,7 @@ from outlive.releases.claims import Changelog, Claim
 from outlive.reports import answers, costs, verdict
 from outlive.reports import remedies as relief
 from outlive.reports.answers import Said
-from outlive.reports.claims import Held, Span, hold
+from outlive.reports.claims import Held, Span, about, hold
 from outlive.reports.costs import Bill
 from outlive.reports.remedies import ReliefDocument, Reliefs
 from outlive.reports.verdict import Judgement
@@ -77,7 +78,7 @@ class Facts(msgspec.Struct, frozen=True):
     expected: tuple[str, ...]
     development: frozenset[str]
     logs: tuple[Changelog, ...] | None
-    timeline: Timeline
+    history: History
     reliefs: Reliefs = Reliefs()
 
 
@@ -149,8 +150,11 @@ class _Versioned(msgspec.Struct, frozen=True):
     schema_version: int
 
 
-def facts(project: Project, framework: str) -> Facts:
-    """Return what is known of `framework` now. Raises UsageError or FaultError where a file is malformed."""
+def facts(project: Project, framework: str, history: History | None = None) -> Facts:
+    """Return what is known of `framework` now; its stored history is read when needed, unless it is given.
+
+    Raises UsageError or FaultError where a file is malformed.
+    """
     every = scenarios.load_set(project.scenarios, "all")
     return Facts(
         releases=Catalogue.load(project, framework).releases,
@@ -158,7 +162,7 @@ def facts(project: Project, framework: str) -> Facts:
         expected=tuple(one.name for one in scenarios.load_set(project.scenarios, "default")),
         development=frozenset(one.name for one in every if one.development),
         logs=claims.load(project, framework),
-        timeline=load(project, framework),
+        history=history or Stored(project, framework),
         reliefs=relief.stored(project, framework),
     )
 
@@ -188,7 +192,11 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
     )
     remedies = known.reliefs.about(sides[0].stack)
     claimed = tuple(log for log in logs or () if log.claims)
-    steps = {log.release: known.timeline.step_to(log.release) for log in claimed}
+    changed = dict.fromkeys(row.scenario for row in comparison.rows if row.direction != "same")
+    names = [name for name, _ in known.scenarios]
+    concerned = (name for log in claimed for claim in log.claims for name in about(claim, names))
+    history = known.history.of({BASELINE, *changed, *concerned})
+    steps = {log.release: history.step_to(log.release) for log in claimed}
     held = tuple(
         _hold(log.release, claim, comparison, steps[log.release], len(logs or ()) - 1)
         for log in claimed
@@ -219,7 +227,9 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
         changelogs=logs,
         held=held,
         scenarios={name: summary for name, summary in known.scenarios if name in own},
-        history=_history(comparison, known.timeline),
+        history=tuple(
+            strip for connection in CONNECTIONS for strip in timeline.strips(history, changed, connection)
+        ),
         relief=remedies,
         loads=evidence.loads,
         command=evidence.command,
@@ -375,11 +385,6 @@ def _hold(release: str, claim: Claim, comparison: Comparison, step: Stepped | No
 def _sensitivity(both: BothMeasurements) -> int | None:
     """Return the sensitivity of the coarsest measurement."""
     return min((m.sensitivity for m in (*both.before, *both.after) if m.status == "measured"), default=None)
-
-
-def _history(comparison: Comparison, known: Timeline) -> tuple[Strip, ...]:
-    changed = dict.fromkeys(row.scenario for row in comparison.rows if row.direction != "same")
-    return tuple(strip for connection in CONNECTIONS for strip in timeline.strips(known, changed, connection))
 
 
 def _safe(text: str) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from outlive.reports.record import Report
-from outlive.tables import indented, say
+from outlive.tables import described, indented, say
 from outlive.wording import capital
 
 
@@ -29,9 +27,4 @@ def show(report: Report, console: Console) -> None:
     """Print the head and the answers to what a reader asks."""
     head(report, console)
     console.print()
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for answer in report.said.answers:
-        table.add_row(Text(answer.question, style="bold"), Text(answer.answer))
-    console.print(table)
+    described(console, ((one.question, one.answer) for one in report.said.answers))

@@ -1,17 +1,18 @@
-"""Explains in text of 80 columns why objects outlive their request: one block for each structure."""
+"""Explains in text why objects outlive their request: one block for each structure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 
 from outlive.retention.graph import Step
 from outlive.retention.structures import Analysis, Structure
 from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
+from outlive.tables import fold
 from outlive.wording import counted, listed, number, size
 
 WIDTH = 80
+"""Columns where no terminal says how many it has; what is aligned to the right is never further out."""
 INDENT = "   "
 CLASSES = {
     "cyclic": "cyclic garbage",
@@ -23,13 +24,13 @@ TYPES = 5
 SUSPECT = "◀ suspect"
 
 
-def render(heading: str, analysis: Analysis) -> str:
-    """Return the whole explanation of a cell; `heading` names the cell."""
-    lines = [*wrap(heading, WIDTH), *wrap(summary(analysis), WIDTH)]
+def render(heading: str, analysis: Analysis, width: int = WIDTH) -> str:
+    """Return the whole explanation of a cell, in lines of `width` columns; `heading` names the cell."""
+    lines = [fold(heading, width), fold(summary(analysis), width)]
     for place, structure in enumerate(analysis.structures, 1):
-        lines += ["", *_block(place, structure)]
+        lines += ["", *_block(place, structure, width)]
     if analysis.cut:
-        lines += ["", *wrap(f"Cut to stay within limits: {'; '.join(analysis.cut)}.", WIDTH)]
+        lines += ["", fold(f"Cut to stay within limits: {'; '.join(analysis.cut)}.", width)]
     return "\n".join(lines) + "\n"
 
 
@@ -49,26 +50,27 @@ def summary(analysis: Analysis) -> str:
     return text
 
 
-def _block(place: int, structure: Structure) -> Iterator[str]:
+def _block(place: int, structure: Structure, width: int) -> Iterator[str]:
+    def told(text: str) -> str:
+        return fold(f"{INDENT}{text}", width)
+
     rate = f"{number(round(structure.rate, 2))} per {structure.per}"
     head = f"{place}. {CLASSES[structure.growth]} {structure.fingerprint}"
-    yield f"{head}{rate:>{max(1, WIDTH - len(head))}}"
-    yield from _indented(_contents(structure))
+    yield f"{head}{rate:>{max(1, min(width, WIDTH) - len(head))}}"
+    yield told(_contents(structure))
     yield ""
-    yield from picture(structure.explanation)
+    yield from picture(structure.explanation, width)
     yield ""
     own = "Python's own " if structure.python else ""
     where = f" ({own}{structure.package})"
-    yield from _indented(
-        f"Suspect{where if structure.package else ''}: {structure.explanation.suspect.reason}."
-    )
+    yield told(f"Suspect{where if structure.package else ''}: {structure.explanation.suspect.reason}.")
     if structure.growth == "cyclic" and not structure.further:
-        yield from _indented("Without this link nothing here would wait for the collector.")
+        yield told("Without this link nothing here would wait for the collector.")
     for further in structure.further:
         yield ""
-        yield from _indented("Without this link there is still a ring:")
-        yield from picture(further)
-        yield from _indented(f"Suspect: {further.suspect.reason}.")
+        yield told("Without this link there is still a ring:")
+        yield from picture(further, width)
+        yield told(f"Suspect: {further.suspect.reason}.")
 
 
 def _contents(structure: Structure) -> str:
@@ -88,32 +90,28 @@ def _contents(structure: Structure) -> str:
     return text
 
 
-def picture(explanation: Explanation) -> Iterator[str]:
+def picture(explanation: Explanation, width: int = WIDTH) -> Iterator[str]:
     """Yield a line for each object and each reference; a line at the side leads a ring back to its start."""
     steps = explanation.steps
     ring = bool(steps[-1].reference)
     for place, step in enumerate(steps):
         first, last = place == 0, place == len(steps) - 1
         bar = ("┌▶ " if first else "│  ") if ring else "   "
-        yield from _object(f"{INDENT}{bar}", f"{INDENT}{'│  ' if ring else '   '}", step)
+        yield from _object(f"{INDENT}{bar}", f"{INDENT}{'│  ' if ring else '   '}", step, width)
         if step.reference:
             bar = ("└─ " if last else "│  ") if ring else "   "
             mark = f"  {SUSPECT}" if place == explanation.suspect.step else ""
             yield f"{INDENT}{bar}    {link(step)}{mark}"
 
 
-def _object(bar: str, more: str, step: Step) -> Iterator[str]:
+def _object(bar: str, more: str, step: Step, width: int) -> Iterator[str]:
     text, place = title(step.vertex), step.vertex.place
-    while len(bar) + len(text) > WIDTH and "." in text[: WIDTH - len(bar)]:
-        cut = text.rindex(".", 0, WIDTH - len(bar)) + 1
+    while len(bar) + len(text) > width and "." in text[: width - len(bar)]:
+        cut = text.rindex(".", 0, width - len(bar)) + 1
         yield bar + text[:cut]
         bar, text = f"{more}  ", text[cut:]
-    if place and len(bar) + len(text) + len(place) + 2 > WIDTH:
+    if place and len(bar) + len(text) + len(place) + 2 > width:
         yield bar + text
         yield f"{more}  {place}"
     else:
         yield f"{bar}{text}  {place}".rstrip()
-
-
-def _indented(text: str) -> list[str]:
-    return wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)

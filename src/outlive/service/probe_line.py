@@ -66,10 +66,12 @@ class Automatic(msgspec.Struct, frozen=True):
 class Count(msgspec.Struct, frozen=True):
     """What the probe counted for a phase. `idle` is False if the worker never came to rest.
 
+    `requests` is how many the server says that it handled: some do not count one that they cannot parse.
     `held` is the growth of the process's other resources, see `outlive.records.measurement.Phase`.
     """
 
     idle: bool
+    requests: int
     survivors: int
     leaked: int
     blocks: int

@@ -147,6 +147,7 @@ def post_worker_init(worker: Any) -> None:
     if tool:
         counter.tool = _load("tools").TOOLS[tool]()
     if POLICY is None:
+        hook.add(counter.passed)
         probe.start(path, counter, idle.IdleWatch)
     else:
         worker.outlive = load_probe.start(path, counter, log, POLICY, worker.cfg.preload_app)

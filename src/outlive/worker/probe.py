@@ -14,6 +14,7 @@ nothing is frozen, because a frozen heap would make collections cheaper than the
 
 from __future__ import annotations
 
+import array
 import gc
 import heapq
 import json
@@ -49,9 +50,8 @@ YOUNGEST, MIDDLE, OLDEST = 0, 1, 2
 COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, in practice once or twice."""
 
-# The type cache keeps the names of attributes that were looked up. On Python 3.11 each `case ClassName()`,
-# and so each formatted traceback, looks up a new string "__match_args__"; up to 4,096 of them stay in the
-# cache.
+# The type cache keeps the names of attributes that were looked up. On Python 3.11 each formatted traceback
+# looks up a new string "__match_args__"; up to 4,096 of them stay.
 clear_type_cache: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
 
 
@@ -107,8 +107,13 @@ class Probe:
         self.capture = capture
         self.periodic = periodic
         self.log = log
+        self.handled = array.array("Q", [0])  # a plain int above 256 would be a block of its own
         self.automatic = True
         self.kind = "on"
+
+    def passed(self) -> None:
+        """Count a request of the phase; called after each that the server reports."""
+        self.handled[0] += 1
 
     def run(self, path: str, watch: type[IdleWatch]) -> None:
         """Serve commands until the harness closes the connection, then end this worker."""
@@ -166,6 +171,7 @@ class Probe:
         self.set_policy(policy)
         self.begin()
         self.log.take()
+        self.handled[0] = 0
         if self.automatic:
             gc.enable()
         return {"idle": idle, "threads": self.idle.threads()}
@@ -197,7 +203,7 @@ class Probe:
         """Return what the requests since the last call left, before and after full collections.
 
         `blocks` are allocated blocks, `heap`, `rss` and `peak_rss` bytes; a name with `_kept` is the number
-        after the collections.
+        after the collections. `requests` is how many the server says that it handled.
         """
         self.idle.wait()
         rss, peak = self.holdings.resident()
@@ -205,11 +211,13 @@ class Probe:
         idle = self.settle()  # reading files let the other threads run
         gc.disable()
         automatic = self.log.take()
+        requests, self.handled[0] = self.handled[0], 0
         before, freed, after = self.phase()
         if self.automatic:
             gc.enable()
         return {
             "idle": idle,
+            "requests": requests,
             "survivors": automatic["freed"] + freed + after.alive,
             "leaked": after.alive,
             "blocks": before.blocks,
@@ -263,8 +271,8 @@ class Probe:
 
     def begin(self, oldest: int = YOUNGEST) -> None:
         """Record the state that the first phase is counted against; generations above `oldest` are clean."""
-        # Two phases without requests: in the first the probe makes what it keeps, the second shows what it
-        # adds to each phase (its frames, before Python 3.11), which is taken off every later phase.
+        # Two phases without requests: in the first the probe makes what it keeps, in the second what it adds
+        # to each phase (its frames, before Python 3.11).
         self.own = Reading(0, Counter(), 0, 0, {})
         self.last = self.read()
         self.phase(oldest)
@@ -299,8 +307,7 @@ class Probe:
         """Return the present state after a collection.
 
         If nothing is frozen and as many objects are alive as in `last`, its types are taken over: counting
-        them would mean going through everything that the app has imported. What the process holds comes last,
-        because reading it lets other threads run.
+        them takes long. What the process holds comes last, because reading it lets other threads run.
         """
         clear_type_cache()
         blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
@@ -367,8 +374,8 @@ class Reading:
 def keep_cancelled_timers() -> None:
     """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so at each count.
 
-    Once there are more than a hundred, asyncio copies the others into a new list. When that happens depends
-    on the clock, and a traceback that holds a frame of the loop keeps the old list alive.
+    Else it copies the others into a new list at a time that depends on the clock, and a traceback that holds
+    a frame of the loop keeps the old list alive.
     """
     base_events: Any = sys.modules.get("asyncio.base_events")
     if base_events is not None:

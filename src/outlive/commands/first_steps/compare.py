@@ -11,14 +11,20 @@ from outlive.api import evidence
 from outlive.api.selection import Selection
 from outlive.commands.parts.compare_load import Wanted, compare_under_load
 from outlive.commands.parts.own import App, app_options
-from outlive.commands.parts.pairs import both_stacks, measured_pair, open_option, show_page, write_report
+from outlive.commands.parts.pairs import (
+    both_stacks,
+    measured_pair,
+    open_option,
+    show_page,
+    write_copies,
+    write_report,
+)
 from outlive.commands.parts.selection import fault_code, measuring_options, practice_option, traffic_options
 from outlive.commands.parts.writing import writing_options
 from outlive.comparison import terminal
 from outlive.comparison.noisy.noise import ROUNDS
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
-from outlive.files import write_text
 from outlive.reports import terminal as summary
 from outlive.service import app as apps
 from outlive.service import remedies
@@ -93,11 +99,6 @@ def compare_command(
     console = output()
     summary.head(report, console)
     terminal.show(report.comparison, console, everything=everything)
-    if json_file:
-        write_text(json_file, report.to_json().decode())
-    if markdown_file:
-        from outlive.reports import markdown  # noqa: PLC0415 - as in write_report
-
-        write_text(markdown_file, markdown.render(report))
+    write_copies(report, json_file, markdown_file)
     show_page(page, console, opened=opened)
     return fault_code([*measured.measurements.before, *measured.measurements.after])

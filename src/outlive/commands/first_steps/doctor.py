@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from outlive.commands.parts import inventory
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode
+from outlive.files import write_text
 from outlive.project import Project
 from outlive.tables import output
 
 
 @click.command("doctor")
-def doctor_command() -> int:
+@json_option
+def doctor_command(json_file: Path | None) -> int:
     """Check whether this machine can measure.
 
     It tries interpreters, uv, the package index, gunicorn and the probe, and says what to do about each
     that fails.
     """
-    from outlive.commands.parts.doctor_checks import checks  # noqa: PLC0415 - talks to the index, which is slow to import
+    from outlive.commands.parts.doctor_checks import (  # noqa: PLC0415 - slow to import
+        ChecksDocument,
+        checks,
+    )
 
-    fine = inventory.show_checks(checks(Project.find()), output())
+    made = inventory.show_checks(checks(Project.find()), output())
+    if json_file:
+        write_text(json_file, ChecksDocument(checks=made).to_json())
+    fine = all(check.fine or not check.needed for check in made)
     return ExitCode.FINE if fine else ExitCode.FAULT

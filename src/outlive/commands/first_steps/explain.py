@@ -122,11 +122,12 @@ def explain_command(
         f"Python {analysis.python}",
         *([found.prepared.remedy_name] if found.prepared.remedy_name else []),
     ]
-    click.echo(explanation.render(" · ".join(parts), analysis), nl=False)
+    console = output()
+    click.echo(explanation.render(" · ".join(parts), analysis, console.width), nl=False)
     for traces in document.allocations:
-        click.echo(allocation_lines(traces), nl=False)
+        click.echo(allocation_lines(traces, console.width), nl=False)
     if readings := said_by_tools(project, found.prepared, found.request, attached):
-        inventory.show_tools(readings, output())
+        inventory.show_tools(readings, console)
     pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
     for kind, path in files.items():
         if path:

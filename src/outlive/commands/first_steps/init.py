@@ -11,6 +11,7 @@ from outlive.applications.settings import FILE
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.project import Project
+from outlive.tables import output, say, whole
 
 
 @click.command("init")
@@ -30,8 +31,9 @@ def init_command(*, folder: Path, force: bool) -> int:
         raise UsageError(f"{path} is there already: --force writes it anew")
     found = guess(folder.resolve(), Project.find())
     write_text(path, found.text)
-    click.echo(f"{path} written. What was guessed:")
+    console = output()
+    whole(console, f"{path} written. What was guessed:")
     for line in found.said:
-        click.echo(f"  {line}")
-    click.echo(f"Check it, then: outlive measure --app {folder}")
+        say(console, f"  {line}")
+    whole(console, f"Check it, then: outlive measure --app {folder}")
     return ExitCode.FINE

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 from packaging.version import InvalidVersion, Version
 from rich.console import Console
@@ -9,11 +12,25 @@ from rich.console import Console
 from outlive.asv.repository import name_branches
 from outlive.commands.parts import inventory
 from outlive.commands.parts.progress import Meter, progressing
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
+from outlive.files import SCHEMA_VERSION, JsonDocument, write_text
 from outlive.project import Project
-from outlive.releases.catalogue import Catalogue
+from outlive.releases.catalogue import Catalogue, ReleasesDocument
+from outlive.releases.claims import ClaimsDocument
 from outlive.stacks import eras
 from outlive.tables import output
+
+if TYPE_CHECKING:  # slow to import, and for one verb alone
+    from outlive.releases.index import Update
+
+
+class UpdatesDocument(JsonDocument, frozen=True, kw_only=True):
+    """What changed in the lists of releases as JSON, and, in a checkout, the locks of each framework."""
+
+    schema_version: int = SCHEMA_VERSION
+    updates: tuple[Update, ...]
+    locks: dict[str, eras.Added]
 
 
 @click.group("releases")
@@ -31,7 +48,8 @@ def releases_command() -> None:
 @click.argument("framework")
 @click.option("--since", metavar="VERSION", help="Only releases from this version on.")
 @click.option("--all", "everything", is_flag=True, help="List pre-releases, too.")
-def list_command(framework: str, since: str | None, everything: bool) -> int:
+@json_option
+def list_command(*, framework: str, since: str | None, everything: bool, json_file: Path | None) -> int:
     """List the releases of a framework, newest first: dates, Pythons, what is yanked and why."""
     catalogue = Catalogue.load(Project.find(), framework)
     releases = catalogue.releases if everything else catalogue.stable()
@@ -41,13 +59,17 @@ def list_command(framework: str, since: str | None, everything: bool) -> int:
         except InvalidVersion:
             raise UsageError(f"--since takes a version, as in 3.11.0, not {since!r}") from None
         releases = tuple(one for one in releases if one.parsed >= first)
-    inventory.show_releases(tuple(reversed(releases)), output())
+    newest_first = releases[::-1]
+    if json_file:
+        write_text(json_file, ReleasesDocument(releases=newest_first).to_json())
+    inventory.show_releases(newest_first, output())
     return ExitCode.FINE
 
 
 @releases_command.command("update")
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
-def update_command(frameworks: tuple[str, ...]) -> int:
+@json_option
+def update_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> int:
     """Read the list from the package index.
 
     In a checkout it renews its files (releases/) and locks what is new, elsewhere a list of your own.
@@ -56,25 +78,35 @@ def update_command(frameworks: tuple[str, ...]) -> int:
 
     project = Project.find()
     names = frameworks or project.frameworks()
+    updates, added = [], {}
     for framework in progressing(names, "reading the list of", Console(stderr=True)):
-        inventory.show_update(update(project, framework), output())
+        updates.append(update(project, framework))
+        inventory.show_update(updates[-1], output())
     if project.inside:
         with Meter(Console(stderr=True), "locks") as meter:
             meter.more(sum(len(eras.missing(project, framework)) for framework in names))
             for framework in names:
-                inventory.show_locks(framework, eras.add_missing(project, framework, meter.advance), output())
+                added[framework] = eras.add_missing(project, framework, meter.advance)
+                inventory.show_locks(framework, added[framework], output())
         name_branches(project)
+    if json_file:
+        write_text(json_file, UpdatesDocument(updates=tuple(updates), locks=added).to_json())
     return ExitCode.FINE
 
 
 @releases_command.command("claims")
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
-def claims_command(frameworks: tuple[str, ...]) -> int:
+@json_option
+def claims_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> int:
     """Read what changelogs say of memory, from the released packages, in a checkout."""
     from outlive.releases import packages  # noqa: PLC0415 - as above
 
     project = Project.find()
     project.renewable("releases claims")
+    found = {}
     for framework in progressing(frameworks or project.frameworks(), "reading", Console(stderr=True)):
-        inventory.show_claims(framework, packages.refresh(project, framework), output())
+        found[framework] = packages.refresh(project, framework)
+        inventory.show_claims(framework, found[framework], output())
+    if json_file:
+        write_text(json_file, ClaimsDocument(changelogs=found).to_json())
     return ExitCode.FINE

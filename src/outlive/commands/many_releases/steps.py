@@ -6,27 +6,29 @@ from pathlib import Path
 
 import click
 
+from outlive.commands.parts.writing import writing_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.history import steps
 from outlive.history import steps_text as report
-from outlive.history.steps import Steps
-from outlive.history.stored import load
+from outlive.history.steps import Steps, StepsDocument
+from outlive.history.stored import fullest, load
 from outlive.history.timeline import Timeline
 from outlive.project import Project
 from outlive.releases import claims
-from outlive.releases.lineage import PYTHON
 from outlive.tables import output
 from outlive.wording import one_line
 
 
 @click.command("steps")
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
-@click.option("--python", metavar="X.Y", default=PYTHON, show_default=True, help="Python of the results.")
 @click.option(
-    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to this file."
+    "--python", metavar="X.Y", help="Python of the results; without it the one with most of them, for each."
 )
-def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | None) -> int:
+@writing_options
+def steps_command(
+    *, frameworks: tuple[str, ...], python: str | None, json_file: Path | None, markdown_file: Path | None
+) -> int:
     """Say at which releases what requests leave in memory changed.
 
     It reads what a sweep has stored.
@@ -36,17 +38,22 @@ def steps_command(frameworks: tuple[str, ...], python: str, markdown: Path | Non
     outlive steps --markdown docs/history.md
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    timelines = [load(project, framework, python) for framework in frameworks or project.frameworks()]
+    timelines = [
+        load(project, framework, python) if python else fullest(project, framework)
+        for framework in frameworks or project.frameworks()
+    ]
     problems = [problem for timeline in timelines for problem in timeline.problems]
     for problem in problems:
         click.echo(f"outlive: left out: {one_line(problem)}", err=True)
     found = [_steps(project, timeline) for timeline in timelines]
     if not any(one.measured for one in found):
-        raise UsageError(f"nothing is measured on Python {python} yet; `outlive sweep` does it")
-    if markdown:
-        write_text(markdown, report.markdown(found))
-    else:
-        report.show(found, output())
+        where = f" on Python {python}" if python else ""
+        raise UsageError(f"nothing is measured{where} yet; `outlive sweep` does it")
+    if json_file:
+        write_text(json_file, StepsDocument(histories=tuple(found)).to_json())
+    if markdown_file:
+        write_text(markdown_file, report.markdown(found))
+    report.show(found, output())
     return ExitCode.FAULT if problems else ExitCode.FINE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,19 +12,31 @@ from rich.console import Console
 from outlive.api.selection import Selection
 from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import measuring_options
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, FaultError
+from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import Measurement
 from outlive.records.release import Release
 from outlive.releases.lineage import PYTHON
 from outlive.replay import sweep as history_sweep
+from outlive.tables import output, say
+from outlive.wording import counted
 
 
 @click.command("sweep")
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
 @click.option("--since", metavar="VERSION", help="Only releases from this version on.")
 @measuring_options
-def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | None, **selected: Any) -> int:
+@json_option
+def sweep_command(
+    *,
+    frameworks: tuple[str, ...],
+    since: str | None,
+    python: str | None,
+    json_file: Path | None,
+    **selected: Any,
+) -> int:
     """Measure all releases of frameworks.
 
     They are measured on Python 3.11 unless told otherwise.
@@ -53,11 +66,15 @@ def sweep_command(frameworks: tuple[str, ...], since: str | None, python: str | 
     request = Selection(**selected).request(project)
     with progress(Console(stderr=True)) as callbacks:
         outcome = history_sweep.sweep(project, swept, python, request, callbacks, keep=keep)
+    if json_file:
+        write_text(json_file, outcome.to_json())
+    console = output()
     for lacking in outcome.unavailable:
-        click.echo(f"not measured: {lacking.framework} {lacking.release}: {lacking.reason}")
-    click.echo(
-        f"{len(swept)} releases on Python {python}: "
-        f"{outcome.cells} cells were not stored, {outcome.failed} of them failed"
+        say(console, f"not measured: {lacking.framework} {lacking.release}: {lacking.reason}")
+    say(
+        console,
+        f"{counted(len(swept), 'release')} on Python {python}: "
+        f"{counted(outcome.cells, 'cell')} measured, {outcome.failed} of them failed",
     )
     return ExitCode.FAULT if outcome.failed else ExitCode.FINE
 

@@ -13,7 +13,9 @@ from outlive.api.selection import Selection
 from outlive.commands.parts.pairs import show_page
 from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import measuring_options
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
+from outlive.files import write_text
 from outlive.project import Project
 from outlive.reports import terminal
 from outlive.tables import output, say, whole
@@ -33,8 +35,15 @@ GRAVEST = (ExitCode.REGRESSION, ExitCode.FAULT)
 )
 @click.option("--pre", is_flag=True, help="The pre-releases after the last release.")
 @measuring_options
+@json_option
 def watch_command(
-    framework: str, *, repository: Path | None, pre: bool, python: str | None, **selected: Any
+    framework: str,
+    *,
+    repository: Path | None,
+    pre: bool,
+    python: str | None,
+    json_file: Path | None,
+    **selected: Any,
 ) -> int:
     """Compare what is not released yet with the last release.
 
@@ -51,11 +60,11 @@ def watch_command(
         raise UsageError("say what to watch: --repo PATH, --pre, or both")
     project = Project.find()
     console = output()
-    codes = []
+    watched: list[watch.Watched] = []
     for candidate in watch.candidates(project, framework, repository, pre=pre):
         with progress(Console(stderr=True)) as callbacks:
             found = watch.watch(project, candidate, python, Selection(**selected), callbacks)
-        codes.append(found.code)
+        watched.append(found)
         if not found.page:
             rows = counted(len(found.report.comparison.rows), "cell")
             say(console, f"{found.report.comparison.subject}: nothing changed in {rows}")
@@ -63,6 +72,9 @@ def watch_command(
         terminal.head(found.report, console)
         show_page(found.page, console, opened=False)
         whole(console, f"reproducer: {found.script or found.lacking}")
-    if not codes:
+    if json_file:
+        write_text(json_file, watch.WatchedDocument(watched=tuple(watched)).to_json())
+    if not watched:
         say(console, f"{framework} has no pre-release after its last release")
+    codes = {found.code for found in watched}
     return next((code for code in GRAVEST if code in codes), ExitCode.FINE)

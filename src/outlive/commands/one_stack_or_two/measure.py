@@ -18,7 +18,7 @@ from outlive.commands.parts.selection import (
     said_by_tools,
     tool_option,
 )
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import writing_options
 from outlive.comparison.headline import untouched
 from outlive.errors import UsageError
 from outlive.files import write_text
@@ -40,14 +40,7 @@ from outlive.wording import capital
 @click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply, each in turn.")
 @practice_option
 @tool_option
-@json_option
-@click.option(
-    "--markdown",
-    "markdown_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write a table of scenarios and stacks.",
-)
+@writing_options
 def measure_command(
     *,
     stacks: tuple[str, ...],

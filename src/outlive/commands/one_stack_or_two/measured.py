@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outlive.api.kept import Kept, forget, kept
+from outlive.api.kept import Kept, KeptDocument, forget, kept
+from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode
+from outlive.files import write_text
 from outlive.project import Project
 from outlive.tables import output, whole
 from outlive.wording import counted, listed, size
@@ -19,7 +22,8 @@ from outlive.wording import counted, listed, size
 @click.command("measured")
 @click.argument("what", nargs=-1, metavar="[FRAMEWORK|FRAMEWORK==VERSION|REPORT…]")
 @click.option("--forget", "forgotten", is_flag=True, help="Remove what is listed.")
-def measured_command(what: tuple[str, ...], *, forgotten: bool) -> int:
+@json_option
+def measured_command(what: tuple[str, ...], *, forgotten: bool, json_file: Path | None) -> int:
     """List what you measured, or forget it.
 
     What is published is not among it, and cannot be forgotten.
@@ -32,6 +36,8 @@ def measured_command(what: tuple[str, ...], *, forgotten: bool) -> int:
     project = Project.find()
     found = kept(project, what)
     console = output()
+    if json_file:
+        write_text(json_file, KeptDocument(folder=project.measured, files=found).to_json())
     if not found:
         whole(console, f"nothing was measured in {project.measured} yet")
         return ExitCode.FINE

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from outlive.api.selection import Selection
 from outlive.commands.parts.own import App, app_options
-from outlive.commands.parts.pairs import measured_pair, open_option, show_page, write_load_page, write_report
+from outlive.commands.parts.pairs import (
+    measured_pair,
+    open_option,
+    show_page,
+    write_copies,
+    write_load_page,
+    write_report,
+)
 from outlive.commands.parts.selection import fault_code, measuring_options, practice_option
+from outlive.commands.parts.writing import writing_options
 from outlive.comparison.sizes import Rates
-from outlive.errors import ExitCode
+from outlive.errors import ExitCode, UsageError
 from outlive.reports import terminal
 from outlive.reports.costs import parse_bytes, parse_rate, parse_share
 from outlive.tables import output
@@ -29,6 +38,7 @@ from outlive.tables import output
 @open_option
 @measuring_options
 @practice_option
+@writing_options
 def report_command(
     *,
     what: tuple[str, ...],
@@ -39,22 +49,26 @@ def report_command(
     limit: str,
     opened: bool,
     python: str | None,
+    json_file: Path | None,
+    markdown_file: Path | None,
     **selected: Any,
 ) -> int:
     """Write a report on an upgrade: a page, Markdown and JSON.
 
     Of stored load tests it writes a page with plots over time.
 
-    They are written to .outlive/results/reports.
+    They are written to .outlive/results/reports, and once more where --json and --markdown say.
 
     What is not stored is measured first. What it costs is estimated for your traffic.
 
     \b
     outlive report aiohttp 3.11.13 3.11.14
-    outlive report .outlive/results/loads/flask/3.1.3/*.json --open
+    outlive report .outlive/results/loads/flask/3.1.3/py3.11*.json --open
     outlive report flask 2.0.3 3.1.3 --rate 50/s --errors 2% --workers 4 --limit 1GiB
     """  # noqa: D301 - click's mark for lines that stay as they are
     if what and all(word.endswith(".json") for word in what):
+        if json_file or markdown_file:
+            raise UsageError("--json and --markdown are for a comparison: of load tests there is a page")
         show_page(write_load_page(what), output(), opened=opened)
         return ExitCode.FINE
     rates = Rates(
@@ -62,6 +76,7 @@ def report_command(
     )
     project, evidence = measured_pair(app, what, python, Selection(**selected))
     report, page = write_report(project, evidence, rates)
+    write_copies(report, json_file, markdown_file)
     terminal.show(report, output())
     show_page(page, output(), opened=opened)
     return fault_code([*evidence.measurements.before, *evidence.measurements.after])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from outlive.errors import OutliveError
+from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.project import Project, cache_dir
 from outlive.records.measurement import Cell
 from outlive.records.stack import KNOWN
@@ -30,6 +31,13 @@ class Check(msgspec.Struct, frozen=True):
     found: str
     remedy: str = ""
     needed: bool = True
+
+
+class ChecksDocument(JsonDocument, frozen=True, kw_only=True):
+    """What was tried, as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    checks: tuple[Check, ...]
 
 
 def checks(project: Project) -> Iterator[Check]:

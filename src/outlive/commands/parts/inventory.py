@@ -148,16 +148,16 @@ def show_tools(readings: Iterable[ToolReading], console: Console) -> None:
     console.print("Per request, with gc off; times are of the same requests without a tool.", style="dim")
 
 
-def show_checks(checks: Iterable[Check], console: Console) -> bool:
-    """Print each check as it is made, with the remedy where it failed; return whether all are fine."""
-    fine = True
+def show_checks(checks: Iterable[Check], console: Console) -> tuple[Check, ...]:
+    """Print each check as it is made, with the remedy where it failed; return them all."""
+    made = []
     for check in checks:
-        fine = fine and (check.fine or not check.needed)
+        made.append(check)
         mark = "ok" if check.fine else "FAILED" if check.needed else "missing"
         say(console, f"{mark:8}{check.name}: {one_line(check.found)}", hang=8)
         if not check.fine:
             say(console, f"        {check.remedy}")
-    return fine
+    return tuple(made)
 
 
 def _table(*columns: str) -> Table:

@@ -63,10 +63,21 @@ def write_report(project: Project, found: Evidence, rates: Rates) -> tuple[Repor
     from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
 
     known = record.facts(project, found.after.stack.framework)
+    report = record.build(found, known, rates)
     errors = Console(stderr=True)
-    for problem in (*known.timeline.problems, *known.reliefs.problems):
+    for problem in (*known.history.problems, *known.reliefs.problems):
         whole(errors, f"left out: {one_line(problem)}")
-    return write.write(project, record.build(found, known, rates))
+    return write.write(project, report)
+
+
+def write_copies(report: Report, json_file: Path | None, markdown_file: Path | None) -> None:
+    """Write a report once more, to the files that were asked for."""
+    if json_file:
+        write_text(json_file, report.to_json().decode())
+    if markdown_file:
+        from outlive.reports import markdown  # noqa: PLC0415 - as above
+
+        write_text(markdown_file, markdown.render(report))
 
 
 def write_load_page(words: Sequence[str]) -> Path:

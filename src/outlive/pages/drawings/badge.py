@@ -1,4 +1,4 @@
-"""badge."""
+"""The badge of a framework: what its newest measured release leaves, as a picture by itself."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from outlive.wording import number
 HIGH = 20  # of a badge, in pixels
 
 
-def badge(history: Timeline) -> Markup:
-    """Return a badge of a framework's newest release as a whole SVG file."""
+def badge(history: Timeline, label: str = "outlive") -> Markup:
+    """Return a badge of a framework's newest release as a whole SVG file; `label` is its left half."""
     value = badge_text(history)
-    left, wide = 62, _badge_width(value)
+    left, wide = (_wide(words) for words in (label, value))
+    wide += left
     last = _newest(history)
     growth = timeline.worst([m.growth for m in last.measurements if m.growth]) if last else "none"
     colour = {"leak": "#9c3300", "cyclic": "#7c4a00", "bounded": "#5a4a80", "none": "#00604a"}[growth]
     parts = joined(
         [
-            element("title", Markup("outlive: {}").format(value)),
+            element("title", Markup("{}: {}").format(label, value)),
             element("rect", width=left, height=HIGH, fill="#33383f"),
             element("rect", x=left, width=wide - left, height=HIGH, fill=colour if last else "#555e6a"),
-            text(left / 2, 14, "outlive", anchor="middle"),
+            text(left / 2, 14, label, anchor="middle"),
             text((left + wide) / 2, 14, value, anchor="middle"),
         ]
     )
@@ -36,7 +37,7 @@ def badge(history: Timeline) -> Markup:
         width=wide,
         height=HIGH,
         role="img",
-        aria_label=f"outlive: {value}",
+        aria_label=f"{label}: {value}",
         font_family="Verdana,DejaVu Sans,sans-serif",
         font_size=11,
         fill="#fff",
@@ -54,5 +55,5 @@ def badge_text(history: Timeline) -> str:
     return f"{last.release.version}: {said.get(growth, 'leaves nothing')}"
 
 
-def _badge_width(value: str) -> int:
-    return 62 + round(len(value) * (CHARACTER + 0.4)) + 14
+def _wide(words: str) -> int:
+    return round(len(words) * (CHARACTER + 0.4)) + 14

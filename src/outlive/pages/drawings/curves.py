@@ -8,12 +8,16 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from markupsafe import Markup
 
-from outlive.pages.drawings.svg import WIDTH, element, ends, figure, path, text, ticks
+from outlive.pages.drawings.svg import Sheet, both, element, ends, figure, path, text, ticks
 from outlive.wording import number
 
 NEAR = 0.5
 """Where the least value is more than this part of the largest, an axis does not start at 0: a curve is about
 its shape, and a few MiB of growth would be flat above 70 that are always there."""
+
+
+PIXEL = 1.0
+"""Least distance between two points of a curve that are drawn."""
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +52,12 @@ class _Scale(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def curves(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve], desc: str) -> Markup:
-    """Return curves with their labels at their ends. Values must be finite."""
-    left, right, top, bottom = 52.0, WIDTH - 150, 14.0, 250.0
+    """Return curves with their labels at their ends, on a phone without. Values must be finite."""
+    return both(name, lambda sheet: _curves(sheet, title, axes, data, desc))
+
+
+def _curves(sheet: Sheet, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve], desc: str) -> Markup:
+    left, right, top, bottom = 52.0, sheet.width - (12 if sheet.phone else 150), 14.0, 250.0
     across, up = axes
     xs = _scale((x for one in data for x, _ in one.points), across, left, right)
     ys = _scale((y for one in data for _, y in one.points), up, bottom, top)
@@ -58,7 +66,7 @@ def curves(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve]
         y = ys.place(mark)
         parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
         parts.append(text(left - 6, y + 4, number(mark), anchor="end", class_="tick"))
-    for mark in xs.marks:
+    for mark in xs.marks[:: 2 if sheet.phone else 1]:
         x = xs.place(mark)
         parts.append(element("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="grid"))
         parts.append(text(x, bottom + 16, number(mark), anchor="middle", class_="tick"))
@@ -66,12 +74,22 @@ def curves(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve]
     parts.append(text(left + 4, top - 2, up.label, class_="tick"))
     last: list[tuple[float, int, str]] = []
     for one in data:
-        placed = [(xs.place(x), ys.place(y)) for x, y in one.points]
+        placed = _seen([(xs.place(x), ys.place(y)) for x, y in one.points])
         parts.append(path(placed, f"line s{one.style}"))
         if placed:
             last.append((placed[-1][1], one.style, one.label))
-    parts += ends(last, right + 8)
-    return figure(name, (WIDTH, bottom + 44), title, desc, parts)
+    if not sheet.phone:
+        parts += ends(last, right + 8)
+    return figure(sheet, bottom + 44, title, desc, parts)
+
+
+def _seen(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return points without those that nobody can tell from the one before, as thousands of a spread are."""
+    kept = list(points[:1])
+    for point in points[1:-1]:
+        if math.dist(point, kept[-1]) >= PIXEL:
+            kept.append(point)
+    return [*kept, *points[1:][-1:]]
 
 
 def _scale(values: Iterable[float], axis: Axis, start: float, end: float) -> _Scale:

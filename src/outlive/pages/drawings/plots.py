@@ -13,12 +13,11 @@ from markupsafe import Markup
 from outlive.history.timeline import Moment, Point, Strip, Timeline, changes, worst
 from outlive.pages.drawings.svg import (
     CHARACTER,
-    WIDTH,
+    Sheet,
+    both,
     element,
     ends,
     figure,
-    hint,
-    joined,
     path,
     text,
     ticks,
@@ -27,8 +26,8 @@ from outlive.records.measurement import Growth
 from outlive.wording import number, step
 
 BAR, BARS_GAP = 9.0, 10.0
-PHONE, NEWEST = 350.0, 12
-"""Pixels of a heat map on a phone, and the releases that fit into it: it would scroll sideways with all."""
+NEWEST = 12
+"""Releases that fit into a heat map on a phone."""
 
 
 class Drawing(msgspec.Struct, frozen=True):
@@ -51,9 +50,14 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
 def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
     """Return pairs of bars, before above after, longest label to the left."""
+    return both(name, lambda sheet: _bars(sheet, title, unit, data))
+
+
+def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[Bar]) -> Markup:
     left = 12 + CHARACTER * max((len(bar.label) for bar in data), default=0)
     scale = ticks(max((max(bar.before, bar.after) for bar in data), default=0))
-    room = WIDTH - left - 60
+    longest = max((len(step(number(bar.before), number(bar.after))) for bar in data), default=0)
+    room = sheet.width - left - CHARACTER * longest - 12
     factor = room / scale[-1]
     row = 2 * BAR + BARS_GAP
     top = 26.0
@@ -71,7 +75,7 @@ def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
             ("after", bar.after, bar.after_leaked, y + BAR),
         ):
             shown = max(0.0, value)
-            said = hint(f"{bar.label}, {side}: {number(value)} {unit}")
+            said = sheet.hint(f"{bar.label}, {side}: {number(value)} {unit}")
             parts.append(
                 element("rect", said, x=left, y=place, width=shown * factor, height=BAR - 1, class_=side)
             )
@@ -85,17 +89,26 @@ def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
                 text(at_end, y + BAR + 3, step(number(bar.before), number(bar.after)), class_="value")
             )
     desc = "; ".join(f"{bar.label} {step(number(bar.before), number(bar.after))}" for bar in data)
-    return figure(name, (WIDTH, bottom + 6), title, f"{desc} ({unit})", parts)
+    return figure(sheet, bottom + 6, title, f"{desc} ({unit})", parts)
 
 
 def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, str] | None = None) -> Markup:
     """Return what each release leaves in a few scenarios, as steps; `marked` are two releases to point at.
 
-    Where a release was not measured, the steps break off.
+    Where a release was not measured, the steps break off. On a phone a legend has the names of the lines.
     """
+    return both(name, lambda sheet: _history(sheet, title, strips, marked))
+
+
+def legend(strips: Sequence[Strip]) -> tuple[tuple[int, str], ...]:
+    """Return the names of the lines of a history, for a phone."""
+    return tuple(enumerate(strip.scenario for strip in strips)) if len(strips) > 1 else ()
+
+
+def _history(sheet: Sheet, title: str, strips: Sequence[Strip], marked: tuple[str, str] | None) -> Markup:
     points = strips[0].points
-    named = 30 + CHARACTER * max(len(strip.scenario) for strip in strips)
-    left, right, top, bottom = 40.0, WIDTH - named, 24.0, 250.0
+    named = 10 if sheet.phone else 30 + CHARACTER * max(len(strip.scenario) for strip in strips)
+    left, right, top, bottom = 40.0, sheet.width - named, 24.0, 250.0
     at = _columns(points, left, right)
     scale = ticks(max((p.objects or 0 for strip in strips for p in strip.points), default=0))
     factor = (bottom - top) / scale[-1]
@@ -104,27 +117,30 @@ def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, s
         y = bottom - tick * factor
         parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
         parts.append(text(left - 6, y + 4, number(tick), anchor="end", class_="tick"))
-    parts += _releases(points, at, bottom)
+    parts += _releases(sheet, points, at, bottom)
     for version, label, anchor, shift in zip(
         marked or (), ("before", "after"), ("end", "start"), (-3, 3), strict=False
     ):
         if version in at:
-            x = at[version]
+            x, y = at[version], top - 8
+            if x + shift + CHARACTER * len(label) > sheet.width:
+                anchor, shift, y = "end", -shift, top + 4  # noqa: PLW2901 - it would be cut at the right
             parts.append(element("line", x1=x, x2=x, y1=top - 14, y2=bottom, class_="mark"))
-            parts.append(text(x + shift, top - 8, label, anchor=anchor, class_="tick"))
+            parts.append(text(x + shift, y, label, anchor=anchor, class_="tick"))
     last_points: list[tuple[float, int, str]] = []
     for place, strip in enumerate(strips):
         last = None
         for known, group in itertools.groupby(strip.points, key=lambda point: point.objects is not None):
             if known:
                 run = [(p, at[p.release], bottom - (p.objects or 0) * factor) for p in group]
-                parts += _steps(strip.scenario, place, run)
+                parts += _steps(sheet, strip.scenario, place, run)
                 last = run[-1]
         if last:
             last_points.append((last[2], place, strip.scenario))
-    parts += ends(last_points, right + 8)
+    if not sheet.phone:
+        parts += ends(last_points, right + 8)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
-    return figure(name, (WIDTH, bottom + 56), title, desc, parts)
+    return figure(sheet, bottom + 56, title, desc, parts)
 
 
 def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
@@ -134,15 +150,13 @@ def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
     """
     newest = [msgspec.structs.replace(strip, points=strip.points[-NEWEST:]) for strip in strips]
     few = f"{title}, the newest {len(newest[0].points)} releases"
-    return joined(
-        [_heat(name, title, strips, WIDTH, "wider"), _heat(f"{name}-phone", few, newest, PHONE, "phone")]
-    )
+    return both(name, lambda sheet: _heat(sheet, few, newest) if sheet.phone else _heat(sheet, title, strips))
 
 
-def _heat(name: str, title: str, strips: Sequence[Strip], width: float, kind: str) -> Markup:
+def _heat(sheet: Sheet, title: str, strips: Sequence[Strip]) -> Markup:
     points = strips[0].points
     left = 12 + CHARACTER * max(len(strip.scenario) for strip in strips)
-    right, top, high = width - 8, 22.0, 20.0
+    right, top, high = sheet.width - 8, 22.0, 20.0
     at = _columns(points, left + 4, right - 4)
     half = (right - left - 8) / max(1, len(points) - 1) / 2
     most = max((p.objects or 0 for strip in strips for p in strip.points), default=0) or 1
@@ -153,11 +167,11 @@ def _heat(name: str, title: str, strips: Sequence[Strip], width: float, kind: st
         for first, last in changes(strip):
             x = at[first.release] - half
             wide = at[last.release] + half - x
-            parts += _tile(first, last, (x, y, wide, high - 2), most)
+            parts += _tile(sheet, first, last, (x, y, wide, high - 2), most)
     bottom = top + high * len(strips)
-    parts += _releases(points, at, bottom + 2)
+    parts += _releases(sheet, points, at, bottom + 2)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
-    return figure(name, (width, bottom + 56), title, desc, parts, kind=f"plot {kind}")
+    return figure(sheet, bottom + 56, title, desc, parts)
 
 
 def lanes(name: str, title: str, timeline: Timeline) -> Markup:
@@ -165,9 +179,13 @@ def lanes(name: str, title: str, timeline: Timeline) -> Markup:
 
     A square leaks, a full circle leaves cyclic garbage, an empty one nothing; a dash was not measured.
     """
+    return both(name, lambda sheet: _lanes(sheet, title, timeline))
+
+
+def _lanes(sheet: Sheet, title: str, timeline: Timeline) -> Markup:
     dated = [(one.release.date, one) for one in timeline.moments if one.release.date]
     minors = sorted({one.release.parsed.release[:2] for _, one in dated}, reverse=True)
-    left, right, top, high = 60.0, WIDTH - 16, 12.0, 24.0
+    left, right, top, high = (44.0 if sheet.phone else 60.0), sheet.width - 16, 12.0, 24.0
     first, last = (limit(date for date, _ in dated) for limit in (min, max))
     days = max(1, (last - first).days)
     bottom = top + high * len(minors)
@@ -184,14 +202,16 @@ def lanes(name: str, title: str, timeline: Timeline) -> Markup:
     for date, moment in dated:
         x = left + (date - first).days / days * (right - left)
         y = top + minors.index(moment.release.parsed.release[:2]) * high + high / 2
-        kind = _kind(moment)
-        counts[kind] += 1
+        left_behind = _kind(moment)
+        counts[left_behind] += 1
         yanked = ", yanked" if moment.release.yanked else ""
-        parts.append(_sign(kind, x, y, hint(f"{moment.release} ({date}{yanked}): {kind}")))
+        parts.append(
+            _sign(left_behind, x, y, sheet.hint(f"{moment.release} ({date}{yanked}): {left_behind}"))
+        )
         if yanked:
             parts.append(text(x, y + 4, "✕", anchor="middle", class_="yanked"))
-    desc = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    return figure(name, (WIDTH, bottom + 26), title, f"{len(dated)} releases: {desc}", parts)
+    desc = ", ".join(f"{count} {what}" for what, count in counts.items())
+    return figure(sheet, bottom + 26, title, f"{len(dated)} releases: {desc}", parts)
 
 
 def runs(strip: Strip) -> str:
@@ -224,16 +244,18 @@ def _said(scenario: str, point: Point) -> str:
     return f"{point.release} ({point.date}{yanked}), {scenario}: {leaves(point)}"
 
 
-def _steps(scenario: str, style: int, run: Sequence[tuple[Point, float, float]]) -> Iterator[Markup]:
-    """Yield the steps over releases that follow each other, with a dot for each."""
+def _steps(
+    sheet: Sheet, scenario: str, style: int, run: Sequence[tuple[Point, float, float]]
+) -> Iterator[Markup]:
+    """Yield the steps over releases that follow each other, with a dot for each that a pointer can be at."""
     corners: list[tuple[float, float]] = []
     for _, x, y in run:
         if corners:
             corners.append((x, corners[-1][1]))
         corners.append((x, y))
     yield path(corners, f"line s{style}")
-    for point, x, y in run:
-        yield element("circle", hint(_said(scenario, point)), cx=x, cy=y, r=2.5, class_=f"dot s{style}")
+    for point, x, y in run if not sheet.phone or len(run) == 1 else ():
+        yield element("circle", sheet.hint(_said(scenario, point)), cx=x, cy=y, r=2.5, class_=f"dot s{style}")
 
 
 def _columns(points: Sequence[Point], left: float, right: float) -> dict[str, float]:
@@ -241,7 +263,7 @@ def _columns(points: Sequence[Point], left: float, right: float) -> dict[str, fl
     return {point.release: left + at * gap for at, point in enumerate(points)}
 
 
-def _releases(points: Sequence[Point], at: dict[str, float], y: float) -> Iterator[Markup]:
+def _releases(sheet: Sheet, points: Sequence[Point], at: dict[str, float], y: float) -> Iterator[Markup]:
     """Yield a label and a month for the first release of each minor version, a cross for each yanked one."""
     seen: set[str] = set()
     free = 0.0
@@ -251,12 +273,14 @@ def _releases(points: Sequence[Point], at: dict[str, float], y: float) -> Iterat
         if minor not in seen:
             seen.add(minor)
             yield element("line", x1=x, x2=x, y1=y, y2=y + 5, class_="axis")
+            wide = CHARACTER * max(len(minor), len(point.date[:7]))
+            x = min(x - 2, sheet.width - wide)
             if x >= free:
-                yield text(x - 2, y + 30, minor)
-                yield text(x - 2, y + 44, point.date[:7], class_="tick")
-                free = x + CHARACTER * max(len(minor), len(point.date[:7])) + 8
+                yield text(x, y + 30, minor)
+                yield text(x, y + 44, point.date[:7], class_="tick")
+                free = x + wide + 8
         if point.yanked:
-            yield text(x, y + 16, "✕", anchor="middle", class_="yanked")
+            yield text(at[point.release], y + 16, "✕", anchor="middle", class_="yanked")
 
 
 def _kind(moment: Moment) -> str:
@@ -274,10 +298,12 @@ def _sign(kind: str, x: float, y: float, said: Markup) -> Markup:
     return element("circle", said, cx=x, cy=y, r=5, class_=f"release {known}")
 
 
-def _tile(first: Point, last: Point, box: tuple[float, float, float, float], most: float) -> Iterator[Markup]:
+def _tile(
+    sheet: Sheet, first: Point, last: Point, box: tuple[float, float, float, float], most: float
+) -> Iterator[Markup]:
     x, y, wide, high = box
     where = first.release if first is last else f"{first.release} to {last.release}"
-    said = hint(f"{where}: {leaves(first)}")
+    said = sheet.hint(f"{where}: {leaves(first)}")
     if first.objects is None:
         yield element("rect", said, x=x, y=y, width=wide, height=high, class_="tile unknown")
         return

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import msgspec
 from markupsafe import Markup, escape
 
 WIDTH = 760.0  # of a plot, in pixels
+PHONE = 350.0  # the same on a phone, whose reader scrolls in one direction only
 CHARACTER = 6.4
 """Width of a character of the plots' font (11 px) in pixels, near enough to make room for labels."""
 
@@ -38,40 +40,56 @@ def text(x: float, y: float, content: str, *, anchor: str = "start", class_: str
     return element("text", escape(content), x=x, y=y, text_anchor=anchored, class_=class_)
 
 
-def hint(content: str) -> Markup:
-    """Return what a pointer over an element shows."""
-    return element("title", escape(content))
-
-
 def joined(parts: Iterable[str]) -> Markup:
     """Return elements one after the other."""
     return Markup("").join(parts)
 
 
-def figure(
-    name: str, size: tuple[float, float], title: str, desc: str, parts: Iterable[str], *, kind: str = "plot"
-) -> Markup:
-    """Return a whole plot of a `size` in pixels, of the classes `kind`; `name` is unique on its page.
+class Sheet(msgspec.Struct, frozen=True):
+    """What a plot is drawn on: its name, its width in pixels, its classes.
 
-    A screen reader reads `title` and `desc`.
+    The name is unique on a page, but for a plot and its form for a phone, which is told in the same words.
     """
-    width, height = size
+
+    name: str
+    width: float = WIDTH
+    kind: str = "plot"
+
+    @property
+    def phone(self) -> bool:
+        """Whether a phone shows it."""
+        return self.width == PHONE
+
+    def hint(self, content: str) -> Markup:
+        """Return what a pointer over an element shows; a phone has none."""
+        return Markup("") if self.phone else element("title", escape(content))
+
+
+def figure(sheet: Sheet, height: float, title: str, desc: str, parts: Iterable[str]) -> Markup:
+    """Return a whole plot of a `height` in pixels. A screen reader reads `title` and `desc`."""
+    name = sheet.name
+    told = [] if sheet.phone else [("title", title), ("desc", desc)]
     return element(
         "svg",
         joined(
             [
-                element("title", escape(title), id=f"{name}-title"),
-                element("desc", escape(desc), id=f"{name}-desc"),
+                *(element(kind, escape(words), id=f"{name}-{kind}") for kind, words in told),
                 *parts,
             ]
         ),
-        class_=kind,
-        viewBox=f"0 0 {_plain(width)} {_plain(height)}",
-        width=width,
+        class_=sheet.kind,
+        viewBox=f"0 0 {_plain(sheet.width)} {_plain(height)}",
+        width=sheet.width,
         height=height,
         role="img",
         aria_labelledby=f"{name}-title {name}-desc",
     )
+
+
+def both(name: str, draw: Callable[[Sheet], Markup]) -> Markup:
+    """Return a plot for a wide screen and one for a phone, of which a page shows one."""
+    sheets = Sheet(name, kind="plot wider"), Sheet(name, PHONE, "plot phone")
+    return joined(map(draw, sheets))
 
 
 def ticks(most: float, count: int = 5) -> tuple[float, ...]:

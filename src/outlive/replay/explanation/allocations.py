@@ -8,7 +8,6 @@ them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
 from typing import Literal
 
 import msgspec
@@ -24,6 +23,7 @@ from outlive.service.probe_line import Site, TracedFrame
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments, locks
 from outlive.stacks.prepare import Prepared
+from outlive.tables import fold
 from outlive.wording import counted, number, size
 
 WARM_UP = (53, 31, 101)
@@ -124,8 +124,8 @@ SITES = 5
 """Most places of allocation that the text shows."""
 
 
-def allocation_lines(allocations: Allocations) -> str:
-    """Return a text that says where memory that stays was allocated, with the callers from `frame` inwards.
+def allocation_lines(allocations: Allocations, width: int = WIDTH) -> str:
+    """Return where memory that stays was allocated, with the callers from `frame` inwards.
 
     Sites that differ only in callers further out are shown as one place.
     """
@@ -133,13 +133,13 @@ def allocation_lines(allocations: Allocations) -> str:
         text = (
             f"No place allocates memory that stays ({allocations.tracer}, {allocations.requests} requests)."
         )
-        return "\n".join(["", *wrap(text, WIDTH)]) + "\n"
+        return f"\n{fold(text, width)}\n"
     places: dict[tuple[TracedFrame, ...], list[Kept]] = {}
     for site in allocations.sites:
         places.setdefault(site.frames[site.frames.index(site.frame) :], []).append(site)
     largest = sorted(places.items(), key=lambda item: -sum(site.bytes_per_request for site in item[1]))
     count, run = counted(len(largest), "place"), f"{allocations.tracer}, {allocations.requests} requests"
-    lines = ["", *wrap(f"Memory that stays is allocated at {count} ({run}):", WIDTH)]
+    lines = ["", fold(f"Memory that stays is allocated at {count} ({run}):", width)]
     for place, (frames, sites) in enumerate(largest[:SITES], 1):
         amount = number(round(sum(site.blocks_per_request for site in sites), 1))
         blocks = "1 block" if amount == "1" else f"{amount} blocks"
@@ -148,12 +148,12 @@ def allocation_lines(allocations: Allocations) -> str:
         for frame in frames:
             lines += [
                 f"{INDENT}{frame.place}",
-                *([_cut(f"{INDENT}    {frame.source}")] if frame.source else []),
+                *([_cut(f"{INDENT}    {frame.source}", width)] if frame.source else []),
             ]
     if len(largest) > SITES:
         lines += ["", f"{counted(len(largest) - SITES, 'place')} with less not shown: --json has them."]
     return "\n".join(lines) + "\n"
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"

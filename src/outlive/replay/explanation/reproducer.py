@@ -7,8 +7,9 @@ release's environment and showed the same fingerprint there.
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,11 +18,12 @@ from outlive import processes, temporary
 from outlive.errors import FaultError, UsageError
 from outlive.records.stack import python_minor
 from outlive.replay.explanation.reduction import reduce
+from outlive.replay.subject import Subject
 from outlive.retention.graph import read
 from outlive.retention.structures import Class, Structure, analyse
 from outlive.retention.trails import Explanation
+from outlive.service.app import App
 from outlive.service.scenarios import Scenario, expected
-from outlive.stacks.environments import Environment
 
 PARTS = Path(__file__).with_name("reproducers")
 MAIN = PARTS / "main.py"
@@ -32,6 +34,7 @@ TRIALS = 60
 LIMIT = 30.0
 """Seconds that one run may take."""
 INDENT = " " * 12
+RUN = re.compile(rb"(.)\1{63,}", re.DOTALL)  # as in the body of an upload
 ANSWERED = """\
 answer = b""
 with contextlib.suppress(ConnectionError):
@@ -73,24 +76,35 @@ def send(address, times):
 {client}"""
 
 
-class Reproducer(msgspec.Struct, frozen=True):
-    """Finds a script that shows a structure: `module` is the reference app's file, from which it is cut."""
+def lacks(scenario: Scenario, app: App) -> str:
+    """Return why no script can show what a scenario leaves in an app; empty where one may."""
+    if app.own:
+        return "it is cut from a reference app, and this app is none"
+    if app.peer or not app.target.endswith(":app"):
+        return "its app needs more than a server"
+    if not isinstance(scenario.client, str) or scenario.then or scenario.login or app.tls:
+        return "it is not a single plain request"
+    return ""
 
-    environment: Environment
-    module: Path
+
+class Reproducer(msgspec.Struct, frozen=True):
+    """Finds a script that shows what a scenario leaves in a subject; it is cut from the reference app."""
+
+    subject: Subject
     scenario: Scenario
+
+    @property
+    def module(self) -> Path:
+        """The reference app's file."""
+        return (self.subject.folder / self.subject.app.target.partition(":")[0]).with_suffix(".py")
 
     def find(self, structure: Structure, picture: Sequence[str]) -> str:
         """Return the smallest script found that shows `structure`; its docstring has the lines `picture`.
 
         Raises UsageError for a scenario that a script cannot send, FaultError if no script shows it.
         """
-        client = self.scenario.client
-        plain = not (self.scenario.then or self.scenario.app or self.scenario.tls)
-        if not isinstance(client, str) or not plain:
-            raise UsageError(
-                f"a reproducer cannot send {self.scenario.name}: it is not a single plain request"
-            )
+        if why := lacks(self.scenario, self.subject.app):
+            raise UsageError(f"a reproducer cannot send {self.scenario.name}: {why}")
         target = structure.explanation
 
         def shows(app: str) -> bool:
@@ -113,7 +127,7 @@ class Reproducer(msgspec.Struct, frozen=True):
         request = scenario.cut("close") if half else scenario.message("close")
         client = str(scenario.client)
         send = SEND.format(
-            request="\n".join(f"    {line!r}" for line in request.splitlines(keepends=True)),
+            request="\n".join(_literal(request)),
             client=textwrap.indent(CLIENTS[client], INDENT),
         )
         if ANSWERED in CLIENTS[client]:
@@ -126,7 +140,7 @@ class Reproducer(msgspec.Struct, frozen=True):
         return f"{head}{_imports(trees)}\n\n\n{bodies}\n"
 
     def _head(self, structure: Structure, picture: Sequence[str]) -> str:
-        lock = self.environment.lock
+        lock = self.subject.environment.lock
         packages = ", ".join(
             f'"{package}"' for package in lock.packages if package.name not in ("gunicorn", "packaging")
         )
@@ -151,7 +165,7 @@ class Reproducer(msgspec.Struct, frozen=True):
         with temporary.folder() as folder:
             path, graph = folder / "reproducer.py", folder / "graph.json"
             path.write_text(script, encoding="utf-8")
-            command: list[str | Path] = [self.environment.python, "-I", RUNNER, path]
+            command: list[str | Path] = [self.subject.environment.python, "-I", RUNNER, path]
             command += [self.module.stem, graph, str(REQUESTS)]
             try:
                 done = processes.run(command, cwd=Path(folder), timeout=LIMIT)
@@ -171,6 +185,18 @@ class Reproducer(msgspec.Struct, frozen=True):
         """Return whether the scenario expects the script's answer, which is empty if the client left."""
         answers = {answer.partition(" ")[0] for answer in self.scenario.expect}
         return expected([*answers], status) or (not status and bool(answers & {"closed", "aborted"}))
+
+
+def _literal(request: bytes) -> Iterator[str]:
+    """Yield the lines of an expression for the bytes of a request; long runs of one byte are short."""
+    at, joined = 0, "    "
+    for run in (*RUN.finditer(request), None):
+        for line in request[at : run.start() if run else None].splitlines(keepends=True):
+            yield f"{joined}{line!r}"
+            joined = "    "
+        if run:
+            yield f"    + {run[1]!r} * {len(run[0])}"
+            at, joined = run.end(), "    + "
 
 
 def _alike(one: Explanation, other: Explanation) -> bool:
