@@ -51,7 +51,13 @@ def badge_text(history: Timeline) -> str:
         return "not measured"
     growth = timeline.worst([m.growth for m in last.measurements if m.growth])
     most = max((m.survivors_per_request or 0 for m in last.measurements if m.gc == "off"), default=0)
-    said = {"leak": "leaks", "cyclic": f"{number(most)} cyclic per failed request", "bounded": "bounded"}
+    leaking = sorted({m.scenario for m in last.measurements if m.growth == "leak"})
+    where = leaking[0] if len(leaking) == 1 else f"{len(leaking)} scenarios"
+    said = {
+        "leak": f"leaks in {where}",
+        "cyclic": f"{number(most)} cyclic per failed request",
+        "bounded": "bounded",
+    }
     return f"{last.release.version}: {said.get(growth, 'leaves nothing')}"
 
 
