@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 COUNTING = 1
 """Version of the counting rules: counts of different versions are never compared."""
-
 SWITCH_INTERVAL = 0.5
 """Seconds that a thread may keep the GIL. With this, threads switch where they block and not by the clock, so
 a framework's thread pool (asyncio's run_in_executor) leaves the same objects in every run."""
@@ -81,8 +80,7 @@ class Probe:
     `holdings` reads the process's resources other than objects. `loop` is the worker's asyncio event loop; if
     it is None, the loop that runs when counting begins is taken, if any. `log` sums up automatic collections,
     `capture` returns the graph of the survivors, `periodic` makes this worker collect after every N requests,
-    `tracer` reports where memory was allocated, `wake` has greenlets end that a collection has freed, and
-    `tool` is one of `tools`, if any.
+    `tracer` reports where memory was allocated, `wake` ends freed greenlets, `tool` is one of `tools`.
     """
 
     idle: IdleWatch
@@ -323,8 +321,9 @@ class Probe:
     def collect(self, oldest: int = OLDEST) -> int:
         """Collect up to generation `oldest` until nothing more is freed; return the objects freed."""
         self.log.own = True
-        # Most garbage is young: once that is gone, usually a single pass over the old objects is enough.
-        total = gc.collect(min(oldest, MIDDLE))
+        total = gc.collect(
+            min(oldest, MIDDLE)
+        )  # most garbage is young: usually one pass over the old is enough
         for _ in range(COLLECTIONS):
             if total and self.wake:
                 total += self.wake(self.idle.wait)
@@ -374,8 +373,7 @@ class Reading:
 def keep_cancelled_timers() -> None:
     """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so at each count.
 
-    Else it copies the others into a new list at a time that depends on the clock, and a traceback that holds
-    a frame of the loop keeps the old list alive.
+    Else it copies the others when the clock says, and a traceback of the loop keeps the old list.
     """
     base_events: Any = sys.modules.get("asyncio.base_events")
     if base_events is not None:
@@ -383,10 +381,7 @@ def keep_cancelled_timers() -> None:
 
 
 def drop_cancelled_timers(loop: Any) -> None:
-    """Drop the cancelled timers, as asyncio does when there are many. The loop must be at rest.
-
-    Without this a count would depend on when asyncio last did so.
-    """
+    """Drop the cancelled timers of a loop at rest, or counts would depend on when asyncio last did so."""
     timers = getattr(loop, "_scheduled", None)
     if timers is None:
         return
