@@ -203,6 +203,14 @@ async def init_app():
     app.router.add_get("/", index)
     return app
 """
+FASTAPI = """
+from fastapi import FastAPI
+from shop.api import api
+app = FastAPI()
+app.include_router(api)
+@app.get("/")
+def index(): ...
+"""
 
 
 @pytest.mark.parametrize(
@@ -219,7 +227,9 @@ async def init_app():
         (
             {
                 "site/manage.py": "",
-                "site/site/wsgi.py": "import django.core\napplication = get_wsgi_application()",
+                "site/site/settings.py": "ROOT_URLCONF = 'site.urls'",
+                "site/site/wsgi.py": "import django.core\nenviron.setdefault('SETTINGS', 'site.settings')\n"
+                "application = get_wsgi_application()",
                 "site/site/urls.py": "urls = [path('polls/', include('polls.urls'))]",
                 "site/polls/urls.py": "urls = [path('<int:pk>/vote/', vote)]",
             },
@@ -234,6 +244,43 @@ async def init_app():
             "asgi",
             ["fastapi"],
             {"/ping"},
+        ),
+        (
+            {
+                "shop/main.py": FASTAPI,
+                "shop/api/__init__.py": "from fastapi import APIRouter\nfrom . import users\n"
+                "api = APIRouter(prefix='/v1')\napi.include_router(users.router, prefix='/users')\n",
+                "shop/api/users.py": "router = APIRouter()\n@router.get('/me')\ndef me(): ...\n",
+                "shop/other.py": "@app.get('/never')\ndef never(): ...\n",
+            },
+            "shop.main:app",
+            "asgi",
+            ["fastapi"],
+            {"/", "/v1/users/me"},
+        ),
+        (
+            {
+                "shop/__init__.py": FLASK.replace("config=None", "config"),
+                "wsgi.py": "from shop import create_app\napp = create_app('production')\n",
+                "a.py": "from flask import Flask\napp = Flask('a')\napp.run()\n",
+                "requirements/base.txt": "flask",
+            },
+            "wsgi:app",
+            "wsgi",
+            "requirements/base.txt",
+            {"/hello", "/orders/1", "/auth/login"},
+        ),
+        (
+            {
+                "one.py": f"{AIOHTTP}web.run_app(init_app())\n",
+                "shop_two.py": AIOHTTP.replace('get("/"', 'get("/two"'),
+                "three.py": "from aiohttp import web\ndef run():\n    app = web.Application()\n"
+                "    return web.AppRunner(app)\n",
+            },
+            "shop_two:init_app",
+            "aiohttp",
+            ["aiohttp"],
+            {"/two"},
         ),
     ],
 )
@@ -251,6 +298,40 @@ def test_a_first_file_is_read_from_the_code(
     paths = {scenario.request.path for scenario in read(tmp_path, CHECKOUT).scenarios}
     assert paths == routes | {"/no-such-page"}
     assert target in found.said[0]
+
+
+def guessed(folder: Path, code: str, name: str = "app.py") -> str:
+    (folder / name).write_text(code)
+    return guess(folder, CHECKOUT).text
+
+
+def test_a_wrong_method_is_one_that_the_code_does_not_name(tmp_path: Path) -> None:
+    code = (
+        "from flask import Flask\napp = Flask('a')\n@app.route('/', methods=['GET', 'DELETE'])\ndef a(): ..."
+    )
+    assert 'request = { method = "PATCH", path = "/" }\nexpect = 405' in guessed(tmp_path, code)
+    every = code.replace("'DELETE'", "'POST', 'PUT', 'PATCH', 'DELETE'")
+    assert "expect = 405" not in guessed(tmp_path, every)
+
+
+def test_what_prepares_an_app_is_run_before(tmp_path: Path) -> None:
+    (tmp_path / "manage.py").write_text("")
+    text = guessed(tmp_path, "import django\napplication = get_wsgi_application()", "wsgi.py")
+    assert 'before = "python manage.py migrate --noinput"' in text
+    assert "before" not in guessed(tmp_path, "import flask\napp = flask.Flask('a')", "wsgi.py")
+
+
+def test_a_factory_that_needs_arguments_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\(app:make \(app.py, line 2\) needs arguments\)"):
+        guessed(tmp_path, "import flask\ndef make(config):\n    return flask.Flask('a')")
+
+
+def test_a_pyproject_without_dependencies_is_not_where_they_are(tmp_path: Path) -> None:
+    code = "import flask\napp = flask.Flask('a')"
+    written(tmp_path, "[tool.poetry.dependencies]\nflask = '3.1.3'", "pyproject.toml")
+    assert 'packages = ["flask"]' in guessed(tmp_path, code)
+    with pytest.raises(UsageError, match=r"pyproject.toml has no \[project\]: export its dependencies"):
+        requirements.read(tmp_path, "pyproject.toml")
 
 
 def test_a_repository_without_an_app(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -19,6 +19,7 @@ from outlive.api import evidence
 from outlive.api.explained import ExplanationDocument, explained
 from outlive.api.selection import Selection
 from outlive.applications import opened as applications
+from outlive.applications.opened import State
 from outlive.applications.settings import LIMITS
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
@@ -44,6 +45,8 @@ from outlive.service import app as apps
 from outlive.service import remedies, scenarios
 from outlive.stacks.prepare import check_withdrawn, prepare
 
+States = Callable[[Sequence[str], Sequence[str]], list[State]]
+"""What states of an application words and requirements files name."""
 SECONDS = 30.0
 """Default length of a load test."""
 
@@ -252,14 +255,16 @@ def leaks(
 
 
 @contextlib.contextmanager
-def _opened(words: Sequence[str], options: Options) -> Iterator[tuple[Project, list[Stack]]]:
-    """Yield the project and the stacks that the words name; with an `app`, that and its states."""
+def _opened(
+    words: Sequence[str], options: Options, states: States = applications.one_each
+) -> Iterator[tuple[Project, list[Stack]]]:
+    """Yield the project and the stacks that the words name; with an `app`, that and its `states`."""
     project, app = _project(options), options.get("app")
     if app is None:
         yield project, [Stack.parse(word) for word in words]
     else:
-        states = applications.one_each(words, options.get("requirements", ()))
-        with applications.opened(Path(app), project, states) as found:
+        named = states(words, options.get("requirements", ()))
+        with applications.opened(Path(app), project, named) as found:
             yield found.project, list(found.stacks)
 
 
@@ -268,28 +273,25 @@ def _compared(
     before: str, after: str, rates: Rates | None, options: Options
 ) -> Iterator[tuple[Project, Report]]:
     """Yield the project, while it is open, and the comparison of two stacks."""
-    app, files = options.get("app"), options.get("requirements", ())
-    words: tuple[str, ...] = ()
-    with contextlib.ExitStack() as stack:
-        project = _project(options)
-        if app is None:
-            pair = Stack.parse(before), Stack.parse(after)
-        else:
-            states = applications.two((before, after), files)
-            found = stack.enter_context(applications.opened(Path(app), project, states))
-            project, pair = found.project, (found.stacks[0], found.stacks[1])
-            named = (word for file in files for word in ("--requirements", file))
-            words = ("--app", str(app), *named, *filter(None, (before, after)))
+    with _opened((before, after), options, applications.two) as (project, (first, second)):
         measured = evidence.measured(
             project,
-            pair,
+            (first, second),
             options.get("python"),
             _selection(options),
             options.get("progress", SILENT),
-            words=words,
+            words=_own_words(before, after, options),
         )
         known = record.facts(project, measured.after.stack.framework)
         yield project, record.build(measured, known, rates or Rates())
+
+
+def _own_words(before: str, after: str, options: Options) -> tuple[str, ...]:
+    """Return the words that name two states of an application on the command line; none without one."""
+    if (app := options.get("app")) is None:
+        return ()
+    files = (word for file in options.get("requirements", ()) for word in ("--requirements", file))
+    return ("--app", str(app), *files, *filter(None, (before, after)))
 
 
 def _policy(options: Options) -> str:

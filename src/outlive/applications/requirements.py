@@ -62,7 +62,10 @@ def read(folder: Path, packages: str | Sequence[str]) -> Requirements:
 
 def _of_project(path: Path, extras: Sequence[str]) -> Iterator[str]:
     try:
-        project = msgspec.convert(tomllib.loads(_text(path)).get("project", {}), _Project)
+        table = tomllib.loads(_text(path)).get("project")
+        if table is None:
+            raise UsageError(f"{path.name} has no [project]: export its dependencies to a requirements file")
+        project = msgspec.convert(table, _Project)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UsageError(f"{path.name}: {one_line(str(error))}") from None
     if "dependencies" in project.dynamic:

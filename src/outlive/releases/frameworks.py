@@ -98,8 +98,9 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     each of its releases is installed with.
 
     For applications of a user's own that speak its `protocol`: `server` is what they are served with beside
-    gunicorn, `makes` has what is called to make one, with the package that this is of. `repository` is the
-    address of its git repository, for who watches it.
+    gunicorn, `makes` has what is called to make one, with the package that this is of, and `before` the
+    scripts of a repository that prepare one, with their arguments. `repository` is the address of its git
+    repository, for who watches it.
     """
 
     name: str = ""
@@ -113,6 +114,7 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protocol: str = ""
     server: tuple[str, ...] = ()
     makes: dict[str, str] = {}
+    before: dict[str, str] = {}
 
     @property
     def modules(self) -> str:

@@ -1,0 +1,291 @@
+"""Modules of a repository as they are written: what they name, which apps and routes they declare. Pure."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+Makers = Mapping[str, list[tuple[str, str]]]
+"""Calls that make an app, with the protocols that it may speak and the packages that they are of."""
+PLACES = ("wsgi", "asgi", "app", "main", "server", "application", "__init__")
+"""Modules that an app is most often in, best first."""
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+PARAMETER = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?\w+>|\{[^}]*\}")
+INCLUDES = {"include_router": "prefix", "register_blueprint": "url_prefix"}
+"""Calls that include a router, and the argument that says where."""
+RUNS = ("run", "run_app", "serve_forever", "run_forever")
+"""Calls that do not come back: a module that makes one is a script and cannot be imported."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An app, or a factory of one: where it is, how it is called, and how well it fits.
+
+    `runs` is whether its module serves by itself when it is imported: such an app cannot be served. `needs`
+    is whether the factory needs arguments.
+    """
+
+    module: str
+    name: str
+    protocol: str
+    package: str
+    place: Path
+    line: int
+    factory: str = ""
+    runs: bool = False
+    needs: bool = False
+
+    @property
+    def target(self) -> str:
+        """What gunicorn serves; on aiohttp, an async factory is called by its worker."""
+        calls = "()" if self.factory == "def" else ""
+        return f"{self.module}:{self.name}{calls}"
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """Order of what fits best: objects before factories, usual modules, WSGI before ASGI, short names."""
+        last = self.module.rpartition(".")[2]
+        place = PLACES.index(last) if last in PLACES else len(PLACES)
+        return (
+            self.needs,
+            self.runs,
+            bool(self.factory),
+            place,
+            self.protocol == "asgi" and self.name == "application",
+            len(self.module),
+        )
+
+
+class Route(msgspec.Struct, frozen=True, order=True):
+    """A path with a method, as the code has it."""
+
+    path: str
+    method: str
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a GET without parameters."""
+        return self.method == "GET" and not PARAMETER.search(self.path)
+
+    @property
+    def asked(self) -> str:
+        """The path with 1 for each parameter."""
+        return PARAMETER.sub("1", self.path)
+
+    @property
+    def slug(self) -> str:
+        """A scenario's name for it."""
+        words = re.sub(r"[^a-z0-9]+", "-", PARAMETER.sub("one", self.path).lower()).strip("-") or "root"
+        return words if self.method == "GET" else f"{self.method.lower()}-{words}"
+
+
+class Module(msgspec.Struct, frozen=True):
+    """A module by its dotted name; `path` is relative to the repository.
+
+    `aliases` are what its imported names stand for, as dotted names.
+    """
+
+    name: str
+    path: Path
+    tree: ast.Module
+    aliases: dict[str, str]
+
+    @classmethod
+    def of(cls, name: str, path: Path, tree: ast.Module) -> Module:
+        """Return the module with what it imports."""
+        parents = name.split(".") if path.stem == "__init__" else name.split(".")[:-1]
+        found: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.asname or alias.name: alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                above = parents[: len(parents) - node.level + 1] if node.level else []
+                origin = ".".join([*above, *filter(None, [node.module])])
+                found |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
+        return cls(name, path, tree, found)
+
+    def dotted(self, node: ast.AST | None) -> str:
+        """Return the dotted name that an expression is, empty if it is none."""
+        if isinstance(node, ast.Attribute):
+            return f"{self.dotted(node.value)}.{node.attr}"
+        if isinstance(node, ast.Name):
+            return self.aliases.get(node.id, f"{self.name}.{node.id}")
+        return _text(node)
+
+
+def reached(start: str, modules: Mapping[str, Module]) -> list[Module]:
+    """Return a module with those that it imports, or names in a text as settings do, and so on."""
+    found: dict[str, Module] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name in modules and name not in found:
+            module = found[name] = modules[name]
+            texts = [_text(node) for node in ast.walk(module.tree)]
+            for word in filter(None, [*module.aliases.values(), *texts]):
+                parts = re.split(r"[.:]", word)
+                waiting += [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return list(found.values())
+
+
+def apps(modules: Iterable[Module], makers: Makers) -> Iterator[Found]:
+    """Yield the apps that modules have, and their functions that return one."""
+    factories: dict[str, tuple[str, str]] = {}
+    several = list(modules)
+    for module in several:
+        imported = {word.split(".")[0] for word in module.aliases.values()}
+        known = {call: kind for call, kinds in makers.items() for kind in kinds if kind[1] in imported}
+        for node in module.tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if kind := _returned(node, known):
+                    factories[f"{module.name}.{node.name}"] = kind
+                    factory = "async" if isinstance(node, ast.AsyncFunctionDef) else "def"
+                    yield _found(module, node.name, kind, node, factory)
+            elif kind := known.get(_called(_value(node))):
+                yield from (_found(module, name, kind, node) for name in _assigned(node))
+    for module in several:
+        for node in module.tree.body:
+            value = _value(node)
+            if isinstance(value, ast.Call) and (kind := factories.get(module.dotted(value.func))):
+                yield from (_found(module, name, kind, node) for name in _assigned(node))
+
+
+def routes(modules: Iterable[Module]) -> set[Route]:
+    """Return the routes that modules declare, each under where its router, or its module, is included."""
+    several = {module.name: module for module in modules}
+    included = {
+        inner: (outer.name, prefix)
+        for outer in several.values()
+        for inner, prefix in _includes(outer, several)
+    }
+    found = set()
+    for module in several.values():
+        above, name, seen = "", module.name, {module.name}
+        while name in included:
+            name, prefix = included[name]
+            above = prefix + above
+            if name in seen:
+                break
+            seen.add(name)
+        found |= {Route(f"{above}{route.path}", route.method) for route in _declared_in(module)}
+    return found
+
+
+def _found(module: Module, name: str, kind: tuple[str, str], node: ast.stmt, factory: str = "") -> Found:
+    runs = any(isinstance(each, ast.Expr) and _called(each.value) in RUNS for each in module.tree.body)
+    needs = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _needs(node.args)
+    return Found(module.name, name, *kind, module.path, node.lineno, factory, runs, needs)
+
+
+def _returned(function: ast.AST, known: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:
+    """Return what kind of app a function returns, None if it is none."""
+    made = {
+        name: kind
+        for node in ast.walk(function)
+        if isinstance(node, ast.stmt) and (kind := known.get(_called(_value(node))))
+        for name in _assigned(node)
+    }
+    for node in ast.walk(function):
+        if isinstance(node, ast.Return):
+            name = node.value.id if isinstance(node.value, ast.Name) else ""
+            if kind := known.get(_called(node.value)) or made.get(name):
+                return kind
+    return None
+
+
+def _text(node: ast.AST | None) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _value(node: ast.stmt) -> ast.expr | None:
+    return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+
+
+def _assigned(node: ast.stmt) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _needs(arguments: ast.arguments) -> bool:
+    return len(arguments.args) > len(arguments.defaults) or None in arguments.kw_defaults
+
+
+def _called(value: ast.AST | None) -> str:
+    if not isinstance(value, ast.Call):
+        return ""
+    function = value.func
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _keyword(node: ast.Call, name: str) -> ast.expr | None:
+    return next((keyword.value for keyword in node.keywords if keyword.arg == name), None)
+
+
+def _includes(module: Module, known: Mapping[str, Module]) -> Iterator[tuple[str, str]]:
+    """Yield the modules whose routes a module includes, and where.
+
+    That is `path("polls/", include("polls.urls"))` or `app.include_router(users.router, prefix="/users")`.
+    """
+    prefixes = _prefixes(module)
+    for node in ast.walk(module.tree):
+        name = _called(node)
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        inner, prefix = None, ""
+        if name == "path" and len(node.args) > 1 and isinstance(node.args[1], ast.Call):
+            include = node.args[1]
+            inner = include.args[0] if _called(include) == "include" and include.args else None
+            prefix = f"/{_text(node.args[0])}".rstrip("/")
+        elif name in INCLUDES:
+            inner = node.args[0]
+            prefix = prefixes.get(_owner(node), "") + _text(_keyword(node, INCLUDES[name]))
+        words = module.dotted(inner).split(".")
+        parts = [".".join(words[:count]) for count in range(len(words), 0, -1)]
+        if (where := next((part for part in parts if part in known), module.name)) != module.name:
+            yield where, prefix
+
+
+def _prefixes(module: Module) -> dict[str, str]:
+    """Return the prefixes of the blueprints and routers that a module makes, by their names."""
+    return {
+        name: _text(_keyword(node.value, "url_prefix") or _keyword(node.value, "prefix"))
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        for name in _assigned(node)
+    }
+
+
+def _owner(node: ast.Call) -> str:
+    """Return the name of what a method is called on."""
+    owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+    return owner.id if isinstance(owner, ast.Name) else ""
+
+
+def _declared_in(module: Module) -> Iterator[Route]:
+    """Yield the routes of a module; blueprints and routers that it makes have their prefix."""
+    prefixes = _prefixes(module)
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            prefix = prefixes.get(_owner(node), "")
+            for method, path in _declared(node, _called(node)):
+                if path.startswith("/") and method in VERBS:
+                    yield Route(f"{prefix}{path}", method)
+
+
+def _declared(node: ast.Call, name: str) -> Iterator[tuple[str, str]]:
+    """Yield method and path of a call that declares a route."""
+    first, second = ([_text(each) for each in node.args[:2]] + ["", ""])[:2]
+    if name in {"route", "add_url_rule", "Route", "api_route"}:
+        methods = [_text(each) for each in getattr(_keyword(node, "methods"), "elts", ())]
+        yield from ((method.upper(), first) for method in methods or ["GET"])
+    elif name in {"path", "re_path"} and len(node.args) > 1 and _called(node.args[1]) != "include":
+        yield "GET", f"/{first}"
+    elif name in {"add_route", "RouteDef"}:
+        yield first.upper(), second
+    elif (verb := name.removeprefix("add_").upper()) in VERBS and node.args:
+        yield verb, first
