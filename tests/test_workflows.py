@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from outlive import processes
 
 CHECKOUT = Path(__file__).parents[1]
 WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
@@ -59,6 +66,72 @@ def test_nothing_from_outside_is_pasted_into_a_script(path: Path) -> None:
         r"^( *)run: \|\n((?:\1 +.*\n?)+)", path.read_text(encoding="utf-8"), re.MULTILINE
     ):
         assert "${{" not in script[1]
+
+
+def gate_step(folder: Path, outlive: str, **inputs: str) -> subprocess.CompletedProcess[str]:
+    """Run the action's last step as a runner does, with `outlive` as what was installed before it."""
+    text = (CHECKOUT / "action.yml").read_text(encoding="utf-8")
+    gate = text[text.index("- name: Gate") :]
+    variables = dict(re.findall(r"^        (\w+): \$\{\{ inputs\.(\w+) \}\}$", gate, re.MULTILINE))
+    defaults = dict(
+        re.findall(r'^  (\w+):\n    description: .*\n    default: "?(.*?)"?$', text, re.MULTILINE)
+    )
+    assert defaults.keys() == set(variables.values())
+    program = folder / "temporary" / "outlive" / "bin" / "outlive"
+    program.parent.mkdir(parents=True)
+    program.write_text(outlive)
+    program.chmod(0o755)
+    script = folder / "step.sh"
+    script.write_text(textwrap.dedent(gate.partition("run: |\n")[2]))
+    given = {name: (defaults | inputs)[name_of] for name, name_of in variables.items()}
+    given |= {"RUNNER_TEMP": str(folder / "temporary"), "OUTLIVE_ROOT": str(CHECKOUT)}
+    given |= {"GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
+    return processes.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
+        timeout=300,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **given},
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"framework": "flask"}, "gate|flask|--gc|off|--python|3.13"),
+        (
+            {"framework": "flask", "version": "3.1.3", "update": "true", "limits": "my limits.toml"},
+            "releases|update|flask\ngate|flask==3.1.3|--gc|off|--python|3.13|--limits|my limits.toml",
+        ),
+        (
+            {"framework": "flask", "unreleased": ".", "arguments": "--scenario\n\n*-error\n"},
+            "gate|flask|--gc|off|--python|3.13|--unreleased|.|--scenario|*-error",
+        ),
+        ({"app": "my shop", "gc": "on", "update": "true"}, "gate|--app|my shop|--gc|on|--python|3.13"),
+    ],
+)
+def test_the_action_says_to_outlive_what_its_inputs_say(
+    tmp_path: Path, inputs: dict[str, str], said: str
+) -> None:
+    program = "#!/bin/bash\n(IFS='|'; echo \"$*\") >> said\n"
+    assert gate_step(tmp_path, program, reports="r", **inputs).returncode == 0
+    written = "--json|r/gate.json|--junit|r/junit.xml|--sarif|r/gate.sarif"
+    assert (tmp_path / "said").read_text() == f"{said}|{written}\n"
+
+
+@pytest.mark.real
+def test_the_action_gates_an_application_and_tells_the_run(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "kept = []\ndef serve(environ, start_response):\n    kept.append([])\n"
+        "    start_response('200 OK', [])\n    return [b'shop']\n"
+    )
+    settings = 'target = "shop:serve"\npackages = []\nname = "bare"\n[[scenario]]\nname = "ok"\n'
+    (tmp_path / "outlive.toml").write_text(settings)
+    real = f'#!/bin/sh\nexec {sys.executable} -m outlive "$@"\n'
+    done = gate_step(tmp_path, real, app=".", gc="on", arguments="--connection\nclose", reports="r")
+    assert done.returncode == 1, done.stderr
+    assert "RED" in done.stdout
+    assert "ok" in (tmp_path / "summary.md").read_text()
+    assert json.loads((tmp_path / "r" / "gate.sarif").read_bytes())["runs"][0]["results"]
 
 
 def test_hooks_of_pre_commit_have_the_versions_that_tox_has() -> None:
