@@ -13,8 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from measuring import CHECKOUT
+from outlive import api
 from outlive.cli import cli
-from outlive.errors import OutliveError
+from outlive.errors import ExitCode, OutliveError, UsageError
+from outlive.records.load import Traffic
 from package_index import Wheel
 
 SHOP = Path(__file__).parents[1] / "planted" / "shop"
@@ -124,6 +126,24 @@ def test_the_example_of_the_page_runs(shop: Path, tmp_path: Path, monkeypatch: p
     settings.write_text(settings.read_text().replace('name = "fail"', 'name = "bad-order"'))
     monkeypatch.chdir(other)
     exec(example.replace("../session", str(session(tmp_path, "1.1", KEPT))), {})
+
+
+def test_every_function_of_the_library_takes_it(shop: Path, tmp_path: Path) -> None:
+    """What the first test has measured is not measured again."""
+    state = f"shop-session@{session(tmp_path, '1.1', KEPT)}"
+    cell: api.Options = {"connections": ["close"], "gc": ["on"], "jobs": 1}
+    document = api.explain(state, "fail", app=shop, gc=["on"])
+    assert "shop-session" in {one.package for one in document.analysis.structures}
+    report, page = api.report("", state, app=shop, **cell)
+    assert page.is_relative_to(shop / ".outlive")
+    assert f"outlive report --app {shop} {state} " in str(report.command)
+    assert api.gate("", app=shop, scenarios=["fail"], **cell).code == ExitCode.FINE
+    assert api.gate(state, app=shop, scenarios=["fail"], **cell).code == ExitCode.REGRESSION
+    with pytest.raises(UsageError, match="say what changes"):
+        api.compare("", "", app=shop, **cell)
+    record = api.load(state, Traffic(requests=300, clients=2, scenarios=("ok", "fail")), app=shop)
+    assert {one.scenario for one in record.scenarios} == {"ok", "fail"}
+    assert record.leaked_per_request
 
 
 def test_practices_of_its_own_and_ours_by_name(shop: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from outlive.applications.opened import State
 from outlive.applications.settings import read
 from outlive.errors import UsageError
 from outlive.files import toml_key, toml_value
-from outlive.service.scenarios import expected
+from outlive.service.scenarios import encoded, expected
 
 PLAIN = 'target = "shop:app"\n[[scenario]]\nname = "ok"\n'
 
@@ -73,6 +73,21 @@ def test_secrets_stand_in_for_their_names_in_the_login(
     (ok,) = read(written(tmp_path, text), CHECKOUT).scenarios
     assert ok.login
     assert ok.login.request.json == {"password": "sesame", "other": "$HOME"}
+
+
+def test_headers_of_each_request(tmp_path: Path) -> None:
+    text = (
+        'headers = { Host = "shop.example", X-Forwarded-Proto = "https" }\ntarget = "shop:app"\n'
+        '[login]\nrequest = { path = "/login" }\n[[scenario]]\nname = "ok"\nlogin = true\n'
+        '[[scenario]]\nname = "other"\nrequest = { headers = { host = "other.example" } }\n'
+        '[[scenario]]\nname = "raw"\nrequest = { raw = "GET\\r\\n" }\nexpect = 400\n'
+    )
+    ok, other, raw = read(written(tmp_path, text), CHECKOUT).scenarios
+    assert b"\r\nHost: shop.example\r\n" in encoded(ok.request, "close")
+    assert ok.login
+    assert ok.login.request.headers == ok.request.headers == read(tmp_path, CHECKOUT).settings.headers
+    assert other.request.headers == {"X-Forwarded-Proto": "https", "host": "other.example"}
+    assert raw.request.headers == {}
 
 
 @pytest.mark.parametrize(
@@ -314,11 +329,26 @@ def test_a_wrong_method_is_one_that_the_code_does_not_name(tmp_path: Path) -> No
     assert "expect = 405" not in guessed(tmp_path, every)
 
 
+def test_a_module_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "newer.py").write_text("def f(:")
+    (tmp_path / "app.py").write_text("import flask\napp = flask.Flask('a')")
+    assert "  not read: newer.py: invalid syntax (newer.py, line 1)" in guess(tmp_path, CHECKOUT).said
+
+
 def test_what_prepares_an_app_is_run_before(tmp_path: Path) -> None:
     (tmp_path / "manage.py").write_text("")
     text = guessed(tmp_path, "import django\napplication = get_wsgi_application()", "wsgi.py")
     assert 'before = "python manage.py migrate --noinput"' in text
     assert "before" not in guessed(tmp_path, "import flask\napp = flask.Flask('a')", "wsgi.py")
+
+
+def test_the_python_that_a_repository_names(tmp_path: Path) -> None:
+    code = "import flask\napp = flask.Flask('a')"
+    assert "python = " not in guessed(tmp_path, code)
+    (tmp_path / "runtime.txt").write_text("python-3.10.2\n")
+    assert 'python = "3.10"' in guessed(tmp_path, code)
+    (tmp_path / ".python-version").write_text("3.12\n")
+    assert 'python = "3.12"' in guessed(tmp_path, code)
 
 
 def test_a_factory_that_needs_arguments_is_named(tmp_path: Path) -> None:

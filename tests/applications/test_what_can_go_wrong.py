@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -28,10 +29,10 @@ name = "ok"
 """
 
 
-def measured(folder: Path, code: str = SERVE, settings: str = "", *words: str) -> str:
+def measured(folder: Path, code: str = SERVE, settings: str = "", *words: str, text: str = SETTINGS) -> str:
     """Return what `measure` says of an application with this code, and these settings before all others."""
     (folder / "shop.py").write_text(code)
-    (folder / "outlive.toml").write_text(settings + SETTINGS)
+    (folder / "outlive.toml").write_text(settings + text)
     cell = ("--connection", "close", "--gc", "off", "--jobs", "1")
     runner = CliRunner(env={"COLUMNS": "80"})
     done = runner.invoke(cli, ["measure", "--app", str(folder), *cell, *words], standalone_mode=False)
@@ -46,6 +47,32 @@ def test_bare_wsgi_needs_no_package(tmp_path: Path) -> None:
 def test_an_async_factory_makes_it(tmp_path: Path) -> None:
     code = f"async def make():\n    return answer\n{SERVE.replace('serve', 'answer')}"
     assert "ok 0 0 none" in measured(tmp_path, f"{code}serve = make\n")
+
+
+STARLETTE = """
+import asyncio
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+async def ok(request):
+    return PlainTextResponse("shop")
+
+async def serve():
+    loop = asyncio.get_running_loop()
+    app = Starlette(routes=[Route("/", ok)])
+    async def on_its_loop(scope, receive, send):
+        assert asyncio.get_running_loop() is loop
+        await app(scope, receive, send)
+    return on_its_loop
+"""
+
+
+@pytest.mark.parametrize("worker", ["uvicorn", "asgi"])
+def test_an_async_factory_of_asgi_is_awaited_on_the_loop_that_serves(tmp_path: Path, worker: str) -> None:
+    text = SETTINGS.replace("packages = []", 'packages = ["starlette==1.10.0"]')
+    told = measured(tmp_path, STARLETTE, f'protocol = "asgi"\nworker = "{worker}"\n', text=text)
+    assert re.search(r"ok \d+ 0 (none|cyclic)", told), told  # gunicorn's own leaves a ring of each connection
 
 
 @pytest.mark.parametrize(
@@ -86,6 +113,51 @@ def test_what_does_not_start_says_why(
     told = measured(tmp_path, f"{code}\n{SERVE}" if code != "serve = 3" else code, settings)
     assert said in told
     assert "sesame-open-sesame" not in told
+
+
+PEM = "-----BEGIN KEY-----\nc2VzYW1lLW9wZW4tc2VzYW1l\n-----END KEY-----"
+URL = "postgres://sara:correct%2Fhorse@localhost/shop"
+
+
+@pytest.mark.parametrize(
+    ("secret", "code", "parts"),
+    [
+        (PEM, "raise ValueError(SECRET)", PEM.splitlines()[1:2]),
+        (PEM, "raise KeyError(SECRET)", PEM.splitlines()[1:2]),
+        (URL, "raise ValueError('no role ' + SECRET.split(':')[2].split('@')[0])", ["correct"]),
+        (URL, "from urllib.parse import unquote\nraise ValueError(unquote(SECRET)[16:29])", ["correct"]),
+        ("sesame" * 60, "raise ValueError(SECRET)", ["sesame"]),
+    ],
+)
+def test_no_part_of_a_secret_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str, code: str, parts: list[str]
+) -> None:
+    monkeypatch.setenv("SHOP_KEY", secret)
+    told = measured(
+        tmp_path, f"import os\nSECRET = os.environ['SHOP_KEY']\n{code}", 'secrets = ["SHOP_KEY"]\n'
+    )
+    assert "$SHOP_KEY" in told
+    assert not [part for part in parts if part in told]
+
+
+def test_a_secret_that_a_leak_is_found_by_is_in_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_KEY", "sesame-open-sesame")
+    code = (
+        "import os\nclass Kept: pass\nKEPT = {os.environ['SHOP_KEY']: [], os.environ['SHOP_TOKEN'] * 9: []}\n"
+        "def serve(environ, start_response):\n    for kept in KEPT.values():\n        kept.append(Kept())\n"
+        "    start_response('200 OK', [])\n    return []\n"
+    )
+    settings = 'secrets = ["SHOP_KEY"]\nenv = { SHOP_TOKEN = "correct-horse" }\n'
+    assert "ok 2 2 leak" in measured(tmp_path, code, settings)
+    words = ["explain", "--app", str(tmp_path), "--scenario", "ok", "--json", str(tmp_path / "found.json")]
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(cli, words, standalone_mode=False)
+    assert re.search(r"\$SHOP_(KEY|TOKEN)", done.output)
+    stored = [path for path in (tmp_path / ".outlive").rglob("*") if path.is_file()]
+    for said in (done.output, *(path.read_text() for path in (tmp_path / "found.json", *stored))):
+        assert "sesame" not in said
+        assert "correct" not in said
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import os
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -21,14 +21,19 @@ from outlive.errors import UsageError
 from outlive.files import toml_value
 from outlive.project import Project
 from outlive.releases import frameworks
+from outlive.wording import one_line
 
 NO_APPS = ("test", "tests", "testing", "docs", "migrations", "benchmarks", "setup.py", "conftest.py")
 PLAIN = ("/", "/health", "/healthz", "/ping", "/status")
 """Paths of plain successes, best first."""
 REQUIREMENTS = ("uv.lock", "requirements.txt", "requirements/production.txt", "requirements/base.txt")
 """Files that say what an app needs, best first; a pyproject.toml comes after them."""
+PYTHONS = (".python-version", "runtime.txt")
+"""Files that name the Python of a repository."""
 MOST_ROUTES = 20
 """Routes that get a scenario each; the others are for a person to choose from."""
+MOST_UNREAD = 3
+"""Modules that cannot be read and are named: they may be for a newer Python than this one."""
 
 
 class Guess(msgspec.Struct, frozen=True):
@@ -50,10 +55,13 @@ def guess(folder: Path, base: Project) -> Guess:
     if source == Path() and (folder / "src").is_dir():
         source = Path("src")
     several: dict[str, Module] = {}
+    unread: list[str] = []
     for path in paths:
-        with contextlib.suppress(SyntaxError, ValueError, OSError):
-            name = _module(path, source)
-            several[name] = Module.of(name, path, ast.parse((folder / path).read_bytes()))
+        name = _module(path, source)
+        try:
+            several[name] = Module.of(name, path, ast.parse((folder / path).read_bytes(), str(path)))
+        except (SyntaxError, ValueError, OSError) as error:
+            unread.append(f"  not read: {path}: {one_line(str(error))}")
     makers: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for framework in known:
         for call, package in framework.makes.items():
@@ -66,6 +74,8 @@ def guess(folder: Path, base: Project) -> Guess:
     settings["packages"], why = _packages(folder, best)
     if source != Path() and best.place.is_relative_to(source):
         settings["source"] = str(source)
+    if python := _python(folder):
+        settings["python"] = python
     words = {
         script: words
         for one in known
@@ -79,8 +89,10 @@ def guess(folder: Path, base: Project) -> Guess:
     said += [f"  there are others: {', '.join(other.target for other in others[:5])}"] if others else []
     said += ["  its module serves by itself where it is imported: change that"] if best.runs else []
     said += [f"packages {toml_value(settings['packages'])}: {why}"]
+    said += [f"python {python}: as the repository says" if python else "python: the newest installed"]
     said += [f"before {toml_value(settings['before'])}: for its database"] if "before" in settings else []
     said += [f"{len(routes)} routes in the code, {len(scenarios)} scenarios: no answer was tried"]
+    said += unread[:MOST_UNREAD]
     if not any(route.plain for route in routes):
         said += ["no route is a plain GET: 'ok' asks for /, which may be wrong"]
     head = [f"{key} = {toml_value(value)}" for key, value in settings.items()]
@@ -124,6 +136,16 @@ def _packages(folder: Path, best: Found) -> tuple[str | list[str], str]:
     if _has_dependencies(folder / "pyproject.toml"):
         return "pyproject.toml", "its dependencies, as they are today: what is not pinned moves"
     return [best.package], "no requirements are there: complete the list, with versions"
+
+
+def _python(folder: Path) -> str:
+    """Return the Python that a repository says it runs on, as in 3.12; empty if it says nothing."""
+    for name in PYTHONS:
+        if (folder / name).is_file():
+            text = (folder / name).read_text(encoding="utf-8", errors="replace")
+            if found := re.match(r"(?:python-)?(3\.\d+)", text.strip()):
+                return found[1]
+    return ""
 
 
 def _has_dependencies(path: Path) -> bool:

@@ -6,7 +6,7 @@ import os
 import tomllib
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ FILE = "outlive.toml"
 LIMITS = "outlive-limits.toml"
 """Where the limits of its gate are, beside `outlive.toml`."""
 BASELINE = "ok"
+Asked = TypeVar("Asked", Scenario, Login)
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -57,8 +58,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     `packages` names a file or is a list of requirements, `source` is the folder that modules are imported
     from. `env` are variables, `secrets` the names of those whose values come from the environment. `before`
-    are commands that are run before each server starts, in its copy of the app. `user` sends in
-    load tests if none is named, `practices` are applied to the app in each server, in their order.
+    are commands that are run before each server starts, in its copy of the app. `headers` come with each
+    request, unless it has its own. `user` sends in load tests if none is named, `practices` are applied to
+    the app in each server, in their order.
     """
 
     target: Annotated[str, msgspec.Meta(pattern=r"^[\w.]+:.+$")]
@@ -72,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     secrets: tuple[str, ...] = ()
     before: str | tuple[str, ...] = ()
     start_limit: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+    headers: dict[str, str] = {}
     login: Login | None = None
     users: dict[str, dict[str, Annotated[int, msgspec.Meta(ge=0)]]] = {}
     user: str = ""
@@ -105,7 +108,7 @@ def read(folder: Path, base: Project) -> Read:
         if table is None:
             raise FileNotFoundError
         settings = msgspec.convert(_filled(table), Settings)
-        scenarios = tuple(_scenario(each, settings.login, at) for at, each in enumerate(settings.scenario, 1))
+        scenarios = tuple(_scenario(each, settings, at) for at, each in enumerate(settings.scenario, 1))
     except FileNotFoundError:
         raise UsageError(f"{folder}: there is no {FILE} in it: `outlive init` writes one") from None
     except (OSError, ValueError, RecursionError) as error:  # msgspec's and tomllib's are ValueErrors
@@ -151,18 +154,29 @@ def _fault(settings: Settings, scenarios: tuple[Scenario, ...], known: dict[str,
     return None
 
 
-def _scenario(table: dict[str, Any], login: Login | None, at: int) -> Scenario:
+def _scenario(table: dict[str, Any], settings: Settings, at: int) -> Scenario:
     """Return the scenario number `at`: statuses may be numbers, `login` may be true."""
     request = table.get("request", {})
     said = f"{request.get('method', 'GET')} {request.get('path', '/')}" if isinstance(request, dict) else ""
     expect = table.get("expect", "2xx")
     answers = expect if isinstance(expect, list) else [expect]
-    logs_in = table.get("login", False)
-    if logs_in is True and login is None:
+    login = settings.login if table.get("login", False) is True else None
+    if table.get("login", False) is True and login is None:
         raise ValueError(f"scenario {at}: login is true, and there is no [login]")
     whole = {"summary": said, "request": {}} | table | {"expect": [str(answer) for answer in answers]}
-    whole["login"] = msgspec.to_builtins(login) if logs_in is True else None
     try:
-        return msgspec.convert(whole, Scenario)
+        scenario = msgspec.convert(whole | {"login": None}, Scenario)
     except msgspec.ValidationError as error:
         raise ValueError(f"scenario {table.get('name', at)}: {error}") from None
+    login = login and _with_headers(login, settings.headers)
+    return msgspec.structs.replace(_with_headers(scenario, settings.headers), login=login)
+
+
+def _with_headers(asked: Asked, headers: dict[str, str]) -> Asked:
+    """Return a scenario or a login whose request has these headers too; its own come first."""
+    if asked.request.raw is not None:
+        return asked
+    given = {name.lower() for name in asked.request.headers}
+    added = {name: value for name, value in headers.items() if name.lower() not in given}
+    request = msgspec.structs.replace(asked.request, headers=added | asked.request.headers)
+    return msgspec.structs.replace(asked, request=request)

@@ -5,7 +5,7 @@ Pure. The weights of references make the lightest paths those that a programmer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # slow to import: only what explains a graph does
 
 KEPT, OLD, ROOT, FINALIZER, OPAQUE, CONTENT, ATOM = 1, 2, 4, 8, 16, 32, 64
 """Flags of a vertex; `outlive.worker.survivors.capture` sets and explains them."""
+KEY = "key:"
+"""How the name of a reference by a dict's key begins."""
 PLAIN = 10
 """Weight of a reference that has a name."""
 INCIDENTAL = {
@@ -119,13 +121,16 @@ class _File(msgspec.Struct, frozen=True):
     leaking: list[str] = []
 
 
-def read(data: bytes) -> Graph:
-    """Return the graph that a worker wrote. Raises FaultError if `data` is not one."""
+def read(data: bytes, key: Callable[[str], str] = str) -> Graph:
+    """Return the graph that a worker wrote; `key` returns how the name of a dict's key is said.
+
+    Raises FaultError if `data` is not one.
+    """
     try:
         file = msgspec.json.decode(data, type=_File)
     except msgspec.DecodeError as error:
         raise FaultError(f"the worker wrote no graph: {error}") from None
-    text = file.texts
+    text = [key(one) if one.startswith(KEY) else one for one in file.texts]
     return Graph(
         python=file.python,
         requests=file.requests,

@@ -187,12 +187,12 @@ class Gunicorn:
     def raised(self) -> str:
         """The last exception that an application of a user's own has raised; empty for reference apps."""
         own = self.app.own
-        return without_secrets(own, raised(self.log, self._copy)) if own else ""
+        return raised(without_secrets(own, self.log), self._copy) if own else ""
 
     def last_words(self) -> str:
         """Return the line of the server's log that most likely says what went wrong."""
         if own := self.app.own:
-            return without_secrets(own, last_words(self.log, self._copy))
+            return last_words(without_secrets(own, self.log), self._copy)
         lines = self.log.splitlines()
         errors = [line.strip() for line in lines if "Error" in line and not line.startswith("[")]
         said = errors or [line.strip() for line in lines if line.strip()]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from outlive import processes
 from outlive.errors import FaultError, UsageError
 from outlive.service.app import Own
 from outlive.stacks.environments import Environment
 from outlive.wording import one_line
+from outlive.worker.survivors.references import LONGEST_KEY
 
 SHORTEST_SECRET = 4
 """Characters of the shortest value that is taken out of what is shown; shorter ones are parts of words."""
@@ -31,10 +35,24 @@ def variables(own: Own) -> dict[str, str]:
 def without_secrets(own: Own, text: str) -> str:
     """Return `text` with the names of its variables in place of their values."""
     known = dict(own.env) | {name: os.environ.get(name, "") for name in own.secrets}
-    for name, value in sorted(known.items(), key=lambda pair: -len(pair[1])):
-        if len(value) >= SHORTEST_SECRET:
-            text = text.replace(value, f"${name}")
+    forms = {form: name for name, value in known.items() for form in _forms(value)}
+    for form in sorted(forms, key=len, reverse=True):
+        if len(form) >= SHORTEST_SECRET:
+            text = text.replace(form, f"${forms[form]}")
     return text
+
+
+def _forms(value: str) -> set[str]:
+    """Return how a value may be written: whole, escaped, a line of it, as a long key, a URL's password."""
+    with contextlib.suppress(ValueError):
+        password = urlsplit(value).password or ""
+        plain = {value, value[:LONGEST_KEY], *value.splitlines(), password, unquote(password)}
+        return plain | {
+            form
+            for each in plain
+            for form in (repr(each)[1:-1], json.dumps(each)[1:-1], quote(each, safe=""))
+        }
+    return {value}
 
 
 def lay_out(own: Own, environment: Environment, folder: Path, env: Mapping[str, str]) -> Path:
@@ -61,7 +79,7 @@ def run_before(own: Own, copy: Path, env: Mapping[str, str]) -> None:
                 f"before: {command!r}: {error}; start_limit in outlive.toml gives it more"
             ) from None
         if done.returncode:
-            said = without_secrets(own, last_words(done.stderr or done.stdout, copy))
+            said = last_words(without_secrets(own, done.stderr or done.stdout), copy)
             raise FaultError(f"before: {command!r} failed: {said}")
 
 

@@ -125,13 +125,13 @@ def post_worker_init(worker: Any) -> None:
     target = worker.app.wsgi()
     made = _load("factory").made(target, os.environ.get("OUTLIVE_PROTOCOL", ""))
     if made is not target:
-        worker.app.callable = worker.wsgi = made
+        _serve(worker, made)
     for function in with_app:
         app = worker.app.wsgi()
         for one in getattr(app, "apps", (app,)):  # of one that passes requests on to several
             changed = function(one)
             if changed is not None:
-                worker.app.callable = worker.wsgi = changed
+                _serve(worker, changed)
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
     log = collector.CollectorLog() if POLICY is None else collector.Pauses()
     counter = probe.Probe(
@@ -151,6 +151,13 @@ def post_worker_init(worker: Any) -> None:
         probe.start(path, counter, idle.IdleWatch)
     else:
         worker.outlive = load_probe.start(path, counter, log, POLICY, worker.cfg.preload_app)
+
+
+def _serve(worker: Any, app: Any) -> None:
+    """Make a worker that has loaded its app serve another."""
+    worker.app.callable = worker.wsgi = app
+    if hasattr(worker, "asgi"):  # gunicorn's own ASGI worker
+        worker.asgi = app
 
 
 def worker_abort(worker: Any) -> None:

@@ -8,6 +8,7 @@ from outlive.replay.driver import Driver
 from outlive.replay.subject import Subject
 from outlive.retention.graph import Graph, read
 from outlive.service.gunicorn import Server
+from outlive.service.own import without_secrets
 from outlive.service.probe_line import ProbeLine
 from outlive.service.scenarios import Scenario
 
@@ -29,7 +30,8 @@ def take(line: ProbeLine, driver: Driver) -> Graph:
         driver.send(requests)
     if not line.snapshot(sum(sample), path).idle:
         raise FaultError(f"{driver.scenario.name}: the worker never came to rest, so it cannot be explained")
-    return read(path.read_bytes())
+    own = driver.server.app.own
+    return read(path.read_bytes(), lambda key: without_secrets(own, key) if own else key)
 
 
 WARM_UP = (53, 31)
