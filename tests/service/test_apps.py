@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from outlive.service import scenarios
 
 CHECKOUT = Project(Path(__file__).parents[2])
 FRAMEWORKS = CHECKOUT.frameworks()
-DECORATED = {"require_safe": "GET", "require_POST": "POST"}
 
 APP = """
 framework = "bottle"
@@ -180,32 +180,37 @@ def parse(framework: str) -> ast.Module:
 
 
 def routes(framework: str) -> dict[tuple[str, str], str]:
-    """Return the name of the handler for each method and path."""
+    """Return the name of the handler for each method and path: a call or a decorator names both."""
     found = {}
-    tree = parse(framework)
-    decorators = {
-        node.name: [ast.unparse(one) for one in node.decorator_list]
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
+    handlers = {
+        node.name: node
+        for node in parse(framework).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
-    for call in ast.walk(tree):
-        if not isinstance(call, ast.Call):
-            continue
-        match ast.unparse(call.func), call.args, {k.arg: k.value for k in call.keywords}:
-            case ("app.add_url_rule", [path], {"view_func": handler, **rest}) | (
-                "Route",
-                [path, handler],
-                rest,
-            ):
-                methods = ast.literal_eval(rest["methods"]) if "methods" in rest else ["GET"]
-                for method in methods:
-                    found[method, ast.literal_eval(path)] = ast.unparse(handler)
-            case "path", [path, handler], _:
-                (method,) = [DECORATED[name] for name in decorators[ast.unparse(handler)]]
-                found[method, f"/{ast.literal_eval(path)}"] = ast.unparse(handler)
-            case "web.get" | "web.post" as name, [path, handler], _:
-                found[name[4:].upper(), ast.literal_eval(path)] = ast.unparse(handler)
+    calls = [(call, "") for call in ast.walk(parse(framework)) if isinstance(call, ast.Call)]
+    calls += [
+        (one, name)
+        for name, node in handlers.items()
+        for one in node.decorator_list
+        if isinstance(one, ast.Call)
+    ]
+    for call, decorated in calls:
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
+        texts = [one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        paths = [text for text in texts if text.startswith("/") or ast.unparse(call.func) == "path"]
+        named = [one.id for one in given if isinstance(one, ast.Name) and one.id in handlers]
+        if (handler := next(filter(None, [decorated, *named]), None)) and paths:
+            for method in methods(call, handlers[handler]):
+                found[method, f"/{paths[0].lstrip('/')}"] = handler
     return found
+
+
+def methods(call: ast.Call, handler: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Return the methods that a route is for: `web.post`, `methods=["POST"]`, `@require_POST`, or GET."""
+    words = [ast.unparse(call.func), *map(ast.unparse, handler.decorator_list)]
+    words += [str(node.value) for node in ast.walk(call) if isinstance(node, ast.Constant)]
+    ends = [re.split(r"[._]", word)[-1].upper() for word in words]
+    return [end for end in ends if end in {"GET", "POST"}] or ["GET"]
 
 
 def definitions(framework: str) -> dict[str, str]:

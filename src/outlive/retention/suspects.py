@@ -86,6 +86,14 @@ def _short(vertex: Vertex) -> str:
     return title(vertex).rpartition(" ")[2].rpartition(".")[2] if vertex.kind != "frame" else title(vertex)
 
 
+def _place(step: Step) -> str:
+    """Return where a step keeps what it refers to: `App.error`, or a variable of a frame."""
+    written = link(step)
+    if written.startswith((".", "[")):
+        return f"`{_short(step.vertex)}{written}`"
+    return f"{written.removesuffix(step.name)}`{step.name}` of {_short(step.vertex)}"
+
+
 def _first(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
     for rule in rules:
         found = rule.find(steps)
@@ -128,7 +136,7 @@ def _traceback(steps: Sequence[Step]) -> tuple[int, str] | None:
         while steps[before].vertex.kind == "container":
             before = (before - 1) % len(steps)
         return before, (
-            f"`{_short(steps[before].vertex)}{link(steps[before])}` stores the exception, "
+            f"{_place(steps[before])} stores the exception, "
             "whose traceback holds a frame that leads back to it"
         )
     return None
