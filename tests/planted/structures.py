@@ -290,6 +290,18 @@ def thread_local():
 
 
 @plant
+def timer():
+    order = Order()
+    order.expires = company.office.desk.timers.call_later(600, order.__repr__)
+
+
+company = Order()
+company.office = Order()
+company.office.desk = Order()
+company.office.desk.timers = asyncio.new_event_loop()
+
+
+@plant
 def c_held():
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(Order()))
 

@@ -150,6 +150,15 @@ PLANTED = {
         f"path module __main__ global local thread._local.orders[] {ORDER}",
         "list [3]",
     ),
+    "timer": (
+        "leaked",
+        "global",
+        (
+            f"path module __main__ global company {ORDER}.office {ORDER}.desk {ORDER}.timers "
+            "asyncio._UnixSelectorEventLoop._scheduled[] asyncio.TimerHandle"
+        ),
+        "list [3]",
+    ),
     "c_held": ("leaked", "c-held", f"path {ORDER}", ORDER),
     "without_traverse": ("leaked", "c-held", "path tuple ", "tuple"),
 }

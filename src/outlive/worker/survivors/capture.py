@@ -284,6 +284,7 @@ class Search:
         new = self.own([])
         for obj in referrers[:REFERRERS]:
             if id(obj) in self.ours or id(obj) in self.names.made or _is_ours(obj, frontier):
+                self.ours.add(id(obj))  # CPython 3.13 returns its arguments: kept, the next level finds them
                 continue
             targets = {id(target) for target in self.names.referents(obj)} & wanted
             referred |= targets
