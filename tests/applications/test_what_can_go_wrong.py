@@ -102,6 +102,11 @@ def test_an_async_factory_of_asgi_is_awaited_on_the_loop_that_serves(tmp_path: P
         ),
         ("", 'before = "no-such-command"\n', "before: 'no-such-command' failed: "),
         ("import socket\nsocket.create_connection(('127.0.0.1', 9))", "", "ConnectionRefusedError: "),
+        (
+            "import socket\nsocket.getaddrinfo('db.invalid', 5432)",
+            "",
+            "socket.gaierror: [Errno -2] Name or service not known (shop.py, line 2)",
+        ),
         ("raise SystemExit('no database')", "", "bare app does not start: "),
         (
             "import os\nraise ValueError(os.environ['SHOP_KEY'])",
