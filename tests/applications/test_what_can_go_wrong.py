@@ -203,7 +203,12 @@ def test_what_it_forks_ends_with_it(tmp_path: Path) -> None:
         "import os, subprocess\n"
         f"child = subprocess.Popen(['sleep', '600'])\nforked = os.fork()\n"
         "if not forked:\n    import time\n    time.sleep(600)\n"
-        f"open({str(pids)!r}, 'a').write(f'{{child.pid}} {{forked}} ')\n{SERVE}"
+        "reading, writing = os.pipe()\n"
+        "if not os.fork():\n    os.setsid()\n    daemon = os.fork()\n    if not daemon:\n"
+        "        import time\n        time.sleep(600)\n"
+        "    os.write(writing, b'%d' % daemon)\n    os._exit(0)\n"
+        "daemon = os.read(reading, 20).decode()\n"
+        f"open({str(pids)!r}, 'a').write(f'{{child.pid}} {{forked}} {{daemon}} ')\n{SERVE}"
     )
     assert "ok 0 0 none" in measured(tmp_path, code)
     left = [pid for pid in map(int, pids.read_text().split()) if running(pid)]

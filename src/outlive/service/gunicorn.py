@@ -28,6 +28,8 @@ BACKLOG = 2048
 """Connections that wait to be accepted; gunicorn's own default."""
 LONGEST_FOLDER = 90
 """Most bytes of a folder's path for a Unix socket in it: the whole path has 108 at most, 104 on macOS."""
+SOCKET = "OUTLIVE_PROBE_SOCKET"
+"""The variable with the socket that probes connect to; it is another for each server."""
 GUNICORN_CONF = Path(__file__).parents[1] / "worker" / "gunicorn_conf.py"
 
 
@@ -59,6 +61,7 @@ class Gunicorn:
         self._stack = contextlib.ExitStack()
         self._folder = self._stack.enter_context(temporary.folder())
         self.probes = socket.socket(socket.AF_UNIX)
+        self._socket = ""
         self.process: Popen[bytes] | None = None
         self.peer: Peer | None = None
         try:
@@ -74,6 +77,8 @@ class Gunicorn:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        if self.app.own:
+            processes.kill_daemons(SOCKET, self._socket)
         if self.peer is not None:
             self.peer.close()
         self.probes.close()
@@ -85,8 +90,8 @@ class Gunicorn:
             processes.kill(self.process)
 
     def _start(self) -> None:
-        path = self._bind()
-        variables = self._variables(path)
+        self._socket = self._bind()
+        variables = self._variables(self._socket)
         folder = self.app_folder
         if own := self.app.own:
             folder = self._copy = lay_out(own, self.environment, self._folder, variables)
@@ -154,7 +159,7 @@ class Gunicorn:
             | kept
             | ({"OUTLIVE_PEER": self.peer.ports} if self.peer else {})
             | {
-                "OUTLIVE_PROBE_SOCKET": probe,
+                SOCKET: probe,
                 "OUTLIVE_REQUEST_COUNTER": self.worker.request_counter,
                 "PYTHONHASHSEED": "0",
                 "PYTHONDONTWRITEBYTECODE": "1",
