@@ -90,7 +90,7 @@ def gate_step(folder: Path, outlive: str, **inputs: str) -> subprocess.Completed
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
         timeout=300,
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **given},
+        env={**os.environ, **given},
     )
 
 

@@ -21,8 +21,7 @@ from outlive.worker.survivors.references import LONGEST_KEY
 
 SHORTEST_SECRET = 4
 """Characters of the shortest value that is taken out of what is shown; shorter ones are parts of words."""
-RAISED = re.compile(r"[\w.]*(?:[\w.]error|\wError|Exception|Exit|Interrupt|Warning|ImproperlyConfigured)\b.*")
-"""An exception in a log; what gunicorn itself calls `Error:` repeats one that stands above it."""
+RAISED = re.compile(r"[\w.]*(?:[\w.]error|Error|Exception|Exit|Interrupt|Warning|ImproperlyConfigured)\b.*")
 FRAME = re.compile(r'  File "([^"]+)", line (\d+)')
 
 
