@@ -21,6 +21,10 @@ STATED = {
     ("README.md", "aiohttp 3.11.13 → 3.11.14, Python 3.13: WITHDRAWN"): COMPARE,
     ("docs/tutorial.md", "client-close, gc off: objects left per request"): COMPARE,
     ("README.md", "1. cyclic garbage "): "outlive explain flask==3.1.3 --scenario not-found --python 3.11",
+    ("docs/adding-a-framework.md", "starlette 1.10.0, Python 3.13"): (
+        "outlive measure starlette==1.10.0,uvicorn==0.54.0 "
+        "--scenario ok --connection client-reset --gc on --python 3.13"
+    ),
     ("docs/gates.md", "RED  aiohttp 3.14.5"): (
         "outlive gate aiohttp==3.14.5 --gc off --scenario not-found --connection close --python 3.13 --plant"
     ),
