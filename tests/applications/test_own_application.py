@@ -131,17 +131,18 @@ def test_the_example_of_the_page_runs(shop: Path, tmp_path: Path, monkeypatch: p
 def test_every_function_of_the_library_takes_it(shop: Path, tmp_path: Path) -> None:
     """What the first test has measured is not measured again."""
     state = f"shop-session@{session(tmp_path, '1.1', KEPT)}"
-    cell: api.Options = {"connections": ["close"], "gc": ["on"], "jobs": 1}
+    cell: api.Options = {"app": shop, "connections": ["close"], "gc": ["on"], "jobs": 1}
+    fail: api.Options = {**cell, "scenarios": ["fail"]}
     document = api.explain(state, "fail", app=shop, gc=["on"])
     (leak,) = (one for one in document.analysis.structures if one.growth == "leaked")
     assert "module shop_session global FAILED" in leak.explanation.trail
-    report, page = api.report("", state, app=shop, **cell)
+    report, page = api.report("", state, **cell)
     assert page.is_relative_to(shop / ".outlive")
     assert f"outlive report --app {shop} {state} " in str(report.command)
-    assert api.gate("", app=shop, scenarios=["fail"], **cell).code == ExitCode.FINE
-    assert api.gate(state, app=shop, scenarios=["fail"], **cell).code == ExitCode.REGRESSION
+    assert api.gate("", **fail).code == ExitCode.FINE
+    assert api.gate(state, **fail).code == ExitCode.REGRESSION
     with pytest.raises(UsageError, match="say what changes"):
-        api.compare("", "", app=shop, **cell)
+        api.compare("", "", **cell)
     record = api.load(state, Traffic(requests=300, clients=2, scenarios=("ok", "fail")), app=shop)
     assert {one.scenario for one in record.scenarios} == {"ok", "fail"}
     assert record.leaked_per_request
