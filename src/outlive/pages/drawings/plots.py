@@ -25,7 +25,7 @@ from outlive.pages.drawings.svg import (
 from outlive.records.measurement import Growth
 from outlive.wording import number, step
 
-BAR, BARS_GAP = 9.0, 10.0
+BAR, BARS_GAP, ABOVE = 9.0, 10.0, 14.0
 NEWEST = 12
 """Releases that fit into a heat map on a phone."""
 
@@ -49,17 +49,18 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
-    """Return pairs of bars, before above after, longest label to the left."""
+    """Return pairs of bars, before above after, labels to the left, on a phone above."""
     return both(name, lambda sheet: _bars(sheet, title, unit, data))
 
 
 def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[Bar]) -> Markup:
-    left = 12 + CHARACTER * max((len(bar.label) for bar in data), default=0)
+    left = 8 if sheet.phone else 12 + CHARACTER * max((len(bar.label) for bar in data), default=0)
+    above = ABOVE if sheet.phone else 0.0
     scale = ticks(max((max(bar.before, bar.after) for bar in data), default=0))
     longest = max((len(step(number(bar.before), number(bar.after))) for bar in data), default=0)
     room = sheet.width - left - CHARACTER * longest - 12
     factor = room / scale[-1]
-    row = 2 * BAR + BARS_GAP
+    row = 2 * BAR + BARS_GAP + above
     top = 26.0
     bottom = top + row * len(data)
     parts: list[Markup] = []
@@ -68,8 +69,11 @@ def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[Bar]) -> Markup:
         parts.append(element("line", x1=x, x2=x, y1=top - 4, y2=bottom, class_="grid"))
         parts.append(text(x, top - 10, number(tick), anchor="middle", class_="tick"))
     for at, bar in enumerate(data):
-        y = top + at * row + BARS_GAP / 2
-        parts.append(text(left - 8, y + BAR + 4, bar.label, anchor="end"))
+        y = top + at * row + BARS_GAP / 2 + above
+        if sheet.phone:
+            parts.append(text(left, y - 4, bar.label))
+        else:
+            parts.append(text(left - 8, y + BAR + 4, bar.label, anchor="end"))
         for side, value, leaked, place in (
             ("before", bar.before, bar.before_leaked, y),
             ("after", bar.after, bar.after_leaked, y + BAR),
