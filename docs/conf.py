@@ -36,7 +36,9 @@ PRINT = "<style>@media print { .skip-to-content { display: none; } @page { margi
 
 def _level(_app, _name, _template, context, _doctree):
     """Give captions of lists of pages the level of a heading, and have the keyboard scroll wide code."""
-    context["metatags"] += PRINT  # on paper the link to skip to the content lies over the text
+    context["metatags"] = (
+        context.get("metatags", "") + PRINT
+    )  # on paper the link to skip to the content lies over the text
     for part in ("body", "furo_navigation_tree"):
         text = context.get(part) or ""
         context[part] = text.replace('role="heading">', 'role="heading" aria-level="2">').replace(

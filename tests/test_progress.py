@@ -89,6 +89,13 @@ class TestOnATerminal:
         assert drawn(meter, 60)[0].startswith("preparing")
         assert "0" not in "".join(drawn(meter, 60))
 
+    def test_no_part_of_a_bar_stays_above_what_is_printed(self) -> None:
+        with Meter(Console(file=Terminal(), force_terminal=True), "locks") as meter:
+            assert meter._live.is_started
+            with meter.aside():
+                assert not meter._live.is_started
+            assert meter._live.is_started
+
     def test_never_more_is_done_than_there_is(self) -> None:
         meter = Meter(Console(file=Terminal()), "cells")
         meter.more(6)

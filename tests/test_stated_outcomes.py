@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -20,6 +21,9 @@ COMPARE = (
 STATED = {
     ("README.md", "aiohttp 3.11.13 → 3.11.14, Python 3.13: WITHDRAWN"): COMPARE,
     ("docs/tutorial.md", "client-close, gc off: objects left per request"): COMPARE,
+    ("docs/pictures/compare.svg", "flask 2.1.3 → 3.1.3, Python 3.11: "): (
+        "outlive compare flask 2.1.3 3.1.3 --scenario not-found --python 3.11"
+    ),
     ("README.md", "1. cyclic garbage "): "outlive explain flask==3.1.3 --scenario not-found --python 3.11",
     ("docs/adding-a-framework.md", "starlette 1.10.0, Python 3.13"): (
         "outlive measure starlette==1.10.0,uvicorn==0.54.0 "
@@ -34,8 +38,20 @@ CODES = {"gate": 1}
 ESTIMATE = "ESTIMATE"
 
 
+def pictured(page: str) -> str:
+    """Return the lines of the picture of a terminal; its first is the command."""
+    rows: dict[float, dict[float, str]] = {}
+    for one in ElementTree.parse(CHECKOUT.root / page).iter("{http://www.w3.org/2000/svg}text"):
+        rows.setdefault(float(one.attrib["y"]), {})[float(one.attrib["x"])] = one.text or ""
+    lines = ["".join(text for _, text in sorted(row.items())) for _, row in sorted(rows.items())]
+    return "\n".join(lines).replace("\xa0", " ")
+
+
 def stated(page: str, first: str) -> str:
     """Return the text block of a page that begins with `first`."""
+    if page.endswith(".svg"):
+        text = pictured(page)
+        return text[text.index(first) :]
     for block in re.findall(
         r"^```text\n(.*?)^```$", (CHECKOUT.root / page).read_text(), re.MULTILINE | re.DOTALL
     ):

@@ -147,6 +147,7 @@ class _Sweep:
         total = sum(len(each.missing) for each in todo)
         self.progress.start(total)
         if todo:
+            self.progress.doing(f"installing {todo[0].stack.release}")
             with place.at(self.request.scheduler, self.project, self.request.jobs) as where:
                 self._all(where, todo)
         return Outcome(total, self.failed, tuple(self.unavailable))

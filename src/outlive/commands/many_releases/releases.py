@@ -78,16 +78,17 @@ def update_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
 
     project = Project.find()
     names = frameworks or project.frameworks()
-    updates, added = [], {}
-    for framework in progressing(names, "reading the list of", Console(stderr=True)):
-        updates.append(update(project, framework))
-        inventory.show_update(updates[-1], output())
+    reading = progressing(names, "reading the list of", Console(stderr=True))
+    updates, added = [update(project, framework) for framework in reading], {}
+    for one in updates:
+        inventory.show_update(one, output())
     if project.inside:
         with Meter(Console(stderr=True), "locks") as meter:
             meter.more(sum(len(eras.missing(project, framework)) for framework in names))
             for framework in names:
                 added[framework] = eras.add_missing(project, framework, meter.advance)
-                inventory.show_locks(framework, added[framework], output())
+                with meter.aside():
+                    inventory.show_locks(framework, added[framework], output())
         name_branches(project)
     if json_file:
         write_text(json_file, UpdatesDocument(updates=tuple(updates), locks=added).to_json())
@@ -103,10 +104,10 @@ def claims_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
 
     project = Project.find()
     project.renewable("releases claims")
-    found = {}
-    for framework in progressing(frameworks or project.frameworks(), "reading", Console(stderr=True)):
-        found[framework] = packages.refresh(project, framework)
-        inventory.show_claims(framework, found[framework], output())
+    reading = progressing(frameworks or project.frameworks(), "reading", Console(stderr=True))
+    found = {framework: packages.refresh(project, framework) for framework in reading}
+    for framework, logs in found.items():
+        inventory.show_claims(framework, logs, output())
     if json_file:
         write_text(json_file, ClaimsDocument(changelogs=found).to_json())
     return ExitCode.FINE

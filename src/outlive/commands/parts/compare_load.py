@@ -83,9 +83,10 @@ def compare_under_load(project: Project, pair: Pair, selection: Selection, wante
                     pair.differences,
                     stopped=None if stopped is None else str(stopped) or "interrupted",
                 )
-                if comparisons:
-                    click.echo()
-                report.show(comparison, output(), everything=wanted.everything)
+                with whole.aside():
+                    if comparisons:
+                        click.echo()
+                    report.show(comparison, output(), everything=wanted.everything)
                 comparisons.append(comparison)
                 stored.keep(project, comparison, record.name(comparison))
                 runs.append(tuple(done))

@@ -60,6 +60,15 @@ class Meter:
         if self.watched:
             self._live.stop()
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar away while something is printed: rich writes past it, and a part of it would stay."""
+        if self.watched:
+            self._live.stop()
+        yield
+        if self.watched:
+            self._live.start()
+
     def more(self, amount: float) -> None:
         """Have so much more to do, or less where `amount` is negative; the clock starts at the first."""
         if not self._total:
@@ -139,6 +148,7 @@ class Loads:
         self._samples: deque[Sample] = deque(maxlen=RECENT)
         self._before = self._now = self._whole = 0.0
         self._meter = Meter(console, unit, self._view)
+        self.aside = self._meter.aside
 
     def test(self, name: str, traffic: Traffic) -> Watch:
         """Return the callback of the next test, which gets its samples."""
