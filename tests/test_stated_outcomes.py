@@ -63,11 +63,12 @@ def stated(page: str, first: str) -> str:
 def pattern(text: str) -> str:
     """Return the expression of what is said: however lines are folded, with anything where it says `…`.
 
-    The last column of a row, MiB per hour, is an estimate that no two measurements share.
+    MiB per hour, in words and in the last column of a row, are estimates that no two measurements share.
     """
+    text = re.sub(r"[\d,.]+(?= MiB per hour)", ESTIMATE, text)
     text = re.sub(r"^([▲▼] .*  ).+$", rf"\1{ESTIMATE}", text, flags=re.MULTILINE)
     parts = [r"\s+".join(map(re.escape, part.split())) for part in text.split("…")]
-    return ".*".join(parts).replace(ESTIMATE, r"[\d,]+(?:\s+→\s+[\d,]+)?")
+    return ".*".join(parts).replace(ESTIMATE, r"[\d,.]+(?:\s+→\s+[\d,.]+)?")
 
 
 @pytest.fixture(scope="module")
