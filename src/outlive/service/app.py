@@ -22,8 +22,9 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `connections` are the kinds that it can serve, as clients ask for them. `packages` are requirements beyond
     the framework and gunicorn, as in `gunicorn[gevent]`: a worker with packages serves only if it is asked
     for by name, and they are part of the lock. `request_counter` is the attribute in which the server counts
-    requests, as `module:Class.attribute`; empty if gunicorn calls the `post_request` hook. `requires` is what
-    a stack must have for it, as in `gunicorn>=24`. Without `preload` each worker of the exact replay imports
+    requests, as `module:Class.attribute`; empty if gunicorn calls the `post_request` hook. `renewed` is one
+    that the server makes anew by the clock: the replay keeps its first value. `requires` is what a stack must
+    have for it, as in `gunicorn>=24`. Without `preload` each worker of the exact replay imports
     the app by itself, because it replaces modules first.
     """
 
@@ -33,6 +34,7 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arguments: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     request_counter: str = ""
+    renewed: str = ""
     requires: str = ""
     preload: bool = True
 

@@ -161,6 +161,7 @@ class Gunicorn:
             | {
                 SOCKET: probe,
                 "OUTLIVE_REQUEST_COUNTER": self.worker.request_counter,
+                "OUTLIVE_RENEWED": self.worker.renewed,
                 "PYTHONHASHSEED": "0",
                 "PYTHONDONTWRITEBYTECODE": "1",
             }

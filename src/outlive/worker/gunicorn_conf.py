@@ -148,6 +148,9 @@ def post_worker_init(worker: Any) -> None:
         counter.tool = _load("tools").TOOLS[tool]()
     if POLICY is None:
         hook.add(counter.passed)
+        renewed = os.environ.get("OUTLIVE_RENEWED")
+        if renewed:
+            request_hook.keep_first(renewed)
         probe.start(path, counter, idle.IdleWatch)
     else:
         worker.outlive = load_probe.start(path, counter, log, POLICY, worker.cfg.preload_app)

@@ -1,4 +1,4 @@
-"""Calls functions after each request of a gunicorn worker: planted faults, periodic collections.
+"""Reaches into the server: calls functions after each request, and keeps what it would renew by the clock.
 
 Standard library only, Python 3.8 and newer, imports nothing of ours. It does not wrap the app: the frame of a
 middleware would appear in the traceback of every error that is measured. gunicorn's own workers call
@@ -34,17 +34,38 @@ class RequestHook:
 
     def _install(self) -> None:
         if self.counter:
-            module, _, names = self.counter.partition(":")
-            owner, attribute = names.split(".")
-            setattr(
-                getattr(importlib.import_module(module), owner), attribute, _counting(attribute, self._passed)
-            )
+            owner, attribute = _named(self.counter)
+            setattr(owner, attribute, _counting(attribute, self._passed))
         else:
             self.worker.cfg.set("post_request", lambda _worker, _request, _environ, _response: self._passed())
 
     def _passed(self) -> None:
         for call in self.calls:
             call()
+
+
+def keep_first(named: str) -> None:
+    """Have instances of a class keep the first value of `module:Class.attribute` that is not empty.
+
+    A server that makes a list anew each second would leave one for each second in which requests leak it.
+    """
+    owner, attribute = _named(named)
+
+    def read(server: Any) -> Any:
+        return vars(server)[attribute]
+
+    def write(server: Any, value: Any) -> None:
+        if not vars(server).get(attribute):
+            vars(server)[attribute] = value
+
+    setattr(owner, attribute, property(read, write))
+
+
+def _named(attribute: str) -> tuple[Any, str]:
+    """Return (class, name of the attribute) of `module:Class.attribute`."""
+    module, _, names = attribute.partition(":")
+    owner, name = names.split(".")
+    return getattr(importlib.import_module(module), owner), name
 
 
 def _counting(attribute: str, passed: Call) -> property:
