@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import types
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from outlive.worker.periodic import Periodic
-from outlive.worker.request_hook import RequestHook
+from outlive.worker.request_hook import RequestHook, keep_first
 
 
 class Server:
@@ -94,22 +93,18 @@ def test_periodic_collections_can_be_set_anew(server: type[Server], monkeypatch:
     assert collected(100) == 0
 
 
-def test_what_a_server_renews_by_the_clock_stays_as_it_was_first() -> None:
-    module = types.ModuleType("a_server")
-
+def test_what_a_server_renews_by_the_clock_stays_as_it_was_first(monkeypatch: pytest.MonkeyPatch) -> None:
     class State:
         def __init__(self) -> None:
             self.lines: list[str] = []
 
+    module = ModuleType("a_server")
     module.State = State  # type: ignore[attr-defined]
-    sys.modules["a_server"] = module
-    try:
-        request_hook.keep_first("a_server:State.lines")
-        state = State()
-        assert state.lines == []
-        for second in range(3):
-            state.lines = [str(second)]
-        assert state.lines == ["0"]
-        assert State().lines == []
-    finally:
-        del sys.modules["a_server"]
+    monkeypatch.setitem(sys.modules, "a_server", module)
+    keep_first("a_server:State.lines")
+    state = State()
+    assert state.lines == []
+    for second in range(3):
+        state.lines = [str(second)]
+    assert state.lines == ["0"]
+    assert State().lines == []
