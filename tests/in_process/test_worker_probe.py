@@ -246,6 +246,15 @@ def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
             worker.line.count()
 
 
+def test_what_ended_the_probe_is_said(tmp_path: Path) -> None:
+    with working(sys.executable, tmp_path) as worker:
+        worker.do("def broken(*_): raise ZeroDivisionError('a secret')")
+        worker.do("probe.Probe.do_count = broken")
+        with pytest.raises(FaultError, match=r"^the worker died: its probe met ZeroDivisionError in broken$"):
+            worker.line.count()
+        assert worker.process.wait(10) == 0
+
+
 def is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 

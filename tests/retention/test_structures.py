@@ -250,6 +250,21 @@ def test_a_property_that_keeps_what_it_returns_is_seen_to(monkeypatch: pytest.Mo
     assert descriptors.leaking() == [f"{__name__}.Forgetful"]
 
 
+def test_objects_that_run_code_of_their_app_when_looked_at_are_left_alone() -> None:
+    class Lazy:
+        @property  # type: ignore[misc]
+        def __class__(self) -> type:
+            raise RuntimeError("not set up")
+
+    class Kind(type):
+        def __getattribute__(cls, name: str) -> object:
+            raise RuntimeError("not set up")
+
+    alive = [Lazy(), Kind("Made", (), {})]
+    descriptors.leaking()
+    assert len(alive) == 2
+
+
 def test_cycles_that_share_members_are_one_structure_with_two_rings(captured: Path) -> None:
     structure = only(analysed(captured, "nested_cycles"))
     assert [one.trail for one in structure.further] == [f"ring {ORDER}.further {ORDER}.home"]

@@ -14,6 +14,7 @@ import msgspec
 from outlive.errors import FaultError
 from outlive.service.stillness import Stillness
 
+RAISED = b'{"raised":'  # how the last answer of a probe begins that met an exception
 ANSWER_LIMIT = 60.0
 """Seconds that a probe may take for one command, full collections of a large heap included."""
 DEATH_TAKES = 0.5
@@ -205,4 +206,6 @@ class ProbeLine:
             line = b""
         if not line.endswith(b"\n"):
             raise FaultError("the worker died: its probe is gone")
+        if line.startswith(RAISED):
+            raise FaultError(f"the worker died: its probe met {msgspec.json.decode(line)['raised']}")
         return msgspec.json.decode(line, type=kind)

@@ -21,6 +21,7 @@ import json
 import os
 import sys
 import threading
+import traceback
 from _thread import get_native_id, start_new_thread
 from collections import Counter
 from socket import AF_UNIX, socket
@@ -48,7 +49,6 @@ YOUNGEST, MIDDLE, OLDEST = 0, 1, 2
 """Generations of the collector; a collection up to the oldest is a full one."""
 COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, in practice once or twice."""
-
 # The type cache keeps the names of attributes that were looked up. On Python 3.11 each formatted traceback
 # looks up a new string "__match_args__"; up to 4,096 of them stay.
 clear_type_cache: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
@@ -99,15 +99,10 @@ class Probe:
         periodic: Periodic | None = None,
         tracer: Callable[[], Any] | None = None,
     ) -> None:
-        self.holdings = holdings
-        self.loop = loop
-        self.tracer = tracer
-        self.capture = capture
-        self.periodic = periodic
-        self.log = log
+        self.holdings, self.loop, self.log = holdings, loop, log
+        self.capture, self.periodic, self.tracer = capture, periodic, tracer
         self.handled = array.array("Q", [0])  # a plain int above 256 would be a block of its own
-        self.automatic = True
-        self.kind = "on"
+        self.automatic, self.kind = True, "on"
 
     def passed(self) -> None:
         """Count a request of the phase; called after each that the server reports."""
@@ -125,6 +120,11 @@ class Probe:
             for line in stream:
                 words = line.decode().split()
                 self.send(stream, getattr(self, "do_" + words[0])(*words[1:]))
+        except ConnectionError:
+            pass  # the harness is gone
+        except Exception as error:  # noqa: BLE001 - else nobody would learn why this worker ends
+            place = traceback.extract_tb(error.__traceback__)[-1].name
+            self.send(stream, {"raised": f"{type_name(type(error))} in {place}"})
         finally:
             os._exit(0)
 
@@ -371,7 +371,7 @@ class Reading:
 
 
 def keep_cancelled_timers() -> None:
-    """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so at each count.
+    """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so.
 
     Else it copies the others when the clock says, and a traceback of the loop keeps the old list.
     """

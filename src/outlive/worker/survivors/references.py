@@ -297,7 +297,7 @@ def _callbacks(members: Iterable[tuple[str, Any]], obj: object) -> References:
     found: References = []
     for _, callbacks in _members(members, obj):
         for callback in callbacks or ():
-            if isinstance(callback, tuple) and len(callback) == 2:
+            if type(callback) is tuple and len(callback) == 2:
                 found += [("callback:", callback[0]), ("context:", callback[1])]
     return found
 
