@@ -22,7 +22,7 @@ STATED = {
     ("README.md", "aiohttp 3.11.13 → 3.11.14, Python 3.13: WITHDRAWN"): COMPARE,
     ("docs/tutorial.md", "client-close, gc off: objects left per request"): COMPARE,
     ("docs/pictures/compare.svg", "flask 2.1.3 → 3.1.3, Python 3.11: "): (
-        "outlive compare flask 2.1.3 3.1.3 --scenario not-found --python 3.11"
+        "outlive compare flask 2.1.3 3.1.3 --scenario not-found --connection close --python 3.11"
     ),
     ("README.md", "1. cyclic garbage "): "outlive explain flask==3.1.3 --scenario not-found --python 3.11",
     ("docs/adding-a-framework.md", "starlette 1.10.0, Python 3.13"): (
@@ -36,6 +36,8 @@ STATED = {
 """The command by the page and the first line of the text that it is said to print."""
 CODES = {"gate": 1}
 ESTIMATE = "ESTIMATE"
+CHARACTER = 12.2
+"""Width of a character in a picture that rich has made of a terminal."""
 
 
 def pictured(page: str) -> str:
@@ -43,8 +45,12 @@ def pictured(page: str) -> str:
     rows: dict[float, dict[float, str]] = {}
     for one in ElementTree.parse(CHECKOUT.root / page).iter("{http://www.w3.org/2000/svg}text"):
         rows.setdefault(float(one.attrib["y"]), {})[float(one.attrib["x"])] = one.text or ""
-    lines = ["".join(text for _, text in sorted(row.items())) for _, row in sorted(rows.items())]
-    return "\n".join(lines).replace("\xa0", " ")
+    lines = []
+    for _, row in sorted(rows.items()):
+        lines.append("")
+        for x, text in sorted(row.items()):
+            lines[-1] = lines[-1].ljust(round(x / CHARACTER)) + text  # spaces alone are not drawn
+    return "\n".join(line.rstrip() for line in lines).replace("\xa0", " ")
 
 
 def stated(page: str, first: str) -> str:

@@ -30,6 +30,7 @@ from outlive.tables import UNFOLDED
 from verbs import verb
 
 real = pytest.mark.real
+TERMINAL = {"COLUMNS": "80"}  # else what is piped is not folded
 
 # asyncio's own: _SelectorSocketTransport._read_ready_cb, set in set_protocol(), is never reset, up to 3.11.
 ASYNCIO = (
@@ -360,7 +361,7 @@ def test_the_command_writes_text_json_and_pictures(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         explain_command,
         ["flask==3.1.3,python==3.11", "--scenario", "handler-error", *options],
-        env=checkout(tmp_path),
+        env=checkout(tmp_path) | TERMINAL,
         standalone_mode=False,
     )
     assert done.exception is None
@@ -404,6 +405,7 @@ def test_every_command_of_the_page_is_one(command: str) -> None:
 )
 def test_what_the_page_shows_is_what_is_printed(command: str, tmp_path: Path) -> None:
     arguments = command.split()[1:]
-    done = CliRunner().invoke(explain_command, arguments, env=checkout(tmp_path), standalone_mode=False)
+    shell = checkout(tmp_path) | TERMINAL
+    done = CliRunner().invoke(explain_command, arguments, env=shell, standalone_mode=False)
     printed = done.stdout.splitlines()[1:]  # the first line has the patch of Python
     assert [line for line in of_the_page()[command][1:] if line not in printed] == []
