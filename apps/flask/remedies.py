@@ -15,6 +15,7 @@ import time
 import traceback
 
 from flask import jsonify, request
+from werkzeug.exceptions import HTTPException
 
 ERROR = "outlive.error"  # the key in a WSGI environment under which an error waits for the end of its request
 KEPT_RECORDS = 100
@@ -105,6 +106,8 @@ def custom_handlers(app):
     """Handle every exception in the app: Flask then never keeps one as unhandled."""
 
     def answer(error):
+        if isinstance(error, HTTPException):
+            return error  # a 404 is an answer
         app.logger.exception("Exception on %s [%s]", request.path, request.method)
         return jsonify(error="Internal Server Error"), 500
 
