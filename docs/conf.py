@@ -35,12 +35,16 @@ PRINT = "<style>@media print { .skip-to-content { display: none; } @page { margi
 
 
 def _level(_app, _name, _template, context, _doctree):
-    """Give captions of lists of pages the level of a heading, and have the keyboard scroll wide code."""
+    """Give captions of lists the level of a heading, and have the keyboard scroll wide code and tables."""
     context["metatags"] = (
         context.get("metatags", "") + PRINT
     )  # on paper the link to skip to the content lies over the text
     for part in ("body", "furo_navigation_tree"):
         text = context.get(part) or ""
-        context[part] = text.replace('role="heading">', 'role="heading" aria-level="2">').replace(
-            "<pre>", '<pre tabindex="0">'
-        )
+        for old, new in (
+            ('role="heading">', 'role="heading" aria-level="2">'),
+            ("<pre>", '<pre tabindex="0">'),
+            ('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'),
+        ):
+            text = text.replace(old, new)
+        context[part] = text
