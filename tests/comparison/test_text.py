@@ -114,6 +114,33 @@ def test_what_both_connections_and_policies_say_alike_is_one_line() -> None:
     assert (line.before, line.after, line.hourly) == ("0", "5 leaked", "?")
 
 
+def test_equal_counts_are_one_line_whatever_the_estimates_of_their_bytes() -> None:
+    def cells(objects: float) -> list[Measurement]:
+        heap = {"keep-alive": 4096.0, "close": 4196.0}
+        return [
+            cell(objects=objects, connection=c, blocks_per_request=1.0, heap_bytes_per_request=heap[c])
+            for c in ASKED
+        ]
+
+    (section,) = sections(compared(cells(6), cells(5)).rows)
+    (line,) = section.lines
+    assert section.connections == ASKED
+    assert line.hourly == "147"  # of 144 and 147
+
+
+def test_the_baseline_says_of_which_gc_policy_it_is() -> None:
+    def cells(objects: float) -> list[Measurement]:
+        return [
+            *(cell(objects=objects, leaked=objects, gc=gc) for gc in ("on", "off")),
+            cell("ok", gc="on"),
+            cell("ok", objects - 5, gc="off"),
+        ]
+
+    section = sections(compared(cells(6), cells(5)).rows)[0]
+    assert section.policies == ("on", "off")
+    assert section.baseline == "on any request (ok) it is 0 on close, gc on; 1 → 0 on close, gc off"
+
+
 def test_what_got_worse_comes_first() -> None:
     before = [cell(name, objects) for name, objects in (("a", 5), ("b", 5), ("c", 5))]
     after = [cell(name, objects) for name, objects in (("a", 5), ("b", 4), ("c", 6))]

@@ -22,26 +22,30 @@ LEAST_ERROR = 0.05  # an error below it does not show in what is written
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a table: the rows of one scenario that say the same.
 
-    `hourly` is MiB per hour before and after; `note` is what else differs, empty where nothing does.
+    `note` is what else differs, empty where nothing does.
     """
 
     direction: Direction
     scenario: str
     before: str
     after: str
-    hourly: str
     note: str
     rows: tuple[Row, ...]
 
     @property
     def connections(self) -> tuple[str, ...]:
         """The connections for which it holds."""
-        return tuple(dict.fromkeys(row.connection for row in self.rows))
+        return _connections(self.rows)
 
     @property
     def policies(self) -> tuple[str, ...]:
         """The gc policies for which it holds."""
         return tuple(dict.fromkeys(row.gc for row in self.rows))
+
+    @property
+    def hourly(self) -> str:
+        """What they leave in MiB per hour, at most: an estimate that differs where the counts are equal."""
+        return _hourly(self.rows)
 
     @property
     def freed(self) -> str:
@@ -77,16 +81,20 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def baseline(self) -> str:
         """What any request leaves, as `ok` does, and what of it is Python's own; or that it is not known."""
-        by_text: dict[str, list[str]] = {}
+        by_text: dict[str, list[Row]] = {}
         for row in (row for line in self.lines for row in line.rows):
             text = _any_request(row)
-            if text and row.connection not in by_text.setdefault(text, []):
-                by_text[text].append(row.connection)
+            if text:
+                by_text.setdefault(text, []).append(row)
         if not by_text:
             return "ok was not measured"
         if len(by_text) == 1:
             return f"on any request (ok) it is {next(iter(by_text))}"
-        parts = [f"{text} on {listed(names)}" for text, names in by_text.items()]
+        several = len(self.policies) > 1
+        parts = [
+            f"{text} on {_cells(rows) if several else listed(_connections(rows))}"
+            for text, rows in by_text.items()
+        ]
         return f"on any request (ok) it is {'; '.join(parts)}"
 
     @property
@@ -120,7 +128,8 @@ class Gap(msgspec.Struct, frozen=True):
 def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
     """Return the rows as sections of lines, what got worse first; rows that say the same become one line.
 
-    What decides comes before what does not, and gc on before gc off.
+    What decides comes before what does not, and gc on before gc off. The estimates of connections with the same
+    counts are one, and those of the gc policies, of which the headline tells one by one, are not.
     """
     by_policy: dict[tuple[str, str, tuple[str, ...]], list[Row]] = {}
     for row in rows:
@@ -128,7 +137,7 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
     merged: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Row]] = {}
     for (scenario, _, says), part in by_policy.items():
         connections = tuple(row.connection for row in part)
-        merged.setdefault((scenario, connections, says), []).extend(part)
+        merged.setdefault((scenario, connections, (*says, _hourly(part))), []).extend(part)
     grouped: dict[tuple[bool, tuple[str, ...], tuple[str, ...]], list[Line]] = {}
     for part in merged.values():
         line = _line(tuple(part))
@@ -301,13 +310,12 @@ def _yanked(side: Side) -> str:
 
 def _line(rows: tuple[Row, ...]) -> Line:
     row = rows[0]
-    _, before, after, hourly, note = _says(row)
+    _, before, after, note = _says(row)
     return Line(
         direction=row.direction,
         scenario=row.scenario,
         before=before,
         after=after,
-        hourly=hourly,
         note=note,
         rows=rows,
     )
@@ -324,8 +332,15 @@ def _any_request(row: Row) -> str:
 
 
 def _says(row: Row) -> tuple[str, ...]:
-    hourly = UNKNOWN if row.size is None else step(mib(row.size.before), mib(row.size.after))
-    return row.direction, reading_text(row.before, row.gc), reading_text(row.after, row.gc), hourly, note(row)
+    return row.direction, reading_text(row.before, row.gc), reading_text(row.after, row.gc), note(row)
+
+
+def _hourly(rows: Iterable[Row]) -> str:
+    sizes = [row.size for row in rows if row.size is not None]
+    if not sizes:
+        return UNKNOWN
+    most = max(sizes, key=lambda one: max(one.before, one.after))
+    return step(mib(most.before), mib(most.after))
 
 
 def _most(rows: Iterable[Row], field: str, write: Callable[[float], str]) -> str:
@@ -340,6 +355,9 @@ def _most(rows: Iterable[Row], field: str, write: Callable[[float], str]) -> str
 def _cells(cells: Iterable[Row | Unmeasured]) -> str:
     """Return connections and gc policies, as in `close, gc off and on`."""
     cells = tuple(cells)
-    connections = tuple(dict.fromkeys(cell.connection for cell in cells))
     policies = tuple(dict.fromkeys(cell.gc for cell in cells))
-    return f"{listed(connections)}, gc {listed(policies)}"
+    return f"{listed(_connections(cells))}, gc {listed(policies)}"
+
+
+def _connections(cells: Iterable[Row | Unmeasured]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell.connection for cell in cells))
