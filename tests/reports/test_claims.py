@@ -141,6 +141,12 @@ class TestHeld:
             "less is left in 1 of 2 cells: not-found 40 → 0; more: handler-error 5 → 9",
         )
 
+    def test_what_changes_as_ok_does_is_told_with_all_that_is_left(self) -> None:
+        before = [cell("ok", 28), cell("not-found", 28)]
+        found = compared(before, [cell("ok", 0), cell("not-found", 0)]).rows
+        held = hold("1", claim("cycles after a 404"), found, ONE_STEP)
+        assert held.evidence == "less is left: not-found 28 → 0"
+
     def test_nothing_changed(self) -> None:
         assert seen("cycles after a 404", ("not-found", 40, 40), ("upload", 9, 0)) == (
             "not seen",

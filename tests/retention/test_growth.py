@@ -377,6 +377,17 @@ class TestHeld:
         found = verdict(served(nothing, held={name: every(10_000, 9_900)}))
         assert of(found, "growth", "held") == ("none", {})
 
+    def test_what_lasts_for_some_seconds_is_none(self) -> None:
+        """The counts of aiohttp 3.8.4 with big uploads broken off: it waits 10 s for the rest of each."""
+        requests = (*PHASES, *LONG_PHASES, LAST_PHASE)
+        tasks = (11, 211, 37, 503, 322, 314)
+        leaked = (407, 7807, 1369, 18611, 11914, 11618)
+        survivors = (474, 9074, 1592, 21630, 17969, 20777)
+        found = verdict(
+            [phase(*one[:3], tasks=one[3]) for one in zip(requests, survivors, leaked, tasks, strict=True)]
+        )
+        assert of(found, "growth", "leaked", "held") == ("cyclic", 0, {})
+
     def test_so_are_arenas(self) -> None:
         found = verdict(served(nothing, held={"mapped": lambda first, last: 2**20 * (first <= 200 <= last)}))
         assert found.growth == "none"

@@ -128,8 +128,8 @@ class Gap(msgspec.Struct, frozen=True):
 def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
     """Return the rows as sections of lines, what got worse first; rows that say the same become one line.
 
-    What decides comes before what does not, and gc on before gc off. The estimates of connections with the same
-    counts are one, and those of the gc policies, of which the headline tells one by one, are not.
+    What decides comes before what does not, and gc on before gc off. Connections with the same counts share a
+    line whatever their estimates; gc policies, of which the headline tells one by one, do so with the same.
     """
     by_policy: dict[tuple[str, str, tuple[str, ...]], list[Row]] = {}
     for row in rows:

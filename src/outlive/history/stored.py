@@ -50,10 +50,10 @@ def load(
 ) -> Timeline:
     """Return the measured history of `framework`; its problems name the files that cannot be read.
 
-    It has the scenarios of the default set, or those of them that are named. Raises UsageError if the
+    It has the scenarios of the default set, or those that are named, of any set. Raises UsageError if the
     framework has no reference app.
     """
-    known = load_set(project.scenarios, "default")
+    known = load_set(project.scenarios, "default" if scenarios is None else "all")
     wanted = [each for each in known if scenarios is None or each.name in scenarios]
     served = engine.serving(project, framework, wanted)
     moments: list[Moment] = []

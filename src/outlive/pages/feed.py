@@ -1,4 +1,4 @@
-"""feed."""
+"""The feed of reports, which feed readers follow (Atom)."""
 
 from __future__ import annotations
 

@@ -3,18 +3,6 @@
 The claims of a framework are in `releases/<framework>/claims.json`, with one release a line; `packages`
 extracts them from the released packages. A claim is an entry about leaks, cycles, references, memory or
 garbage (`SPEAKS`) outside of sections about documentation and the like (`ASIDE`).
-
-Reports compare each claim with the measured change of the scenarios that it is about, from the release before
-it to its own or, if that was not measured, between the two stacks compared. Cells are judged by
-`outlive.comparison.cells`:
-
-- `contradicted`: some cells got worse, none better.
-- `confirmed`: each cell that left objects before got better, none got worse; what leaked no longer leaks, and
-  the other cells leave at most MOST_LEFT of what they left.
-- `partly`: some cells got better; or all of them, but other releases in between may have contributed.
-- `not seen`: everything else. Nothing changed, or other releases may have made it worse, or none of the
-  scenarios was measured, as is common for clients, cookies and WebSockets (`Claim.elsewhere`), which the
-  default set lacks.
 """
 
 from __future__ import annotations

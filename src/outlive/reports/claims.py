@@ -1,4 +1,17 @@
-"""claims."""
+"""Claims of changelogs, held against what was measured. Pure.
+
+A claim is compared with the measured change of the scenarios that it is about, from the release before
+it to its own or, if that was not measured, between the two stacks compared. Cells are judged by
+`outlive.comparison.cells`:
+
+- `contradicted`: some cells got worse, none better.
+- `confirmed`: each cell that left objects before got better, none got worse; what leaked no longer leaks, and
+  the other cells leave at most MOST_LEFT of what they left.
+- `partly`: some cells got better; or all of them, but other releases in between may have contributed.
+- `not seen`: everything else. Nothing changed, or other releases may have made it worse, or none of the
+  scenarios was measured, as is common for clients, cookies and WebSockets (`Claim.elsewhere`), which the
+  default set lacks.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +23,7 @@ from typing import Literal
 import msgspec
 
 from outlive.comparison.cells import BASELINE, Row
+from outlive.comparison.lines import note
 from outlive.releases.claims import Claim
 from outlive.wording import counted, listed, number, step
 
@@ -127,5 +141,12 @@ def _examples(rows: Sequence[Row]) -> str:
     most: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: -abs(row.change)):
         most.setdefault(row.scenario, row)
-    texts = [f"{name} {step(*map(number, _left(row)))}" for name, row in most.items()]
-    return listed(texts, MOST_SCENARIOS)
+    return listed([f"{name} {_change(row)}" for name, row in most.items()], MOST_SCENARIOS)
+
+
+def _change(row: Row) -> str:
+    """Return the objects left above `ok`; where these are as before, all of them or those of a connection."""
+    above = step(*map(number, _left(row)))
+    if _left(row)[0] != _left(row)[1]:
+        return above
+    return note(row) or step(*(number(side.objects) for side in (row.before, row.after)))

@@ -6,7 +6,7 @@ thresholds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import accumulate, pairwise
@@ -200,7 +200,11 @@ def analyse(
     leaked = slope(a.phase, b.phase, "leaked")
     cyclic = slope(a.phase, b.phase, "survivors") - leaked
     long = _of(phases, (*asked.long, asked.last))
-    if long and (leaked < asked.least or _gave_back(phases, long) or not _rises(long)):
+    if long and (
+        leaked < asked.least
+        or _gave_back(phases, long)
+        or not _rises((phase.requests, phase.leaked) for phase in long)
+    ):
         leaked = Fraction(0)  # a full cache that makes room now and then
     survivors = cyclic + leaked
     last = _pair(phases)
@@ -293,12 +297,16 @@ def _clean(phases: Sequence[Phase], *, collecting: bool) -> bool:
 
 
 def _held(phases: Sequence[Phase]) -> dict[str, Fraction]:
-    """Return how much of each resource leaks per request, if each of two phases adds at least `HELD_LEAK`."""
+    """Return how much of each resource leaks per request, if each of two phases adds at least `HELD_LEAK`.
+
+    The longer phase adds more, or it is no leak: what lasts for some seconds is bounded by the time.
+    """
     requests = sum(phase.requests for phase in phases)
     return {
         name: Fraction(sum(phase.held[name] for phase in phases), requests)
         for name, least in HELD_LEAK.items()
         if all(phase.held.get(name, 0) >= max(1, least * phase.requests) for phase in phases)
+        and _rises((phase.requests, phase.held[name]) for phase in phases)
     }
 
 
@@ -326,10 +334,12 @@ def _gave_back(phases: Sequence[Phase], long: Sequence[Phase]) -> bool:
     return min(phase.leaked for phase in long) <= 0 or held[-1] - most[-2] <= back
 
 
-def _rises(long: Sequence[Phase]) -> bool:
-    """Tell whether each longer phase kept more: what requests leak comes with them, and nothing else does."""
-    kept = [phase.leaked for phase in sorted(long, key=lambda phase: phase.requests)]
-    return all(less < more for less, more in pairwise(kept))
+def _rises(kept: Iterable[tuple[int, int]]) -> bool:
+    """Tell whether each longer phase kept more: what requests leak comes with them, and nothing else does.
+
+    `kept` is (requests, what they kept) of each phase.
+    """
+    return all(less < more for (_, less), (_, more) in pairwise(sorted(kept)))
 
 
 def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:

@@ -1,0 +1,44 @@
+"""What docs/claims.md quotes: each claim of a changelog about memory, and what results/ has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from outlive.comparison.cells import BASELINE
+from outlive.history.stored import fullest, load
+from outlive.markdown import table
+from outlive.project import Project
+from outlive.releases import claims
+from outlive.reports.claims import Held, Span, about, hold
+from outlive.service import scenarios
+
+HERE = Path(__file__).parent
+HEADER = ("release", "its changelog", "seen", "on what", "between")
+LONGEST = 160
+"""Characters of a claim: enough to know it by; its issue has the rest."""
+
+
+def held() -> str:
+    """Return the table of all claims, a framework after the other."""
+    project = Project.find(HERE).publishing()
+    rows = [_row(framework, one) for framework in project.frameworks() for one in _held(project, framework)]
+    return "\n".join(table(HEADER, rows, right=0))
+
+
+def _held(project: Project, framework: str) -> Iterator[Held]:
+    python = fullest(project, framework).python
+    every = [one.name for one in scenarios.load_set(project.scenarios, "all") if one.about(framework)]
+    for log in claims.load(project, framework) or ():
+        for claim in log.claims:
+            names = about(claim, every) if claim.elsewhere else ()
+            timeline = load(project, framework, python, {BASELINE, *names} if names else None)
+            if stepped := timeline.step_to(log.release):
+                yield hold(log.release, claim, stepped[1], Span(stepped[0], log.release, 0))
+
+
+def _row(framework: str, one: Held) -> tuple[str, ...]:
+    text = one.claim.text if len(one.claim.text) <= LONGEST else f"{one.claim.text[: LONGEST - 1].rstrip()}…"
+    seen = one.seen if one.measured else "not measured"
+    issues = " ".join(f"#{issue}" for issue in one.claim.issues)
+    return (f"{framework} {one.release}", f"{text} {issues}".rstrip(), seen, one.evidence, one.span)
