@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,17 +29,18 @@ def held() -> str:
 
 def _held(project: Project, framework: str) -> Iterator[Held]:
     python = fullest(project, framework).python
-    every = [one.name for one in scenarios.load_set(project.scenarios, "all") if one.about(framework)]
+    every = [one for one in scenarios.load_set(project.scenarios, "all") if one.about(framework)]
     for log in claims.load(project, framework) or ():
         for claim in log.claims:
-            names = about(claim, every) if claim.elsewhere else ()
-            timeline = load(project, framework, python, {BASELINE, *names} if names else None)
+            names = {BASELINE, *about(claim, [one.name for one in every])}
+            mine = [one for one in every if one.name in names] if claim.elsewhere else None
+            timeline = load(project, framework, python, mine)
             if stepped := timeline.step_to(log.release):
                 yield hold(log.release, claim, stepped[1], Span(stepped[0], log.release, 0))
 
 
 def _row(framework: str, one: Held) -> tuple[str, ...]:
-    text = one.claim.text if len(one.claim.text) <= LONGEST else f"{one.claim.text[: LONGEST - 1].rstrip()}…"
+    text = textwrap.shorten(one.claim.text, LONGEST, placeholder="…")
     seen = one.seen if one.measured else "not measured"
     issues = " ".join(f"#{issue}" for issue in one.claim.issues)
     return (f"{framework} {one.release}", f"{text} {issues}".rstrip(), seen, one.evidence, one.span)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from packaging.version import Version
@@ -22,7 +22,7 @@ from outlive.releases.lineage import PYTHON, covered
 from outlive.replay import engine
 from outlive.replay.store import Store, of_framework, read
 from outlive.service.app import App
-from outlive.service.scenarios import load_set
+from outlive.service.scenarios import Scenario, load_set
 from outlive.stacks import locks
 from outlive.wording import listed, one_line
 
@@ -40,22 +40,24 @@ class Stored:
 
     def of(self, scenarios: Collection[str]) -> Timeline:
         """Return the timeline of these scenarios. Raises UsageError if the framework has no reference app."""
-        timeline = load(self.project, self.framework, scenarios=scenarios)
+        known = load_set(self.project.scenarios, "default")
+        timeline = load(
+            self.project, self.framework, scenarios=[one for one in known if one.name in scenarios]
+        )
         self.problems = timeline.problems
         return timeline
 
 
 def load(
-    project: Project, framework: str, python: str = PYTHON, scenarios: Collection[str] | None = None
+    project: Project, framework: str, python: str = PYTHON, scenarios: Sequence[Scenario] | None = None
 ) -> Timeline:
     """Return the measured history of `framework`; its problems name the files that cannot be read.
 
-    It has the scenarios of the default set, or those that are named, of any set. Raises UsageError if the
-    framework has no reference app.
+    It has the scenarios of the default set, or those that are given. Raises UsageError if the framework has
+    no reference app.
     """
-    known = load_set(project.scenarios, "default" if scenarios is None else "all")
-    wanted = [each for each in known if scenarios is None or each.name in scenarios]
-    served = engine.serving(project, framework, wanted)
+    known = load_set(project.scenarios, "default") if scenarios is None else scenarios
+    served = engine.serving(project, framework, known)
     moments: list[Moment] = []
     problems: list[str] = []
     for release in covered(project, framework):
