@@ -134,14 +134,16 @@ def test_advice_where_something_is_left_says_how_to_bound_it() -> None:
         [
             row(None, left=left(ok=0, not_found=50, handler_error=40)),
             row("drop", left=left(ok=0, not_found=6, handler_error=0)),
-            row("recycle"),
+            row("collect"),
+            row("recycle", caution="a worker ends slowly"),
             row("other", unsupported="not for this release"),
         ]
     )
     assert advice.remedy == "drop"
     assert advice.reasons[2:] == (
         "what is left, in not-found (6), takes a collection now and then",
-        "recycle: each frees, or drops, what requests have left",
+        "collect and recycle: each frees, or drops, what requests have left",
+        "recycle: a worker ends slowly",
     )
 
 

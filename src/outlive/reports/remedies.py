@@ -320,8 +320,14 @@ def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row])
 
 
 def _bounding(rows: Sequence[Row]) -> list[str]:
-    names = [one.remedy or "" for one in rows[1:] if one.kind == "remedy" and _bounds(one)]
-    return [f"{listed(names)}: each frees, or drops, what requests have left"] if names else []
+    bounding = [one for one in rows[1:] if one.kind == "remedy" and _bounds(one)]
+    if not bounding:
+        return []
+    names = listed([one.remedy or "" for one in bounding])
+    return [
+        f"{names}: each frees, or drops, what requests have left",
+        *(f"{one.remedy}: {one.caution}" for one in bounding if one.caution),
+    ]
 
 
 def _bounds(one: Row) -> bool:
