@@ -94,7 +94,7 @@ class Place:
     def wrong(self) -> Iterator[str]:
         """Yield what was stored and is not whole or not exact."""
         for path in self.root.glob(".outlive/**/*"):
-            if path.is_file() and path.name.startswith("."):
+            if path.is_file() and path.name.startswith(".") and path.name != ".gitignore":
                 yield f"{path.name} is left"
         release = RELEASE.partition("==")[2]
         for path in self.root.glob(f".outlive/results/measurements/flask/{release}/*.json"):
