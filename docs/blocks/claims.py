@@ -24,18 +24,23 @@ def held() -> str:
     """Return the table of all claims, a framework after the other."""
     project = Project.find(HERE).publishing()
     rows = [_row(framework, one) for framework in project.frameworks() for one in _held(project, framework)]
-    return "\n".join(table(HEADER, rows, right=0))
+    return "\n".join(table(HEADER, rows))
 
 
 def _held(project: Project, framework: str) -> Iterator[Held]:
-    python = fullest(project, framework).python
+    logs = claims.load(project, framework) or ()
     every = [one for one in scenarios.load_set(project.scenarios, "all") if one.about(framework)]
-    for log in claims.load(project, framework) or ():
+    names = [one.name for one in every]
+    elsewhere = {
+        name for log in logs for claim in log.claims if claim.elsewhere for name in about(claim, names)
+    }
+    usual = fullest(project, framework)
+    further = load(
+        project, framework, usual.python, [one for one in every if one.name in {BASELINE, *elsewhere}]
+    )
+    for log in logs:
         for claim in log.claims:
-            names = {BASELINE, *about(claim, [one.name for one in every])}
-            mine = [one for one in every if one.name in names] if claim.elsewhere else None
-            timeline = load(project, framework, python, mine)
-            if stepped := timeline.step_to(log.release):
+            if stepped := (further if claim.elsewhere else usual).step_to(log.release):
                 yield hold(log.release, claim, stepped[1], Span(stepped[0], log.release, 0))
 
 

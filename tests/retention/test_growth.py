@@ -388,6 +388,26 @@ class TestHeld:
         )
         assert of(found, "growth", "leaked", "held") == ("cyclic", 0, {})
 
+    def test_a_leak_is_seen_where_short_phases_keep_equally_many(self) -> None:
+        kept = every(28)
+        phases = served(nothing, held={"files": kept}, sensitivity=37)
+        assert phases[1].held == phases[2].held == {"files": 2}
+        assert float(verdict(phases, 37).held["files"]) == pytest.approx(1 / 28, rel=0.05)
+
+    def test_memory_leaks_though_arenas_of_two_phases_are_equally_many(self) -> None:
+        mapped = (2**20, 2**20, 2**20, 2**21, 2**21)
+        phases = [
+            phase(each, mapped=some) for each, some in zip((*PHASES, *LONG_PHASES), mapped, strict=True)
+        ]
+        assert verdict(phases).growth == "leak"
+
+    @pytest.mark.parametrize("name", ["tasks", "sockets", "files"])
+    @given(rate=st.integers(20, 400))
+    def test_what_a_time_bounds_is_none_at_any_rate(self, name: str, rate: int) -> None:
+        requests = (*PHASES, *LONG_PHASES)
+        phases = [phase(each, **{name: min(each, rate)}) for each in requests]
+        assert verdict(phases).held == {}
+
     def test_so_are_arenas(self) -> None:
         found = verdict(served(nothing, held={"mapped": lambda first, last: 2**20 * (first <= 200 <= last)}))
         assert found.growth == "none"

@@ -146,7 +146,7 @@ def _examples(rows: Sequence[Row]) -> str:
 
 def _change(row: Row) -> str:
     """Return the objects left above `ok`; where these are as before, all of them or those of a connection."""
-    above = step(*map(number, _left(row)))
-    if _left(row)[0] != _left(row)[1]:
-        return above
-    return note(row) or step(*(number(side.objects) for side in (row.before, row.after)))
+    before, after = _left(row)
+    if before != after:
+        return step(number(before), number(after))
+    return note(row) or step(number(row.before.objects), number(row.after.objects))

@@ -209,6 +209,12 @@ def analyse(
     survivors = cyclic + leaked
     last = _pair(phases)
     held = _held(last)
+    if long:  # what lasts for some seconds is bounded by the time; mapped memory comes in arenas
+        held = {
+            name: each
+            for name, each in held.items()
+            if name == "mapped" or _rises((phase.requests, phase.held[name]) for phase in last)
+        }
     countable = last[0].heap is not None
     return Analysis(
         growth=_growth(phases, Fraction(0) if collecting else cyclic, leaked, held, asked),
@@ -297,16 +303,12 @@ def _clean(phases: Sequence[Phase], *, collecting: bool) -> bool:
 
 
 def _held(phases: Sequence[Phase]) -> dict[str, Fraction]:
-    """Return how much of each resource leaks per request, if each of two phases adds at least `HELD_LEAK`.
-
-    The longer phase adds more, or it is no leak: what lasts for some seconds is bounded by the time.
-    """
+    """Return how much of each resource leaks per request, if each of two phases adds at least `HELD_LEAK`."""
     requests = sum(phase.requests for phase in phases)
     return {
         name: Fraction(sum(phase.held[name] for phase in phases), requests)
         for name, least in HELD_LEAK.items()
         if all(phase.held.get(name, 0) >= max(1, least * phase.requests) for phase in phases)
-        and _rises((phase.requests, phase.held[name]) for phase in phases)
     }
 
 
