@@ -166,7 +166,7 @@ class TestHeld:
     def test_what_is_about_clients_is_no_matter_of_a_servers_requests(self) -> None:
         assert seen("a leak in the ClientSession connector", ("not-found", 40, 0)) == (
             "not seen",
-            f"{NOT_MEASURED} (clients, cookies or WebSockets are no part of the default set)",
+            f"{NOT_MEASURED} (gateway-*, test-client*, session*)",
         )
 
     def test_what_is_about_clients_is_held_against_their_scenarios(self) -> None:

@@ -9,8 +9,7 @@ it to its own or, if that was not measured, between the two stacks compared. Cel
   the other cells leave at most MOST_LEFT of what they left.
 - `partly`: some cells got better; or all of them, but other releases in between may have contributed.
 - `not seen`: everything else. Nothing changed, or other releases may have made it worse, or none of the
-  scenarios was measured, as is common for clients, cookies and WebSockets (`Claim.elsewhere`), which the
-  default set lacks.
+  scenarios was measured, as is common for what is not about a server's requests (`Claim.elsewhere`).
 """
 
 from __future__ import annotations
@@ -99,8 +98,8 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     names = about(claim, (row.scenario for row in rows))
     relevant = [row for row in rows if row.scenario in names]
     if not relevant:
-        beyond = " (clients, cookies or WebSockets are no part of the default set)" if claim.elsewhere else ""
-        evidence = f"none of the scenarios that it is about was measured{beyond}"
+        which = f" ({', '.join(claim.elsewhere)})" if claim.elsewhere else ""
+        evidence = f"none of the scenarios that it is about was measured{which}"
         return msgspec.structs.replace(held("not seen", evidence), measured=False)
     better = [row for row in relevant if row.direction == "better"]
     worse = [row for row in relevant if row.direction == "worse"]
