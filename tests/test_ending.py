@@ -16,6 +16,7 @@ import pytest
 from outlive import ending
 from outlive.errors import ExitCode, FaultError, UnavailableError, UsageError
 
+FULL = b"the system: a disk is full: free some room, or see TMPDIR, OUTLIVE_CACHE and OUTLIVE_RESULTS\n"
 NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/x")
 SLEEPER = """
 import sys, time
@@ -66,7 +67,12 @@ def raising(error: BaseException) -> Callable[[], object]:
         (click.UsageError("no such option"), ExitCode.USAGE, "no such option"),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED, "interrupted; what was measured before is kept"),
         (click.Abort(), ExitCode.INTERRUPTED, "interrupted; what was measured before is kept"),
-        (NO_ROOM, ExitCode.FAULT, "/there/x: the disk is full"),
+        (NO_ROOM, ExitCode.FAULT, "/there/x: the disk is full: free some room, or name another place"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            ExitCode.FAULT,
+            FULL.decode().strip(),
+        ),
         (PermissionError(13, "Permission denied", b"/a\nb"), ExitCode.FAULT, "/a b: Permission denied"),
         (
             OSError(errno.EMFILE, "Too many open files"),
@@ -139,7 +145,7 @@ def test_output_that_cannot_be_written_is_a_fault(environment: dict[str, str] | 
     with Path("/dev/full").open("w") as full:
         argv = [sys.executable, "-m", "outlive", "--help"]
         done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, check=False, env=environment)
-    assert (done.returncode, done.stderr) == (ExitCode.FAULT, b"outlive: the system: the disk is full\n")
+    assert (done.returncode, done.stderr) == (ExitCode.FAULT, b"outlive: " + FULL)
 
 
 @pytest.mark.parametrize("name", ending.POLITE)

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from outlive import temporary
+from outlive.errors import FaultError
 
 MAKER = """
 import sys, tempfile
 from outlive import temporary
+from outlive.errors import FaultError
 tempfile.tempdir = sys.argv[1]
 with temporary.folder() as folder:
     (folder / "file").write_text("x")
@@ -48,6 +50,12 @@ def test_a_folder_goes_with_its_process_or_with_the_next(parent: Path) -> None:
     assert (folder / "file").exists()
     next_run()
     assert not folder.exists()
+
+
+def test_where_there_is_no_room_it_says_so(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(parent / "gone"))
+    with pytest.raises(FaultError, match=r"^temporary files cannot be written: .*TMPDIR"), temporary.folder():
+        pass
 
 
 def test_nothing_is_removed_that_is_not_ours(parent: Path) -> None:

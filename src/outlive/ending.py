@@ -11,12 +11,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from outlive import __version__
 from outlive.errors import ExitCode, OutliveError
+from outlive.files import FULL, why
 from outlive.project import cache_dir
 from outlive.wording import USERINFO, one_line
 
@@ -29,9 +31,10 @@ LIMITS = {
     errno.EMFILE: "too many files are open: see `ulimit -n`",
     errno.ENFILE: "too many files are open on this machine",
     errno.ENOMEM: "there is no memory left",
-    errno.ENOSPC: "the disk is full",
+    errno.ENOSPC: "a disk is full: free some room, or see TMPDIR, OUTLIVE_CACHE and OUTLIVE_RESULTS",
     errno.EIO: "the terminal is gone",
 }
+UNWRITABLE = (*FULL, errno.EROFS)
 COMPLETING = "_OUTLIVE_COMPLETE"
 """The environment variable with which a shell asks click for completions."""
 NO_THREAD = "can't start new thread"
@@ -105,7 +108,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         limit = LIMITS.get(error.errno or 0)
         if error.filename is not None:
-            return f"{one_line(os.fsdecode(error.filename))}: {limit or error.strerror}"
+            path = one_line(os.fsdecode(error.filename))
+            if error.errno in UNWRITABLE:
+                limit = why(Path(path), error)
+            return f"{path}: {limit or error.strerror}"
         if limit:
             return f"the system: {limit}"
     if isinstance(error, MemoryError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +11,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +20,7 @@ from typing import TextIO, TypeVar
 import msgspec
 
 from outlive.errors import FaultError
+from outlive.project import WORK, cache_dir
 from outlive.wording import one_line
 
 
@@ -38,6 +42,7 @@ CHECKSUM_LENGTH = 33
 AGAIN = "restore it, or remove it to measure again"
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 STANDARD_OUTPUT = Path("-")
 _documents: list[TextIO] = []
 
@@ -49,41 +54,65 @@ def documents_to(stream: TextIO) -> Callable[[], object]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as a whole or not at all; `-` is standard output.
-
-    Raises FaultError if that fails.
-    """
+    """Write `text` to `path` as `write_bytes` does; `-` is standard output."""
     if path == STANDARD_OUTPUT:
         stream = _documents[-1] if _documents else sys.stdout
         stream.write(text)
         stream.flush()
         return
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` as a whole or not at all. Raises FaultError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _ignored(path)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(text)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        for folder in path.parents:
+            if folder.name == WORK and not (folder / ".gitignore").exists():
+                _replace(folder / ".gitignore", b"*\n")  # it may be in a user's repository
+        _replace(path, content)
     except OSError as error:
-        raise FaultError(f"{path} cannot be written: {error.strerror}") from None
+        raise unwritten(path, error) from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error says more
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def unwritten(path: Path, error: OSError) -> FaultError:
+    """Return the error for a file or a folder that cannot be written."""
+    return FaultError(f"{path} cannot be written: {why(path, error)}")
+
+
+def why(path: Path, error: OSError) -> str:
+    """Return why a file or a folder cannot be written, and what to do about it."""
+    if error.errno in FULL:
+        return f"the disk is full: free some room, or {_elsewhere(path)}"
+    return f"{error.strerror}: {_elsewhere(path)}"
+
+
+def _elsewhere(path: Path) -> str:
+    if path.is_relative_to(cache_dir()):
+        return "set OUTLIVE_CACHE to another folder"
+    if f"/{WORK}/results/" in path.as_posix():
+        return "set OUTLIVE_RESULTS to another folder"
+    if tempfile.tempdir and path.is_relative_to(tempfile.tempdir):
+        return "set TMPDIR to another folder"
+    return "name another place"
 
 
 def write_list(path: Path, records: Iterable[msgspec.Struct]) -> None:
     """Write `records` to `path` as a JSON array, one a line, so that diffs are readable; as `write_text`."""
     lines = ",\n".join(msgspec.json.encode(record).decode() for record in records)
     write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
-
-
-def _ignored(path: Path) -> None:
-    """Make git ignore the folder `.outlive` around a file, which may be in a user's repository."""
-    for folder in path.parents:
-        if folder.name == ".outlive" and not (folder / ".gitignore").exists():
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def copy_tree(tree: Path, copy: Path, left_out: Callable[[str, list[str]], list[str]], said: str) -> None:

@@ -15,6 +15,8 @@ INSTALLED = Path(__file__).parent / "data"
 """The data in a wheel: apps, scenarios, releases and published results."""
 SOURCE = Path(__file__).parents[2]
 """The checkout from which an editable install runs."""
+WORK = ".outlive"
+"""The folder for what users measure; git ignores it."""
 INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
@@ -33,7 +35,7 @@ class Project:
         self.loadtests = root / "loadtests"
         self.scenarios = self.loadtests / "scenarios.toml"
         self.published = root / "results"
-        self.work = work or root / ".outlive"
+        self.work = work or root / WORK
         self.measured = measured or self.work / "results"
         self.named = measured is not None
         self.inside = work is None
@@ -56,7 +58,7 @@ class Project:
             raise UsageError(f"OUTLIVE_ROOT: {root} is not in a checkout of outlive")
         for folder in (INSTALLED, SOURCE):
             if _is_root(folder):
-                return cls(folder, start / ".outlive", measured)
+                return cls(folder, start / WORK, measured)
         raise UsageError(f"outlive is not whole: there is no {INSTALLED}; install it again")
 
     @property
@@ -78,7 +80,7 @@ class Project:
     def at(self, folder: Path) -> Project:
         """Return the same project for an app in `folder`, where what is measured of that is kept."""
         other = copy.copy(self)
-        other.work = folder / ".outlive"
+        other.work = folder / WORK
         other.measured = self.measured if self.named else other.work / "results"
         return other
 

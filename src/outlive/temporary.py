@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from outlive.errors import FaultError
+
 PREFIX = "outlive-"
 OWNER = ".owner"
 EMPTY = 60.0
@@ -24,9 +26,18 @@ EMPTY = 60.0
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a new folder that only this user can open; afterwards remove it with everything in it."""
-    _remove_left(tempfile.gettempdir())
-    path = Path(tempfile.mkdtemp(prefix=PREFIX))
+    """Yield a new folder that only this user can open; afterwards remove it with everything in it.
+
+    Raises FaultError if there is no place for one.
+    """
+    try:
+        _remove_left(tempfile.gettempdir())
+        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+    except OSError as error:
+        raise FaultError(
+            f"temporary files cannot be written: {error.strerror}: "
+            "free some room, or set TMPDIR to another folder"
+        ) from None
     try:
         with _owned(path):
             yield path

@@ -10,10 +10,9 @@ The last run has both cores kept busy. It ends with 1 where a cell changed.
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
+
+from grounds import busy
 
 import outlive
 from outlive.project import Project
@@ -22,19 +21,6 @@ from outlive.replay import engine
 from outlive.service.scenarios import load_set
 
 STACKS = ("flask==3.1.3,python==3.11", "aiohttp==3.14.5,python==3.11")
-BUSY = "while True: pass"
-
-
-@contextlib.contextmanager
-def load() -> Iterator[None]:
-    """Keep each core busy."""
-    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(os.cpu_count() or 1)]
-    try:
-        yield
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
 
 
 def main(runs: int) -> int:
@@ -47,7 +33,7 @@ def main(runs: int) -> int:
         mine = sorted(served)[run // 2 :: max(1, runs // 2)]
         connection = CONNECTIONS[run // 2 % len(CONNECTIONS)]
         last = run == runs - 1
-        with load() if last else contextlib.nullcontext():
+        with busy() if last else contextlib.nullcontext():
             found = outlive.compare(
                 stack, stack, scenarios=mine, connections=[connection], fresh=True
             ).comparison

@@ -20,6 +20,7 @@ from html_page import Page
 from outlive.cli import cli
 from outlive.comparison.sizes import Rates
 from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.files import write_bytes
 from outlive.pages import site, write
 from outlive.project import Project
 from outlive.records.measurement import Measurement, StackRecord
@@ -359,6 +360,20 @@ class TestRefused:
         folder.mkdir(mode=0o500)
         with pytest.raises(FaultError, match="cannot be written: Permission denied"):
             site.publish(project, folder)
+
+    def test_what_was_interrupted_goes_on(
+        self, project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(path: Path, content: bytes) -> None:
+            if path.name == "feed.xml":
+                raise FaultError("the disk is full")
+            write_bytes(path, content)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(site, "write_bytes", full)
+            with pytest.raises(FaultError):
+                site.publish(project, folder)
+        assert 0 < site.publish(project, folder).written < site.publish(project, folder).files
 
 
 class TestDocuments:

@@ -296,6 +296,23 @@ class TestAsvResults:
         self.write(lab, self.measurement(lab))
         assert "objects.Flask.track_survivors" not in Results.load(str(path)).get_all_result_keys()
 
+    def test_a_file_is_written_whole_or_not_at_all(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(path: Path, content: bytes) -> None:
+            raise FaultError("the disk is full")
+
+        path = self.write(lab, self.measurement(lab))
+        before = {each: each.read_bytes() for each in path.parents[1].rglob("*") if each.is_file()}
+        monkeypatch.setattr(asv_results, "write_bytes", full)
+        with pytest.raises(FaultError, match="the disk is full"):
+            self.write(lab, self.measurement(lab, survivors_per_request=9.0))
+        assert {each: each.read_bytes() for each in path.parents[1].rglob("*") if each.is_file()} == before
+
+    def test_a_file_that_is_cut_is_a_clear_fault(self, lab: Lab) -> None:
+        path = self.write(lab, self.measurement(lab))
+        path.write_bytes(path.read_bytes()[:100])
+        with pytest.raises(FaultError, match=rf"{path}.*: restore it, or remove it to write it anew$"):
+            self.write(lab, self.measurement(lab))
+
     def test_a_suite_that_cannot_be_read_is_a_clear_fault(self, lab: Lab) -> None:
         (lab.project.root / "benchmarks/objects.py").write_text("import nothing_such")
         with pytest.raises(FaultError) as caught:

@@ -142,9 +142,7 @@ def test_a_folder_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(
-        FaultError, match=r"cannot be written \(Not a directory\): free some room, or set OUTLIVE"
-    ):
+    with pytest.raises(FaultError, match=r"cannot be written: Not a directory: set OUTLIVE_CACHE to another"):
         environments.ensure(lock, interpreter)
 
 

@@ -22,7 +22,7 @@ from outlive.applications import code, practices, requirements
 from outlive.applications.settings import BASELINE, Read, Settings, read
 from outlive.errors import UsageError
 from outlive.files import toml_key, toml_value, write_text
-from outlive.project import Project
+from outlive.project import WORK, Project
 from outlive.records.release import Release
 from outlive.records.stack import AT, Stack
 from outlive.releases.catalogue import Catalogue
@@ -31,7 +31,6 @@ from outlive.service.app import App, Own
 from outlive.service.own import variables
 from outlive.service.scenarios import Scenario
 
-WORK = ".outlive"
 """The folder beside `outlive.toml` in which what is measured is kept; git ignores it."""
 USERS = {"ErrorHeavy": 60, "ErrorStorm": 5, "Steady": 100}
 """How many of a hundred requests of each user are plain successes; the others are spread evenly."""

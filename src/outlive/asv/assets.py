@@ -11,7 +11,6 @@ import hashlib
 import re
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from asv.graph import make_summary_graph  # type: ignore[import-untyped]
 
 from outlive import processes, temporary
 from outlive.errors import FaultError
+from outlive.files import write_bytes
 from outlive.project import cache_dir
 
 HISTORIES = (
@@ -207,10 +207,7 @@ def _keep(asset: Asset, archive: Path) -> None:
             content = member.read()
     if hashlib.sha256(content).hexdigest() != asset.sha256:
         raise FaultError(f"{asset.path} of {asset.package} has changed: do not trust it")
-    asset.cached.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=asset.cached.parent, delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(asset.cached)
+    write_bytes(asset.cached, content)
 
 
 def _at_home(found: re.Match[str]) -> str:

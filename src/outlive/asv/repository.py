@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from outlive.errors import FaultError, UsageError
-from outlive.files import write_text
+from outlive.files import unwritten, write_text
 from outlive.project import Project
 from outlive.records.release import Release
 from outlive.records.stack import Stack
@@ -76,7 +76,7 @@ def ensure(project: Project) -> Path:
                     _import(folder, wanted, head=project.frameworks()[0])
                     write_text(folder / ".git" / DIGEST_FILE, digest)
         except OSError as error:
-            raise FaultError(f"{folder} cannot be written: {error.strerror}") from None
+            raise unwritten(folder, error) from None
     return folder
 
 

@@ -6,11 +6,12 @@ Each benchmark names its field of a measurement (`reading`) and its framework.
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from asv.runner import BENCHMARK_RUN_SCRIPT, BenchmarkResult  # type: ignore[imp
 from outlive import temporary
 from outlive.asv import plugin
 from outlive.errors import FaultError
+from outlive.files import write_bytes
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
 from outlive.releases.lineage import tag
+from outlive.wording import one_line
 
 Value = float | None
 """asv's value for a cell: nan is not applicable or not measured, None is failed."""
@@ -55,9 +58,10 @@ class AsvResults:
         self._repo = get_repo(conf)
         (self._environment,) = environment.get_environments(conf, [f"outlive:{python}"])
         self._machine = _machine()
-        self._machine.save(conf.results_dir)
-        suite = Benchmarks(conf, discovered(Path(conf.benchmark_dir)))
-        suite.save()
+        self._save(self._machine.save)
+        listed = discovered(Path(conf.benchmark_dir))
+        self._save(lambda folder: Benchmarks(_writing_to(folder, conf), listed).save())
+        suite = Benchmarks(conf, listed)
         self._names = set(suite)
         self._benchmarks = [benchmark for benchmark in suite.values() if "reading" in benchmark]
 
@@ -72,7 +76,10 @@ class AsvResults:
         params = {**vars(self._machine), "python": env.python, **env.requirements}
         date = self._repo.get_date(commit)
         kept = Results(params, env.requirements, commit, date, env.python, env.name, env.env_vars)
-        kept.load_data(self._conf.results_dir)
+        try:
+            kept.load_data(self._conf.results_dir)
+        except util.UserError as error:
+            raise FaultError(f"{one_line(str(error))}: restore it, or remove it to write it anew") from None
         gone = set(kept.get_all_result_keys()) - self._names
         for name in gone:
             kept.remove_result(name)
@@ -86,7 +93,20 @@ class AsvResults:
                 kept.add_result(benchmark, BenchmarkResult(new, nothing, nothing, 0, "", None))
                 changed = True
         if changed:
-            kept.save(self._conf.results_dir)
+            self._save(kept.save)
+
+    def _save(self, save: Callable[[str], object]) -> None:
+        """Have asv save into a folder, and write each file to its results as a whole: asv itself does not."""
+        with temporary.folder() as folder:
+            save(str(folder))
+            for path in folder.rglob("*.json"):
+                write_bytes(Path(self._conf.results_dir, path.relative_to(folder)), path.read_bytes())
+
+
+def _writing_to(folder: str, conf: Config) -> Config:
+    other = copy.copy(conf)
+    other.results_dir = folder
+    return other
 
 
 def values(benchmark: Mapping[str, Any], cells: Mapping[Cell, Measurement]) -> list[Value]:

@@ -16,7 +16,7 @@ import msgspec
 from outlive import __version__
 from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError, OutliveError, UsageError
-from outlive.files import decode_toml, write_text
+from outlive.files import decode_toml, write_bytes
 from outlive.history import lifelines, steps, stored
 from outlive.pages import documents, framework_page, leak_page, pair_page, report_page
 from outlive.pages.drawings.badge import badge
@@ -71,19 +71,16 @@ def publish(project: Project, folder: Path) -> Published:
         return Published(len(known.files), 0, 0, known.problems)
     problems: list[str] = []
     files = {str(path): content for path, content in _files(project, problems)}
-    written = 0
-    for name, content in files.items():
-        if not _intact(folder, name, _sha(content)):
-            _write(folder / name, content)
-            written += 1
     gone = sorted(set(known.files if known else ()) - files.keys())
     for name in gone:
         (folder / name).unlink(missing_ok=True)
     manifest = Manifest(inputs, {name: _sha(content) for name, content in files.items()}, tuple(problems))
-    write_text(
-        folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode() + "\n"
-    )
-    return Published(len(files), written, len(gone), tuple(problems))
+    # before the files: what is interrupted is a site of ours that is not intact, and the next run goes on
+    write_bytes(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+    changed = [name for name, sha in manifest.files.items() if not _intact(folder, name, sha)]
+    for name in changed:
+        write_bytes(folder / name, files[name])
+    return Published(len(files), len(changed), len(gone), tuple(problems))
 
 
 def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -275,13 +272,3 @@ def _intact(folder: Path, name: str, sha: str) -> bool:
 
 def _sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise FaultError(f"{path} cannot be written: {error.strerror}") from None

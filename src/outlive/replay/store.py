@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from outlive import __version__
 from outlive.errors import FaultError
-from outlive.files import AGAIN, decode, with_checksum, write_text
+from outlive.files import AGAIN, decode, unwritten, with_checksum, write_text
 from outlive.project import Project, cache_dir
 from outlive.records import plausible
 from outlive.records.measurement import Document, Machine, Measurement, Provenance, StackRecord
@@ -115,7 +115,7 @@ class Store:
                 )
                 write_text(self.path, with_checksum(compact.encode(document)).decode())
         except OSError as error:
-            raise FaultError(f"{lock} cannot be written: {error.strerror}") from None
+            raise unwritten(lock, error) from None
 
 
 def _found(path: Path, scenarios: Collection[str] | None = None) -> Document | None:

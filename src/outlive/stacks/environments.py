@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from outlive import processes
 from outlive.errors import FaultError
+from outlive.files import unwritten
 from outlive.project import cache_dir
 from outlive.stacks.locks import AGAIN, Lock
 from outlive.stacks.pythons import Interpreter
@@ -56,10 +57,7 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
             if not environment.complete:
                 _build(environment, interpreter)
     except OSError as error:
-        raise FaultError(
-            f"{path} cannot be written ({error.strerror}): "
-            "free some room, or set OUTLIVE_CACHE to another folder"
-        ) from None
+        raise unwritten(path, error) from None
     return environment
 
 

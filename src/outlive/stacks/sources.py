@@ -9,7 +9,6 @@ from __future__ import annotations
 import email.parser
 import hashlib
 import re
-import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from outlive import packed, temporary
 from outlive.errors import FaultError, UsageError
-from outlive.files import copy_tree
+from outlive.files import copy_tree, write_bytes
 from outlive.project import cache_dir
 from outlive.records.release import Release
 from outlive.records.stack import AT, Wheel
@@ -175,10 +174,7 @@ def _folder(digest: str) -> Path:
 def _keep(wheel: Path, digest: str, interpreter: Interpreter) -> None:
     """Put `wheel` into the cache, whole or not at all."""
     path = _folder(digest) / ("any" if wheel.name.endswith(EVERYWHERE) else interpreter.key) / wheel.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    copy = path.with_name(f".{wheel.name}.part")
-    shutil.copyfile(wheel, copy)
-    copy.replace(path)
+    write_bytes(path, wheel.read_bytes())
 
 
 def _why(stderr: str) -> str:

@@ -1,0 +1,63 @@
+"""Files are written whole or not at all, and an error says what to do."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlive.errors import FaultError
+from outlive.files import unwritten, write_bytes, write_text
+
+
+class Full(io.BytesIO):
+    """A file on a full disk: it can be made, and holds nothing."""
+
+    def write(self, content: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(path: Path, *_: object, **__: object) -> Full:
+        path.touch()
+        return Full()
+
+    monkeypatch.setattr(Path, "open", made)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("name", ["x.json", ".outlive/results/x.json"])
+def test_a_full_disk_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FaultError, match=r"x\.json cannot be written: the disk is full: free some room, or "):
+        write_text(tmp_path / name, "text")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_for_results_is_ignored_by_git(tmp_path: Path) -> None:
+    write_bytes(tmp_path / ".outlive" / "results" / "x", b"x")
+    write_bytes(tmp_path / "y" / "x", b"x")
+    assert [path.read_text() for path in tmp_path.rglob(".gitignore")] == ["*\n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("cache/locks/x", "set OUTLIVE_CACHE to another folder"),
+        ("shop/.outlive/results/x", "set OUTLIVE_RESULTS to another folder"),
+        ("tmp/outlive-1/graph.json", "set TMPDIR to another folder"),
+        ("shop/.outlive/site/x", "name another place"),
+        ("x.json", "name another place"),
+    ],
+)
+def test_it_says_where_to_write(
+    tmp_path: Path, name: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    error = unwritten(tmp_path / name, OSError(errno.EROFS, "Read-only file system"))
+    assert str(error) == f"{tmp_path / name} cannot be written: Read-only file system: {advice}"
