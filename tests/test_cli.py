@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from measuring import CHECKOUT
 from outlive import processes
 from outlive.cli import VERBS, cli
+from outlive.errors import UsageError
 from outlive.project import Project
 from verbs import NAMES, verb
 
@@ -92,7 +93,34 @@ def test_what_a_verb_shows_it_writes_as_json_too(name: str) -> None:
 def test_a_verb_that_there_is_not() -> None:
     found = CliRunner().invoke(cli, ["compere"])
     assert found.exit_code == 2
-    assert "No such command 'compere'" in found.output
+    assert "No such command 'compere'; try compare, " in found.output
+
+
+@pytest.mark.parametrize("words", [[""], ["steps", "flask", "--python", " "], ["leaks", "flask", "--json="]])
+def test_a_variable_that_is_not_set_is_no_choice(words: list[str]) -> None:
+    found = CliRunner().invoke(cli, words)
+    assert found.exit_code == 2
+    assert "there is an empty word after" in found.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--json", "x", "--markdown", "./x"], "--json and --markdown cannot both be written to x"),
+        (["--json", "/dev/stdout", "--markdown", "-"], "cannot both be written to -"),
+        (["--json", "file/x"], "file is not a folder"),
+        (["--results", "file"], "results are kept in a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_it_is_made(
+    options: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    found = CliRunner().invoke(cli, ["steps", "flask", *options])
+    assert isinstance(found.exception, UsageError)
+    assert said in str(found.exception)
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"]])

@@ -148,6 +148,15 @@ def test_output_that_cannot_be_written_is_a_fault(environment: dict[str, str] | 
     assert (done.returncode, done.stderr) == (ExitCode.FAULT, b"outlive: " + FULL)
 
 
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 0), ("2>&-", 0), (">&-", 4), ("<&- >&- 2>&-", 4)])
+def test_no_file_takes_the_place_of_a_closed_stream(closed: str, code: int, tmp_path: Path) -> None:
+    program = (
+        f"from outlive import ending; ending.run(lambda: open({str(tmp_path / 'x')!r}, 'w').fileno() < 3)"
+    )
+    done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, program], check=False)
+    assert done.returncode == code
+
+
 @pytest.mark.parametrize("name", ending.POLITE)
 def test_a_signal_ends_in_good_order_and_further_ones_change_nothing(name: str) -> None:
     number = getattr(signal, name)

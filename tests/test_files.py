@@ -1,10 +1,11 @@
-"""Files are written whole or not at all, and an error says what to do."""
+"""Files are written whole or not at all, links and pipes stay what they are, and an error says what to do."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,36 @@ def test_it_says_where_to_write(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     error = unwritten(tmp_path / name, OSError(errno.EROFS, "Read-only file system"))
     assert str(error) == f"{tmp_path / name} cannot be written: Read-only file system: {advice}"
+
+
+def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    for text in ("once", "again"):
+        write_text(tmp_path / "link", text)
+        assert (tmp_path / "target").read_text() == text
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    """As is a device: as root, it would be replaced, and `--json /dev/null` would end all others."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    write_text(pipe, "document")
+    reader.join()
+    assert got == ["document"]
+    assert pipe.is_fifo()
+
+
+def test_an_open_stream_is_written_to(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w+") as log:
+        write_text(Path(f"/proc/self/fd/{log.fileno()}"), "document")
+        assert log.read() == "document"
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FaultError, match="file is not a folder"):
+        write_text(tmp_path / "file" / "sub" / "x", "")

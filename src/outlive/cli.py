@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
+import re
 from typing import NoReturn
 
 import click
 
 from outlive import __version__, ending
+from outlive.wording import nearest, one_line
 
 RESULTS = "OUTLIVE_RESULTS"
 VERBS = {
@@ -89,6 +92,23 @@ class Verbs(click.Group):
                 )
             )
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words; an empty one is never meant: it is a shell's variable that is not set."""
+        for before, word in itertools.pairwise(["outlive", *args]):
+            if not word.strip() or re.fullmatch(r"--[a-z-]+=\s*", word):
+                place = one_line(word.strip() or before)
+                raise click.UsageError(f"there is an empty word after {place!r}: is a variable not set?", ctx)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the verb that the words begin with."""
+        if args and self.get_command(ctx, args[0]) is None:
+            verbs = nearest(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"No such command {one_line(args[0])!r}; try {verbs}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the verbs under their headings."""

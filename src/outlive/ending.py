@@ -47,6 +47,8 @@ def run(command: Callable[[], object]) -> NoReturn:
     to a file.
     """
     _interruptible()
+    if _closed():
+        sys.exit(_said("standard output is closed: redirect it, to /dev/null for example", ExitCode.FAULT))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no arrows
     code: int | str | None
@@ -57,6 +59,19 @@ def run(command: Callable[[], object]) -> NoReturn:
     for name in POLITE:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.exit(code)
+
+
+def _closed() -> bool:
+    """Return whether there is no standard output; where the other streams are closed, open the null device.
+
+    Else the next file that is opened would be one of them, and whatever a program prints would go into it.
+    """
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:
+            os.open(os.devnull, os.O_RDWR)
+            if number == 2:
+                sys.stderr = os.fdopen(2, "w")
+    return sys.stdout is None
 
 
 def _interruptible() -> None:

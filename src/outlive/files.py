@@ -64,13 +64,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` as a whole or not at all. Raises FaultError if that fails."""
+    """Write `content` to `path` as a whole or not at all.
+
+    A link stays one: the file that it leads to is replaced. A device, a pipe and a stream that is open
+    already are written to. Raises FaultError if that fails.
+    """
     try:
+        if _in_place(path):
+            with path.open("ab") as file:
+                file.write(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         for folder in path.parents:
             if folder.name == WORK and not (folder / ".gitignore").exists():
                 _replace(folder / ".gitignore", b"*\n")  # it may be in a user's repository
-        _replace(path, content)
+        _replace(Path(os.path.realpath(path)), content)
     except OSError as error:
         raise unwritten(path, error) from None
 
@@ -96,6 +104,8 @@ def why(path: Path, error: OSError) -> str:
     """Return why a file or a folder cannot be written, and what to do about it."""
     if error.errno in FULL:
         return f"the disk is full: free some room, or {_elsewhere(path)}"
+    if file := next((place for place in path.parents if place.exists() and not place.is_dir()), None):
+        return f"{file} is not a folder"
     return f"{error.strerror}: {_elsewhere(path)}"
 
 
@@ -107,6 +117,13 @@ def _elsewhere(path: Path) -> str:
     if tempfile.tempdir and path.is_relative_to(tempfile.tempdir):
         return "set TMPDIR to another folder"
     return "name another place"
+
+
+def _in_place(path: Path) -> bool:
+    """Return whether there is something at `path` that another file must not replace."""
+    leads = path.readlink() if path.is_symlink() else path
+    opened = any(place.is_relative_to("/proc") for place in (path.parent.resolve(), leads))
+    return path.exists() and (opened or not path.is_file())
 
 
 def write_list(path: Path, records: Iterable[msgspec.Struct]) -> None:

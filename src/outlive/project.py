@@ -51,6 +51,8 @@ class Project:
         start = (Path(root) if root else start or Path.cwd()).absolute()
         results = os.environ.get("OUTLIVE_RESULTS")
         measured = Path(results).absolute() if results else None
+        if measured and measured.exists() and not measured.is_dir():
+            raise UsageError(f"results are kept in a folder, and {measured} is none")
         for folder in [start.resolve(), *start.resolve().parents]:
             if _is_root(folder):
                 return cls(folder, None, measured)

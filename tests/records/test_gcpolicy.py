@@ -42,7 +42,7 @@ def test_a_policy_has_one_text() -> None:
         ("thresholds:7", "gc policy 'thresholds:7' does not have the form of thresholds:50000,20,100"),
         (
             "thresholds:9999999999,1,1",
-            "gc policy 'thresholds:9999999999,1,1' does not have the form of thresholds:50000,20,100",
+            "gc policy 'thresholds:9999999999,1,1': a number has 9 digits at most",
         ),
     ],
 )

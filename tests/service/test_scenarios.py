@@ -168,7 +168,7 @@ class TestFind:
     def test_a_set_is_kept_to(self) -> None:
         assert self.names("ok", chosen="default") == ["ok"]
         assert "site-error" in self.names("*-error", chosen="extended")
-        with pytest.raises(UsageError, match=r"^no scenario 'ok'; try "):
+        with pytest.raises(UsageError, match=r"^--set extended is without ok: --set all has"):
             self.names("ok", chosen="extended")
 
     def test_a_wrong_name_gets_the_nearest_of_all(self) -> None:

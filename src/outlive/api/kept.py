@@ -41,13 +41,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, word: str) -> bool:
         """Return whether a word means this file: a framework, a release (`flask==3.1.3`), a report's name."""
-        framework, _, release = word.partition("==")
+        framework, named, release = word.partition("==")
         if self.kind == "reports" and word == self.release:
             return True
         if framework != self.framework:
             return False
         names = STACKS.split(self.release) if self.kind == "reports" else [self.release]
-        return not release or release in names
+        return not named or release in names
 
 
 class KeptDocument(JsonDocument, frozen=True, kw_only=True):

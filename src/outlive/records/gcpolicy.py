@@ -14,12 +14,15 @@ from typing import Literal, cast
 import msgspec
 
 from outlive.errors import UsageError
+from outlive.wording import one_line
 
 Kind = Literal["on", "off", "freeze", "periodic", "thresholds"]
 
 PLAIN = ("on", "off", "freeze")
 EXAMPLES = {"periodic": "periodic:1000", "thresholds": "thresholds:50000,20,100"}
-NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")  # each fits into the C int of CPython's thresholds
+NUMBERS = re.compile(r"[0-9]+(,[0-9]+)*")
+DIGITS = 9
+"""Digits of a number that fits into the C int of CPython's thresholds."""
 
 
 class GcPolicy(msgspec.Struct, frozen=True, order=True):
@@ -42,9 +45,13 @@ class GcPolicy(msgspec.Struct, frozen=True, order=True):
             return cls(cast("Kind", text))
         example = EXAMPLES.get(kind)
         if example is None:
-            raise UsageError(f"no gc policy {text!r}; try {', '.join((*PLAIN, *EXAMPLES.values()))}")
+            raise UsageError(
+                f"no gc policy {one_line(text)!r}; try {', '.join((*PLAIN, *EXAMPLES.values()))}"
+            )
         if not NUMBERS.fullmatch(rest) or rest.count(",") != example.count(","):
-            raise UsageError(f"gc policy {text!r} does not have the form of {example}")
+            raise UsageError(f"gc policy {one_line(text)!r} does not have the form of {example}")
+        if len(max(rest.split(","), key=len)) > DIGITS:
+            raise UsageError(f"gc policy {one_line(text)!r}: a number has {DIGITS} digits at most")
         numbers = tuple(map(int, rest.split(",")))
         if numbers[0] == 0:
             raise UsageError(f"gc policy {text!r}: 0 means no collection at all, which is the policy off")

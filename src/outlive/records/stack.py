@@ -16,8 +16,9 @@ from outlive.wording import one_line
 PYTHON = "python"
 AT = "@"
 """Stands before the path of something that is not a release: `python@/opt/py/bin/python3.14`."""
-PYTHON_MINOR = re.compile(r"3\.\d+t?")
-PYTHON_VERSION = re.compile(r"(3\.\d+)(?:\.\d+(?:(?:a|b|rc)\d+)?)?(t?)")
+_NUMBER = "(?:0|[1-9][0-9]?)"
+PYTHON_MINOR = re.compile(rf"3\.{_NUMBER}t?")
+PYTHON_VERSION = re.compile(rf"(3\.{_NUMBER})(?:\.{_NUMBER}(?:(?:a|b|rc){_NUMBER})?)?(t?)")
 """A minor version, a patch version or a pre-release; a `t` means its free-threaded build."""
 PYTHON_NAME = re.compile(PYTHON_VERSION.pattern + r"(?:\+[0-9a-f]{8})?")
 """A Python's name in results: the version as it was asked for; if that was a path, also the build."""
@@ -87,7 +88,7 @@ class Stack(msgspec.Struct, frozen=True, order=True):
         pins: dict[str, Package] = {}
         for part in others:
             if part.name in {framework.name, *pins} or (part.name == PYTHON and python):
-                raise UsageError(f"{text!r}: {part.name} is named twice")
+                raise UsageError(f"{one_line(text)!r}: {part.name} is named twice")
             if part.name == PYTHON:
                 python = part.version
             else:
@@ -103,22 +104,26 @@ def is_stack(word: str) -> bool:
 def _part(part: str, text: str) -> Package:
     found = re.fullmatch(r"([^=@]*)(==|@)(.*)", part.strip(), re.DOTALL)
     name, mark, version = (group.strip() for group in found.groups()) if found else ("", "", "")
-    if not NAME.fullmatch(name):
-        raise UsageError(f"{text!r}: {part!r} is not NAME==VERSION, as in aiohttp==3.11.14,python==3.11")
+    said = repr(one_line(text))
+    within = "" if part == text else f"{said}: "
+    if not NAME.fullmatch(name) or (not version and mark != AT):
+        raise UsageError(
+            f"{within}{one_line(part)!r} is not NAME==VERSION, as in aiohttp==3.11.14,python==3.11"
+        )
     name = canonicalize_name(name)
     if mark == AT and not (version.isprintable() and version):
-        raise UsageError(f"{text!r}: {name}@ takes a path, as in {name}@/path/to/it")
+        raise UsageError(f"{said}: {name}@ takes a path, as in {name}@/path/to/it")
     if mark == AT:
         return Package(name, AT + version)
     if name == PYTHON and not PYTHON_VERSION.fullmatch(version):
         raise UsageError(
-            f"{text!r}: python takes a version, as in python==3.11 or python==3.12.1, or python@ and a path"
+            f"{said}: python takes a version, as in python==3.11 or python==3.12.1, or python@ and a path"
         )
     try:
         if name != PYTHON:
             Version(version)
     except ValueError:  # also a number with more digits than Python reads
-        raise UsageError(f"{text!r}: {one_line(version)!r} is not a version") from None
+        raise UsageError(f"{said}: {one_line(version)!r} is not a version") from None
     return Package(name, version)
 
 

@@ -28,13 +28,14 @@ def cells(
     By default these are the usual connections and the policies on and off. A scenario has cells only over
     connections that make sense for it.
     """
-    return tuple(
+    every = (
         Cell(scenario.name, connection, policy)
         for scenario in scenarios
         for connection in connections or USUAL_CONNECTIONS
         if scenario.over(connection)
         for policy in policies or GC_POLICIES
     )
+    return tuple(dict.fromkeys(every))  # an option may be given twice
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -254,13 +254,25 @@ def find(path: Path, patterns: Sequence[str], chosen: Set | None = None) -> tupl
     Without a set, a pattern selects from the default set or, if it matches nothing there, from all scenarios.
     """
     if chosen or not patterns:
-        return select(load_set(path, chosen or "default"), patterns)
+        return _of_set(path, chosen or "default", patterns)
     default, every = load_set(path, "default"), load_set(path, "all")
     wanted: set[str] = set()
     for pattern in patterns:
         matching = [s.name for s in default if fnmatchcase(s.name, pattern)]
         wanted.update(matching or (s.name for s in select(every, [pattern])))
     return tuple(s for s in every if s.name in wanted)
+
+
+def _of_set(path: Path, chosen: Set, patterns: Sequence[str]) -> tuple[Scenario, ...]:
+    """Return what `select` does, of one set. A UsageError says which of them are in the other."""
+    within = load_set(path, chosen)
+    try:
+        return select(within, patterns)
+    except UsageError:
+        others = [each.name for each in select(load_set(path, "all"), patterns) if each not in within]
+        raise UsageError(
+            f"--set {chosen} is without {', '.join(others)}: --set all has every scenario"
+        ) from None
 
 
 def encoded(request: Request, connection: Connection) -> bytes:

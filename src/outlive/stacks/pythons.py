@@ -23,6 +23,7 @@ from outlive.records.release import Release
 from outlive.records.stack import AT, KNOWN, PYTHON_VERSION
 from outlive.stacks import selfcheck
 from outlive.stacks.uv import try_uv
+from outlive.wording import one_line
 
 OLDEST = (3, 8)
 ANSWERS_WITHIN = 20.0
@@ -165,8 +166,10 @@ def installed() -> tuple[Interpreter, ...]:
 
 def ask(path: str) -> Interpreter | str:
     """Return the interpreter whose executable is `path`, or in one line why it cannot be used."""
-    if not os.access(path, os.X_OK) or Path(path).is_dir():
+    if not Path(path).is_file():
         return "there is no such program"
+    if not os.access(path, os.X_OK):
+        return "that is not executable"
     try:
         done = processes.run([path, "-I", "-c", ASK], timeout=ANSWERS_WITHIN)
         answer = msgspec.json.decode(done.stdout, type=_Answer)
@@ -251,7 +254,7 @@ def _at(requested: str) -> Interpreter:
 def _named(requested: str) -> Interpreter:
     parts = PYTHON_VERSION.fullmatch(requested)
     if parts is None:
-        raise UsageError(f"{requested!r} is not a Python version, as in 3.11 or 3.12.1, nor a path")
+        raise UsageError(f"{one_line(requested)!r} is not a Python version, as in 3.11 or 3.12.1, nor a path")
     minor, mark = parts.groups()
     if Version(minor).release < OLDEST:
         raise UsageError(f"Python {requested} is too old: outlive measures on 3.8 and newer")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -14,7 +12,7 @@ from outlive.commands.parts import inventory
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import practice_option, said_by_tools, tool_option, worker_option
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import file_option, json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.project import Project
@@ -23,13 +21,6 @@ from outlive.replay.explanation.allocations import Tracer, allocation_lines
 from outlive.retention import drawing, explanation
 from outlive.retention.structures import Analysis, Structure
 from outlive.tables import output
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _file(flag: str, what: str) -> Callable[[F], F]:
-    path = click.Path(dir_okay=False, path_type=Path)
-    return click.option(flag, flag.strip("-"), type=path, metavar="FILE", help=f"Also write {what}.")
 
 
 @click.command("explain")
@@ -62,15 +53,11 @@ def _file(flag: str, what: str) -> Callable[[F], F]:
 @practice_option
 @tool_option
 @json_option
-@_file("--dot", "the rings and paths for Graphviz")
-@_file("--svg", "them as a picture")
-@_file("--mermaid", "them as a Mermaid flowchart")
-@click.option(
-    "--reproducer",
-    "script",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write a script that shows the first structure, once it was seen to.",
+@file_option("--dot", "Also write the rings and paths for Graphviz.", "dot")
+@file_option("--svg", "Also write them as a picture.", "svg")
+@file_option("--mermaid", "Also write them as a Mermaid flowchart.", "mermaid")
+@file_option(
+    "--reproducer", "Also write a script that shows the first structure, once it was seen to.", "script"
 )
 @click.option("--fingerprint", metavar="HEX", help="Structure that the script is to show, if not the first.")
 def explain_command(

@@ -21,7 +21,7 @@ from outlive.commands.parts.selection import (
     selecting_options,
     worker_option,
 )
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import file_option, json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.gates import accept as accepting
@@ -43,8 +43,6 @@ from outlive.stacks.prepare import Prepared, check_withdrawn, prepare
 from outlive.tables import output
 from outlive.wording import counted
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-
 
 @click.command("gate")
 @click.argument("what", nargs=-1, metavar="FRAMEWORK[==VERSION] [VERSION…]")
@@ -55,21 +53,21 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @scheduler_option
 @click.option("--load", "under_load", is_flag=True, help="Judge what many clients at once leave.")
 @click.option("--unreleased", "source", metavar="PATH|URL", help="Gate this wheel, sdist or source tree.")
-@click.option("--limits", "limits_file", type=FILE, metavar="FILE", help="Limits of a project of your own.")
+@click.option(
+    "--limits",
+    "limits_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Limits of a project of your own.",
+)
 @click.option("--accept", is_flag=True, help="Write what was measured as new limits, to be reviewed.")
 @click.option("--prove", metavar="STACK", help="Also replay this known-bad release: it must go red.")
 @click.option("--plant", is_flag=True, help="Leave the planted leak in: see the gate go red.")
 @click.option("--allow-yanked", is_flag=True, help="Gate a release that was withdrawn, too.")
 @json_option
-@click.option("--junit", "junit_file", type=FILE, metavar="FILE", help="Also write JUnit XML.")
-@click.option("--sarif", "sarif_file", type=FILE, metavar="FILE", help="Also write SARIF 2.1.0.")
-@click.option(
-    "--summary",
-    "summary_file",
-    type=FILE,
-    metavar="FILE",
-    help="Also write Markdown; without it to GITHUB_STEP_SUMMARY, where that is set.",
-)
+@file_option("--junit", "Also write JUnit XML.")
+@file_option("--sarif", "Also write SARIF 2.1.0.")
+@file_option("--summary", "Also write Markdown; without it to GITHUB_STEP_SUMMARY, where that is set.")
 def gate_command(
     *,
     what: tuple[str, ...],

@@ -59,6 +59,8 @@ def list_command(*, framework: str, since: str | None, everything: bool, json_fi
         except InvalidVersion:
             raise UsageError(f"--since takes a version, as in 3.11.0, not {since!r}") from None
         releases = tuple(one for one in releases if one.parsed >= first)
+        if not releases:
+            raise UsageError(f"no release of {framework} is {since} or later")
     newest_first = releases[::-1]
     if json_file:
         write_text(json_file, ReleasesDocument(releases=newest_first).to_json())

@@ -40,7 +40,7 @@ def steps_command(
     project = Project.find()
     timelines = [
         load(project, framework, python) if python else fullest(project, framework)
-        for framework in frameworks or project.frameworks()
+        for framework in dict.fromkeys(frameworks) or project.frameworks()
     ]
     problems = [problem for timeline in timelines for problem in timeline.problems]
     for problem in problems:

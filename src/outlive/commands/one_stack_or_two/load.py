@@ -13,7 +13,7 @@ from rich.console import Console
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import loads
 from outlive.commands.parts.selection import gc_policy, load_extra, practice_option, sender, traffic_options
-from outlive.commands.parts.writing import FILE, writing_options
+from outlive.commands.parts.writing import file_option, writing_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.loads import plan
@@ -78,9 +78,7 @@ def duration(text: str) -> float:
 )
 @click.option("--fresh", is_flag=True, help="Do not continue a test that was ended in the middle.")
 @practice_option
-@click.option(
-    "--html", "html_file", type=FILE, metavar="FILE", help="Also write a page with plots over time."
-)
+@file_option("--html", "Also write a page with plots over time.")
 @writing_options
 def load_command(
     *,

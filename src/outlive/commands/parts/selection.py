@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -24,18 +25,19 @@ from outlive.service import scenarios
 from outlive.service.users import USUAL
 from outlive.stacks import environments
 from outlive.stacks.prepare import Prepared
+from outlive.wording import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def sensitivity(text: str) -> int:
     """Return the requests for one object from `1/1000`. Raises UsageError where that cannot be had."""
-    one, _, requests = text.partition("/")
-    if one == "1" and requests.isdecimal() and LEAST_SENSITIVITY <= int(requests) <= MOST_SENSITIVITY:
-        return int(requests)
+    found = re.fullmatch(r"1/([0-9]{1,9})", text)
+    if found and LEAST_SENSITIVITY <= int(found[1]) <= MOST_SENSITIVITY:
+        return int(found[1])
     raise UsageError(
         f"--sensitivity takes an object for each N requests, from 1/{LEAST_SENSITIVITY} "
-        f"to 1/{MOST_SENSITIVITY}, as in 1/1000, not {text!r}"
+        f"to 1/{MOST_SENSITIVITY}, as in 1/1000, not {one_line(text)!r}"
     )
 
 

@@ -55,6 +55,10 @@ DEATHS = 2
 """Workers that a stack may end; then it is recorded as failed."""
 
 
+class _SchedulerFile(msgspec.Struct, frozen=True):
+    address: str
+
+
 class Cluster:
     """The workers of a scheduler, as long as the context of `connected` lasts."""
 
@@ -253,19 +257,13 @@ def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
     `local` stands for `jobs` workers on this machine, with one server each. Raises UsageError for what is
     none of them, FaultError where nobody answers or workers are not like the client.
     """
-    is_file = Path(scheduler).is_file()
-    if scheduler != LOCAL and not is_file and "://" not in scheduler:
-        raise UsageError(
-            f"--scheduler takes an address, as in tcp://10.0.0.1:8786, a file, or {LOCAL!r}: {scheduler!r}"
-        )
+    address: Any = None if scheduler == LOCAL else _address(scheduler)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is said by us, in one line
     with ExitStack() as ending:
         if scheduler == LOCAL:
-            named = {"address": ending.enter_context(local(project, jobs))}
-        else:
-            named = {"scheduler_file" if is_file else "address": scheduler}
+            address = ending.enter_context(local(project, jobs))
         try:
-            client: Any = Client(**named, name="outlive")  # type: ignore[no-untyped-call]
+            client: Any = Client(address, name="outlive")  # type: ignore[no-untyped-call]
         except (OSError, ValueError, TimeoutError) as error:
             raise FaultError(
                 f"the scheduler at {scheduler} does not answer: {one_line(str(error))}"
@@ -279,6 +277,20 @@ def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
         cluster = Cluster(client, project, servers=1 if scheduler == LOCAL else None)
         cluster.check()
         yield cluster
+
+
+def _address(scheduler: str) -> str:
+    """Return the address that `scheduler` is, or that this scheduler file names. Raises UsageError."""
+    if Path(scheduler).is_file():
+        try:
+            return msgspec.json.decode(Path(scheduler).read_bytes(), type=_SchedulerFile).address
+        except (OSError, UnicodeDecodeError, msgspec.DecodeError):
+            raise UsageError(f"--scheduler {scheduler}: not a scheduler file, as Dask writes it") from None
+    if "://" not in scheduler:
+        raise UsageError(
+            f"--scheduler takes an address, as in tcp://10.0.0.1:8786, a file, or {LOCAL!r}: {scheduler!r}"
+        )
+    return scheduler
 
 
 @contextmanager
