@@ -34,7 +34,7 @@ from outlive.records.measurement import Cell, Measurement
 from outlive.replay.store import read
 
 STACKS = ("flask==3.1.3", "aiohttp==3.14.5")
-SCENARIOS = ("ok", "not-found", "handler-error", "upload", "abort-response")
+SCENARIOS = ("ok", "not-found", "handler-error", "upload", "method-not-allowed")
 OPTIONS = [
     "--connection",
     "keep-alive",

@@ -38,8 +38,8 @@ FAULTS = ("full", "filling", "read-only", "not ours", "gone")
 ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
 """Runs a program without what lets root write everywhere."""
 WHY = (
-    "full|no space|read-only|permission denied|no such file|not permitted|cannot be written|cannot be read|"
-    "does not exist|no writable|not empty|is gone"
+    "full|no space|no usable|read-only|permission denied|no such file|not permitted|cannot be written|"
+    "cannot be read|does not exist|no writable|not empty|is gone"
 )
 """What a line must have one of, in small letters."""
 LOOK = 0.02
@@ -49,12 +49,12 @@ NOWHERE = Path("/proc")
 
 
 class Verb(msgspec.Struct, frozen=True):
-    """A verb's words and files, the verb whose results it needs, and where it removes without writing."""
+    """A verb's words and files, the verb whose results it needs, and where else it changes files."""
 
     words: tuple[str, ...]
     files: tuple[str, ...] = ("--json",)
     after: str = ""
-    removes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 MEASURE = Verb(("measure", RELEASE, *CELL), ("--json", "--markdown"))
@@ -73,7 +73,7 @@ VERBS = {
     "remedies": Verb(
         ("remedies", RELEASE, "--scenario", "ok", "--python", "3.11", "--remedy", "clear-error"),
     ),
-    "measured": Verb(("measured", RELEASE, "--forget"), after="measure", removes=("results",)),
+    "measured": Verb(("measured", RELEASE, "--forget"), after="measure", also=("results",)),
     "sweep": Verb(("sweep", "flask", "--since", "3.1.3", *CELL)),
     "leaks": Verb(("leaks", "flask"), after="measure"),
     "steps": Verb(("steps", "flask"), ("--json", "--markdown"), after="measure"),
@@ -81,7 +81,7 @@ VERBS = {
     "releases": Verb(("releases", "list", "flask")),
     "doctor": Verb(("doctor",)),
     "measure --app": Verb(("measure", "--app", "{out}", *CELL)),
-    "init": Verb(("init", "{out}", "--force"), ()),
+    "init": Verb(("init", "{out}", "--force"), (), also=("output",)),
 }
 GIVEN = {
     "app.py": "from flask import Flask\n\napp = Flask(__name__)\n",
@@ -170,7 +170,8 @@ class Field(Ground):
         """Return what the verb has written that must be the same in each run."""
         written = sorted(str(path.relative_to(self.out)) for path in self.out.rglob("*"))
         written = [name for name in written if name not in GIVEN]
-        documents = [path for path in self.files if path.name.endswith("json") and path.exists()]
+        counted = self.verb.words[0] != "load"  # what is noisy is never twice the same
+        documents = [path for path in self.files if counted and "json" in path.name and path.exists()]
         return [written, *(exact(json.loads(path.read_bytes())) for path in documents)]
 
 
@@ -202,8 +203,9 @@ def reference(store: Store, verb: Verb) -> Reference:
         end = ended(field.start(field.words))
         if end.code:
             raise SystemExit(f"disk: {verb.words[0]} ends with {end.code} without a fault: {end.said}")
-        if any(other.after == verb.words[0] for other in VERBS.values()):
-            shutil.copytree(field.results, store.results(verb.words[0]))
+        for name in {other.after for other in VERBS.values()}:
+            if VERBS.get(name) is verb:
+                shutil.copytree(field.results, store.results(name))
     with tempfile.TemporaryDirectory(dir=store.folder) as place, contextlib.ExitStack() as stack:
         field = Field(Path(place), verb, store, cold=verb is MEASURE)
         disks = {name: stack.enter_context(Disk(path)) for name, path in field.places.items()}
@@ -336,8 +338,7 @@ def rounds(folder: Path, names: Sequence[str], minutes: float, seed: int) -> lis
         for name in names
         for place, needs in known[name].needs.items()
         for fault in FAULTS
-        if needs > (PAGE if fault == "filling" else 0)
-        or (place in VERBS[name].removes and fault not in {"full", "filling"})
+        if needs > (PAGE if fault == "filling" else 0) or (place in VERBS[name].also and fault != "filling")
     ]
     chance.shuffle(kinds)
     deadline = time.monotonic() + 60 * minutes

@@ -9,11 +9,11 @@ import click
 from outlive.api.selection import Selection
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import both_stacks
-from outlive.commands.parts.selection import gc_policy, measured, practice_option
+from outlive.commands.parts.selection import all_measured, gc_policy, measured, practice_option
 from outlive.commands.parts.writing import json_option
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
-from outlive.errors import ExitCode, FaultError, UsageError
+from outlive.errors import FaultError, UsageError
 from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Connection
@@ -81,7 +81,7 @@ def attribute_command(
         write_text(json_file, document.to_json())
     if all(one.measurement.status != "measured" for one in reached):
         raise FaultError(f"no stage could be measured: {reached[0].measurement.reason}")
-    return ExitCode.FINE
+    return all_measured(one.measurement for one in reached)
 
 
 def _measure(

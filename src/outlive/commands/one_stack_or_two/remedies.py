@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from outlive.commands.parts.progress import loads
-from outlive.commands.parts.selection import fault_code, load_extra, measured, scheduler_option
+from outlive.commands.parts.selection import all_measured, load_extra, measured, scheduler_option
 from outlive.commands.parts.writing import json_option
 from outlive.comparison.noisy.noise import LEAST_ROUNDS
 from outlive.errors import UsageError
@@ -132,7 +132,7 @@ def remedies_command(
     if json_file:
         write_text(json_file, document(rows).to_json())
     report.show(document(rows).relief, output())
-    return fault_code([m for each in found.values() for m in each])
+    return all_measured(m for each in found.values() for m in each)
 
 
 def _under_load(

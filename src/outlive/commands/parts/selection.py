@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -216,3 +216,11 @@ def load_extra() -> Iterator[None]:
 def fault_code(measurements: Sequence[Measurement]) -> int:
     """Return the exit code: a cell that failed is a fault, whatever the others say."""
     return ExitCode.FAULT if any(m.status == "failed" for m in measurements) else ExitCode.FINE
+
+
+def all_measured(measurements: Iterable[Measurement]) -> int:
+    """Return the exit code. Raises FaultError with the reason of the first cell that failed, if one did."""
+    for m in measurements:
+        if m.status == "failed":
+            raise FaultError(f"{m.scenario} could not be measured: {m.reason}")
+    return ExitCode.FINE
