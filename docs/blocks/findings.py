@@ -120,7 +120,7 @@ def _found(project: Project, stack: Stack, every: Sequence[Scenario]) -> tuple[M
     measurements = []
     for cell in _cells(stack, every):
         scenario = by_name[cell.scenario]
-        subject = Subject(environment, served[cell.scenario], project.apps / stack.framework)
+        subject = Subject(environment, served[cell.scenario].app, project.apps / stack.framework)
         if (reason := subject.lacks(scenario, cell)) is None:
             measurements += [stored[cell]] if cell in stored else []
         elif scenario.packages and further:

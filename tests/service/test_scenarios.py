@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goldens import same_as_golden
+from measuring import CHECKOUT
 from outlive.errors import UsageError
 from outlive.records.measurement import CONNECTIONS, Connection
+from outlive.service import app as apps
 from outlive.service.scenarios import PNG_SIGNATURE, Request, Scenario, Set, find, load, load_set, select
 
 FILE = Path(__file__).parents[2] / "loadtests" / "scenarios.toml"
@@ -237,3 +240,10 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, content: bytes, message: str
 def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"not a scenario file: \[Errno 2\] No such file or directory"):
         load(tmp_path / "none.toml")
+
+
+def test_what_a_scenario_sends_stays_as_it_is_stored() -> None:
+    """Published results of a name are of what it sends: what sends something else gets another name."""
+    app = apps.load(CHECKOUT, "flask")
+    known = load_set(FILE, "all")
+    same_as_golden("what-scenarios-send.txt", "".join(f"{one.name} {app.sent(one)}\n" for one in known))

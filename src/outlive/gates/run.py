@@ -158,7 +158,12 @@ def run(
         environment = where.install(prepared.lock, prepared.interpreter)
 
         def tasks(cells: Sequence[Cell], *plants: str) -> list[Task]:
-            by_name = {name: proof.planted(app, *plants) if plants else app for name, app in served.items()}
+            by_name = served
+            if plants:
+                by_name = {
+                    name: engine.Served(one.scenario, proof.planted(one.app, *plants))
+                    for name, one in served.items()
+                }
             worker = proof.marked(wanted.worker) if plants and wanted.worker else wanted.worker
             request = engine.Request(wanted.known, tuple(cells), worker=worker, jobs=wanted.jobs)
             return engine.to_measure(project, environment, by_name, request, cells)

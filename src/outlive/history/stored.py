@@ -21,7 +21,6 @@ from outlive.releases import frameworks
 from outlive.releases.lineage import PYTHON, covered
 from outlive.replay import engine
 from outlive.replay.store import Store, of_framework, read
-from outlive.service.app import App
 from outlive.service.scenarios import Scenario, load_set
 from outlive.stacks import locks
 from outlive.wording import listed, one_line
@@ -124,7 +123,7 @@ def _versions(packages: Iterable[Package]) -> list[tuple[str, Version]]:
     return [(package.name, Version(package.version)) for package in packages]
 
 
-def _whole(store: Store, served: Mapping[str, App]) -> tuple[Measurement, ...]:
+def _whole(store: Store, served: Mapping[str, engine.Served]) -> tuple[Measurement, ...]:
     """Return a release's stored measurements with the default workers. Raises FaultError if damaged."""
     measured = tuple(m for m in engine.stored(store, served, engine.of_any()) if m.status == "measured")
     for m in measured:

@@ -104,9 +104,10 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     been seen. `leaks` explains what keeps objects alive, `fingerprints` are their fingerprints, and
     `unexplained` says why there are none. `answer` is the answer that was verified, such as `404` or
     `aborted`. `unimported` are the packages of the stack that the worker never imported, None if an older
-    version did not record them. `remedy` is the change to the app, None for the app as it is. `published`
-    results come with `outlive`; all others were measured by the user. `origin` is where a worker of a
-    scheduler measured it, None for the machine that the document names.
+    version did not record them. `sent` tells apart what scenarios of one name send, and how an application of
+    a user's own was served; None if an older version did not record it. `remedy` is the change to the app,
+    None for the app as it is. `published` results come with `outlive`; all others were measured by the user.
+    `origin` is where a worker of a scheduler measured it, None for the machine that the document names.
     """
 
     framework: str
@@ -119,6 +120,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     lock: str
     remedy: str | None = None
+    sent: str | None = None
     status: Status
     reason: str | None = None
     requests: int = 0

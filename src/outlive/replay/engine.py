@@ -82,7 +82,7 @@ def run(
     stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
     wanted = [_about(project, stack.release.framework, request) for stack in stacks]
     results: list[dict[Cell, Measurement]] = []
-    lacking: list[tuple[Prepared, dict[str, apps.App], tuple[Cell, ...], frozenset[Cell]]] = []
+    lacking: list[tuple[Prepared, dict[str, Served], tuple[Cell, ...], frozenset[Cell]]] = []
     for at, (stack, cells) in enumerate(zip(stacks, wanted, strict=True)):
         served = serving(project, stack.release.framework, request.scenarios)
         again = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
@@ -134,21 +134,28 @@ def _identity(of: Measurement) -> Identity:
     return of.framework, of.release, of.python, of.lock, of.remedy
 
 
-def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> dict[str, apps.App]:
-    """Return the reference app that serves each scenario, by the scenario's name.
+class Served(msgspec.Struct, frozen=True):
+    """A scenario, and the reference app that serves it."""
+
+    scenario: Scenario
+    app: apps.App
+
+
+def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> dict[str, Served]:
+    """Return each scenario with the reference app that serves it, by the scenario's name.
 
     Scenarios that no app of `framework` serves are left out. Raises UsageError as `apps.load` does.
     """
     main = apps.load(project, framework)
     mine = [scenario for scenario in scenarios if main.serves(scenario)]
     by_name = {name: apps.load(project, framework, name) for name in {scenario.app for scenario in mine}}
-    return {scenario.name: by_name[scenario.app] for scenario in mine}
+    return {scenario.name: Served(scenario, by_name[scenario.app]) for scenario in mine}
 
 
 def to_measure(
     project: Project,
     environment: Environment,
-    served: Mapping[str, apps.App],
+    served: Mapping[str, Served],
     request: Request,
     cells: Sequence[Cell],
     *,
@@ -161,7 +168,7 @@ def to_measure(
     """
     by_app: dict[apps.App, list[Cell]] = {}
     for cell in cells:
-        by_app.setdefault(served[cell.scenario], []).append(cell)
+        by_app.setdefault(served[cell.scenario].app, []).append(cell)
     return [
         Task(
             Subject(environment, app, project.apps / app.framework, request.worker, remedy),
@@ -173,19 +180,22 @@ def to_measure(
     ]
 
 
-def stored(store: Store, served: Mapping[str, apps.App], asked: Request) -> tuple[Measurement, ...]:
+def stored(store: Store, served: Mapping[str, Served], asked: Request) -> tuple[Measurement, ...]:
     """Return the stored measurements that answer `asked`.
 
-    They were made with the current apps and the worker asked for, are at least as sensitive, and explained.
+    They were made with the current apps and the worker asked for, by what the scenario sends today, are at
+    least as sensitive, and explained.
     """
     return tuple(
         m
         for m in store.load(served.keys())
-        if (app := served.get(m.scenario))
-        and m.app_version == app.app_version
+        if (one := served.get(m.scenario))
+        and m.app_version == one.app.app_version
+        and m.sent in (None, one.app.sent(one.scenario))
+        and one.scenario.over(m.connection)
         and m.explained
         and m.sensitivity >= asked.sensitivity
-        and (worker := app.worker(m.connection, asked.worker))
+        and (worker := one.app.worker(m.connection, asked.worker))
         and worker.name == m.worker
     )
 

@@ -175,6 +175,7 @@ class _Run:
             return group.subject.describe(cell, group.worker, status="failed", reason=reason)
         with suppress(FaultError):  # the sample for an explanation may have been its last
             fields["unimported"] = environments.unimported(group.subject.environment, line.modules())
+        fields["sent"] = group.subject.app.sent(self.scenarios[cell.scenario])
         return group.subject.describe(cell, group.worker, status="measured", **fields)
 
 

@@ -31,7 +31,6 @@ from outlive.replay.subject import Task
 from outlive.retention.growth import shows
 from outlive.service import app as apps
 from outlive.service import scenarios
-from outlive.service.app import App
 from outlive.stacks import eras
 from outlive.stacks.environments import Environment
 from outlive.stacks.eras import Unavailable
@@ -55,7 +54,7 @@ class _Planned(msgspec.Struct, frozen=True):
     """A release of the sweep: its stack, the app that serves each scenario, the cells to measure."""
 
     stack: Prepared
-    served: dict[str, App]
+    served: dict[str, engine.Served]
     missing: tuple[Cell, ...]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -123,6 +124,17 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if name not in by_name:
             raise UsageError(f"no worker {name!r} for {self.framework}; try {nearest(name, by_name)}")
         return by_name[name]
+
+    def sent(self, scenario: Scenario) -> str:
+        """Return eight hex digits of what counts follow from, but neither a name nor a version says.
+
+        That is what the scenario sends and, for an application of a user's own, how it is served. A login has
+        a password in it, and is left out.
+        """
+        own = self.own and msgspec.structs.replace(self.own, folder="", code="", user="", start_limit=0.0)
+        served = (self.target, self.workers, own) if own else ()
+        asked = (scenario.request, scenario.steps, scenario.then, scenario.tls, served)
+        return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:8]
 
     @staticmethod
     def why_not(connection: Connection, worker: Worker) -> str | None:

@@ -197,7 +197,7 @@ def said_by_tools(
     for name, connection in dict.fromkeys((cell.scenario, cell.connection) for cell in request.cells):
         if name in served:
             folder = project.apps / framework
-            subject = Subject(environment, served[name], folder, request.worker, stack.remedy)
+            subject = Subject(environment, served[name].app, folder, request.worker, stack.remedy)
             found += tools.run(subject, stack, by_name[name], connection, wanted)
     return tuple(found)
 
