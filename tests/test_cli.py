@@ -90,6 +90,14 @@ def test_what_a_verb_shows_it_writes_as_json_too(name: str) -> None:
         assert "--json" in {flag for option in command.params for flag in option.opts}
 
 
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    script = 'cd "$1" && rmdir "$1" && exec "$0" -m outlive steps flask'
+    words = ["sh", "-c", script, sys.executable, str(tmp_path / "x")]
+    (tmp_path / "x").mkdir()
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (4, "outlive: the current folder is gone: change into another\n")
+
+
 def test_a_verb_that_there_is_not() -> None:
     found = CliRunner().invoke(cli, ["compere"])
     assert found.exit_code == 2

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from outlive.errors import FaultError
-from outlive.files import unwritten, write_bytes, write_text
+from outlive.files import copy_tree, read_bytes, read_text, unwritten, write_bytes, write_text
 
 
 class Full(io.BytesIO):
@@ -95,3 +95,23 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FaultError, match="file is not a folder"):
         write_text(tmp_path / "file" / "sub" / "x", "")
+
+
+def test_what_has_no_end_or_nobody_writes_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
+            read_bytes(path)
+
+
+def test_editors_of_windows_write_text_too(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbfname = 1\r\n")
+    assert read_text(tmp_path / "x") == "name = 1\n"
+
+
+def test_a_socket_in_a_folder_does_not_keep_it_from_being_copied(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "file").touch()
+    os.mkfifo(tmp_path / "app" / "pipe")
+    copy_tree(tmp_path / "app", tmp_path / "copy", lambda *_: [], "app")
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["file"]

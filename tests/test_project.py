@@ -8,7 +8,7 @@ import platformdirs
 import pytest
 
 from outlive.errors import UsageError
-from outlive.project import INSTALLED, SOURCE, Project, cache_dir
+from outlive.project import INSTALLED, SOURCE, Project, cache_dir, named_index
 
 
 @pytest.fixture
@@ -83,6 +83,15 @@ class TestResults:
 
 def test_a_framework_is_a_folder_with_an_app(checkout: Path) -> None:
     assert Project(checkout).frameworks() == ("aiohttp", "flask")
+
+
+def test_an_index_is_an_address_or_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for named, address in (("mine=https://a/simple", "https://a/simple"), (str(tmp_path), str(tmp_path))):
+        monkeypatch.setenv("OUTLIVE_INDEX_URL", named)
+        assert named_index() == address
+    monkeypatch.setenv("OUTLIVE_INDEX_URL", "nonsense")
+    with pytest.raises(UsageError, match=r"^OUTLIVE_INDEX_URL: 'nonsense' is no address"):
+        named_index()
 
 
 def test_the_cache_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:

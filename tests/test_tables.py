@@ -50,7 +50,7 @@ def test_words_stay_whole_and_in_order(words: list[str], width: int, hang: int) 
     assert all(len(line) <= width or len(line.split()) == 1 for line in folded.splitlines())
 
 
-@pytest.mark.parametrize(("columns", "width"), [(None, UNFOLDED), ("72", 72)])
+@pytest.mark.parametrize(("columns", "width"), [(None, UNFOLDED), ("72", 72), ("0", UNFOLDED)])
 def test_what_is_piped_is_not_folded(
     monkeypatch: pytest.MonkeyPatch, columns: str | None, width: int
 ) -> None:

@@ -6,11 +6,13 @@ import importlib
 import itertools
 import os
 import re
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from outlive import __version__, ending
+from outlive.errors import FaultError
 from outlive.wording import nearest, one_line
 
 RESULTS = "OUTLIVE_RESULTS"
@@ -105,6 +107,10 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the verb that the words begin with."""
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            raise FaultError("the current folder is gone: change into another") from None
         if args and self.get_command(ctx, args[0]) is None:
             verbs = nearest(args[0], self.list_commands(ctx))
             raise click.UsageError(f"No such command {one_line(args[0])!r}; try {verbs}", ctx)

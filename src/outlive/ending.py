@@ -18,7 +18,6 @@ import click
 
 from outlive import __version__
 from outlive.errors import ExitCode, OutliveError
-from outlive.files import FULL, why
 from outlive.project import cache_dir
 from outlive.wording import USERINFO, one_line
 
@@ -30,11 +29,11 @@ LIMITS = {
     errno.EAGAIN: "no further process or thread can be started: see `ulimit -u`",
     errno.EMFILE: "too many files are open: see `ulimit -n`",
     errno.ENFILE: "too many files are open on this machine",
+    errno.EFBIG: "the file is larger than `ulimit -f` allows",
     errno.ENOMEM: "there is no memory left",
     errno.ENOSPC: "a disk is full: free some room, or see TMPDIR, OUTLIVE_CACHE and OUTLIVE_RESULTS",
     errno.EIO: "the terminal is gone",
 }
-UNWRITABLE = (*FULL, errno.EROFS)
 COMPLETING = "_OUTLIVE_COMPLETE"
 """The environment variable with which a shell asks click for completions."""
 NO_THREAD = "can't start new thread"
@@ -120,11 +119,13 @@ def _code(command: Callable[[], object]) -> int | str | None:
 
 def _reason(error: Exception) -> str:
     """Return the message for an error that is not an OutliveError."""
+    from outlive.files import FULL, why  # noqa: PLC0415 - the first screen does without what it imports
+
     if isinstance(error, OSError):
         limit = LIMITS.get(error.errno or 0)
         if error.filename is not None:
             path = one_line(os.fsdecode(error.filename))
-            if error.errno in UNWRITABLE:
+            if error.errno in (*FULL, errno.EROFS):
                 limit = why(Path(path), error)
             return f"{path}: {limit or error.strerror}"
         if limit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -10,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +41,9 @@ SCHEMA_VERSION = 1
 CHECKSUM = re.compile(rb',\n"checksum":"([0-9a-f]{16})"}\n')
 CHECKSUM_LENGTH = 33
 """Length in bytes of the end of a document with a checksum; old documents have none."""
+COPIED = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
+LARGEST = 256 * 1024**2
+"""Bytes of the largest file that is read whole; results have some MiB."""
 AGAIN = "restore it, or remove it to measure again"
 
 
@@ -104,6 +109,8 @@ def why(path: Path, error: OSError) -> str:
     """Return why a file or a folder cannot be written, and what to do about it."""
     if error.errno in FULL:
         return f"the disk is full: free some room, or {_elsewhere(path)}"
+    if error.errno == errno.EFBIG:
+        return "it is larger than `ulimit -f` allows"
     if file := next((place for place in path.parents if place.exists() and not place.is_dir()), None):
         return f"{file} is not a folder"
     return f"{error.strerror}: {_elsewhere(path)}"
@@ -126,6 +133,26 @@ def _in_place(path: Path) -> bool:
     return path.exists() and (opened or not path.is_file())
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file that somebody else may have put there.
+
+    Raises OSError for a pipe or a device, which may have no end, and for a file beyond LARGEST.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if status.st_size > LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return path.read_bytes()
+
+
+def read_text(path: Path) -> str:
+    """Return the text of such a file, with or without a byte order mark. Raises UnicodeDecodeError, too."""
+    return read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n")
+
+
 def write_list(path: Path, records: Iterable[msgspec.Struct]) -> None:
     """Write `records` to `path` as a JSON array, one a line, so that diffs are readable; as `write_text`."""
     lines = ",\n".join(msgspec.json.encode(record).decode() for record in records)
@@ -135,10 +162,17 @@ def write_list(path: Path, records: Iterable[msgspec.Struct]) -> None:
 def copy_tree(tree: Path, copy: Path, left_out: Callable[[str, list[str]], list[str]], said: str) -> None:
     """Copy a folder, links as links, but for the names in a folder that `left_out` returns.
 
+    Sockets, pipes and devices are left out, too: a server makes its own.
     `said` is what a user calls it. Raises FaultError where it cannot be copied.
     """
+
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        modes = {name: Path(folder, name).lstat().st_mode for name in names}
+        others = [name for name, mode in modes.items() if stat.S_IFMT(mode) not in COPIED]
+        return [*left_out(folder, names), *others]
+
     try:
-        shutil.copytree(tree, copy, symlinks=True, ignore=left_out)
+        shutil.copytree(tree, copy, symlinks=True, ignore=ignored)
     except shutil.Error as error:
         _, _, why = error.args[0][0]
         raise FaultError(f"{said} cannot be copied: {one_line(str(why))}") from None
@@ -149,6 +183,8 @@ def copy_tree(tree: Path, copy: Path, left_out: Callable[[str, list[str]], list[
 def decode_toml(data: bytes | str, kind: type[T]) -> T:
     """Return a TOML document as a `kind`. Raises msgspec.DecodeError if it is not one."""
     try:
+        if isinstance(data, bytes):
+            data = data.removeprefix(codecs.BOM_UTF8)
         return msgspec.toml.decode(data, type=kind)
     except RecursionError:
         raise msgspec.DecodeError("it is nested too deeply") from None
@@ -198,7 +234,7 @@ def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]]
     such a document, or has an unknown schema version.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         checksum = CHECKSUM.fullmatch(data[-CHECKSUM_LENGTH:])
         if checksum and checksum[1] != _digest(data[:-CHECKSUM_LENGTH]):
             raise FaultError(f"{path} was changed or damaged: its checksum does not match; {AGAIN}")

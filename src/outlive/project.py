@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from outlive.errors import UsageError
+from outlive.wording import one_line
 
 INSTALLED = Path(__file__).parent / "data"
 """The data in a wheel: apps, scenarios, releases and published results."""
@@ -107,10 +108,16 @@ def cache_dir() -> Path:
 
 
 def named_index() -> str | None:
-    """Return the address of the package index (its simple endpoint) that the environment names, or None."""
+    """Return the address of the package index (its simple endpoint) that the environment names, or None.
+
+    Raises UsageError for what is neither an address nor a folder: for uv it would be an empty index.
+    """
     for variable in INDEX_VARIABLES:
-        if address := os.environ.get(variable, "").strip():
-            return re.sub(r"^[\w-]+=", "", address)  # uv allows NAME=ADDRESS
+        if named := os.environ.get(variable, "").strip():
+            address = re.sub(r"^[\w-]+=", "", named)  # uv allows NAME=ADDRESS
+            if "://" not in address and not Path(address).is_dir():
+                raise UsageError(f"{variable}: {one_line(address)!r} is no address of a package index")
+            return address
     return None
 
 

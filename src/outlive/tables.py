@@ -18,8 +18,10 @@ UNFOLDED = 10_000
 
 def output() -> Console:
     """Return a console on standard output, as wide as its terminal or COLUMNS."""
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=UNFOLDED if piped else None)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns[:6]) > 0:
+        return Console(width=int(columns[:6]))
+    return Console(width=None if sys.stdout.isatty() else UNFOLDED)
 
 
 def columns(header_style: str) -> Table:

@@ -320,6 +320,19 @@ def guessed(folder: Path, code: str, name: str = "app.py") -> str:
     return guess(folder, CHECKOUT).text
 
 
+@pytest.mark.parametrize("block", ["if DEBUG:", "try:", "with lock:", "if 1:\n    pass\nelse:"])
+def test_an_app_that_is_made_in_a_block(tmp_path: Path, block: str) -> None:
+    code = f"import flask\n{block}\n    app = flask.Flask('a')\n"
+    code += "except OSError: pass\n" if block == "try:" else ""
+    written(tmp_path, guessed(tmp_path, code, "my-shop.py"))
+    assert read(tmp_path, CHECKOUT).settings.target == "my-shop:app"
+
+
+def test_an_app_of_a_script_is_no_app_of_its_module(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no app is found"):
+        guessed(tmp_path, "import flask\nif __name__ == '__main__':\n    app = flask.Flask('a')")
+
+
 def test_a_wrong_method_is_one_that_the_code_does_not_name(tmp_path: Path) -> None:
     code = (
         "from flask import Flask\napp = Flask('a')\n@app.route('/', methods=['GET', 'DELETE'])\ndef a(): ..."

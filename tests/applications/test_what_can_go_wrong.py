@@ -103,7 +103,7 @@ def test_an_async_factory_of_asgi_is_awaited_on_the_loop_that_serves(tmp_path: P
             "",
             "socket.gaierror: [Errno -2] Name or service not known (shop.py, line 2)",
         ),
-        ("raise SystemExit('no database')", "", "bare app does not start: "),
+        ("raise SystemExit('no database')", "", "bare app does not start: no database (exit status "),
         (
             "import os\nraise ValueError(os.environ['SHOP_KEY'])",
             'secrets = ["SHOP_KEY"]\n',

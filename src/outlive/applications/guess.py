@@ -18,7 +18,7 @@ from outlive.applications.code import left_out
 from outlive.applications.modules import PARAMETER, VERBS, Found, Module, Route
 from outlive.applications.settings import BASELINE
 from outlive.errors import UsageError
-from outlive.files import toml_value
+from outlive.files import read_bytes, read_text, toml_value
 from outlive.project import Project
 from outlive.releases import frameworks
 from outlive.wording import one_line
@@ -59,7 +59,7 @@ def guess(folder: Path, base: Project) -> Guess:
     for path in paths:
         name = _module(path, source)
         try:
-            several[name] = Module.of(name, path, ast.parse((folder / path).read_bytes(), str(path)))
+            several[name] = Module.of(name, path, ast.parse(read_bytes(folder / path), str(path)))
         except (SyntaxError, ValueError, OSError) as error:
             unread.append(f"  not read: {path}: {one_line(str(error))}")
     makers: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -142,15 +142,15 @@ def _python(folder: Path) -> str:
     """Return the Python that a repository says it runs on, as in 3.12; empty if it says nothing."""
     for name in PYTHONS:
         if (folder / name).is_file():
-            text = (folder / name).read_text(encoding="utf-8", errors="replace")
-            if found := re.match(r"(?:python-)?(3\.\d+)", text.strip()):
+            version = read_bytes(folder / name).decode(errors="replace")
+            if found := re.match(r"(?:python-)?(3\.\d+)", version.strip()):
                 return found[1]
     return ""
 
 
 def _has_dependencies(path: Path) -> bool:
     try:
-        return "dependencies" in tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
+        return "dependencies" in tomllib.loads(read_text(path)).get("project", {})
     except (OSError, ValueError):  # tomllib's is one
         return False
 

@@ -138,7 +138,7 @@ def apps(modules: Iterable[Module], makers: Makers) -> Iterator[Found]:
     for module in several:
         imported = {word.split(".")[0] for word in module.aliases.values()}
         known = {call: kind for call, kinds in makers.items() for kind in kinds if kind[1] in imported}
-        for node in module.tree.body:
+        for node in _statements(module.tree.body):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 if kind := _returned(node, known):
                     factories[f"{module.name}.{node.name}"] = kind
@@ -147,10 +147,22 @@ def apps(modules: Iterable[Module], makers: Makers) -> Iterator[Found]:
             elif kind := known.get(_called(_value(node))):
                 yield from (_found(module, name, kind, node) for name in _assigned(node))
     for module in several:
-        for node in module.tree.body:
+        for node in _statements(module.tree.body):
             value = _value(node)
             if isinstance(value, ast.Call) and (kind := factories.get(module.dotted(value.func))):
                 yield from (_found(module, name, kind, node) for name in _assigned(node))
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements that run when a module is imported, those in an `if`, a `try` or a `with` too."""
+    for node in body:
+        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+            continue
+        yield node
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            yield from _statements(each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt))
+            for handler in getattr(node, "handlers", ()):
+                yield from _statements(handler.body)
 
 
 def routes(modules: Iterable[Module]) -> set[Route]:

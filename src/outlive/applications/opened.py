@@ -21,7 +21,7 @@ from outlive import temporary
 from outlive.applications import code, practices, requirements
 from outlive.applications.settings import BASELINE, Read, Settings, read
 from outlive.errors import UsageError
-from outlive.files import toml_key, toml_value, write_text
+from outlive.files import read_text, toml_key, toml_value, write_text
 from outlive.project import WORK, Project
 from outlive.records.release import Release
 from outlive.records.stack import AT, Stack
@@ -149,7 +149,7 @@ class _About(msgspec.Struct, frozen=True):
 def _project(copy: Path) -> _About:
     """Return what an app's pyproject.toml says of it; version 0 where it says nothing."""
     try:
-        document = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
+        document = tomllib.loads(read_text(copy / "pyproject.toml"))
         about = msgspec.convert(document.get("project", {}), _About)
         SpecifierSet(about.python or "")
         return _About(Version(about.version).public, about.python)

@@ -17,6 +17,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from outlive.errors import UsageError
+from outlive.files import read_text
 from outlive.releases.frameworks import Requirements, exact
 from outlive.stacks.uv import run_uv
 from outlive.wording import one_line
@@ -81,7 +82,7 @@ def _of_project(path: Path, extras: Sequence[str]) -> Iterator[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except FileNotFoundError:
         raise UsageError(f"packages: there is no {path}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -174,7 +175,7 @@ def _name(source: str, file: str) -> str:
     try:
         if path.suffix == ".whl":
             return parse_wheel_filename(path.name)[0]
-        return str(tomllib.loads((path / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"])
+        return str(tomllib.loads(read_text(path / "pyproject.toml"))["project"]["name"])
     except (InvalidWheelFilename, OSError, ValueError, KeyError):
         raise UsageError(
             f"{file}: {source}: write its name before it, as in shop-session @ {path.name}"

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from outlive.errors import UsageError
+from outlive.files import read_text
 from outlive.project import Project
 from outlive.records.stack import NAME
 from outlive.releases import frameworks
@@ -63,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     the app in each server, in their order.
     """
 
-    target: Annotated[str, msgspec.Meta(pattern=r"^[\w.]+:.+$")]
+    target: Annotated[str, msgspec.Meta(pattern=r"^[\w.-]+:.+$")]
     protocol: str = "wsgi"
     packages: str | tuple[str, ...] = "requirements.txt"
     name: str = ""
@@ -103,7 +104,7 @@ def read(folder: Path, base: Project) -> Read:
     own, shared = folder / FILE, folder / "pyproject.toml"
     path = own if own.is_file() else shared
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_text(path))
         table = document if path == own else document.get("tool", {}).get("outlive")
         if table is None:
             raise FileNotFoundError

@@ -17,7 +17,7 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from outlive.errors import UsageError
-from outlive.files import decode_toml
+from outlive.files import decode_toml, read_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Connection, Measurement
 from outlive.records.stack import PYTHON_MINOR, python_minor
@@ -212,7 +212,7 @@ def load(project: Project, framework: str, known: Sequence[Scenario], *, file: P
     path = file or limits_path(project, framework)
     shown = (file or path.relative_to(project.root)).as_posix()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         return Limits(shown, "", ())
     except OSError as error:

@@ -229,7 +229,12 @@ class _Run:
         for scenario in self._scenarios():
             for _ in range(WARM_UP * self.test.deployment.workers):
                 with mixed.Client(server.address, [scenario], "close") as client:
-                    client.send(scenario.name)
+                    try:
+                        client.send(scenario.name)
+                    except FaultError as error:
+                        if server.raised:
+                            raise FaultError(f"{error}; it raised {server.raised}") from None
+                        raise
 
     def _counted(self, server: LoadServer) -> list[Counted] | None:
         """Return the count of each worker, None if some requests were served by workers that are gone."""

@@ -15,7 +15,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from outlive.errors import FaultError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, write_list
+from outlive.files import SCHEMA_VERSION, JsonDocument, read_bytes, write_list
 from outlive.project import Project, cache_dir
 from outlive.records.release import Release
 from outlive.releases import frameworks
@@ -119,7 +119,7 @@ class ReleasesDocument(JsonDocument, frozen=True, kw_only=True):
 
 def _read(path: Path) -> tuple[Release, ...]:
     try:
-        releases = msgspec.json.decode(path.read_bytes(), type=tuple[Release, ...])
+        releases = msgspec.json.decode(read_bytes(path), type=tuple[Release, ...])
         if fault := next(filter(None, (release.fault for release in releases)), None):
             raise FaultError(f"{path} is not a catalogue of releases: {fault}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

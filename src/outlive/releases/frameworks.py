@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from outlive.errors import UsageError
-from outlive.files import decode_toml
+from outlive.files import decode_toml, read_bytes
 from outlive.project import Project
 
 
@@ -131,7 +131,7 @@ def load(project: Project, name: str) -> Framework:
     """
     path = project.apps / name / "framework.toml"
     try:
-        framework = decode_toml(path.read_bytes() if path.exists() else b"", Framework)
+        framework = decode_toml(read_bytes(path) if path.exists() else b"", Framework)
         for specifier in framework.covered:
             SpecifierSet(specifier)
         for package in framework.packages:

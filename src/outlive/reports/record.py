@@ -21,7 +21,7 @@ from outlive.comparison.noisy.load import Loads, faults
 from outlive.comparison.pair import BothMeasurements, Compared, Comparison, Side, compare
 from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError
-from outlive.files import SCHEMA_VERSION
+from outlive.files import SCHEMA_VERSION, read_bytes
 from outlive.history import timeline
 from outlive.history.stored import Stored
 from outlive.history.timeline import History, Stepped, Strip
@@ -267,7 +267,7 @@ def read(path: Path) -> Evidence:
     """
     again = "make it again with `outlive report`"
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         found = msgspec.json.decode(data, type=_Versioned).schema_version
         if found != SCHEMA_VERSION:
             raise FaultError(f"{path} has schema version {found}, this is {SCHEMA_VERSION}: {again}")

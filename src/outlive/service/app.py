@@ -10,7 +10,7 @@ import msgspec
 from packaging.requirements import Requirement
 
 from outlive.errors import UsageError
-from outlive.files import decode_toml
+from outlive.files import decode_toml, read_bytes
 from outlive.project import Project
 from outlive.records.measurement import Asked, Connection, asked_for
 from outlive.service.scenarios import Scenario
@@ -155,7 +155,7 @@ def load(project: Project, framework: str, name: str = "") -> App:
         raise UsageError(f"no framework {framework!r}; try {nearest(framework, known)}")
     path = project.apps / framework / "app.toml"
     try:
-        app = decode_toml(path.read_bytes(), App)
+        app = decode_toml(read_bytes(path), App)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path}: not an app file: {' '.join(str(error).split())}") from None
     names = [worker.name for worker in app.workers]

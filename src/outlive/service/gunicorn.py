@@ -177,8 +177,10 @@ class Gunicorn:
         limit = self.app.own.start_limit if self.app.own else BOOT_LIMIT
         deadline = time.monotonic() + limit
         while not select.select([self.probes], [], [], 0.02)[0]:
-            if self.process.poll() is not None:
-                raise FaultError(f"{self.app.framework} app does not start: {self.last_words()}")
+            if (status := self.process.poll()) is not None:
+                said = self.last_words()
+                said += "" if self.raised or self.app.own is None else f" (exit status {status})"
+                raise FaultError(f"{self.app.framework} app does not start: {said}")
             if time.monotonic() > deadline:
                 more = ": start_limit in outlive.toml gives it more" if self.app.own else ""
                 raise FaultError(f"no worker within {limit:g} s{more}: {self.last_words()}")

@@ -22,6 +22,8 @@ from outlive.worker.survivors.references import LONGEST_KEY
 SHORTEST_SECRET = 4
 """Characters of the shortest value that is taken out of what is shown; shorter ones are parts of words."""
 RAISED = re.compile(r"[\w.]*(?:[\w.]error|Error|Exception|Exit|Interrupt|Warning|ImproperlyConfigured)\b.*")
+USUAL = re.compile(r"\[.*?\] \[\d+\] \[INFO\] ")
+"""The start of what gunicorn says when nothing is wrong."""
 FRAME = re.compile(r'  File "([^"]+)", line (\d+)')
 
 
@@ -85,7 +87,7 @@ def run_before(own: Own, copy: Path, env: Mapping[str, str]) -> None:
 
 def last_words(log: str, copy: Path) -> str:
     """Return in one line what a log says went wrong: the exception as in `raised`, or its last line."""
-    lines = (line.strip() for line in reversed(log.splitlines()))
+    lines = (line.strip() for line in reversed(log.splitlines()) if not USUAL.match(line))
     return raised(log, copy) or one_line(next(filter(None, lines), "it said nothing"))
 
 

@@ -20,7 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from outlive.errors import UsageError
-from outlive.files import decode_toml
+from outlive.files import decode_toml, read_bytes, read_text
 from outlive.project import Project
 from outlive.records.remedy import Remedy
 from outlive.service.app import App, Worker
@@ -47,7 +47,7 @@ def load(project: Project, framework: str) -> tuple[Remedy, ...]:
     """
     path = project.apps / framework / "remedies.toml"
     try:
-        found = decode_toml(path.read_bytes(), _File).remedy
+        found = decode_toml(read_bytes(path), _File).remedy
         names = [remedy.name for remedy in found]
         for remedy in found:
             SpecifierSet(remedy.versions)
@@ -153,7 +153,7 @@ def _function(words: str, folder: Path) -> tuple[Path, ast.FunctionDef, str]:
         raise UsageError(f"{one_line(words)}: a practice is FILE.py:function, as in tracing.py:tracing")
     path = (folder / file).resolve()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         tree = ast.parse(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None

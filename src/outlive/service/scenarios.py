@@ -18,7 +18,7 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from outlive.errors import UsageError
-from outlive.files import decode_toml
+from outlive.files import decode_toml, read_bytes
 from outlive.records.measurement import Connection, asked_for
 from outlive.wording import nearest
 
@@ -199,7 +199,7 @@ def load(path: Path) -> tuple[Scenario, ...]:
     Raises UsageError if the file does not have the form that docs/paths.md describes.
     """
     try:
-        return _decoded(path.read_bytes())
+        return _decoded(read_bytes(path))
     except (OSError, UnicodeDecodeError, msgspec.DecodeError, InvalidSpecifier) as error:
         raise UsageError(f"{path}: not a scenario file: {error}") from None
 

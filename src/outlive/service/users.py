@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from outlive.errors import UsageError
-from outlive.files import decode_toml
+from outlive.files import decode_toml, read_bytes
 from outlive.records.load import Traffic
 from outlive.service import scenarios
 from outlive.wording import nearest
@@ -27,7 +27,7 @@ Weight = Annotated[int, msgspec.Meta(ge=0)]
 def load(path: Path) -> dict[str, dict[str, int]]:
     """Return the users in the file `path` with their weights. Raises UsageError if it is no such file."""
     try:
-        return decode_toml(path.read_bytes(), dict[str, dict[str, Weight]])
+        return decode_toml(read_bytes(path), dict[str, dict[str, Weight]])
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path}: not a file of users: {' '.join(str(error).split())}") from None
 

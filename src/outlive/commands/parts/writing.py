@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def writing_options(command: F) -> F:
 
 
 def _writable(ctx: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
-    """Check that a file can be written. Raises UsageError."""
+    """Check that a file can be written. Raises UsageError, and FaultError where nothing can be written."""
     if file is None:
         return None
     file = files.STANDARD_OUTPUT if str(file) in STREAMS else file
@@ -58,7 +59,7 @@ def _writable(ctx: click.Context, option: click.Parameter, file: Path | None) ->
     if file == files.STANDARD_OUTPUT:
         _alone(ctx)
     elif not os.access(place := next(p for p in (Path(path), *Path(path).parents) if p.exists()), os.W_OK):
-        raise UsageError(f"{flag} {file}: you may not write to {place}")
+        raise files.unwritten(file, OSError(errno.EACCES, f"{place} is not writable"))
     elif place != Path(path) and not place.is_dir():
         raise UsageError(f"{flag} {file}: {place} is not a folder")
     return file
