@@ -147,6 +147,24 @@ class TestHeld:
         held = hold("1", claim("cycles after a 404"), found, ONE_STEP)
         assert held.evidence == "less is left: not-found 28 → 0"
 
+    def test_what_only_connections_leave_counts_as_a_cell_that_left_something(self) -> None:
+        sides = [
+            [
+                cell("ok"),
+                cell("not-found", objects),
+                cell("upload", objects, connection="keep-alive", survivors_per_connection=per_connection),
+                cell("upload", connection="keep-alive", gc="on", leaked_per_connection=per_connection),
+            ]
+            for objects, per_connection in ((4, 9.0), (4, 2.0))
+        ]
+        held = hold("1", claim("a leak"), compared(*sides).rows, ONE_STEP)
+        assert held.evidence == "less is left in 2 of 3 cells: upload 9 → 2 objects per connection"
+
+    def test_what_is_in_no_object_is_told_as_what_it_is(self) -> None:
+        before, after = (cell("not-found", 7, blocks_per_request=blocks) for blocks in (15.0, 19.5))
+        held = hold("1", claim("a leak for 404"), compared([before], [after]).rows, ONE_STEP)
+        assert held.evidence == "more is left: not-found 15 → 19.5 blocks of memory"
+
     def test_nothing_changed(self) -> None:
         assert seen("cycles after a 404", ("not-found", 40, 40), ("upload", 9, 0)) == (
             "not seen",

@@ -22,6 +22,7 @@ from typing import Literal
 import msgspec
 
 from outlive.comparison.cells import BASELINE, Row
+from outlive.comparison.changes import NAMED
 from outlive.comparison.lines import note
 from outlive.releases.claims import Claim
 from outlive.wording import counted, listed, number, step
@@ -113,7 +114,7 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     others = f"; {counted(span.others, 'other release')} may have had a part in it" if span.others else ""
     if not worse and all(map(_cleared, relevant)):
         return held("partly" if others else "confirmed", f"less is left: {_examples(better)}{others}")
-    leaving = sum(_left(row)[0] > 0 for row in relevant)
+    leaving = sum(_left(row)[0] > 0 or row in better for row in relevant)
     but = f"; more: {_examples(worse)}" if worse else ""
     return held(
         "partly", f"less is left in {len(better)} of {leaving} cells: {_examples(better)}{but}{others}"
@@ -144,8 +145,12 @@ def _examples(rows: Sequence[Row]) -> str:
 
 
 def _change(row: Row) -> str:
-    """Return the objects left above `ok`; where these are as before, all of them or those of a connection."""
+    """Return the objects left above `ok`; where these are as before, what else gave the direction."""
     before, after = _left(row)
     if before != after:
         return step(number(before), number(after))
-    return note(row) or step(number(row.before.objects), number(row.after.objects))
+    if row.before.objects != row.after.objects or not row.told:
+        return note(row) or step(number(row.before.objects), number(row.after.objects))
+    one = NAMED[row.told[0]]
+    amounts = (one.write(side.value(one.name) or 0.0) for side in (row.before, row.after))
+    return note(row) or f"{step(*amounts)} {one.noun}"
