@@ -112,7 +112,7 @@ def why(path: Path, error: OSError) -> str:
     if error.errno == errno.EFBIG:
         return "it is larger than `ulimit -f` allows"
     if file := next((place for place in path.parents if place.exists() and not place.is_dir()), None):
-        return f"{file} is not a folder"
+        return f"{file} is not a folder: {_elsewhere(path)}"
     return f"{error.strerror}: {_elsewhere(path)}"
 
 

@@ -148,7 +148,7 @@ class TestHeld:
         assert held.evidence == "less is left: not-found 28 → 0"
 
     def test_what_only_connections_leave_counts_as_a_cell_that_left_something(self) -> None:
-        sides = [
+        before, after = (
             [
                 cell("ok"),
                 cell("not-found", objects),
@@ -156,8 +156,8 @@ class TestHeld:
                 cell("upload", connection="keep-alive", gc="on", leaked_per_connection=per_connection),
             ]
             for objects, per_connection in ((4, 9.0), (4, 2.0))
-        ]
-        held = hold("1", claim("a leak"), compared(*sides).rows, ONE_STEP)
+        )
+        held = hold("1", claim("a leak"), compared(before, after).rows, ONE_STEP)
         assert held.evidence == "less is left in 2 of 3 cells: upload 9 → 2 objects per connection"
 
     def test_what_is_in_no_object_is_told_as_what_it_is(self) -> None:
