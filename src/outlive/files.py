@@ -140,11 +140,11 @@ def read_bytes(path: Path) -> bytes:
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", path)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     if status.st_size > LARGEST:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return path.read_bytes()
 
 

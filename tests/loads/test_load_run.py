@@ -105,6 +105,14 @@ def test_a_short_test_leaves_what_the_same_mix_leaves_one_request_at_a_time(proj
     assert found.replayed_per_request == pytest.approx(found.survivors_per_request, rel=0.05)
 
 
+def test_a_locustfile_sends_to_a_reference_app(project: Project, tmp_path: Path) -> None:
+    """Scenarios of the framework's other apps cannot warm it up."""
+    code = "from locust import HttpUser, task\nclass User(HttpUser):\n    @task\n    def ok(self):\n"
+    (tmp_path / "user.py").write_text(f"{code}        self.client.get('/ok')\n")
+    found = run(project, load_test(user=str(tmp_path / "user.py"), seconds=1.0))
+    assert (found.status, found.reason, found.unexpected) == ("measured", None, 0)
+
+
 def test_a_replay_that_fails_is_told_and_the_rest_is_kept(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +358,7 @@ class TestCommand:
         [
             (["--gc", "periodic"], "gc policy 'periodic' does not have the form of periodic:1000"),
             (["--duration", "soon"], "'soon' is not a duration, as in 30s, 10m, 2h or 1h30m"),
+            (["--duration", "9999999h"], "'9999999h' is not a duration, as in 30s, 10m, 2h or 1h30m"),
             (["--duration", "0s"], "'0s' is not a duration, as in 30s, 10m, 2h or 1h30m"),
             (
                 ["--duration", "5s", "--requests", "5"],

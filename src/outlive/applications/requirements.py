@@ -85,8 +85,10 @@ def _text(path: Path) -> str:
         return read_text(path)
     except FileNotFoundError:
         raise UsageError(f"packages: there is no {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {one_line(str(error))}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: it is not UTF-8 text") from None
 
 
 def _logical(text: str) -> Iterator[str]:

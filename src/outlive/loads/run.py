@@ -174,10 +174,11 @@ class _Run:
     def _scenarios(self) -> tuple[Scenario, ...]:
         """Return the scenarios of the mix, with the answers that the app gives under its remedy.
 
-        A locustfile of the user's own has no mix: all scenarios warm the server up.
+        A locustfile of the user's own has no mix: all scenarios of the app warm the server up.
         """
         by_name = {scenario.name: scenario for scenario in scenarios.load(self.project.scenarios)}
-        names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios) or by_name
+        served = [one.name for one in by_name.values() if not one.app and one.about(self.app.framework)]
+        names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios) or served
         return tuple(remedies.expecting(by_name[name], self.stack.remedy) for name in names)
 
     def _served(self, environment: environments.Environment) -> LoadMeasurement:

@@ -28,8 +28,9 @@ from outlive.service import app as apps
 from outlive.service import remedies
 from outlive.stacks.prepare import prepare
 from outlive.tables import output, whole
+from outlive.wording import one_line
 
-DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s?)?")
 SECONDS = 30.0
 """How long a load test takes where neither a duration nor a number of requests is asked for."""
 
@@ -40,7 +41,7 @@ def duration(text: str) -> float:
     hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
     total = 3600.0 * hours + 60 * minutes + seconds
     if not total:
-        raise UsageError(f"{text!r} is not a duration, as in 30s, 10m, 2h or 1h30m")
+        raise UsageError(f"{one_line(text)!r} is not a duration, as in 30s, 10m, 2h or 1h30m")
     return total
 
 

@@ -88,6 +88,7 @@ def remedies_command(
         raise UsageError(f"--rounds {rounds}: {LEAST_ROUNDS} at least, or an interval says nothing")
     project = Project.find()
     wanted = Stack.parse(stack)
+    shares = mix(project.loadtests, user)
     known = remedies.load(project, wanted.framework)
     chosen = [remedies.find(project, wanted.framework, name) for name in names] or list(known)
     plain = prepare(project, wanted, python)
@@ -98,7 +99,6 @@ def remedies_command(
     replayed = [plain, *(one for one in stacks if one.remedy and one.remedy.counted)]
     names_replayed = [one.remedy_name for one in replayed]
     found = dict(zip(names_replayed, measured(project, replayed, request), strict=True))
-    shares = mix(project.loadtests, user)
     failing = frozenset(scenario.name for scenario in selected if scenario.fails)
     rows = tuple(
         relief.row(
