@@ -28,7 +28,7 @@ from typing import Self
 
 import psutil
 from grounds import Ground, busy, ended
-from mounts import Disk, apart
+from mounts import NOWHERE, Disk, apart, no_other
 
 from outlive.records.measurement import Cell, Measurement
 from outlive.replay.store import read
@@ -59,10 +59,10 @@ Counts = dict[tuple[str, Cell], tuple[object, ...]]
 
 
 class Strangers:
-    """A context manager: threads that send requests to whatever port the processes of a ground listen on."""
+    """A context manager: threads that send requests to whatever port the children of a process listen on."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
         self.seen: Counter[str] = Counter()
         self.ports: list[int] = []
         self.over = threading.Event()
@@ -82,10 +82,11 @@ class Strangers:
     def _look(self) -> None:
         while not self.over.wait(WAIT):
             ports = set()
-            for process in self.ground.processes():
-                with contextlib.suppress(psutil.Error):
-                    found = process.net_connections("tcp4")
-                    ports |= {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+            with contextlib.suppress(psutil.Error):
+                for process in psutil.Process(self.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        found = process.net_connections("tcp4")
+                        ports |= {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
             self.ports = sorted(ports)
 
     def _send(self) -> None:
@@ -134,12 +135,14 @@ def filling(after: float | None, place: Path) -> Iterator[None]:
 def run(folder: Path, words: list[str], expected: Counts, after: float | None, place: str) -> list[str]:
     """Measure all cells once; return what is wrong."""
     ground = Ground(folder)
+    ground.cwd = NOWHERE
     work = ground.root / ".outlive"
     work.mkdir()
     began = time.monotonic()
     with filling(after, work if place == "results" else ground.temporary):
-        with Strangers(ground) as strangers:
-            end = ended(ground.start(words))
+        process = ground.start(words)
+        with Strangers(process.pid) as strangers:
+            end = ended(process)
         found = stored(ground)
     wrong = [cell for cell in found if found[cell] != expected.get(cell)]
     faults = [*end.faults, *(f"{cell}: {found[cell]}, not {expected.get(cell)}" for cell in wrong)]
@@ -165,14 +168,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--scenario", action="append", help="in place of ours; may be repeated")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--apart", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.apart:
-        return apart("--apart")
+        with tempfile.TemporaryDirectory() as folder:
+            return apart("--apart", folder)
+    no_other(options.apart)
     chance = random.Random(options.seed)
     words = ["measure", *STACKS, *OPTIONS, "--python", "3.11", "--fresh"]
     words += [word for name in options.scenario or SCENARIOS for word in ("--scenario", name)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=options.apart) as folder:
         ground = Ground(Path(folder))
         began = time.monotonic()
         end = ended(ground.start(words))
@@ -185,7 +190,7 @@ def main() -> int:
     with busy():
         for number in range(options.runs):
             after = chance.uniform(1, seconds) if number % 2 else None
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(dir=options.apart) as folder:
                 faults += run(Path(folder), words, expected, after, chance.choice(("results", "temporary")))
     print("\n".join(faults) or "every count the same, or the run said why there is none")
     return bool(faults)

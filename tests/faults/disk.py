@@ -32,7 +32,7 @@ from typing import Any
 
 import msgspec
 from grounds import CELL, RELEASE, Ground, ended, table
-from mounts import PAGE, Disk, apart, no_other
+from mounts import NOWHERE, PAGE, Disk, apart, no_other
 
 FAULTS = ("full", "filling", "read-only", "not ours", "gone")
 ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
@@ -44,8 +44,6 @@ WHY = (
 """What a line must have one of, in small letters."""
 LOOK = 0.02
 """Seconds between two looks at how full a disk is."""
-NOWHERE = Path("/proc")
-"""A folder in which nothing can be written, for verbs to run in."""
 
 
 class Verb(msgspec.Struct, frozen=True):

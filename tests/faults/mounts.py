@@ -13,6 +13,8 @@ PAGE = 4096
 """Bytes by which a disk in memory grows."""
 LARGE = "16g"
 """Size of a disk that does not get full: memory is only taken for what is on it."""
+NOWHERE = Path("/proc")
+"""A folder in which nothing can be written, for verbs to run in."""
 TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")
 
 
