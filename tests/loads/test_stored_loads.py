@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from outlive.loads import stored
 from outlive.loads.store import LoadStore
 from outlive.project import Project
 from outlive.records.load import Deployment, Sample, Segment
-from outlive.records.measurement import StackRecord
+from outlive.records.measurement import PythonRecord, StackRecord
 
 NAME = "3.1.2-to-3.1.3-py3.11"
 BEFORE, AFTER = side("flask", "3.1.2"), side("flask", "3.1.3")
@@ -65,6 +66,22 @@ def test_a_comparison_of_other_packages_is_not_of_this_pair(tmp_path: Path) -> N
     stored.keep(project, comparison("off"), NAME)
     other = msgspec.structs.replace(AFTER.stack, lock="f" * 12)
     assert not stored.gather(project, BEFORE.stack, other, NAME)
+
+
+def test_a_comparison_is_found_whichever_interpreters_it_names(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    path = stored.keep(project, comparison("off"), NAME)
+    python = PythonRecord(version="3.11.9", build="main", compiler="GCC")
+    for stacks in ((BEFORE.stack, AFTER.stack), (BEFORE.stack, named(AFTER.stack, python))):
+        assert len(stored.gather(project, *stacks, NAME).comparisons) == 1
+    document = json.loads(path.read_text())
+    document["comparison"]["after"]["stack"]["interpreters"] = [msgspec.to_builtins(python)]
+    path.write_text(json.dumps(document))
+    assert len(stored.gather(project, BEFORE.stack, AFTER.stack, NAME).comparisons) == 1
+
+
+def named(stack: StackRecord, python: PythonRecord) -> StackRecord:
+    return msgspec.structs.replace(stack, interpreters=(python,))
 
 
 def test_a_damaged_file_is_told_in_one_line(tmp_path: Path) -> None:

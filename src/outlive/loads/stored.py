@@ -82,7 +82,10 @@ def _by_kind(tests: Iterable[LoadMeasurement]) -> dict[tuple[Deployment, Traffic
 
 
 def _of(comparison: Compared, before: StackRecord, after: StackRecord) -> bool:
-    return (comparison.before.stack, comparison.after.stack) == (before, after)
+    """Return whether a comparison is of two stacks, whichever interpreters they name."""
+    stacks = (comparison.before.stack, comparison.after.stack, before, after)
+    of, other, first, second = (msgspec.structs.replace(stack, interpreters=()) for stack in stacks)
+    return (of, other) == (first, second)
 
 
 def _folder(results: Path, framework: str) -> Path:
