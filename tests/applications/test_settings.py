@@ -328,6 +328,21 @@ def test_an_app_that_is_made_in_a_block(tmp_path: Path, block: str) -> None:
     assert read(tmp_path, CHECKOUT).settings.target == "my-shop:app"
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('before = ""', "before: a command is empty"),
+        ('before = ["echo \'x"]', "No closing quotation"),
+        ("secrets = [1]", "Expected `str`"),
+        ('env = { "A=B" = "x" }', "'A=B' is no name of a variable"),
+        ('env = { A = "\\u0000" }', "has a NUL"),
+    ],
+)
+def test_what_no_process_can_be_given(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read(written(tmp_path, f'packages = ["flask==3.1.3"]\n{line}\n{PLAIN}'), CHECKOUT)
+
+
 def test_an_app_of_a_script_is_no_app_of_its_module(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no app is found"):
         guessed(tmp_path, "import flask\nif __name__ == '__main__':\n    app = flask.Flask('a')")

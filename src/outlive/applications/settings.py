@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from pathlib import Path
 from string import Template
@@ -124,7 +125,7 @@ def read(folder: Path, base: Project) -> Read:
 def _filled(table: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with the values of secrets where its login has their names: `$SHOP_PASSWORD`."""
     names = table.get("secrets", [])
-    known = {name: os.environ[name] for name in names if name in os.environ}
+    known = {name: os.environ[name] for name in names if isinstance(name, str) and name in os.environ}
 
     def fill(value: Any) -> Any:
         if isinstance(value, dict):
@@ -147,12 +148,26 @@ def _fault(settings: Settings, scenarios: tuple[Scenario, ...], known: dict[str,
     if not known[settings.protocol].by(settings).workers:
         workers = ", ".join(worker.name for worker in known[settings.protocol].workers)
         return f"worker {settings.worker!r} is none that serves {settings.protocol}; there are {workers}"
+    for command in settings.commands:
+        if fault := _unusable(command):
+            return fault
+    for name, value in settings.env.items():
+        if not name or "=" in name or "\0" in name + value:
+            return f"env: {one_line(name)!r} is no name of a variable, or its value has a NUL"
     if settings.name and not NAME.fullmatch(settings.name):
         return f"name {settings.name!r}: letters, digits and hyphens"
     for user, weights in settings.users.items():
         if unknown := sorted(weights.keys() - set(names)):
             return f"users.{user}: {', '.join(unknown)} is no scenario"
     return None
+
+
+def _unusable(command: str) -> str | None:
+    """Return what is wrong with a command, as a shell would split it."""
+    try:
+        return None if shlex.split(command) and "\0" not in command else "before: a command is empty"
+    except ValueError as error:
+        return f"before: {one_line(command)!r}: {error}"
 
 
 def _scenario(table: dict[str, Any], settings: Settings, at: int) -> Scenario:
