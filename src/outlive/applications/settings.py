@@ -18,7 +18,7 @@ from outlive.records.stack import NAME
 from outlive.releases import frameworks
 from outlive.service import app as apps
 from outlive.service.app import Worker
-from outlive.service.scenarios import Login, Scenario
+from outlive.service.scenarios import Login, Scenario, fault
 from outlive.wording import one_line
 
 FILE = "outlive.toml"
@@ -117,8 +117,10 @@ def read(folder: Path, base: Project) -> Read:
         raise UsageError(f"{path}: {one_line(str(error))}") from None
     known = protocols(base)
     serving = known[settings.protocol].by(settings) if settings.protocol in known else Serving((), ())
-    if fault := _fault(settings, scenarios, known):
-        raise UsageError(f"{path}: {fault}")
+    if wrong := _fault(settings, scenarios, known):
+        raise UsageError(f"{path}: {wrong}")
+    if settings.source and not (folder / settings.source).is_dir():
+        raise UsageError(f"{path}: source: there is no folder {settings.source!r}")
     return Read(settings, serving, scenarios)
 
 
@@ -149,8 +151,8 @@ def _fault(settings: Settings, scenarios: tuple[Scenario, ...], known: dict[str,
         workers = ", ".join(worker.name for worker in known[settings.protocol].workers)
         return f"worker {settings.worker!r} is none that serves {settings.protocol}; there are {workers}"
     for command in settings.commands:
-        if fault := _unusable(command):
-            return fault
+        if unusable := _unusable(command):
+            return unusable
     for name, value in settings.env.items():
         if not name or "=" in name or "\0" in name + value:
             return f"env: {one_line(name)!r} is no name of a variable, or its value has a NUL"
@@ -185,7 +187,10 @@ def _scenario(table: dict[str, Any], settings: Settings, at: int) -> Scenario:
     except msgspec.ValidationError as error:
         raise ValueError(f"scenario {table.get('name', at)}: {error}") from None
     login = login and _with_headers(login, settings.headers)
-    return msgspec.structs.replace(_with_headers(scenario, settings.headers), login=login)
+    scenario = msgspec.structs.replace(_with_headers(scenario, settings.headers), login=login)
+    if wrong := fault(scenario):
+        raise ValueError(wrong)
+    return scenario
 
 
 def _with_headers(asked: Asked, headers: dict[str, str]) -> Asked:

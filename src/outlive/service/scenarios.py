@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import gzip
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -20,7 +20,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from outlive.errors import UsageError
 from outlive.files import decode_toml, read_bytes
 from outlive.records.measurement import Connection, asked_for
-from outlive.wording import nearest
+from outlive.wording import nearest, one_line
 
 Client = Literal["complete", "half-close", "leave-in-body", "leave-in-answer"]
 Step = Literal[
@@ -59,6 +59,11 @@ BROKEN_JSON_BODY = b'{"item": "widget", "quantity": '
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RANGE = re.compile(r"[1-5](?:\d\d|xx|\d\d-[1-5]\d\d)")
 """A status, or several: `404`, `4xx`, `400-404`."""
+SEEN = re.compile(rf"{RANGE.pattern}|cut|closed|aborted|silent|refused|text|binary|close|ping|pong")
+"""What a client sees: a status or several, how a connection ended, the kind of a WebSocket frame."""
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+PATH = re.compile(r"(?:/|https?://)[!-~]*|\*")
+VALUE = re.compile(r"[ -~\t\xa0-\xff]*")
 COUNTER = b"{n}"
 """In paths, headers and raw bytes this stands for the number of the request, in six digits."""
 CHUNKS = 8
@@ -193,6 +198,35 @@ def expected(answers: Sequence[Answer], answer: Answer) -> bool:
     return False
 
 
+def fault(scenario: Scenario) -> str | None:
+    """Return why no client can send a scenario, or never sees what it expects; None where one can."""
+    requests = (scenario.request, *scenario.then, *((scenario.login.request,) if scenario.login else ()))
+    faults = [*_unseen(scenario.expect), *(one for request in requests for one in _unsendable(request))]
+    return f"scenario {one_line(scenario.name)}: {faults[0]}" if faults else None
+
+
+def _unseen(answers: Sequence[Answer]) -> Iterator[str]:
+    if not answers:
+        yield "expect: there is no answer"
+    for answer in answers:
+        if not all(map(SEEN.fullmatch, answer.split(" "))):
+            known = "a status (404, 4xx, 400-404), aborted, closed, refused or silent"
+            yield f"expect {one_line(answer)!r}: an answer is {known}"
+
+
+def _unsendable(request: Request) -> Iterator[str]:
+    if request.raw is not None:
+        return
+    if not TOKEN.fullmatch(request.method):
+        yield f"{one_line(request.method)!r} is no method"
+    if not PATH.fullmatch(request.path):
+        path = one_line(request.path)
+        yield f"path {path!r}: it starts with /, and spaces and all but ASCII are quoted (%20)"
+    for name, value in request.headers.items():
+        if not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
+            yield f"{one_line(f'{name}: {value}')!r} is no header"
+
+
 def load(path: Path) -> tuple[Scenario, ...]:
     """Return the scenarios that the TOML file `path` defines, in its order.
 
@@ -209,6 +243,8 @@ def _decoded(data: bytes) -> tuple[Scenario, ...]:
     file = decode_toml(data, _File)
     for scenario in file.scenario:
         SpecifierSet(scenario.releases)
+        if wrong := fault(scenario):
+            raise msgspec.ValidationError(wrong)
     return tuple(
         msgspec.structs.replace(
             scenario,
