@@ -178,6 +178,16 @@ def test_a_signal_ends_in_good_order_and_further_ones_change_nothing(name: str) 
     assert (process.returncode, err) == (130, "outlive: interrupted; what was measured before is kept\n")
 
 
+def test_nor_does_one_that_comes_while_the_first_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ending, "_said", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        ending.run(interrupted)
+    assert stopped.value.code == ExitCode.INTERRUPTED
+
+
 def test_a_signal_that_our_parent_ignores_stays_ignored() -> None:
     code = (
         "import os, signal; from outlive import ending;"

@@ -50,13 +50,14 @@ def run(command: Callable[[], object]) -> NoReturn:
         sys.exit(_said("standard output is closed: redirect it, to /dev/null for example", ExitCode.FAULT))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no arrows
-    code: int | str | None
-    try:
-        code = _code(command)
-    except KeyboardInterrupt:
-        code = _said("interrupted; what was measured before is kept", ExitCode.INTERRUPTED)
-    for name in POLITE:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    code: int | str | None = ExitCode.INTERRUPTED
+    with contextlib.suppress(KeyboardInterrupt):  # of one more signal, after a long clean-up
+        try:
+            code = _code(command)
+        except KeyboardInterrupt:
+            code = _said("interrupted; what was measured before is kept", ExitCode.INTERRUPTED)
+        for name in POLITE:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.exit(code)
 
 

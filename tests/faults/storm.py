@@ -75,7 +75,7 @@ def play(folder: Path, verb: str, name: str, target: str, chance: random.Random)
     killed = target == "verb" and name == "SIGKILL"
     expected = {0, 1, 3, 4, -9} if killed else {0, 1, 3, 130} if target == "verb" else {0, 1, 3, 4}
     if code not in expected:
-        faults.append(f"ends with {code}")
+        faults.append(f"ends with {code} and says {end.said[-300:]!r}")
     faults += ground.alive()
     faults += ground.wrong()
     if killed:  # the next run removes what is left, and counts exactly
