@@ -178,6 +178,15 @@ def test_a_signal_ends_in_good_order_and_further_ones_change_nothing(name: str) 
     assert (process.returncode, err) == (130, "outlive: interrupted; what was measured before is kept\n")
 
 
+def test_an_interruption_in_code_from_a_string_ends_with_the_same_code(tmp_path: Path) -> None:
+    """Python ends a module by SIGINT where a KeyboardInterrupt has passed through `exec`, though caught."""
+    (tmp_path / "command.py").write_text(
+        "from outlive import ending\nending.run(lambda: exec('raise KeyboardInterrupt'))\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "command"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == ExitCode.INTERRUPTED
+
+
 def test_nor_does_one_that_comes_while_the_first_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -58,6 +58,7 @@ def run(command: Callable[[], object]) -> NoReturn:
             code = _said("interrupted; what was measured before is kept", ExitCode.INTERRUPTED)
         for name in POLITE:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    exec("")  # noqa: S102 - Python remembers a KeyboardInterrupt in `exec`, as dataclasses use it, and ends by SIGINT
     sys.exit(code)
 
 
