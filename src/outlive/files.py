@@ -184,7 +184,7 @@ def decode_toml(data: bytes | str, kind: type[T]) -> T:
     """Return a TOML document as a `kind`. Raises msgspec.DecodeError if it is not one."""
     try:
         if isinstance(data, bytes):
-            data = data.removeprefix(codecs.BOM_UTF8)
+            data = data.removeprefix(codecs.BOM_UTF8).decode()
         return msgspec.toml.decode(data, type=kind)
     except RecursionError:
         raise msgspec.DecodeError("it is nested too deeply") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -186,11 +187,13 @@ def test_a_source_tree_around_the_folder_for_temporary_files(
     assert prepare(folder).release.version.partition("+")[0] == "9.1"
 
 
-def test_a_source_tree_that_cannot_be_copied(tmp_path: Path) -> None:
-    folder = tree(tmp_path / "tree")
-    os.mkfifo(folder / "pipe")
-    said = refused(folder, FaultError)
-    assert re.fullmatch(r"flask@SOURCE: cannot be copied: .*pipe.* is a named pipe", said)
+def test_a_source_tree_that_cannot_be_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    said = refused(tree(tmp_path / "tree"), FaultError)
+    assert said == "flask@SOURCE: cannot be copied: No space left on device"
 
 
 @pytest.mark.real
