@@ -28,7 +28,7 @@ from typing import Self
 
 import psutil
 from grounds import Ground, busy, ended
-from mounts import NOWHERE, Disk, apart, no_other
+from mounts import NOWHERE, Disk, options_apart
 
 from outlive.records.measurement import Cell, Measurement
 from outlive.replay.store import read
@@ -168,12 +168,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--scenario", action="append", help="in place of ours; may be repeated")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--apart", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if not options.apart:
-        with tempfile.TemporaryDirectory() as folder:
-            return apart("--apart", folder)
-    no_other(options.apart)
+    options = options_apart(parser)
     chance = random.Random(options.seed)
     words = ["measure", *STACKS, *OPTIONS, "--python", "3.11", "--fresh"]
     words += [word for name in options.scenario or SCENARIOS for word in ("--scenario", name)]

@@ -33,7 +33,7 @@ from typing import Any
 
 import msgspec
 from grounds import CELL, RELEASE, Ground, ended, table
-from mounts import NOWHERE, PAGE, Disk, apart, no_other
+from mounts import NOWHERE, PAGE, Disk, options_apart
 
 FAULTS = ("full", "filling", "read-only", "not ours", "gone")
 ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
@@ -358,12 +358,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=120.0, help="begin no round after so many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--verb", action="append", choices=VERBS, help="only this one; may be repeated")
-    parser.add_argument("--apart", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if not options.apart:
-        with tempfile.TemporaryDirectory() as folder:
-            return apart("--apart", folder)
-    no_other(options.apart)
+    options = options_apart(parser)
     played = rounds(options.apart, options.verb or [*VERBS], options.minutes, options.seed)
     print(table(("place", "fault"), [((one.place, one.fault), one.code, not one.faults) for one in played]))
     return any(one.faults for one in played)

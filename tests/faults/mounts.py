@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -18,14 +20,23 @@ NOWHERE = Path("/proc")
 TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")
 
 
-def apart(*words: str) -> int:
-    """Run this script again, with words more, in a namespace of its own; return its exit code."""
-    user = ["--user", "--map-root-user"] if os.geteuid() else []
-    argv = ["unshare", "--mount", *user, sys.executable, *sys.argv, *words]
-    return subprocess.run(argv, check=False).returncode
+def options_apart(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return the options of a script that runs in a namespace of its own; `apart` is a disk in memory there.
+
+    At first the script runs itself again in one, and ends with its exit code.
+    """
+    parser.add_argument("--apart", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.apart:
+        user = ["--user", "--map-root-user"] if os.geteuid() else []
+        with tempfile.TemporaryDirectory() as folder:
+            argv = ["unshare", "--mount", *user, sys.executable, *sys.argv, "--apart", folder]
+            sys.exit(subprocess.run(argv, check=False).returncode)
+    _no_other(options.apart)
+    return options
 
 
-def no_other(folder: Path) -> None:
+def _no_other(folder: Path) -> None:
     """Leave no place for temporary files but a disk in memory at `folder`, and what TMPDIR names.
 
     Python would take another place without a word.

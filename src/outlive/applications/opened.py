@@ -31,7 +31,6 @@ from outlive.service.app import App, Own
 from outlive.service.own import variables
 from outlive.service.scenarios import Scenario
 
-"""The folder beside `outlive.toml` in which what is measured is kept; git ignores it."""
 USERS = {"ErrorHeavy": 60, "ErrorStorm": 5, "Steady": 100}
 """How many of a hundred requests of each user are plain successes; the others are spread evenly."""
 

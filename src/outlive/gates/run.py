@@ -161,7 +161,7 @@ def run(
             by_name = served
             if plants:
                 by_name = {
-                    name: engine.Served(one.scenario, proof.planted(one.app, *plants))
+                    name: msgspec.structs.replace(one, app=proof.planted(one.app, *plants))
                     for name, one in served.items()
                 }
             worker = proof.marked(wanted.worker) if plants and wanted.worker else wanted.worker

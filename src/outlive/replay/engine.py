@@ -135,10 +135,11 @@ def _identity(of: Measurement) -> Identity:
 
 
 class Served(msgspec.Struct, frozen=True):
-    """A scenario, and the reference app that serves it."""
+    """A scenario, the reference app that serves it, and what `App.sent` says of both."""
 
     scenario: Scenario
     app: apps.App
+    sent: str
 
 
 def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> dict[str, Served]:
@@ -149,7 +150,7 @@ def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> 
     main = apps.load(project, framework)
     mine = [scenario for scenario in scenarios if main.serves(scenario)]
     by_name = {name: apps.load(project, framework, name) for name in {scenario.app for scenario in mine}}
-    return {scenario.name: Served(scenario, by_name[scenario.app]) for scenario in mine}
+    return {one.name: Served(one, by_name[one.app], by_name[one.app].sent(one)) for one in mine}
 
 
 def to_measure(
@@ -191,7 +192,7 @@ def stored(store: Store, served: Mapping[str, Served], asked: Request) -> tuple[
         for m in store.load(served.keys())
         if (one := served.get(m.scenario))
         and m.app_version == one.app.app_version
-        and m.sent in (None, one.app.sent(one.scenario))
+        and m.sent in (None, one.sent)
         and one.scenario.over(m.connection)
         and m.explained
         and m.sensitivity >= asked.sensitivity

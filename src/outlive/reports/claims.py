@@ -149,8 +149,10 @@ def _change(row: Row) -> str:
     before, after = _left(row)
     if before != after:
         return step(number(before), number(after))
+    if said := note(row):
+        return said
     if row.before.objects != row.after.objects or not row.told:
-        return note(row) or step(number(row.before.objects), number(row.after.objects))
+        return step(number(row.before.objects), number(row.after.objects))
     one = NAMED[row.told[0]]
     amounts = (one.write(side.value(one.name) or 0.0) for side in (row.before, row.after))
-    return note(row) or f"{step(*amounts)} {one.noun}"
+    return f"{step(*amounts)} {one.noun}"

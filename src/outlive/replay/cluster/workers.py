@@ -23,6 +23,7 @@ from distributed.scheduler import KilledWorker
 
 from outlive import temporary
 from outlive.errors import FaultError, UsageError
+from outlive.files import read_bytes
 from outlive.project import Project
 from outlive.records.measurement import Measurement, Origin
 from outlive.replay.cluster.orders import (
@@ -283,7 +284,7 @@ def _address(scheduler: str) -> str:
     """Return the address that `scheduler` is, or that this scheduler file names. Raises UsageError."""
     if Path(scheduler).is_file():
         try:
-            return msgspec.json.decode(Path(scheduler).read_bytes(), type=_SchedulerFile).address
+            return msgspec.json.decode(read_bytes(Path(scheduler)), type=_SchedulerFile).address
         except (OSError, UnicodeDecodeError, msgspec.DecodeError):
             raise UsageError(f"--scheduler {scheduler}: not a scheduler file, as Dask writes it") from None
     if "://" not in scheduler:
