@@ -247,7 +247,8 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
 
     A slope that is a whole number over hundreds of requests is not chance: earlier counts off the line filled
     a cache. Otherwise counts are off the line because requests leave different numbers of objects, depending
-    on timing: the error is the difference between single requests, at least one object.
+    on timing, and how many of them leave more differs from run to run. So the error is the difference between
+    single requests, at least one object, or what the slope to an earlier phase differs by, if that is more.
     """
     asked = lengths(sensitivity)
     long = (*asked.long, asked.last)
@@ -258,14 +259,27 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
     rise = Fraction(counts[-1] - counts[-2], b.requests - a.requests)
     if not (whole := abs(rise - round(rise))):
         return Fraction(0)
-    off = [
-        (abs(count - counts[-1] - rise * (phase.requests - b.requests)), phase.requests)
-        for count, phase in zip(counts, phases, strict=True)
+    short = [
+        (phase.requests, count)
+        for phase, count in zip(phases, counts, strict=True)
         if phase.requests not in (*long, *asked.memory)
     ][-len(asked.short) :]
-    if whole * requests <= CHANCE or max(deviation for deviation, _ in off) <= CHANCE:
+    off = {n: abs(count - counts[-1] - rise * (n - b.requests)) for n, count in short}
+    if whole * requests <= CHANCE or max(off.values()) <= CHANCE:
         return Fraction(CHANCE, requests)
-    return Fraction(max(1.0, *(deviation / length**0.5 for deviation, length in off))).limit_denominator(1000)
+    drift = max(deviation / abs(b.requests - n) for n, deviation in off.items())
+    return max(Fraction(1), drift, _single(short)).limit_denominator(1000)
+
+
+def _single(short: Sequence[tuple[int, int]]) -> Fraction:
+    """Return by how many objects single requests differ, from (requests, count) of three phases.
+
+    Counts of n requests differ by the square root of n times that. The line through the shortest and the
+    longest phase tells what the third one should have: what shifts whole phases alike does not count.
+    """
+    (n, count), (middle, between), (most, last) = sorted(short)
+    expected = count + Fraction(last - count, most - n) * (middle - n)
+    return Fraction(float(abs(between - expected)) / middle**0.5)
 
 
 def errors(measurement: Measurement) -> tuple[float, float]:
