@@ -5,6 +5,7 @@ Each release was measured with the dependencies of its time (its era lock) on on
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
@@ -126,9 +127,19 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
 
 def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection) -> tuple[Strip, ...]:
     """Return a strip for each scenario in which any release was measured."""
+    cells: list[dict[str, list[Measurement]]] = []
+    for moment in timeline.moments:
+        by_scenario: dict[str, list[Measurement]] = defaultdict(list)
+        for m in moment.measurements:
+            if m.connection == connection:
+                by_scenario[m.scenario].append(m)
+        cells.append(by_scenario)
     drawn = []
     for scenario in scenarios:
-        points = tuple(_point(moment, scenario, connection) for moment in timeline.moments)
+        points = tuple(
+            _point(moment.release, own.get(scenario, ()))
+            for moment, own in zip(timeline.moments, cells, strict=True)
+        )
         if any(point.objects is not None for point in points):
             drawn.append(Strip(scenario=scenario, connection=connection, points=points))
     return tuple(drawn)
@@ -152,13 +163,12 @@ def _same(point: Point, other: Point) -> bool:
     )
 
 
-def _point(moment: Moment, scenario: str, connection: Connection) -> Point:
-    own = [m for m in moment.measurements if (m.scenario, m.connection) == (scenario, connection)]
+def _point(release: Release, own: Sequence[Measurement]) -> Point:
     off = next((m for m in own if m.gc == "off"), None)
     return Point(
-        release=moment.release.version,
-        date=str(moment.release.date or ""),
-        yanked=moment.release.yanked,
+        release=release.version,
+        date=str(release.date or ""),
+        yanked=release.yanked,
         objects=off.survivors_per_request if off else None,
         leaked=off.leaked_per_request if off else None,
         growth=worst([m.growth for m in own if m.growth]),

@@ -30,6 +30,8 @@ LONGEST_FOLDER = 90
 """Most bytes of a folder's path for a Unix socket in it: the whole path has 108 at most, 104 on macOS."""
 SOCKET = "OUTLIVE_PROBE_SOCKET"
 """The variable with the socket that probes connect to; it is another for each server."""
+UNCACHED = "glibc.malloc.tcache_count=0"
+"""Each thread keeps freed chunks for itself, and glibc counts them as used, so C heap would seem to grow."""
 GUNICORN_CONF = Path(__file__).parents[1] / "worker" / "gunicorn_conf.py"
 
 
@@ -154,6 +156,7 @@ class Gunicorn:
                 (str(self.environment.python.parent), kept.get("PATH", os.defpath))
             )
             kept |= own_variables(own) | {"OUTLIVE_PROTOCOL": own.protocol}
+        tunables = ":".join(filter(None, (kept.get("GLIBC_TUNABLES"), UNCACHED)))
         return (
             folders
             | kept
@@ -165,7 +168,7 @@ class Gunicorn:
                 "PYTHONHASHSEED": "0",
                 "PYTHONDONTWRITEBYTECODE": "1",
             }
-            | ({"OUTLIVE_GC": self._policy} if self._policy else {})
+            | ({"OUTLIVE_GC": self._policy} if self._policy else {"GLIBC_TUNABLES": tunables})
         )
 
     def wait_for_worker(self) -> socket.socket:
