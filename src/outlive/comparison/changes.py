@@ -25,13 +25,13 @@ import msgspec
 from outlive.comparison.sizes import BYTES_PER_BLOCK
 from outlive.errors import FaultError
 from outlive.records.measurement import Growth, Measurement, Phase
+from outlive.retention.error import errors
 from outlive.retention.growth import (
     BLOCKS_LEAK,
     BOUNDED_OBJECTS,
     HEAP_LEAK,
     HELD_LEAK,
     LEAST_LEAK,
-    errors,
     lengths,
     per_request,
 )

@@ -23,7 +23,8 @@ from packaging.specifiers import SpecifierSet
 from outlive.comparison.changes import HELD, LEAKED_BLOCKS, LEAKED_HEAP, OPEN_FILES, Quantity
 from outlive.gates.limits import Allowed, Limits, Place, exact
 from outlive.records.measurement import Measurement
-from outlive.retention.growth import COUNT_LEAK, LEAST_LEAK, errors
+from outlive.retention.error import errors
+from outlive.retention.growth import COUNT_LEAK, LEAST_LEAK
 from outlive.retention.residue import LEAST
 from outlive.wording import listed, one_line
 

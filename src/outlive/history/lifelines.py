@@ -17,8 +17,8 @@ from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.history.residues import Residue
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.measurement import Cell, Connection, Leak
+from outlive.retention.error import errors
 from outlive.retention.fingerprints import is_known
-from outlive.retention.growth import errors
 
 
 class Seen(NamedTuple):

@@ -12,7 +12,7 @@ import msgspec
 from outlive.comparison.changes import PER_CONNECTION
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.measurement import Measurement
-from outlive.retention.growth import errors
+from outlive.retention.error import errors
 from outlive.wording import listed, number
 
 MOST_SCENARIOS = 4

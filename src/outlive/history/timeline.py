@@ -17,7 +17,7 @@ from outlive.records.measurement import Connection, Growth, Measurement
 from outlive.records.release import Release
 from outlive.records.stack import Package
 from outlive.releases import lineage
-from outlive.retention.growth import errors
+from outlive.retention.error import errors
 from outlive.wording import listed
 
 MOST_OWN = 6

@@ -82,7 +82,7 @@ def run(
     stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
     wanted = [_about(project, stack.release.framework, request) for stack in stacks]
     results: list[dict[Cell, Measurement]] = []
-    lacking: list[tuple[Prepared, dict[str, Served], tuple[Cell, ...], frozenset[Cell]]] = []
+    lacking: list[tuple[Prepared, dict[str, Served], tuple[Cell, ...], dict[Cell, int]]] = []
     for at, (stack, cells) in enumerate(zip(stacks, wanted, strict=True)):
         served = serving(project, stack.release.framework, request.scenarios)
         again = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
@@ -91,7 +91,7 @@ def run(
         results.append({cell: have[cell] for cell in cells if cell in have})
         missing = tuple(cell for cell in cells if cell not in have)
         if missing:
-            shown = frozenset(cell for cell, m in have.items() if shows(m))
+            shown = {cell: stays for cell, m in have.items() if (stays := shows(m)) is not None}
             lacking.append((stack, served, missing, shown))
     progress.start(sum(len(missing) for _, _, missing, _ in lacking))
 
@@ -160,12 +160,12 @@ def to_measure(
     request: Request,
     cells: Sequence[Cell],
     *,
-    shown: frozenset[Cell] = frozenset(),
+    shown: Mapping[Cell, int] | None = None,
     remedy: Remedy | None = None,
 ) -> list[Task]:
     """Return the tasks that measure `cells` of an installed stack, one for each app that serves some of them.
 
-    `shown` are cells that need not be measured, because they have already shown that nothing stays.
+    `shown` are cells that need not be measured, because they have already shown what stays: see `Task`.
     """
     by_app: dict[apps.App, list[Cell]] = {}
     for cell in cells:
@@ -175,7 +175,7 @@ def to_measure(
             Subject(environment, app, project.apps / app.framework, request.worker, remedy),
             tuple(mine),
             request.sensitivity,
-            shown,
+            shown or {},
         )
         for app, mine in by_app.items()
     ]

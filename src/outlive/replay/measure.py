@@ -34,7 +34,7 @@ class _Group:
         self.task = task
         self.subject = task.subject
         self.worker = worker
-        self.shown = set(task.shown)
+        self.shown = dict(task.shown)
         self.servers = 0
         runs: dict[Cell, deque[Cell]] = defaultdict(deque)
         for cell in sorted(
@@ -136,8 +136,8 @@ class _Run:
                     measurement = self._measured(group, server, run[0])
                     del run[0]
                     measured += 1
-                    if shows(measurement):
-                        group.shown.add(Cell.of(measurement))
+                    if (stays := shows(measurement)) is not None:
+                        group.shown[Cell.of(measurement)] = stays
                     yield measurement
                     if measurement.status == "failed":
                         break  # whatever the reason, the next cell gets a new server
@@ -165,7 +165,7 @@ class _Run:
         line = server.fresh_worker()
         scenario = remedies.expecting(self.scenarios[cell.scenario], group.subject.remedy)
         try:
-            shown = cell.gc != "off" and cell.uncollected in group.shown
+            shown = group.shown.get(cell.uncollected) if cell.gc != "off" else None
             fields = _Cell(server, line, scenario, cell, group.task.sensitivity, shown=shown).measure()
             if "unexplained" in fields and self.stopped.is_set():
                 raise FaultError("interrupted while its leaks were being explained")
@@ -190,7 +190,7 @@ class _Cell:
         cell: Cell,
         sensitivity: int,
         *,
-        shown: bool,
+        shown: int | None,
     ) -> None:
         self.driver = Driver(server, scenario, cell.connection)
         self.line = line
@@ -208,11 +208,14 @@ class _Cell:
         answer = self.driver.verify()
         self.driver.send(WARM_UP)
         self.threads = self.line.begin(self.cell.gc).threads
-        how = {"collecting": self.collecting, "shown": self.shown}
-        while following := plan(self.phases, sensitivity=self.sensitivity, **how):
+        while following := plan(
+            self.phases, collecting=self.collecting, sensitivity=self.sensitivity, shown=self.shown
+        ):
             for requests in following:
                 self.tallies.append(self._phase(requests))
-        growth = analyse(self.tallies, sensitivity=self.sensitivity, **how)
+        growth = analyse(
+            self.tallies, collecting=self.collecting, sensitivity=self.sensitivity, shown=self.shown
+        )
         phases = self.phases
         common: dict[str, object] = self._residue(growth) | {
             "answer": answer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -71,10 +72,11 @@ class Subject(msgspec.Struct, frozen=True):
 class Task(msgspec.Struct, frozen=True):
     """A subject and the cells to measure, with their sensitivity.
 
-    `shown` are cells with gc off that have already shown, at this or a finer sensitivity, that nothing stays.
+    `shown` has the objects per request of cells with gc off that have already shown, at this or a finer
+    sensitivity, exactly what stays.
     """
 
     subject: Subject
     cells: tuple[Cell, ...]
     sensitivity: int = SENSITIVITY
-    shown: frozenset[Cell] = frozenset()
+    shown: Mapping[Cell, int] = {}

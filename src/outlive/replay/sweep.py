@@ -237,7 +237,8 @@ class _Sweep:
         self.keep(planned.stack.release, [*self._stored(planned), *failed])
 
     def _tasks(self, planned: _Planned, environment: Environment) -> list[Task]:
-        shown = frozenset(Cell.of(m) for m in self._stored(planned) if shows(m)) - {*planned.missing}
+        known = {Cell.of(m): shows(m) for m in self._stored(planned)}
+        shown = {c: stays for c, stays in known.items() if stays is not None and c not in planned.missing}
         return engine.to_measure(
             self.project, environment, planned.served, self.request, planned.missing, shown=shown
         )

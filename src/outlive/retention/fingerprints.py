@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from outlive.records.measurement import Connection, Leak, Measurement
-from outlive.retention.growth import errors
+from outlive.retention.error import errors
 
 Verdict = Literal["new", "changed", "same", "gone"]
 VERDICTS: tuple[Verdict, ...] = ("new", "changed", "same", "gone")

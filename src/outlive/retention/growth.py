@@ -31,6 +31,9 @@ take once, they have taken before the last one."""
 SHOWN = (7, 61, 17)
 """Phases of a cell with a collector if the same cell with gc off has shown, with phases of full length, that
 nothing stays: of 4,661 such cells in the stored history none kept anything."""
+SHOWN_LONG = (229, 419)
+"""Added if that cell has shown a leak of so many objects for each request: of 678 such cells 675 leaked just
+as many, and the others one object more in 1,009 requests."""
 SETS = 2
 """Most runs of these phases. If the first set is not on a straight line, something happened once (a cache
 filled, a thread pool grew), and the second set is."""
@@ -52,9 +55,6 @@ phase. Memory that comes and goes with threads varies more; a leak is the same i
 LEAST_LEAK = Fraction(1, 200)
 """Least objects per request that are a leak in the long phases. One object in 200 requests is a difference of
 2.5 objects between them; one or two can be chance, such as a timer that fired."""
-CHANCE = 2
-"""Most objects by which a slope over the long phases may miss a whole number by chance: a timer that is
-due."""
 BOUNDED_OBJECTS = 32
 """Least objects kept by growth that has stopped for it to be called bounded; fewer are first-time work."""
 BLOCKS_SUSPECT = 0.6
@@ -146,29 +146,37 @@ def per_request(a: Phase, b: Phase, reading: str) -> float:
     return change / (b.requests - a.requests)
 
 
-def shows(measurement: Measurement) -> bool:
-    """Return whether a cell with gc off has shown beyond doubt that nothing stays after a collection."""
+def shows(measurement: Measurement) -> int | None:
+    """Return the objects per request that stay after a collection, if a cell with gc off has shown them.
+
+    None if there is doubt: they are no whole number, or not from the first request on the same.
+    """
     m = measurement
-    certain = m.gc == "off" and len(m.phases) == len(lengths().short) and not m.held
-    return certain and m.growth in ("none", "cyclic") and m.leaked_per_request == 0
+    asked = lengths()
+    phases, leaked = len(m.phases), m.leaked_per_request
+    if m.gc != "off" or m.held or leaked is None or phases > len((*asked.short, *asked.long)):
+        return None
+    if phases == len(asked.short) and m.growth in ("none", "cyclic") and not leaked:
+        return 0
+    return int(leaked) if m.growth == "leak" and leaked and leaked.is_integer() else None
 
 
 def plan(
-    done: Sequence[Phase], *, collecting: bool, sensitivity: int = SENSITIVITY, shown: bool = False
+    done: Sequence[Phase], *, collecting: bool, sensitivity: int = SENSITIVITY, shown: int | None = None
 ) -> tuple[int, ...]:
     """Return the lengths of the phases to run next; none if the phases that are `done` suffice.
 
     With the automatic collector (`collecting`) only leaked objects are exact, because it stops tracking some
-    of the others while they live. `shown`: the same cell with gc off has shown that nothing stays.
+    of the others while they live. `shown` is what the same cell with gc off has `shown`.
     """
     asked = lengths(sensitivity)
-    if shown:
+    if shown is not None:
         if not done:
             return SHOWN
-        if len(done) == len(SHOWN) and _clean(done, collecting=collecting):
-            return ()
-        done = done[len(SHOWN) :]
-    short, memory, long = (_of(done, some) for some in (asked.short, asked.memory, asked.long))
+        if _confirms(done, shown):
+            return SHOWN_LONG if shown and len(done) == len(SHOWN) else ()
+        done = done[_brief(done) :]
+    short, memory, long = (of(done, some) for some in (asked.short, asked.memory, asked.long))
     if not short:
         return asked.short
     if "threads" in _held(short[-2:]):
@@ -189,17 +197,20 @@ def plan(
 
 
 def analyse(
-    tallies: Sequence[Tally], *, collecting: bool, sensitivity: int = SENSITIVITY, shown: bool = False
+    tallies: Sequence[Tally], *, collecting: bool, sensitivity: int = SENSITIVITY, shown: int | None = None
 ) -> Analysis:
     """Return what the phases show that `plan` asked for; the arguments are those of `plan`."""
     asked = lengths(sensitivity)
-    if shown and len(tallies) > len(SHOWN):
-        tallies = tallies[len(SHOWN) :]
     phases = [tally.phase for tally in tallies]
+    if shown is not None and _confirms(phases, shown):
+        asked = msgspec.structs.replace(asked, short=SHOWN, long=SHOWN_LONG)
+    elif shown is not None:
+        tallies = tallies[_brief(phases) :]
+        phases = phases[_brief(phases) :]
     a, b = _decisive(tallies, asked, collecting=collecting)
     leaked = slope(a.phase, b.phase, "leaked")
     cyclic = slope(a.phase, b.phase, "survivors") - leaked
-    long = _of(phases, (*asked.long, asked.last))
+    long = of(phases, (*asked.long, asked.last))
     if long and (
         leaked < asked.least
         or _gave_back(phases, long)
@@ -242,63 +253,10 @@ def _decisive(tallies: Sequence[Tally], asked: Lengths, *, collecting: bool) -> 
     return tallies[-2], tallies[-1]
 
 
-def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SENSITIVITY) -> Fraction:
-    """Return the error of the slope of `counts`, one count for each phase; 0 if they are on a straight line.
-
-    A slope that is a whole number over hundreds of requests is not chance: earlier counts off the line filled
-    a cache. Otherwise counts are off the line because requests leave different numbers of objects, depending
-    on timing, and how many of them leave more differs from run to run. So the error is the difference between
-    single requests, at least one object, or what the slope to an earlier phase differs by, if that is more.
-    """
-    asked = lengths(sensitivity)
-    long = (*asked.long, asked.last)
-    if not _of(phases, long):
-        return Fraction(0)  # the short phases were on a line, or the long ones would have been run
-    a, b = phases[-2:]
-    requests = abs(b.requests - a.requests)
-    rise = Fraction(counts[-1] - counts[-2], b.requests - a.requests)
-    if not (whole := abs(rise - round(rise))):
-        return Fraction(0)
-    short = [
-        (phase.requests, count)
-        for phase, count in zip(phases, counts, strict=True)
-        if phase.requests not in (*long, *asked.memory)
-    ][-len(asked.short) :]
-    off = {n: abs(count - counts[-1] - rise * (n - b.requests)) for n, count in short}
-    if whole * requests <= CHANCE or max(off.values()) <= CHANCE:
-        return Fraction(CHANCE, requests)
-    drift = max(deviation / abs(b.requests - n) for n, deviation in off.items())
-    return max(Fraction(1), drift, _single(short)).limit_denominator(1000)
-
-
-def _single(short: Sequence[tuple[int, int]]) -> Fraction:
-    """Return by how many objects single requests differ, from (requests, count) of three phases.
-
-    Counts of n requests differ by the square root of n times that. The line through the shortest and the
-    longest phase tells what the third one should have: what shifts whole phases alike does not count.
-    """
-    (n, count), (middle, between), (most, last) = sorted(short)
-    expected = count + Fraction(last - count, most - n) * (middle - n)
-    return Fraction(float(abs(between - expected)) / middle**0.5)
-
-
-def errors(measurement: Measurement) -> tuple[float, float]:
-    """Return the errors of (leaked, cyclic) objects per request; they are 0 for a cell that does not grow."""
-    m = measurement
-    if m.growth in ("none", "bounded"):
-        return 0.0, 0.0
-    leaked = [phase.leaked for phase in m.phases]
-    cyclic = [phase.survivors - phase.leaked for phase in m.phases]
-    return (
-        float(error(m.phases, leaked, m.sensitivity)) if m.leaked_per_request else 0.0,
-        float(error(m.phases, cyclic, m.sensitivity)) if m.gc == "off" else 0.0,
-    )
-
-
 def _growth(
     phases: Sequence[Phase], cyclic: Fraction, leaked: Fraction, held: Mapping[str, Fraction], asked: Lengths
 ) -> Growth:
-    long = bool(_of(phases, (*asked.long, asked.last)))
+    long = bool(of(phases, (*asked.long, asked.last)))
     if held and (long or "threads" in held):
         return "leak"
     if long and (leaked > 0 or _leaks_memory(phases, asked)):
@@ -310,10 +268,17 @@ def _growth(
     return "none"
 
 
-def _clean(phases: Sequence[Phase], *, collecting: bool) -> bool:
-    """Return whether three phases show that no object stays; other phases have shown it for memory."""
-    grows = slope(*_pair(phases), "leaked") > 0 or _held(phases[-2:])
-    return _exact(phases, collecting=collecting) and not grows
+def _brief(phases: Sequence[Phase]) -> int:
+    """Return how many of the phases are those of a cell of which it was shown what stays."""
+    known = (*SHOWN, *SHOWN_LONG)
+    return len(known) if tuple(phase.requests for phase in phases[: len(known)]) == known else len(SHOWN)
+
+
+def _confirms(phases: Sequence[Phase], shown: int) -> bool:
+    """Return whether such phases keep just the objects that were shown; others have shown it for memory."""
+    leaked = [phase.leaked - shown * phase.requests for phase in phases]
+    alone = len(phases) == _brief(phases)
+    return alone and not _held(phases[-2:]) and (len({*leaked}) == 1 or not (shown or any(leaked[1:])))
 
 
 def _held(phases: Sequence[Phase]) -> dict[str, Fraction]:
@@ -370,7 +335,7 @@ def _leaks_memory(phases: Sequence[Phase], asked: Lengths) -> bool:
 
     What a phase gives back shows how far a reading varies by itself, as with threads that come and go.
     """
-    long = _of(phases, (*asked.long, asked.last))
+    long = of(phases, (*asked.long, asked.last))
     short = [phase for phase in phases if phase not in long]
     for reading, least in (("blocks_kept", BLOCKS_LEAK), ("heap_kept", HEAP_LEAK)):
         kept = [(phase.requests, getattr(phase, reading) or 0) for phase in long]
@@ -382,7 +347,8 @@ def _leaks_memory(phases: Sequence[Phase], asked: Lengths) -> bool:
     return False
 
 
-def _of(phases: Sequence[Phase], lengths: Sequence[int]) -> list[Phase]:
+def of(phases: Sequence[Phase], lengths: Sequence[int]) -> list[Phase]:
+    """Return the phases of these lengths."""
     return [phase for phase in phases if phase.requests in lengths]
 
 

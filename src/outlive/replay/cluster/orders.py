@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -42,7 +42,7 @@ class Part(msgspec.Struct, frozen=True):
     app: App
     cells: tuple[Cell, ...]
     sensitivity: int
-    shown: frozenset[Cell] = frozenset()
+    shown: Mapping[Cell, int] = {}
     worker: str | None = None
     remedy: Remedy | None = None
 
@@ -60,7 +60,7 @@ class Work(msgspec.Struct, frozen=True):
         for part in self.parts:
             for cell in part.cells:
                 if cell.gc == "off":
-                    one = msgspec.structs.replace(part, cells=(cell,), shown=frozenset())
+                    one = msgspec.structs.replace(part, cells=(cell,), shown={})
                     return msgspec.structs.replace(self, parts=(one,))
         return None
 

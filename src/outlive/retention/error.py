@@ -1,0 +1,73 @@
+"""Returns how far a slope may be from that of another run of the same cell. Pure.
+
+Most counts are on a straight line and have no error. Others depend on timing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from outlive.records.measurement import Measurement, Phase
+from outlive.retention.growth import SENSITIVITY, lengths, of
+
+CHANCE = 2
+"""Most objects by which a slope over the long phases may miss a whole number by chance: a timer that is
+due."""
+SPREAD = 3
+"""Standard deviations of what a request leaves that are taken for the difference between two of them: where half
+of the requests leave more it is two, and a phase can show less by chance."""
+
+
+def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SENSITIVITY) -> Fraction:
+    """Return the error of the slope of `counts`, one count for each phase; 0 if they are on a straight line.
+
+    A slope that is a whole number over hundreds of requests is not chance: earlier counts off the line filled
+    a cache. Otherwise counts are off the line because requests leave different numbers of objects, depending
+    on timing, and how many of them leave more differs from run to run. So the error is the difference between
+    single requests, at least one object, or what the slope to an earlier phase differs by, if that is more.
+    """
+    asked = lengths(sensitivity)
+    long = (*asked.long, asked.last)
+    if not of(phases, long):
+        return Fraction(0)  # the short phases were on a line, or the long ones would have been run
+    a, b = phases[-2:]
+    requests = abs(b.requests - a.requests)
+    rise = Fraction(counts[-1] - counts[-2], b.requests - a.requests)
+    if not (whole := abs(rise - round(rise))):
+        return Fraction(0)
+    short = [
+        (phase.requests, count)
+        for phase, count in zip(phases, counts, strict=True)
+        if phase.requests not in (*long, *asked.memory)
+    ]
+    sets = [short[at : at + len(asked.short)] for at in range(0, len(short), len(asked.short))]
+    off = {n: abs(count - counts[-1] - rise * (n - b.requests)) for n, count in sets[-1]}
+    if whole * requests <= CHANCE or max(off.values()) <= CHANCE:
+        return Fraction(CHANCE, requests)
+    drift = max(deviation / abs(b.requests - n) for n, deviation in off.items())
+    return max(Fraction(1), drift, SPREAD * max(map(_deviation, sets))).limit_denominator(1000)
+
+
+def _deviation(phases: Sequence[tuple[int, int]]) -> Fraction:
+    """Return the standard deviation of what one request leaves, from (requests, count) of three phases.
+
+    That of a phase is the square root of its requests times as large. The line through the shortest and the
+    longest phase tells what the third one should have: what shifts whole phases alike does not count.
+    """
+    (n, count), (middle, between), (most, last) = sorted(phases)
+    expected = count + Fraction(last - count, most - n) * (middle - n)
+    return Fraction(float(abs(between - expected)) / middle**0.5)
+
+
+def errors(measurement: Measurement) -> tuple[float, float]:
+    """Return the errors of (leaked, cyclic) objects per request; they are 0 for a cell that does not grow."""
+    m = measurement
+    if m.growth in ("none", "bounded"):
+        return 0.0, 0.0
+    leaked = [phase.leaked for phase in m.phases]
+    cyclic = [phase.survivors - phase.leaked for phase in m.phases]
+    return (
+        float(error(m.phases, leaked, m.sensitivity)) if m.leaked_per_request else 0.0,
+        float(error(m.phases, cyclic, m.sensitivity)) if m.gc == "off" else 0.0,
+    )

@@ -1,0 +1,69 @@
+"""How far a slope can be from that of another run of the same cell; counts are of real cells."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from random import Random
+
+import pytest
+
+from outlive.records.measurement import Phase
+from outlive.retention.error import error
+from outlive.retention.growth import LONG_PHASES, lengths
+
+
+def phase(requests: int) -> Phase:
+    return Phase(
+        requests=requests,
+        survivors=0,
+        leaked=0,
+        blocks=0,
+        blocks_kept=0,
+        heap=0,
+        heap_kept=0,
+        rss=None,
+        fds=None,
+        threads=1,
+    )
+
+
+PHASES = lengths().short
+LONG = [phase(requests) for requests in (*PHASES, *PHASES, *LONG_PHASES)]
+OLDER = [phase(requests) for requests in (23, 211, 79, 23, 211, 79, *LONG_PHASES)]
+
+
+def test_on_a_line_there_is_none() -> None:
+    assert error([phase(11), phase(211), phase(37)], [67, 1267, 223]) == 0
+
+
+def test_a_cache_that_had_filled_before_the_long_phases_causes_none() -> None:
+    assert error(LONG, [66, 407, 223, 66, 407, 223, 3018, 6054]) == 0
+
+
+def test_a_timer_makes_two_objects() -> None:
+    assert error(LONG, [66, 1266, 223, 66, 1267, 222, 3019, 6054]) == Fraction(2, 506)
+
+
+def test_long_phases_that_leave_more_do_not_make_single_requests_differ() -> None:
+    truncated_upload = [703, 13333, 2338, 703, 13315, 2338, 31753, 63865]
+    assert 3 < error(LONG, truncated_upload) < 4
+    one_event = [4485, 41152, 15412, 4485, 41151, 15407, 98094, 196858]
+    assert 1 < error(OLDER, one_event) < 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("more", [3, 10, 40])
+def test_requests_that_differ_by_chance_have_an_error_that_covers_another_run(seed: int, more: int) -> None:
+    chance = Random(seed)
+
+    def run(share: float) -> list[int]:
+        return [sum(5 + more * (chance.random() < share) for _ in range(one.requests)) for one in LONG]
+
+    runs = [run(0.3), run(0.3)]
+    slopes = [Fraction(counts[-1] - counts[-2], 506) for counts in runs]
+    assert abs(slopes[0] - slopes[1]) <= sum(error(LONG, counts) for counts in runs)
+
+
+def test_growth_that_gets_faster_differs_by_as_much() -> None:
+    counts = [66, 1266, 222, 66, 1266, 222, 30180, 160540]
+    assert error(LONG, counts) > 50
