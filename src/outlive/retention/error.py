@@ -15,8 +15,8 @@ CHANCE = 2
 """Most objects by which a slope over the long phases may miss a whole number by chance: a timer that is
 due."""
 SPREAD = 3
-"""Standard deviations of what a request leaves that are taken for the difference between two of them: where half
-of the requests leave more it is two, and a phase can show less by chance."""
+"""Standard deviations of what one request leaves that are taken for the difference between two requests: if
+half of them leave more it is two, and a phase can show less by chance."""
 
 
 def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SENSITIVITY) -> Fraction:
