@@ -79,9 +79,9 @@ def test_an_async_factory_of_asgi_is_awaited_on_the_loop_that_serves(tmp_path: P
     ("code", "settings", "said"),
     [
         (
-            "import shp",
+            "import unknown",  # like no other name, or Python 3.15 says what may have been meant
             "",
-            "bare app does not start: ModuleNotFoundError: No module named 'shp' (shop.py, line 1)",
+            "bare app does not start: ModuleNotFoundError: No module named 'unknown' (shop.py, line 1)",
         ),
         ("def serve(:", "", "SyntaxError: invalid syntax"),
         ("raise RuntimeError('no SHOP_KEY')", "", "bare app does not start: Error: no SHOP_KEY"),

@@ -31,6 +31,7 @@ from outlive.records.measurement import Measurement
 from outlive.records.release import Release
 from outlive.releases.lineage import covered
 
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 CHECKOUT = Path(__file__).parents[2]
 ASV_PAGE = Path(asv.__file__).with_name("www") / "index.html"
 PAGE = """<html>
@@ -240,18 +241,17 @@ def survivors(release: Release, count: float) -> Measurement:
 
 def seen(address: str, profile: Path) -> str:
     """Return the page as a browser has it that can reach nothing but this machine."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-    if browser is None:
-        pytest.skip("no browser")
+    assert BROWSER
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=8000"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     options += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={profile}"]
-    command = [browser, *options, "--dump-dom", address]
+    command = [BROWSER, *options, "--dump-dom", address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     return done.stdout
 
 
 @pytest.mark.real
+@pytest.mark.skipif(not BROWSER, reason="no browser")
 def test_a_browser_without_the_internet_shows_all_pages(published: str, tmp_path: Path) -> None:
     grid = seen(published, tmp_path / "profile")
     assert "aiohttp: survivors, not-found, close" in grid

@@ -208,9 +208,9 @@ class Probe:
         fds = self.holdings.files()
         idle = self.settle()  # reading files let the other threads run
         gc.disable()
-        automatic = self.log.take()
         requests, self.handled[0] = self.handled[0], 0
         before, freed, after = self.phase()
+        automatic = self.log.take()  # only now: from Python 3.14 on a dict of numbers counts
         if self.automatic:
             gc.enable()
         return {
