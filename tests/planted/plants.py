@@ -4,6 +4,7 @@ import ctypes
 import itertools
 
 kept = []
+libc = ctypes.CDLL(None)
 cache = {}
 connections = {"last": None}
 numbers = itertools.count(1)
@@ -31,6 +32,10 @@ def small_bytes(port):
 
 def c_memory(port):
     ctypes.CDLL(None).strdup(b"c" * 4999)
+
+
+def smallest_chunk(port):
+    libc.malloc(1)
 
 
 def large_bytes(port):

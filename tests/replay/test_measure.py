@@ -13,7 +13,7 @@ from outlive.records.measurement import CONNECTIONS, Connection, Measurement
 from outlive.replay.driver import Driver
 from outlive.replay.measure import measure, ours_alone
 from outlive.replay.subject import Subject, Task
-from outlive.retention.growth import lengths
+from outlive.retention.growth import HEAP_LEAK, lengths
 from outlive.service import scenarios, seal
 
 pytestmark = pytest.mark.real
@@ -65,6 +65,16 @@ class TestPlanted:
         )
         if gc == "on":
             assert found.unexplained == "none of its objects came with each of 15 sampled requests"
+
+    @pytest.mark.parametrize("gc", ["off", "on"])
+    def test_the_smallest_chunk_of_the_c_heap(self, framework: str, gc: str) -> None:
+        found, clean = (one(planted(framework, name), gc=gc) for name in ("smallest_chunk", "nothing"))
+        if found.heap_bytes_per_request is not None:
+            assert (found.growth, found.leaked_per_request) == ("leak", 0)
+            for phase in found.phases[-2:]:
+                assert (phase.heap_kept or 0) / phase.requests == pytest.approx(32, abs=2)
+        assert clean.growth != "leak"
+        assert all(abs(phase.heap_kept or 0) < HEAP_LEAK * phase.requests for phase in clean.phases[1:])
 
     def test_large_bytes_that_the_collector_does_not_know(self, framework: str) -> None:
         found = one(planted(framework, "large_bytes"), "keep-alive")

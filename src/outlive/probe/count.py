@@ -81,13 +81,13 @@ def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = N
         with _counting(loop) as probe:
             # Each phase starts with the tally of the phase before it in memory; this is the first one's.
             spare = _tally(0, probe)
-            while lengths := plan([tally.phase for tally in tallies], collecting=False):
+            while lengths := plan([tally.phase for tally in tallies], collecting=False, cached=True):
                 for requests in lengths:
                     for _ in range(requests):
                         send()
                     tallies.append(_tally(requests, probe))
     del spare
-    found = analyse(tallies, collecting=False)
+    found = analyse(tallies, collecting=False, cached=True)
     allocations = _trace(send, loop) if found.growth == "leak" else None
     blocks = memory = 0.0
     if allocations:
@@ -144,13 +144,13 @@ def _trace(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None) -
 def _rehearse() -> None:
     """Analyse an invented leak: what our own code allocates the first time must not fall between phases."""
     tallies: list[Tally] = []
-    while lengths := plan([tally.phase for tally in tallies], collecting=False):
+    while lengths := plan([tally.phase for tally in tallies], collecting=False, cached=True):
         for kept in lengths:
             own = dict.fromkeys(Phase.__struct_fields__, 0)
             invented = {"requests": kept, "survivors": kept, "leaked": kept, "held": {}}
             phase = msgspec.convert(own | invented, Phase)
             tallies.append(Tally(phase, {}, {}))
-    analyse(tallies, collecting=False)
+    analyse(tallies, collecting=False, cached=True)
 
 
 def _sites(found: object) -> list[Site]:

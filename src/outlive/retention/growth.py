@@ -6,7 +6,7 @@ thresholds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import accumulate, pairwise
@@ -62,11 +62,13 @@ BLOCKS_SUSPECT = 0.6
 request is at least one block; clean cells rarely reach 0.6, and then they only take longer."""
 BLOCKS_LEAK = 0.25
 """Blocks kept per request in each long phase for a cell to leak; clean cells stayed below 0.21."""
-HEAP_SUSPECT = 128.0
-"""The same as BLOCKS_SUSPECT for bytes of C heap; pymalloc leaves allocations of 513 bytes and more to
-malloc."""
-HEAP_LEAK = 64.0
-"""The same as BLOCKS_LEAK for bytes of C heap."""
+HEAP_SUSPECT = 32.0
+"""The same as BLOCKS_SUSPECT for bytes of C heap: glibc's smallest chunk. Clean cells reach 15."""
+HEAP_LEAK = 16.0
+"""The same as BLOCKS_LEAK for bytes of C heap; clean cells leave none in one of the long phases at least."""
+CACHED = 4
+"""How many times as much C heap is suspect, and a leak, where glibc's caches of freed chunks, which it counts
+as used, are not switched off: in a process that is not ours."""
 COUNT_LEAK = 1 / 50
 """Files, sockets, threads or tasks per request, and at least one, that each of two phases must add to be a
 leak. What is opened or started once and stays (a log, a pool) is added by one phase and not by the other."""
@@ -162,12 +164,18 @@ def shows(measurement: Measurement) -> int | None:
 
 
 def plan(
-    done: Sequence[Phase], *, collecting: bool, sensitivity: int = SENSITIVITY, shown: int | None = None
+    done: Sequence[Phase],
+    *,
+    collecting: bool,
+    sensitivity: int = SENSITIVITY,
+    shown: int | None = None,
+    cached: bool = False,
 ) -> tuple[int, ...]:
     """Return the lengths of the phases to run next; none if the phases that are `done` suffice.
 
     With the automatic collector (`collecting`) only leaked objects are exact, because it stops tracking some
-    of the others while they live. `shown` is what the same cell with gc off has `shown`.
+    of the others while they live. `shown` is what `shows` returns for the same cell with gc off. `cached`:
+    see `CACHED`.
     """
     asked = lengths(sensitivity)
     if shown is not None:
@@ -187,17 +195,22 @@ def plan(
     if long:
         a, b = long
         less, more = sorted((a.leaked * b.requests, b.leaked * a.requests))
-        doubtful = less < STEADY * more or (not more and _leaks_memory(done, asked))
+        doubtful = less < STEADY * more or (not more and _leaks_memory(done, asked, cached=cached))
         return (asked.last,) if doubtful and done[-1].requests != asked.last else ()
     if not exact or slope(*_pair(short), "leaked") > 0 or _held(short[-2:]):
         return asked.long
-    if _keeps_memory(done[-2:], BLOCKS_SUSPECT, HEAP_SUSPECT):
+    if _keeps_memory(done[-2:], BLOCKS_SUSPECT, HEAP_SUSPECT * (CACHED if cached else 1)):
         return asked.memory[len(memory) : len(memory) + 1] or asked.long
     return ()
 
 
 def analyse(
-    tallies: Sequence[Tally], *, collecting: bool, sensitivity: int = SENSITIVITY, shown: int | None = None
+    tallies: Sequence[Tally],
+    *,
+    collecting: bool,
+    sensitivity: int = SENSITIVITY,
+    shown: int | None = None,
+    cached: bool = False,
 ) -> Analysis:
     """Return what the phases show that `plan` asked for; the arguments are those of `plan`."""
     asked = lengths(sensitivity)
@@ -226,9 +239,11 @@ def analyse(
             for name, each in held.items()
             if name == "mapped" or _rises((phase.requests, phase.held[name]) for phase in last)
         }
+    leaks = bool(held) and (bool(long) or "threads" in held)
+    leaks = leaks or (bool(long) and (leaked > 0 or _leaks_memory(phases, asked, cached=cached)))
     countable = last[0].heap is not None
     return Analysis(
-        growth=_growth(phases, Fraction(0) if collecting else cyclic, leaked, held, asked),
+        growth="leak" if leaks else _growth(phases, Fraction(0) if collecting else cyclic),
         survivors=survivors,
         cyclic=cyclic,
         leaked=leaked,
@@ -253,14 +268,8 @@ def _decisive(tallies: Sequence[Tally], asked: Lengths, *, collecting: bool) -> 
     return tallies[-2], tallies[-1]
 
 
-def _growth(
-    phases: Sequence[Phase], cyclic: Fraction, leaked: Fraction, held: Mapping[str, Fraction], asked: Lengths
-) -> Growth:
-    long = bool(of(phases, (*asked.long, asked.last)))
-    if held and (long or "threads" in held):
-        return "leak"
-    if long and (leaked > 0 or _leaks_memory(phases, asked)):
-        return "leak"
+def _growth(phases: Sequence[Phase], cyclic: Fraction) -> Growth:
+    """Return how that grows which is no leak."""
     if cyclic > 0:
         return "cyclic"
     if sum(phase.leaked for phase in phases[:-1]) >= BOUNDED_OBJECTS:
@@ -330,14 +339,17 @@ def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
     )
 
 
-def _leaks_memory(phases: Sequence[Phase], asked: Lengths) -> bool:
+def _leaks_memory(phases: Sequence[Phase], asked: Lengths, *, cached: bool) -> bool:
     """Return whether all long phases keep memory: steadily, and more than short phases gave back.
 
     What a phase gives back shows how far a reading varies by itself, as with threads that come and go.
     """
     long = of(phases, (*asked.long, asked.last))
     short = [phase for phase in phases if phase not in long]
-    for reading, least in (("blocks_kept", BLOCKS_LEAK), ("heap_kept", HEAP_LEAK)):
+    for reading, least in (
+        ("blocks_kept", BLOCKS_LEAK),
+        ("heap_kept", HEAP_LEAK * (CACHED if cached else 1)),
+    ):
         kept = [(phase.requests, getattr(phase, reading) or 0) for phase in long]
         back = max([0, *(-(getattr(phase, reading) or 0) for phase in short[1:])])
         each = [count / requests for requests, count in kept]
