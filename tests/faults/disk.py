@@ -10,9 +10,10 @@ ordinary user may not write, and a folder that is gone, or empty, after a random
 small ones in memory, mounted where only the script and what it starts see them. Linux only.
 
 Afterwards the exit code must be 0, with the same results as without the fault, or 4, or 2 where a file that
-was named may not be written, which is looked at first; one line must say where and why. No process and no
-part of a file may be left; and the next run, without the fault, must give the same results again, and leave
-nothing. Ends with a table, and with status 1 if anything did not hold.
+was named may not be written, which is looked at first, or where nothing is left of what is asked about; one
+line must say where and why. No process and no part of a file may be left; and the next run, without the
+fault, must give the same results again, and leave nothing. Ends with a table, and with status 1 if anything
+did not hold.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
 """Runs a program without what lets root write everywhere."""
 WHY = (
     "full|no space|may not write|no usable|read-only|permission denied|no such file|not permitted|"
-    "cannot be written|cannot be read|does not exist|no writable|not empty|is gone"
+    "cannot be written|cannot be read|does not exist|no writable|not empty|is gone|nothing of"
 )
 """What a line must have one of, in small letters."""
 LOOK = 0.02
@@ -307,7 +308,7 @@ def play(
         lost = fault == "gone" and place == "output"  # what was written whole is taken away
         if field.found() != known.found and not lost:
             faults.append("ends with 0 and other results")
-    elif end.code not in ({2, 4} if place == "output" else {4}):
+    elif end.code not in ({2, 4} if place == "output" or (place, fault) == ("results", "gone") else {4}):
         faults.append(f"ends with {end.code}")
     elif not any(word in (end.line or end.shown).lower() for word in WHY.split("|")):
         faults.append(f"says {end.said[-300:]!r} and {end.shown[-300:]!r}")

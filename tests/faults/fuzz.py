@@ -10,27 +10,38 @@ Further arguments are libFuzzer's own. Inputs that found something are tests in 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
+import json
+import random
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import atheris
 
+for name in ("tarfile", "tomllib", "zipfile"):  # who imported one already did not have it instrumented
+    for loaded in [module for module in sys.modules if module.partition(".")[0] == name]:
+        del sys.modules[loaded]
 with atheris.instrument_imports(include=["outlive", "tarfile", "tomllib", "zipfile"]):
+    import tarfile
+    import tomllib  # noqa: F401 - `decode_toml` uses it
+    import zipfile
+
     import msgspec
     from packaging.version import Version
 
     from outlive import probe
+    from outlive.comparison.cells import judge, match
     from outlive.errors import OutliveError
     from outlive.files import decode_toml, with_checksum
     from outlive.probe import readings
     from outlive.project import Project
+    from outlive.records import plausible
     from outlive.records.stack import Stack
     from outlive.releases import changelog, claims, packages
     from outlive.releases.catalogue import Catalogue
@@ -79,11 +90,13 @@ def answer(data: bytes) -> None:
 
 
 def result(data: bytes) -> None:
-    """Read stored measurements, whose checksum is right."""
+    """Read stored measurements, whose checksum is right, and compare them as verbs do."""
     path = PLACE / "py3.11-000000000000.json"
     path.write_bytes(with_checksum(data))
     with contextlib.suppress(OutliveError):
-        store.read(path)
+        found = store.read(path).measurements
+        if not any(fault for measurement in found for fault in plausible.faults(measurement)):
+            judge(match(found, found)[0])
 
 
 def stack(data: bytes) -> None:
@@ -153,6 +166,67 @@ def _read() -> list[bytes]:
         return [msgspec.json.encode(one) for one in readings.ask(folder)]
 
 
+ODD: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        1e300,
+        -1e-300,
+        10**16,
+        2**63,
+        2**64,
+        10**400,
+        "",
+        "-",
+        "x" * 5000,
+        "\0",
+        "\ud800",
+    ),
+    *("../..", "0.0.0", "9" * 5000, "\x1b[31m", "::error::", "<script>", [], {}, [[]], [0] * 60, {"": None}),
+)
+"""Values that no document of ours has, or that mean something to who reads them."""
+
+
+def mutated(data: bytes, most: int, seed: int) -> bytes:
+    """Return the JSON document with values replaced, left out or repeated; what is none as libFuzzer does.
+
+    Bytes that were changed at random are hardly ever JSON still, and then only their decoder sees them.
+    """
+    chance = random.Random(seed)
+    try:
+        document = json.loads(data) if chance.random() < 0.9 else None
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        return bytes(atheris.Mutate(data, most))
+    for _ in range(chance.randint(1, 3)):
+        holder: Any = document
+        while True:
+            places = [*holder] if isinstance(holder, dict) else [*range(len(holder))]
+            if not places:
+                break
+            place = chance.choice(places)
+            inner = holder[place]
+            if isinstance(inner, dict | list) and chance.random() < 0.85:
+                holder = inner
+                continue
+            match chance.randrange(4):
+                case 0:
+                    del holder[place]
+                case 1 if isinstance(holder, list):
+                    holder.insert(place, inner)
+                case 2 if isinstance(inner, int | float) and abs(inner) < 2**62:
+                    holder[place] = chance.choice((-inner, inner + 1, 2 * inner, inner / 3))
+                case _:
+                    holder[place] = copy.deepcopy(chance.choice(ODD))
+            break
+    changed = json.dumps(document).encode("utf-8", "surrogatepass")
+    return changed if len(changed) <= most else data
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "changelogs": (
         changelogs,
@@ -187,7 +261,8 @@ def main() -> int:
     for at, seed in enumerate(seeds()):
         (corpus / str(at)).write_bytes(seed)
     limits = [f"-timeout={SLOW}", f"-max_len={LONGEST}", f"-artifact_prefix={Path.cwd()}/{name}-"]
-    atheris.Setup([sys.argv[0], *limits, *options, str(corpus)], target)
+    of_json = {"custom_mutator": mutated} if name in ("reading", "result") else {}
+    atheris.Setup([sys.argv[0], *limits, *options, str(corpus)], target, **of_json)
     atheris.Fuzz()
     return 0
 

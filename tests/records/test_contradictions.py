@@ -57,3 +57,10 @@ def test_any_byte_that_is_changed_in_a_new_file_is_told(tmp_path: Path) -> None:
 def test_counts_without_phases_are_left_alone() -> None:
     found = store.read(STORED[0]).measurements[0]
     assert not list(plausible.contradictions(msgspec.structs.replace(found, phases=())))
+
+
+def test_a_phase_without_requests_is_told() -> None:
+    found = store.read(STORED[0]).measurements[0]
+    none = msgspec.structs.replace(found.phases[0], requests=0)
+    told = [*plausible.contradictions(msgspec.structs.replace(found, phases=(none, *found.phases)))]
+    assert f"{found.scenario}: a phase has no requests" in told

@@ -67,3 +67,16 @@ def test_requests_that_differ_by_chance_have_an_error_that_covers_another_run(se
 def test_growth_that_gets_faster_differs_by_as_much() -> None:
     counts = [66, 1266, 222, 66, 1266, 222, 30180, 160540]
     assert error(LONG, counts) > 50
+
+
+def test_a_cell_whose_brief_phases_were_contradicted_has_one_too() -> None:
+    lengths_used = (7, 61, 17, 229, 419, *PHASES, *LONG_PHASES)
+    counts = [5 * n + (n == 37) * 9 + (n == 1009) * 100 for n in lengths_used]
+    assert 1 < error([phase(n) for n in lengths_used], counts) < 6
+
+
+@pytest.mark.parametrize(
+    "requests", [(503, 1009), (11, 503, 1009), (11, 211, 503, 1009), (5, 5, 5, 503, 503)]
+)
+def test_phases_that_nobody_runs_end_in_no_traceback(requests: tuple[int, ...]) -> None:
+    assert error([phase(n) for n in requests], [n * n for n in requests]) >= 0

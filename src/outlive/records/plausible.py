@@ -47,6 +47,8 @@ def contradictions(m: Measurement) -> Iterator[str]:
     """
     if not m.phases:
         return
+    if any(phase.requests < 1 for phase in m.phases):
+        yield f"{m.scenario}: a phase has no requests"
     if m.requests != sum(phase.requests for phase in m.phases):
         yield f"{m.scenario}: its phases do not add up to {m.requests} requests"
     leaked = [phase.leaked for phase in m.phases]

@@ -32,7 +32,8 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
     if not of(phases, long):
         return Fraction(0)  # the short phases were on a line, or the long ones would have been run
     a, b = phases[-2:]
-    requests = abs(b.requests - a.requests)
+    if not (requests := abs(b.requests - a.requests)):
+        return Fraction(0)
     rise = Fraction(counts[-1] - counts[-2], b.requests - a.requests)
     if not (whole := abs(rise - round(rise))):
         return Fraction(0)
@@ -41,12 +42,14 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
         for phase, count in zip(phases, counts, strict=True)
         if phase.requests not in (*long, *asked.memory)
     ]
-    sets = [short[at : at + len(asked.short)] for at in range(0, len(short), len(asked.short))]
-    off = {n: abs(count - counts[-1] - rise * (n - b.requests)) for n, count in sets[-1]}
-    if whole * requests <= CHANCE or max(off.values()) <= CHANCE:
+    sets = [short[end - 3 : end] for end in range(len(short), 2, -3)]
+    off = {n: abs(count - counts[-1] - rise * (n - b.requests)) for n, count in short[-3:]}
+    if whole * requests <= CHANCE or max(off.values(), default=0) <= CHANCE:
         return Fraction(CHANCE, requests)
     drift = max(deviation / abs(b.requests - n) for n, deviation in off.items())
-    return max(Fraction(1), drift, SPREAD * max(map(_deviation, sets))).limit_denominator(1000)
+    return max(
+        Fraction(1), drift, SPREAD * max(map(_deviation, sets), default=Fraction(0))
+    ).limit_denominator(1000)
 
 
 def _deviation(phases: Sequence[tuple[int, int]]) -> Fraction:
@@ -56,6 +59,8 @@ def _deviation(phases: Sequence[tuple[int, int]]) -> Fraction:
     longest phase tells what the third one should have: what shifts whole phases alike does not count.
     """
     (n, count), (middle, between), (most, last) = sorted(phases)
+    if n == most:
+        return Fraction(0)
     expected = count + Fraction(last - count, most - n) * (middle - n)
     return Fraction(float(abs(between - expected)) / middle**0.5)
 
