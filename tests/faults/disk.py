@@ -41,7 +41,7 @@ ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
 """Runs a program without what lets root write everywhere."""
 WHY = (
     "full|no space|may not write|no usable|read-only|permission denied|no such file|not permitted|"
-    "cannot be written|cannot be read|does not exist|no writable|not empty|is gone|nothing of"
+    "cannot be written|cannot be read|does not exist|no writable|not empty|is gone|nothing of|is found"
 )
 """What a line must have one of, in small letters."""
 LOOK = 0.02

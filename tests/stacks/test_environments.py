@@ -11,7 +11,7 @@ import pytest
 
 from outlive.errors import FaultError, UnavailableError
 from outlive.records.stack import Package
-from outlive.stacks import environments, pythons
+from outlive.stacks import environments, pythons, uv
 from outlive.stacks.locks import Lock
 from outlive.stacks.pythons import Interpreter
 from package_index import GUNICORN, Index, Wheel, serving
@@ -204,3 +204,20 @@ def test_packages_that_nothing_imported(tmp_path: Path) -> None:
     found = environments.Environment(tmp_path, tmp_path / "bin" / "python", lock)
     assert environments.unimported(found, {"attr", "left"}) == ("some-tracer",)
     assert environments.unimported(found, {"some_tracer"}) == ("attrs", "left")
+
+
+def test_a_compiled_module_that_a_full_disk_has_cut_is_told(
+    lock: Lock, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = environments.named(lock, interpreter).path
+
+    def cut(arguments: list[str | Path]) -> subprocess.CompletedProcess[str]:
+        done = uv.try_uv(arguments)
+        for path in folder.glob("lib/python*/site-packages/flask/**/*.pyc"):
+            path.write_bytes(path.read_bytes()[:-3])
+        return done
+
+    monkeypatch.setattr(environments, "try_uv", cut)
+    with pytest.raises(FaultError, match=r"cannot be written: the disk is full: free some room"):
+        environments.ensure(lock, interpreter)
+    assert not folder.exists()

@@ -5,7 +5,9 @@ They are kept in the cache, named after their contents. A complete one is used w
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import re
 import shutil
 from collections.abc import Collection
@@ -26,6 +28,15 @@ from outlive.stacks.uv import run_uv, try_uv
 NOT_INSTALLED = re.compile(r"requires `([^`]+)`, but it's not installed")
 COMPLETE = "outlive-complete"  # written last: an environment without it was interrupted
 IMPORT_TIMEOUT = 60.0
+CUT = """
+import marshal, pathlib, sys
+for path in pathlib.Path(sys.argv[1]).rglob("*.pyc"):
+    try:
+        marshal.loads(path.read_bytes()[16:])
+    except Exception:
+        sys.exit(1)
+"""
+"""Fails if a compiled module is not whole: Python writes what a full disk takes of it, and goes on."""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -114,6 +125,8 @@ def _build(environment: Environment, interpreter: Interpreter) -> None:
         lacking = try_uv(["pip", "check", "--python", environment.python]).stderr
         if missing := NOT_INSTALLED.search(lacking):
             raise FaultError(f"{environment.lock} lacks {missing[1]}; {AGAIN}")
+        if processes.run([environment.python, "-I", "-c", CUT, path], timeout=IMPORT_TIMEOUT).returncode:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         (path / COMPLETE).touch()
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
