@@ -172,6 +172,18 @@ class TestFaults:
         assert caught.value.partial is not None
         assert 0 < caught.value.partial.requests <= stub.requests
 
+    def test_its_report_cannot_be_written(self) -> None:
+        with (
+            Stub() as stub,
+            pytest.raises(GeneratorError, match=r"^locust's report cannot be written: free some"),
+        ):
+            generate(
+                stub.address,
+                Traffic(user="Steady", requests=ENDLESS, clients=2, rate=50),
+                project=CHECKOUT,
+                progress=lambda _: locusts()[0].rlimit(psutil.RLIMIT_FSIZE, (0, 0)),
+            )
+
     def test_a_worker_is_killed(self) -> None:
         def kill(seen: Generated) -> None:
             if seen.requests and len(found := locusts()) == 3:

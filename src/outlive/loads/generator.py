@@ -16,7 +16,7 @@ import msgspec
 
 from outlive import processes, temporary
 from outlive.errors import FaultError
-from outlive.loads.locust.tally import Result, Tally, merged
+from outlive.loads.locust.tally import UNWRITTEN, Result, Tally, merged
 from outlive.project import Project
 from outlive.records.load import Generated, ScenarioTraffic, Traffic
 from outlive.service import users
@@ -120,6 +120,10 @@ def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], 
             if result.final:
                 return seen
             progress(seen)
+        if locust.returncode == UNWRITTEN:
+            raise GeneratorError(
+                "locust's report cannot be written: free some room, or set TMPDIR to another folder", seen
+            )
         if ended:
             raise GeneratorError(f"locust {_end(locust.returncode)}: {_last_words(folder)}", seen)
         if time.monotonic() - changed > SILENCE:

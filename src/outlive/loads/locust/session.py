@@ -7,6 +7,7 @@ tells the others what to send, collects their results, writes the sum and ends t
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from locust.exception import StopTest
 from locust.rpc.protocol import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from outlive.errors import UsageError
+from outlive.errors import FaultError, UsageError
 from outlive.files import write_text
 from outlive.loads.locust.arrivals import NOTHING, Arrivals, Share, shares
-from outlive.loads.locust.tally import Result, Sent
+from outlive.loads.locust.tally import UNWRITTEN, Result, Sent
 from outlive.service.users import Deck, weights
 from outlive.service.wire import TIMEOUT
 
@@ -286,7 +287,10 @@ class Session:
                 final=final,
                 stopped=self._stopped or (self._short(sent, seconds) if final else None),
             )
-            write_text(Path(self.options.result), msgspec.json.encode(result).decode())
+            try:
+                write_text(Path(self.options.result), msgspec.json.encode(result).decode())
+            except FaultError:  # whoever waits for the report learns it at once; the log is on the same disk
+                os._exit(UNWRITTEN)
 
     def _short(self, sent: tuple[Sent, ...], seconds: float) -> str | None:
         """Return how far the test fell short of its requests or duration, None if it did not."""

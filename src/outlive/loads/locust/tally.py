@@ -6,6 +6,7 @@ locust rounds response times to two digits; here every bucket is half a percent 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -87,6 +88,10 @@ class Sent(msgspec.Struct):
         self.scenarios.setdefault(scenario, Tally()).add(seconds, fault is None)
         if fault is not None and (fault in self.faults or len(self.faults) < MOST_FAULTS):
             self.faults[fault] = self.faults.get(fault, 0) + 1
+
+
+UNWRITTEN = os.EX_IOERR
+"""The status with which locust ends if its file cannot be written."""
 
 
 class Result(msgspec.Struct, frozen=True):
