@@ -23,7 +23,8 @@ from outlive.replay import engine, place
 from outlive.replay.cluster import orders, workers
 from outlive.replay.cluster.orders import Answer, Counts, Filled, Order, Part, Refused, Work
 from outlive.replay.cluster.workers import Cluster, connected
-from outlive.replay.subject import Task
+from outlive.replay.subject import Shown, Task
+from outlive.retention.growth import SHOWN
 from outlive.service import app as apps
 from outlive.service import scenarios
 from outlive.stacks.locks import Lock
@@ -93,6 +94,15 @@ def answers(cluster: Cluster, *asked: Order) -> dict[str, Answer]:
     found = list(cluster.filled({one.work.lock.release: one for one in asked}))
     assert sorted(key for key, _ in found) == sorted(one.work.lock.release for one in asked)  # each once
     return dict(found)
+
+
+def test_an_order_says_what_stored_cells_have_shown() -> None:
+    asked = order("3.1")
+    part = msgspec.structs.replace(
+        asked.work.parts[0], shown=(Shown(CELL, 0), Shown(Cell("ok", "close", "off"), 4))
+    )
+    sent = msgspec.structs.replace(asked, work=msgspec.structs.replace(asked.work, parts=(part,)))
+    assert msgspec.json.decode(msgspec.json.encode(sent), type=Order) == sent
 
 
 def test_each_order_is_answered_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,3 +355,8 @@ def test_worker_processes_here_count_what_this_process_counts(tmp_path: Path) ->
         return [[tuple(getattr(m, name) for name in exact) for m in each] for each in found]
 
     assert counted("local") == counted(None)
+    later = engine.Request(ok, (Cell("ok", "close", "on"),), jobs=2, scheduler="local")
+    for (found,) in engine.run(project, prepared, later, engine.SILENT):
+        assert [phase.requests for phase in found.phases] == [
+            *SHOWN
+        ]  # the stored cells with gc off were sent

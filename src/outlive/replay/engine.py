@@ -12,8 +12,8 @@ from outlive.records.measurement import GC_POLICIES, USUAL_CONNECTIONS, Cell, Co
 from outlive.records.remedy import Remedy
 from outlive.replay import place
 from outlive.replay.store import Keeper, Store
-from outlive.replay.subject import Subject, Task
-from outlive.retention.growth import SENSITIVITY, shows
+from outlive.replay.subject import Shown, Subject, Task, shown
+from outlive.retention.growth import SENSITIVITY
 from outlive.service import app as apps
 from outlive.service.scenarios import Scenario, load_set
 from outlive.stacks.environments import Environment
@@ -82,7 +82,7 @@ def run(
     stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
     wanted = [_about(project, stack.release.framework, request) for stack in stacks]
     results: list[dict[Cell, Measurement]] = []
-    lacking: list[tuple[Prepared, dict[str, Served], tuple[Cell, ...], dict[Cell, int]]] = []
+    lacking: list[tuple[Prepared, dict[str, Served], tuple[Cell, ...], tuple[Shown, ...]]] = []
     for at, (stack, cells) in enumerate(zip(stacks, wanted, strict=True)):
         served = serving(project, stack.release.framework, request.scenarios)
         again = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
@@ -91,19 +91,18 @@ def run(
         results.append({cell: have[cell] for cell in cells if cell in have})
         missing = tuple(cell for cell in cells if cell not in have)
         if missing:
-            shown = {cell: stays for cell, m in have.items() if (stays := shows(m)) is not None}
-            lacking.append((stack, served, missing, shown))
+            lacking.append((stack, served, missing, shown(have.values())))
     progress.start(sum(len(missing) for _, _, missing, _ in lacking))
 
     measured: list[Measurement] = []
     if lacking:
         with place.at(request.scheduler, project, request.jobs) as where, Keeper() as keeper:
             tasks: list[Task] = []
-            for stack, served, missing, shown in lacking:
+            for stack, served, missing, certain in lacking:
                 progress.doing(f"installing {stack.release}")
                 environment = where.install(stack.lock, stack.interpreter)
                 tasks += to_measure(
-                    project, environment, served, request, missing, shown=shown, remedy=stack.remedy
+                    project, environment, served, request, missing, shown=certain, remedy=stack.remedy
                 )
 
             def done(measurement: Measurement) -> None:
@@ -160,12 +159,12 @@ def to_measure(
     request: Request,
     cells: Sequence[Cell],
     *,
-    shown: Mapping[Cell, int] | None = None,
+    shown: tuple[Shown, ...] = (),
     remedy: Remedy | None = None,
 ) -> list[Task]:
     """Return the tasks that measure `cells` of an installed stack, one for each app that serves some of them.
 
-    `shown` are cells that need not be measured, because they have already shown what stays: see `Task`.
+    `shown` is what cells that need not be measured have already shown.
     """
     by_app: dict[apps.App, list[Cell]] = {}
     for cell in cells:
@@ -175,7 +174,7 @@ def to_measure(
             Subject(environment, app, project.apps / app.framework, request.worker, remedy),
             tuple(mine),
             request.sensitivity,
-            shown or {},
+            shown,
         )
         for app, mine in by_app.items()
     ]

@@ -34,7 +34,7 @@ class _Group:
         self.task = task
         self.subject = task.subject
         self.worker = worker
-        self.shown = dict(task.shown)
+        self.shown = {one.cell: one.objects for one in task.shown}
         self.servers = 0
         runs: dict[Cell, deque[Cell]] = defaultdict(deque)
         for cell in sorted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from outlive.errors import FaultError
 from outlive.records.measurement import Cell, Connection, Measurement
 from outlive.records.remedy import Remedy
-from outlive.retention.growth import SENSITIVITY
+from outlive.retention.growth import SENSITIVITY, shows
 from outlive.service import remedies
 from outlive.service.app import App, Worker
 from outlive.service.scenarios import Scenario
@@ -69,14 +69,26 @@ class Subject(msgspec.Struct, frozen=True):
         )
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """A cell with gc off that has shown exactly what stays after a collection: `objects` per request."""
+
+    cell: Cell
+    objects: int
+
+
+def shown(measurements: Iterable[Measurement]) -> tuple[Shown, ...]:
+    """Return what those of the measurements that leave no doubt have shown."""
+    stays = ((Cell.of(m), shows(m)) for m in measurements)
+    return tuple(Shown(cell, objects) for cell, objects in stays if objects is not None)
+
+
 class Task(msgspec.Struct, frozen=True):
     """A subject and the cells to measure, with their sensitivity.
 
-    `shown` has the objects per request of cells with gc off that have already shown, at this or a finer
-    sensitivity, exactly what stays.
+    `shown` is what other cells have already shown, at this or a finer sensitivity.
     """
 
     subject: Subject
     cells: tuple[Cell, ...]
     sensitivity: int = SENSITIVITY
-    shown: Mapping[Cell, int] = {}
+    shown: tuple[Shown, ...] = ()

@@ -27,8 +27,7 @@ from outlive.replay import engine, place
 from outlive.replay.engine import Progress, Request
 from outlive.replay.place import Place
 from outlive.replay.store import Keeper, Store
-from outlive.replay.subject import Task
-from outlive.retention.growth import shows
+from outlive.replay.subject import Task, shown
 from outlive.service import app as apps
 from outlive.service import scenarios
 from outlive.stacks import eras
@@ -237,10 +236,9 @@ class _Sweep:
         self.keep(planned.stack.release, [*self._stored(planned), *failed])
 
     def _tasks(self, planned: _Planned, environment: Environment) -> list[Task]:
-        known = {Cell.of(m): shows(m) for m in self._stored(planned)}
-        shown = {c: stays for c, stays in known.items() if stays is not None and c not in planned.missing}
+        kept = shown(m for m in self._stored(planned) if Cell.of(m) not in planned.missing)
         return engine.to_measure(
-            self.project, environment, planned.served, self.request, planned.missing, shown=shown
+            self.project, environment, planned.served, self.request, planned.missing, shown=kept
         )
 
     def _lacks(self, release: Release, reason: str) -> None:

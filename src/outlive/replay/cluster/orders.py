@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from outlive.records.measurement import Cell, Measurement, Origin
 from outlive.records.remedy import Remedy
 from outlive.replay.measure import measure
 from outlive.replay.store import this_machine
-from outlive.replay.subject import Subject, Task
+from outlive.replay.subject import Shown, Subject, Task
 from outlive.service import scenarios
 from outlive.service.app import App
 from outlive.stacks import environments, pythons
@@ -42,7 +42,7 @@ class Part(msgspec.Struct, frozen=True):
     app: App
     cells: tuple[Cell, ...]
     sensitivity: int
-    shown: Mapping[Cell, int] = {}
+    shown: tuple[Shown, ...] = ()
     worker: str | None = None
     remedy: Remedy | None = None
 
@@ -60,7 +60,7 @@ class Work(msgspec.Struct, frozen=True):
         for part in self.parts:
             for cell in part.cells:
                 if cell.gc == "off":
-                    one = msgspec.structs.replace(part, cells=(cell,), shown={})
+                    one = msgspec.structs.replace(part, cells=(cell,), shown=())
                     return msgspec.structs.replace(self, parts=(one,))
         return None
 
