@@ -7,25 +7,9 @@ from random import Random
 
 import pytest
 
-from outlive.records.measurement import Phase
+from comparisons import phase
 from outlive.retention.error import error
 from outlive.retention.growth import LONG_PHASES, lengths
-
-
-def phase(requests: int) -> Phase:
-    return Phase(
-        requests=requests,
-        survivors=0,
-        leaked=0,
-        blocks=0,
-        blocks_kept=0,
-        heap=0,
-        heap_kept=0,
-        rss=None,
-        fds=None,
-        threads=1,
-    )
-
 
 PHASES = lengths().short
 LONG = [phase(requests) for requests in (*PHASES, *PHASES, *LONG_PHASES)]

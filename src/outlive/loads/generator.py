@@ -120,7 +120,7 @@ def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], 
             if result.final:
                 return seen
             progress(seen)
-        if locust.returncode == UNWRITTEN:
+        if ended and locust.returncode == UNWRITTEN:
             raise GeneratorError(
                 "locust's report cannot be written: free some room, or set TMPDIR to another folder", seen
             )

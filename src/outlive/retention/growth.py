@@ -218,8 +218,8 @@ def analyse(
     if shown is not None and _confirms(phases, shown):
         asked = msgspec.structs.replace(asked, short=SHOWN, long=SHOWN_LONG)
     elif shown is not None:
-        tallies = tallies[_brief(phases) :]
-        phases = phases[_brief(phases) :]
+        brief = _brief(phases)
+        tallies, phases = tallies[brief:], phases[brief:]
     a, b = _decisive(tallies, asked, collecting=collecting)
     leaked = slope(a.phase, b.phase, "leaked")
     cyclic = slope(a.phase, b.phase, "survivors") - leaked
@@ -239,8 +239,9 @@ def analyse(
             for name, each in held.items()
             if name == "mapped" or _rises((phase.requests, phase.held[name]) for phase in last)
         }
-    leaks = bool(held) and (bool(long) or "threads" in held)
-    leaks = leaks or (bool(long) and (leaked > 0 or _leaks_memory(phases, asked, cached=cached)))
+    leaks = "threads" in held or (
+        bool(long) and (bool(held) or leaked > 0 or _leaks_memory(phases, asked, cached=cached))
+    )
     countable = last[0].heap is not None
     return Analysis(
         growth="leak" if leaks else _growth(phases, Fraction(0) if collecting else cyclic),

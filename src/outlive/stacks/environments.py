@@ -30,13 +30,14 @@ COMPLETE = "outlive-complete"  # written last: an environment without it was int
 IMPORT_TIMEOUT = 60.0
 CUT = """
 import marshal, pathlib, sys
-for path in pathlib.Path(sys.argv[1]).rglob("*.pyc"):
+for path in pathlib.Path(sys.argv[1]).rglob("*.%s.pyc" % sys.implementation.cache_tag):
     try:
         marshal.loads(path.read_bytes()[16:])
     except Exception:
-        sys.exit(1)
+        sys.exit(int(sys.argv[2]))
 """
-"""Fails if a compiled module is not whole: Python writes what a full disk takes of it, and goes on."""
+"""Ends with a status if a module that this Python has compiled is not whole: Python writes what a full disk
+takes of it, and goes on."""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -125,7 +126,8 @@ def _build(environment: Environment, interpreter: Interpreter) -> None:
         lacking = try_uv(["pip", "check", "--python", environment.python]).stderr
         if missing := NOT_INSTALLED.search(lacking):
             raise FaultError(f"{environment.lock} lacks {missing[1]}; {AGAIN}")
-        if processes.run([environment.python, "-I", "-c", CUT, path], timeout=IMPORT_TIMEOUT).returncode:
+        look: list[str | Path] = [environment.python, "-I", "-c", CUT, path, str(os.EX_IOERR)]
+        if processes.run(look, timeout=IMPORT_TIMEOUT).returncode == os.EX_IOERR:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         (path / COMPLETE).touch()
     except BaseException:
