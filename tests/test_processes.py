@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,11 +25,12 @@ FAMILY = (
 def gone(pid: int, seconds: float = 10) -> bool:
     """Whether `pid` ends (or is a zombie that nobody reaps here) within that time."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.02)
-    return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+    return True
 
 
 def test_a_run_gives_output_and_status() -> None:
@@ -142,3 +144,25 @@ def test_the_lifeline_needs_the_standard_library_alone() -> None:
         check=True,
     )
     assert done.stdout == b"1\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what a process started with")
+def test_daemons_have_ended_when_they_are_killed() -> None:
+    code = (
+        "import os, sys, time\n"
+        "for _ in range(20):\n"
+        "    if not os.fork():\n"
+        "        os.setsid()\n"
+        "        print(os.getpid(), flush=True)\n"
+        "        while True: pass\n"
+    )
+    variables = {**os.environ, "OUTLIVE_TEST_DAEMONS": "ours"}
+    done = subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
+    with done, processes.running([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE) as other:
+        assert done.stdout
+        assert other.stdout
+        other.stdout.readline()
+        daemons = [int(done.stdout.readline()) for _ in range(20)]
+        processes.kill_daemons("OUTLIVE_TEST_DAEMONS", "ours")
+        assert [daemon for daemon in daemons if not gone(daemon, 0)] == []
+        assert other.poll() is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from outlive.errors import FaultError
 
 LIFELINE = Path(__file__).with_name("worker") / "lifeline.py"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+ROUNDS = 20  # of looking for daemons that others fork while we kill
 
 Output = int | IO[bytes] | None
 
@@ -129,11 +131,43 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_daemons(name: str, value: str) -> None:
-    """End the processes that started with a variable: a daemon leaves its group, not its environment.
+    """Kill the processes that started with a variable, and wait until they have ended.
 
-    Does nothing where the system has no /proc.
+    A daemon leaves its group, not its environment. Those that a daemon forks while we look are had in the
+    next of at most `ROUNDS`. Does nothing where the system has no /proc.
     """
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for _ in range(ROUNDS):
+        with contextlib.ExitStack() as stack:
+            daemons = _started_with(f"{name}={value}".encode())
+            for daemon in daemons:
+                stack.callback(os.close, daemon)
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(daemon, signal.SIGKILL)
+            for daemon in daemons:
+                _wait(daemon)
+        if not daemons:
+            return
+
+
+def _started_with(variable: bytes) -> list[int]:
+    """Return an open descriptor of each process that has `variable` in its environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
-            if f"{name}={value}".encode() in path.read_bytes().split(b"\0"):
-                os.kill(int(path.parent.name), signal.SIGKILL)
+            descriptor = os.pidfd_open(int(folder.name))  # first: another may get the number while we look
+            try:
+                variables = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                variables = []
+            if variable in variables:
+                found.append(descriptor)
+            else:
+                os.close(descriptor)
+    return found
+
+
+def _wait(descriptor: int) -> None:
+    """Wait until a killed process has ended: it runs on until it is scheduled. At most `GRACE` seconds."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.poll(GRACE * 1000)
