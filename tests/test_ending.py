@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -56,6 +57,15 @@ def raising(error: BaseException) -> Callable[[], object]:
         raise error
 
     return command
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_a_limit_of_memory_is_named(
+    error: Exception, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**30, resource.RLIM_INFINITY))
+    assert ended(raising(error)) == ExitCode.FAULT
+    assert "`ulimit -v`" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import resource
 import signal
 import sys
 import time
@@ -133,12 +134,17 @@ def _reason(error: Exception) -> str:
         if limit:
             return f"the system: {limit}"
     if isinstance(error, MemoryError):
-        return f"the system: {LIMITS[errno.ENOMEM]}"
+        return f"the system: {LIMITS[errno.ENOMEM]}{': see `ulimit -v`' if _is_memory_limited() else ''}"
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
-        return f"the system: {LIMITS[errno.EAGAIN]}"
+        return f"the system: {LIMITS[errno.EAGAIN]}{' and `ulimit -v`' if _is_memory_limited() else ''}"
     kind = type(error).__name__
     said = one_line(USERINFO.sub("", f"{kind}: {error}" if str(error) else kind))
     return f"this is a fault of outlive: {said}; {_traceback(error)}"
+
+
+def _is_memory_limited() -> bool:
+    """Return whether `ulimit -v` is set: a thread whose stack has no room fails as one too many does."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _traceback(error: Exception) -> str:

@@ -53,6 +53,9 @@ def test_it_may_stand_in_pyproject(tmp_path: Path) -> None:
         (f'protocol = "wsgy"\n{PLAIN}', "is none of aiohttp, asgi, wsgi"),
         (f'worker = "uvicorn"\n{PLAIN}', "there are sync, gthread, gevent"),
         (f'source = "nope"\n{PLAIN}', "source: there is no folder 'nope'"),
+        (f'source = "../.."\n{PLAIN}', "source: '../..' is not in the application's folder"),
+        (f'source = "src/../.."\n{PLAIN}', "source: 'src/../..' is not in the application's folder"),
+        (f'source = "/"\n{PLAIN}', "source: '/' is not in the application's folder"),
         (f"{PLAIN}expect = true", "expect 'True': an answer is a status (404, 4xx, 400-404), aborted"),
         (f"{PLAIN}expect = 9999", "expect '9999': an answer is"),
         (f"{PLAIN}expect = []", "scenario ok: expect: there is no answer"),
@@ -171,6 +174,14 @@ def test_only_two_exact_versions_contradict_each_other(
     else:
         with pytest.raises(UsageError, match="is pinned twice"):
             requirements.read(tmp_path, lines)
+
+
+def test_a_lock_of_uv_needs_its_project(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"packages: there is no .*uv\.lock"):
+        requirements.read(tmp_path, "uv.lock")
+    written(tmp_path, "version = 1\n", "uv.lock")
+    with pytest.raises(UsageError, match=r"there is no pyproject\.toml beside .*uv\.lock: uv reads both"):
+        requirements.read(tmp_path, "uv.lock")
 
 
 def test_a_requirement_for_many_versions_pins_none(tmp_path: Path) -> None:

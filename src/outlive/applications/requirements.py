@@ -55,6 +55,9 @@ def read(folder: Path, packages: str | Sequence[str]) -> Requirements:
         wanted = [name.strip() for name in extras[2].split(",")] if extras else []
         return _requirements(((path.name, line) for line in _of_project(path, wanted)), path.parent)
     if path.name == "uv.lock":
+        _text(path)
+        if not path.with_name("pyproject.toml").is_file():
+            raise UsageError(f"packages: there is no pyproject.toml beside {path}: uv reads both")
         arguments = ["export", "--frozen", "--no-emit-project", "--no-dev", "--no-header", "--no-annotate"]
         text = run_uv([*arguments, "--project", path.parent], cwd=path.parent)
         return _requirements(((path.name, line) for line in _logical(text)), path.parent)

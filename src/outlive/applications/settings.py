@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePath
 from string import Template
 from typing import Annotated, Any, TypeVar
 
@@ -119,6 +119,12 @@ def read(folder: Path, base: Project) -> Read:
     serving = known[settings.protocol].by(settings) if settings.protocol in known else Serving((), ())
     if wrong := _fault(settings, scenarios, known):
         raise UsageError(f"{path}: {wrong}")
+    source = PurePath(os.path.normpath(settings.source))
+    if source.is_absolute() or source.parts[:1] == ("..",):
+        raise UsageError(
+            f"{path}: source: {one_line(settings.source)!r} is not in the application's folder, "
+            f"of which servers have a copy: put {FILE} into a folder that has it all"
+        )
     if settings.source and not (folder / settings.source).is_dir():
         raise UsageError(f"{path}: source: there is no folder {settings.source!r}")
     return Read(settings, serving, scenarios)
