@@ -216,6 +216,25 @@ class TestRead:
         with pytest.raises(FaultError, match=r"cannot be read: Is a directory$"):
             read(tmp_path)
 
+    @pytest.mark.parametrize("number", [b"1e300", b"-1e16", b"10000000000000000", b"2.5E+20", b"9" * 30])
+    @pytest.mark.parametrize("space", [b"", b" ", b"\n  "])
+    @pytest.mark.parametrize("form", ["plain", "compact"])
+    def test_a_number_too_large_is_one_line(
+        self, tmp_path: Path, form: str, space: bytes, number: bytes
+    ) -> None:
+        """However it is written: a page has no room for it."""
+        ok = measurement("ok", blocks_per_request=9.5)
+        document = Document(provenance=stores.provenance([STACK]), measurements=(ok,))
+        whole = compact.encode(document) if form == "compact" else document.to_json()
+        data = whole.partition(b',\n"checksum"')[0].rstrip().removesuffix(b"}") + b"}"
+        assert data.count(b'"blocks_per_request":9.5') == 1
+        path = tmp_path / "results.json"
+        path.write_bytes(data)
+        assert read(path) == document
+        path.write_bytes(data.replace(b":9.5", b":" + space + number))
+        with pytest.raises(FaultError, match=r"cannot be right: blocks_per_request is \S+: no measured"):
+            read(path)
+
     def test_none_is_none(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             read(tmp_path / "results.json")

@@ -46,8 +46,8 @@ class History(Protocol):
     def problems(self) -> Sequence[str]:
         """A line for each file that could not be read."""
 
-    def of(self, scenarios: Collection[str]) -> Timeline:
-        """Return the timeline with at least these scenarios."""
+    def of(self, scenarios: Collection[str], releases: Collection[str] | None = None) -> Timeline:
+        """Return the timeline with at least these scenarios, of at least these releases, or of all."""
 
 
 class Timeline(msgspec.Struct, frozen=True):
@@ -58,7 +58,11 @@ class Timeline(msgspec.Struct, frozen=True):
     moments: tuple[Moment, ...]
     problems: tuple[str, ...] = ()
 
-    def of(self, scenarios: Collection[str]) -> Timeline:  # noqa: ARG002 - it has them all
+    def of(
+        self,
+        scenarios: Collection[str],  # noqa: ARG002 - it has them all
+        releases: Collection[str] | None = None,  # noqa: ARG002
+    ) -> Timeline:
         """Return the timeline itself, a `History` that has been read."""
         return self
 
@@ -89,11 +93,17 @@ class Timeline(msgspec.Struct, frozen=True):
             release = lineage.before(release, moments)
         return None if release is None else moments[release]
 
+    def steps_to(self, versions: Collection[str]) -> tuple[tuple[Moment, Moment], ...]:
+        """Return (the measured release before, the release) for those of `versions` that have both."""
+        late = (moment for moment in self.moments if moment.release.version in versions)
+        return tuple(
+            (early, moment) for moment in late if moment.measurements and (early := self.before(moment))
+        )
+
     def step_to(self, version: str) -> Stepped | None:
         """Return the measured release before `version` and the rows of the step; None if one is missing."""
-        for late in self.moments:
-            if late.release.version == version and late.measurements and (early := self.before(late)):
-                return early.release.version, judge(match(early.measurements, late.measurements)[0])
+        for early, late in self.steps_to((version,)):
+            return early.release.version, judge(match(early.measurements, late.measurements)[0])
         return None
 
 

@@ -18,23 +18,26 @@ LARGEST = 1e15
 EXACT = 1e-9
 """The most by which two floats of the same fraction differ."""
 HUGE = 1e300  # in place of integers that no float can hold
-SUSPECT = re.compile(rb"[:,[]-?(?:\d{16}|\d+(?:\.\d+)?[eE]\+?\d)")
+SUSPECT = re.compile(rb"[:,[]\s*-?(?:\d{16}|\d+(?:\.\d+)?[eE]\+?\d)")
 """What a larger number looks like in JSON: if nothing matches, no number needs to be checked."""
 
 
-def faults(record: msgspec.Struct) -> Iterator[str]:
-    """Yield a line for each number of `record` that is too large: its field, and why it is not plausible."""
-    if _is_small(record):
+def faults(record: msgspec.Struct, source: bytes | None = None) -> Iterator[str]:
+    """Yield a line for each number of `record` that is too large: its field, and why it is not plausible.
+
+    `source` is the JSON that it was read from, if it is at hand: to look through that takes less time.
+    """
+    if _is_small(record, source):
         return
     for name, value in _numbers(msgspec.to_builtins(record), "a number"):
         if abs(value) > LARGEST:
             yield f"{name} is {value:.3g}: no measured number is so large"
 
 
-def _is_small(record: msgspec.Struct) -> bool:
+def _is_small(record: msgspec.Struct, source: bytes | None) -> bool:
     """Return whether no number of `record` can be too large: a quick check before the slow one."""
     try:
-        return not SUSPECT.search(msgspec.json.encode(record))
+        return not SUSPECT.search(msgspec.json.encode(record) if source is None else source)
     except OverflowError:  # an integer of more than 64 bits
         return False
 

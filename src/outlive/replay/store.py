@@ -13,7 +13,6 @@ import platform
 import threading
 import time
 from collections.abc import Collection, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +21,7 @@ from filelock import FileLock
 
 from outlive import __version__
 from outlive.errors import FaultError
-from outlive.files import AGAIN, decode, unwritten, with_checksum, write_text
+from outlive.files import AGAIN, SCHEMA_VERSION, decode, unwritten, with_checksum, write_text
 from outlive.project import Project, cache_dir
 from outlive.records import plausible
 from outlive.records.measurement import Document, Machine, Measurement, Provenance, StackRecord
@@ -175,13 +174,26 @@ class Keeper:
 def read(path: Path, scenarios: Collection[str] | None = None) -> Document:
     """Return the measurements in the file `path`; with `scenarios`, others may be left out.
 
-    Raises as `decode` does, and FaultError if its counts contradict each other.
+    Raises as `decode` does, and FaultError if its counts contradict each other or are too large.
     """
-    compacted = partial(compact.decode, scenarios=scenarios)
-    document = decode(path, Document, {compact.SCHEMA_VERSION: compacted})
+
+    def plain(data: bytes) -> Document:
+        return _plausible(msgspec.json.decode(data, type=Document), data, path)
+
+    def compacted(data: bytes) -> Document:
+        return _plausible(compact.decode(data, scenarios), data, path)
+
+    document = decode(path, Document, {SCHEMA_VERSION: plain, compact.SCHEMA_VERSION: compacted})
     for measurement in document.measurements:
         for fault in plausible.contradictions(measurement):
             raise FaultError(f"{path} was changed or damaged: {one_line(fault)}; {AGAIN}")
+    return document
+
+
+def _plausible(document: Document, data: bytes, path: Path) -> Document:
+    """Return a document that was read from `data`. Raises FaultError if a number in it is too large."""
+    for fault in plausible.faults(document, data):
+        raise FaultError(f"{path} cannot be right: {fault}; remove it to measure again")
     return document
 
 

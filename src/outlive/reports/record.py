@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from outlive.errors import FaultError
 from outlive.files import SCHEMA_VERSION, read_bytes
 from outlive.history import timeline
 from outlive.history.stored import Stored
-from outlive.history.timeline import History, Stepped, Strip
+from outlive.history.timeline import History, Stepped, Strip, Timeline
 from outlive.project import Project
 from outlive.records import plausible
 from outlive.records.load import LoadMeasurement
@@ -195,8 +195,8 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
     changed = dict.fromkeys(row.scenario for row in comparison.rows if row.direction != "same")
     names = [name for name, _ in known.scenarios]
     concerned = (name for log in claimed for claim in log.claims for name in about(claim, names))
-    history = known.history.of({BASELINE, *changed, *concerned})
-    steps = {log.release: history.step_to(log.release) for log in claimed}
+    history = known.history.of({BASELINE, *changed})
+    steps = _steps(known.history, history, [log.release for log in claimed], {BASELINE, *concerned})
     held = tuple(
         _hold(log.release, claim, comparison, steps[log.release], len(logs or ()) - 1)
         for log in claimed
@@ -237,6 +237,15 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
         era=evidence.era,
         measurements=evidence.measurements,
     )
+
+
+def _steps(
+    known: History, history: Timeline, releases: Collection[str], scenarios: Collection[str]
+) -> dict[str, Stepped | None]:
+    """Return the step to each release in some scenarios, read from the releases around these steps alone."""
+    around = {moment.release.version for step in history.steps_to(releases) for moment in step}
+    read = known.of(scenarios, around)
+    return {release: read.step_to(release) for release in releases}
 
 
 def _origin(evidence: Evidence) -> str:
