@@ -172,9 +172,16 @@ class TestHeld:
         )
 
     def test_contradicted(self) -> None:
-        assert seen("a leak for 404", ("not-found", 40, 42)) == (
+        assert seen("a leak for 404", ("not-found", 40, 45)) == (
             "contradicted",
-            "more is left: not-found 40 → 42",
+            "more is left: not-found 40 → 45",
+        )
+
+    def test_a_little_more_does_not_contradict(self) -> None:
+        """What a fix has of its own is no word against it."""
+        assert seen("a leak for 404", ("not-found", 40, 42)) == (
+            "not seen",
+            "a little more is left: not-found 40 → 42",
         )
 
     def test_over_many_releases_nothing_is_contradicted(self) -> None:

@@ -4,12 +4,13 @@ A claim is compared with the measured change of the scenarios that it is about, 
 it to its own or, if that was not measured, between the two stacks compared. Cells are judged by
 `outlive.comparison.cells`:
 
-- `contradicted`: some cells got worse, none better.
+- `contradicted`: some cells got much worse, none better: they leak and did not, or leave MUCH_MORE.
 - `confirmed`: each cell that left objects before got better, none got worse; what leaked no longer leaks, and
   the other cells leave at most MOST_LEFT of what they left.
 - `partly`: some cells got better; or all of them, but other releases in between may have contributed.
-- `not seen`: everything else. Nothing changed, or other releases may have made it worse, or none of the
-  scenarios was measured, as is common for what is not about a server's requests (`Claim.elsewhere`).
+- `not seen`: everything else. Nothing changed, or a little more is left, or other releases may have made it
+  worse, or none of the scenarios was measured, as is common for what is not about a server's requests
+  (`Claim.elsewhere`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ Seen = Literal["confirmed", "partly", "not seen", "contradicted"]
 MOST_LEFT = 0.5
 """Share of the objects above `ok` that a release may still leave for its claim to count as confirmed: one
 that says that it breaks cycles and leaves most of them is right only in part."""
+MUCH_MORE = 1.1
+"""Times the objects above `ok` from which on more of them contradict a claim: a fix has some of its own."""
 MOST_SCENARIOS = 3  # named as evidence beside a claim
 ABOUT: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
     (re.compile(words, re.IGNORECASE), scenarios)
@@ -108,7 +111,9 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
         more = f"more is left: {_examples(worse)}"
         if span.others:
             return held("not seen", f"{more}; {counted(span.others, 'other release')} may have done it")
-        return held("contradicted", more)
+        if any(map(_much_worse, worse)):
+            return held("contradicted", more)
+        return held("not seen", f"a little {more}")
     if not better:
         return held("not seen", f"no difference in {listed(names, MOST_SCENARIOS)}")
     others = f"; {counted(span.others, 'other release')} may have had a part in it" if span.others else ""
@@ -136,6 +141,20 @@ def _cleared(row: Row) -> bool:
     return row.direction == "better" and after <= MOST_LEFT * before
 
 
+def _much_worse(row: Row) -> bool:
+    """Return whether a cell leaks that did not, or leaves much more than before."""
+    before, after = _left(row)
+    if before == after and row.told:
+        before, after = _told(row)
+    return (row.after.kind == "leak") > (row.before.kind == "leak") or after > max(MUCH_MORE * before, before)
+
+
+def _told(row: Row) -> tuple[float, float]:
+    """Return before and after of what gave the direction."""
+    name = NAMED[row.told[0]].name
+    return row.before.value(name) or 0.0, row.after.value(name) or 0.0
+
+
 def _examples(rows: Sequence[Row]) -> str:
     """Return the largest changes, one for each scenario, as in `not-found 47 → 43`."""
     most: dict[str, Row] = {}
@@ -154,5 +173,4 @@ def _change(row: Row) -> str:
     if row.before.objects != row.after.objects or not row.told:
         return step(number(row.before.objects), number(row.after.objects))
     one = NAMED[row.told[0]]
-    amounts = (one.write(side.value(one.name) or 0.0) for side in (row.before, row.after))
-    return f"{step(*amounts)} {one.noun}"
+    return f"{step(*map(one.write, _told(row)))} {one.noun}"
