@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,8 +35,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from grounds import CELL, RELEASE, Ground, ended, table
+from disk_verbs import GIVEN, MEASURE, VERBS, Verb
+from grounds import CHECKOUT, RELEASE, Ground, ended, table
 from mounts import NOWHERE, PAGE, Disk, options_apart
+
+sys.path.append(str(CHECKOUT / "tests"))
+from git_repository import LEAK, Flask
 
 FAULTS = ("full", "filling", "read-only", "not ours", "gone")
 ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
@@ -48,56 +54,6 @@ LOOK = 0.02
 """Seconds between two looks at how full a disk is."""
 
 
-class Verb(msgspec.Struct, frozen=True):
-    """A verb's words and files, the verb whose results it needs, and where else it changes files."""
-
-    words: tuple[str, ...]
-    files: tuple[str, ...] = ("--json",)
-    after: str = ""
-    also: tuple[str, ...] = ()
-
-
-MEASURE = Verb(("measure", RELEASE, *CELL), ("--json", "--markdown"))
-VERBS = {
-    "measure": MEASURE,
-    "compare": Verb(("compare", "flask==3.1.2", RELEASE, *CELL), ("--json", "--markdown")),
-    "explain": Verb(
-        ("explain", RELEASE, "--scenario", "ok", "--python", "3.11"), ("--json", "--svg", "--mermaid")
-    ),
-    "gate": Verb(("gate", RELEASE, *CELL), ("--json", "--junit", "--sarif", "--summary")),
-    "load": Verb(("load", RELEASE, "--requests", "300", "--python", "3.11"), ("--json", "--html")),
-    "report": Verb(("report", "flask==3.1.2", RELEASE, *CELL), ("--json", "--markdown")),
-    "attribute": Verb(
-        ("attribute", "flask==3.1.2", RELEASE, "--scenario", "ok", "--python", "3.11"),
-    ),
-    "remedies": Verb(
-        ("remedies", RELEASE, "--scenario", "ok", "--python", "3.11", "--remedy", "clear-error"),
-    ),
-    "measured": Verb(("measured", RELEASE, "--forget"), after="measure", also=("results",)),
-    "sweep": Verb(("sweep", "flask", "--since", "3.1.3", *CELL)),
-    "leaks": Verb(("leaks", "flask"), after="measure"),
-    "steps": Verb(("steps", "flask"), ("--json", "--markdown"), after="measure"),
-    "publish": Verb(("publish", "{out}/site"), (), after="report"),
-    "releases": Verb(("releases", "list", "flask")),
-    "doctor": Verb(("doctor",)),
-    "measure --app": Verb(("measure", "--app", "{out}", *CELL)),
-    "init": Verb(("init", "{out}", "--force"), (), also=("output",)),
-}
-GIVEN = {
-    "app.py": "from flask import Flask\n\napp = Flask(__name__)\n",
-    "requirements.txt": f"{RELEASE}\n",
-    "outlive.toml": """\
-target = "app:app"
-protocol = "wsgi"
-packages = "requirements.txt"
-
-[[scenario]]
-name = "ok"
-request = { path = "/none" }
-expect = 404
-""",
-}
-"""An application of a user's own."""
 EXACT = frozenset(
     {"scenario", "connection", "gc", "status", "growth", "direction", "verdict", "survivors_per_request"}
     | {"leaked_per_request", "cyclic_per_request", "requests", "version", "passed"}
@@ -116,6 +72,21 @@ class Store:
     def results(self, verb: str) -> Path:
         return self.folder / f"after-{verb}"
 
+    @functools.cached_property
+    def repository(self) -> Path:
+        """A repository of the release, as it is in the cache, whose last commit leaks."""
+        name = RELEASE.replace("==", "-")
+        packages = next((self.cache / "environments").glob(f"{name}-py3.11*/lib/python3.11/site-packages"))
+        repository = Flask(self.folder / "repository", packages)
+        repository.change("a comment", "# one\n")
+        repository.change("a leak", LEAK)
+        return repository.folder
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
 
 class Field(Ground):
     """A ground whose results, cache, temporary and written files are apart, each in a folder."""
@@ -124,7 +95,10 @@ class Field(Ground):
         self.out = folder / "out"
         super().__init__(folder, {"OUTLIVE_CACHE": folder / "cache"})
         self.cwd = NOWHERE
-        self.results = self.root / ("results" if verb.words[0] == "sweep" else ".outlive")
+        self.results = self.root / verb.results
+        if self.results.is_symlink():
+            self.results.unlink()
+            shutil.copytree(CHECKOUT / verb.results, self.results)
         self.places = {
             "results": self.results,
             "cache": folder / "cache",
@@ -138,10 +112,16 @@ class Field(Ground):
         self.verb = verb
         self.store = store
         self.begin()
-        self.words = [word.format(out=self.out) for word in verb.words]
+        repository = store.repository if "{repository}" in verb.words else None
+        given = {"out": self.out, "repository": repository, "port": free_port()}
+        self.words = [word.format_map(given) for word in verb.words]
         self.files = [self.out / f"out{option}" for option in verb.files]
         for option, file in zip(verb.files, self.files, strict=True):
             self.words += [option, str(file)]
+
+    def run(self, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start the verb."""
+        return self.start(self.words, (*before, *self.verb.before))
 
     def begin(self) -> None:
         """Write what the verb starts with."""
@@ -150,6 +130,10 @@ class Field(Ground):
         if self.verb.after:
             before = self.store.results(self.verb.after)
             shutil.copytree(before, self.results, symlinks=True, dirs_exist_ok=True)
+        if self.verb.words[:2] == ("releases", "update"):
+            catalogue = self.results / "flask" / "catalogue.json"
+            *lines, _, last = catalogue.read_text(encoding="utf-8").splitlines()
+            catalogue.write_text("\n".join((*lines[:-1], lines[-1].rstrip(","), last)), encoding="utf-8")
 
     def wrong(self) -> Iterator[str]:
         """Yield what is written and not whole."""
@@ -200,8 +184,8 @@ def reference(store: Store, verb: Verb) -> Reference:
         field = Field(Path(place), verb, store, cold=True)
         field.places["cache"].rmdir()
         field.places["cache"].symlink_to(store.cache)
-        end = ended(field.start(field.words))
-        if end.code:
+        end = ended(field.run())
+        if end.code != verb.code:
             raise SystemExit(f"disk: {verb.words[0]} ends with {end.code} without a fault: {end.said}")
         for name in {other.after for other in VERBS.values()}:
             if VERBS.get(name) is verb:
@@ -212,11 +196,11 @@ def reference(store: Store, verb: Verb) -> Reference:
         first = {name: disk.used for name, disk in disks.items()}
         needs = dict.fromkeys(disks, 0)
         began = time.monotonic()
-        process = field.start(field.words)
+        process = field.run()
         with watching(disks, first, needs):
             end = ended(process)
         seconds = time.monotonic() - began
-        if faults := [*[f"ends with {end.code}"] * bool(end.code), *end.faults, *field.wrong()]:
+        if faults := [*[f"ends with {end.code}"] * (end.code != verb.code), *end.faults, *field.wrong()]:
             raise SystemExit(f"disk: {verb.words[0]} without a fault: {faults}: {end.said}")
         return Reference(field.found(), seconds, needs)
 
@@ -301,13 +285,13 @@ def play(
     verb = VERBS[name]
     field = Field(folder, verb, store, cold=verb is MEASURE and place == "cache")
     with failing(field.places[place], fault, known, known.needs[place], chance):
-        process = field.start(field.words, ORDINARY if fault == "not ours" else ())
+        process = field.run(ORDINARY if fault == "not ours" else ())
         end = ended(process)
         faults = [*end.faults, *field.alive()]
-    if not end.code:
+    if end.code == verb.code:
         lost = fault == "gone" and place == "output"  # what was written whole is taken away
         if field.found() != known.found and not lost:
-            faults.append("ends with 0 and other results")
+            faults.append(f"ends with {end.code} and other results")
     elif end.code not in ({2, 4} if place == "output" or (place, fault) == ("results", "gone") else {4}):
         faults.append(f"ends with {end.code}")
     elif not any(word in (end.line or end.shown).lower() for word in WHY.split("|")):
@@ -316,8 +300,8 @@ def play(
     if place != "temporary files":
         faults += field.left()
     field.begin()
-    again = ended(field.start(field.words))
-    if again.code or field.found() != known.found:
+    again = ended(field.run())
+    if again.code != verb.code or field.found() != known.found:
         faults.append(f"the next run ends with {again.code} and other results: {again.said[-300:]}")
     more = [*again.faults, *field.alive(), *field.wrong(), *field.left()]
     faults += [f"the next run: {one}" for one in more]

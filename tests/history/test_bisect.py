@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from git_repository import Repository
+from git_repository import LEAK, Flask, Repository
 from outlive.cli import cli
 from outlive.errors import ExitCode, UsageError
 from outlive.history import bisect_text
@@ -27,34 +26,6 @@ from outlive.stacks.prepare import prepare
 
 CHECKOUT = Path(__file__).parents[2]
 STACK = "flask==3.1.3,python==3.11"
-BACKEND = '''
-import pathlib, zipfile
-
-def build_wheel(folder, config_settings=None, metadata_directory=None):
-    """Put what is in the tree into a wheel: no build requirements, no index."""
-    name = "flask-3.1.3-py3-none-any.whl"
-    with zipfile.ZipFile(pathlib.Path(folder, name), "w") as wheel:
-        for path in sorted(pathlib.Path("flask").rglob("*.py")):
-            wheel.write(path)
-        metadata = pathlib.Path("METADATA").read_text()
-        wheel.writestr("flask-3.1.3.dist-info/METADATA", metadata)
-        wheel.writestr("flask-3.1.3.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
-        wheel.writestr("flask-3.1.3.dist-info/RECORD", "")
-    return name
-'''
-LEAK = """
-
-_kept = []
-_dispatch_request = Flask.dispatch_request
-
-
-def dispatch_request(self, *values):
-    _kept.append([])
-    return _dispatch_request(self, *values)
-
-
-Flask.dispatch_request = dispatch_request
-"""
 
 
 @pytest.fixture(scope="module")
@@ -62,24 +33,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Return a clone of what Flask 3.1.3 is, in which one commit leaks a list for each request."""
     prepared = prepare(Project(CHECKOUT), Stack.parse(STACK))
     (packages,) = environments.ensure(prepared.lock, prepared.interpreter).path.glob("lib/*/site-packages")
-    found = Repository(tmp_path_factory.mktemp("git") / "flask")
-    shutil.copytree(packages / "flask", found.folder / "flask", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(packages / "flask-3.1.3.dist-info" / "METADATA", found.folder)
-    build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    (found.folder / "pyproject.toml").write_text(build)
-    found.commit(BACKEND, "backend.py")
-    app = found.folder / "flask" / "app.py"
-    source = app.read_text()
-    for subject, backend, code in (
-        ("a comment", BACKEND, source + "# one\n"),
-        ("the build fails", "raise OSError('no compiler here')", source + "# two\n"),
-        ("another one", BACKEND, source + "# three\n"),
-        ("keep lists (#12)", BACKEND, source + LEAK),
-        ("the last comment", BACKEND, source + LEAK + "# four\n"),
-    ):
-        (found.folder / "backend.py").write_text(backend)
-        app.write_text(code)
-        found.commit(subject, "NEWS")
+    found = Flask(tmp_path_factory.mktemp("git") / "flask", packages)
+    found.change("a comment", "# one\n")
+    found.change("the build fails", "# two\n", "raise OSError('no compiler here')")
+    found.change("another one", "# three\n")
+    found.change("keep lists (#12)", LEAK)
+    found.change("the last comment", f"{LEAK}# four\n")
     return found
 
 
