@@ -149,20 +149,24 @@ def test_the_lifeline_needs_the_standard_library_alone() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what a process started with")
 def test_daemons_have_ended_when_they_are_killed() -> None:
     code = (
-        "import os, sys, time\n"
+        "import os, time\n"
         "for _ in range(20):\n"
         "    if not os.fork():\n"
         "        os.setsid()\n"
-        "        print(os.getpid(), flush=True)\n"
-        "        while True: pass\n"
+        "        os.write(1, b'%d\\n' % os.getpid())\n"
+        "        began = time.monotonic()\n"
+        "        while time.monotonic() < began + 60: pass\n"
+        "        os._exit(0)\n"
     )
-    variables = {**os.environ, "OUTLIVE_TEST_DAEMONS": "ours"}
-    done = subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
-    with done, processes.running([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE) as other:
-        assert done.stdout
+    ours = {**os.environ, "OUTLIVE_TEST_DAEMONS": f"{os.getpid()}"}
+    with (
+        processes.running([sys.executable, "-c", code], env=ours, stdout=subprocess.PIPE) as parent,
+        processes.running([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE) as other,
+    ):
+        assert parent.stdout
         assert other.stdout
         other.stdout.readline()
-        daemons = [int(done.stdout.readline()) for _ in range(20)]
-        processes.kill_daemons("OUTLIVE_TEST_DAEMONS", "ours")
+        daemons = [int(parent.stdout.readline()) for _ in range(20)]
+        processes.kill_daemons("OUTLIVE_TEST_DAEMONS", f"{os.getpid()}")
         assert [daemon for daemon in daemons if not gone(daemon, 0)] == []
         assert other.poll() is None
