@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A busy machine is no failure.
@@ -17,3 +19,14 @@ os.environ.pop("COLUMNS", None)
 # A shell ignores Ctrl-C for what it runs in the background, and so would all that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes run tests: half of the time a test waits for servers."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort files with many tests of real servers to the front: what takes longest may not come last."""
+    real = Counter(item.path for item in items if item.get_closest_marker("real"))
+    items.sort(key=lambda item: -real[item.path])
