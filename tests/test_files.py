@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,28 @@ def test_what_has_no_end_or_nobody_writes_is_not_waited_for(tmp_path: Path) -> N
 def test_editors_of_windows_write_text_too(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xef\xbb\xbfname = 1\r\n")
     assert read_text(tmp_path / "x") == "name = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "the disk is full: free some room, or set TMPDIR to another folder"),
+        (errno.EACCES, "Permission denied: '/app/secret'"),
+    ],
+)
+def test_a_folder_that_cannot_be_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    why = str(OSError(number, os.strerror(number), "/app/secret"))
+    target = Path(tempfile.gettempdir()) / "outlive-copy"
+
+    def fails(*_: object, **__: object) -> None:
+        raise shutil.Error([("/app/secret", str(target / "secret"), why), ("/app/other", "", why)])
+
+    monkeypatch.setattr(shutil, "copytree", fails)
+    with pytest.raises(FaultError) as error:
+        copy_tree(tmp_path, target, lambda *_: [], "the app")
+    assert str(error.value) == f"the app cannot be copied: {said}"
 
 
 def test_a_socket_in_a_folder_does_not_keep_it_from_being_copied(tmp_path: Path) -> None:

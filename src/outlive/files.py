@@ -48,6 +48,7 @@ AGAIN = "restore it, or remove it to measure again"
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+ERRNO = re.compile(r"^\[Errno (\d+)\] ")
 STANDARD_OUTPUT = Path("-")
 _documents: list[TextIO] = []
 
@@ -174,8 +175,11 @@ def copy_tree(tree: Path, copy: Path, left_out: Callable[[str, list[str]], list[
     try:
         shutil.copytree(tree, copy, symlinks=True, ignore=ignored)
     except shutil.Error as error:
-        _, _, why = error.args[0][0]
-        raise FaultError(f"{said} cannot be copied: {one_line(str(why))}") from None
+        _, target, text = error.args[0][0]
+        number = ERRNO.match(text)
+        full = number and int(number[1]) in FULL
+        reason = why(Path(target), OSError(errno.ENOSPC, text)) if full else ERRNO.sub("", one_line(text))
+        raise FaultError(f"{said} cannot be copied: {reason}") from None
     except OSError as error:
         raise FaultError(f"{said} cannot be copied: {error.strerror}") from None
 

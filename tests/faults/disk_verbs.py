@@ -55,6 +55,7 @@ VERBS = {
     "serve": Verb(
         ("serve", RELEASE, "--python", "3.11", "--port", "{port}"),
         (),
+        also=("temporary files",),
         before=("timeout", "--signal=INT", "--preserve-status", "10"),
     ),
     "releases update": Verb(("releases", "update", "flask"), results="releases"),

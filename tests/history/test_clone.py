@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from git_repository import Repository
-from outlive.errors import UsageError
+from outlive.errors import FaultError, UsageError
 from outlive.history.clone import Clone, Commit, Outcome
 
 COMMITS = 9
@@ -139,6 +140,16 @@ def test_a_revision_that_there_is_not(line: Repository) -> None:
 def test_what_is_no_revision(line: Repository, revision: str) -> None:
     with Clone.of(line.folder) as clone, pytest.raises(UsageError, match="has no commit"):
         clone.resolve(line.folder, revision)
+
+
+def test_a_clone_that_cannot_be_written_is_a_fault(
+    line: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clone" / "full").mkdir(parents=True)
+    monkeypatch.setattr("outlive.temporary.folder", lambda: contextlib.nullcontext(tmp_path))
+    with pytest.raises(FaultError) as caught, Clone.of(line.folder):
+        pass
+    assert str(caught.value).startswith(f"{line.folder} cannot be cloned: destination path ")
 
 
 def test_a_folder_that_is_no_clone(tmp_path: Path) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
-from outlive import processes
+from outlive import git
 from outlive.applications.settings import LIMITS
-from outlive.errors import UsageError
+from outlive.errors import FaultError, UsageError
 from outlive.files import copy_tree
 from outlive.wording import one_line
 
@@ -38,7 +36,7 @@ def copy(app: Path, target: Path) -> None:
 
 def digest(app: Path, copied: Path) -> str:
     """Return eight hex digits of what is in a copied working tree; what git ignores does not count."""
-    done = _git(app, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ".")
+    done = git.run(["-C", app, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "."])
     if done.returncode == 0:
         paths = [copied / name for name in done.stdout.split("\0") if name]
     else:
@@ -56,17 +54,20 @@ def revision(app: Path, name: str, target: Path) -> str:
 
     Raises UsageError where git does not know it.
     """
-    done = _git(app, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    done = git.run(["-C", app, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
     sha = done.stdout.strip()
     if done.returncode:
         raise UsageError(
             f"@{name}: git knows no such revision of {app}: {one_line(done.stderr)}".rstrip(": ")
         )
-    prefix = _git(app, "rev-parse", "--show-prefix").stdout.strip()
+    found = git.run(["-C", app, "rev-parse", "--show-toplevel", "--show-prefix"])
+    top, prefix = found.stdout.removesuffix("\n").split("\n")
+    if git.run(["-C", top, "cat-file", "-e", f"{sha}:{prefix}"]).returncode:
+        raise UsageError(f"@{name}: {app} is not in it")
     archive = target.with_suffix(".tar")
-    done = _git(app, "archive", "--format=tar", f"--output={archive}", f"{sha}:{prefix}")
+    done = git.run(["-C", top, "archive", "--format=tar", f"--output={archive}", f"{sha}:{prefix}"])
     if done.returncode:
-        raise UsageError(f"@{name}: {app} is not in it: {one_line(done.stderr)}")
+        raise FaultError(f"@{name}: {app} cannot be copied: {git.said(done)}")
     with tarfile.open(archive) as tar:
         tar.extractall(target, filter="data")
     archive.unlink()
@@ -76,9 +77,3 @@ def revision(app: Path, name: str, target: Path) -> str:
 def local_version(text: str) -> str:
     """Return what a name becomes in the local part of a version: `feature/x-1` is `feature.x.1`."""
     return re.sub(r"[^a-z0-9]+", ".", text.lower()).strip(".") or "0"
-
-
-def _git(app: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    if not shutil.which("git"):
-        return subprocess.CompletedProcess(arguments, 1, "", "git is not installed")
-    return processes.run(["git", "-C", app, *arguments])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from outlive import processes, temporary
+from outlive import git, temporary
 from outlive.errors import FaultError, UsageError
 from outlive.wording import one_line
 
@@ -57,18 +55,24 @@ class Clone:
     @classmethod
     @contextlib.contextmanager
     def of(cls, repository: Path) -> Iterator[Self]:
-        """Yield a clone of `repository`, removed after the context. Raises UsageError if cloning fails."""
+        """Yield a clone of `repository`, removed after the context.
+
+        Raises UsageError if it is none, and FaultError if cloning fails.
+        """
+        done = git.run(["-C", repository, "rev-parse", "--git-dir"])
+        if done.returncode:
+            raise UsageError(f"{repository} cannot be cloned: {git.said(done)}")
         with temporary.folder() as folder:
             path = folder.resolve() / "clone"
-            done = _git(["clone", "--quiet", "--shared", "--no-checkout", repository.resolve(), path])
+            done = git.run(["clone", "--quiet", "--shared", "--no-checkout", repository.resolve(), path])
             if done.returncode:
-                raise UsageError(f"{repository} cannot be cloned: {_said(done)}")
+                raise FaultError(f"{repository} cannot be cloned: {git.said(done)}")
             yield cls(path)
 
     def resolve(self, repository: Path, revision: str) -> Commit:
         """Return the commit that `revision` names in the user's `repository`; the clone has no branches."""
         words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
-        done = _git(["-C", repository, *words])
+        done = git.run(["-C", repository, *words])
         if done.returncode:
             raise UsageError(f"{repository} has no commit {revision!r}")
         return self.commit(done.stdout.strip())
@@ -80,7 +84,7 @@ class Clone:
 
     def parting(self, old: Commit, new: Commit) -> Commit:
         """Return the merge base of two commits: `old` itself if it is an ancestor of `new`."""
-        done = _git(["-C", self.folder, "merge-base", old.sha, new.sha])
+        done = git.run(["-C", self.folder, "merge-base", old.sha, new.sha])
         if done.returncode:
             raise UsageError(f"{old.short} and {new.short} have no history in common")
         return self.commit(done.stdout.strip())
@@ -146,21 +150,7 @@ class Clone:
         return self.commit(hashes[0]) if hashes and hashes[0] != new else None
 
     def _run(self, *words: str, fine: Sequence[int] = (0,), folder: Path | None = None) -> str:
-        done = _git(["-C", folder or self.folder, *words])
+        done = git.run(["-C", folder or self.folder, *words])
         if done.returncode not in fine:
-            raise FaultError(f"git {words[0]} failed: {_said(done)}")
+            raise FaultError(f"git {words[0]} failed: {git.said(done)}")
         return done.stdout
-
-
-def _git(words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-    """Run git and return how it ended. Variables that point git at another repository are removed."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        return processes.run(["git", *words], env=environ | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"})
-    except FileNotFoundError:
-        raise FaultError("git is not installed") from None
-
-
-def _said(done: subprocess.CompletedProcess[str]) -> str:
-    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
-    return one_line(lines[-1].removeprefix("fatal: "))
