@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -13,13 +14,14 @@ from rich.console import Console
 
 from git_repository import LEAK, Flask, Repository
 from outlive.cli import cli
-from outlive.errors import ExitCode, UsageError
+from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.history import bisect_text
 from outlive.history.bisect import Bisection, Question, Step
 from outlive.history.clone import Commit
 from outlive.project import Project
-from outlive.records.measurement import Cell
+from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Stack
+from outlive.replay.store import Store
 from outlive.service import scenarios
 from outlive.stacks import environments
 from outlive.stacks.prepare import prepare
@@ -72,6 +74,25 @@ def test_the_commit_with_a_planted_leak_is_found_past_one_that_does_not_build(
     assert "flask: 8 cyclic → 9 leak per request in ok, keep-alive, gc off, Python 3.11.7, since" in said
     assert "  pull request #12" in lines
     assert any(re.match(r"    NEW  [0-9a-f]{12}  1 leaked in ok", line) for line in lines)
+
+
+@pytest.mark.real
+def test_a_disk_that_gets_full_is_no_fault_of_a_commit(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To skip what cannot be kept would end as if no commit could be tried."""
+    monkeypatch.setenv("OUTLIVE_ROOT", str(CHECKOUT))
+    room = iter("ab")  # for both ends
+    add = Store.add
+
+    def add_while_there_is_room(self: Store, new: Iterable[Measurement]) -> None:
+        if next(room, None) is None:
+            raise FaultError("the disk is full")
+        add(self, new)
+
+    monkeypatch.setattr(Store, "add", add_while_there_is_room)
+    with pytest.raises(FaultError, match=r"^the disk is full$"):
+        run(repository, "main~5", "main", "--results", str(tmp_path))
 
 
 @pytest.mark.real

@@ -7,7 +7,6 @@ Earlier builds and measurements come from the cache.
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ from outlive import temporary
 from outlive.comparison.cells import judge, match
 from outlive.comparison.changes import OBJECTS
 from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import SCHEMA_VERSION, JsonDocument, copy_tree
 from outlive.history.clone import Clone, Commit, Outcome
 from outlive.project import Project
 from outlive.records.measurement import Cell, Growth, Measurement
@@ -35,6 +34,7 @@ from outlive.service.scenarios import Scenario
 from outlive.stacks import environments, locks, pythons, sources
 from outlive.stacks.locks import ERA, Lock, Side
 from outlive.stacks.prepare import Prepared
+from outlive.stacks.sources import BuildError
 from outlive.wording import one_line, step
 
 What = Literal["count", "class", "fingerprint"]
@@ -103,6 +103,14 @@ class Bisection(JsonDocument, frozen=True, kw_only=True):
     changes: tuple[Change, ...] = ()
     differences: tuple[str, ...] = ()
     further: bool = False
+
+
+class _UnmeasuredError(FaultError):
+    """A commit cannot be measured: its server does not start, or answers otherwise."""
+
+
+UNTRIED = (UnavailableError, UsageError, BuildError, _UnmeasuredError)
+"""What is the fault of a commit, which is skipped; any other fault ends the search."""
 
 
 class _Tried(msgspec.Struct, frozen=True):
@@ -192,7 +200,7 @@ class _Bisect:
         parent = self.clone.parent(commit)
         try:
             before, after = self._measured(parent), self._measured(commit)
-        except OutliveError:  # a parent of a merge need not build; the result stands
+        except UNTRIED:  # a parent of a merge need not build; the result stands
             return msgspec.structs.replace(answer, parent=parent)
         assert before.measurement
         assert after.measurement
@@ -243,7 +251,7 @@ class _Bisect:
     def _judged(self, commit: Commit, before: _Tried) -> Step:
         try:
             tried = self._measured(commit)
-        except OutliveError as error:
+        except UNTRIED as error:
             return Step(commit=commit, outcome="skip", reason=str(error))
         return self._step(tried, "new" if self._changed(before, tried) else "old")
 
@@ -281,7 +289,7 @@ class _Bisect:
         silent = Progress(lambda _: None, lambda _: None)
         ((measurement,),) = engine.run(self.project, [ready.prepared], request, silent)
         if measurement.status != "measured":
-            raise FaultError(measurement.reason or measurement.status)
+            raise _UnmeasuredError(measurement.reason or measurement.status)
         tried = msgspec.structs.replace(ready, measured=time.monotonic() - started, measurement=measurement)
         self.tried[commit.sha] = tried
         return tried
@@ -327,12 +335,12 @@ class _Bisect:
 
         try:
             return built(tree)
-        except FaultError:
+        except BuildError:
             if not (tree / ".gitmodules").exists():
                 raise
         with temporary.folder() as folder:  # some refuse a checkout without its submodules
             bare = folder.resolve() / tree.name
-            shutil.copytree(tree, bare, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+            copy_tree(tree, bare, lambda _, names: [name for name in names if name == ".git"], commit.short)
             return built(bare)
 
     def _lock(self, wanted: Side) -> Lock:

@@ -26,7 +26,7 @@ from outlive.records.release import Release
 from outlive.records.stack import AT, Wheel
 from outlive.releases.catalogue import wheel_tags
 from outlive.stacks.pythons import Interpreter
-from outlive.stacks.uv import try_uv
+from outlive.stacks.uv import NO_ROOM, explain, try_uv
 from outlive.wording import one_line
 
 SDISTS = (".tar.gz", ".zip")
@@ -39,6 +39,10 @@ NOT_SOURCE = {".git", "__pycache__"}
 """Names in a source tree that do not affect the package."""
 EVERYWHERE = "-none-any.whl"
 """The end of the name of a wheel for every Python and platform."""
+
+
+class BuildError(FaultError):
+    """A package does not build."""
 
 
 def build(name: str, source: str, interpreter: Interpreter, *, key: str | None = None) -> Wheel:
@@ -130,8 +134,10 @@ def _built(path: Path, said: str, interpreter: Interpreter, folder: Path) -> Pat
     built = folder / "built"
     done = try_uv(["build", "--wheel", "--python", interpreter.path, "--out-dir", built, path.resolve()])
     wheels = sorted(built.glob("*.whl")) if built.is_dir() else []
+    if done.returncode and NO_ROOM in done.stderr:
+        raise explain(done.stderr)
     if done.returncode or not wheels:
-        raise FaultError(f"{said}: does not build with {interpreter}: {_why(done.stderr)}")
+        raise BuildError(f"{said}: does not build with {interpreter}: {_why(done.stderr)}")
     return wheels[0]
 
 

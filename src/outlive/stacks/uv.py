@@ -31,6 +31,8 @@ IGNORED = (
     "UV_RESOLUTION",
     "VIRTUAL_ENV",
 )
+NO_ROOM = "No space left on device"
+"""What uv, and what it runs, say on a full disk."""
 UNREACHABLE = re.compile(
     r"Failed to fetch|error sending request|dns error|timed out|network (?:was|is) disabled|Could not connect"
 )
@@ -64,7 +66,7 @@ def explain(stderr: str) -> OutliveError:
     said = " ".join(
         line.strip() for line in plain.splitlines() if not re.match(r"\s*(warning|hint|Using)\b", line)
     )
-    if "No space left on device" in said:
+    if NO_ROOM in said:
         return FaultError(
             "the disk is full: free some room, or set OUTLIVE_CACHE to a folder on another disk"
         )
