@@ -58,8 +58,8 @@ VERBS = {
         also=("temporary files",),
         before=("timeout", "--signal=INT", "--preserve-status", "10"),
     ),
-    "releases update": Verb(("releases", "update", "flask"), results="releases"),
-    "releases claims": Verb(("releases", "claims", "flask"), results="releases"),
+    "releases update": Verb(("releases", "update", "flask"), also=("results",), results="releases"),
+    "releases claims": Verb(("releases", "claims", "flask"), also=("results",), results="releases"),
 }
 GIVEN = {
     "app.py": "from flask import Flask\n\napp = Flask(__name__)\n",
