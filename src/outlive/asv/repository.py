@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from outlive import processes
 from outlive.errors import FaultError, UsageError
 from outlive.files import unwritten, write_text
 from outlive.project import Project
@@ -101,7 +103,7 @@ def release_at(repository: Path, commit: str) -> Stack:
     done = _git(repository, "show", f"{commit}:{RELEASE_FILE}")
     if done.returncode:
         raise UsageError(f"{commit} is not a commit of the release history in {repository}")
-    held = tomllib.loads(done.stdout.decode())
+    held = tomllib.loads(done.stdout)
     return Stack(held["framework"], held["version"])
 
 
@@ -109,14 +111,17 @@ def _import(folder: Path, wanted: bytes, head: str) -> None:
     """Import the stream and remove references that it does not name."""
     _check(_git(folder, "init", "--quiet", "--template=", str(folder)))
     _check(_git(folder, "symbolic-ref", "HEAD", f"refs/heads/{head}"))
-    listed = _check(_git(folder, "for-each-ref", "--format=%(refname)")).decode().split()
-    kept = set(re.findall(r"^(?:commit|reset) (\S+)$", wanted.decode(), re.MULTILINE))
+    listed = _check(_git(folder, "for-each-ref", "--format=%(refname)")).split()
+    text = wanted.decode()
+    kept = set(re.findall(r"^(?:commit|reset) (\S+)$", text, re.MULTILINE))
     removed = "".join(f"reset {name}\nfrom {NOTHING}\n" for name in listed if name not in kept)
-    _check(_git(folder, "fast-import", "--quiet", "--force", stdin=wanted + removed.encode()))
+    _check(_git(folder, "fast-import", "--quiet", "--force", text=text + removed))
 
 
-def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def _git(folder: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run git without any settings of the user or of a calling git, and return how it ended."""
+    if not shutil.which("git"):
+        raise FaultError("git is not installed: asv needs it to walk the releases")
     environ = {
         "PATH": os.environ.get("PATH", os.defpath),
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -125,16 +130,12 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.Comple
         "LC_ALL": "C",
         "TZ": "UTC",
     }
-    command = ["git", f"--git-dir={folder / '.git'}", *arguments]
-    try:
-        return subprocess.run(command, env=environ, input=stdin, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise FaultError("git is not installed: asv needs it to walk the releases") from None
+    return processes.run(["git", f"--git-dir={folder / '.git'}", *arguments], env=environ, text=text)
 
 
-def _check(done: subprocess.CompletedProcess[bytes]) -> bytes:
+def _check(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise FaultError(f"the release history cannot be made: {' '.join(done.args[2:3])}: {said[-1]}")
     return done.stdout
 

@@ -9,7 +9,6 @@ import ast
 import copy
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from asv.repo import get_repo  # type: ignore[import-untyped]
 from asv.results import Results  # type: ignore[import-untyped]
 from asv.runner import BENCHMARK_RUN_SCRIPT, BenchmarkResult  # type: ignore[import-untyped]
 
-from outlive import temporary
+from outlive import processes, temporary
 from outlive.asv import plugin
 from outlive.errors import FaultError
 from outlive.files import write_bytes
@@ -149,14 +148,8 @@ def discovered(suite: Path) -> list[dict[str, Any]]:
     with temporary.folder() as folder:
         listed = folder / "benchmarks.json"
         path = str(Path(asv_runner.__file__).parents[1])
-        done = subprocess.run(
-            [sys.executable, BENCHMARK_RUN_SCRIPT, "discover", suite, listed],
-            cwd=folder,
-            env={"PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        argv = [sys.executable, BENCHMARK_RUN_SCRIPT, "discover", suite, listed]
+        done = processes.run(argv, cwd=folder, env={"PYTHONPATH": path})
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise FaultError(f"asv cannot read the benchmarks in {suite}: {said[-1]}")
