@@ -6,6 +6,8 @@ from fractions import Fraction
 from random import Random
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from comparisons import phase
 from outlive.retention.error import error
@@ -59,8 +61,13 @@ def test_a_cell_whose_brief_phases_were_contradicted_has_one_too() -> None:
     assert 1 < error([phase(n) for n in lengths_used], counts) < 6
 
 
-@pytest.mark.parametrize(
-    "requests", [(503, 1009), (11, 503, 1009), (11, 211, 503, 1009), (5, 5, 5, 503, 503)]
+@given(
+    st.lists(st.sampled_from((*PHASES, *LONG_PHASES, 5, 9552)), min_size=1, max_size=12).flatmap(
+        lambda used: st.tuples(st.just(used), st.lists(st.integers(-9, 99999), min_size=12, max_size=12))
+    )
 )
-def test_phases_that_nobody_runs_end_in_no_traceback(requests: tuple[int, ...]) -> None:
-    assert error([phase(n) for n in requests], [n * n for n in requests]) >= 0
+@example(([23, 211, 79, 503, 1009, 9552], [*range(12)]))
+def test_phases_that_nobody_runs_end_in_no_traceback(stored: tuple[list[int], list[int]]) -> None:
+    """Found by fuzzing."""
+    used, counts = stored
+    assert error([phase(n) for n in used], counts[: len(used)]) >= 0

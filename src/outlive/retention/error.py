@@ -29,7 +29,7 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
     """
     asked = lengths(sensitivity)
     long = (*asked.long, asked.last)
-    if not of(phases, long):
+    if len(phases) < 2 or not of(phases, long):
         return Fraction(0)  # the short phases were on a line, or the long ones would have been run
     a, b = phases[-2:]
     if not (requests := abs(b.requests - a.requests)):
@@ -40,7 +40,7 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
     short = [
         (phase.requests, count)
         for phase, count in zip(phases, counts, strict=True)
-        if phase.requests not in (*long, *asked.memory)
+        if phase.requests not in (*long, *asked.memory, b.requests)
     ]
     sets = [short[end - 3 : end] for end in range(len(short), 2, -3)]
     off = {n: abs(count - counts[-1] - rise * (n - b.requests)) for n, count in short[-3:]}
