@@ -11,15 +11,37 @@ from pathlib import Path
 from outlive import processes
 from outlive.wording import one_line
 
+LOCAL = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
+"""Variables of one repository (`git rev-parse --local-env-vars`): in a hook they name that of the hook."""
+
 
 def run(words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
     """Run git and return how it ended: with a status of 1 where it is not installed.
 
-    Variables that point git at another repository, as those of a hook do, are removed.
+    The `LOCAL` variables are removed.
     """
     if not shutil.which("git"):
         return subprocess.CompletedProcess(words, 1, "", "git is not installed")
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
     return processes.run(["git", *words], env=variables | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"})
 
 

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import shutil
+import subprocess
 import tarfile
 import tempfile
 import zipfile
@@ -134,6 +135,17 @@ def test_one_source_is_built_once_and_a_change_of_it_anew(
     (folder / "more.py").touch()
     assert prepare(folder).release.version != first
     assert len(built) == 2
+
+
+def test_a_build_in_a_hook_of_git_knows_no_other_repository(
+    served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may ask git for its version."""
+    for name in subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True).split():
+        monkeypatch.setenv(name, str(tmp_path))
+    problem = "import os; found = sorted(set(os.environ) & {'GIT_DIR', 'GIT_INDEX_FILE', 'GIT_WORK_TREE'})"
+    folder = tree(tmp_path / "tree", problem=f"{problem}\n    if found: raise OSError(found)")
+    assert prepare(folder).release.version.startswith("9.1+")
 
 
 def test_what_is_no_release_is_not_stored_among_releases(served: Index, wheel: Path) -> None:

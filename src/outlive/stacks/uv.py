@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uv
 
-from outlive import processes
+from outlive import git, processes
 from outlive.errors import FaultError, OutliveError, UnavailableError
 from outlive.project import named_index
 from outlive.wording import USERINFO
@@ -52,8 +52,11 @@ def run_uv(arguments: Sequence[str | Path], *, text: str = "", cwd: Path | None 
 def try_uv(
     arguments: Sequence[str | Path], *, text: str = "", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run uv and return how it ended. It downloads no interpreter and ignores the user's project settings."""
-    environ = {name: value for name, value in os.environ.items() if name not in IGNORED}
+    """Run uv and return how it ended. It downloads no interpreter and ignores the user's project settings.
+
+    A build asks git for its version: that of its own tree, not of the repository whose hook we are.
+    """
+    environ = {name: value for name, value in os.environ.items() if name not in (*IGNORED, *git.LOCAL)}
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     if index := named_index():
         environ["UV_DEFAULT_INDEX"] = index
