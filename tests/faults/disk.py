@@ -255,8 +255,9 @@ def failing(path: Path, fault: str, known: Reference, needs: int, chance: random
             timer.cancel()
             timer.join()
             if path.exists() and away.exists():  # the verb has made it anew, or it is empty
-                shutil.rmtree(away)
-            elif away.exists():
+                shutil.copytree(path, away, symlinks=True, dirs_exist_ok=True)
+                shutil.rmtree(path)
+            if away.exists():
                 away.rename(path)
         return
     with Disk(path) as disk:

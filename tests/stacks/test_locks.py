@@ -111,6 +111,25 @@ def test_a_python_without_a_gunicorn_is_a_fault(project: Project) -> None:
         locks.era(project, flask(project, "1.0"), "3.10")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file or directory"),
+        ("versions = 3", "Expected `object`, got `int`"),
+        ("v", "Expected '='"),
+    ],
+)
+def test_a_list_of_gunicorns_that_cannot_be_read_is_one_line(
+    project: Project, content: str | None, said: str
+) -> None:
+    path = project.releases / "gunicorn.toml"
+    path.write_text(content) if content else path.unlink()
+    with pytest.raises(FaultError) as error:
+        locks.era(project, flask(project, "1.0"), "3.9")
+    assert str(error.value).startswith(f"{path} cannot be read: {said}")
+    assert "\n" not in str(error.value)
+
+
 def test_a_pin_may_be_younger_than_the_release(project: Project) -> None:
     pins = (Package("jinja2", "2.5"), Package("gunicorn", "23.0.0"))
     lock = locks.era(project, flask(project, "1.0"), "3.11", pins)

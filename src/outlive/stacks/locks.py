@@ -26,6 +26,7 @@ from outlive.records.stack import AT, Package, Wheel, python_minor
 from outlive.releases import frameworks
 from outlive.releases.frameworks import Requirements
 from outlive.stacks.uv import explain, try_uv
+from outlive.wording import one_line
 
 ERA = dt.timedelta(days=1)  # a release's dependencies are those that existed this long after its upload
 # Days after that to look for a package that had no wheel yet for this Python, if that is newer than the
@@ -133,8 +134,11 @@ def side(
         versions = decode_toml(path.read_bytes(), _Gunicorn).versions
         newest = max(versions, key=Version)  # a later Python gets the version of the newest one listed
         chosen = versions[newest if Version(python) > Version(newest) else python]
-    except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
-        raise FaultError(f"{path} does not say which gunicorn to use on Python {python}: {error!r}") from None
+    except KeyError:
+        raise FaultError(f"{path} does not say which gunicorn to use on Python {python}") from None
+    except (OSError, ValueError) as error:  # msgspec's are ValueErrors
+        why = error.strerror if isinstance(error, OSError) else one_line(str(error))
+        raise FaultError(f"{path} cannot be read: {why}") from None
     framework = frameworks.load(project, release.framework)
     application = framework.application.get(release.version)
     if application:
