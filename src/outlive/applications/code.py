@@ -14,8 +14,8 @@ from outlive.files import copy_tree
 from outlive.wording import one_line
 
 LEFT_OUT = {".git", ".hg", ".outlive", ".tox", ".nox", "__pycache__", "node_modules"}
-CACHES = ("_cache",)
-"""Ends of the names of folders that tools make: `.pytest_cache`, `.mypy_cache`."""
+CACHES = re.compile(r"\..*_cache")
+"""Names of folders that tools make: `.pytest_cache`, `.mypy_cache`."""
 NOT_CODE = {LIMITS}
 """Files that say nothing about how the app behaves."""
 
@@ -25,7 +25,7 @@ def left_out(folder: str, names: list[str]) -> list[str]:
     return [
         name
         for name in names
-        if name in LEFT_OUT or name.endswith(CACHES) or (Path(folder) / name / "pyvenv.cfg").is_file()
+        if name in LEFT_OUT or CACHES.fullmatch(name) or (Path(folder) / name / "pyvenv.cfg").is_file()
     ]
 
 
@@ -49,10 +49,10 @@ def digest(app: Path, copied: Path) -> str:
     return found.hexdigest()[:8]
 
 
-def revision(app: Path, name: str, target: Path) -> str:
-    """Put the app as it was at a git revision into `target`; return the revision's hash.
+def revision(app: Path, name: str, tree: Path) -> tuple[str, Path]:
+    """Put the app's repository as it was at a git revision into `tree`; return its hash, and the app there.
 
-    Raises UsageError where git does not know it.
+    Raises UsageError where git does not know it, or it has no such folder, and FaultError where git fails.
     """
     done = git.run(["-C", app, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
     sha = done.stdout.strip()
@@ -64,14 +64,18 @@ def revision(app: Path, name: str, target: Path) -> str:
     top, prefix = found.stdout.removesuffix("\n").split("\n")
     if git.run(["-C", top, "cat-file", "-e", f"{sha}:{prefix}"]).returncode:
         raise UsageError(f"@{name}: {app} is not in it")
-    archive = target.with_suffix(".tar")
-    done = git.run(["-C", top, "archive", "--format=tar", f"--output={archive}", f"{sha}:{prefix}"])
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    archive = tree.with_suffix(".tar")
+    done = git.run(["-C", top, "archive", "--format=tar", f"--output={archive}", sha])
     if done.returncode:
         raise FaultError(f"@{name}: {app} cannot be copied: {git.said(done)}")
-    with tarfile.open(archive) as tar:
-        tar.extractall(target, filter="data")
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(tree, filter="tar")  # links stay what they are, as git has them
+    except tarfile.TarError as error:
+        raise FaultError(f"@{name}: {app} cannot be copied: {one_line(str(error))}") from None
     archive.unlink()
-    return sha
+    return sha, tree / prefix
 
 
 def local_version(text: str) -> str:

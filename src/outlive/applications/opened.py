@@ -21,7 +21,7 @@ from outlive import temporary
 from outlive.applications import code, practices, requirements
 from outlive.applications.settings import BASELINE, Read, Settings, read
 from outlive.errors import UsageError
-from outlive.files import read_text, toml_key, toml_value, write_text
+from outlive.files import copy_tree, read_text, toml_key, toml_value, write_text
 from outlive.project import WORK, Project
 from outlive.records.release import Release
 from outlive.records.stack import AT, Stack
@@ -118,13 +118,15 @@ def _release(
     folder: Path, settings: Settings, state: State, target: Path, number: int
 ) -> tuple[Release, Requirements]:
     """Copy the code of a state to its place in `target`; return it as a release, and what it asks for."""
-    copy = target / f"{number}"
+    copy, where = target / f"{number}", folder
     copy.parent.mkdir(exist_ok=True)
     if state.revision is None:
         code.copy(folder, copy)
         local = code.digest(folder, copy)
     else:
-        sha = code.revision(folder, state.revision, copy)
+        tree = target.with_name("trees") / f"{number}"
+        sha, where = code.revision(folder, state.revision, tree)
+        copy_tree(where, copy, lambda *_: [], f"@{state.revision}")
         local = f"{code.local_version(state.revision)}.g{sha[:8]}"
     if state.packages:
         local += f".{code.local_version(Path(state.packages).stem)}"
@@ -132,10 +134,11 @@ def _release(
     version = f"{about.version}+{local}"
     if not (target / version).exists():
         copy.rename(target / version)
-    where = target / version if state.revision else folder
-    return Release.of_none("", version, about.python), requirements.read(
-        where, state.packages or settings.packages
-    )
+    try:
+        asked = requirements.read(where, state.packages or settings.packages)
+    except UsageError as error:  # do not name a temporary folder
+        raise UsageError(str(error).replace(str(where), f"{folder}@{state.revision}")) from None
+    return Release.of_none("", version, about.python), asked
 
 
 class _About(msgspec.Struct, frozen=True):
