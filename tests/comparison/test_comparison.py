@@ -160,6 +160,29 @@ def test_memory_gives_a_direction_where_objects_do_not(blocks: float, heap: floa
     assert one(before, after).direction == direction
 
 
+@pytest.mark.parametrize(
+    ("gc", "before", "after", "said"),
+    [
+        ("on", (0, 0, 0.0), (1, 1, 0.99), "0 → 56 MiB per hour: some"),
+        ("off", (8, 0, 9.4), (9, 1, 10.0), "516 → 572 MiB per hour: some"),
+        ("off", (9, 1, 10.0), (8, 0, 9.4), "572 → 516 MiB per hour: some"),
+        ("off", (8, 0, 9.4), (9, 1, 40.0), "527 → 2,244 MiB per hour: large"),
+        ("off", (8, 0, 9.4), (8, 0, 10.0), "544 MiB per hour as before"),
+        ("off", (49, 43, 60.0), (49, 0, 60.0), "3,366 MiB per hour as before"),  # cyclic now: as many stay
+    ],
+)
+def test_a_leak_of_few_objects_has_a_size(
+    gc: str, before: tuple[int, int, float], after: tuple[int, int, float], said: str
+) -> None:
+    """Each object is at least a block, though other blocks may be too uncertain to show it."""
+
+    def measured(objects: int, leaked: int, blocks: float) -> Measurement:
+        return cell("ok", objects, leaked, gc=gc, blocks_per_request=blocks, heap_bytes_per_request=0.0)
+
+    (row,) = compared([measured(*before)], [measured(*after)]).rows
+    assert str(row.size) == said
+
+
 def leaking(blocks: float, gc: str = "off") -> Measurement:
     phases = tuple(phase(n, blocks_kept=round(blocks * n), blocks=round(blocks * n)) for n in (503, 1009))
     return cell(growth="leak", gc=gc, phases=phases, blocks_per_request=blocks)

@@ -298,9 +298,14 @@ def bytes_of(amounts: Mapping[str, Amount]) -> float | None:
 
 
 def bytes_changed(before: Mapping[str, Amount], after: Mapping[str, Amount]) -> float:
-    """Return how many more bytes of each request stay, as far as that is certain."""
-    return sum(
-        each * (after[one.name].value - before[one.name].value)
-        for one, each in ((BLOCKS, BYTES_PER_BLOCK), (HEAP, 1.0))
-        if one.change(before.get(one.name), after.get(one.name))
-    )
+    """Return how many more bytes of each request stay, as far as that is certain.
+
+    Where no difference in memory is and a leak has other objects, each more or less is at least a block.
+    """
+
+    def certain(one: Quantity) -> float:
+        differs = one.change(before.get(one.name), after.get(one.name))
+        return after[one.name].value - before[one.name].value if differs else 0.0
+
+    memory = BYTES_PER_BLOCK * certain(BLOCKS) + certain(HEAP)
+    return memory or (BYTES_PER_BLOCK * certain(OBJECTS) if certain(OBJECTS) * certain(LEAKED) > 0 else 0.0)
