@@ -34,15 +34,18 @@ LOCAL = frozenset(
 """Variables of one repository (`git rev-parse --local-env-vars`): in a hook they name that of the hook."""
 
 
-def run(words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-    """Run git and return how it ended: with a status of 1 where it is not installed.
+def run(words: Sequence[str | Path], index: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run git, with an index of its own; return how it ended: with a status of 1 where it is not installed.
 
     The `LOCAL` variables are removed.
     """
     if not shutil.which("git"):
         return subprocess.CompletedProcess(words, 1, "", "git is not installed")
     variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
-    return processes.run(["git", *words], env=variables | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"})
+    variables |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    if index:
+        variables["GIT_INDEX_FILE"] = str(index)
+    return processes.run(["git", *words], env=variables)
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

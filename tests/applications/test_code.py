@@ -35,6 +35,7 @@ def app(tmp_path: Path) -> Path:
     (repository.folder / "site" / "page_cache").mkdir(parents=True)
     (repository.folder / "site" / "page_cache" / "__init__.py").touch()
     (repository.folder / "site" / "outlive.toml").write_text(SETTINGS)
+    (repository.folder / ".gitattributes").write_text("page_cache export-ignore\n")
     repository.commit("serve = None\n", "site/app.py")
     (repository.folder / "requirements" / "base.txt").write_text("flask==3.1.3\n")
     repository.commit("serve = 1\n", "site/app.py")
@@ -83,6 +84,6 @@ def test_what_a_revision_does_not_have_is_no_fault(app: Path, tmp_path: Path) ->
 
 
 def test_a_copy_that_cannot_be_written_is_a_fault(app: Path, tmp_path: Path) -> None:
-    (tmp_path / "copy.tar").mkdir()
-    with pytest.raises(FaultError, match=r"^@HEAD: \S+site cannot be copied: \S.*Is a directory"):
+    (tmp_path / "copy").write_text("in its place")
+    with pytest.raises(FaultError, match=r"^@HEAD: \S+site cannot be copied: \S.*(exists|director)"):
         code.revision(app, "HEAD", tmp_path / "copy")

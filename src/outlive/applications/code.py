@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tarfile
 from pathlib import Path
 
 from outlive import git
@@ -65,16 +64,10 @@ def revision(app: Path, name: str, tree: Path) -> tuple[str, Path]:
     if git.run(["-C", top, "cat-file", "-e", f"{sha}:{prefix}"]).returncode:
         raise UsageError(f"@{name}: {app} is not in it")
     tree.parent.mkdir(parents=True, exist_ok=True)
-    archive = tree.with_suffix(".tar")
-    done = git.run(["-C", top, "archive", "--format=tar", f"--output={archive}", sha])
-    if done.returncode:
-        raise FaultError(f"@{name}: {app} cannot be copied: {git.said(done)}")
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(tree, filter="tar")  # links stay what they are, as git has them
-    except tarfile.TarError as error:
-        raise FaultError(f"@{name}: {app} cannot be copied: {one_line(str(error))}") from None
-    archive.unlink()
+    for words in (["read-tree", sha], ["checkout-index", "--all", f"--prefix={tree}/"]):
+        done = git.run(["-C", top, *words], tree.with_suffix(".index"))
+        if done.returncode:
+            raise FaultError(f"@{name}: {app} cannot be copied: {git.said(done)}")
     return sha, tree / prefix
 
 
