@@ -25,7 +25,8 @@ from outlive.comparison.changes import (
 )
 from outlive.comparison.sizes import MIB, Rates, Size, hourly
 from outlive.errors import FaultError
-from outlive.records.measurement import Connection, Growth, Measurement
+from outlive.records.measurement import Collector, Connection, Growth, Measurement
+from outlive.retention.growth import per_request
 from outlive.wording import one_line
 
 Gap = Literal["unsupported", "failed", "missing", "incomparable"]
@@ -46,7 +47,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     `changes.QUANTITIES`, by name, that stay: with gc off everything that a request leaves, else what no
     collection frees. `once` is how many objects were kept before growth stopped, `ok` how many objects the
     scenario `ok` leaves as well (None: unknown), `ok_python` how many of these the standard library keeps.
-    `peak_rss_bytes`, `freed` and the pauses are noisy and decide nothing.
+    `freed` is the garbage that collections free, in the long run. It, `peak_rss_bytes` and the pauses are
+    noisy and decide nothing.
     """
 
     growth: Growth
@@ -261,9 +263,20 @@ def _reading(one: Measurement) -> Reading:
         ok=None,
         ok_python=sum(leak.objects_per_request for leak in one.leaks if leak.python and not leak.further),
         peak_rss_bytes=one.peak_rss_bytes,
-        freed=one.collector.freed_per_request if one.collector else None,
+        freed=_garbage(one, one.collector) if one.collector else None,
         pause_ms_per_1000_requests=one.collector.pause_ms_per_1000_requests if one.collector else None,
     )
+
+
+def _garbage(one: Measurement, collector: Collector) -> float:
+    """Return the objects of each request that are garbage: the last of them no collection may have freed yet.
+
+    What the collector has freed lacks these, and in few requests they are many.
+    """
+    if len({phase.requests for phase in one.phases[-2:]}) < 2:
+        return collector.freed_per_request
+    a, b = one.phases[-2:]
+    return per_request(a, b, "survivors") - per_request(a, b, "leaked")
 
 
 def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Rates, *, decides: bool) -> Row:
