@@ -266,6 +266,12 @@ class TestMemory:
         found = verdict(served(nothing, heap=each(per_request)))
         assert of(found, "growth", "survivors", "heap_kept") == ("leak", 0, per_request)
 
+    @pytest.mark.parametrize("freed", [0, 32, 256])
+    def test_the_smallest_chunk_is_found_though_others_are_freed_meanwhile(self, freed: int) -> None:
+        chunks = each(32)
+        found = verdict(served(nothing, heap=lambda first, last: chunks(first, last) - freed))
+        assert of(found, "growth", "survivors") == ("leak", 0)
+
     def test_a_cache_of_bytes_is_no_leak(self) -> None:
         found = verdict(served(nothing, blocks=cache(700)))
         assert of(found, "growth", "leaked") == ("none", 0)
