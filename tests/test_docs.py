@@ -64,6 +64,13 @@ def test_a_badge_of_readme_says_what_the_newest_measured_release_leaves(framewor
     same_as_golden(f"../../{named}", f"{badge(fullest(PUBLISHED, framework), framework)}\n")
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_to_a_file_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    files = [link.partition("#")[0] for link in links if "://" not in link]
+    assert [name for name in files if not (page.parent / name).exists()] == []
+
+
 def test_every_page_with_blocks_is_checked() -> None:
     listed = (CHECKOUT / "docs/blocks/pages.txt").read_text(encoding="utf-8").split()
     assert listed == [
