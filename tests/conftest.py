@@ -22,7 +22,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes run tests: half of the time a test waits for servers."""
+    """Return how many processes run tests: more than cores, for tests often wait for servers."""
     return 2 * (os.cpu_count() or 1)
 
 
