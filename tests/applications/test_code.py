@@ -56,9 +56,12 @@ def test_a_revision_has_the_requirements_of_then_and_the_packages_beside_it(app:
     assert names == [{"app.py", "outlive.toml", "page_cache"}] * 3
 
 
-def test_a_requirement_that_a_revision_does_not_have_is_named_by_it(app: Path) -> None:
-    states = [State("HEAD", "../requirements/none.txt")]
-    said = rf"packages: there is no {app}@HEAD/\.\./requirements/none\.txt$"
+@pytest.mark.parametrize(("revision", "at"), [("HEAD", "@HEAD"), (None, "")])
+def test_a_requirement_that_a_state_does_not_have_is_named_by_it(
+    app: Path, revision: str | None, at: str
+) -> None:
+    states = [State(revision, "../requirements/none.txt")]
+    said = rf"packages: there is no {app}{at}/\.\./requirements/none\.txt$"
     with pytest.raises(UsageError, match=said), opened(app, CHECKOUT, states):
         pass
 

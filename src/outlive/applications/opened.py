@@ -118,12 +118,13 @@ def _release(
     folder: Path, settings: Settings, state: State, target: Path, number: int
 ) -> tuple[Release, Requirements]:
     """Copy the code of a state to its place in `target`; return it as a release, and what it asks for."""
-    copy, where = target / f"{number}", folder
+    copy, where, named = target / f"{number}", folder, f"{folder}"
     copy.parent.mkdir(exist_ok=True)
     if state.revision is None:
         code.copy(folder, copy)
         local = code.digest(folder, copy)
     else:
+        named = f"{folder}@{state.revision}"
         tree = target.with_name("trees") / f"{number}"
         sha, where = code.revision(folder, state.revision, tree)
         copy_tree(where, copy, lambda *_: [], f"@{state.revision}")
@@ -137,7 +138,7 @@ def _release(
     try:
         asked = requirements.read(where, state.packages or settings.packages)
     except UsageError as error:  # do not name a temporary folder
-        raise UsageError(str(error).replace(str(where), f"{folder}@{state.revision}")) from None
+        raise UsageError(str(error).replace(str(where), named)) from None
     return Release.of_none("", version, about.python), asked
 
 

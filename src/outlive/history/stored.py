@@ -66,8 +66,9 @@ def load(
     problems: list[str] = []
     for release in covered(project, framework):
         measurements: tuple[Measurement, ...] = ()
-        lock = locks.read_era_lock(project, release, python_minor(python))
-        if lock is not None and (releases is None or release.version in releases):
+        asked = releases is None or release.version in releases
+        lock = locks.read_era_lock(project, release, python_minor(python)) if asked else None
+        if lock is not None:
             record = StackRecord(
                 framework=framework,
                 release=release.version,
