@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -20,7 +20,7 @@ from outlive.errors import FaultError
 
 LIFELINE = Path(__file__).with_name("worker") / "lifeline.py"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-ROUNDS = 20  # of looking for daemons that others fork while we kill
+LOOK = 0.005  # seconds between two looks at daemons
 
 Output = int | IO[bytes] | None
 
@@ -131,43 +131,35 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_daemons(name: str, value: str) -> None:
-    """Kill the processes that started with a variable, and wait until they have ended.
+    """Kill processes that started with a variable, and wait until they have ended: at most `GRACE` seconds.
 
-    A daemon leaves its group, not its environment. Those that a daemon forks while we look are had in the
-    next of at most `ROUNDS`. Does nothing where the system has no /proc.
+    A daemon leaves its group, not its environment. Does nothing where the system has no /proc.
     """
-    for _ in range(ROUNDS):
-        with contextlib.ExitStack() as stack:
-            daemons = _started_with(f"{name}={value}".encode())
-            for daemon in daemons:
-                stack.callback(os.close, daemon)
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(daemon, signal.SIGKILL)
-            for daemon in daemons:
-                _wait(daemon)
-        if not daemons:
+    variable = f"{name}={value}".encode()
+    killed: set[Path] = set()
+    deadline = time.monotonic() + GRACE
+    while time.monotonic() < deadline:
+        daemons = {folder for folder in Path("/proc").glob("[0-9]*") if variable in _variables(folder)}
+        for folder in daemons:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)
+        killed |= daemons  # each runs on until it is scheduled
+        if not daemons and not any(map(_is_running, killed)):
             return
+        time.sleep(LOOK)
 
 
-def _started_with(variable: bytes) -> list[int]:
-    """Return an open descriptor of each process that has `variable` in its environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or is another user's
-            descriptor = os.pidfd_open(int(folder.name))  # first: another may get the number while we look
-            try:
-                variables = (folder / "environ").read_bytes().split(b"\0")
-            except OSError:
-                variables = []
-            if variable in variables:
-                found.append(descriptor)
-            else:
-                os.close(descriptor)
-    return found
+def _variables(folder: Path) -> list[bytes]:
+    """Return the environment that a process started with, empty if it has ended or is another user's."""
+    try:
+        return (folder / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
-def _wait(descriptor: int) -> None:
-    """Wait until a killed process has ended: it runs on until it is scheduled. At most `GRACE` seconds."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    poll.poll(GRACE * 1000)
+def _is_running(folder: Path) -> bool:
+    """Return whether a process has not ended; what is left of it may wait for its parent."""
+    try:
+        return (folder / "stat").read_bytes().rpartition(b") ")[2][:1] != b"Z"
+    except OSError:
+        return False
