@@ -190,7 +190,7 @@ def speed_up() -> None:
 
 def _sweep(project: Project, prepared: Iterable[Prepared], count: int) -> float:
     known = scenarios.load_set(project.scenarios, "default")
-    with place.at(place.LOCAL, project, count) as where:
+    with place.at(place.LOCAL, project, known, count) as where:
         where.client.wait_for_workers(count)  # type: ignore[attr-defined]
         tasks = []
         for one in prepared:
@@ -198,7 +198,7 @@ def _sweep(project: Project, prepared: Iterable[Prepared], count: int) -> float:
             installed = where.install(one.lock, one.interpreter)
             tasks += engine.to_measure(project, installed, served, engine.Request(known, CELLS), CELLS)
         found = []
-        took = seconds(lambda: found.extend(where.measure(tasks, known, 1, lambda _: None)))
+        took = seconds(lambda: found.extend(where.measure(tasks, lambda _: None)))
     assert [m.reason for m in found if m.status != "measured"] == []
     return took
 

@@ -218,7 +218,7 @@ def test_records_say_where_they_were_measured_and_what_failed_why(
 
     monkeypatch.setattr(workers, "fill", fill)
     seen: list[Measurement] = []
-    found = list(cluster.measure(tasks(cluster, "3.0", "3.1", "3.2"), (), 1, seen.append))
+    found = list(cluster.measure(tasks(cluster, "3.0", "3.1", "3.2"), seen.append))
     assert found == seen
     hosts = {m.release: m.host for m in found if m.status == "measured"}
     assert hosts == {"3.0": "other", "3.1": ""}
@@ -288,7 +288,10 @@ def test_without_the_extra_there_is_no_scheduler(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.delitem(sys.modules, "outlive.replay.cluster.workers")
     monkeypatch.delattr(cluster_package, "workers")
-    with pytest.raises(FaultError, match=r"pip install 'outlive\[cluster\]'"), place.at("local", CHECKOUT, 1):
+    with (
+        pytest.raises(FaultError, match=r"pip install 'outlive\[cluster\]'"),
+        place.at("local", CHECKOUT, (), 1),
+    ):
         pass
 
 

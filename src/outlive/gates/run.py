@@ -153,7 +153,7 @@ def run(
     framework = prepared.release.framework
     served = engine.serving(project, framework, wanted.known)
     cells = tuple(cell for cell in wanted.cells if cell.scenario in served)
-    with place.at(wanted.scheduler, project, wanted.jobs) as where:
+    with place.at(wanted.scheduler, project, wanted.known, wanted.jobs) as where:
         progress.doing(f"installing {prepared.release}")
         environment = where.install(prepared.lock, prepared.interpreter)
 
@@ -178,8 +178,7 @@ def run(
         progress.start(2 * len(wanted.baseline) + len(rest))
 
         def measured(wanted_now: Sequence[Task]) -> list[Measurement]:
-            found = where.measure(wanted_now, wanted.known, wanted.jobs, progress.done) if wanted_now else ()
-            return list(found)
+            return list(where.measure(wanted_now, progress.done)) if wanted_now else []
 
         for _ in range(PROOFS):
             attempt = measured([*tasks(wanted.baseline), *tasks(wanted.baseline, "leak", "cycle")])

@@ -96,7 +96,10 @@ def run(
 
     measured: list[Measurement] = []
     if lacking:
-        with place.at(request.scheduler, project, request.jobs) as where, Keeper() as keeper:
+        with (
+            place.at(request.scheduler, project, request.scenarios, request.jobs) as where,
+            Keeper() as keeper,
+        ):
             tasks: list[Task] = []
             for stack, served, missing, certain in lacking:
                 progress.doing(f"installing {stack.release}")
@@ -109,7 +112,7 @@ def run(
                 keeper.add(stores[_identity(measurement)], measurement)
                 progress.done(measurement)
 
-            measured += where.measure(tasks, request.scenarios, request.jobs, done)
+            measured += where.measure(tasks, done)
     for stack, of_cell, cells in zip(stacks, results, wanted, strict=True):
         for m in tuple(measured):
             if _identity(m) == stack.identity and Cell.of(m) in cells and Cell.of(m) not in of_cell:

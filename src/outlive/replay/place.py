@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from outlive.errors import FaultError
 from outlive.project import Project
@@ -23,49 +22,36 @@ WINDOW = 8
 """Releases that this process measures in one pool. Only at its end a server may find nothing to do."""
 
 
-class Place(Protocol):
-    """What installs stacks and measures cells of them. `window` is how many stacks it takes at once."""
+class Place:
+    """This process, which installs stacks and measures cells of `scenarios`, with `jobs` servers at once.
 
-    window: int | None
+    `window` is how many stacks it takes at once, None for all.
+    """
+
+    window: int | None = WINDOW
+
+    def __init__(self, scenarios: Iterable[Scenario], jobs: int) -> None:
+        self.scenarios = scenarios
+        self.jobs = jobs
 
     def install(self, lock: Lock, interpreter: Interpreter) -> Environment:
         """Return the environment of `lock` on `interpreter`. Raises as `environments.ensure` does."""
-
-    def measure(
-        self,
-        tasks: Sequence[Task],
-        scenarios: Iterable[Scenario],
-        jobs: int,
-        done: Callable[[Measurement], object],
-    ) -> Iterable[Measurement]:
-        """Return a measurement of each cell as `outlive.replay.measure.measure` does."""
-
-
-class _Here:
-    window: int | None = WINDOW
-
-    def install(self, lock: Lock, interpreter: Interpreter) -> Environment:
         return environments.ensure(lock, interpreter)
 
-    def measure(
-        self,
-        tasks: Sequence[Task],
-        scenarios: Iterable[Scenario],
-        jobs: int,
-        done: Callable[[Measurement], object],
-    ) -> Iterable[Measurement]:
-        return measure(tasks, scenarios, jobs, done)
+    def measure(self, tasks: Sequence[Task], done: Callable[[Measurement], object]) -> Iterable[Measurement]:
+        """Return a measurement of each cell as `outlive.replay.measure.measure` does."""
+        return measure(tasks, self.scenarios, self.jobs, done)
 
 
 @contextmanager
-def at(scheduler: str | None, project: Project, jobs: int) -> Iterator[Place]:
+def at(scheduler: str | None, project: Project, scenarios: Iterable[Scenario], jobs: int) -> Iterator[Place]:
     """Yield this process where there is no `scheduler`, else its workers.
 
     Raises UsageError for a scheduler that is none, and FaultError where it or all its workers are away, where
     they have another version of outlive or other data, and where the extra is not installed.
     """
     if scheduler is None:
-        yield _Here()
+        yield Place(scenarios, jobs)
         return
     try:
         from outlive.replay.cluster import workers  # noqa: PLC0415 - what it needs comes with an extra

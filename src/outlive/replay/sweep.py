@@ -146,7 +146,8 @@ class _Sweep:
         self.progress.start(total)
         if todo:
             self.progress.doing(f"installing {todo[0].stack.release}")
-            with place.at(self.request.scheduler, self.project, self.request.jobs) as where:
+            request = self.request
+            with place.at(request.scheduler, self.project, request.scenarios, request.jobs) as where:
                 self._all(where, todo)
         return Outcome(total, self.failed, tuple(self.unavailable))
 
@@ -224,7 +225,7 @@ class _Sweep:
                         keeper.keep()
                         self._finish(mine.planned, mine.failed)
 
-            for _ in where.measure(tasks, self.request.scenarios, self.request.jobs, done):
+            for _ in where.measure(tasks, done):
                 pass  # `done` has seen it
 
     def _finish(self, planned: _Planned, failed: Sequence[Measurement]) -> None:

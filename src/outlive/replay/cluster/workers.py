@@ -39,9 +39,8 @@ from outlive.replay.cluster.orders import (
     identity,
     own_identity,
 )
-from outlive.replay.place import LOCAL
+from outlive.replay.place import LOCAL, Place
 from outlive.replay.subject import Task
-from outlive.service.scenarios import Scenario
 from outlive.stacks import environments
 from outlive.stacks.environments import Environment
 from outlive.stacks.locks import Lock
@@ -60,16 +59,17 @@ class _SchedulerFile(msgspec.Struct, frozen=True):
     address: str
 
 
-class Cluster:
-    """The workers of a scheduler, as long as the context of `connected` lasts."""
+class Cluster(Place):
+    """The workers of a scheduler, as long as the context of `connected` lasts; they have the scenarios."""
 
-    window: int | None = None
+    window = None
 
-    def __init__(self, client: Any, project: Project, *, servers: int | None = None) -> None:
-        """`servers` is how many run at once in each worker; None for as many as the request has jobs."""
+    def __init__(self, client: Any, project: Project, jobs: int, *, here: bool) -> None:
+        """`jobs` is how many servers run at once in each worker; `here`: all workers are on this machine."""
+        super().__init__((), jobs)
         self.client = client
         self.identity = identity(project)
-        self.servers = servers
+        self.here = here
         self.interpreters: dict[tuple[str, str], Interpreter] = {}
         self.refusals: dict[str, dict[str, str]] = {}  # by Python and worker: the reason
         self.references: dict[str, tuple[Origin, Counts]] = {}  # by host
@@ -99,13 +99,7 @@ class Cluster:
         self.interpreters[lock.digest, lock.python] = interpreter
         return environments.named(lock, interpreter)
 
-    def measure(
-        self,
-        tasks: Sequence[Task],
-        scenarios: Iterable[Scenario],  # noqa: ARG002 - the workers have the same
-        jobs: int,
-        done: Callable[[Measurement], object],
-    ) -> Iterator[Measurement]:
+    def measure(self, tasks: Sequence[Task], done: Callable[[Measurement], object]) -> Iterator[Measurement]:
         """Yield a measurement of each cell, those of a stack together; `done` is called with each before.
 
         A stack that cannot be measured gives failed ones with the reason. Raises FaultError where machines
@@ -117,9 +111,9 @@ class Cluster:
             stacks.setdefault((lock.digest, lock.python), []).append(task)
         works = {key: self._work(mine) for key, mine in stacks.items()}
         references = [work.exact for work in works.values() if work.exact]
-        reference = references[-1] if references and self.servers is None else None
+        reference = references[-1] if references and not self.here else None
         orders = {
-            key: Order(identity=self.identity, work=work, jobs=self.servers or jobs, reference=reference)
+            key: Order(identity=self.identity, work=work, jobs=self.jobs, reference=reference)
             for key, work in works.items()
         }
         for key, answer in self.filled(orders):
@@ -258,10 +252,11 @@ def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
     `local` stands for `jobs` workers on this machine, with one server each. Raises UsageError for what is
     none of them, FaultError where nobody answers or workers are not like the client.
     """
-    address: Any = None if scheduler == LOCAL else _address(scheduler)
+    here = scheduler == LOCAL
+    address: Any = None if here else _address(scheduler)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is said by us, in one line
     with ExitStack() as ending:
-        if scheduler == LOCAL:
+        if here:
             address = ending.enter_context(local(project, jobs))
         try:
             client: Any = Client(address, name="outlive")  # type: ignore[no-untyped-call]
@@ -275,7 +270,7 @@ def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
             dask_scheduler.allowed_failures = deaths - 1
 
         client.run_on_scheduler(allow)
-        cluster = Cluster(client, project, servers=1 if scheduler == LOCAL else None)
+        cluster = Cluster(client, project, 1 if here else jobs, here=here)
         cluster.check()
         yield cluster
 
