@@ -122,7 +122,6 @@ def sent_bare(
     subject = task.subject
     with Server(subject.environment, subject.app, subject.serving(CONNECTION), subject.folder) as server:
         for scenario in known:
-            server.fresh_worker()
             driver = Driver(server, scenario, CONNECTION)
             began = time.perf_counter()
             driver.send(requests[scenario.name])

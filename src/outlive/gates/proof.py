@@ -50,12 +50,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 def planted(app: App, *kinds: str) -> App:
     """Return `app` with workers that plant `kinds` (`leak`, `cycle`); their names end with `planted`."""
+    plant = ",".join(kinds)
     workers = tuple(
-        msgspec.structs.replace(
-            worker,
-            name=marked(worker.name),
-            arguments=(*worker.arguments, "--env", f"OUTLIVE_PLANT={','.join(kinds)}"),
-        )
+        msgspec.structs.replace(worker.told(OUTLIVE_PLANT=plant), name=marked(worker.name))
         for worker in app.workers
     )
     return msgspec.structs.replace(app, workers=workers)

@@ -30,7 +30,7 @@ from outlive.replay.explanation.allocations import kept as kept_in_each
 from outlive.retention import structures
 from outlive.retention.graph import read
 from outlive.retention.growth import WARM_UP, Tally, analyse, plan
-from outlive.service.probe_line import Site
+from outlive.service.probe_line import Site, tally
 from outlive.worker.collector import CollectorLog
 from outlive.worker.holdings import Holdings
 from outlive.worker.idle import IdleWatch
@@ -210,10 +210,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _tally(requests: int, probe: Probe) -> Tally:
-    found = _rested(probe.do_count())
-    held = {name: more for name, more in found["held"].items() if more}
-    phase = msgspec.convert(found | {"requests": requests, "held": held}, Phase)
-    return Tally(phase, found["types"], found["types_kept"])
+    return tally(_rested(probe.do_count()), requests)
 
 
 def _rested(found: dict[str, Any]) -> dict[str, Any]:

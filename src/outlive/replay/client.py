@@ -76,6 +76,12 @@ class Client:
         except (ValueError, IndexError, KeyError):
             raise FaultError(f"{name}: the server's answer is not HTTP") from None
 
+    def ask(self) -> Answer:
+        """Do as `send` does. Raises FaultError, too, for an answer that the scenario does not expect."""
+        answer = self.send()
+        check(self.scenario, answer)
+        return answer
+
     def close(self) -> None:
         """Close the connection in good order, and the one that the step `stay` left open."""
         for wire in filter(None, (self.wire, self.staying)):
@@ -94,30 +100,30 @@ class Client:
         messages = self.messages
         if self.counted:
             messages = tuple(message.replace(COUNTER, b"%06d" % number) for message in messages)
-        exchange = _Exchange(self.wire, messages, self.rest, bodyless=self.bodyless, reused=reused)
+        exchange = _Exchange(self, self.wire, messages, reused=reused)
         for step in self.steps:
             getattr(exchange, step)()
             if exchange.over:
                 break
+        wire, self.wire = self.wire, None
         if exchange.gone:
-            self.wire = None
+            pass
         elif exchange.stays:
-            self.wire, self.staying, before = None, self.wire, self.staying
+            before, self.staying = self.staying, wire
             if before is not None:
                 before.close()
         elif self.connection == "close" or not exchange.keeps:
-            wire, self.wire = self.wire, None
             wire.drain()
         elif self.connection == "client-close":
             # Its number must be free before the next connection is accepted: servers keep tables by number.
-            wire, self.wire = self.wire, None
             wire.end()
             wire.drain()
         elif self.connection == "client-reset":
-            wire, self.wire = self.wire, None
             self.rest()
             wire.reset()
             self.rest()
+        else:
+            self.wire = wire
         return " ".join(exchange.seen)
 
 
@@ -128,20 +134,12 @@ class _Exchange:
     the connection. `stays`: the client leaves it open. `keeps`: both sides can go on using it.
     """
 
-    def __init__(
-        self,
-        wire: Wire,
-        messages: tuple[bytes, ...],
-        rest: Callable[[], object],
-        *,
-        bodyless: bool,
-        reused: bool,
-    ) -> None:
+    def __init__(self, client: Client, wire: Wire, messages: tuple[bytes, ...], *, reused: bool) -> None:
         self.wire = wire
         self.unsent = list(messages)
         self.sent = 0  # bytes already sent of the first of them
-        self.rest = rest  # this is also a step
-        self.bodyless = bodyless
+        self.rest = client.rest  # this is also a step
+        self.bodyless = client.bodyless
         self.untouched = reused
         self.head: Head | None = None
         self.seen: list[str] = []
@@ -261,7 +259,7 @@ def replay(
     """
     with Client(address, scenario, connection, rest, numbers=numbers) as client:
         for _ in range(requests):
-            check(scenario, client.send())
+            client.ask()
         return client.connections
 
 
@@ -275,9 +273,7 @@ def verify(
 ) -> Answer:
     """Send the scenario once and return the answer. Raises FaultError if it is not an expected one."""
     with Client(address, scenario, connection, rest, numbers=numbers) as client:
-        answer = client.send()
-    check(scenario, answer)
-    return answer
+        return client.ask()
 
 
 def check(scenario: Scenario, answer: Answer) -> None:

@@ -12,9 +12,13 @@ from outlive.service.scenarios import Answer, Scenario
 
 
 class Driver:
-    """Sends the requests of one scenario over one kind of connection to the present worker of a server."""
+    """Sends the requests of one scenario over one kind of connection to a fresh worker of a server.
+
+    `line` is that to the worker's probe. Raises as `Server.fresh_worker` does.
+    """
 
     def __init__(self, server: Server, scenario: Scenario, connection: Connection) -> None:
+        self.line = server.fresh_worker()
         self.server = server
         self.scenario = scenario
         self.connection = connection

@@ -80,11 +80,14 @@ def run(
     `environments.ensure` does; what fails while measuring is recorded, not raised.
     """
     stores = {stack.identity: Store(project, stack.record, stack.remedy) for stack in stacks}
-    wanted = [_about(project, stack.release.framework, request) for stack in stacks]
+    all_served = [serving(project, stack.release.framework, request.scenarios) for stack in stacks]
+    wanted = [
+        _about(served, stack.release.framework, request)
+        for stack, served in zip(stacks, all_served, strict=True)
+    ]
     results: list[dict[Cell, Measurement]] = []
     lacking: list[tuple[Prepared, dict[str, Served], tuple[Cell, ...], tuple[Shown, ...]]] = []
-    for at, (stack, cells) in enumerate(zip(stacks, wanted, strict=True)):
-        served = serving(project, stack.release.framework, request.scenarios)
+    for at, (stack, served, cells) in enumerate(zip(stacks, all_served, wanted, strict=True)):
         again = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
         kept = () if again else stored(stores[stack.identity], served, request)
         have = {Cell.of(m): m for m in kept}
@@ -121,10 +124,9 @@ def run(
     return [tuple(of_cell[cell] for cell in cells) for of_cell, cells in zip(results, wanted, strict=True)]
 
 
-def _about(project: Project, framework: str, request: Request) -> tuple[Cell, ...]:
-    """Return the cells whose scenarios make sense for `framework`. Raises UsageError if there are none."""
-    names = serving(project, framework, request.scenarios)
-    cells = tuple(cell for cell in request.cells if cell.scenario in names)
+def _about(served: Mapping[str, Served], framework: str, request: Request) -> tuple[Cell, ...]:
+    """Return the cells whose scenarios `framework` serves. Raises UsageError if there are none."""
+    cells = tuple(cell for cell in request.cells if cell.scenario in served)
     if request.cells and not cells:
         raise UsageError(
             f"{', '.join(dict.fromkeys(c.scenario for c in request.cells))}: not about {framework}"

@@ -7,6 +7,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
+from functools import partial
+
+import msgspec
 
 from outlive.errors import FaultError, OutliveError
 from outlive.records.measurement import GROWING, Cell, Collector, Connection, Growth, Measurement, Phase
@@ -18,7 +21,7 @@ from outlive.retention.growth import WARM_UP, Analysis, Tally, analyse, plan, sh
 from outlive.service import remedies
 from outlive.service.app import Worker
 from outlive.service.gunicorn import Server
-from outlive.service.probe_line import Automatic, Count, ProbeLine
+from outlive.service.probe_line import Automatic, Count, tally
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments
 from outlive.wording import counted
@@ -37,9 +40,7 @@ class _Group:
         self.shown = {one.cell: one.objects for one in task.shown}
         self.servers = 0
         runs: dict[Cell, deque[Cell]] = defaultdict(deque)
-        for cell in sorted(
-            cells, key=lambda cell: cell.gc != "off"
-        ):  # a result with gc off may shorten others
+        for cell in sorted(cells, key=lambda cell: cell.gc != "off"):  # it may shorten the others
             runs[cell.uncollected].append(cell)
         self.left = deque(runs.values())
 
@@ -73,8 +74,18 @@ class _Run:
         self.servers: set[Server] = set()
 
     def all(self, tasks: Sequence[Task], jobs: int) -> list[Measurement]:
-        results = [unsupported for task in tasks for unsupported in self._unsupported(task)]
-        groups = self._groups(tasks)
+        results: list[Measurement] = []
+        groups: list[_Group] = []
+        for task in tasks:
+            subject = task.subject
+            cells: dict[Worker, list[Cell]] = defaultdict(list)
+            for cell in task.cells:
+                if reason := subject.lacks(self.scenarios[cell.scenario], cell):
+                    results.append(subject.describe(cell, None, status="unsupported", reason=reason))
+                    self.done(results[-1])
+                else:
+                    cells[subject.serving(cell.connection)].append(cell)
+            groups += [_Group(task, worker, mine) for worker, mine in cells.items()]
         with ThreadPoolExecutor(jobs, thread_name_prefix="outlive-job") as pool:
             futures = [pool.submit(self._job, groups) for _ in range(jobs)]
             try:
@@ -87,26 +98,6 @@ class _Run:
                 pool.shutdown(cancel_futures=True)
                 raise
         return results
-
-    def _unsupported(self, task: Task) -> Iterator[Measurement]:
-        subject = task.subject
-        for cell in task.cells:
-            if reason := subject.lacks(self.scenarios[cell.scenario], cell):
-                measurement = subject.describe(cell, None, status="unsupported", reason=reason)
-                self.done(measurement)
-                yield measurement
-
-    def _groups(self, tasks: Sequence[Task]) -> list[_Group]:
-        """Return the groups of cells that servers must measure, without unsupported cells."""
-        groups: list[_Group] = []
-        for task in tasks:
-            subject = task.subject
-            cells: dict[Worker, list[Cell]] = defaultdict(list)
-            for cell in task.cells:
-                if not subject.lacks(self.scenarios[cell.scenario], cell):
-                    cells[subject.serving(cell.connection)].append(cell)
-            groups += [_Group(task, worker, mine) for worker, mine in cells.items()]
-        return groups
 
     def _job(self, groups: Sequence[_Group]) -> list[Measurement]:
         """Measure in one server after another, each for the group with most cells left per server."""
@@ -162,19 +153,19 @@ class _Run:
                 self.servers.discard(server)
 
     def _measured(self, group: _Group, server: Server, cell: Cell) -> Measurement:
-        line = server.fresh_worker()
         scenario = remedies.expecting(self.scenarios[cell.scenario], group.subject.remedy)
+        driver = Driver(server, scenario, cell.connection)
         try:
             shown = group.shown.get(cell.uncollected) if cell.gc != "off" else None
-            fields = _Cell(server, line, scenario, cell, group.task.sensitivity, shown=shown).measure()
+            fields = _Cell(driver, cell, group.task.sensitivity, shown).measure()
             if "unexplained" in fields and self.stopped.is_set():
                 raise FaultError("interrupted while its leaks were being explained")
         except OutliveError as error:
-            reason = "the worker died" if line.died() and not self.stopped.is_set() else str(error)
+            reason = "the worker died" if driver.line.died() and not self.stopped.is_set() else str(error)
             reason += f"; it raised {server.raised}" if server.raised else ""
             return group.subject.describe(cell, group.worker, status="failed", reason=reason)
         with suppress(FaultError):  # the sample for an explanation may have been its last
-            fields["unimported"] = environments.unimported(group.subject.environment, line.modules())
+            fields["unimported"] = environments.unimported(group.subject.environment, driver.line.modules())
         fields["sent"] = group.subject.app.sent(self.scenarios[cell.scenario])
         return group.subject.describe(cell, group.worker, status="measured", **fields)
 
@@ -182,23 +173,13 @@ class _Run:
 class _Cell:
     """The measurement of one cell in one fresh worker."""
 
-    def __init__(
-        self,
-        server: Server,
-        line: ProbeLine,
-        scenario: Scenario,
-        cell: Cell,
-        sensitivity: int,
-        *,
-        shown: int | None,
-    ) -> None:
-        self.driver = Driver(server, scenario, cell.connection)
-        self.line = line
-        self.scenario = scenario
+    def __init__(self, driver: Driver, cell: Cell, sensitivity: int, shown: int | None) -> None:
+        self.driver = driver
         self.cell = cell
         self.collecting = cell.gc != "off"
         self.sensitivity = sensitivity
-        self.shown = shown
+        self.plan = partial(plan, collecting=self.collecting, sensitivity=sensitivity, shown=shown)
+        self.analyse = partial(analyse, collecting=self.collecting, sensitivity=sensitivity, shown=shown)
         self.starting = False  # whether each phase starts threads, however often it is repeated
         self.counts: list[Count] = []
         self.tallies: list[Tally] = []
@@ -207,15 +188,11 @@ class _Cell:
         """Return the fields of a `Measurement` that are derived from the counts."""
         answer = self.driver.verify()
         self.driver.send(WARM_UP)
-        self.threads = self.line.begin(self.cell.gc).threads
-        while following := plan(
-            self.phases, collecting=self.collecting, sensitivity=self.sensitivity, shown=self.shown
-        ):
+        self.threads = self.driver.line.begin(self.cell.gc).threads
+        while following := self.plan(self.phases):
             for requests in following:
                 self.tallies.append(self._phase(requests))
-        growth = analyse(
-            self.tallies, collecting=self.collecting, sensitivity=self.sensitivity, shown=self.shown
-        )
+        growth = self.analyse(self.tallies)
         phases = self.phases
         common: dict[str, object] = self._residue(growth) | {
             "answer": answer,
@@ -249,7 +226,7 @@ class _Cell:
     def _explained(self, growth: Growth) -> dict[str, object]:
         """Return the fields that say what keeps the survivors alive, or why that is not known."""
         try:
-            graph = sample.take(self.line, self.driver)
+            graph = sample.take(self.driver)
         except FaultError as error:
             return {"unexplained": str(error)}
         leaks = structures.records(
@@ -291,14 +268,13 @@ class _Cell:
         If every repetition starts equally many threads, the requests themselves start them, and that counts.
         """
         started = []
+        scenario = self.driver.scenario
         for _ in range(REPEATS):
             connections = self.driver.send(requests, over)
-            count = self.line.count()
+            count = self.driver.line.count()
             if not count.idle:
-                raise FaultError(
-                    f"{self.scenario.name}: the worker never came to rest, so it cannot be counted"
-                )
-            ours_alone(self.scenario, count.requests, requests)
+                raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be counted")
+            ours_alone(scenario, count.requests, requests)
             started.append(count.threads - self.threads)
             self.threads = count.threads
             if self.starting or not started[-1]:
@@ -307,10 +283,10 @@ class _Cell:
             self.starting = True
             if len(set(started[-REPEATS // 2 :])) > 1:
                 raise FaultError(
-                    f"{self.scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
+                    f"{scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
                 )
         self.counts.append(count)
-        return Tally(_phase(requests, connections, count), count.types, count.types_kept)
+        return tally(msgspec.structs.asdict(count), requests, connections)
 
 
 def ours_alone(scenario: Scenario, handled: int, sent: int) -> None:
@@ -321,23 +297,6 @@ def ours_alone(scenario: Scenario, handled: int, sent: int) -> None:
             f"{scenario.name}: the worker handled {counted(handled, 'request')} where {sent:,} were sent: "
             "something else sends to it"
         )
-
-
-def _phase(requests: int, connections: int, count: Count) -> Phase:
-    return Phase(
-        requests=requests,
-        connections=connections,
-        survivors=count.survivors,
-        leaked=count.leaked,
-        blocks=count.blocks,
-        blocks_kept=count.blocks_kept,
-        heap=count.heap,
-        heap_kept=count.heap_kept,
-        rss=count.rss,
-        fds=count.fds,
-        threads=count.threads,
-        held={name: more for name, more in count.held.items() if more},
-    )
 
 
 def _collector(phases: Sequence[Phase], automatic: Sequence[Automatic]) -> Collector:

@@ -92,7 +92,7 @@ class Store:
         by_key: dict[tuple[str, str, str, str, int], Measurement] = {}
         for path in (self._published, self.path):
             published = path == self._published
-            document = _counted_alike(_found(path, scenarios))
+            document = _counted_alike(path, scenarios)
             for m in document.measurements if document else ():
                 by_key[key(m)] = msgspec.structs.replace(m, published=True) if published else m
         return tuple(by_key[name] for name in sorted(by_key))
@@ -106,7 +106,7 @@ class Store:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
-                old = _counted_alike(_found(self.path))
+                old = _counted_alike(self.path)
                 kept = {key(m): m for m in old.measurements} | replacing if old else replacing
                 document = Document(
                     provenance=provenance([_united(self.stack, old)]),
@@ -117,15 +117,13 @@ class Store:
             raise unwritten(lock, error) from None
 
 
-def _found(path: Path, scenarios: Collection[str] | None = None) -> Document | None:
+def _counted_alike(path: Path, scenarios: Collection[str] | None = None) -> Document | None:
+    """Return what is in a file, None if there is none or it was counted by other rules."""
     try:
-        return read(path, scenarios)
+        document = read(path, scenarios)
     except FileNotFoundError:
         return None
-
-
-def _counted_alike(document: Document | None) -> Document | None:
-    return document if document and document.provenance.counting == COUNTING else None
+    return document if document.provenance.counting == COUNTING else None
 
 
 def _united(stack: StackRecord, old: Document | None) -> StackRecord:
@@ -142,7 +140,7 @@ class Keeper:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._kept = time.monotonic()
         self._waiting: dict[Path, tuple[Store, list[Measurement]]] = {}
 
@@ -157,18 +155,15 @@ class Keeper:
         with self._lock:
             self._waiting.setdefault(store.path, (store, []))[1].append(measurement)
             if time.monotonic() - self._kept >= KEEPING:
-                self._keep()
+                self.keep()
 
     def keep(self) -> None:
         """Keep now what has come."""
         with self._lock:
-            self._keep()
-
-    def _keep(self) -> None:
-        self._kept = time.monotonic()
-        while self._waiting:
-            _, (store, measurements) = self._waiting.popitem()
-            store.add(measurements)
+            self._kept = time.monotonic()
+            while self._waiting:
+                _, (store, measurements) = self._waiting.popitem()
+                store.add(measurements)
 
 
 def read(path: Path, scenarios: Collection[str] | None = None) -> Document:

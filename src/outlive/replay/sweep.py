@@ -62,14 +62,6 @@ class _Planned(msgspec.Struct, frozen=True):
         return self.stack.release.framework, self.stack.release.version
 
 
-class _Left(msgspec.Struct):
-    """A release that is being measured: how many cells are left, and which failed so far."""
-
-    planned: _Planned
-    cells: int
-    failed: list[Measurement] = []
-
-
 def releases(project: Project, frameworks: Sequence[str], since: str | None) -> tuple[Release, ...]:
     """Return the covered releases of `frameworks` (by default all) from version `since` on.
 
@@ -200,11 +192,11 @@ class _Sweep:
 
     def _measure(self, where: Place, window: Sequence[tuple[_Planned, Future[Environment]]]) -> None:
         tasks: list[Task] = []
-        left: dict[tuple[str, str], _Left] = {}
+        measured: dict[tuple[str, str], tuple[_Planned, list[Measurement]]] = {}
         for planned, future in window:
             try:
                 tasks += self._tasks(planned, future.result())
-                left[planned.name] = _Left(planned, len(planned.missing))
+                measured[planned.name] = planned, []
             except OutliveError as error:
                 self.failed += len(planned.missing)
                 self.progress.start(-len(planned.missing))
@@ -214,16 +206,14 @@ class _Sweep:
         with Keeper() as keeper:
 
             def done(measurement: Measurement) -> None:
-                mine = left[measurement.framework, measurement.release]
-                keeper.add(Store(self.project, mine.planned.stack.record), measurement)
+                planned, mine = measured[measurement.framework, measurement.release]
+                keeper.add(Store(self.project, planned.stack.record), measurement)
                 self.progress.done(measurement)
                 with finishing:
-                    mine.cells -= 1
-                    if measurement.status == "failed":
-                        mine.failed.append(measurement)
-                    if not mine.cells:
+                    mine.append(measurement)
+                    if len(mine) == len(planned.missing):
                         keeper.keep()
-                        self._finish(mine.planned, mine.failed)
+                        self._finish(planned, [m for m in mine if m.status == "failed"])
 
             for _ in where.measure(tasks, done):
                 pass  # `done` has seen it

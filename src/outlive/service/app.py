@@ -39,6 +39,11 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requires: str = ""
     preload: bool = True
 
+    def told(self, **variables: str) -> Worker:
+        """Return the worker with further environment variables."""
+        words = (word for name, value in variables.items() for word in ("--env", f"{name}={value}"))
+        return msgspec.structs.replace(self, arguments=(*self.arguments, *words))
+
     def lacks(self, versions: Mapping[str, str]) -> str | None:
         """Return why a stack with packages of these versions cannot use it, or None if it can."""
         if not self.requires:
@@ -186,6 +191,5 @@ def _further(app: App, name: str) -> App:
     if name not in by_name:
         raise UsageError(f"{app.framework} has no app {name!r}; try {nearest(name, by_name)}")
     further = by_name[name]
-    return msgspec.structs.replace(
-        app, app_version=further.app_version, target=further.target, peer=further.peer, tls=further.tls
-    )
+    fields = {field: getattr(further, field) for field in further.__struct_fields__ if field != "name"}
+    return msgspec.structs.replace(app, **fields)

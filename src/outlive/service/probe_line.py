@@ -6,12 +6,15 @@ import contextlib
 import os
 import select
 import socket
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from outlive.errors import FaultError
+from outlive.records.measurement import Phase
+from outlive.retention.growth import Tally
 from outlive.service.stillness import Stillness
 
 RAISED = b'{"raised":'  # how the last answer of a probe begins that met an exception
@@ -87,6 +90,13 @@ class Count(msgspec.Struct, frozen=True):
     types_kept: dict[str, int]
     held: dict[str, int | None]
     automatic: Automatic
+
+
+def tally(count: Mapping[str, Any], requests: int, connections: int | None = None) -> Tally:
+    """Return the phase of so many requests, of which a probe has answered the fields of `count`."""
+    held = {name: more for name, more in count["held"].items() if more}
+    phase = {**count, "requests": requests, "connections": connections, "held": held}
+    return Tally(msgspec.convert(phase, Phase), count["types"], count["types_kept"])
 
 
 class TracedFrame(msgspec.Struct, frozen=True):

@@ -14,11 +14,10 @@ import msgspec
 
 from outlive.errors import FaultError
 from outlive.records.measurement import Cell
-from outlive.replay.driver import Driver
+from outlive.replay.explanation import sample
 from outlive.replay.subject import Subject
 from outlive.retention.explanation import INDENT, WIDTH
 from outlive.retention.growth import BLOCKS_LEAK, HEAP_LEAK
-from outlive.service.gunicorn import Server
 from outlive.service.probe_line import Site, TracedFrame
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments, locks
@@ -26,8 +25,8 @@ from outlive.stacks.prepare import Prepared
 from outlive.tables import fold
 from outlive.wording import counted, number, size
 
-WARM_UP = (53, 31, 101)
-"""Requests before the phases; the last are traced, so that the tracer's own first allocations are over."""
+WARM_UP = 101
+"""Requests that are traced before the phases, so that the tracer's own first allocations are over."""
 PHASES = (101, 53)
 """Requests of each phase. What every request keeps shows in both."""
 MEMRAY = "memray==1.19.3"
@@ -74,27 +73,17 @@ def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tr
 
     The tracer `memray` must be in the subject's environment. Raises FaultError as `sample.sample` does.
     """
-    worker = subject.serving(cell.connection)
-    arguments = (*worker.arguments, "--env", f"OUTLIVE_TRACER={tracer}")
-    worker = msgspec.structs.replace(worker, arguments=arguments)
-    with Server(subject.environment, subject.app, worker, subject.folder) as server:
-        line = server.fresh_worker()
-        driver = Driver(server, scenario, cell.connection)
-        driver.verify()
-        *before, traced = WARM_UP
-        for requests in before:
-            driver.send(requests)
-            line.begin("off")
-        line.trace()
-        driver.send(traced)
-        line.trace()
+    with sample.warm(subject, scenario, cell, OUTLIVE_TRACER=tracer) as driver:
+        driver.line.trace()
+        driver.send(WARM_UP)
+        driver.line.trace()
         phases = []
         for requests in PHASES:
             driver.send(requests)
-            traced_phase = line.trace()
-            if not traced_phase.idle:
+            traced = driver.line.trace()
+            if not traced.idle:
                 raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be traced")
-            phases.append(traced_phase.sites)
+            phases.append(traced.sites)
         return Allocations(tracer=tracer, requests=sum(PHASES), sites=kept(phases, PHASES))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from outlive.errors import FaultError
 from outlive.records.measurement import Cell
 from outlive.replay.driver import Driver
@@ -9,7 +12,6 @@ from outlive.replay.subject import Subject
 from outlive.retention.graph import Graph, read
 from outlive.service.gunicorn import Server
 from outlive.service.own import without_secrets
-from outlive.service.probe_line import ProbeLine
 from outlive.service.scenarios import Scenario
 
 OWN = (1,) * 11
@@ -18,17 +20,17 @@ SAMPLE = {"keep-alive": (5, 5, 5), "close": OWN, "client-close": OWN, "client-re
 what comes only once."""
 
 
-def take(line: ProbeLine, driver: Driver) -> Graph:
+def take(driver: Driver) -> Graph:
     """Return the graph of what a sample of requests left, captured with automatic collection off.
 
     The worker must be warm, and nothing can be counted in it afterwards. Raises FaultError if it does not
     answer as expected or never comes to rest.
     """
-    line.begin("off")
+    driver.line.begin("off")
     sample, path = SAMPLE[driver.connection], driver.server.graph_path
     for requests in sample:
         driver.send(requests)
-    if not line.snapshot(sum(sample), path).idle:
+    if not driver.line.snapshot(sum(sample), path).idle:
         raise FaultError(f"{driver.scenario.name}: the worker never came to rest, so it cannot be explained")
     own = driver.server.app.own
     return read(path.read_bytes(), lambda key: without_secrets(own, key) if own else key)
@@ -43,12 +45,18 @@ def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
 
     Raises FaultError if the server does not start, does not answer as expected, or never comes to rest.
     """
-    worker = subject.serving(cell.connection)
+    with warm(subject, scenario, cell) as driver:
+        return take(driver)
+
+
+@contextmanager
+def warm(subject: Subject, scenario: Scenario, cell: Cell, **variables: str) -> Iterator[Driver]:
+    """Yield a driver of `cell` whose worker is warm and has these environment variables, too."""
+    worker = subject.serving(cell.connection).told(**variables)
     with Server(subject.environment, subject.app, worker, subject.folder) as server:
-        line = server.fresh_worker()
         driver = Driver(server, scenario, cell.connection)
         driver.verify()
         for requests in WARM_UP:
             driver.send(requests)
-            line.begin("off")
-        return take(line, driver)
+            driver.line.begin("off")
+        yield driver

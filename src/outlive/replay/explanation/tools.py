@@ -17,7 +17,6 @@ from outlive.records.measurement import Connection, Tool, ToolReading
 from outlive.replay.driver import Driver
 from outlive.replay.subject import Subject
 from outlive.retention.growth import WARM_UP
-from outlive.service.app import Worker
 from outlive.service.gunicorn import Server
 from outlive.service.probe_line import Look, ProbeLine
 from outlive.service.scenarios import Scenario
@@ -53,24 +52,19 @@ def run(
     names = (BARE, OURS, *dict.fromkeys(tools))
     rounds: dict[str, list[_Round]] = {name: [] for name in names}
     with contextlib.ExitStack() as exits:
-        servers = {
-            name: exits.enter_context(Server(environment, subject.app, _with(worker, name), subject.folder))
-            for name in names
-        }
+        servers = {}
+        for name in names:
+            own = worker.told(OUTLIVE_TOOL=name) if name in TOOLS else worker
+            servers[name] = exits.enter_context(Server(environment, subject.app, own, subject.folder))
         for number in range(ROUNDS):
             for name in names if number % 2 else names[::-1]:
                 rounds[name].append(_round(servers[name], name, scenario, connection))
     return tuple(_reading(name, rounds, scenario, connection) for name in names[1:])
 
 
-def _with(worker: Worker, name: str) -> Worker:
-    arguments = (*worker.arguments, "--env", f"OUTLIVE_TOOL={name}") if name in TOOLS else worker.arguments
-    return msgspec.structs.replace(worker, arguments=arguments)
-
-
 def _round(server: Server, name: str, scenario: Scenario, connection: Connection) -> _Round:
-    line = server.fresh_worker()
     driver = Driver(server, scenario, connection)
+    line = driver.line
     driver.verify()
     driver.send(2 * WARM_UP)
     if name in TOOLS:
