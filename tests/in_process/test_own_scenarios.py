@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp import web
 from msgspec.structs import replace
 
+from outlive.probe import clients
 from outlive.probe.own import needs_a_server
 from outlive.service.scenarios import CLIENTS, Request, Scenario
 
@@ -150,3 +152,19 @@ def test_what_is_about_connections_needs_a_server(change: dict[str, Any]) -> Non
     plain = Scenario("ok", "", Request(), ("200",))
     assert not needs_a_server(plain)
     assert needs_a_server(replace(plain, **change))
+
+
+def test_a_chunked_answer_to_a_login_is_read_whole() -> None:
+    async def token(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        answer.enable_chunked_encoding()
+        await answer.prepare(request)
+        for part in (b'{"token": ', b'"t0"}'):
+            await answer.write(part)
+        return answer
+
+    app = web.Application()
+    app.router.add_post("/login", token)
+    asked = clients.Request(path="/login", method="POST", whole=True)
+    with clients.event_loop() as loop, clients.aiohttp(app, loop) as open_:
+        assert open_(asked)().body == b'{"token": "t0"}'

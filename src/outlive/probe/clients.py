@@ -12,13 +12,16 @@ import importlib
 import inspect
 import io
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 from wsgiref.util import setup_testing_defaults
 
 import msgspec
+
+from outlive.errors import FaultError
+from outlive.service.scenarios import expected
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,16 @@ Send = Callable[[], Answer]
 """Sends one request and returns its answer."""
 Open = Callable[[Request], Send]
 """Returns a function that sends the request."""
+
+
+def check(send: Send, request: str, right: Sequence[str]) -> None:
+    """Send a request once. Raises FaultError for an answer that is not `right`, if any is named."""
+    answer = send()
+    if right and not expected(right, str(answer.status)):
+        why = f" ({answer.raised})" if answer.raised else ""
+        raise FaultError(
+            f"{request} was answered {answer.status}{why}, not {' or '.join(right)}: nothing was counted"
+        )
 
 
 @contextmanager
@@ -277,7 +290,7 @@ class _Client:
             body = await self._take(sock, int(fields["content-length"]))
         elif "chunked" in fields.get("transfer-encoding", ""):
             while size := int(await self._until(sock, b"\r\n"), 16):
-                await self._take(sock, size + 2)
+                body += (await self._take(sock, size + 2))[:-2]
             await self._take(sock, 2)
         if fields.get("connection") == "close":
             while await self.loop.sock_recv(sock, 65536):

@@ -25,7 +25,7 @@ from outlive.service import login
 from outlive.service.app import Own
 from outlive.service.own import run_before, variables
 from outlive.service.scenarios import Request as Asked
-from outlive.service.scenarios import Scenario, encoded, expected
+from outlive.service.scenarios import Scenario, encoded
 
 ON_THE_WIRE = ("connection", "content-length")
 """Headers that a client here sets itself, or that mean nothing without a connection."""
@@ -72,11 +72,7 @@ class Service(msgspec.Struct, frozen=True):
             cookies = [value for header, value in answer.headers if header.lower() == "set-cookie"]
             scenario = login.carrying(scenario, answer.status, cookies, answer.body)
         send = self.open(_request(scenario.request))
-        status, raised, *_ = send()
-        if not expected(scenario.expect, str(status)):
-            why = f" ({raised})" if raised else ""
-            right = " or ".join(scenario.expect)
-            raise FaultError(f"{name} was answered {status}{why}, not {right}: nothing was counted")
+        clients.check(send, name, scenario.expect)
         return send
 
 

@@ -19,13 +19,11 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from outlive.probe.clients import Open, Send
     from outlive.probe.count import Survivors
 
 MARKER = "limit_survivors"
@@ -121,21 +119,15 @@ class CountSurvivors:
         `request` may have `method`, `headers` (a dict), `body` (bytes), `status` (the answer must have it),
         and `baseline` (the path of the plain request to which the marker's `above` refers).
         """
-        from outlive.probe import clients  # noqa: PLC0415
-
-        return self._count_app(clients.wsgi, app, path, request)
+        return self._count_app("wsgi", app, path, request)
 
     def asgi(self, app: Callable[..., Any], path: str = "/", **request: Any) -> Survivors:
         """Return what one request to an ASGI 3 application leaves; the arguments are those of `wsgi`."""
-        from outlive.probe import clients  # noqa: PLC0415
-
-        return self._count_app(clients.asgi, app, path, request)
+        return self._count_app("asgi", app, path, request)
 
     def aiohttp(self, app: object, path: str = "/", **request: Any) -> Survivors:
         """Return what one request to an aiohttp application leaves; the arguments are those of `wsgi`."""
-        from outlive.probe import clients  # noqa: PLC0415
-
-        return self._count_app(clients.aiohttp, app, path, request)
+        return self._count_app("aiohttp", app, path, request)
 
     def scenario(self, name: str) -> Survivors:
         """Return what one request of a scenario leaves, by its name in the nearest `outlive.toml`.
@@ -144,7 +136,6 @@ class CountSurvivors:
         skipped. The marker's `above` refers to the scenario `ok`.
         """
         from outlive.applications.settings import BASELINE as OK  # noqa: PLC0415
-        from outlive.errors import OutliveError  # noqa: PLC0415
         from outlive.probe import own  # noqa: PLC0415
         from outlive.probe.clients import event_loop  # noqa: PLC0415
 
@@ -157,42 +148,40 @@ class CountSurvivors:
                 baseline = service.sender(OK) if limits and limits.above else None
                 return self._count(service.sender(name), baseline, loop, f"each {name}", OK)
 
-        try:
-            return self._alone(count)
-        except OutliveError as error:
-            pytest.fail(str(error), pytrace=False)
+        return self._alone(count)
 
-    def _count_app(
-        self,
-        serving: Callable[[Any, asyncio.AbstractEventLoop], AbstractContextManager[Open]],
-        app: object,
-        path: str,
-        words: dict[str, Any],
-    ) -> Survivors:
-        from outlive.probe.clients import Request, event_loop  # noqa: PLC0415
+    def _count_app(self, protocol: str, app: object, path: str, words: dict[str, Any]) -> Survivors:
+        from outlive.probe import clients  # noqa: PLC0415
 
-        expected = words.pop("status", None)
-        plain = Request(path=words.pop(BASELINE, "/"))
-        request = Request(path=path, **words)
+        status = words.pop("status", None)
+        right = () if status is None else (str(status),)
+        plain = clients.Request(path=words.pop(BASELINE, "/"))
+        request = clients.Request(path=path, **words)
+        serving = getattr(clients, protocol)
 
         def count() -> Survivors:
-            with event_loop() as loop, serving(app, loop) as open_:
+            with clients.event_loop() as loop, serving(app, loop) as open_:
                 send, baseline = open_(request), open_(plain)
-                _check(send, str(request), expected)
+                clients.check(send, str(request), right)
                 limits = self.limits
                 if limits and limits.above:
-                    _check(baseline, f"{plain}, the baseline,", 200)
+                    clients.check(baseline, f"{plain}, the baseline,", ("200",))
                 return self._count(send, baseline, loop, f"each {request}", str(plain))
 
         return self._alone(count)
 
     @staticmethod
     def _alone(count: Callable[[], Survivors]) -> Survivors:
-        """Count in a thread of its own if an event loop already runs in this one."""
-        if not _in_async():
-            return count()
-        with ThreadPoolExecutor(1) as executor:
-            return executor.submit(count).result()
+        """Count in a thread of its own if an event loop already runs in this one. An error fails the test."""
+        from outlive.errors import OutliveError  # noqa: PLC0415
+
+        try:
+            if not _in_async():
+                return count()
+            with ThreadPoolExecutor(1) as executor:
+                return executor.submit(count).result()
+        except OutliveError as error:
+            pytest.fail(str(error), pytrace=False)
 
     @property
     def limits(self) -> Limits | None:
@@ -225,16 +214,6 @@ class CountSurvivors:
         if complaint:
             pytest.fail(complaint, pytrace=False)
         return found
-
-
-def _check(send: Send, request: str, expected: int | None) -> None:
-    """Send a request once. Fails the test if the answer does not have the expected status."""
-    status, raised, *_ = send()
-    if expected not in (None, status):
-        why = f" ({raised})" if raised else ""
-        pytest.fail(
-            f"{request} was answered {status}{why}, not {expected}: nothing was counted", pytrace=False
-        )
 
 
 async def _await(sent: Awaitable[object]) -> None:

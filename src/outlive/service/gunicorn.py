@@ -62,15 +62,14 @@ class Gunicorn:
     def __enter__(self) -> Self:
         self._stack = contextlib.ExitStack()
         self._folder = self._stack.enter_context(temporary.folder())
-        self.probes = socket.socket(socket.AF_UNIX)
+        self.probes = self._stack.enter_context(socket.socket(socket.AF_UNIX))
         self._socket = ""
         self.process: Popen[bytes] | None = None
         self.peer: Peer | None = None
         try:
             self._certificate = certificate.make(self._folder) if self.app.peer or self.app.tls else None
-            if self.app.peer:
-                assert self._certificate is not None
-                self.peer = Peer(self._certificate)
+            if self._certificate and self.app.peer:
+                self.peer = self._stack.enter_context(Peer(self._certificate))
             self._start()
         except BaseException:
             self.__exit__()
@@ -81,9 +80,6 @@ class Gunicorn:
         self.kill()
         if self.app.own:
             processes.kill_daemons(SOCKET, self._socket)
-        if self.peer is not None:
-            self.peer.close()
-        self.probes.close()
         self._stack.close()
 
     def kill(self) -> None:

@@ -54,8 +54,16 @@ CLIENTS: dict[Client, tuple[Step, ...]] = {
 }
 
 BOUNDARY = "outlive-7f3a9c"
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 JSON_BODY = b'{"item": "widget", "quantity": 3}'
-BROKEN_JSON_BODY = b'{"item": "widget", "quantity": '
+GZIP_BODY = gzip.compress(JSON_BODY, mtime=0)
+BODIES = {
+    "json": (JSON_BODY, JSON),
+    "broken-json": (b'{"item": "widget", "quantity": ', JSON),
+    "broken-gzip": (GZIP_BODY[:12] + b"\xff" * 12 + GZIP_BODY[24:], JSON),
+    "form": (b"name=widget&note=from+the+shop", FORM),
+}
+"""The body that each name stands for, and its type; an image depends on the request."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RANGE = re.compile(r"[1-5](?:\d\d|xx|\d\d-[1-5]\d\d)")
 """A status, or several: `404`, `4xx`, `400-404`."""
@@ -329,18 +337,9 @@ def encoded(request: Request, connection: Connection) -> bytes:
 
 def _body(request: Request) -> tuple[bytes, str]:
     if request.json is not None:
-        return msgspec.json.encode(request.json), "application/json"
+        return msgspec.json.encode(request.json), JSON
     if request.form:
-        return urlencode(request.form).encode(), "application/x-www-form-urlencoded"
-    if request.body == "json":
-        return JSON_BODY, "application/json"
-    if request.body == "broken-json":
-        return BROKEN_JSON_BODY, "application/json"
-    if request.body == "broken-gzip":
-        whole = gzip.compress(JSON_BODY, mtime=0)
-        return whole[:12] + b"\xff" * 12 + whole[24:], "application/json"
-    if request.body == "form":
-        return b"name=widget&note=from+the+shop", "application/x-www-form-urlencoded"
+        return urlencode(request.form).encode(), FORM
     if request.body == "image":
         head = (
             f"--{BOUNDARY}\r\n"
@@ -351,7 +350,7 @@ def _body(request: Request) -> tuple[bytes, str]:
         return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode(), (
             f"multipart/form-data; boundary={BOUNDARY}"
         )
-    return b"", ""
+    return BODIES[request.body] if request.body else (b"", "")
 
 
 def _in_chunks(body: bytes) -> bytes:
