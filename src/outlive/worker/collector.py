@@ -1,7 +1,4 @@
-"""Sums up a process's automatic collections: how many there were, what they freed, how long they paused it.
-
-Standard library only, Python 3.8 and newer, imports nothing of ours.
-"""
+"""Sums up a process's automatic collections: their number, what they freed, how long they paused it."""
 
 from __future__ import annotations
 

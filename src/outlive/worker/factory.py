@@ -1,7 +1,4 @@
-"""Async factories of applications: gunicorn calls a factory, but awaits none.
-
-Runs in the environment of the release: standard library only, Python 3.8 and newer.
-"""
+"""Async factories of applications: gunicorn calls a factory, but awaits none."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The gunicorn configuration of every server that we start: it dies with us, and each worker gets a probe.
-
-Runs in the environment of the release: standard library only, Python 3.8 and newer.
-"""
+"""The gunicorn configuration of every server that we start: it dies with us, and each worker gets a probe."""
 
 from __future__ import annotations
 
@@ -24,8 +21,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 POLICY = os.environ.get("OUTLIVE_GC")
 """The gc policy of a load test; None in a replay, where the harness sets the policy."""
-
-
 PRACTICES = "OUTLIVE_PRACTICES="
 
 

@@ -1,7 +1,4 @@
-"""Reads the resources of a process other than Python objects: memory, files, sockets, threads, tasks.
-
-Standard library only, Python 3.8 and newer, imports nothing of ours.
-"""
+"""Reads the resources of a process other than Python objects: memory, files, sockets, threads, tasks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Detects when a worker is at rest: every thread but the probe's is asleep and uses no CPU time.
-
-Standard library only, Python 3.8 and newer, imports nothing of ours.
-"""
+"""Detects when a worker is at rest: every thread but the probe's is asleep and uses no CPU time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Start a program that dies with its parent: `python -I -S lifeline.py PARENT_PID -- PROGRAM ARGUMENT…`.
 
 On Linux the kernel kills the program when the *thread* that started it ends, even if the parent was killed
-with SIGKILL. On other systems the program starts without that tie. Standard library only.
+with SIGKILL. On other systems the program starts without that tie.
 """
 
 from __future__ import annotations

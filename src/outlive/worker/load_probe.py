@@ -1,9 +1,8 @@
 """The probe of a worker under load: while requests are served it runs only during collections.
 
-Standard library only, Python 3.8 and newer, imports nothing of ours. It needs a system thread even under
-gevent, which replaces the functions for threads, sleeping and sockets: the master imports them here first.
-Unlike the exact probe, it does not change the process (how long a thread keeps the GIL, when asyncio drops
-timers).
+It needs a system thread even under gevent, which replaces the functions for threads, sleeping and sockets:
+the master imports them here first. Unlike the exact probe, it does not change
+the process (how long a thread keeps the GIL, when asyncio drops timers).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The gc policy `periodic:N`: a full collection after every N requests of a worker.
-
-Standard library only, Python 3.8 and newer, imports nothing of ours.
-"""
+"""The gc policy `periodic:N`: a full collection after every N requests of a worker."""
 
 from __future__ import annotations
 

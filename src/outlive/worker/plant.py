@@ -1,7 +1,4 @@
-"""Known faults planted in the served app, which a gate or a comparison under load must detect.
-
-Runs in the environment of the release: standard library only, Python 3.8 and newer, imports nothing of ours.
-"""
+"""Known faults planted in the served app, which a gate or a comparison under load must detect."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """Runs the script that `explain --reproducer` is about to write, and captures what its requests leave.
 
-Runs in the environment of the release: standard library only, Python 3.8 and newer, imports nothing of ours.
 Arguments: the script, its name as a module, the file for the graph, the number of requests.
 """
 

@@ -1,9 +1,9 @@
 """Reaches into the server: calls functions after each request, and keeps what it would renew by the clock.
 
-Standard library only, Python 3.8 and newer, imports nothing of ours. It does not wrap the app: the frame of a
-middleware would appear in the traceback of every error that is measured. gunicorn's own workers call
-`post_request` after each request that they could parse. Other servers do not, but most count requests in
-order to stop after `--max-requests`; `app.toml` names the attribute that holds the count (`request_counter`).
+It does not wrap the app: the frame of a middleware would appear in the traceback of every error that is
+measured. gunicorn's own workers call `post_request` after each request that they could parse. Other servers
+do not, but most count requests in order to stop after `--max-requests`; `app.toml` names the attribute that
+holds the count (`request_counter`).
 """
 
 from __future__ import annotations

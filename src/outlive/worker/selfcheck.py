@@ -1,7 +1,7 @@
 """Checks what the probe sees of objects, cycles, bytes and a thread planted in a bare interpreter.
 
-Runs in an interpreter on which the probe has not been tested: standard library only, Python 3.8 and newer,
-imports nothing of ours. Prints one JSON object: (expected, seen) for each kind of thing planted.
+Runs in an interpreter on which the probe has not been tested. Prints one JSON object: (expected, seen) for
+each kind of thing planted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The usual tools for finding leaks, run inside the worker, as published reports of leaks use them.
 
-Standard library only, except for objgraph, which is installed for it; Python 3.8 and newer, imports nothing
-of ours. Each tool takes two looks. The second returns what has grown since the first, according to the tool:
-objects by type name, or blocks and bytes by line.
+objgraph is installed for it. Each tool takes two looks. The second returns what has grown since the first,
+according to the tool: objects by type name, or blocks and bytes by line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Traces where memory that stays in use was allocated, in a separate run, because tracing changes the counts.
 
-Runs in the worker beside the probe: standard library only, except for memray, which is installed for it;
-Python 3.8 and newer, imports nothing of ours.
+memray is installed for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Captures the graph of the surviving objects and their references in the worker, and writes it to a file.
 
-Runs in the worker beside the probe: standard library only, Python 3.8 and newer, imports nothing of ours. It
-is the last thing that a worker does: it unfreezes and searches the heap, so nothing can be counted
+It is the last thing that a worker does: it unfreezes and searches the heap, so nothing can be counted
 afterwards.
 
 The vertices are the gc-tracked objects made since the last full collection and still alive; the edges are

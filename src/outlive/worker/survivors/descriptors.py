@@ -1,8 +1,8 @@
 """Tries the cached properties of extension modules: some keep a reference to each value that they return.
 
-Runs in the worker after all else: standard library only, Python 3.8 and newer, imports nothing of ours. Where
-C code forgets to give a reference back, nothing that the collector sees holds the object, and its type does
-not tell whose code it was. A property that is tried on a value of ours does.
+Runs in the worker after all else. Where C code forgets to give a reference back, nothing that the collector
+sees holds the object, and its type does not tell whose code it was. A property that is tried on a value of
+ours does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Describes an object: its kind, its type's name, its own name and its place in the code.
 
-Runs in the server worker: standard library only, Python 3.8 and newer, imports nothing of ours. No code of
-the app runs: attributes are read from where they are stored, never through the object's own methods.
+No code of the app runs: attributes are read from where they are stored, never through the object's own
+methods.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Finds what an object refers to, and names each reference as a Python programmer would.
 
-Runs in the server worker: standard library only, Python 3.8 and newer, imports nothing of ours. No code of
-the app runs: attributes are read from where they are stored, never through the object's own methods.
+No code of the app runs: attributes are read from where they are stored, never through the object's own
+methods.
 
 A name is `kind:text`, such as `attribute:__traceback__`, `local:error`, `key:'wsgi.errors'`, `index:3`.
 Apart from the references that the collector sees, there are shortcuts past objects that a programmer does not
