@@ -22,7 +22,7 @@ from outlive.probe import monitor
 from outlive.project import Project
 from outlive.records.stack import Stack
 from outlive.releases.catalogue import Catalogue
-from outlive.replay.client import replay
+from outlive.replay.client import Client
 from outlive.service import scenarios
 from outlive.stacks import environments
 from outlive.stacks.prepare import prepare
@@ -53,7 +53,7 @@ def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tu
             ) as process,
         ):
             address = listener.getsockname()
-            replay(address, scenario, "close", 100, lambda: None)
+            Client(address, scenario, "close", lambda: None).replay(100)
             done = threading.Event()
             took = [0.0]
 
@@ -65,7 +65,7 @@ def served(project: Project, python: Path, folder: Path | None, ask: bool) -> tu
             if ask:
                 thread.start()
             before = spent(process.pid)
-            replay(address, scenario, "close", REQUESTS, lambda: None)
+            Client(address, scenario, "close", lambda: None).replay(REQUESTS)
             seconds = spent(process.pid) - before
             done.set()
             if ask:

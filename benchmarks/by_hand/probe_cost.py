@@ -23,7 +23,7 @@ from outlive.errors import OutliveError
 from outlive.project import Project, cache_dir
 from outlive.records.stack import Stack
 from outlive.releases.catalogue import Catalogue
-from outlive.replay.client import replay
+from outlive.replay.client import Client
 from outlive.service import app as apps
 from outlive.service import scenarios
 from outlive.service.gunicorn import Server
@@ -120,7 +120,7 @@ class Course:
         self.seconds.append(time.perf_counter() - started)
 
     def _replay(self, requests: int) -> None:
-        replay(self.server.address, self.scenario, "close", requests, lambda: None)
+        Client(self.server.address, self.scenario, "close", lambda: None).replay(requests)
 
 
 def main(rounds: int) -> None:

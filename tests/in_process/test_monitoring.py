@@ -21,7 +21,7 @@ import pytest
 from measuring import CHECKOUT, SCENARIOS, environment
 from outlive import processes
 from outlive.probe import monitor, readings
-from outlive.replay.client import replay
+from outlive.replay.client import Client
 
 SERVICE = """
 import gc, outlive.probe
@@ -386,7 +386,7 @@ def test_two_workers_of_a_real_service(framework: str, worker: str, kept: str, t
     folder = tmp_path / "probes"
     with _served(framework, worker, tmp_path, folder) as address:
         first = _until(folder, lambda found: len(found) == 2)
-        replay(address, NOT_FOUND, "close", 200, lambda: None)
+        Client(address, NOT_FOUND, "close", lambda: None).replay(200)
         second = _until(folder, lambda found: sum(one["growth"].get(kept, 0) for one in found) > 150)
     assert [one["pid"] for one in first] == [one["pid"] for one in second]
     assert not any(one["gc_enabled"] for one in second)

@@ -13,7 +13,6 @@ import pytest
 from outlive.errors import FaultError
 from outlive.records.measurement import Connection
 from outlive.replay import client as replaying
-from outlive.replay.client import replay, verify
 from outlive.service import wire
 from outlive.service.scenarios import Client, Request, Scenario, Step
 from outlive.service.seal import Address
@@ -75,6 +74,17 @@ def scenario(*expect: str, client: Client = "complete", **request: object) -> Sc
 
 def nothing() -> None:
     pass
+
+
+def replay(
+    address: Address, one: Scenario, over: Connection, requests: int, rest: Callable[[], object]
+) -> int:
+    return replaying.Client(address, one, over, rest).replay(requests)
+
+
+def verify(address: Address, one: Scenario, over: Connection, rest: Callable[[], object]) -> str:
+    with replaying.Client(address, one, over, rest) as client:
+        return client.ask()
 
 
 def seen(script: Script, one: Scenario, connection: Connection = "close") -> str:
@@ -396,8 +406,8 @@ class TestNumbers:
         one = scenario(path="/things/{n}", headers={"Host": "host-{n}.test"})
         with serving(answering(OK)) as (address, received):
             numbers = itertools.count(7)
-            replay(address, one, "keep-alive", 2, nothing, numbers=numbers)
-            replay(address, one, "keep-alive", 1, nothing, numbers=numbers)
+            replaying.Client(address, one, "keep-alive", nothing, numbers=numbers).replay(2)
+            replaying.Client(address, one, "keep-alive", nothing, numbers=numbers).replay(1)
         asked = [data for data in received if data.startswith(b"GET")]
         assert [data.split()[1] for data in asked] == [
             b"/things/000007",

@@ -20,7 +20,7 @@ from outlive.gates import proof
 from outlive.records.measurement import ASKED, Cell, Connection, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
-from outlive.replay.client import verify
+from outlive.replay.client import Client
 from outlive.replay.engine import Progress, Request
 from outlive.replay.measure import measure
 from outlive.replay.subject import Subject, Task
@@ -66,7 +66,7 @@ def unanswered(served: Subject, app: str, connection: Connection) -> tuple[set[s
         server.fresh_worker()
         for scenario in asked:
             try:
-                verify(server.address, scenario, connection, server.rest)
+                Client(server.address, scenario, connection, server.rest).replay(1)
             except FaultError as error:
                 wrong[scenario.name] = f"{error}; {server.last_words()}"
     return {s.name for s in mine} - {s.name for s in asked}, wrong

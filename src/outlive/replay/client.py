@@ -82,6 +82,13 @@ class Client:
         check(self.scenario, answer)
         return answer
 
+    def replay(self, requests: int) -> int:
+        """Ask `requests` times, one after another, then close; return the number of connections used."""
+        with self:
+            for _ in range(requests):
+                self.ask()
+        return self.connections
+
     def close(self) -> None:
         """Close the connection in good order, and the one that the step `stay` left open."""
         for wire in filter(None, (self.wire, self.staying)):
@@ -241,39 +248,6 @@ class _Exchange:
 
 def _head_length(message: bytes) -> int:
     return message.index(b"\r\n\r\n") + 4
-
-
-def replay(
-    address: Address,
-    scenario: Scenario,
-    connection: Connection,
-    requests: int,
-    rest: Callable[[], object],
-    *,
-    numbers: Iterator[int] | None = None,
-) -> int:
-    """Send `requests` requests one after another, then close; return the number of connections used.
-
-    `rest` and `numbers` are as in `Client`; `numbers` continues from one replay to the next. Raises
-    FaultError at the first answer that the scenario does not expect.
-    """
-    with Client(address, scenario, connection, rest, numbers=numbers) as client:
-        for _ in range(requests):
-            client.ask()
-        return client.connections
-
-
-def verify(
-    address: Address,
-    scenario: Scenario,
-    connection: Connection,
-    rest: Callable[[], object],
-    *,
-    numbers: Iterator[int] | None = None,
-) -> Answer:
-    """Send the scenario once and return the answer. Raises FaultError if it is not an expected one."""
-    with Client(address, scenario, connection, rest, numbers=numbers) as client:
-        return client.ask()
 
 
 def check(scenario: Scenario, answer: Answer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from outlive.records.measurement import Connection
-from outlive.replay.client import replay, verify
+from outlive.replay.client import Client
 from outlive.service.gunicorn import Server
 from outlive.service.login import logged_in
 from outlive.service.scenarios import Answer, Scenario
@@ -26,22 +26,20 @@ class Driver:
 
     def verify(self) -> Answer:
         """Send one request and return its answer. Raises FaultError if it is not an expected one."""
-        server = self.server
-        return verify(server.address, self._logged_in(), self.connection, server.rest, numbers=self._numbers)
+        with self._client(self.connection) as client:
+            return client.ask()
 
     def send(self, requests: int, over: Connection | None = None) -> int:
         """Send that many requests; return the number of connections used.
 
         `over` replaces the driver's kind of connection. Raises FaultError at the first unexpected answer.
         """
-        server, kind = self.server, over or self.connection
-        connections = replay(
-            server.address, self._logged_in(), kind, requests, server.rest, numbers=self._numbers
-        )
-        server.settle()
+        connections = self._client(over or self.connection).replay(requests)
+        self.server.settle()
         return connections
 
-    def _logged_in(self) -> Scenario:
-        """Return the scenario; its client logs in before the first request."""
-        self.scenario = logged_in(self.scenario, self.server.address)
-        return self.scenario
+    def _client(self, connection: Connection) -> Client:
+        """Return a client, which logs in before the first request of all."""
+        server = self.server
+        self.scenario = logged_in(self.scenario, server.address)
+        return Client(server.address, self.scenario, connection, server.rest, numbers=self._numbers)

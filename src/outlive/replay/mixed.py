@@ -60,7 +60,8 @@ class Client:
             )
             for scenario in scenarios
         }
-        self._wire: Wire | None = None
+        self.idle: Wire | None = None
+        """The open connection of its ordinary requests, or None."""
 
     def __enter__(self) -> Self:
         return self
@@ -70,16 +71,11 @@ class Client:
             client.close()
         self.hang_up()
 
-    @property
-    def idle(self) -> Wire | None:
-        """The open connection of its ordinary requests, or None."""
-        return self._wire
-
     def hang_up(self) -> None:
-        """Close that connection."""
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
+        """Close the connection that is idle."""
+        if self.idle is not None:
+            self.idle.close()
+            self.idle = None
 
     def send(self, name: str) -> None:
         """Send one request of the named scenario. Raises FaultError if its answer is not expected."""
@@ -87,11 +83,11 @@ class Client:
         if not client.scenario.ordinary:
             client.ask()
             return
-        client.wire, self._wire = self._wire, None
+        client.wire, self.idle = self.idle, None
         try:
             client.ask()
         finally:
-            self._wire, client.wire = client.wire, None
+            self.idle, client.wire = client.wire, None
 
 
 def send(

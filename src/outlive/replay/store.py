@@ -13,6 +13,7 @@ import platform
 import threading
 import time
 from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -172,23 +173,18 @@ def read(path: Path, scenarios: Collection[str] | None = None) -> Document:
     Raises as `decode` does, and FaultError if its counts contradict each other or are too large.
     """
 
-    def plain(data: bytes) -> Document:
-        return _plausible(msgspec.json.decode(data, type=Document), data, path)
+    def decoded(version: int, data: bytes) -> Document:
+        compacted = version == compact.SCHEMA_VERSION
+        found = compact.decode(data, scenarios) if compacted else msgspec.json.decode(data, type=Document)
+        for fault in plausible.faults(found, data):
+            raise FaultError(f"{path} cannot be right: {fault}; remove it to measure again")
+        return found
 
-    def compacted(data: bytes) -> Document:
-        return _plausible(compact.decode(data, scenarios), data, path)
-
-    document = decode(path, Document, {SCHEMA_VERSION: plain, compact.SCHEMA_VERSION: compacted})
+    versions = (SCHEMA_VERSION, compact.SCHEMA_VERSION)
+    document = decode(path, Document, {version: partial(decoded, version) for version in versions})
     for measurement in document.measurements:
         for fault in plausible.contradictions(measurement):
             raise FaultError(f"{path} was changed or damaged: {one_line(fault)}; {AGAIN}")
-    return document
-
-
-def _plausible(document: Document, data: bytes, path: Path) -> Document:
-    """Return a document that was read from `data`. Raises FaultError if a number in it is too large."""
-    for fault in plausible.faults(document, data):
-        raise FaultError(f"{path} cannot be right: {fault}; remove it to measure again")
     return document
 
 

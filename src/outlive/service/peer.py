@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Self
 
 from outlive import processes
 from outlive.errors import FaultError
+from outlive.service.stillness import Stillness
 
 CHAOS = Path(__file__).with_name("chaos.py")
-REST_LIMIT = 5.0
-"""Seconds that the peer may take to do everything that it was asked for."""
-POLL = 0.0002
 
 
 class Peer:
@@ -28,9 +26,9 @@ class Peer:
         assert self._process.stdout is not None
         self.ports = self._process.stdout.readline().decode().strip()
         if not self.ports:
-            self.close()
+            processes.kill(self._process)
             raise FaultError("the peer that the app calls does not start")
-        self._stat = Path(f"/proc/{self._process.pid}/stat")
+        self._stillness = Stillness(self._process.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -39,19 +37,13 @@ class Peer:
         self.close()
 
     def rest(self) -> None:
-        """Wait until the peer has done everything that it was asked for: its only thread is asleep.
-
-        Raises FaultError if it has died or never rests.
-        """
-        deadline = time.monotonic() + REST_LIMIT
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
-            if self._stat.read_bytes().rpartition(b")")[2].split()[0] == b"S":
+        """Wait until the peer has done what it was asked for. Raises FaultError if it dies or never rests."""
+        with contextlib.suppress(OSError):  # it has died
+            if self._stillness.wait():
                 return
-            time.sleep(POLL)
         raise FaultError("the peer that the app calls has died or never rests")
 
     def close(self) -> None:
         """End the peer."""
         processes.kill(self._process)
+        self._stillness.close()

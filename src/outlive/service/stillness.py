@@ -1,4 +1,4 @@
-"""Detects from outside, at no cost to a worker, when it rests: its threads sleep and use no CPU time."""
+"""Detects from outside, at no cost to a process, when it rests: its threads sleep and use no CPU time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 PAUSE = 0.0001
 """Seconds for which every thread must sleep; data on its way through the kernel arrives meanwhile."""
 LIMIT = 5.0
-"""Seconds after which we stop waiting for a worker that never rests."""
+"""Seconds after which we stop waiting for a process that never rests."""
 
 
 class Stillness:
@@ -20,8 +20,8 @@ class Stillness:
         self.clock = (~pid << 3) | 2  # CLOCK_PROCESS_CPUTIME_ID of that process, see clock_getcpuclockid(3)
         self.files: dict[str, int] = {}
 
-    def wait(self) -> None:
-        """Return once the process rests, or after LIMIT seconds."""
+    def wait(self) -> bool:
+        """Return True once the process rests, or False after LIMIT seconds."""
         deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:
             spent = time.clock_gettime_ns(self.clock)
@@ -30,9 +30,10 @@ class Stillness:
             if self._asleep(threads):
                 time.sleep(PAUSE)
                 if self._asleep(threads) and time.clock_gettime_ns(self.clock) == spent:
-                    return
+                    return True
             else:
                 time.sleep(PAUSE)
+        return False
 
     def close(self) -> None:
         """Close the files that describe its threads."""

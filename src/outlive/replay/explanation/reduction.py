@@ -103,7 +103,7 @@ def _drop_unused(tree: ast.Module, keep: str) -> bool:
             return True
         if isinstance(node, (ast.Import, ast.ImportFrom)) and len(node.names) > 1:
             used = set().union(*map(_used, others))
-            unused = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) not in used]
+            unused = [alias for alias in node.names if bound_by(alias) not in used]
             if unused:
                 node.names.remove(unused[0])
                 return True
@@ -118,26 +118,28 @@ def _undefined(text: str) -> set[str]:
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
                 used.add(name)
-            case ast.Name(id=name) | ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
                 bound.add(name)
-            case ast.AsyncFunctionDef(name=name):
-                bound.add(name)
-            case ast.ExceptHandler(name=str(name)):
-                bound.add(name)
-            case ast.alias(name=name, asname=alias):
-                bound.add(alias or name.partition(".")[0])
+            case _:
+                bound |= _defined(node)
     return used - bound
 
 
-def _defined(node: ast.stmt) -> set[str]:
+def _defined(node: ast.AST) -> set[str]:
+    """Return the names that a definition, an assignment or an import binds."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return {node.name}
         case ast.Assign():
             return {target.id for target in node.targets if isinstance(target, ast.Name)}
         case ast.Import() | ast.ImportFrom():
-            return {alias.asname or alias.name.split(".")[0] for alias in node.names}
+            return set(map(bound_by, node.names))
     return set()
+
+
+def bound_by(imported: ast.alias) -> str:
+    """Return the name under which what is imported is used."""
+    return imported.asname or imported.name.partition(".")[0]
 
 
 def _used(tree: ast.AST) -> set[str]:

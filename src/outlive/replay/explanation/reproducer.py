@@ -17,7 +17,7 @@ import msgspec
 from outlive import processes, temporary
 from outlive.errors import FaultError, UsageError
 from outlive.records.stack import python_minor
-from outlive.replay.explanation.reduction import reduce
+from outlive.replay.explanation.reduction import bound_by, reduce
 from outlive.replay.subject import Subject
 from outlive.retention.graph import read
 from outlive.retention.structures import Class, Structure, analyse
@@ -213,7 +213,7 @@ def _imports(trees: Sequence[ast.Module]) -> str:
         for tree in trees
         for node in tree.body
         if isinstance(node, (ast.Import, ast.ImportFrom))
-        and any((alias.asname or alias.name.partition(".")[0]) in used for alias in node.names)
+        and any(bound_by(alias) in used for alias in node.names)
     }
     return "\n".join(sorted(lines, key=lambda line: (line.startswith("from"), line)))
 
