@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -175,7 +176,7 @@ class TestSelection:
 
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    with Peer(certificate.make(tmp_path_factory.mktemp("peer"))) as running:
+    with contextlib.closing(Peer(certificate.make(tmp_path_factory.mktemp("peer")))) as running:
         yield running
 
 

@@ -8,8 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from outlive.worker.periodic import Periodic
-from outlive.worker.request_hook import RequestHook, keep_first
+from outlive.worker.request_hook import Periodic, RequestHook, keep_first
 
 
 class Server:

@@ -34,7 +34,7 @@ class Subject(msgspec.Struct, frozen=True):
         worker = app.worker(connection, self.worker)
         if worker is None:
             chosen = app.named(self.worker) if self.worker else app.workers[0]
-            return app.why_not(connection, chosen) or "only workers that --worker names can serve it"
+            return chosen.why_not(connection) or "only workers that --worker names can serve it"
         return against or worker.lacks(self.environment.lock.versions) or worker
 
     def serving(self, connection: Connection) -> Worker:

@@ -44,6 +44,12 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         words = (word for name, value in variables.items() for word in ("--env", f"{name}={value}"))
         return msgspec.structs.replace(self, arguments=(*self.arguments, *words))
 
+    def why_not(self, connection: Connection) -> str | None:
+        """Return why it cannot serve a replay over such connections, or None if it can."""
+        if asked_for(connection) in self.connections:
+            return None
+        return f"gunicorn's {self.name} worker cannot serve {connection} connections"
+
     def lacks(self, versions: Mapping[str, str]) -> str | None:
         """Return why a stack with packages of these versions cannot use it, or None if it can."""
         if not self.requires:
@@ -114,7 +120,7 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.named(selected)
         for worker in self.workers:
             chosen = worker.name == selected if selected else not worker.packages
-            if chosen and self.why_not(connection, worker) is None:
+            if chosen and worker.why_not(connection) is None:
                 return worker
         return None
 
@@ -140,13 +146,6 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         served = (self.target, self.workers, own) if own else ()
         asked = (scenario.request, scenario.steps, scenario.then, scenario.tls, served)
         return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:8]
-
-    @staticmethod
-    def why_not(connection: Connection, worker: Worker) -> str | None:
-        """Return why a worker cannot serve a replay over such connections, or None if it can."""
-        if asked_for(connection) not in worker.connections:
-            return f"gunicorn's {worker.name} worker cannot serve {connection} connections"
-        return None
 
 
 def load(project: Project, framework: str, name: str = "") -> App:

@@ -69,7 +69,7 @@ class Gunicorn:
         try:
             self._certificate = certificate.make(self._folder) if self.app.peer or self.app.tls else None
             if self._certificate and self.app.peer:
-                self.peer = self._stack.enter_context(Peer(self._certificate))
+                self.peer = self._stack.enter_context(contextlib.closing(Peer(self._certificate)))
             self._start()
         except BaseException:
             self.__exit__()

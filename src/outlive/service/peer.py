@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import Self
 
 from outlive import processes
 from outlive.errors import FaultError
@@ -29,12 +28,6 @@ class Peer:
             processes.kill(self._process)
             raise FaultError("the peer that the app calls does not start")
         self._stillness = Stillness(self._process.pid)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def rest(self) -> None:
         """Wait until the peer has done what it was asked for. Raises FaultError if it dies or never rests."""

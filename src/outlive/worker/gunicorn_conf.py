@@ -46,7 +46,6 @@ control_socket_disable = True
 probe = _load("probe")
 idle = _load("idle")
 holdings = _load("holdings").Holdings()
-periodic = _load("periodic")
 request_hook = _load("request_hook")
 load_probe = _load("load_probe")
 collector = _load("collector")
@@ -134,7 +133,7 @@ def post_worker_init(worker: Any) -> None:
         getattr(worker, "loop", None),
         log,
         capture=_captured,
-        periodic=periodic.Periodic(hook.add),
+        periodic=request_hook.Periodic(hook.add),
         tracer=allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
     )
     counter.wake = idle.waker()

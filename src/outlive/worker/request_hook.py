@@ -8,7 +8,9 @@ holds the count (`request_counter`).
 
 from __future__ import annotations
 
+import gc
 import importlib
+import itertools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +44,29 @@ class RequestHook:
     def _passed(self) -> None:
         for call in self.calls:
             call()
+
+
+class Periodic:
+    """The gc policy `periodic:N`: runs a full collection after every N requests of a worker.
+
+    `add` registers a function to call after each request.
+    """
+
+    def __init__(self, add: Callable[[Call], None]) -> None:
+        self.add = add
+        self.every = 0
+
+    def __call__(self, requests: int) -> None:
+        """From now on collect after every `requests` requests."""
+        if not self.every:
+            self.add(self.passed)
+        self.every = requests
+        self.served = itertools.count(1)  # next() is atomic, for workers with several threads
+
+    def passed(self) -> None:
+        """Count a request, and collect if it is the last of its N."""
+        if next(self.served) % self.every == 0:
+            gc.collect()
 
 
 def keep_first(named: str) -> None:
