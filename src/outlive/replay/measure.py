@@ -72,17 +72,16 @@ class _Run:
         self.stopped = threading.Event()
         self.choice = threading.Lock()
         self.servers: set[Server] = set()
+        self.results: list[Measurement] = []
 
     def all(self, tasks: Sequence[Task], jobs: int) -> list[Measurement]:
-        results: list[Measurement] = []
         groups: list[_Group] = []
         for task in tasks:
             subject = task.subject
             cells: dict[Worker, list[Cell]] = defaultdict(list)
             for cell in task.cells:
                 if reason := subject.lacks(self.scenarios[cell.scenario], cell):
-                    results.append(subject.describe(cell, None, status="unsupported", reason=reason))
-                    self.done(results[-1])
+                    self._report(subject.describe(cell, None, status="unsupported", reason=reason))
                 else:
                     cells[subject.serving(cell.connection)].append(cell)
             groups += [_Group(task, worker, mine) for worker, mine in cells.items()]
@@ -90,18 +89,22 @@ class _Run:
             futures = [pool.submit(self._job, groups) for _ in range(jobs)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
-                results += [measurement for future in futures for measurement in future.result()]
+                for future in futures:
+                    future.result()
             except BaseException:
                 self.stopped.set()
                 for server in tuple(self.servers):
                     server.kill()
                 pool.shutdown(cancel_futures=True)
                 raise
-        return results
+        return self.results
 
-    def _job(self, groups: Sequence[_Group]) -> list[Measurement]:
+    def _report(self, measurement: Measurement) -> None:
+        self.results.append(measurement)
+        self.done(measurement)
+
+    def _job(self, groups: Sequence[_Group]) -> None:
         """Measure in one server after another, each for the group with most cells left per server."""
-        results: list[Measurement] = []
         while not self.stopped.is_set():
             with self.choice:
                 group = max(groups, key=lambda each: len(each.left) / (1 + each.servers), default=None)
@@ -111,11 +114,9 @@ class _Run:
             # `_served` must not see what `done` raises: it would take that for a fault of the server.
             with closing(self._served(group)) as served:
                 for measurement in served:
-                    results.append(measurement)
-                    self.done(measurement)
+                    self._report(measurement)
             with self.choice:
                 group.servers -= 1
-        return results
 
     def _served(self, group: _Group) -> Generator[Measurement]:
         """Measure cells of the group in one server until none is left or the server has failed."""

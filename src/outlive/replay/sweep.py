@@ -56,11 +56,6 @@ class _Planned(msgspec.Struct, frozen=True):
     served: dict[str, engine.Served]
     missing: tuple[Cell, ...]
 
-    @property
-    def name(self) -> tuple[str, str]:
-        """Its framework and version: its identity within the sweep."""
-        return self.stack.release.framework, self.stack.release.version
-
 
 def releases(project: Project, frameworks: Sequence[str], since: str | None) -> tuple[Release, ...]:
     """Return the covered releases of `frameworks` (by default all) from version `since` on.
@@ -194,13 +189,18 @@ class _Sweep:
         tasks: list[Task] = []
         measured: dict[tuple[str, str], tuple[_Planned, list[Measurement]]] = {}
         for planned, future in window:
+            release = planned.stack.release
             try:
-                tasks += self._tasks(planned, future.result())
-                measured[planned.name] = planned, []
+                environment = future.result()
+                kept = shown(m for m in self._stored(planned) if Cell.of(m) not in planned.missing)
+                tasks += engine.to_measure(
+                    self.project, environment, planned.served, self.request, planned.missing, shown=kept
+                )
+                measured[release.framework, release.version] = planned, []
             except OutliveError as error:
                 self.failed += len(planned.missing)
                 self.progress.start(-len(planned.missing))
-                self._lacks(planned.stack.release, str(error))
+                self._lacks(release, str(error))
         finishing = threading.Lock()
 
         with Keeper() as keeper:
@@ -225,12 +225,6 @@ class _Sweep:
             cells = [m for m in failed if m.reason == reason]
             self._lacks(planned.stack.release, f"{_cells(cells)}: {reason}")
         self.keep(planned.stack.release, [*self._stored(planned), *failed])
-
-    def _tasks(self, planned: _Planned, environment: Environment) -> list[Task]:
-        kept = shown(m for m in self._stored(planned) if Cell.of(m) not in planned.missing)
-        return engine.to_measure(
-            self.project, environment, planned.served, self.request, planned.missing, shown=kept
-        )
 
     def _lacks(self, release: Release, reason: str) -> None:
         self.unavailable.append(Unavailable(release.framework, release.version, self.python, reason))

@@ -116,13 +116,9 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         None means that it, or every worker, cannot serve such a connection: the cell is unsupported. Raises
         UsageError if no worker is named `selected`.
         """
-        if selected is not None:
-            self.named(selected)
-        for worker in self.workers:
-            chosen = worker.name == selected if selected else not worker.packages
-            if chosen and worker.why_not(connection) is None:
-                return worker
-        return None
+        usual = (worker for worker in self.workers if not worker.packages)
+        chosen = usual if selected is None else (self.named(selected),)
+        return next((worker for worker in chosen if worker.why_not(connection) is None), None)
 
     def serves(self, scenario: Scenario) -> bool:
         """Return whether the app, or one of its further apps, serves a scenario."""

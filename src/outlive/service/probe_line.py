@@ -51,10 +51,9 @@ class Written(Rest, frozen=True):
     errno: int = 0
 
 
-class Begun(msgspec.Struct, frozen=True):
-    """Counting has begun; `idle` is as in `Rest`, `threads` is how many threads the worker had."""
+class Begun(Rest, frozen=True):
+    """Counting has begun; `threads` is how many threads the worker had."""
 
-    idle: bool
     threads: int
 
 
