@@ -12,7 +12,7 @@ import importlib
 import inspect
 import io
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -79,11 +79,7 @@ def made(app: Any, loop: asyncio.AbstractEventLoop) -> Any:
     except (TypeError, ValueError):
         return app
     product = app()
-    return loop.run_until_complete(_awaited(product)) if inspect.isawaitable(product) else product
-
-
-async def _awaited(product: Awaitable[Any]) -> Any:
-    return await product
+    return loop.run_until_complete(product) if inspect.isawaitable(product) else product
 
 
 @contextmanager
