@@ -40,7 +40,7 @@ class _Group:
         self.shown = {one.cell: one.objects for one in task.shown}
         self.servers = 0
         runs: dict[Cell, deque[Cell]] = defaultdict(deque)
-        for cell in sorted(cells, key=lambda cell: cell.gc != "off"):  # it may shorten the others
+        for cell in sorted(cells, key=lambda cell: cell.gc != "off"):  # those with gc off may shorten others
             runs[cell.uncollected].append(cell)
         self.left = deque(runs.values())
 
