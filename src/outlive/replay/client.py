@@ -114,7 +114,7 @@ class Client:
                 break
         wire, self.wire = self.wire, None
         if exchange.gone:
-            pass
+            pass  # the client has closed it
         elif exchange.stays:
             before, self.staying = self.staying, wire
             if before is not None:
