@@ -94,11 +94,7 @@ def _boxes(explanation: Explanation, top: int) -> Iterator[str]:
 
 
 def _explanations(analysis: Analysis) -> list[Explanation]:
-    return [
-        explanation
-        for structure in analysis.structures
-        for explanation in (structure.explanation, *structure.further)
-    ]
+    return [explanation for structure in analysis.structures for explanation in structure.explanations]
 
 
 def _links(explanation: Explanation) -> Iterator[tuple[int, int, str, bool]]:

@@ -244,6 +244,7 @@ def analyse(
         bool(long) and (bool(held) or leaked > 0 or _leaks_memory(phases, asked, cached=cached))
     )
     countable = last[0].heap is not None
+    requests = b.phase.requests - a.phase.requests
     return Analysis(
         growth="leak" if leaks else _growth(phases, Fraction(0) if collecting else cyclic),
         survivors=survivors,
@@ -255,8 +256,8 @@ def analyse(
         blocks_kept=slope(*last, "blocks_kept"),
         heap=slope(*last, "heap") if countable else None,
         heap_kept=slope(*last, "heap_kept") if countable else None,
-        types=_types(a, a.types, b, b.types, asked.least),
-        types_kept=_types(a, a.types_kept, b, b.types_kept, asked.least),
+        types=_types(requests, a.types, b.types, asked.least),
+        types_kept=_types(requests, a.types_kept, b.types_kept, asked.least),
         held=held,
     )
 
@@ -370,18 +371,16 @@ def _pair(phases: Sequence[Phase]) -> tuple[Phase, Phase]:
     return phases[-2], phases[-1]
 
 
-def _types(
-    a: Tally, types_a: dict[str, int], b: Tally, types_b: dict[str, int], least: Fraction
-) -> dict[str, float]:
+def _types(requests: int, a: dict[str, int], b: dict[str, int], least: Fraction) -> dict[str, float]:
     """Return objects per request by type name, most first, without numbers below `least`.
 
-    A count that is one object off a whole number per request is rounded to it: the server's timer was
-    replaced. In the number of all objects the old timer cancels out, but by type it is missing.
+    Phase b has `requests` more than a. A count that is one object off a whole number per request is rounded
+    to it: the server's timer was replaced. In the number of all objects the old timer cancels out, but by
+    type it is missing.
     """
-    requests = b.phase.requests - a.phase.requests
     changes: dict[str, Fraction] = {}
-    for name in {*types_a, *types_b}:
-        change = Fraction(types_b.get(name, 0) - types_a.get(name, 0), requests)
+    for name in {*a, *b}:
+        change = Fraction(b.get(name, 0) - a.get(name, 0), requests)
         whole = Fraction(round(change))
         changes[name] = whole if abs(change - whole) * abs(requests) <= 1 else change
     most_first = sorted(changes, key=lambda name: (-changes[name], name))

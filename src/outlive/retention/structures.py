@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -74,6 +74,11 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True):
     hanging_bytes: int
     types: tuple[tuple[str, int], ...]
     buffers: tuple[tuple[str, int], ...]
+
+    @property
+    def explanations(self) -> tuple[Explanation, ...]:
+        """All its rings, or its path."""
+        return self.explanation, *self.further
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +149,7 @@ def records(analysis: Analysis) -> tuple[Leak, ...]:
     for structure in analysis.structures:
         if structure.per == "connection":
             continue
-        for explanation in (structure.explanation, *structure.further):
+        for explanation in structure.explanations:
             leak = _record(structure, explanation)
             same = by_fingerprint.get(leak.fingerprint)
             if same:
@@ -241,7 +246,7 @@ def _fault(graph: Graph, explanation: Explanation) -> tuple[str, Explanation]:
     reason = (
         f"{suspect.reason}. Tried, {listed(graph.leaking)} keeps a reference to each value that it returns"
     )
-    told = msgspec.structs.replace(explanation, suspect=Suspect(suspect.step, suspect.rule, reason))
+    told = msgspec.structs.replace(explanation, suspect=msgspec.structs.replace(suspect, reason=reason))
     return graph.leaking[0].partition(".")[0], told
 
 
@@ -269,9 +274,10 @@ def _cyclic(graph: Graph) -> list[_Instance]:
     for members in components:
         hanging = _below(network, members, taken)
         taken |= hanging
-        alike = _likeness(graph, network, members)
+        component = network.subgraph(members)
+        alike = tuple(sorted(what for _, what in _references(graph, component)))
         if alike not in known:
-            known[alike] = _explain_ring(graph, network.subgraph(members))
+            known[alike] = _explain_ring(graph, component)
         explanation, further = known[alike]
         instances.append(_Instance(explanation, further, frozenset(members), frozenset(hanging)))
     return instances
@@ -289,15 +295,12 @@ def _below(network: nx.DiGraph[int], start: Iterable[int], stop: set[int]) -> se
     return reached.difference(start)
 
 
-def _likeness(graph: Graph, network: nx.DiGraph[int], members: Iterable[int]) -> tuple[object, ...]:
-    """Return something that is equal for components with the same explanation."""
-    inside = network.subgraph(members)
-    return tuple(
-        sorted(
-            (normal(graph.vertices[a]), data["reference"], normal(graph.vertices[b]))
-            for a, b, data in inside.edges(data=True)
-        )
-    )
+def _references(
+    graph: Graph, network: nx.DiGraph[int]
+) -> Iterator[tuple[tuple[int, int], tuple[str, str, str]]]:
+    """Yield each edge, and what it is: equal for references of one name between objects of the same kinds."""
+    for a, b, data in network.edges(data=True):
+        yield (a, b), (normal(graph.vertices[a]), data["reference"], normal(graph.vertices[b]))
 
 
 def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation, tuple[Explanation, ...]]:
@@ -312,13 +315,10 @@ def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation
         # of equally short rings, one outside of the standard library says more
         best = min(shortest, key=lambda ring: (_package(ring) in sys.stdlib_module_names, ring.trail))
         explanations.append(best)
-        suspect, following = _around(best)
+        at = best.suspect.step
+        suspect, following = best.steps[at], best.steps[(at + 1) % len(best.steps)]
         cut = (normal(suspect.vertex), suspect.reference, normal(following.vertex))
-        alike = [
-            (a, b)
-            for a, b, data in left.edges(data=True)
-            if (normal(graph.vertices[a]), data["reference"], normal(graph.vertices[b])) == cut
-        ]
+        alike = [edge for edge, what in _references(graph, left) if what == cut]
         left.remove_edges_from([edge for a, b in alike for edge in [(a, b), *_behind(graph, left, a, b)]])
     return explanations[0], tuple(explanations[1:])
 
@@ -332,12 +332,6 @@ def _behind(graph: Graph, network: nx.DiGraph[int], a: int, b: int) -> list[tupl
     own = {c for c in network.successors(a) if container(c)}
     own |= {d for c in own for d in network.successors(c) if graph.vertices[d].type == "cell"}
     return [(c, b) for c in network.predecessors(b) if c in own and c != b]
-
-
-def _around(explanation: Explanation) -> tuple[Step, Step]:
-    """Return the suspect step and the one after it."""
-    steps, at = explanation.steps, explanation.suspect.step
-    return steps[at], steps[(at + 1) % len(steps)]
 
 
 def _ring(steps: tuple[Step, ...]) -> Explanation:

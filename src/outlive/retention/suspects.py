@@ -6,6 +6,7 @@ Pure. A rule names the step that it suspects and says why; the first rule that f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -42,11 +43,15 @@ class Suspect(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """`find` returns the number of the suspect step and the reason, or None if the rule does not fit."""
+Find = Callable[[Sequence[Step]], tuple[int, str] | None]
+"""Returns the number of the suspect step and the reason, or None if it does not fit."""
+
+
+class Rule(NamedTuple):
+    """A rule that suspects what it finds."""
 
     name: str
-    find: Callable[[Sequence[Step]], tuple[int, str] | None]
+    find: Find
 
 
 def ring_suspect(steps: Sequence[Step]) -> Suspect:
@@ -105,12 +110,19 @@ def _first(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
     raise AssertionError("the last rule fits everything")
 
 
-def _into(steps: Sequence[Step], wanted: Callable[[Vertex], bool]) -> int | None:
-    """Return the number of the step that leads to the first wanted vertex of a ring, or None."""
-    for number, step in enumerate(steps):
-        if wanted(step.vertex):
-            return (number - 1) % len(steps)
-    return None
+def _link(name: str, fits: Callable[[Step], bool], reason: str) -> Rule:
+    """Return a rule for rings that suspects the first step that fits.
+
+    In `reason`, {0} is the name of its reference and {1} what a programmer calls the object.
+    """
+
+    def find(steps: Sequence[Step]) -> tuple[int, str] | None:
+        for number, step in enumerate(steps):
+            if fits(step):
+                return number, reason.format(step.name, _short(step.vertex))
+        return None
+
+    return Rule(name, find)
 
 
 def _traceback(steps: Sequence[Step]) -> tuple[int, str] | None:
@@ -148,9 +160,6 @@ def _transport(steps: Sequence[Step]) -> tuple[int, str] | None:
         ends = (step.vertex.type.endswith(TRANSPORTS), after.type.endswith(PROTOCOLS))
         if all(ends):
             return number, "the transport still refers to its protocol after the connection has ended"
-    for number, step in enumerate(steps):
-        if step.vertex.type.endswith(TRANSPORTS):
-            return number, f"the closed transport still refers to its `{step.name}`"
     return None
 
 
@@ -182,62 +191,18 @@ def _callback(steps: Sequence[Step]) -> tuple[int, str] | None:
 
 
 def _partial(steps: Sequence[Step]) -> tuple[int, str] | None:
-    before = _into(steps, lambda vertex: vertex.type == "functools.partial")
-    return None if before is None else (before, "it keeps a partial that binds the object itself")
-
-
-def _context(steps: Sequence[Step]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
-        if step.sort == "context" and step.name:
-            return number, f"the context holds the value of `{step.name}`, which leads back to the context"
+        if step.vertex.type == "functools.partial":
+            return (number - 1) % len(steps), "it keeps a partial that binds the object itself"
     return None
 
 
-def _thread_local(steps: Sequence[Step]) -> tuple[int, str] | None:
-    for number, step in enumerate(steps):
-        if step.vertex.type == "_thread._local":
-            return number, "the thread-local value leads back to the thread-local object"
-    return None
-
-
-def _class(steps: Sequence[Step]) -> tuple[int, str] | None:
-    for number, step in enumerate(steps):
-        if step.reference == "attribute:__mro__":
-            return (
-                number,
-                "every class refers to itself by its __mro__: a class made anew each time is garbage",
-            )
-    for number, step in enumerate(steps):
-        if step.vertex.kind == "class":
-            return number, f"the attribute `{step.name}` of the class leads back to the class"
-    return None
-
-
-def _suspended(kind: str) -> Callable[[Sequence[Step]], tuple[int, str] | None]:
-    def find(steps: Sequence[Step]) -> tuple[int, str] | None:
-        for number, step in enumerate(steps):
-            if step.vertex.kind == kind and step.sort == "local":
-                return number, f"the {kind} is suspended with local `{step.name}`, which leads back to it"
-        return None
-
-    return find
-
-
-def _sort(sort: str, reason: str) -> Callable[[Sequence[Step]], tuple[int, str] | None]:
-    def find(steps: Sequence[Step]) -> tuple[int, str] | None:
-        for number, step in enumerate(steps):
-            if step.sort == sort:
-                return number, reason.format(step.name, _short(step.vertex))
-        return None
-
-    return find
-
-
-def _back(steps: Sequence[Step]) -> tuple[int, str] | None:
-    for number, step in enumerate(steps):
-        if step.name in BACK:
-            return number, "the child refers back to its parent"
-    return None
+def _suspended(kind: str) -> Rule:
+    return _link(
+        kind.replace("_", "-"),
+        lambda step: step.vertex.kind == kind and step.sort == "local",
+        f"the {kind} is suspended with local `{{0}}`, which leads back to it",
+    )
 
 
 def _younger_to_older(steps: Sequence[Step]) -> tuple[int, str]:
@@ -254,18 +219,44 @@ RING_RULES = (
     Rule("callback", _callback),
     Rule("partial", _partial),
     Rule("bound-method", _method),
-    Rule("context", _context),
-    Rule("thread-local", _thread_local),
-    Rule("transport", _transport),
-    Rule("coroutine", _suspended("coroutine")),
-    Rule("generator", _suspended("generator")),
-    Rule("async-generator", _suspended("async_generator")),
-    Rule(
-        "closure", _sort("closure", "the closure of the nested function holds `{0}`, which leads back to it")
+    _link(
+        "context",
+        lambda step: step.sort == "context" and bool(step.name),
+        "the context holds the value of `{0}`, which leads back to the context",
     ),
-    Rule("frame-local", _sort("local", "local `{0}` of a frame that is kept leads back to the frame")),
-    Rule("class", _class),
-    Rule("back-reference", _back),
+    _link(
+        "thread-local",
+        lambda step: step.vertex.type == "_thread._local",
+        "the thread-local value leads back to the thread-local object",
+    ),
+    Rule("transport", _transport),
+    _link(
+        "transport",
+        lambda step: step.vertex.type.endswith(TRANSPORTS),
+        "the closed transport still refers to its `{0}`",
+    ),
+    *map(_suspended, ("coroutine", "generator", "async_generator")),
+    _link(
+        "closure",
+        lambda step: step.sort == "closure",
+        "the closure of the nested function holds `{0}`, which leads back to it",
+    ),
+    _link(
+        "frame-local",
+        lambda step: step.sort == "local",
+        "local `{0}` of a frame that is kept leads back to the frame",
+    ),
+    _link(
+        "class",
+        lambda step: step.reference == "attribute:__mro__",
+        "every class refers to itself by its __mro__: a class made anew each time is garbage",
+    ),
+    _link(
+        "class",
+        lambda step: step.vertex.kind == "class",
+        "the attribute `{0}` of the class leads back to the class",
+    ),
+    _link("back-reference", lambda step: step.name in BACK, "the child refers back to its parent"),
     Rule("ring", _younger_to_older),
 )
 
@@ -278,7 +269,7 @@ def _entry(steps: Sequence[Step]) -> int:
     return max(0, len(steps) - 2)
 
 
-def _holder(fits: Callable[[Step], bool], reason: str) -> Callable[[Sequence[Step]], tuple[int, str] | None]:
+def _holder(name: str, fits: Callable[[Step], bool], reason: str) -> Rule:
     """Return a rule for paths with an old step that fits; it suspects the link to the new object."""
 
     def find(steps: Sequence[Step]) -> tuple[int, str] | None:
@@ -288,7 +279,7 @@ def _holder(fits: Callable[[Step], bool], reason: str) -> Callable[[Sequence[Ste
                 return entry, reason.format(step.name, _short(step.vertex))
         return None
 
-    return find
+    return Rule(name, find)
 
 
 def _unseen(steps: Sequence[Step]) -> tuple[int, str] | None:
@@ -317,47 +308,43 @@ PATH_RULES = (
     Rule("weak-reference", _weak),
     Rule("c-held", _unseen),
     Rule("not-found", _loose),
-    Rule(
+    _holder(
         "cache",
-        _holder(
-            lambda step: step.vertex.kind == "cache",
-            "the cache keeps arguments and result of each call with other arguments",
-        ),
+        lambda step: step.vertex.kind == "cache",
+        "the cache keeps arguments and result of each call with other arguments",
     ),
-    Rule(
+    _holder(
         "thread-local",
-        _holder(lambda step: step.vertex.type == "_thread._local", "the value stays until its thread ends"),
+        lambda step: step.vertex.type == "_thread._local",
+        "the value stays until its thread ends",
     ),
-    Rule(
-        "context",
-        _holder(lambda step: step.sort == "context", "the context variable `{0}` is set and never reset"),
+    _holder(
+        "context", lambda step: step.sort == "context", "the context variable `{0}` is set and never reset"
     ),
-    Rule(
+    _holder(
         "logging",
-        _holder(
-            lambda step: step.vertex.type.endswith("Handler"),
-            "the handler keeps its records, and with exc_info the traceback and its frames",
-        ),
+        lambda step: step.vertex.type.endswith("Handler"),
+        "the handler keeps its records, and with exc_info the traceback and its frames",
     ),
-    Rule(
+    _holder(
         "callbacks",
-        _holder(lambda step: step.sort == "callback", "the callback is registered again and never removed"),
+        lambda step: step.sort == "callback",
+        "the callback is registered again and never removed",
     ),
-    Rule(
+    _holder(
         "global",
-        _holder(
-            lambda step: step.sort == "global", "the module's global `{0}` takes it in and never lets go"
-        ),
+        lambda step: step.sort == "global",
+        "the module's global `{0}` takes it in and never lets go",
     ),
-    Rule(
+    _holder(
         "class-attribute",
-        _holder(lambda step: step.vertex.kind == "class", "`{1}.{0}` is shared by all and never lets go"),
+        lambda step: step.vertex.kind == "class",
+        "`{1}.{0}` is shared by all and never lets go",
     ),
-    Rule(
+    _holder(
         "running",
-        _holder(
-            lambda step: step.vertex.kind == "frame", "local `{0}` of a function that still runs holds it"
-        ),
+        lambda step: step.vertex.kind == "frame",
+        "local `{0}` of a function that still runs holds it",
     ),
     Rule("path", lambda steps: (_entry(steps), "from here on everything is new, and nothing removes it")),
 )
