@@ -55,8 +55,7 @@ def said(
         return f"With the dependencies each release came with: {text}."
     top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, controlled))))
     cell = Cell(top.scenario, top.connection, top.gc)
-    sides = measured[top.scenario, top.connection, top.gc]
-    blamed = _blamed(project, ends, sides, cell, request=request, progress=progress)
+    blamed = _blamed(project, ends, measured[cell], cell, request=request, progress=progress)
     return f"With the dependencies each release came with: {text}. {blamed}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from outlive.comparison.cells import python_own
 from outlive.comparison.changes import OBJECTS, Amount, exact
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
@@ -72,7 +73,7 @@ def waterfall(reached: Sequence[Reached]) -> Waterfall:
                 stack=stage.stack,
                 gc=m.gc,
                 objects=None if objects is None else objects.value,
-                python_own=_python_own(m),
+                python_own=python_own(m),
                 change=None if objects is None or before is None else _change(before, objects),
                 fingerprints=changes([(last, m)]) if last is not None else (),
                 reason=m.reason,
@@ -90,7 +91,3 @@ def _objects(m: Measurement) -> Amount | None:
 
 def _change(before: Amount, after: Amount) -> float:
     return float(exact(after.value) - exact(before.value)) if OBJECTS.change(before, after) else 0.0
-
-
-def _python_own(m: Measurement) -> float:
-    return sum(leak.objects_per_request for leak in m.leaks if leak.python and not leak.further)

@@ -6,12 +6,13 @@ it is attribution and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from outlive.comparison.changes import (
+    OPEN_FILES,
     QUANTITIES,
     RANK,
     Amount,
@@ -25,12 +26,11 @@ from outlive.comparison.changes import (
 )
 from outlive.comparison.sizes import MIB, Rates, Size, hourly
 from outlive.errors import FaultError
-from outlive.records.measurement import Collector, Connection, Growth, Measurement
+from outlive.records.measurement import Cell, Collector, Growth, Measurement
 from outlive.retention.growth import per_request
 from outlive.wording import one_line
 
 Gap = Literal["unsupported", "failed", "missing", "incomparable"]
-Cell = tuple[str, Connection, str]
 
 BASELINE = "ok"
 PEAK_TOLD = 1.5
@@ -87,7 +87,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return float(exact(self.objects) - exact(self.ok or 0.0))
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(Cell, frozen=True, kw_only=True):
     """One cell that both sides measured.
 
     `by` is what gave the direction: `class`, or the name of a quantity; empty where nothing changed. `told`
@@ -95,9 +95,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     where it is for development only. `size` is what stays at the reader's traffic.
     """
 
-    scenario: str
-    connection: Connection
-    gc: str
     before: Reading
     after: Reading
     direction: Direction
@@ -112,10 +109,19 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         """The change in objects per request."""
         return float(exact(self.after.objects) - exact(self.before.objects))
 
+    def amounts(self, quantity: Quantity) -> tuple[float, float]:
+        """Return how much of a quantity stays before and after, 0 where that is unknown."""
+        return self.before.value(quantity.name) or 0.0, self.after.value(quantity.name) or 0.0
+
+    def written(self, quantity: Quantity) -> tuple[str, str]:
+        """Return the amounts of a quantity as text."""
+        before, after = self.amounts(quantity)
+        return quantity.write(before), quantity.write(after)
+
     @property
     def open_files(self) -> tuple[float, float]:
         """Files that each request leaves open until a collection, before and after."""
-        return self.before.value("open_files") or 0.0, self.after.value("open_files") or 0.0
+        return self.amounts(OPEN_FILES)
 
     @property
     def peaks(self) -> tuple[int, int] | None:
@@ -146,12 +152,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return (self.direction != "same" and not self.as_ok) or self.still_leaks
 
 
-class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
+class Unmeasured(Cell, frozen=True, kw_only=True):
     """One cell that cannot be compared; `side` is the side at fault."""
 
-    scenario: str
-    connection: Connection
-    gc: str
     side: Literal["before", "after", "both"]
     gap: Gap
     reason: str
@@ -166,9 +169,10 @@ def match(
     cell twice.
     """
     sides = by_cell(before), by_cell(after)
-    gaps = tuple(filter(None, (_gap(cell, *(side.get(cell) for side in sides)) for cell in _cells(*sides))))
-    apart = {(gap.scenario, gap.connection, gap.gc) for gap in gaps}
-    return {cell: (sides[0][cell], sides[1][cell]) for cell in _cells(*sides) if cell not in apart}, gaps
+    cells = dict.fromkeys((*sides[0], *sides[1]))
+    gaps = {cell: gap for cell in cells if (gap := _gap(cell, *(side.get(cell) for side in sides)))}
+    measured = {cell: (sides[0][cell], sides[1][cell]) for cell in cells if cell not in gaps}
+    return measured, tuple(gaps.values())
 
 
 def judge(
@@ -182,59 +186,43 @@ def judge(
     """
     readings = {cell: _readings(*sides) for cell, sides in measured.items()}
     known = rates or Rates()
-    return tuple(_row(cell, readings, known, decides=cell[0] not in development) for cell in measured)
-
-
-def _cells(*sides: Mapping[Cell, Measurement]) -> Iterator[Cell]:
-    yield from dict.fromkeys(cell for side in sides for cell in side)
+    return tuple(_row(cell, readings, known, decides=cell.scenario not in development) for cell in measured)
 
 
 def by_cell(measurements: Sequence[Measurement]) -> dict[Cell, Measurement]:
     """Return the measurements by their cells. Raises FaultError for a cell that is there twice."""
     found: dict[Cell, Measurement] = {}
     for one in measurements:
-        cell = (one.scenario, one.connection, one.gc)
+        cell = Cell.of(one)
         if cell in found:
-            raise FaultError(f"{', '.join(cell)} is measured twice on one side: compare one worker at a time")
+            where = f"{cell.scenario}, {cell.connection}, {cell.gc}"
+            raise FaultError(f"{where} is measured twice on one side: compare one worker at a time")
         found[cell] = one
     return found
 
 
 def _gap(cell: Cell, before: Measurement | None, after: Measurement | None) -> Unmeasured | None:
     """Return why a cell cannot be compared, or None if it can."""
-    faults: dict[Literal["before", "after"], tuple[Gap, str]] = {}
-    if found := _fault(before):
-        faults["before"] = found
-    if found := _fault(after):
-        faults["after"] = found
-    scenario, connection, gc = cell
-    if not faults and before and after:
-        differing = [
-            f"{name} {getattr(before, field)} and {getattr(after, field)}"
-            for name, field in (("reference app", "app_version"), ("worker", "worker"))
-            if getattr(before, field) != getattr(after, field)
-        ]
-        if not differing:
-            return None
-        return Unmeasured(
-            scenario=scenario,
-            connection=connection,
-            gc=gc,
-            side="both",
-            gap="incomparable",
-            reason=f"measured with different means: {', '.join(differing)}",
-        )
-    reasons = dict.fromkeys(reason for _, reason in faults.values())
-    return Unmeasured(
-        scenario=scenario,
-        connection=connection,
-        gc=gc,
-        side="both" if len(faults) == 2 else next(iter(faults)),
-        gap=max((gap for gap, _ in faults.values()), key=GAPS.index),
-        reason=next(iter(reasons))
-        if len(reasons) == 1
-        else "; ".join(f"{side}: {reason}" for side, (_, reason) in faults.items()),
-    )
+    sides: dict[Literal["before", "after"], Measurement | None] = {"before": before, "after": after}
+    faults = {name: fault for name, measurement in sides.items() if (fault := _fault(measurement))}
+    if faults:
+        side: Literal["before", "after", "both"] = "both" if len(faults) == 2 else next(iter(faults))
+        gap = max((gap for gap, _ in faults.values()), key=GAPS.index)
+        reasons = {reason for _, reason in faults.values()}
+        apart = (f"{name}: {reason}" for name, (_, reason) in faults.items())
+        reason = reasons.pop() if len(reasons) == 1 else "; ".join(apart)
+    elif before and after and (differing := _different_means(before, after)):
+        side, gap = "both", "incomparable"
+        reason = f"measured with different means: {', '.join(differing)}"
+    else:
+        return None
+    return Unmeasured(cell.scenario, cell.connection, cell.gc, side=side, gap=gap, reason=reason)
+
+
+def _different_means(before: Measurement, after: Measurement) -> list[str]:
+    apps = ("reference app", before.app_version, after.app_version)
+    workers = ("worker", before.worker, after.worker)
+    return [f"{name} {early} and {late}" for name, early, late in (apps, workers) if early != late]
 
 
 def _fault(one: Measurement | None) -> tuple[Gap, str] | None:
@@ -261,11 +249,16 @@ def _reading(one: Measurement) -> Reading:
         amounts={each.name: amount for each in QUANTITIES if (amount := each.of(one)) is not None},
         once=sum(phase.leaked for phase in one.phases[:-1]) if one.phases else None,
         ok=None,
-        ok_python=sum(leak.objects_per_request for leak in one.leaks if leak.python and not leak.further),
+        ok_python=python_own(one),
         peak_rss_bytes=one.peak_rss_bytes,
         freed=_garbage(one, one.collector) if one.collector else None,
         pause_ms_per_1000_requests=one.collector.pause_ms_per_1000_requests if one.collector else None,
     )
+
+
+def python_own(one: Measurement) -> float:
+    """Return how many objects of each request the standard library keeps."""
+    return sum(leak.objects_per_request for leak in one.leaks if leak.python and not leak.further)
 
 
 def _garbage(one: Measurement, collector: Collector) -> float:
@@ -280,9 +273,8 @@ def _garbage(one: Measurement, collector: Collector) -> float:
 
 
 def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Rates, *, decides: bool) -> Row:
-    scenario, connection, gc = cell
     before, after = readings[cell]
-    ok = readings.get((BASELINE, connection, gc))
+    ok = readings.get(msgspec.structs.replace(cell, scenario=BASELINE))
     if ok:
         before, after = (
             msgspec.structs.replace(side, ok=of.objects, ok_python=of.ok_python)
@@ -290,21 +282,21 @@ def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Ra
         )
     direction, by, told = decide(before, after)
     return Row(
-        scenario=scenario,
-        connection=connection,
-        gc=gc,
+        cell.scenario,
+        cell.connection,
+        cell.gc,
         before=before,
         after=after,
         direction=direction,
         by=by,
         told=told,
         as_ok=by in {"class", "leaked", "objects"}
-        and scenario != BASELINE
+        and cell.scenario != BASELINE
         and ok is not None
         and decide(*ok)[0] == direction
         and _as_ok((before, after), ok),
         decides=decides,
-        size=_size(before, after, rates, fails=scenario != BASELINE),
+        size=_size(before, after, rates, fails=cell.scenario != BASELINE),
     )
 
 

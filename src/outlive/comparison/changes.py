@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -38,6 +38,7 @@ from outlive.retention.growth import (
 from outlive.retention.residue import LEAST as RESIDUE
 from outlive.wording import number, size
 
+T = TypeVar("T")
 Direction = Literal["better", "worse", "same"]
 
 RANK: dict[Growth, int] = {"none": 0, "bounded": 1, "cyclic": 2, "leak": 3}
@@ -111,23 +112,25 @@ def sign(value: Fraction | float) -> int:
 
 def kind(one: Measurement) -> Growth:
     """Return the growth under the cell's gc policy: a collector that runs frees cyclic garbage."""
-    if one.growth is None:
-        raise _no_counts(one)
-    return "none" if one.growth == "cyclic" and one.gc != "off" else one.growth
+    growth: Growth = _counted(one, one.growth)
+    return "none" if growth == "cyclic" and one.gc != "off" else growth
+
+
+def _counted(one: Measurement, reading: T | None) -> T:
+    """Return a reading that each measured cell has. Raises FaultError for one that does not."""
+    if reading is None:
+        where = f"{one.scenario}, {one.connection}, {one.gc}"
+        raise FaultError(f"{where} is measured but has no counts: measure it again")
+    return reading
 
 
 def _objects(one: Measurement) -> Amount:
     count = one.survivors_per_request if one.gc == "off" else one.leaked_per_request
-    if count is None:
-        raise _no_counts(one)
-    return Amount(count, sum(errors(one)))
+    return Amount(_counted(one, count), sum(errors(one)))
 
 
 def _leaked(one: Measurement) -> Amount:
-    count = one.leaked_per_request
-    if count is None:
-        raise _no_counts(one)
-    return Amount(count, errors(one)[0])
+    return Amount(_counted(one, one.leaked_per_request), errors(one)[0])
 
 
 def _stays(field: str) -> Callable[[Measurement], Amount | None]:
@@ -206,15 +209,9 @@ def _short_apart(one: Measurement, reading: str, value: float) -> float:
     asked = lengths(one.sensitivity)
     long = (*asked.memory, *asked.long, asked.last)
     *_, a, b = (None, None, *(phase for phase in one.phases if phase.requests not in long))
-    if (
-        a is None
-        or b is None
-        or b is one.phases[-1]
-        or a.requests == b.requests
-        or getattr(b, reading) is None
-    ):
+    if a is None or b is None or b is one.phases[-1] or a.requests == b.requests:
         return 0.0
-    return 2 * abs(value - per_request(a, b, reading))
+    return 0.0 if getattr(b, reading) is None else 2 * abs(value - per_request(a, b, reading))
 
 
 def _off_the_line(one: Measurement, reading: str) -> Amount | None:
@@ -231,27 +228,14 @@ def _off_the_line(one: Measurement, reading: str) -> Amount | None:
     return Amount(middle, max(middle - slopes[0], slopes[-1] - middle) + abs(middle) * off / abs(count))
 
 
-def _no_counts(one: Measurement) -> FaultError:
-    return FaultError(
-        f"{one.scenario}, {one.connection}, {one.gc} is measured but has no counts: measure it again"
-    )
-
-
+_BLOCKS = ("blocks of memory", number, BLOCKS_TOLD, MEMORY_SHARE)
+_HEAP = ("of C heap", size, HEAP_TOLD, MEMORY_SHARE)
 LEAKED = Quantity("leaked", _leaked, "leaked objects", leaks=float(LEAST_LEAK))
-LEAKED_BLOCKS = Quantity(
-    "leaked_blocks",
-    _leaks("blocks"),
-    "blocks of memory",
-    least=BLOCKS_TOLD,
-    share=MEMORY_SHARE,
-    leaks=BLOCKS_LEAK,
-)
-LEAKED_HEAP = Quantity(
-    "leaked_heap", _leaks("heap"), "of C heap", size, least=HEAP_TOLD, share=MEMORY_SHARE, leaks=HEAP_LEAK
-)
+LEAKED_BLOCKS = Quantity("leaked_blocks", _leaks("blocks"), *_BLOCKS, leaks=BLOCKS_LEAK)
+LEAKED_HEAP = Quantity("leaked_heap", _leaks("heap"), *_HEAP, leaks=HEAP_LEAK)
 OBJECTS = Quantity("objects", _objects, "objects")
-BLOCKS = Quantity("blocks", _stays("blocks"), "blocks of memory", least=BLOCKS_TOLD, share=MEMORY_SHARE)
-HEAP = Quantity("heap", _stays("heap"), "of C heap", size, least=HEAP_TOLD, share=MEMORY_SHARE)
+BLOCKS = Quantity("blocks", _stays("blocks"), *_BLOCKS)
+HEAP = Quantity("heap", _stays("heap"), *_HEAP)
 PER_CONNECTION = (
     Quantity(
         "leaked_connection", _connection("leaked"), "leaked objects", least=float(RESIDUE), per="connection"
@@ -261,10 +245,7 @@ PER_CONNECTION = (
 HELD = tuple(
     Quantity(name, _held(name), noun, write, least=least, leaks=HELD_LEAK[name])
     for name, noun, write, least in (
-        ("files", "files", number, FILES_TOLD),
-        ("sockets", "sockets", number, FILES_TOLD),
-        ("threads", "threads", number, FILES_TOLD),
-        ("tasks", "tasks", number, FILES_TOLD),
+        *((name, name, number, FILES_TOLD) for name in ("files", "sockets", "threads", "tasks")),
         ("mapped", "of mapped memory", size, HELD_LEAK["mapped"]),
     )
 )

@@ -153,10 +153,7 @@ def _residue(rows: Sequence[Row]) -> Iterator[str]:
     for one in PER_CONNECTION:
         part = [row for row in rows if one.name in row.told and row.by != one.name]
         if part:
-            top = max(
-                part,
-                key=lambda row: abs((row.after.value(one.name) or 0) - (row.before.value(one.name) or 0)),
-            )
+            top = max(part, key=lambda row: abs(_apart(one, row)))
             others = f" and {len(part) - 1} more" if len(part) > 1 else ""
             yield f"each connection leaves {_step(one, top)} beside its requests ({top.scenario}{others})"
             return
@@ -209,14 +206,9 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     if kind in {"grows", "grows-not"}:
         return listed(tuple(dict.fromkeys(step(row.before.kind, row.after.kind) for row in part)))
     quantity, top = max(((_quantity(row), row) for row in part), key=_most)
-    values = [
-        tuple(quantity.write(side.value(quantity.name) or 0.0) for side in (row.before, row.after))
-        for row in part
-    ]
-    before, after = (quantity.write(side.value(quantity.name) or 0.0) for side in (top.before, top.after))
-    most = "up to " if len(set(values)) > 1 else ""
+    most = "up to " if len({row.written(quantity) for row in part}) > 1 else ""
     noun = quantity.noun.removeprefix("leaked ")
-    said = [f"{most}{step(before, after)} {noun} per {quantity.per}"]
+    said = [f"{most}{step(*top.written(quantity))} {noun} per {quantity.per}"]
     if quantity.leaks is not None and quantity is not LEAKED:
         said.append(UNTRACKED)
     if top.size is not None and (top.size.before or top.size.after):
@@ -229,7 +221,7 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
 def _most(told: tuple[Quantity, Row]) -> tuple[bool, float, float]:
     """Return by what the row that changes most is chosen: what leaks goes before what it costs."""
     quantity, row = told
-    change = abs((row.after.value(quantity.name) or 0.0) - (row.before.value(quantity.name) or 0.0))
+    change = abs(_apart(quantity, row))
     size = row.size.change if row.size else 0.0
     size = {"worse": size, "better": -size, "same": abs(size)}[row.direction]
     return (quantity is LEAKED, change, size) if quantity.leaks is not None else (False, size, change)
@@ -242,9 +234,13 @@ def _quantity(row: Row) -> Quantity:
     return OBJECTS if row.by in {"class", ""} else NAMED[row.by]
 
 
+def _apart(quantity: Quantity, row: Row) -> float:
+    before, after = row.amounts(quantity)
+    return after - before
+
+
 def _step(quantity: Quantity, row: Row) -> str:
-    sides = (quantity.write(side.value(quantity.name) or 0.0) for side in (row.before, row.after))
-    return f"{step(*sides)} {quantity.noun}"
+    return f"{step(*row.written(quantity))} {quantity.noun}"
 
 
 def _where(part: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -288,5 +284,4 @@ def worst(rows: Sequence[Row]) -> Worst | None:
     if not rows:
         return None
     quantity, row = max(((_quantity(row), row) for row in rows), key=_most)
-    before, after = (quantity.write(side.value(quantity.name) or 0.0) for side in (row.before, row.after))
-    return Worst(row.scenario, row.connection, before, after, quantity.noun, quantity.per)
+    return Worst(row.scenario, row.connection, *row.written(quantity), quantity.noun, quantity.per)

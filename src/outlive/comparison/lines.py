@@ -19,14 +19,14 @@ NOT_RELEASED = "not released"
 LEAST_ERROR = 0.05  # an error below it does not show in what is written
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class Line(msgspec.Struct, frozen=True):
     """One line of a table: the rows of one scenario that say the same.
 
     `note` is what else differs, empty where nothing does.
     """
 
-    direction: Direction
     scenario: str
+    direction: Direction
     before: str
     after: str
     note: str
@@ -140,7 +140,7 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
         merged.setdefault((scenario, connections, (*says, _hourly(part))), []).extend(part)
     grouped: dict[tuple[bool, tuple[str, ...], tuple[str, ...]], list[Line]] = {}
     for part in merged.values():
-        line = _line(tuple(part))
+        line = Line(part[0].scenario, *_says(part[0]), tuple(part))
         grouped.setdefault((part[0].decides, line.policies, line.connections), []).append(line)
     order = list(MARKS)
     return tuple(
@@ -224,11 +224,8 @@ def open_files(comparison: Comparison) -> tuple[str, ...]:
 
 def note(row: Row) -> str:
     """Return what else differs: what a connection leaves, and peak RSS where it is far apart."""
-    said = []
-    for one in PER_CONNECTION:
-        if one.name in row.told:
-            counts = (one.write(side.value(one.name) or 0.0) for side in (row.before, row.after))
-            said.append(f"{step(*counts)} {one.noun} per {one.per}")
+    told = [one for one in PER_CONNECTION if one.name in row.told]
+    said = [f"{step(*row.written(one))} {one.noun} per {one.per}" for one in told]
     if row.peaks:
         unit, name = (1024 * MIB, "GiB") if max(row.peaks) >= 1024 * MIB else (MIB, "MiB")
         said.append(f"peak {step(*(number(peak / unit) for peak in row.peaks))} {name}")
@@ -308,19 +305,6 @@ def _yanked(side: Side) -> str:
     return f"yes: {one_line(side.release.yanked_reason or '') or 'no reason is given'}"
 
 
-def _line(rows: tuple[Row, ...]) -> Line:
-    row = rows[0]
-    _, before, after, note = _says(row)
-    return Line(
-        direction=row.direction,
-        scenario=row.scenario,
-        before=before,
-        after=after,
-        note=note,
-        rows=rows,
-    )
-
-
 def _any_request(row: Row) -> str:
     """Return what `ok` leaves in the row's kind of cell, and what of it is Python's own; empty: not known."""
     counts = [side.ok for side in (row.before, row.after)]
@@ -331,7 +315,7 @@ def _any_request(row: Row) -> str:
     return f"{said}, of which {step(*map(number, own))} Python's own" if any(own) else said
 
 
-def _says(row: Row) -> tuple[str, ...]:
+def _says(row: Row) -> tuple[Direction, str, str, str]:
     return row.direction, reading_text(row.before, row.gc), reading_text(row.after, row.gc), note(row)
 
 

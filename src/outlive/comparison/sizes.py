@@ -74,19 +74,14 @@ class Size(msgspec.Struct, frozen=True):
     @property
     def word(self) -> Word:
         """The word for the change."""
-        return word(self.change)
+        most = abs(self.change)
+        return "negligible" if most < NEGLIGIBLE else "some" if most < LARGE else "large"
 
     def __str__(self) -> str:
         before, after = map(mib, (self.before, self.after))
         if before == after:
             return f"{before} MiB per hour as before"
         return f"{before} {ARROW} {after} MiB per hour: {self.word}"
-
-
-def word(change: float) -> Word:
-    """Return the word for a change in MiB per hour."""
-    most = abs(change)
-    return "negligible" if most < NEGLIGIBLE else "some" if most < LARGE else "large"
 
 
 def hourly(bytes_each: float, rates: Rates, *, fails: bool) -> float:

@@ -11,22 +11,19 @@ from typing import Literal
 
 import msgspec
 
-from outlive.records.measurement import Connection, Leak, Measurement
+from outlive.records.measurement import Cell, Leak, Measurement
 from outlive.retention.error import errors
 
 Verdict = Literal["new", "changed", "same", "gone"]
 VERDICTS: tuple[Verdict, ...] = ("new", "changed", "same", "gone")
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Seen(Cell, frozen=True, kw_only=True):
     """A cell with a fingerprint: the objects per request that it keeps on each side, None if it is not there.
 
     `error` is the sum of the errors of both numbers.
     """
 
-    scenario: str
-    connection: Connection
-    gc: str
     before: float | None
     after: float | None
     error: float = 0.0
@@ -72,13 +69,13 @@ def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, .
     for before, after in pairs:
         if not (is_known(before) and is_known(after)):
             continue
-        sides = _by_fingerprint(before.leaks), _by_fingerprint(after.leaks)
+        sides = [{leak.fingerprint: leak for leak in side.leaks} for side in (before, after)]
         for fingerprint in dict.fromkeys((*sides[0], *sides[1])):
             old, new = (side.get(fingerprint) for side in sides)
             seen = Seen(
-                scenario=before.scenario,
-                connection=before.connection,
-                gc=before.gc,
+                before.scenario,
+                before.connection,
+                before.gc,
                 before=old.objects_per_request if old else None,
                 after=new.objects_per_request if new else None,
                 error=sum((*errors(before), *errors(after))),
@@ -102,10 +99,6 @@ def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, .
 def is_known(measurement: Measurement) -> bool:
     """Return whether a cell's fingerprints are known: it leaves nothing, or what it leaves is explained."""
     return measurement.status == "measured" and measurement.explained and not measurement.unexplained
-
-
-def _by_fingerprint(leaks: Iterable[Leak]) -> dict[str, Leak]:
-    return {leak.fingerprint: leak for leak in leaks}
 
 
 def _change(cells: Sequence[Seen], examples: Sequence[tuple[bool, Leak]]) -> Change:

@@ -6,6 +6,7 @@ Pure. `outlive.comparison.noisy.noise` decides them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
@@ -41,62 +42,27 @@ LEAST_BEYOND = 10
 """Least number of requests beyond a percentile; with fewer it depends on single requests."""
 
 
+_ratio = partial(Metric, scale="ratio", higher_is="worse")
+_difference = partial(Metric, scale="difference", higher_is="worse")
+
+
 def memory(name: str) -> Metric:
     """Return a metric of bytes that are always there, such as peak RSS; less is better."""
-    return Metric(
-        name=name,
-        unit="bytes",
-        scale="ratio",
-        higher_is="worse",
-        told=MEMORY_TOLD,
-        wanted=MEMORY_WANTED,
-    )
+    return _ratio(name=name, unit="bytes", told=MEMORY_TOLD, wanted=MEMORY_WANTED)
 
 
 def latency(name: str, scenario: str | None = None) -> Metric:
     """Return a metric of seconds that a request takes, for one scenario or for all."""
-    return Metric(
-        name=name,
-        unit="seconds",
-        scale="ratio",
-        higher_is="worse",
-        told=TIME_TOLD,
-        wanted=TIME_WANTED,
-        scenario=scenario,
-    )
+    return _ratio(name=name, unit="seconds", told=TIME_TOLD, wanted=TIME_WANTED, scenario=scenario)
 
 
-THROUGHPUT = Metric(
-    name="throughput",
-    unit="per second",
-    scale="ratio",
-    higher_is="better",
-    told=TIME_TOLD,
-    wanted=TIME_WANTED,
+THROUGHPUT = _ratio(
+    name="throughput", unit="per second", higher_is="better", told=TIME_TOLD, wanted=TIME_WANTED
 )
-GROWTH = Metric(
-    name="growth per request",
-    unit="bytes",
-    scale="difference",
-    higher_is="worse",
-    told=GROWTH_TOLD,
-    wanted=GROWTH_WANTED,
-)
-PAUSES = Metric(
-    name="gc pause per 1000 requests",
-    unit="seconds",
-    scale="difference",
-    higher_is="worse",
-    told=PAUSE_TOLD,
-    wanted=PAUSE_WANTED,
-)
-SURVIVORS = Metric(
-    name="objects left per request",
-    unit="objects",
-    scale="difference",
-    higher_is="worse",
-    told=OBJECTS_TOLD,
-    wanted=OBJECTS_WANTED,
+GROWTH = _difference(name="growth per request", unit="bytes", told=GROWTH_TOLD, wanted=GROWTH_WANTED)
+PAUSES = _difference(name="gc pause per 1000 requests", unit="seconds", told=PAUSE_TOLD, wanted=PAUSE_WANTED)
+SURVIVORS = _difference(
+    name="objects left per request", unit="objects", told=OBJECTS_TOLD, wanted=OBJECTS_WANTED
 )
 LEAKED = msgspec.structs.replace(SURVIVORS, name="objects leaked per request")
 PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}

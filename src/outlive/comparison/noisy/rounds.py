@@ -8,7 +8,7 @@ machine that warms up, a noisy neighbour) affect both sides equally.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
@@ -29,13 +29,6 @@ class Turn(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"round {self.round}, {self.arm}"
-
-
-class LoadTest(Protocol):
-    """Runs one load test and returns its numbers. Raises FaultError where it comes to none."""
-
-    def __call__(self, turn: Turn) -> Readings:
-        """Run the stack whose turn it is."""
 
 
 def order(rounds: int) -> tuple[Turn, ...]:
