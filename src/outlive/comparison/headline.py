@@ -68,10 +68,8 @@ def headline(
 ) -> str:
     """Return the sentences: `first`, what changes, and one for each reason for which a release is yanked."""
     yanked = withdrawn(releases)
-    said = changes(rows, gaps, differences)
-    lead, *others = [*first, said]
-    sentences = [lead, *map(capital, others)]
-    return f"{about}: {'. '.join([*sentences, *yanked])}{'' if yanked else '.'}"
+    lead, *others = *first, changes(rows, gaps, differences)
+    return f"{about}: {'. '.join([lead, *map(capital, others), *yanked])}{'' if yanked else '.'}"
 
 
 ONE_STACK = "both sides are one stack, measured twice"
@@ -97,8 +95,7 @@ def changes(
     apart = sum(not one.asked for one in differences)
     if apart and any(row.direction != "same" for row in rows):
         differ = "differs" if apart == 1 else "differ"
-        packages = "1 other package" if apart == 1 else f"{apart} other packages"
-        sentences.append(f"{packages} {differ} too")
+        sentences.append(f"{counted(apart, 'other package')} {differ} too")
     lost = [gap for gap in gaps if gap.gap != "unsupported" or gap.side != "both"]
     failed = sum(gap.gap == "failed" for gap in lost)
     if failed:
@@ -205,7 +202,7 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     """Return before and after of all rows, or of the one that changes most, with what it is per hour."""
     if kind in {"grows", "grows-not"}:
         return listed(tuple(dict.fromkeys(step(row.before.kind, row.after.kind) for row in part)))
-    quantity, top = max(((_quantity(row), row) for row in part), key=_most)
+    quantity, top = _top(part)
     most = "up to " if len({row.written(quantity) for row in part}) > 1 else ""
     noun = quantity.noun.removeprefix("leaked ")
     said = [f"{most}{step(*top.written(quantity))} {noun} per {quantity.per}"]
@@ -218,13 +215,16 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     return ", ".join(said)
 
 
-def _most(told: tuple[Quantity, Row]) -> tuple[bool, float, float]:
-    """Return by what the row that changes most is chosen: what leaks goes before what it costs."""
-    quantity, row = told
-    change = abs(_apart(quantity, row))
-    size = row.size.change if row.size else 0.0
-    size = {"worse": size, "better": -size, "same": abs(size)}[row.direction]
-    return (quantity is LEAKED, change, size) if quantity.leaks is not None else (False, size, change)
+def _top(rows: Sequence[Row]) -> tuple[Quantity, Row]:
+    """Return the row that changes most, and by what: what leaks goes before what it costs."""
+
+    def most(told: tuple[Quantity, Row]) -> tuple[bool, float, float]:
+        quantity, row = told
+        change, size = abs(_apart(quantity, row)), row.size.change if row.size else 0.0
+        size = {"worse": size, "better": -size, "same": abs(size)}[row.direction]
+        return (quantity is LEAKED, change, size) if quantity.leaks is not None else (False, size, change)
+
+    return max(((_quantity(row), row) for row in rows), key=most)
 
 
 def _quantity(row: Row) -> Quantity:
@@ -283,5 +283,5 @@ def worst(rows: Sequence[Row]) -> Worst | None:
     """Return the row that changes most of those that are given, None where there is none."""
     if not rows:
         return None
-    quantity, row = max(((_quantity(row), row) for row in rows), key=_most)
+    quantity, row = _top(rows)
     return Worst(row.scenario, row.connection, *row.written(quantity), quantity.noun, quantity.per)

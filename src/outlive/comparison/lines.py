@@ -67,6 +67,11 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
 
     @property
+    def rows(self) -> list[Row]:
+        """The rows of all lines."""
+        return [row for line in self.lines for row in line.rows]
+
+    @property
     def collected(self) -> bool:
         """Whether a collector runs in all of it."""
         return "off" not in self.policies
@@ -82,29 +87,24 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     def baseline(self) -> str:
         """What any request leaves, as `ok` does, and what of it is Python's own; or that it is not known."""
         by_text: dict[str, list[Row]] = {}
-        for row in (row for line in self.lines for row in line.rows):
-            text = _any_request(row)
-            if text:
+        for row in self.rows:
+            if text := _any_request(row):
                 by_text.setdefault(text, []).append(row)
         if not by_text:
             return "ok was not measured"
-        if len(by_text) == 1:
-            return f"on any request (ok) it is {next(iter(by_text))}"
-        several = len(self.policies) > 1
-        parts = [
-            f"{text} on {_cells(rows) if several else listed(_connections(rows))}"
-            for text, rows in by_text.items()
-        ]
+        where = _cells if len(self.policies) > 1 else lambda rows: listed(_connections(rows))
+        parts = [f"{text} on {where(rows)}" for text, rows in by_text.items()]
+        if len(parts) == 1:
+            parts = list(by_text)
         return f"on any request (ok) it is {'; '.join(parts)}"
 
     @property
     def burden(self) -> str:
         """The collector's work in one line, empty where none runs or it is not known."""
-        rows = [row for line in self.lines for row in line.rows]
-        freed = _most(rows, "freed", number)
+        freed = _most(self.rows, "freed", number)
         if not self.collected or freed == UNKNOWN:
             return ""
-        pauses = _most(rows, "pause_ms_per_1000_requests", pause)
+        pauses = _most(self.rows, "pause_ms_per_1000_requests", pause)
         return (
             f"collector: frees up to {freed} objects per request, pauses up to {pauses} ms per 1000 requests"
         )
@@ -268,13 +268,8 @@ def facts(compared: Compared) -> tuple[Fact, ...]:
 
 def peaks(comparison: Comparison) -> tuple[Fact, ...]:
     """Return the largest peak RSS of both sides, where it is known."""
-    found = [
-        [peak for row in comparison.rows if (peak := getattr(row, side).peak_rss_bytes) is not None]
-        for side in ("before", "after")
-    ]
-    if not all(found):
-        return ()
-    return (Fact("peak RSS, noisy", *(f"up to {size(max(side))}" for side in found)),)
+    most = _largest(comparison.rows, "peak_rss_bytes")
+    return (Fact("peak RSS, noisy", *(f"up to {size(peak)}" for peak in most)),) if most else ()
 
 
 def dependencies(comparison: Compared) -> tuple[str, ...]:
@@ -328,12 +323,17 @@ def _hourly(rows: Iterable[Row]) -> str:
 
 
 def _most(rows: Iterable[Row], field: str, write: Callable[[float], str]) -> str:
-    """Return the largest value of a field, which is not exact, before and after."""
-    sides = [
+    largest = _largest(rows, field)
+    return step(*map(write, largest)) if largest else UNKNOWN
+
+
+def _largest(rows: Iterable[Row], field: str) -> tuple[float, float] | None:
+    """Return the largest value of a field before and after; None where one side has none."""
+    before, after = (
         [value for row in rows if (value := getattr(getattr(row, side), field)) is not None]
         for side in ("before", "after")
-    ]
-    return step(*(write(max(values)) for values in sides)) if all(sides) else UNKNOWN
+    )
+    return (max(before), max(after)) if before and after else None
 
 
 def _cells(cells: Iterable[Row | Unmeasured]) -> str:

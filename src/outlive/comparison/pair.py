@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 
 import msgspec
 
-from outlive.comparison import cells as _rows
-from outlive.comparison.cells import Row, Unmeasured
-from outlive.comparison.changes import Direction
+from outlive.comparison.cells import Row, Unmeasured, judge, match
 from outlive.comparison.headline import ONE_STACK, SAME, headline, subject, untouched
 from outlive.comparison.sizes import Rates
 from outlive.records.measurement import Measurement, StackRecord, never_imported
@@ -78,8 +77,9 @@ def compare(
     What changes has its size at `rates`, and scenarios that are for `development` never decide. Raises
     FaultError where a side has a cell twice, or a measured cell without counts.
     """
-    measured, gaps = _rows.match(measurements.before, measurements.after)
-    rows = _rows.judge(measured, rates, development)
+    measured, gaps = match(measurements.before, measurements.after)
+    rows = judge(measured, rates, development)
+    counts = Counter(row.direction for row in rows if row.decides)
     about = subject(before.stack, after.stack, differences)
     return Comparison(
         subject=about,
@@ -95,9 +95,9 @@ def compare(
         after=after,
         held_equal=held_equal(before.stack, after.stack),
         differences=tuple(differences),
-        better=_count(rows, "better"),
-        worse=_count(rows, "worse"),
-        same=_count(rows, "same"),
+        better=counts["better"],
+        worse=counts["worse"],
+        same=counts["same"],
         rows=rows,
         unmeasured=gaps,
         fingerprints=changes(measured.values()),
@@ -117,11 +117,13 @@ def _before_all(
 
 def _unimported(both: BothMeasurements, differences: Sequence[Difference]) -> tuple[str, ...]:
     """Return the packages that were varied on purpose and that no worker of a side that has them imported."""
-    measured = [(one.package, one.before, one.after) for one in differences if one.asked]
     return tuple(
-        name
-        for name, before, after in measured
-        if never_imported([name], (*(both.before if before else ()), *(both.after if after else ())))
+        one.package
+        for one in differences
+        if one.asked
+        and never_imported(
+            [one.package], (*(both.before if one.before else ()), *(both.after if one.after else ()))
+        )
     )
 
 
@@ -130,7 +132,3 @@ def held_equal(before: StackRecord, after: StackRecord) -> tuple[Package, ...]:
     others = set(after.packages)
     frameworks = {before.framework, after.framework}
     return tuple(one for one in before.packages if one in others and one.name not in frameworks)
-
-
-def _count(rows: Sequence[Row], direction: Direction) -> int:
-    return sum(row.direction == direction for row in rows if row.decides)

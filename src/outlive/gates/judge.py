@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from packaging.specifiers import SpecifierSet
@@ -94,27 +94,48 @@ def leaks_memory(measurement: Measurement) -> bool:
     return abs(measurement.leaked_per_request or 0) < LEAST_LEAK or bool(_held(measurement))
 
 
+class _Count(NamedTuple):
+    """How many objects a cell leaves and may leave: both have the same error and may be so far `apart`."""
+
+    left: float
+    limit: float
+    apart: float
+    place: Place | None
+    of: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is just as allowed."""
+        return _same(self.left, self.limit, self.apart)
+
+
+def _counts(allowed: Allowed, m: Measurement) -> Iterator[_Count]:
+    """Yield the objects per request, and those per connection if they are known."""
+    error = 2 * sum(errors(m))
+    # Where nothing is allowed, no error hides what is there.
+    apart = error if allowed.place else min(error, float(LEAST_LEAK))
+    yield _Count(objects(m), allowed.objects, apart, allowed.place, "objects per request")
+    if (left := residue(m)) is not None:
+        what = "objects per connection beside those of its requests"
+        yield _Count(left, allowed.residue, RESIDUE + error, allowed.residue_place, what)
+
+
 def agree(first: Measurement, second: Measurement) -> bool:
     """Return whether two measurements of a cell are judged alike."""
-    if "measured" not in (first.status, second.status) or first.status != second.status:
+    if not first.status == second.status == "measured":
         return first.status == second.status
+    error = sum(errors(first)) + sum(errors(second))
     return (
-        _same(objects(first), objects(second), sum(errors(first)) + sum(errors(second)))
-        and _same(
-            residue(first) or 0.0, residue(second) or 0.0, RESIDUE + sum(errors(first)) + sum(errors(second))
-        )
+        _same(objects(first), objects(second), error)
+        and _same(residue(first) or 0.0, residue(second) or 0.0, RESIDUE + error)
         and leaks_memory(first) == leaks_memory(second)
     )
 
 
 def fits(allowed: Allowed, measurement: Measurement) -> bool:
     """Return whether a cell leaves exactly what is allowed; the limit is taken to have the same error."""
-    m, left = measurement, residue(measurement)
-    return (
-        _same(objects(m), allowed.objects, _apart(allowed, m))
-        and (left is None or _same(left, allowed.residue, RESIDUE + 2 * sum(errors(m))))
-        and leaks_memory(m) == allowed.memory
-    )
+    alike = all(count.fits for count in _counts(allowed, measurement))
+    return alike and leaks_memory(measurement) == allowed.memory
 
 
 def judge(limits: Limits, measurement: Measurement, again: Measurement | None = None) -> Judged:
@@ -122,7 +143,8 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
     outcome, what, advice = _outcome(limits, measurement, again)
     allowed = limits.allowed(measurement)
     place = allowed.place or allowed.residue_place or allowed.memory_place
-    if about_residue := _about_residue(allowed, measurement):
+    about_residue = [count.fits for count in _counts(allowed, measurement)] == [True, False]
+    if about_residue:
         place = allowed.residue_place
     return Judged(
         measurement=measurement,
@@ -139,13 +161,6 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
     )
 
 
-def _about_residue(allowed: Allowed, m: Measurement) -> bool:
-    """Return whether a cell deviates only in what its connections leave."""
-    left = residue(m)
-    fine = left is None or _same(left, allowed.residue, RESIDUE + 2 * sum(errors(m)))
-    return not fine and _same(objects(m), allowed.objects, _apart(allowed, m))
-
-
 def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> tuple[Outcome, str, str]:
     if first.status == "unsupported":
         return "unsupported", one_line(first.reason or ""), ""
@@ -158,23 +173,9 @@ def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> t
 
 
 def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Outcome, str, str]:
-    error = 2 * sum(errors(measurement))
-    counts = [
-        (
-            objects(measurement),
-            allowed.objects,
-            _apart(allowed, measurement),
-            allowed.place,
-            "{} objects per request",
-        )
-    ]
-    if (left := residue(measurement)) is not None:
-        said = "{} objects per connection beside those of its requests"
-        counts.append((left, allowed.residue, RESIDUE + error, allowed.residue_place, said))
-    for count, limit, apart, place, said in counts:
-        if _same(count, limit, apart):
-            continue
-        leaves = f"leaves {said.format(exact(count))}"
+    deviating = (each for each in _counts(allowed, measurement) if not each.fits)
+    for count, limit, _, place, what in deviating:
+        leaves = f"leaves {exact(count)} {what}"
         if count > limit:
             bound = f"{exact(limit)} allowed" if place else "no limit allows any"
             return "over", f"{leaves}, {bound}", _if_meant(path, place)
@@ -283,15 +284,6 @@ def _stale(
         if cells and not any(map(entry.covers, cells)):
             what = f"{pattern} no longer shows {entry.type or entry.fingerprint}"
             yield fails("unused", place, what, "delete `{}`", pattern)
-
-
-def _apart(allowed: Allowed, m: Measurement) -> float:
-    """Return by how much a cell's objects may differ from what is allowed: both have its error.
-
-    Where nothing is allowed, no error hides what is there.
-    """
-    apart = 2 * sum(errors(m))
-    return apart if allowed.place else min(apart, float(LEAST_LEAK))
 
 
 def _same(count: float, other: float, error: float = 0.0) -> bool:

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import msgspec
 
-from outlive.comparison.changes import MOST_REQUESTS
+from outlive.comparison.changes import exact
 from outlive.records.measurement import Connection, Measurement, Phase
 from outlive.retention.growth import WARM_UP, slope
 from outlive.service.app import App
@@ -75,7 +75,7 @@ def control(plain: Measurement, with_plant: Measurement) -> Control:
             fault = f"{measurement.scenario} could not be measured: {measurement.reason}"
             return counted(plain.connection, plain.worker, fault=fault)
     a, b = with_plant.phases[-2:]
-    leak = slope(a, b, "leaked") - _exact(plain.leaked_per_request)
+    leak = slope(a, b, "leaked") - exact(plain.leaked_per_request or 0.0)
     expected = Fraction(
         planted_in(with_plant.phases, -1) - planted_in(with_plant.phases, -2), b.requests - a.requests
     )
@@ -128,7 +128,3 @@ def _freed(measurement: Measurement) -> Fraction:
     """Return the objects per request that collections freed."""
     a, b = measurement.phases[-2:]
     return slope(a, b, "survivors") - slope(a, b, "leaked")
-
-
-def _exact(value: float | None) -> Fraction:
-    return Fraction(value or 0).limit_denominator(MOST_REQUESTS)

@@ -21,6 +21,7 @@ from outlive.comparison.changes import OBJECTS
 from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
 from outlive.files import SCHEMA_VERSION, JsonDocument, copy_tree
 from outlive.history.clone import Clone, Commit, Outcome
+from outlive.history.steps import changed_versions
 from outlive.project import Project
 from outlive.records.measurement import Cell, Growth, Measurement
 from outlive.records.stack import AT, Stack, Wheel
@@ -35,7 +36,7 @@ from outlive.stacks import environments, locks, pythons, sources
 from outlive.stacks.locks import ERA, Lock, Side
 from outlive.stacks.prepare import Prepared
 from outlive.stacks.sources import BuildError
-from outlive.wording import one_line, step
+from outlive.wording import one_line
 
 What = Literal["count", "class", "fingerprint"]
 ASPECTS: tuple[What, ...] = ("count", "class", "fingerprint")
@@ -146,13 +147,9 @@ class _Bisect:
         self.building: dict[str, Future[_Tried]] = {}
         self.tried: dict[str, _Tried] = {}
         stack = question.stack
-        self.release = (
-            None
-            if question.package == stack.framework
-            else Catalogue.load(project, stack.framework).find(stack.release)
-        )
-        named = Catalogue.load(project, stack.framework)
-        suits = self.release or named.newest()
+        catalogue = Catalogue.load(project, stack.framework)
+        self.release = None if question.package == stack.framework else catalogue.find(stack.release)
+        suits = self.release or catalogue.newest()
         self.interpreter = pythons.choose([suits], stack.python or question.python)
         self.basis: Lock | None = None
 
@@ -204,20 +201,16 @@ class _Bisect:
             return msgspec.structs.replace(answer, parent=parent)
         assert before.measurement
         assert after.measurement
+        old, new = before.prepared.lock, after.prepared.lock
         return msgspec.structs.replace(
             answer,
             parent=parent,
             before=before.measurement,
             after=after.measurement,
             changes=changes([(before.measurement, after.measurement)]),
-            differences=self._differences(before.prepared.lock, after.prepared.lock),
+            differences=changed_versions(old.versions, new.versions, self.question.package),
             further=self._changed(after, newest),
         )
-
-    def _differences(self, before: Lock, after: Lock) -> tuple[str, ...]:
-        sides = [{**lock.versions, self.question.package: ""} for lock in (before, after)]
-        versions = {name: [side.get(name, "none") for side in sides] for name in {*sides[0], *sides[1]}}
-        return tuple(f"{name} {step(*both)}" for name, both in sorted(versions.items()) if both[0] != both[1])
 
     def _find_basis(self, old: Commit, new: Commit) -> None:
         """Choose the packages with which every commit is measured: the newer end's or else the older end's.

@@ -8,7 +8,7 @@ step: those that changed are named.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -19,7 +19,7 @@ from outlive.history.timeline import Moment, Timeline
 from outlive.records.release import Release
 from outlive.releases.claims import Changelog, Claim
 from outlive.releases.lineage import by_upload
-from outlive.wording import step
+from outlive.wording import NO_VERSION, step
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,10 +96,14 @@ def find(timeline: Timeline, logs: Iterable[Changelog] | None) -> Steps:
 
 def changed_packages(before: Moment, after: Moment) -> tuple[str, ...]:
     """Return the packages that differ beside the framework, as in `yarl 1.9.4 → 1.9.5`."""
-    early = {package.name: package.version for package in before.packages}
-    late = {package.name: package.version for package in after.packages}
+    early, late = ({each.name: each.version for each in side.packages} for side in (before, after))
+    return changed_versions(early, late, after.release.framework)
+
+
+def changed_versions(before: Mapping[str, str], after: Mapping[str, str], varied: str) -> tuple[str, ...]:
+    """Return the packages beside the `varied` one whose versions differ, as in `yarl 1.9.4 → 1.9.5`."""
     return tuple(
-        f"{name} {step(early.get(name, 'none'), late.get(name, 'none'))}"
-        for name in sorted(early | late)
-        if early.get(name) != late.get(name) and name != after.release.framework
+        f"{name} {step(before.get(name, NO_VERSION), after.get(name, NO_VERSION))}"
+        for name in sorted({*before, *after} - {varied})
+        if before.get(name) != after.get(name)
     )

@@ -116,8 +116,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
         """The direction in which it changed, or `same`."""
         if self.decision != "changed" or self.change is None:
             return "same"
-        higher, lower = ("better", "worse") if self.metric.higher_is == "better" else ("worse", "better")
-        return higher if self.change.change > 0 else lower  # type: ignore[return-value]
+        higher = self.change.change > 0
+        return "better" if higher == (self.metric.higher_is == "better") else "worse"
 
 
 def decide(samples: Sequence[Samples]) -> tuple[Decided, ...]:
@@ -157,15 +157,18 @@ def _decided(samples: Samples, alarm: float) -> Decided:
     change, same = fmean(versus), fmean(control)
     margins = [_margin(spread, variances, rounds, alarm) for variances in (AB, AA)]
     smallest = _back(_smallest(spread, rounds, metric, alarm), metric)
-    decision, reason = _decision(
-        metric,
-        changed=_changed(change, margins[0], metric),
-        control_changed=_changed(same, margins[1], metric),
-        smallest=smallest,
-    )
-    if decision == "inconclusive" and reason is None:
-        needed = rounds_needed(spread, metric, alarm)
-        reason = f"{needed} rounds would do" if needed else "its runs differ too much: use a machine at rest"
+    decision: Decision = "inconclusive"
+    reason = None
+    if _changed(same, margins[1], metric):
+        reason = "the same stack differs from itself"
+    elif _changed(change, margins[0], metric):
+        decision = "changed"
+    elif smallest <= metric.wanted:
+        decision = "no change seen"
+    elif needed := rounds_needed(spread, metric, alarm):
+        reason = f"{needed} rounds would do"
+    else:
+        reason = "its runs differ too much: use a machine at rest"
     return Decided(
         metric=metric,
         decision=decision,
@@ -177,16 +180,6 @@ def _decided(samples: Samples, alarm: float) -> Decided:
         smallest_seen=smallest,
         reason=reason,
     )
-
-
-def _decision(
-    metric: Metric, *, changed: bool, control_changed: bool, smallest: float
-) -> tuple[Decision, str | None]:
-    if control_changed:
-        return "inconclusive", "the same stack differs from itself"
-    if changed:
-        return "changed", None
-    return ("no change seen" if smallest <= metric.wanted else "inconclusive"), None
 
 
 def _unfit(samples: Samples) -> str | None:

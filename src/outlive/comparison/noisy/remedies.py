@@ -8,7 +8,8 @@ from statistics import fmean
 import msgspec
 
 from outlive.comparison.noisy.metrics import GROWTH, THROUGHPUT, latency, memory
-from outlive.comparison.noisy.noise import Decided, Metric, Round, Samples, decide
+from outlive.comparison.noisy.noise import Decided, Metric, decide
+from outlive.comparison.noisy.rounds import order, samples
 from outlive.records.load import Traffic
 
 CPU = latency("CPU per request")
@@ -42,41 +43,24 @@ def judged(
 
     `policies` are the gc policies by the name of the remedy, or None for the plain release.
     """
-    rounds = sorted({number for number, _, _ in seen})
-    by_name: dict[str | None, list[dict[Metric, float]]] = {}
-    for _, name, values in seen:
-        by_name.setdefault(name, []).append(values)
-    twice = by_name[None]  # two for each round; every other round runs backwards
-    pairs = [
-        (twice[2 * at], twice[2 * at + 1]) if number % 2 else (twice[2 * at + 1], twice[2 * at])
-        for at, number in enumerate(rounds)
-    ]
-    means = _means(twice)
-    trials: dict[str | None, Trial] = {
-        None: Trial(policy=policies[None], traffic=traffic, rounds=len(rounds), means=means, plain=means)
-    }
-    for remedy in policies.keys() - {None}:
-        mine = by_name[remedy]
-        samples = [
-            Samples(
-                metric,
-                tuple(
-                    Round(before[metric], after[metric], again[metric])
-                    for (before, again), after in zip(pairs, mine, strict=True)
-                    if metric in before and metric in after and metric in again
-                ),
-            )
-            for metric in METRICS
-        ]
-        trials[remedy] = Trial(
-            policy=policies[remedy],
+    rounds = max(number for number, _, _ in seen)
+    means = {name: _means([values for _, whose, values in seen if whose == name]) for name in policies}
+
+    def decided(remedy: str) -> tuple[Decided, ...]:
+        turns = [values for _, whose, values in seen if whose in (None, remedy)]  # as those of two stacks
+        return decide(samples(list(zip(order(rounds), turns, strict=True)), METRICS))
+
+    return {
+        name: Trial(
+            policy=policy,
             traffic=traffic,
-            rounds=len(rounds),
-            means=_means(mine),
-            plain=means,
-            decided=decide(samples),
+            rounds=rounds,
+            means=means[name],
+            plain=means[None],
+            decided=() if name is None else decided(name),
         )
-    return trials
+        for name, policy in policies.items()
+    }
 
 
 def _means(values: Sequence[dict[Metric, float]]) -> dict[str, float]:

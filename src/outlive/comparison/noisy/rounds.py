@@ -40,16 +40,16 @@ def order(rounds: int) -> tuple[Turn, ...]:
     )
 
 
-def samples(runs: Sequence[tuple[Turn, Readings]]) -> tuple[Samples, ...]:
-    """Return the samples of each metric, from the rounds in which all three runs have it.
+def samples(runs: Sequence[tuple[Turn, Readings]], metrics: Sequence[Metric] = ()) -> tuple[Samples, ...]:
+    """Return the samples of some metrics or of all, from the rounds in which all three runs have them.
 
-    Metrics are in the order in which they first appear; one without a complete round has no rounds.
+    All are in the order in which they first appear; one without a complete round has no rounds.
     """
     by_turn = dict(runs)
-    metrics = dict.fromkeys(metric for _, readings in runs for metric in readings)
+    appearing = dict.fromkeys(metric for _, readings in runs for metric in readings)
     numbers = sorted({turn.round for turn, _ in runs})
     found = []
-    for metric in metrics:
+    for metric in metrics or appearing:
         values = [[by_turn.get(Turn(number, arm), {}).get(metric) for arm in FORWARDS] for number in numbers]
         whole = (Round(*one) for one in values if None not in one)  # type: ignore[arg-type]
         found.append(Samples(metric, tuple(whole)))
