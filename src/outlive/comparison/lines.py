@@ -237,17 +237,14 @@ def gaps(comparison: Comparison) -> tuple[Gap, ...]:
     by_reason: dict[tuple[str, str, str], list[Unmeasured]] = {}
     for cell in comparison.unmeasured:
         by_reason.setdefault((cell.gap, cell.side, cell.reason), []).append(cell)
-    found = []
-    for (gap, side, reason), cells in by_reason.items():
-        where = "on both sides" if side == "both" else side
-        names = ", ".join(dict.fromkeys(cell.scenario for cell in cells))
-        found.append(
-            Gap(
-                f"{counted(len(cells), 'cell')} {gap} {where}: {one_line(reason)}",
-                f"{names} ({_cells(cells)})",
-            )
+    return tuple(
+        Gap(
+            f"{counted(len(cells), 'cell')} {gap} {'on both sides' if side == 'both' else side}: "
+            f"{one_line(reason)}",
+            f"{', '.join(dict.fromkeys(cell.scenario for cell in cells))} ({_cells(cells)})",
         )
-    return tuple(found)
+        for (gap, side, reason), cells in by_reason.items()
+    )
 
 
 def facts(compared: Compared) -> tuple[Fact, ...]:

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from outlive.comparison import lines
 from outlive.comparison.cells import Row
-from outlive.comparison.lines import (
-    MARKS,
-    Fact,
-    Line,
-    dependencies,
-    facts,
-    gaps,
-    open_files,
-    peaks,
-    same_summary,
-    sections,
-)
 from outlive.comparison.pair import Compared, Comparison
 from outlive.markdown import details, escape, table
 from outlive.retention import changes_text
@@ -29,16 +18,16 @@ def body(comparison: Comparison) -> Iterator[str]:
     if significant:
         yield ""
         yield from _rows(significant)
-    summary = same_summary(comparison)
+    summary = lines.same_summary(comparison)
     if summary:
         yield ""
-        yield f"{MARKS['same']}: {escape(summary)}."
+        yield f"{lines.MARKS['same']}: {escape(summary)}."
     if counts := changes_text.summary(comparison.fingerprints):
         yield from ("", f"What keeps them alive: {counts}.")
         yield from _fingerprints(comparison)
-    if files := open_files(comparison):
+    if files := lines.open_files(comparison):
         yield from details("Files that stay open until a collection", [f"- {escape(line)}" for line in files])
-    if missing := gaps(comparison):
+    if missing := lines.gaps(comparison):
         yield from details(
             f"Not compared: {len(comparison.unmeasured)}",
             [f"- {escape(gap.title)}<br>{escape(gap.cells)}" for gap in missing],
@@ -46,14 +35,16 @@ def body(comparison: Comparison) -> Iterator[str]:
     hidden = [row for row in comparison.rows if not row.significant]
     if hidden:
         yield from details(f"Cells without a change: {len(hidden)}", _rows(hidden))
-    yield from details("Releases and packages", about(comparison, (*facts(comparison), *peaks(comparison))))
+    yield from details(
+        "Releases and packages", about(comparison, (*lines.facts(comparison), *lines.peaks(comparison)))
+    )
 
 
 def _rows(rows: Sequence[Row]) -> Iterator[str]:
     """Yield one table; objects per request, and the collector's work where one runs."""
     yield from table(
         ("", "scenario", "connection", "gc", "before", "after", "MiB per hour", "freed", "pauses, ms"),
-        (_cells(line) for section in sections(rows) for line in section.lines),
+        (_cells(line) for section in lines.sections(rows) for line in section.lines),
         right=5,
     )
     yield ""
@@ -64,10 +55,10 @@ def _rows(rows: Sequence[Row]) -> Iterator[str]:
     )
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: lines.Line) -> tuple[str, ...]:
     collected = "off" not in line.policies
     return (
-        MARKS[line.direction],
+        lines.MARKS[line.direction],
         f"{line.scenario}, {line.note}" if line.note else line.scenario,
         listed(line.connections),
         listed(line.policies),
@@ -80,20 +71,19 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _fingerprints(comparison: Comparison) -> Iterator[str]:
-    lines = changes_text.told(comparison.fingerprints)
-    if lines:
+    if told := changes_text.told(comparison.fingerprints):
         yield ""
         yield from table(
             ("", "fingerprint", "objects per request", "scenarios", "suspect"),
-            ((one.verdict, one.fingerprint, one.objects, one.where, one.suspect) for one in lines),
+            ((one.verdict, one.fingerprint, one.objects, one.where, one.suspect) for one in told),
         )
 
 
-def about(compared: Compared, known: Sequence[Fact]) -> Iterator[str]:
+def about(compared: Compared, known: Sequence[lines.Fact]) -> Iterator[str]:
     """Yield what is known of both sides, and which packages differ."""
     yield from table(("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in known))
     yield ""
-    equal, *apart = dependencies(compared)
+    equal, *apart = lines.dependencies(compared)
     yield equal
     if apart:
         yield ""

@@ -7,19 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from outlive.comparison import lines
 from outlive.comparison.changes import Direction
-from outlive.comparison.lines import (
-    MARKS,
-    Fact,
-    Section,
-    dependencies,
-    facts,
-    gaps,
-    open_files,
-    peaks,
-    same_summary,
-    sections,
-)
 from outlive.comparison.pair import Compared, Comparison
 from outlive.retention import changes_text
 from outlive.tables import WIDE, columns, indented, say
@@ -30,28 +19,28 @@ COLOURS: dict[Direction, str] = {"worse": "red", "better": "green", "same": ""}
 
 def show(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
     """Print what changed, cell by cell; with `everything` the rows without a change too."""
-    show_facts(comparison, (*facts(comparison), *peaks(comparison)), console)
+    show_facts(comparison, (*lines.facts(comparison), *lines.peaks(comparison)), console)
     rows = comparison.rows if everything else tuple(row for row in comparison.rows if row.significant)
-    for section in sections(rows):
+    for section in lines.sections(rows):
         console.print()
         _section(section, console)
     console.print()
-    summary = same_summary(comparison)
+    summary = lines.same_summary(comparison)
     if summary:
-        say(console, f"{MARKS['same'] if not everything else 'In all'}: {summary}.")
+        say(console, f"{lines.MARKS['same'] if not everything else 'In all'}: {summary}.")
     _fingerprints(comparison, console, everything)
-    if found := open_files(comparison):
+    if found := lines.open_files(comparison):
         say(console, "Files that stay open until a collection:")
         for line in found:
             indented(console, line)
-    for gap in gaps(comparison):
+    for gap in lines.gaps(comparison):
         say(console, f"? {gap.title}")
         indented(console, gap.cells)
     hidden = "" if everything else "--all shows every cell. "
     say(console, f"{hidden}--json has all numbers, with what they were measured on.", "dim")
 
 
-def show_facts(compared: Compared, known: Sequence[Fact], console: Console) -> None:
+def show_facts(compared: Compared, known: Sequence[lines.Fact], console: Console) -> None:
     """Print what is known of both sides, and which packages differ."""
     table = columns("bold")
     for name in ("", "before", "after"):
@@ -68,13 +57,13 @@ def show_facts(compared: Compared, known: Sequence[Fact], console: Console) -> N
     for fact in below:
         say(console, f"{fact.name}: {step(fact.before, fact.after)}")
     console.print()
-    equal, *apart = dependencies(compared)
+    equal, *apart = lines.dependencies(compared)
     say(console, equal)
     for line in apart:
         indented(console, line)
 
 
-def _section(section: Section, console: Console) -> None:
+def _section(section: lines.Section, console: Console) -> None:
     wide = console.width >= WIDE
     say(console, section.heading, "bold")
     say(console, section.baseline, "dim")
@@ -88,7 +77,7 @@ def _section(section: Section, console: Console) -> None:
     for line in section.lines:
         cells = [line.before, line.after, line.hourly]
         cells += [line.freed, line.pauses] if wide and section.burden else []
-        mark = Text(MARKS[line.direction], style=COLOURS[line.direction])
+        mark = Text(lines.MARKS[line.direction], style=COLOURS[line.direction])
         scenario = f"{line.scenario}\n  {line.note}" if line.note else line.scenario
         table.add_row(mark, Text(scenario), *map(Text, cells))
     console.print(table)
@@ -100,5 +89,5 @@ def _fingerprints(comparison: Comparison, console: Console, everything: bool) ->
     counts = changes_text.summary(comparison.fingerprints)
     if counts:
         say(console, f"What keeps them alive: {counts}.")
-    if lines := changes_text.told(comparison.fingerprints, everything=everything):
-        console.print(changes_text.grid(lines))
+    if told := changes_text.told(comparison.fingerprints, everything=everything):
+        console.print(changes_text.grid(told))

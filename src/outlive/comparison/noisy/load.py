@@ -78,10 +78,12 @@ def compare(
     found = samples([(run.turn, readings(run.measurement)) for run in measured])
     decided = decide(found)
     about = subject(before.stack, after.stack, differences)
+    claims = f"{about} under load: {'; '.join(_claims(decided))}"
+    sentences = [claims, *withdrawn((before.release, after.release))]
     first = runs[0].measurement
     return LoadComparison(
         subject=about,
-        headline=_headline(about, decided, before, after),
+        headline=f"{'. '.join(sentences)}.",
         before=before,
         after=after,
         held_equal=held_equal(before.stack, after.stack),
@@ -93,14 +95,6 @@ def compare(
         warnings=tuple(_warnings([run.measurement for run in measured])),
         decided=decided,
     )
-
-
-def _headline(about: str, decided: Sequence[Decided], before: Side, after: Side) -> str:
-    sentences = [
-        f"{about} under load: {'; '.join(_claims(decided))}",
-        *withdrawn((before.release, after.release)),
-    ]
-    return f"{'. '.join(sentences)}."
 
 
 def _claims(decided: Sequence[Decided]) -> Iterator[str]:
