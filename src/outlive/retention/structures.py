@@ -28,7 +28,7 @@ from outlive.retention.graph import (
     lightest_paths,
     rings,
 )
-from outlive.retention.suspects import Suspect, path_suspect, ring_suspect
+from outlive.retention.suspects import PATH_RULES, RING_RULES, suspect
 from outlive.retention.trails import ACCELERATOR, Explanation, normal, place, trail
 from outlive.wording import listed
 
@@ -238,15 +238,13 @@ def _fault(graph: Graph, explanation: Explanation) -> tuple[str, Explanation]:
 
     The type of an object that C code holds does not tell whose code that is.
     """
-    suspect = explanation.suspect
-    if suspect.rule not in UNSEEN:
+    fault = explanation.suspect
+    if fault.rule not in UNSEEN:
         return _package(explanation), explanation
     if not graph.leaking:
         return UNKNOWN, explanation
-    reason = (
-        f"{suspect.reason}. Tried, {listed(graph.leaking)} keeps a reference to each value that it returns"
-    )
-    told = msgspec.structs.replace(explanation, suspect=msgspec.structs.replace(suspect, reason=reason))
+    reason = f"{fault.reason}. Tried, {listed(graph.leaking)} keeps a reference to each value that it returns"
+    told = msgspec.structs.replace(explanation, suspect=msgspec.structs.replace(fault, reason=reason))
     return graph.leaking[0].partition(".")[0], told
 
 
@@ -316,8 +314,8 @@ def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation
         best = min(shortest, key=lambda ring: (_package(ring) in sys.stdlib_module_names, ring.trail))
         explanations.append(best)
         at = best.suspect.step
-        suspect, following = best.steps[at], best.steps[(at + 1) % len(best.steps)]
-        cut = (normal(suspect.vertex), suspect.reference, normal(following.vertex))
+        before, after = best.steps[at], best.steps[(at + 1) % len(best.steps)]
+        cut = (normal(before.vertex), before.reference, normal(after.vertex))
         alike = [edge for edge, what in _references(graph, left) if what == cut]
         left.remove_edges_from([edge for a, b in alike for edge in [(a, b), *_behind(graph, left, a, b)]])
     return explanations[0], tuple(explanations[1:])
@@ -338,11 +336,11 @@ def _ring(steps: tuple[Step, ...]) -> Explanation:
     """Return the explanation of a ring, turned so that its suspect link comes last."""
     parts = trail(steps)
     start = min(range(len(parts)), key=lambda at: parts[at:] + parts[:at])
-    suspect = ring_suspect(steps)
-    first = (suspect.step + 1) % len(steps)
+    fault = suspect(RING_RULES, steps)
+    first = (fault.step + 1) % len(steps)
     return Explanation.of(
         steps[first:] + steps[:first],
-        Suspect(len(steps) - 1, suspect.rule, suspect.reason),
+        msgspec.structs.replace(fault, step=len(steps) - 1),
         ("ring", *parts[start:], *parts[:start]),
     )
 
@@ -370,7 +368,7 @@ def _leaked(graph: Graph) -> list[_Instance]:
         below = _below(whole, [entry], taken)
         taken |= below | {entry}
         steps = graph.steps(whole, paths[entry], ring=False)
-        explanation = Explanation.of(steps, path_suspect(steps), ("path", *trail(steps)))
+        explanation = Explanation.of(steps, suspect(PATH_RULES, steps), ("path", *trail(steps)))
         instances.append(_Instance(explanation, (), frozenset([entry]), frozenset(below)))
     return instances
 

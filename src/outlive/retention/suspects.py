@@ -54,16 +54,6 @@ class Rule(NamedTuple):
     find: Find
 
 
-def ring_suspect(steps: Sequence[Step]) -> Suspect:
-    """Return what is at fault in a ring."""
-    return _first(RING_RULES, steps)
-
-
-def path_suspect(steps: Sequence[Step]) -> Suspect:
-    """Return what is at fault in a path from a root to an object that is kept."""
-    return _first(PATH_RULES, steps)
-
-
 def title(vertex: Vertex) -> str:
     """Return an object as a programmer would name it: by its type, or a function or class by its own name."""
     match vertex.kind:
@@ -99,10 +89,10 @@ def _place(step: Step) -> str:
     return f"{written.removesuffix(step.name)}`{step.name}` of {_short(step.vertex)}"
 
 
-def _first(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
+def suspect(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
+    """Return what is at fault: in a ring, or in a path from a root to an object that is kept."""
     for rule in rules:
-        found = rule.find(steps)
-        if found:
+        if found := rule.find(steps):
             step, reason = found
             if any(other.vertex.has(FINALIZER) for other in steps):
                 reason += "; a `__del__` in the ring runs only when the collector does"
@@ -157,8 +147,7 @@ def _traceback(steps: Sequence[Step]) -> tuple[int, str] | None:
 def _transport(steps: Sequence[Step]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
         after = steps[(number + 1) % len(steps)].vertex
-        ends = (step.vertex.type.endswith(TRANSPORTS), after.type.endswith(PROTOCOLS))
-        if all(ends):
+        if step.vertex.type.endswith(TRANSPORTS) and after.type.endswith(PROTOCOLS):
             return number, "the transport still refers to its protocol after the connection has ended"
     return None
 
@@ -171,11 +160,10 @@ def _self_closure(steps: Sequence[Step]) -> tuple[int, str] | None:
 
 def _method(steps: Sequence[Step]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
-        if step.reference == "attribute:__self__":
+        if step.reference == "attribute:__self__" and step.vertex.kind == "method":
             before = (number - 1) % len(steps)
-            if step.vertex.kind == "method":
-                holder = f"{_short(steps[before].vertex)}{link(steps[before])}"
-                return before, f"`{holder}` keeps a bound method that leads back to it"
+            holder = f"{_short(steps[before].vertex)}{link(steps[before])}"
+            return before, f"`{holder}` keeps a bound method that leads back to it"
     return None
 
 
