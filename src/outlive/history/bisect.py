@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -114,14 +114,19 @@ UNTRIED = (UnavailableError, UsageError, BuildError, _UnmeasuredError)
 """What is the fault of a commit, which is skipped; any other fault ends the search."""
 
 
-class _Tried(msgspec.Struct, frozen=True):
-    """A commit with its environment and, once measured, its measurement."""
+class _Built(msgspec.Struct, frozen=True):
+    """A commit with its environment."""
 
     commit: Commit
     prepared: Prepared
     built: float
-    measured: float = 0.0
-    measurement: Measurement | None = None
+
+
+class _Tried(_Built, frozen=True):
+    """A commit that was measured."""
+
+    measured: float
+    measurement: Measurement
 
 
 def bisect(project: Project, question: Question, watch: Callable[[Step], None]) -> Bisection:
@@ -144,7 +149,7 @@ class _Bisect:
         watch: Callable[[Step], None],
     ) -> None:
         self.project, self.question, self.clone, self.pool, self.watch = project, question, clone, pool, watch
-        self.building: dict[str, Future[_Tried]] = {}
+        self.building: dict[str, Future[_Built]] = {}
         self.tried: dict[str, _Tried] = {}
         stack = question.stack
         catalogue = Catalogue.load(project, stack.framework)
@@ -180,7 +185,8 @@ class _Bisect:
             return answer
 
         def judge(commit: Commit, following: tuple[Commit, ...]) -> Outcome:
-            self._build_ahead(following)
+            for ahead in following[: question.jobs - 1]:
+                self._building(ahead)
             step = self._judged(commit, before)
             steps.append(step)
             self.watch(step)
@@ -199,8 +205,6 @@ class _Bisect:
             before, after = self._measured(parent), self._measured(commit)
         except UNTRIED:  # a parent of a merge need not build; the result stands
             return msgspec.structs.replace(answer, parent=parent)
-        assert before.measurement
-        assert after.measurement
         old, new = before.prepared.lock, after.prepared.lock
         return msgspec.structs.replace(
             answer,
@@ -249,7 +253,6 @@ class _Bisect:
         return self._step(tried, "new" if self._changed(before, tried) else "old")
 
     def _step(self, tried: _Tried, outcome: Outcome) -> Step:
-        assert tried.measurement
         return Step(
             commit=tried.commit,
             outcome=outcome,
@@ -261,8 +264,6 @@ class _Bisect:
 
     def _changed(self, before: _Tried, after: _Tried) -> bool:
         old, new = before.measurement, after.measurement
-        assert old
-        assert new
         if self.question.what == "class":
             return old.growth != new.growth
         if self.question.what == "fingerprint":
@@ -283,24 +284,20 @@ class _Bisect:
         ((measurement,),) = engine.run(self.project, [ready.prepared], request, silent)
         if measurement.status != "measured":
             raise _UnmeasuredError(measurement.reason or measurement.status)
-        tried = msgspec.structs.replace(ready, measured=time.monotonic() - started, measurement=measurement)
-        self.tried[commit.sha] = tried
+        seconds = time.monotonic() - started
+        tried = self.tried[commit.sha] = _Tried(commit, ready.prepared, ready.built, seconds, measurement)
         return tried
 
-    def _build_ahead(self, commits: Sequence[Commit]) -> None:
-        for commit in commits[: self.question.jobs - 1]:
-            self._building(commit)
-
-    def _building(self, commit: Commit) -> Future[_Tried]:
+    def _building(self, commit: Commit) -> Future[_Built]:
         if commit.sha not in self.building:
             self.building[commit.sha] = self.pool.submit(self._built, commit)
         return self.building[commit.sha]
 
-    def _built(self, commit: Commit) -> _Tried:
+    def _built(self, commit: Commit) -> _Built:
         started = time.monotonic()
         prepared = self._prepared(commit)
         self._importable(prepared)
-        return _Tried(commit, prepared, time.monotonic() - started)
+        return _Built(commit, prepared, time.monotonic() - started)
 
     def _prepared(self, commit: Commit) -> Prepared:
         name = self.question.package

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import msgspec
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.history.residues import Residue
 from outlive.history.timeline import Moment, Timeline
-from outlive.records.measurement import Cell, Connection, Leak
+from outlive.records.measurement import Cell, Connection, Leak, Measurement
 from outlive.retention.error import errors
 from outlive.retention.fingerprints import is_known
 
@@ -112,7 +113,8 @@ def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
     }
     periods: dict[str, list[tuple[Period, Run]]] = {}
     for python, releases in history.items():
-        for fingerprint in dict.fromkeys(_all_fingerprints(releases)):
+        shown = (fingerprint for _, cells in releases for leaks in cells.values() for fingerprint in leaks)
+        for fingerprint in dict.fromkeys(shown):
             periods.setdefault(fingerprint, []).extend(_periods(python, releases, fingerprint))
     cells = {
         python: {(release, cell) for release, known in releases for cell in known}
@@ -135,12 +137,6 @@ def _known(moment: Moment) -> Known:
         for measurement in moment.measurements
         if is_known(measurement)
     }
-
-
-def _all_fingerprints(known: Sequence[tuple[str, Known]]) -> Iterator[str]:
-    for _, cells in known:
-        for leaks in cells.values():
-            yield from leaks
 
 
 def _periods(
@@ -239,20 +235,20 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 def collect(timelines: Iterable[Timeline]) -> tuple[Kept, ...]:
     """Return every fingerprint that is the shortest ring somewhere, those in the newest releases first."""
-    seen: dict[str, list[tuple[Leak, Sighting]]] = {}
-    newest: dict[str, list[str]] = {}
+    seen: dict[str, list[tuple[Leak, Sighting]]] = defaultdict(list)
+    newest: dict[str, list[str]] = defaultdict(list)
     for timeline in timelines:
         measured = [moment for moment in timeline.moments if moment.measurements]
         for moment in measured:
             for fingerprint, sighting in _of_release(timeline.framework, moment).items():
-                seen.setdefault(fingerprint, []).append(sighting)
+                seen[fingerprint].append(sighting)
                 if moment is measured[-1]:
-                    newest.setdefault(fingerprint, []).append(timeline.framework)
+                    newest[fingerprint].append(timeline.framework)
     kept = [
         Kept(
             leak=sightings[-1][0],
             sightings=tuple(sighting for _, sighting in sightings),
-            newest=tuple(newest.get(fingerprint, ())),
+            newest=tuple(newest[fingerprint]),
         )
         for fingerprint, sightings in seen.items()
     ]
@@ -266,26 +262,25 @@ def _of_release(framework: str, moment: Moment) -> dict[str, tuple[Leak, Sightin
 
     A ring that is nowhere the shortest one is left out: another one holds the same objects.
     """
-    cells: dict[str, list[tuple[Leak, Sighting]]] = {}
+    cells: dict[str, list[tuple[Leak, Measurement]]] = defaultdict(list)
     for m in moment.measurements:
         for leak in m.leaks:
-            if not FINGERPRINT.fullmatch(leak.fingerprint):
-                continue  # it will be the name of a file in the site
-            sighting = Sighting(
-                framework=framework,
-                release=moment.release.version,
-                objects=leak.objects_per_request,
-                scenario=m.scenario,
-                connection=m.connection,
-                gc=m.gc,
-                scenarios=(m.scenario,),
-            )
-            cells.setdefault(leak.fingerprint, []).append((leak, sighting))
+            if FINGERPRINT.fullmatch(leak.fingerprint):  # it will be the name of a file in the site
+                cells[leak.fingerprint].append((leak, m))
     sightings = {}
     for fingerprint, own in cells.items():
-        if all(leak.further for leak, _ in own):
-            continue
-        leak, most = max(own, key=lambda pair: (not pair[0].further, pair[1].objects))
-        scenarios = tuple(dict.fromkeys(sighting.scenario for _, sighting in own))
-        sightings[fingerprint] = (leak, msgspec.structs.replace(most, scenarios=scenarios))
+        leak, most = max(own, key=lambda pair: (not pair[0].further, pair[0].objects_per_request))
+        if not leak.further:
+            sightings[fingerprint] = (
+                leak,
+                Sighting(
+                    framework=framework,
+                    release=moment.release.version,
+                    objects=leak.objects_per_request,
+                    scenario=most.scenario,
+                    connection=most.connection,
+                    gc=most.gc,
+                    scenarios=tuple(dict.fromkeys(m.scenario for _, m in own)),
+                ),
+            )
     return sightings

@@ -137,18 +137,15 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
 
 def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection) -> tuple[Strip, ...]:
     """Return a strip for each scenario in which any release was measured."""
-    cells: list[dict[str, list[Measurement]]] = []
-    for moment in timeline.moments:
-        by_scenario: dict[str, list[Measurement]] = defaultdict(list)
+    cells: dict[tuple[int, str], list[Measurement]] = defaultdict(list)
+    for at, moment in enumerate(timeline.moments):
         for m in moment.measurements:
             if m.connection == connection:
-                by_scenario[m.scenario].append(m)
-        cells.append(by_scenario)
+                cells[at, m.scenario].append(m)
     drawn = []
     for scenario in scenarios:
         points = tuple(
-            _point(moment.release, own.get(scenario, ()))
-            for moment, own in zip(timeline.moments, cells, strict=True)
+            _point(moment.release, cells[at, scenario]) for at, moment in enumerate(timeline.moments)
         )
         if any(point.objects is not None for point in points):
             drawn.append(Strip(scenario=scenario, connection=connection, points=points))
