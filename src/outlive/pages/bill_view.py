@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +21,9 @@ NOTE = (
     f"uses {costs.RESTART_SHARE:.0%} of its room, “collect” how often to collect so that garbage takes "
     f"{costs.GARBAGE_SHARE:.0%} of it, both in requests per worker."
 )
+
+COMPUTED = ("bytes_each", "garbage_each", "ok_bytes", "ok_garbage", "pause_each", "ok_pause")
+"""Fields of `Leaves` from which the page computes."""
 
 
 class BillCell(msgspec.Struct, frozen=True):
@@ -45,65 +48,45 @@ class BillTable(msgspec.Struct, frozen=True):
     lines: tuple[BillLine, ...]
 
 
-class RatesShown(msgspec.Struct, frozen=True):
-    """The reader's numbers as the page shows them."""
-
-    rate: str
-    errors: str
-    workers: str
-    limit: str
-
-
-def rates(bill: Bill) -> RatesShown:
+def rates(bill: Bill) -> dict[str, str]:
     """Return the reader's numbers as the page shows them."""
     given = bill.rates
-    return RatesShown(
-        rate=number(given.rate),
-        errors=number(given.errors * 100),
-        workers=str(given.workers),
-        limit=number(given.limit / MIB),
-    )
+    return {
+        "rate": number(given.rate),
+        "errors": number(given.errors * 100),
+        "workers": str(given.workers),
+        "limit": number(given.limit / MIB),
+    }
 
 
 def tables(bill: Bill) -> Iterator[BillTable]:
     """Yield the bill, a table for each kind of connection, what costs most first."""
-    charges = list(enumerate(bill.charges))
+    policies = dict.fromkeys([*reversed(GC_POLICIES), *(charge.gc for charge in bill.charges)])
+    kept = [charge for charge in bill.charges if charge.gc != "off"]
+    leaks = any(charge.before.hours or charge.after.hours for charge in kept)
     for connection in CONNECTIONS:
-        own = {
-            name: {charge.gc: (at, charge) for at, charge in group}
-            for name, group in itertools.groupby(
-                sorted((one for one in charges if one[1].connection == connection), key=_scenario),
-                key=_scenario,
-            )
-        }
-        policies = [
-            gc for gc in (*reversed(GC_POLICIES), *_others(bill)) if any(gc in one for one in own.values())
-        ]
+        own: dict[str, dict[str, tuple[int, Charge]]] = defaultdict(dict)
+        for at, charge in enumerate(bill.charges):
+            if charge.connection == connection:
+                own[charge.scenario][charge.gc] = at, charge
+        shown = [gc for gc in policies if any(gc in charges for charges in own.values())]
         if own:
-            kept = [charge for _, charge in charges if charge.gc != "off"]
-            leaks = any(charge.before.hours or charge.after.hours for charge in kept)
-            heads = [head for gc in policies for head in _heads(gc, leaks)]
-            worst = sorted(
-                own.items(), key=lambda one: -max(c.after.mib_per_hour for _, c in one[1].values())
-            )
             yield BillTable(
                 f"{connection} connections",
-                tuple(heads),
+                tuple(head for gc in shown for head in _heads(gc, leaks)),
                 tuple(
                     BillLine(
-                        name, tuple(cell for gc in policies for cell in _bill_cells(of.get(gc), gc, leaks))
+                        name,
+                        tuple(cell for gc in shown for cell in _bill_cells(charges.get(gc), gc, leaks)),
                     )
-                    for name, of in worst
+                    for name, charges in sorted(own.items(), key=_costliest)
                 ),
             )
 
 
-def _scenario(one: tuple[int, Charge]) -> str:
-    return one[1].scenario
-
-
-def _others(bill: Bill) -> Sequence[str]:
-    return tuple(dict.fromkeys(one.gc for one in bill.charges if one.gc not in GC_POLICIES))
+def _costliest(own: tuple[str, dict[str, tuple[int, Charge]]]) -> tuple[float, str]:
+    name, charges = own
+    return -max(charge.after.mib_per_hour for _, charge in charges.values()), name
 
 
 def _heads(gc: str, leaks: bool) -> tuple[str, ...]:
@@ -135,17 +118,7 @@ def data(bill: Bill) -> Any:
     """Return what the page's script needs to compute the bill anew."""
 
     def leaves(side: Sequence[costs.Leaves]) -> list[dict[str, float | None]]:
-        return [
-            {
-                "bytes_each": one.bytes_each,
-                "garbage_each": one.garbage_each,
-                "ok_bytes": one.ok_bytes,
-                "ok_garbage": one.ok_garbage,
-                "pause_each": one.pause_each,
-                "ok_pause": one.ok_pause,
-            }
-            for one in side
-        ]
+        return [{field: getattr(one, field) for field in COMPUTED} for one in side]
 
     return {
         "before": leaves(bill.leaves_before),

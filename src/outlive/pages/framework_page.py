@@ -3,145 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import msgspec
-from markupsafe import Markup
-
-from outlive import __version__
 from outlive.comparison.cells import BASELINE
 from outlive.comparison.headline import worst
 from outlive.history import timeline
-from outlive.history.lifelines import Kept, Sighting
+from outlive.history.lifelines import Kept
 from outlive.history.steps import Step
 from outlive.history.timeline import Strip, Timeline
 from outlive.pages import pair_page
 from outlive.pages.drawings import plots
-from outlive.pages.drawings.badge import badge
+from outlive.pages.drawings.badge import badge, newest
 from outlive.pages.drawings.plots import Drawing
 from outlive.pages.leak_page import Known
-from outlive.pages.lists import ReportLine, _newest, report_line
 from outlive.pages.page import Frame, render
-from outlive.pages.report_page import StripLine
-from outlive.pages.tally import Tally, tallies
 from outlive.records.measurement import CONNECTIONS, Connection
-from outlive.retention.trails import short_name
-from outlive.wording import counted, listed, number, one_line
+from outlive.wording import counted, listed, number
 
 MOST_STEPS = 10  # newest findings on the home page
 
 
-class StepLine(msgspec.Struct, frozen=True):
-    """A release that leaves something else than the one before it."""
-
-    release: str
-    before: str
-    date: str
-    yanked: bool
-    href: str
-    tallies: tuple[Tally, ...]
-    packages: str
-    claims: tuple[str, ...]
-
-
-class Card(msgspec.Struct, frozen=True):
-    """A framework on the home page."""
-
-    name: str
-    title: str
-    status: str
-    measured: str
-    heat: Drawing | None
-    finding: StepLine | None
-    chart: Drawing | None
-
-
-class Home(msgspec.Struct, frozen=True):
-    """What the home page shows; `choices` are what its pickers choose from."""
-
-    names: str
-    since: str
-    frameworks: tuple[Card, ...]
-    reports: tuple[ReportLine, ...]
-    steps: tuple[StepLine, ...]
-    choices: dict[str, Any]
-    version: str = __version__
-
-
-class LeakLine(msgspec.Struct, frozen=True):
-    """A fingerprint in a framework's table."""
-
-    name: str
-    href: str
-    kind: str
-    package: str
-    releases: str
-    objects: str
-
-
-class Yanked(msgspec.Struct, frozen=True):
-    """A withdrawn release, and why."""
-
-    version: str
-    reason: str
-
-
-class FrameworkPage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a framework's page shows."""
-
-    name: str
-    status: str
-    measured: str
-    python: str
-    choices: dict[str, Any]
-    heats: tuple[Drawing, ...]
-    strips: tuple[StripLine, ...]
-    lanes: Drawing | None
-    reports: tuple[ReportLine, ...]
-    leaks: tuple[LeakLine, ...]
-    steps: tuple[StepLine, ...]
-    yanked: tuple[Yanked, ...]
-    badge: Markup
-    version: str = __version__
-
-
 def home(frameworks: Sequence[Known], frame: Frame) -> str:
     """Return the home page."""
-    steps = [(step, known) for known in frameworks for step in known.steps.steps]
-    steps.sort(key=lambda pair: str(pair[0].release.uploaded), reverse=True)
+    steps = sorted(
+        ((step, known) for known in frameworks for step in known.steps.steps),
+        key=lambda pair: str(pair[0].release.uploaded),
+        reverse=True,
+    )
     names = listed([one.title for one in frameworks])
-    page = Home(
+    first = [known.timeline.moments[0].release for known in frameworks if known.timeline.moments]
+    choices = {one.name: one.choices for one in frameworks if one.choices}
+    return render(
+        "home.html.j2",
+        frame,
+        title="outlive: memory after failed requests",
+        summary=f"What releases of {names} leave in memory after failed requests, and what upgrades change.",
+        scripts=("pick.js",) if choices else (),
         names=names,
-        since=listed(
-            [
-                f"{one.name} {one.timeline.moments[0].release.version}"
-                for one in frameworks
-                if one.timeline.moments
-            ]
-        ),
-        frameworks=tuple(map(_card, sorted(frameworks, key=lambda one: -len(one.steps.steps)))),
-        reports=tuple(report_line(report) for known in frameworks for report in known.reports),
-        steps=tuple(_step(step, known) for step, known in steps[:MOST_STEPS]),
-        choices={one.name: one.choices for one in frameworks if one.choices},
+        since=listed(list(map(str, first))),
+        cards=list(map(_card, sorted(frameworks, key=lambda one: -len(one.steps.steps)))),
+        compared=[report for known in frameworks for report in known.reports],
+        newest=[_linked(step, known) for step, known in steps[:MOST_STEPS]],
+        choices=choices,
     )
-    summary = f"What releases of {names} leave in memory after failed requests, and what upgrades change."
-    title = "outlive: memory after failed requests"
-    scripts = ("pick.js",) if page.choices else ()
-    return render("home.html.j2", frame, title=title, summary=summary, scripts=scripts, page=page)
 
 
-def _card(known: Known) -> Card:
-    """Return a framework with its heat map and its newest finding."""
+def _card(known: Known) -> dict[str, object]:
+    """Return what the home page shows of a framework: its heat map and its newest finding."""
     last = next(reversed(known.steps.steps), None)
-    return Card(
-        known.name,
-        known.title,
-        status(known.timeline),
-        measured(known.timeline),
-        next(_heats(known, common=True), None),
-        _step(last, known) if last else None,
-        _finding(last, known) if last else None,
-    )
+    return {
+        "name": known.name,
+        "title": known.title,
+        "status": status(known.timeline),
+        "measured": measured(known.timeline),
+        "heat": next(_heats(known, common=True), None),
+        "finding": _linked(last, known) if last else None,
+        "chart": _finding(last, known) if last else None,
+    }
 
 
 def _finding(step: Step, known: Known) -> Drawing | None:
@@ -155,39 +72,31 @@ def _finding(step: Step, known: Known) -> Drawing | None:
     return Drawing(svg, f"{title}.", plots.legend(found))
 
 
-def framework(known: Known, frame: Frame) -> str:
-    """Return the page of a framework."""
-    page = FrameworkPage(
-        name=known.name,
-        status=status(known.timeline),
+def framework(known: Known, kept: Sequence[Kept], frame: Frame) -> str:
+    """Return the page of a framework; `kept` are the leaks and rings of all."""
+    summary = status(known.timeline)
+    sightings = ((one, [seen for seen in one.sightings if seen.framework == known.name]) for one in kept)
+    return render(
+        "framework.html.j2",
+        frame,
+        title=f"{known.name}: what its releases leave in memory after failed requests",
+        summary=summary,
+        scripts=("pick.js",) if known.choices else (),
+        known=known,
         measured=measured(known.timeline),
-        python=known.timeline.python,
         choices={known.name: known.choices} if known.choices else {},
-        heats=tuple(_heats(known)),
-        strips=tuple(
-            StripLine(strip.scenario, strip.connection, plots.runs(strip))
-            for connection in CONNECTIONS
-            for strip in _strips(known, connection)
-        ),
+        heats=_heats(known),
+        history=[strip for connection in CONNECTIONS for strip in _strips(known, connection)],
         lanes=_lanes(known.timeline),
-        reports=tuple(map(report_line, known.reports)),
-        leaks=tuple(_leak(one, known.name) for one in known.kept if _of(one, known.name)),
-        steps=tuple(_step(step, known) for step in reversed(known.steps.steps)),
-        yanked=tuple(
-            Yanked(one.release.version, one_line(one.release.yanked_reason or "no reason is given"))
-            for one in reversed(known.timeline.moments)
-            if one.release.yanked
-        ),
+        leaks=[(one, own) for one, own in sightings if own],
+        changes=[_linked(step, known) for step in reversed(known.steps.steps)],
         badge=badge(known.timeline),
     )
-    title = f"{known.name}: what its releases leave in memory after failed requests"
-    scripts = ("pick.js",) if page.choices else ()
-    return render("framework.html.j2", frame, title=title, summary=page.status, scripts=scripts, page=page)
 
 
 def status(history: Timeline) -> str:
     """Return in a sentence or two what the newest measured release leaves."""
-    last = _newest(history)
+    last = newest(history)
     if last is None:
         return "No release is measured yet."
     leaking = sorted({m.scenario for m in last.measurements if m.growth == "leak"})
@@ -211,26 +120,14 @@ def measured(history: Timeline) -> str:
     return f"{said} {history.origin}".rstrip()
 
 
-def _step(step: Step, known: Known) -> StepLine:
-    claims = tuple(
-        f"{one_line(claim.text)}{''.join(f' #{issue}' for issue in claim.issues)}"
-        for claim in step.claims or ()
-    )
+def _linked(step: Step, known: Known) -> tuple[Step, str]:
+    """Return a step with the address of its page."""
     page = pair_page.name(step.before.version, step.release.version, known.timeline.python)
-    return StepLine(
-        f"{known.name} {step.release.version}",
-        step.before.version,
-        str(step.release.date or "date unknown"),
-        step.release.yanked,
-        f"{known.name}/{page}.html",
-        tallies(step.rows, step.cells),
-        listed(step.packages),
-        claims,
-    )
+    return step, f"{known.name}/{page}.html"
 
 
 def _strips(known: Known, connection: Connection) -> tuple[Strip, ...]:
-    return timeline.strips(known.timeline, known.scenarios, connection)
+    return timeline.strips(known.timeline, known.facts.expected, connection)
 
 
 def _heats(known: Known, *, common: bool = False) -> Iterator[Drawing]:
@@ -255,19 +152,3 @@ def _lanes(history: Timeline) -> Drawing | None:
         "a dash was not measured, ✕ is yanked."
     )
     return Drawing(plots.lanes("lanes", title, history), caption)
-
-
-def _of(kept: Kept, name: str) -> list[Sighting]:
-    return [one for one in kept.sightings if one.framework == name]
-
-
-def _leak(kept: Kept, name: str) -> LeakLine:
-    own = _of(kept, name)
-    return LeakLine(
-        short_name(kept.leak.trail),
-        f"leaks/{kept.leak.fingerprint}.html",
-        kept.leak.growth,
-        f"{kept.leak.package} (Python's own)" if kept.leak.python else kept.leak.package,
-        own[0].release if len(own) == 1 else f"{own[0].release} to {own[-1].release}",
-        number(own[-1].objects),
-    )

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from outlive import __version__
 from outlive.history import timeline
 from outlive.history.lifelines import Kept, Sighting
 from outlive.history.steps import Steps
@@ -43,42 +42,10 @@ class Known(msgspec.Struct, frozen=True):
     title: str
     timeline: Timeline
     steps: Steps
-    kept: tuple[Kept, ...]
     reports: tuple[Report, ...]
-    scenarios: tuple[str, ...]
     timelines: tuple[Timeline, ...]
     choices: dict[str, Any]
     facts: Facts
-
-
-class SightingLine(msgspec.Struct, frozen=True):
-    """A release that has a fingerprint."""
-
-    release: str
-    objects: str
-    scenarios: str
-
-
-class LeakPage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page of a fingerprint shows."""
-
-    fingerprint: str
-    name: str
-    lead: str
-    impact: str
-    remedy: str
-    reproducer: str
-    script: str
-    issue: str
-    suspect: str
-    package: str
-    releases: str
-    scenarios: str
-    newest: str
-    explain: str
-    plots: tuple[Drawing, ...]
-    lines: tuple[SightingLine, ...]
-    version: str = __version__
 
 
 def leak(
@@ -95,32 +62,31 @@ def leak(
     `scripted` has the scenarios of each framework that a reproducer may send, `reproducer` the name of the
     script beside the page, and `issue` where it is tracked upstream, if known.
     """
+    leak = kept.leak
     explain, sent = _explain(kept, frameworks, scripted)
-    names = list(dict.fromkeys(one.framework for one in kept.sightings))
-    scenarios = list(dict.fromkeys(name for one in kept.sightings for name in one.scenarios))
-    gone = "no: no cell of it has this any more"
-    page = LeakPage(
-        fingerprint=kept.leak.fingerprint,
-        name=short_name(kept.leak.trail),
-        lead=LEADS[kept.leak.growth],
-        impact=_impact(kept),
-        remedy=REMEDIES[kept.leak.growth],
+    seen_in = {one.framework for one in kept.sightings}
+    own = [known for known in frameworks if known.name in seen_in]
+    name, lead, impact = short_name(leak.trail), LEADS[leak.growth], _impact(kept)
+    return render(
+        "leak.html.j2",
+        frame,
+        title=f"{name}: {lead}",
+        summary=impact,
+        leak=leak,
+        name=name,
+        lead=lead,
+        impact=impact,
+        remedy=REMEDIES[leak.growth],
         reproducer=reproducer,
-        script=f"{explain} --fingerprint {kept.leak.fingerprint} --reproducer leak.py" if sent else "",
+        writes=f"{explain} --fingerprint {leak.fingerprint} --reproducer leak.py" if sent else "",
         issue=issue,
-        suspect=kept.leak.suspect,
-        package=f"{kept.leak.package}, a part of Python" if kept.leak.python else kept.leak.package,
-        releases="; ".join(_releases(kept, known) for known in frameworks if known.name in names),
-        scenarios=listed(scenarios),
-        newest=f"yes, in {listed(kept.newest)}" if kept.newest else gone,
+        releases="; ".join(_releases(kept, known) for known in own),
+        scenarios=list(dict.fromkeys(name for one in kept.sightings for name in one.scenarios)),
+        newest=kept.newest,
         explain=explain,
-        plots=(
-            ring.drawing(kept.leak),
-            *(_seen_plot(kept, known) for known in frameworks if known.name in names),
-        ),
-        lines=tuple(_lines(kept)),
+        plots=[ring.drawing(leak), *(_seen_plot(kept, known) for known in own)],
+        sightings=_sightings(kept),
     )
-    return render("leak.html.j2", frame, title=f"{page.name}: {page.lead}", summary=page.impact, page=page)
 
 
 def _explain(
@@ -147,16 +113,16 @@ def _explain(
     return " ".join([*words, f"--python {known.timeline.python}"]), not alone
 
 
-def _lines(kept: Kept) -> Iterator[SightingLine]:
+def _sightings(kept: Kept) -> Iterator[tuple[str, Sighting]]:
     """Yield the releases that have it, newest first; neighbours that say the same are one."""
 
     def says(one: Sighting) -> tuple[str, float, tuple[str, ...]]:
         return one.framework, one.objects, one.scenarios
 
-    for (framework, objects, scenarios), group in itertools.groupby(reversed(kept.sightings), key=says):
-        run = [one.release for one in group]
-        releases = run[0] if len(run) == 1 else f"{run[-1]} to {run[0]}"
-        yield SightingLine(f"{framework} {releases}", number(objects), listed(scenarios, 4))
+    for _, group in itertools.groupby(reversed(kept.sightings), key=says):
+        newest, *others = group
+        releases = f"{others[-1].release} to {newest.release}" if others else newest.release
+        yield f"{newest.framework} {releases}", newest
 
 
 def _impact(kept: Kept) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from outlive import __version__
 from outlive.comparison.noisy import load_text
-from outlive.comparison.noisy.load import Loads, latencies, said
+from outlive.comparison.noisy.load import Loads, latencies
 from outlive.loads import text
 from outlive.pages.drawings import load_plots
 from outlive.pages.drawings.load_plots import Shown
 from outlive.pages.drawings.plots import Drawing
 from outlive.pages.page import ALONE, render
 from outlive.records.load import LoadMeasurement, percentile
-from outlive.wording import about, capital, counted, number, size, step
+from outlive.wording import about, counted, number, size, step
 
 MOST_TESTS = 3  # kinds of load test, mostly gc policies, that one plot shows: two lines each
 
@@ -24,52 +24,17 @@ LEGEND = f"A/A: the stack before against itself. {load_text.RULE.replace('*', ''
 ONE_RUN = "One run each, which decides nothing."
 
 
-class Decisions(msgspec.Struct, frozen=True):
-    """What the rounds under one gc policy decided: of all scenarios, and of `single` ones that changed."""
-
-    gc: str
-    title: str
-    said: str
-    lines: tuple[load_text.Line, ...]
-    single: tuple[load_text.Line, ...]
-    unsure: tuple[str, ...]
-    warnings: tuple[str, ...]
-    rest: str
-
-
-class Test(msgspec.Struct, frozen=True):
-    """One number of single load tests, before and after, for each kind."""
-
-    name: str
-    values: tuple[str, ...]
-
-
-class LoadView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page shows; all empty where nothing is stored."""
-
-    decisions: tuple[Decisions, ...]
-    plots: tuple[Drawing, ...]
-    kinds: tuple[str, ...]
-    tests: tuple[Test, ...]
-    traffic: str
-    legend: str = LEGEND
-
-    @property
-    def known(self) -> bool:
-        """Whether there is anything to show."""
-        return bool(self.decisions or self.tests)
-
-
-def view(loads: Loads) -> LoadView:
-    """Return what is shown of load tests."""
+def single(loads: Loads) -> dict[str, object]:
+    """Return what the page of a report shows of single load tests, each before beside after."""
     pairs = tuple(zip(loads.before, loads.after, strict=True))
-    return LoadView(
-        decisions=tuple(_decisions(loads)),
-        plots=tuple(_plots(pairs[:MOST_TESTS])),
-        kinds=tuple(kind(after) for _, after in pairs),
-        tests=tuple(_tests(pairs)),
-        traffic="; ".join(dict.fromkeys(_traffic(after) for _, after in pairs)),
-    )
+    return {
+        "plots": list(_plots(pairs[:MOST_TESTS])),
+        "kinds": [kind(after) for _, after in pairs],
+        "numbers": [
+            (name, [step(tell(before), tell(after)) for before, after in pairs]) for name, tell in NUMBERS
+        ],
+        "traffic": "; ".join(dict.fromkeys(_traffic(after) for _, after in pairs)),
+    }
 
 
 def kind(test: LoadMeasurement) -> str:
@@ -82,21 +47,6 @@ def kind(test: LoadMeasurement) -> str:
     return ", ".join(parts)
 
 
-def _decisions(loads: Loads) -> Iterator[Decisions]:
-    for one in loads.comparisons:
-        overall, changed, quiet = load_text.split(one)
-        yield Decisions(
-            one.deployment.gc,
-            load_text.traffic(one),
-            capital(said(one)),
-            load_text.lines(overall),
-            load_text.lines(changed),
-            load_text.reasons(overall),
-            tuple(load_text.warnings(one)),
-            load_text.hidden(quiet),
-        )
-
-
 def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator[Drawing]:
     sides = [Shown(f"{side.release}, {kind(side)}", side) for pair in pairs for side in pair]
     for plots in (load_plots.memory, load_plots.latency, load_plots.pauses):
@@ -104,32 +54,25 @@ def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator
             yield msgspec.structs.replace(drawing, caption=f"{drawing.caption}. {ONE_RUN}")
 
 
-def _tests(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator[Test]:
-    rows: tuple[tuple[str, Callable[[LoadMeasurement], str]], ...] = (
-        (
-            "peak RSS of a worker",
-            lambda test: "?" if test.peak_rss_bytes is None else size(test.peak_rss_bytes),
-        ),
-        (
-            "growth per request",
-            lambda test: "?" if test.growth is None else size(test.growth.bytes_per_request),
-        ),
-        (
-            "growth per hour",
-            lambda test: size(test.growth.bytes_per_hour) if test.growth and test.growth.hourly else "?",
-        ),
-        ("latency p50, ms", lambda test: about(1000 * percentile(latencies(test), 50))),
-        ("latency p95, ms", lambda test: about(1000 * percentile(latencies(test), 95))),
-        ("latency p99, ms", lambda test: about(1000 * percentile(latencies(test), 99))),
-        ("requests per second", lambda test: number(round(test.throughput))),
-        ("collections", lambda test: number(test.collections.count)),
-        ("longest gc pause, ms", lambda test: about(1000 * test.collections.longest)),
-        ("gc pauses in all, ms", lambda test: about(1000 * test.collections.pause)),
-        ("unexpected answers", lambda test: number(test.unexpected)),
-    )
-    if pairs:
-        for name, tell in rows:
-            yield Test(name, tuple(step(tell(before), tell(after)) for before, after in pairs))
+def _latency(percent: float) -> Callable[[LoadMeasurement], str]:
+    return lambda test: about(1000 * percentile(latencies(test), percent))
+
+
+NUMBERS: tuple[tuple[str, Callable[[LoadMeasurement], str]], ...] = (
+    ("peak RSS of a worker", lambda test: "?" if test.peak_rss_bytes is None else size(test.peak_rss_bytes)),
+    ("growth per request", lambda test: "?" if test.growth is None else size(test.growth.bytes_per_request)),
+    (
+        "growth per hour",
+        lambda test: size(test.growth.bytes_per_hour) if test.growth and test.growth.hourly else "?",
+    ),
+    *((f"latency p{percent}, ms", _latency(percent)) for percent in (50, 95, 99)),
+    ("requests per second", lambda test: number(round(test.throughput))),
+    ("collections", lambda test: number(test.collections.count)),
+    ("longest gc pause, ms", lambda test: about(1000 * test.collections.longest)),
+    ("gc pauses in all, ms", lambda test: about(1000 * test.collections.pause)),
+    ("unexpected answers", lambda test: number(test.unexpected)),
+)
+"""What a load test comes to, and how each number is written."""
 
 
 def _traffic(test: LoadMeasurement) -> str:
@@ -139,53 +82,29 @@ def _traffic(test: LoadMeasurement) -> str:
     return f"{number(test.requests)} requests of {sent.user}{rate} from {clients}, {sent.connection}"
 
 
-class LoadPage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page of load tests shows: numbers and plots of all, then the scenarios of each."""
-
-    subject: str
-    sent: str
-    names: tuple[str, ...]
-    facts: tuple[Test, ...]
-    plots: tuple[Drawing, ...]
-    latencies: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
-    warnings: tuple[str, ...]
-    head: tuple[str, ...] = text.LATENCIES
-
-
 def html(tests: Sequence[LoadMeasurement]) -> str:
     """Return the page of load tests, which loads nothing; all have to be of one release."""
-    names = tuple(_name(test, tests) for test in tests)
-    shown = [Shown(name, test) for name, test in zip(names, tests, strict=True) if test.samples][:MOST_TESTS]
-    facts: dict[str, dict[str, str]] = {}
-    for name, test in zip(names, tests, strict=True):
-        for fact, value in text.facts(test) if test.samples else ():
-            facts.setdefault(fact, {})[name] = value
-    page = LoadPage(
-        subject=text.subject(tests),
-        sent=text.sent(tests) or "Nothing was sent.",
-        names=names,
-        facts=tuple(Test(fact, tuple(by.get(name, "") for name in names)) for fact, by in facts.items()),
-        plots=tuple(
-            drawing
-            for plots in (load_plots.memory, load_plots.course, load_plots.latency, load_plots.pauses)
-            for drawing in plots(shown)
-        ),
-        latencies=tuple(
-            (name, tuple(text.by_scenario(test))) for name, test in zip(names, tests, strict=True)
-        ),
-        warnings=tuple(
-            f"{name}: {line.strip()}"
-            for name, test in zip(names, tests, strict=True)
-            for line in text.warnings(test)
-        ),
-    )
+    named = [(_name(test, tests), test) for test in tests]
+    measured = [(name, test) for name, test in named if test.samples]
+    facts: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, test in measured:
+        for fact, value in text.facts(test):
+            facts[fact][name] = value
+    shown = [Shown(name, test) for name, test in measured[:MOST_TESTS]]
+    plots = (load_plots.memory, load_plots.course, load_plots.latency, load_plots.pauses)
+    subject, sent = text.subject(tests), text.sent(tests) or "Nothing was sent."
     return render(
         "load.html.j2",
         ALONE,
-        title=f"{page.subject}: load test",
-        summary=page.sent,
-        page=page,
-        version=__version__,
+        title=f"{subject}: load test",
+        summary=sent,
+        subject=subject,
+        names=[name for name, _ in named],
+        facts=facts,
+        plots=[drawing for plot in plots for drawing in plot(shown)],
+        head=text.LATENCIES,
+        latencies=[(name, list(text.by_scenario(test))) for name, test in named],
+        warnings=[f"{name}: {line.strip()}" for name, test in named for line in text.warnings(test)],
     )
 
 

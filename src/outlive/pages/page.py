@@ -7,19 +7,31 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jinja2
 import msgspec
 from markupsafe import Markup
 
+from outlive import __version__
+from outlive.comparison.lines import MARKS, step_text
 from outlive.markdown import LINK
+from outlive.pages.drawings import plots
+from outlive.pages.tally import tallies
 from outlive.project import cache_dir
+from outlive.reports.claims import Seen
 from outlive.reports.verdict import SIGNS, TONES
-from outlive.wording import ARROW, capital
+from outlive.retention.trails import short_name
+from outlive.wording import ARROW, capital, counted, listed, number, one_line
 
 CODE = re.compile(r"`([^`]+)`")
+SEEN_TONES: dict[Seen, str] = {
+    "confirmed": "good",
+    "partly": "setting",
+    "not seen": "unknown",
+    "contradicted": "hold",
+}
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -49,25 +61,18 @@ def render(
     """Return the page that `template` gives; `scripts` are the names of those in it."""
     style, code = asset("style.css"), Markup("\n").join(map(asset, scripts))
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(
+            **msgspec.structs.asdict(frame),
             title=title,
             summary=summary,
-            root=frame.root,
-            links=frame.links,
-            documents=frame.documents,
             policy=_policy([style], [code] if code else []),
             style=style,
             script=code,
             **values,
         )
     )
-
-
-def feed(verdicts: object) -> str:
-    """Return the Atom feed that shows `verdicts`."""
-    return _environment().get_template("feed.xml.j2").render(feed=verdicts) + "\n"
 
 
 def linked(text: str) -> Markup:
@@ -91,7 +96,7 @@ def _coded(text: str) -> Markup:
 @functools.cache
 def asset(name: str) -> Markup:
     """Return one of our own files beside the templates, as it is."""
-    source, _, _ = _loader().get_source(_environment(), name)
+    source, _, _ = _loader().get_source(environment(), name)
     return Markup(source)  # noqa: S704 - our own text, and nothing of it comes from elsewhere
 
 
@@ -110,20 +115,32 @@ class _Compiled(jinja2.FileSystemBytecodeCache):
             super().dump_bytecode(bucket)
 
 
+FILTERS: dict[str, Callable[..., object]] = {
+    "tone": (TONES | SEEN_TONES).__getitem__,
+    "sign": SIGNS.__getitem__,
+    "mark": MARKS.__getitem__,
+    "runs": plots.runs,
+    **{
+        write.__name__: write
+        for write in (capital, counted, linked, listed, number, one_line, short_name, step_text, tallies)
+    },
+}
+"""What writes the values of records, by the names that templates use."""
+
+
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return what reads templates, and keeps them compiled."""
+    found = jinja2.Environment(
         loader=_loader(),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         bytecode_cache=_Compiled(str(cache_dir() / "templates")),
     )
-    environment.filters["tone"] = TONES.__getitem__
-    environment.filters["sign"] = SIGNS.__getitem__
-    environment.filters["linked"] = linked
-    environment.filters["capital"] = capital
-    return environment
+    found.filters |= FILTERS
+    found.globals["version"] = __version__
+    return found
 
 
 def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:

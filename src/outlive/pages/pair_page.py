@@ -6,68 +6,24 @@ Each release ran with the dependencies of its time; a report holds them equal, a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
-from outlive import __version__
 from outlive.comparison.cells import Row, judge, match
 from outlive.comparison.headline import withdrawn
-from outlive.comparison.lines import MARKS, step_text
 from outlive.comparison.sizes import Rates
 from outlive.history.steps import changed_packages
 from outlive.history.timeline import Moment, Point, Timeline
 from outlive.pages.drawings import plots
 from outlive.pages.drawings.plots import Bar, Drawing
 from outlive.pages.page import Frame, render
-from outlive.pages.tally import Tally, tallies
 from outlive.records.measurement import CONNECTIONS, Measurement
 from outlive.reports import verdict
 from outlive.reports.answers import MEANS
 from outlive.reports.record import Facts
-from outlive.reports.verdict import Judged, OfPolicy
 from outlive.wording import counted, step
 
 MOST_BARS = 12  # scenarios that the chart shows
-
-
-class RowLine(msgspec.Struct, frozen=True):
-    """One cell that changed."""
-
-    mark: str
-    scenario: str
-    where: str
-    change: str
-    hourly: str
-
-
-class Fact(msgspec.Struct, frozen=True):
-    """One side of the pair."""
-
-    side: str
-    release: str
-    date: str
-    yanked: str
-
-
-class PairPage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page of two releases shows."""
-
-    subject: str
-    judged: Judged
-    means: str
-    policies: tuple[OfPolicy, ...]
-    tallies: tuple[Tally, ...]
-    chart: Drawing | None
-    rows: tuple[RowLine, ...]
-    same: str
-    facts: tuple[Fact, ...]
-    yanked: tuple[str, ...]
-    packages: tuple[str, ...]
-    command: str
-    rates: str
-    version: str = __version__
 
 
 def name(before: str, after: str, python: str) -> str:
@@ -95,28 +51,31 @@ def pair(
     rates = Rates()
     rows = judge(measured, rates, facts.development)
     judgement = verdict.judge(rows, gaps, after.release, releases=facts.releases, python=timeline.python)
+    judged = judgement.overall
     changed = [row for row in rows if row.direction != "same"]
     framework = timeline.framework
     versions = before.release.version, after.release.version
-    page = PairPage(
-        subject=f"{framework} {step(*versions)}",
-        judged=judgement.overall,
-        means=MEANS[judgement.overall.verdict],
-        policies=judgement.policies,
-        tallies=tallies(rows),
+    subject = f"{framework} {step(*versions)}"
+    policies = " and ".join(one.gc for one in judgement.policies)
+    return render(
+        "pair.html.j2",
+        frame,
+        title=f"{subject}, Python {timeline.python}, gc {policies}: {judged.verdict.lower()}",
+        summary=judged.because,
+        python=timeline.python,
+        subject=subject,
+        judged=judged,
+        means=MEANS[judged.verdict],
+        policies=policies,
+        rows=rows,
+        changed=changed,
         chart=_chart(rows),
-        rows=tuple(map(_line, changed)),
         same=counted(len(rows) - len(changed), "cell"),
-        facts=tuple(_facts(before, after)),
+        sides={"before": before.release, "after": after.release},
         yanked=withdrawn([before.release, after.release]),
         packages=changed_packages(before, after),
         command=f"outlive report {framework} {' '.join(versions)} --python {timeline.python}",
-        rates=str(rates),
-    )
-    policies = " and ".join(one.gc for one in judgement.policies)
-    title = f"{page.subject}, Python {timeline.python}, gc {policies}: {page.judged.verdict.lower()}"
-    return render(
-        "pair.html.j2", frame, title=title, summary=page.judged.because, page=page, python=timeline.python
+        rates=rates,
     )
 
 
@@ -137,7 +96,6 @@ def any_pair(
         scripts=("pick.js", "any.js"),
         name=name,
         choices={name: picked},
-        version=__version__,
         data={one.python: _data(one, [scenario for scenario, _ in facts.scenarios]) for one in timelines},
     )
 
@@ -197,34 +155,6 @@ def _chart(rows: Sequence[Row]) -> Drawing | None:
         return None
     connection = max(CONNECTIONS, key=lambda one: sum(row.connection == one for row in changed))
     own = sorted((row for row in changed if row.connection == connection), key=lambda row: -abs(row.change))
-    data = [
-        Bar(
-            label=row.scenario,
-            before=row.before.objects,
-            after=row.after.objects,
-            before_leaked=row.before.leaked,
-            after_leaked=row.after.leaked,
-        )
-        for row in own[:MOST_BARS]
-    ]
     title = f"Objects that each request leaves with gc off, {connection}"
     caption = f"{title}: before (grey) above after (blue); what no collection frees is hatched."
-    return Drawing(plots.bars("bars", title, "objects", data), caption)
-
-
-def _line(row: Row) -> RowLine:
-    return RowLine(
-        MARKS[row.direction],
-        row.scenario,
-        f"{row.connection}, gc {row.gc}",
-        step_text(row),
-        str(row.size) if row.size else "",
-    )
-
-
-def _facts(*sides: Moment) -> Iterator[Fact]:
-    for side, moment in zip(("before", "after"), sides, strict=True):
-        release = moment.release
-        yield Fact(
-            side, str(release), str(release.date or "date unknown"), "yanked" if release.yanked else ""
-        )
+    return Drawing(plots.bars("bars", title, "objects", list(map(Bar.of, own[:MOST_BARS]))), caption)

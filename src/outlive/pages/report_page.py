@@ -3,191 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import msgspec
 
 from outlive.comparison.cells import BASELINE, Row
-from outlive.comparison.lines import (
-    MARKS,
-    Fact,
-    Gap,
-    dependencies,
-    facts,
-    gaps,
-    open_files,
-    sections,
-    step_text,
-)
-from outlive.pages import bill_view, load_view, relief_view
-from outlive.pages.bill_view import BillTable, RatesShown
+from outlive.comparison.lines import dependencies, facts, gaps, open_files, sections, step_text
+from outlive.comparison.noisy import load, load_text
+from outlive.pages import bill_view, load_view
 from outlive.pages.drawings import plots
 from outlive.pages.drawings.plots import Bar, Drawing
-from outlive.pages.load_view import LoadView
 from outlive.pages.page import ALONE, Frame, render
-from outlive.pages.relief_view import ReliefView
-from outlive.pages.tally import Tally, tallies
-from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Provenance
-from outlive.reports.answers import Said
-from outlive.reports.claims import Held, Seen
+from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection
+from outlive.reports import remedies_text
 from outlive.reports.record import Report
-from outlive.reports.verdict import OfPolicy, Verdict
+from outlive.reports.verdict import OfScenario
 from outlive.retention import changes_text
-from outlive.retention.changes_text import ChangeLine
-from outlive.wording import counted, listed, one_line
+from outlive.wording import listed, one_line
 
 MOST_LINES = 5  # scenarios that one plot over the releases shows
 MOST_CHARGES = 6  # lines of the bill that are not folded
-SEEN_TONES: dict[Seen, str] = {
-    "confirmed": "good",
-    "partly": "setting",
-    "not seen": "unknown",
-    "contradicted": "hold",
-}
-
-
-class ScenarioLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One scenario of the table."""
-
-    name: str
-    summary: str
-    verdict: Verdict
-    cells: tuple[str, ...]
-
-
-class ClaimLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One claim of a changelog beside what was measured."""
-
-    release: str
-    text: str
-    issues: tuple[int, ...]
-    seen: Seen
-    tone: str
-    span: str
-    evidence: str
-    measured: bool
-
-
-class CellLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table of all cells."""
-
-    mark: str
-    scenario: str
-    before: str
-    after: str
-    hourly: str
-    note: str
-    freed: str
-    pauses: str
-
-
-class CellSection(msgspec.Struct, frozen=True):
-    """The cells of some connections and gc policies."""
-
-    heading: str
-    baseline: str
-    burden: bool
-    lines: tuple[CellLine, ...]
-
-
-class StripLine(msgspec.Struct, frozen=True):
-    """What the releases leave in one scenario, in words."""
-
-    scenario: str
-    connection: str
-    runs: str
-
-
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What the template shows."""
-
-    name: str
-    subject: str
-    said: Said
-    policies: tuple[OfPolicy, ...]
-    tallies: tuple[Tally, ...]
-    bars: tuple[Drawing, ...]
-    heads: tuple[str, ...]
-    changed: tuple[ScenarioLine, ...]
-    unchanged: tuple[ScenarioLine, ...]
-    rates: RatesShown
-    bills: tuple[BillTable, ...]
-    most_charges: int = MOST_CHARGES
-    costs_note: str
-    load: LoadView
-    pauses: Drawing | None
-    relief: ReliefView
-    history: tuple[Drawing, ...]
-    strips: tuple[StripLine, ...]
-    no_history: str
-    kept_alive: tuple[ChangeLine, ...]
-    kept_summary: str
-    claims: tuple[ClaimLine, ...]
-    facts: tuple[Fact, ...]
-    dependencies: tuple[str, ...]
-    packages: str
-    gaps: tuple[Gap, ...]
-    files: tuple[str, ...]
-    cells_title: str
-    sections: tuple[CellSection, ...]
-    provenance: Provenance
-    data: Any
 
 
 def html(report: Report, frame: Frame = ALONE) -> str:
     """Return the report as one HTML page that loads nothing."""
-    page = view(report)
-    policies = " and ".join(one.gc for one in page.policies)
+    comparison, rows = report.comparison, report.comparison.rows
+    policies = " and ".join(one.gc for one in report.judgement.policies)
+    columns = _columns(rows)
+    differs = {row.scenario for row in rows if row.direction != "same"}
+    lost = {gap.scenario for gap in comparison.unmeasured if gap.gap != "unsupported"}
+    scenarios = list(_scenarios(report, columns))
     return render(
         "report.html.j2",
         frame,
-        title=f"{page.subject}, gc {policies}: {page.said.verdict.lower()}",
-        summary=one_line(report.comparison.headline),
+        title=f"{comparison.subject}, gc {policies}: {report.said.verdict.lower()}",
+        summary=one_line(comparison.headline),
         scripts=("costs.js",),
-        page=page,
-    )
-
-
-def view(report: Report) -> Page:
-    """Return what the page shows."""
-    comparison = report.comparison
-    columns = _columns(comparison.rows)
-    scenarios = tuple(_scenarios(report, columns))
-    changed = {row.scenario for row in comparison.rows if row.direction != "same"}
-    changed |= {gap.scenario for gap in comparison.unmeasured if gap.gap != "unsupported"}
-    return Page(
-        name=report.name,
-        subject=comparison.subject,
+        report=report,
+        policies=policies,
         said=report.said,
-        policies=report.judgement.policies,
-        tallies=tallies(comparison.rows),
-        bars=tuple(_bars(comparison.rows)),
-        heads=tuple(f"{connection}, gc {gc}" for connection, gc in columns),
-        changed=tuple(one for one in scenarios if one.name in changed),
-        unchanged=tuple(one for one in scenarios if one.name not in changed),
+        bars=_bars(rows),
+        heads=[f"{connection}, gc {gc}" for connection, gc in columns],
+        changed=[one for one in scenarios if one[0].scenario in differs | lost],
+        unchanged=[one for one in scenarios if one[0].scenario not in differs | lost],
         rates=bill_view.rates(report.bill),
-        bills=tuple(bill_view.tables(report.bill)),
+        bills=bill_view.tables(report.bill),
+        most_charges=MOST_CHARGES,
         costs_note=bill_view.NOTE,
-        load=load_view.view(report.loads),
-        pauses=_pauses(comparison.rows),
-        relief=relief_view.view(report),
-        history=tuple(_history(report)),
-        strips=tuple(
-            StripLine(strip.scenario, strip.connection, plots.runs(strip)) for strip in report.history
-        ),
-        no_history=_no_history(report),
+        costs=bill_view.data(report.bill),
+        load_text=load_text,
+        outcome=load.said,
+        load_legend=load_view.LEGEND,
+        single=load_view.single(report.loads),
+        pauses=_pauses(rows),
+        remedies=remedies_text,
+        history=_history(report),
+        differs=differs,
         kept_alive=changes_text.told(comparison.fingerprints, everything=True),
         kept_summary=changes_text.summary(comparison.fingerprints),
-        claims=tuple(map(_claim, report.held)),
         facts=facts(comparison),
         dependencies=dependencies(comparison),
-        packages=_packages(report),
         gaps=gaps(comparison),
         files=open_files(comparison),
-        cells_title=f"All {counted(len(comparison.rows), 'cell')} as a table",
-        sections=tuple(_sections(comparison.rows)),
-        provenance=report.provenance,
-        data=bill_view.data(report.bill),
+        sections=sections(rows),
     )
 
 
@@ -199,19 +74,13 @@ def _columns(rows: Sequence[Row]) -> tuple[tuple[Connection, str], ...]:
     )
 
 
-def _scenarios(report: Report, columns: Sequence[tuple[Connection, str]]) -> Iterator[ScenarioLine]:
-    by_cell = {(row.scenario, row.connection, row.gc): row for row in report.comparison.rows}
+def _scenarios(
+    report: Report, columns: Sequence[tuple[Connection, str]]
+) -> Iterator[tuple[OfScenario, list[str]]]:
+    """Yield the verdict on each scenario with what its cells leave, a text for each column."""
+    by_cell = {(row.scenario, row.connection, row.gc): step_text(row) for row in report.comparison.rows}
     for one in report.judgement.scenarios:
-        cells = []
-        for connection, gc in columns:
-            row = by_cell.get((one.scenario, connection, gc))
-            cells.append(step_text(row) if row else "not compared")
-        yield ScenarioLine(
-            name=one.scenario,
-            summary=report.scenarios.get(one.scenario, ""),
-            verdict=one.judged.verdict,
-            cells=tuple(cells),
-        )
+        yield one, [by_cell.get((one.scenario, *column), "not compared") for column in columns]
 
 
 def _bars(rows: Sequence[Row]) -> Iterator[Drawing]:
@@ -219,13 +88,7 @@ def _bars(rows: Sequence[Row]) -> Iterator[Drawing]:
     drawn: dict[tuple[Bar, ...], list[Connection]] = {}
     for connection in CONNECTIONS:
         data = tuple(
-            Bar(
-                label=row.scenario,
-                before=row.before.objects,
-                after=row.after.objects,
-                before_leaked=row.before.leaked,
-                after_leaked=row.after.leaked,
-            )
+            Bar.of(row)
             for row in rows
             if row.gc == "off" and row.connection == connection and (row.before.objects or row.after.objects)
         )
@@ -269,52 +132,3 @@ def _history(report: Report) -> Iterator[Drawing]:
             )
             svg = plots.history(f"history-{at}", title, strips[:MOST_LINES], (before, after))
             yield Drawing(svg, caption, plots.legend(strips[:MOST_LINES]))
-
-
-def _no_history(report: Report) -> str:
-    if any(row.direction != "same" for row in report.comparison.rows):
-        return "The releases around these were not measured: `outlive sweep` does that."
-    return "No scenario changed between these two, so there is no change to place in the history."
-
-
-def _claim(held: Held) -> ClaimLine:
-    return ClaimLine(
-        release=held.release,
-        text=one_line(held.claim.text),
-        issues=held.claim.issues,
-        seen=held.seen,
-        tone=SEEN_TONES[held.seen],
-        span=held.span,
-        evidence=held.evidence,
-        measured=held.measured,
-    )
-
-
-def _packages(report: Report) -> str:
-    before, after = (
-        ", ".join(map(str, side.stack.packages))
-        for side in (report.comparison.before, report.comparison.after)
-    )
-    return f"Before: {before}. After: {after}."
-
-
-def _sections(rows: Sequence[Row]) -> Iterator[CellSection]:
-    for section in sections(rows):
-        yield CellSection(
-            section.heading,
-            section.baseline,
-            bool(section.burden),
-            tuple(
-                CellLine(
-                    mark=MARKS[line.direction],
-                    scenario=line.scenario,
-                    before=line.before,
-                    after=line.after,
-                    hourly=line.hourly,
-                    note=line.note,
-                    freed=line.freed,
-                    pauses=line.pauses,
-                )
-                for line in section.lines
-            ),
-        )

@@ -89,7 +89,6 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
     asv_links = (Link("asv", "asv/index.html"),) if (asv / "index.html").is_file() else ()
     frameworks = [known for name in project.frameworks() if (known := _known(project, name, problems))]
     kept = lifelines.collect([one.timeline for one in frameworks])
-    frameworks = [msgspec.structs.replace(one, kept=kept) for one in frameworks]
     try:
         texts = documents.build(project)
     except OutliveError as error:
@@ -110,7 +109,7 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
     yield PurePosixPath("report.schema.json"), msgspec.json.encode(record.json_schema()) + b"\n"
     for known in frameworks:
         base = PurePosixPath(known.name)
-        yield base / "index.html", framework_page.framework(known, below).encode()
+        yield base / "index.html", framework_page.framework(known, kept, below).encode()
         yield base / "badge.svg", badge(known.timeline).encode()
         reported = {report.name for report in known.reports}
         for file, page in _pairs(known, reported, below):
@@ -175,9 +174,7 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
         frameworks.load(project, name).title,
         timelines[0],
         steps.find(timelines[0], facts.logs),
-        (),
         reports,
-        facts.expected,
         several,
         pair_page.choices(several, [report.name for report in reports]),
         facts,

@@ -99,9 +99,7 @@ def _relief(report: Report) -> Iterator[str]:
     if report.relief:
         found = report.relief.relief
         reasons = "; ".join(map(one_line, found.advice.reasons))
-        loaded = any(
-            remedies_text.trial(row, policy) for row in found.rows for policy in remedies_text.POLICIES
-        )
+        loaded = any(remedies_text.tried(found, policy) for policy in remedies_text.POLICIES)
         legend = f"{remedies_text.LEGEND} {remedies_text.LOAD_LEGEND}" if loaded else remedies_text.LEGEND
         lines += [
             "",

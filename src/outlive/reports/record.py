@@ -113,6 +113,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """The report's file name without suffix, as in `3.11.13-to-3.11.14-py3.11`."""
         return name(self.comparison)
 
+    @property
+    def own(self) -> bool:
+        """Whether something in it was measured here and is not published."""
+        return any(not m.published for m in (*self.measurements.before, *self.measurements.after))
+
     def to_json(self) -> bytes:
         """Return the report as UTF-8 JSON, each part and each measurement on a line of its own."""
         encode = msgspec.json.encode

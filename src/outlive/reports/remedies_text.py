@@ -43,8 +43,8 @@ def show(relief: Relief, console: Console) -> None:
         grid.add_row(*map(Text, left_cells(row)))
     console.print(grid)
     say(console, LEGEND, "dim")
-    _show_trials(relief.rows, "off", console)
-    _show_trials(relief.rows, "on", console)
+    for policy in POLICIES:
+        _show_trials(relief, policy, console)
     console.print()
     for row in relief.rows:
         for note in row_notes(row):
@@ -56,7 +56,7 @@ def show(relief: Relief, console: Console) -> None:
 
 def render(relief: Relief) -> str:
     """Return the table as Markdown: what requests leave and, where there were load tests, what it costs."""
-    policies: list[Policy] = [one for one in POLICIES if any(trial(row, one) for row in relief.rows)]
+    policies = [policy for policy in POLICIES if tried(relief, policy)]
     header = ["", "left per request", "leaked", "clean"]
     for policy in policies:
         header += [f"gc {policy}: growth", "peak", "CPU", "throughput", "p99"]
@@ -81,11 +81,16 @@ def trial(row: Row, policy: Policy) -> Trial | None:
     return row.off if policy == "off" else row.on
 
 
-def load_title(rows: Sequence[Row], policy: Policy) -> str:
+def tried(relief: Relief, policy: Policy) -> list[tuple[Row, Trial]]:
+    """Return the remedies of which there are load tests with a gc policy, with what those gave."""
+    return [(row, found) for row in relief.rows if (found := trial(row, policy))]
+
+
+def load_title(relief: Relief, policy: Policy) -> str:
     """Return what the load tests with a gc policy were; there must be one at least."""
-    tried = [found for row in rows if (found := trial(row, policy))]
-    rounds = min(one.rounds for one in tried)
-    requests = min(one.traffic.requests or 0 for one in tried)
+    trials = [found for _, found in tried(relief, policy)]
+    rounds = min(one.rounds for one in trials)
+    requests = min(one.traffic.requests or 0 for one in trials)
     return f"Under load, gc {policy}, {rounds} rounds of {requests} requests"
 
 
@@ -120,19 +125,19 @@ def left_cells(row: Row) -> tuple[str, ...]:
     return (name, number(left.mean), number(left.leaked), f"{left.clean}/{left.failing}", worst)
 
 
-def _show_trials(rows: Sequence[Row], plain: Policy, console: Console) -> None:
+def _show_trials(relief: Relief, policy: Policy, console: Console) -> None:
     """Print what load tests gave with a gc policy, if there were any."""
-    tried = [(row, found) for row in rows if (found := trial(row, plain))]
-    if not tried:
+    trials = tried(relief, policy)
+    if not trials:
         return
-    say(console, f"\n{load_title(rows, plain)}", "bold")
+    say(console, f"\n{load_title(relief, policy)}", "bold")
     grid = _grid(("remedy", "growth", "peak RSS", "CPU", "throughput"), "p99")
-    for row, found in tried:
+    for row, found in trials:
         peak, growth, *cost = _means(found)
         grid.add_row(*map(Text, (row.remedy or PLAIN, growth, peak, *cost)))
     console.print(grid)
     changes = _grid(("change, %", "peak RSS", "CPU", "throughput"), "p99")
-    for row, found in tried:
+    for row, found in trials:
         if found.decided:
             peak, _, *cost = (_short(change(one)) for one in found.decided)
             changes.add_row(*map(Text, (row.remedy or PLAIN, peak, *cost)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from outlive.history import timeline
-from outlive.history.timeline import Timeline
+from outlive.history.timeline import Moment, Timeline
 from outlive.pages.drawings.svg import CHARACTER, element, joined, text
-from outlive.pages.lists import _newest
 from outlive.wording import number
 
 HIGH = 20  # of a badge, in pixels
@@ -18,7 +17,7 @@ def badge(history: Timeline, label: str = "outlive") -> Markup:
     value = badge_text(history)
     left, wide = (_wide(words) for words in (label, value))
     wide += left
-    last = _newest(history)
+    last = newest(history)
     growth = timeline.worst([m.growth for m in last.measurements if m.growth]) if last else "none"
     colour = {"leak": "#9c3300", "cyclic": "#7c4a00", "bounded": "#5a4a80", "none": "#00604a"}[growth]
     parts = joined(
@@ -46,7 +45,7 @@ def badge(history: Timeline, label: str = "outlive") -> Markup:
 
 def badge_text(history: Timeline) -> str:
     """Return what a badge says of the newest measured release."""
-    last = _newest(history)
+    last = newest(history)
     if last is None:
         return "not measured"
     growth = timeline.worst([m.growth for m in last.measurements if m.growth])
@@ -59,6 +58,11 @@ def badge_text(history: Timeline) -> str:
         "bounded": "bounded",
     }
     return f"{last.release.version}: {said.get(growth, 'leaves nothing')}"
+
+
+def newest(history: Timeline) -> Moment | None:
+    """Return the newest measured release, None where none is measured."""
+    return next((one for one in reversed(history.moments) if one.measurements), None)
 
 
 def _wide(words: str) -> int:

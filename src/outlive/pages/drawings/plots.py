@@ -6,10 +6,12 @@ import datetime as dt
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import msgspec
 from markupsafe import Markup
 
+from outlive.comparison.cells import Row
 from outlive.history.timeline import Moment, Point, Strip, Timeline, changes, worst
 from outlive.pages.drawings.svg import (
     CHARACTER,
@@ -46,6 +48,18 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     after: float
     before_leaked: float = 0.0
     after_leaked: float = 0.0
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Return what a cell leaves on both sides."""
+        before, after = row.before, row.after
+        return cls(
+            label=row.scenario,
+            before=before.objects,
+            after=after.objects,
+            before_leaked=before.leaked,
+            after_leaked=after.leaked,
+        )
 
 
 def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
