@@ -18,7 +18,8 @@ from outlive.records.release import Release
 from outlive.records.stack import Difference
 from outlive.releases.claims import Changelog, Claim
 from outlive.reports import record
-from outlive.reports.record import Evidence, Facts, Report
+from outlive.reports.evidence import Evidence
+from outlive.reports.record import Facts, Report
 from outlive.reports.remedies import Advice, Left, Relief, ReliefDocument, Reliefs, Row
 
 MACHINE = Machine(system="Linux", kernel="6.1", architecture="x86_64", libc="glibc 2.36", cpus=2)

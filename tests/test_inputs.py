@@ -22,7 +22,8 @@ from outlive.history.timeline import Timeline
 from outlive.records.measurement import Measurement
 from outlive.records.stack import Difference, Package
 from outlive.reports import record, terminal
-from outlive.reports.record import Evidence, Facts
+from outlive.reports.evidence import Evidence
+from outlive.reports.record import Facts
 from outlive.retention import explanation
 from outlive.retention.graph import KEPT, OPAQUE, Graph, Vertex
 from outlive.retention.structures import analyse

@@ -25,7 +25,7 @@ from outlive.records.release import Release
 from outlive.records.stack import Stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay.engine import SILENT
-from outlive.reports.record import Evidence
+from outlive.reports.evidence import Evidence
 from reporting import PROVENANCE, checkout
 
 CANDIDATE = Stack("flask", "@/src/flask")

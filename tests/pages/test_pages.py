@@ -26,6 +26,7 @@ from outlive.pages.bill_view import BillCell
 from outlive.pages.page import Frame, Link, linked
 from outlive.records.load import Collections, Sample
 from outlive.reports import markdown, record
+from outlive.reports.evidence import Evidence, _Sides
 from outlive.reports.record import Report
 from outlive.reports.remedies import ReliefDocument, Reliefs
 from outlive.wording import NEVER, NONE, about, span
@@ -237,7 +238,7 @@ class TestHostile:
                     leak["suspect"] = leak["package"] = HOSTILE
         document["comparison"]["differences"][0]["reason"] = HOSTILE
         evidence = msgspec.convert(document["measurements"], type(aiohttp_evidence().measurements))
-        sides = msgspec.convert(document["comparison"], record._Sides)
+        sides = msgspec.convert(document["comparison"], _Sides)
         known = facts()
         logs = tuple(
             msgspec.structs.replace(
@@ -246,7 +247,7 @@ class TestHostile:
             for log in known.logs or ()
         )
         return record.build(
-            record.Evidence(
+            Evidence(
                 provenance=aiohttp_evidence().provenance,
                 before=sides.before,
                 after=sides.after,

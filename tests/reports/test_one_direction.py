@@ -30,7 +30,8 @@ from outlive.history.timeline import Moment, Timeline
 from outlive.pages import report_page
 from outlive.records.measurement import Cell, StackRecord
 from outlive.reports import markdown, record
-from outlive.reports.record import Evidence, Facts, Report
+from outlive.reports.evidence import Evidence, read
+from outlive.reports.record import Facts, Report
 from reporting import PROVENANCE
 
 TEN = (
@@ -72,7 +73,7 @@ def test_a_report_does_not_depend_on_how_much_of_the_history_is_read(path: Path)
     framework = path.parent.name
     whole, _, _ = history(framework)
     part = record.facts(CHECKOUT, framework)
-    made = [record.build(record.read(path), known, Rates()) for known in (whole, part)]
+    made = [record.build(read(path), known, Rates()) for known in (whole, part)]
     assert made[0] == made[1]
     assert part.history.problems == whole.history.problems
 

@@ -18,6 +18,7 @@ from outlive.errors import FaultError
 from outlive.pages import write
 from outlive.records.measurement import ASKED, GC_POLICIES, Measurement
 from outlive.reports import markdown, record
+from outlive.reports.evidence import read
 from outlive.reports.record import Report
 from reporting import (
     EXPECTED,
@@ -145,7 +146,7 @@ class TestFiles:
         report = aiohttp_report()
         path = tmp_path / "report.json"
         path.write_bytes(report.to_json())
-        assert record.read(path) == aiohttp_evidence()
+        assert read(path) == aiohttp_evidence()
         assert msgspec.json.decode(path.read_bytes(), type=Report) == report
 
     @pytest.mark.parametrize("name", REPORTS)
@@ -239,7 +240,7 @@ class TestRefused:
         path = tmp_path / "report.json"
         path.write_text(json.dumps(document))
         with pytest.raises(FaultError) as caught:
-            record.read(path)
+            read(path)
         assert said in str(caught.value)
         assert str(caught.value).startswith(f"{path} ")
         assert "\n" not in str(caught.value)
@@ -249,10 +250,10 @@ class TestRefused:
         path = tmp_path / "report.json"
         path.write_bytes(aiohttp_report().to_json()[:end])
         with pytest.raises(FaultError, match=r"is not a report: .*; make it again with `outlive report`$"):
-            record.read(path)
+            read(path)
 
     def test_text_that_is_no_text(self, tmp_path: Path) -> None:
         path = tmp_path / "report.json"
         path.write_bytes(b"\xff\xfe".join(aiohttp_report().to_json().rsplit(b"asyncio", 1)))
         with pytest.raises(FaultError, match="is not a report: "):
-            record.read(path)
+            read(path)

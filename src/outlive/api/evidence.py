@@ -20,7 +20,7 @@ from outlive.replay import engine
 from outlive.replay.engine import Progress
 from outlive.replay.store import provenance
 from outlive.reports import record
-from outlive.reports.record import Evidence
+from outlive.reports.evidence import Evidence
 from outlive.retention.growth import TO_COMPARE
 from outlive.service import app as apps
 from outlive.service import remedies

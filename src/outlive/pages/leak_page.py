@@ -42,7 +42,7 @@ class Known(msgspec.Struct, frozen=True):
     title: str
     timeline: Timeline
     steps: Steps
-    reports: tuple[Report, ...]
+    reports: list[Report]
     timelines: tuple[Timeline, ...]
     choices: dict[str, Any]
     facts: Facts
@@ -120,9 +120,8 @@ def _sightings(kept: Kept) -> Iterator[tuple[str, Sighting]]:
         return one.framework, one.objects, one.scenarios
 
     for _, group in itertools.groupby(reversed(kept.sightings), key=says):
-        newest, *others = group
-        releases = f"{others[-1].release} to {newest.release}" if others else newest.release
-        yield f"{newest.framework} {releases}", newest
+        run = list(group)
+        yield f"{run[0].framework} {plots.through(run[-1].release, run[0].release)}", run[0]
 
 
 def _impact(kept: Kept) -> str:
@@ -142,19 +141,9 @@ def _impact(kept: Kept) -> str:
 def _releases(kept: Kept, known: Known) -> str:
     """Return the releases of a framework that have a fingerprint, as runs of those that were measured."""
     own = {one.release for one in kept.sightings if one.framework == known.name}
-    runs: list[list[str]] = []
-    before = False
-    for moment in known.timeline.moments:
-        if not moment.measurements:
-            continue
-        has = moment.release.version in own
-        if has and before:
-            runs[-1].append(moment.release.version)
-        elif has:
-            runs.append([moment.release.version])
-        before = has
-    said = [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
-    return f"{known.name} {listed(said)}"
+    measured = [one.release.version for one in known.timeline.moments if one.measurements]
+    runs = [list(run) for has, run in itertools.groupby(measured, key=own.__contains__) if has]
+    return f"{known.name} {listed([plots.through(run[0], run[-1]) for run in runs])}"
 
 
 def _seen_plot(kept: Kept, known: Known) -> Drawing:

@@ -27,7 +27,7 @@ from outlive.project import Project
 from outlive.records.stack import KNOWN
 from outlive.releases import frameworks
 from outlive.replay.explanation.reproducer import lacks
-from outlive.reports import markdown, record
+from outlive.reports import evidence, markdown, record
 from outlive.reports.record import Facts, Report
 from outlive.service import app, scenarios
 
@@ -167,7 +167,7 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
     elsewhere = [stored.load(project, name, python) for python in KNOWN if python != main.python]
     timelines = sorted((main, *elsewhere), key=lambda one: one.measured, reverse=True)
     problems += (*(found for one in timelines for found in one.problems), *facts.reliefs.problems)
-    reports = tuple(_reports(project, name, facts, problems))
+    reports = _reports(project, name, facts, problems)
     several = tuple(one for one in timelines if one.measured > 1)
     return Known(
         name,
@@ -193,17 +193,17 @@ def _pairs(known: Known, reported: set[str], frame: Frame) -> Iterator[tuple[str
         yield "any.html", pair_page.any_pair(known.name, known.timelines, known.choices, known.facts, frame)
 
 
-def _reports(project: Project, name: str, facts: Facts, problems: list[str]) -> Iterator[Report]:
-    """Yield the reports that are stored of a framework, newest release first."""
+def _reports(project: Project, name: str, facts: Facts, problems: list[str]) -> list[Report]:
+    """Return the reports that are stored of a framework, newest release first."""
     found: dict[str, Report] = {}
     own, *others = record.folders(project, name)
     paths = {path.name: path for folder in (*others, own) for path in sorted(folder.glob("*.json"))}
     for path in paths.values():
         try:
-            evidence = record.read(path)
+            made = evidence.read(path)
             if path.is_relative_to(project.published):
-                evidence = record.published(evidence)
-            report = record.build(evidence, facts, Rates())
+                made = evidence.published(made)
+            report = record.build(made, facts, Rates())
             framework = report.comparison.after.stack.framework
             if framework != name:
                 raise FaultError(f"{path} is about {framework!r}, but the folder's name is {name!r}")
@@ -214,10 +214,9 @@ def _reports(project: Project, name: str, facts: Facts, problems: list[str]) -> 
             problems.append(f"{path} is the second report on {report.comparison.subject}: it is left out")
             continue
         found[report.name] = report
-    newest = sorted(
+    return sorted(
         found.values(), key=lambda report: str(report.comparison.after.release.uploaded), reverse=True
     )
-    yield from newest
 
 
 def _manifest(folder: Path) -> Manifest | None:

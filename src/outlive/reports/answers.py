@@ -10,11 +10,13 @@ import msgspec
 from outlive.comparison.cells import BASELINE, Row
 from outlive.comparison.headline import withdrawn
 from outlive.comparison.lines import gaps, step_text
-from outlive.comparison.noisy.load import Loads, said
-from outlive.comparison.pair import Comparison, Side
+from outlive.comparison.noisy.load import said
+from outlive.comparison.pair import BothMeasurements, Comparison, Side
 from outlive.comparison.sizes import LARGE, NEGLIGIBLE, Rates
+from outlive.records.measurement import origin
 from outlive.releases.claims import Changelog
 from outlive.reports.claims import Held
+from outlive.reports.evidence import Evidence
 from outlive.reports.remedies import ReliefDocument
 from outlive.reports.verdict import ADVICE, SCOPE, SURE, Judged, Judgement, Verdict
 from outlive.wording import NO_VERSION, capital, counted, listed, number, one_line, step
@@ -64,30 +66,22 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sentences are about.
+    """What the sentences are about. None: not known."""
 
-    A leak of one object for each `sensitivity` requests was sure to be seen. `origin` says what was measured
-    here. `command` repeats it but for the rates, `python` says why on this one, `era` what changes with the
-    dependencies each release came with. None: not known.
-    """
-
+    evidence: Evidence
     comparison: Comparison
     judgement: Judgement
-    loads: Loads
     relief: ReliefDocument | None
     changelogs: tuple[Changelog, ...] | None
     held: tuple[Held, ...]
     rates: Rates
-    origin: str
-    sensitivity: int | None = None
-    command: str | None = None
-    python: str | None = None
-    era: str | None = None
 
 
 def say(report: Known) -> Said:
     """Return what is said."""
-    overall, comparison = report.judgement.overall, report.comparison
+    overall, comparison, evidence = report.judgement.overall, report.comparison, report.evidence
+    pythons = (comparison.before.stack.python, comparison.after.stack.python)
+    repeat = evidence.command or f"outlive report {_pair(comparison)} --fresh"
     return Said(
         verdict=overall.verdict,
         means=MEANS[overall.verdict],
@@ -97,26 +91,34 @@ def say(report: Known) -> Said:
             for one in report.judgement.policies
         ),
         changes=comparison.headline.removeprefix(f"{comparison.subject}: "),
-        era=report.era or "",
+        era=evidence.era or "",
         sizes=(
             f"MiB per hour are estimates at {report.rates}, all failures of one kind: negligible below "
             f"{number(NEGLIGIBLE)}, large from {number(LARGE)} on."
         ),
-        scope=SCOPE.format(SURE.format(report.sensitivity) if report.sensitivity else ""),
-        python=report.python or f"Python {step(*(side.stack.python for side in _sides(comparison)))}.",
-        origin=report.origin,
+        scope=_scope(evidence.measurements),
+        python=evidence.python or f"Python {step(*pythons)}.",
+        origin=_origin(evidence),
         answers=_answers(report),
         stay=_stay(report),
         claims=_claims_note(report),
-        repeat=" ".join(
-            [report.command or f"outlive report {_pair(comparison)} --fresh", *report.rates.words]
-        ),
+        repeat=" ".join([repeat, *report.rates.words]),
         repeat_load=_repeat_load(report),
     )
 
 
-def _sides(comparison: Comparison) -> tuple[Side, Side]:
-    return comparison.before, comparison.after
+def _scope(both: BothMeasurements) -> str:
+    """Return what is judged, with the sensitivity of the coarsest measurement."""
+    measured = [m.sensitivity for m in (*both.before, *both.after) if m.status == "measured"]
+    return SCOPE.format(SURE.format(min(measured)) if measured else "")
+
+
+def _origin(evidence: Evidence) -> str:
+    """Return what was measured here."""
+    sides, loads = evidence.measurements, evidence.loads
+    cells = [m.published for m in (*sides.before, *sides.after) if m.status == "measured"]
+    tests = [test.published for test in (*loads.before, *loads.after)]
+    return " ".join(filter(None, (origin(cells), origin(tests, "load test"))))
 
 
 def _answers(report: Known) -> tuple[Answer, ...]:
@@ -191,7 +193,7 @@ def examples(rows: Iterable[Row]) -> str:
 
 def _repeat_load(report: Known) -> str:
     """Return the command that compares under load: again, where that was done."""
-    done = report.loads.comparisons
+    done = report.evidence.loads.comparisons
     policies = [one.deployment.gc for one in done] or ["on", "off"]
     words = [f"outlive compare {_pair(report.comparison)} --load", *(f"--gc {gc}" for gc in policies)]
     if done:
@@ -298,9 +300,9 @@ def _withdrawn(report: Known) -> str:
 
 
 def _loaded(report: Known) -> Iterator[str]:
-    for one in report.loads.comparisons:
+    for one in report.evidence.loads.comparisons:
         yield f"With gc {one.deployment.gc}, {counted(one.rounds, 'round')}: {said(one)}."
-    if not report.loads.comparisons:
+    if not report.evidence.loads.comparisons:
         yield "Nothing was compared under load over rounds, so nothing is said of speed."
 
 

@@ -1,36 +1,31 @@
 """Reports: all that a page, a Markdown comment and a JSON file say about one upgrade, in one record.
 
-`reports/<framework>/<name>.json` in a folder of results is a `Report`. Only its evidence is read back (both
-stacks, what could not be held equal, the measurements): everything else is made anew from it by the rules and
-the release facts of today, so that a release that was yanked since is no longer recommended.
+`reports/<framework>/<name>.json` in a folder of results is a `Report`. Only its evidence is read back:
+everything else is made anew from it by the rules and the release facts of today, so that a release that was
+yanked since is no longer recommended.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from packaging.version import Version
 
 from outlive.comparison.cells import BASELINE
-from outlive.comparison.noisy.load import Loads, faults
+from outlive.comparison.noisy.load import Loads
 from outlive.comparison.pair import BothMeasurements, Compared, Comparison, Side, compare
 from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError
-from outlive.files import SCHEMA_VERSION, read_bytes
+from outlive.files import SCHEMA_VERSION
 from outlive.history import timeline
 from outlive.history.stored import Stored
 from outlive.history.timeline import History, Stepped, Strip, Timeline
 from outlive.project import Project
-from outlive.records import plausible
-from outlive.records.load import LoadMeasurement
-from outlive.records.measurement import CONNECTIONS, Measurement, Provenance, origin
+from outlive.records.measurement import CONNECTIONS, Provenance
 from outlive.records.release import Release
-from outlive.records.stack import PYTHON_NAME, Difference
 from outlive.releases import claims
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.claims import Changelog, Claim
@@ -39,31 +34,12 @@ from outlive.reports import remedies as relief
 from outlive.reports.answers import Said
 from outlive.reports.claims import Held, Span, about, hold
 from outlive.reports.costs import Bill
+from outlive.reports.evidence import Evidence, read
 from outlive.reports.remedies import ReliefDocument, Reliefs
 from outlive.reports.verdict import Judgement
 from outlive.service import scenarios
-from outlive.wording import one_line
 
-Published = TypeVar("Published", Measurement, LoadMeasurement)
 UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
-
-
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report is made from.
-
-    `command` repeats it, `python` says why it ran on this one, `era` what changes with the dependencies each
-    release came with, if known.
-    """
-
-    provenance: Provenance
-    before: Side
-    after: Side
-    differences: tuple[Difference, ...]
-    measurements: BothMeasurements
-    loads: Loads = Loads()
-    command: str | None = None
-    python: str | None = None
-    era: str | None = None
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -133,28 +109,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return b'{%s,\n"measurements":{%s}}\n' % (b",\n".join(parts), b",\n".join(sides))
 
 
-class _Sides(msgspec.Struct, frozen=True):
-    before: Side
-    after: Side
-    differences: tuple[Difference, ...] = ()
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    """What is read of a stored report."""
-
-    provenance: Provenance
-    comparison: _Sides
-    measurements: BothMeasurements
-    loads: Loads = Loads()
-    command: str | None = None
-    python: str | None = None
-    era: str | None = None
-
-
-class _Versioned(msgspec.Struct, frozen=True):
-    schema_version: int
-
-
 def facts(project: Project, framework: str, history: History | None = None) -> Facts:
     """Return what is known of `framework` now; its stored history is read when needed, unless it is given.
 
@@ -209,18 +163,13 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
     )
     said = answers.say(
         answers.Known(
+            evidence=evidence,
             comparison=comparison,
             judgement=judgement,
-            loads=evidence.loads,
             relief=remedies,
             changelogs=logs,
             held=held,
             rates=rates,
-            origin=_origin(evidence),
-            sensitivity=_sensitivity(evidence.measurements),
-            command=evidence.command,
-            python=evidence.python,
-            era=evidence.era,
         )
     )
     return Report(
@@ -253,97 +202,20 @@ def _steps(
     return {release: read.step_to(release) for release in releases}
 
 
-def _origin(evidence: Evidence) -> str:
-    sides, loads = evidence.measurements, evidence.loads
-    cells = [m.published for m in (*sides.before, *sides.after) if m.status == "measured"]
-    tests = [test.published for test in (*loads.before, *loads.after)]
-    return " ".join(filter(None, (origin(cells), origin(tests, "load test"))))
-
-
-def published(evidence: Evidence) -> Evidence:
-    """Return the evidence of a report that is published itself."""
-
-    def each(tests: tuple[Published, ...]) -> tuple[Published, ...]:
-        return tuple(msgspec.structs.replace(test, published=True) for test in tests)
-
-    sides, loads = evidence.measurements, evidence.loads
-    return msgspec.structs.replace(
-        evidence,
-        measurements=BothMeasurements(before=each(sides.before), after=each(sides.after)),
-        loads=msgspec.structs.replace(loads, before=each(loads.before), after=each(loads.after)),
-    )
-
-
-def read(path: Path) -> Evidence:
-    """Return the evidence of the report in the file `path`.
-
-    Raises FaultError, in one line, for a file that cannot be read or has another schema version.
-    """
-    again = "make it again with `outlive report`"
-    try:
-        data = read_bytes(path)
-        found = msgspec.json.decode(data, type=_Versioned).schema_version
-        if found != SCHEMA_VERSION:
-            raise FaultError(f"{path} has schema version {found}, this is {SCHEMA_VERSION}: {again}")
-        stored = msgspec.json.decode(data, type=_Stored)
-    except OSError as error:
-        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FaultError(f"{path} is not a report: {error}; {again}") from None
-    sides = stored.comparison
-    evidence = Evidence(
-        provenance=stored.provenance,
-        before=sides.before,
-        after=sides.after,
-        differences=sides.differences,
-        measurements=stored.measurements,
-        loads=stored.loads,
-        command=stored.command,
-        python=stored.python,
-        era=stored.era,
-    )
-    if fault := next(_faults(evidence), None):
-        raise FaultError(f"{path} is not a report: {fault}; {again}")
-    return evidence
-
-
-def _faults(evidence: Evidence) -> Iterator[str]:
-    """Yield what no report of ours can hold: it would break a page, or is no measurement."""
-    for side in (evidence.before, evidence.after):
-        stack, release = side.stack, side.release
-        for version in (stack.release, release.version):
-            try:
-                Version(version)
-            except ValueError:
-                yield f"{one_line(version)!r} is not a version"
-        if stack.framework != release.framework or not PYTHON_NAME.fullmatch(stack.python):
-            yield f"{one_line(f'{stack.framework}, {release.framework}, {stack.python}')!r} is not a stack"
-    try:
-        dt.datetime.fromisoformat(evidence.provenance.created)
-    except ValueError:
-        yield f"{one_line(evidence.provenance.created)!r} is not a time"
-    yield from plausible.faults(evidence.measurements)
-    yield from faults(evidence.loads)
-
-
 def dated(path: Path, report: Report) -> Report:
     """Return `report` with the provenance of the one in the file `path`, if their evidence is the same."""
     try:
         earlier = read(path)
     except FaultError:
         return report
-    sides = report.comparison.before, report.comparison.after
-    stacks = (earlier.before.stack, earlier.after.stack) == (sides[0].stack, sides[1].stack)
-    evidence = {
-        "differences": report.comparison.differences,
-        "measurements": report.measurements,
-        "loads": report.loads,
-        "command": report.command,
-        "python": report.python,
-        "era": report.era,
-    }
-    same = stacks and all(getattr(earlier, field) == value for field, value in evidence.items())
+    same = _identity(earlier, earlier) == _identity(report, report.comparison)
     return msgspec.structs.replace(report, provenance=earlier.provenance) if same else report
+
+
+def _identity(made: Evidence | Report, pair: Evidence | Comparison) -> tuple[object, ...]:
+    """Return all of the evidence that is not about when and by what it was made."""
+    stacks = pair.before.stack, pair.after.stack, pair.differences
+    return (*stacks, made.measurements, made.loads, made.command, made.python, made.era)
 
 
 def folder(project: Project, framework: str) -> Path:
@@ -394,11 +266,6 @@ def _hold(release: str, claim: Claim, comparison: Comparison, step: Stepped | No
         return pair
     near = hold(release, claim, step[1], Span(step[0], release, 0))
     return near if near.measured or not pair.measured else pair
-
-
-def _sensitivity(both: BothMeasurements) -> int | None:
-    """Return the sensitivity of the coarsest measurement."""
-    return min((m.sensitivity for m in (*both.before, *both.after) if m.status == "measured"), default=None)
 
 
 def _safe(text: str) -> str:

@@ -20,7 +20,8 @@ from outlive.loads import store
 from outlive.project import Project, shown
 from outlive.records.stack import Stack, is_stack
 from outlive.reports import record
-from outlive.reports.record import Evidence, Report
+from outlive.reports.evidence import Evidence
+from outlive.reports.record import Report
 from outlive.tables import whole
 from outlive.wording import one_line
 

@@ -13,17 +13,7 @@ from markupsafe import Markup
 
 from outlive.comparison.cells import Row
 from outlive.history.timeline import Moment, Point, Strip, Timeline, changes, worst
-from outlive.pages.drawings.svg import (
-    CHARACTER,
-    Sheet,
-    both,
-    element,
-    ends,
-    figure,
-    path,
-    text,
-    ticks,
-)
+from outlive.pages.drawings.svg import CHARACTER, Sheet, both, element, ends, figure, path, text, ticks
 from outlive.records.measurement import Growth
 from outlive.wording import number, step
 
@@ -49,6 +39,11 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     before_leaked: float = 0.0
     after_leaked: float = 0.0
 
+    @property
+    def step(self) -> str:
+        """Both numbers."""
+        return step(number(self.before), number(self.after))
+
     @classmethod
     def of(cls, row: Row) -> Self:
         """Return what a cell leaves on both sides."""
@@ -71,7 +66,7 @@ def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[Bar]) -> Markup:
     left = 8 if sheet.phone else 12 + CHARACTER * max((len(bar.label) for bar in data), default=0)
     above = ABOVE if sheet.phone else 0.0
     scale = ticks(max((max(bar.before, bar.after) for bar in data), default=0))
-    longest = max((len(step(number(bar.before), number(bar.after))) for bar in data), default=0)
+    longest = max((len(bar.step) for bar in data), default=0)
     room = sheet.width - left - CHARACTER * longest - 12
     factor = room / scale[-1]
     row = 2 * BAR + BARS_GAP + above
@@ -103,10 +98,8 @@ def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[Bar]) -> Markup:
         most = max(bar.before, bar.after, 0.0)
         if most:
             at_end = left + most * factor + 6
-            parts.append(
-                text(at_end, y + BAR + 3, step(number(bar.before), number(bar.after)), class_="value")
-            )
-    desc = "; ".join(f"{bar.label} {step(number(bar.before), number(bar.after))}" for bar in data)
+            parts.append(text(at_end, y + BAR + 3, bar.step, class_="value"))
+    desc = "; ".join(f"{bar.label} {bar.step}" for bar in data)
     return figure(sheet, bottom + 6, title, f"{desc} ({unit})", parts)
 
 
@@ -234,11 +227,14 @@ def _lanes(sheet: Sheet, title: str, timeline: Timeline) -> Markup:
 
 def runs(strip: Strip) -> str:
     """Return a strip in words: `3.8.3 to 3.10.10: 50, 44 leaked; 3.10.11: 32 cyclic`."""
-    said = []
-    for first, last in changes(strip):
-        where = first.release if first.release == last.release else f"{first.release} to {last.release}"
-        said.append(f"{where}: {leaves(first)}")
-    return "; ".join(said)
+    return "; ".join(
+        f"{through(first.release, last.release)}: {leaves(first)}" for first, last in changes(strip)
+    )
+
+
+def through(first: str, last: str) -> str:
+    """Return releases that follow each other: `3.8.3`, `3.8.3 to 3.10.10`."""
+    return first if first == last else f"{first} to {last}"
 
 
 def leaves(point: Point) -> str:
@@ -246,12 +242,8 @@ def leaves(point: Point) -> str:
     if point.objects is None:
         return "not measured"
     if point.growth == "leak":
-        leaked = number(point.leaked or 0)
-        return (
-            f"{number(point.objects)}, {leaked} leaked"
-            if point.leaked
-            else f"{number(point.objects)}, leaks memory"
-        )
+        leak = f"{number(point.leaked)} leaked" if point.leaked else "leaks memory"
+        return f"{number(point.objects)}, {leak}"
     if point.growth == "none" or (point.growth == "cyclic" and not point.objects):
         return number(point.objects)
     return f"{number(point.objects)} {point.growth}"
@@ -320,8 +312,7 @@ def _tile(
     sheet: Sheet, first: Point, last: Point, box: tuple[float, float, float, float], most: float
 ) -> Iterator[Markup]:
     x, y, wide, high = box
-    where = first.release if first is last else f"{first.release} to {last.release}"
-    said = sheet.hint(f"{where}: {leaves(first)}")
+    said = sheet.hint(f"{through(first.release, last.release)}: {leaves(first)}")
     if first.objects is None:
         yield element("rect", said, x=x, y=y, width=wide, height=high, class_="tile unknown")
         return
