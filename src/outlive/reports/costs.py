@@ -1,14 +1,14 @@
 """What a comparison means in the reader's money: memory per hour, hours to the limit, the collector's time.
 
 Pure. An estimate, from exact counts (`outlive.comparison.sizes`).
-The page of a report computes the same in the reader's browser (`publishing/templates/costs.js`).
+The page of a report computes the same in the reader's browser (`pages/templates/costs.js`).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -28,6 +28,7 @@ GARBAGE_SHARE = 0.1
 """Share of a worker's room that garbage may take before a periodic collection frees it."""
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 PER = {"": 1.0, "/s": 1.0, "/min": 60.0, "/h": 3600.0}
+PARTS = {"": 1.0, "%": 100.0}
 
 
 class Leaves(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,29 +137,35 @@ def cost(leaves: Leaves, rates: Rates, base_bytes: int | None) -> Cost:
 
 def parse_rate(text: str) -> float:
     """Return requests per second from `200/s`, `200` or `12000/min`. Raises UsageError."""
-    found = re.fullmatch(r"\s*([\d.]+)\s*(/s|/min|/h|)\s*", text)
-    value = _number(found[1]) / PER[found[2]] if found else 0
-    if not 0 < value <= 1e9:
+    number, seconds = _quantity(text, PER)
+    if not 0 < number / seconds <= 1e9:
         raise UsageError(f"--rate takes requests per second, as in 200/s, not {text!r}")
-    return value
+    return number / seconds
 
 
 def parse_share(text: str) -> float:
     """Return a share from `5%` or `0.05`. Raises UsageError."""
-    found = re.fullmatch(r"\s*([\d.]+)\s*(%?)\s*", text)
-    value = _number(found[1]) / (100 if found[2] else 1) if found else -1
-    if not 0 <= value <= 1:
+    number, parts = _quantity(text, PARTS)
+    if not 0 <= number / parts <= 1:
         raise UsageError(f"--errors takes a share, as in 5% or 0.05, not {text!r}")
-    return value
+    return number / parts
 
 
 def parse_bytes(text: str) -> int:
     """Return bytes from `512MiB`, `512MB` or `1GiB`. Raises UsageError."""
-    found = re.fullmatch(r"\s*([\d.]+)\s*([KMG]I?B|B|)\s*", text.upper())
-    value = _number(found[1]) * UNITS[found[2]] if found else 0
-    if not 1 <= value <= 2**50:
+    number, unit = _quantity(text.upper(), UNITS)
+    if not 1 <= number * unit <= 2**50:
         raise UsageError(f"--limit takes memory, as in 512MiB, not {text!r}")
-    return int(value)
+    return int(number * unit)
+
+
+def _quantity(text: str, units: Mapping[str, float]) -> tuple[float, float]:
+    """Return a number and what its unit is; not a number, which is in no range, where it has none of them."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*(\S*)\s*", text)
+    try:
+        return (float(found[1]), units[found[2]]) if found else (math.nan, 1.0)
+    except (ValueError, KeyError):
+        return math.nan, 1.0
 
 
 def bytes_left(reading: Reading, gc: str) -> tuple[float, float]:
@@ -205,10 +212,3 @@ def _round(value: float) -> int:
         return 10**15
     unit = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return int(value // unit * unit)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return -1.0

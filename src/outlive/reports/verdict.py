@@ -22,7 +22,7 @@ noisy: it can weaken a verdict but never make one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -37,14 +37,7 @@ from outlive.wording import counted, listed
 Verdict = Literal[
     "UPGRADE", "UPGRADE WITH A SETTING", "NO REASON EITHER WAY", "HOLD", "WITHDRAWN", "NOT ENOUGH DATA"
 ]
-VERDICTS: tuple[Verdict, ...] = (
-    "UPGRADE",
-    "UPGRADE WITH A SETTING",
-    "NO REASON EITHER WAY",
-    "HOLD",
-    "WITHDRAWN",
-    "NOT ENOUGH DATA",
-)
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Setting = Literal["collect", "restart", "room"]
 
 LEAST_MEASURED = 0.75
@@ -188,23 +181,21 @@ def nearest_kept(release: Release, releases: Iterable[Release], python: str) -> 
 
     It is stable, not yanked and supports `python`.
     """
-    usable = [
-        one
-        for one in releases
-        if not one.yanked and not one.parsed.is_prerelease and one.supports(python) and one != release
-    ]
-    higher = [one for one in usable if one.parsed > release.parsed]
-    lower = [one for one in usable if one.parsed < release.parsed]
-    if higher:
-        return min(higher, key=lambda one: one.parsed).version
-    return max(lower, key=lambda one: one.parsed).version if lower else None
+    usable = _usable(releases, python)
+    higher = [one.version for one in usable if one.parsed > release.parsed]
+    lower = [one.version for one in usable if one.parsed < release.parsed]
+    return next(iter([*higher, *reversed(lower)]), None)
 
 
 def newest_kept(releases: Iterable[Release], python: str) -> str | None:
     """Return the newest stable version that is not withdrawn and supports `python`."""
-    usable = (one for one in releases if not one.yanked and not one.parsed.is_prerelease)
-    newest = max((one for one in usable if one.supports(python)), key=lambda one: one.parsed, default=None)
-    return newest.version if newest else None
+    return next((one.version for one in reversed(_usable(releases, python))), None)
+
+
+def _usable(releases: Iterable[Release], python: str) -> list[Release]:
+    """Return what can be taken instead of a withdrawn release, lowest version first."""
+    stable = [one for one in releases if not one.yanked and not one.parsed.is_prerelease]
+    return sorted((one for one in stable if one.supports(python)), key=lambda one: one.parsed)
 
 
 def leaks_differ(row: Row) -> bool:
