@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from outlive.comparison.sizes import BYTES_PER_BLOCK, MIB
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES
 from outlive.reports import costs
-from outlive.reports.costs import Bill, Charge
+from outlive.reports.costs import Bill, Charge, Cost
 from outlive.wording import about, number, requests, span, step
 
 NOTE = (
@@ -24,6 +24,14 @@ NOTE = (
 
 COMPUTED = ("bytes_each", "garbage_each", "ok_bytes", "ok_garbage", "pause_each", "ok_pause")
 """Fields of `Leaves` from which the page computes."""
+COLUMNS: dict[str, tuple[str, Callable[[Cost], str]]] = {
+    "mib": ("gc {}: MiB per hour", lambda cost: about(cost.mib_per_hour)),
+    "hours": ("until the limit", lambda cost: span(cost.hours)),
+    "collect": ("collect every", lambda cost: requests(cost.periodic)),
+    "restart": ("restart every", lambda cost: requests(cost.max_requests)),
+    "pause": ("collector, ms per s", lambda cost: about(cost.pause_ms_per_second)),
+}
+"""The numbers of the bill, by the names that the page's script has for them: heading, and how to write it."""
 
 
 class BillCell(msgspec.Struct, frozen=True):
@@ -70,15 +78,13 @@ def tables(bill: Bill) -> Iterator[BillTable]:
             if charge.connection == connection:
                 own[charge.scenario][charge.gc] = at, charge
         shown = [gc for gc in policies if any(gc in charges for charges in own.values())]
+        columns = [(gc, column) for gc in shown for column in _columns(gc, leaks)]
         if own:
             yield BillTable(
                 f"{connection} connections",
-                tuple(head for gc in shown for head in _heads(gc, leaks)),
+                tuple(COLUMNS[column][0].format(gc) for gc, column in columns),
                 tuple(
-                    BillLine(
-                        name,
-                        tuple(cell for gc in shown for cell in _bill_cells(charges.get(gc), gc, leaks)),
-                    )
+                    BillLine(name, tuple(_cell(column, charges.get(gc)) for gc, column in columns))
                     for name, charges in sorted(own.items(), key=_costliest)
                 ),
             )
@@ -89,29 +95,19 @@ def _costliest(own: tuple[str, dict[str, tuple[int, Charge]]]) -> tuple[float, s
     return -max(charge.after.mib_per_hour for _, charge in charges.values()), name
 
 
-def _heads(gc: str, leaks: bool) -> tuple[str, ...]:
+def _columns(gc: str, leaks: bool) -> tuple[str, ...]:
     """Return the columns of a policy; with the collector on, hours only matter where something leaks."""
     if gc == "off":
-        return "gc off: MiB per hour", "until the limit", "collect every", "restart every"
-    hours = ("until the limit",) if leaks else ()
-    return f"gc {gc}: MiB per hour", *hours, "collector, ms per s"
+        return "mib", "hours", "collect", "restart"
+    return ("mib", "hours", "pause") if leaks else ("mib", "pause")
 
 
-def _bill_cells(one: tuple[int, Charge] | None, gc: str, leaks: bool) -> Iterator[BillCell]:
+def _cell(column: str, one: tuple[int, Charge] | None) -> BillCell:
     if one is None:
-        yield from [BillCell("not compared")] * len(_heads(gc, leaks))
-        return
+        return BillCell("not compared")
     at, charge = one
-    before, after = charge.before, charge.after
-    yield BillCell(step(about(before.mib_per_hour), about(after.mib_per_hour)), f"{at} mib")
-    if gc == "off" or leaks:
-        yield BillCell(step(span(before.hours), span(after.hours)), f"{at} hours")
-    if gc == "off":
-        yield BillCell(step(requests(before.periodic), requests(after.periodic)), f"{at} collect")
-        yield BillCell(step(requests(before.max_requests), requests(after.max_requests)), f"{at} restart")
-    else:
-        pauses = step(about(before.pause_ms_per_second), about(after.pause_ms_per_second))
-        yield BillCell(pauses, f"{at} pause")
+    tell = COLUMNS[column][1]
+    return BillCell(step(tell(charge.before), tell(charge.after)), f"{at} {column}")
 
 
 def data(bill: Bill) -> Any:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 
 import jinja2
@@ -96,13 +97,8 @@ def _coded(text: str) -> Markup:
 @functools.cache
 def asset(name: str) -> Markup:
     """Return one of our own files beside the templates, as it is."""
-    source, _, _ = _loader().get_source(environment(), name)
-    return Markup(source)  # noqa: S704 - our own text, and nothing of it comes from elsewhere
-
-
-@functools.cache
-def _loader() -> jinja2.PackageLoader:
-    return jinja2.PackageLoader("outlive.pages")
+    source = resources.files("outlive.pages") / "templates" / name
+    return Markup(source.read_text("utf-8"))  # noqa: S704 - our own text, and nothing comes from elsewhere
 
 
 class _Compiled(jinja2.FileSystemBytecodeCache):
@@ -132,7 +128,7 @@ FILTERS: dict[str, Callable[..., object]] = {
 def environment() -> jinja2.Environment:
     """Return what reads templates, and keeps them compiled."""
     found = jinja2.Environment(
-        loader=_loader(),
+        loader=jinja2.PackageLoader("outlive.pages"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

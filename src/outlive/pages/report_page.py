@@ -12,6 +12,7 @@ from outlive.pages.drawings import plots
 from outlive.pages.drawings.plots import Bar, Drawing
 from outlive.pages.page import ALONE, Frame, render
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection
+from outlive.releases.lineage import PYTHON
 from outlive.reports import remedies_text
 from outlive.reports.record import Report
 from outlive.reports.verdict import OfScenario
@@ -128,7 +129,7 @@ def _history(report: Report) -> Iterator[Drawing]:
             title = f"Objects left per request by release, gc off, {connection}"
             caption = (
                 f"{title}; ✕ marks yanked releases. Each release ran with the dependencies of its time, "
-                "on Python 3.11."
+                f"on Python {PYTHON}."
             )
             svg = plots.history(f"history-{at}", title, strips[:MOST_LINES], (before, after))
             yield Drawing(svg, caption, plots.legend(strips[:MOST_LINES]))

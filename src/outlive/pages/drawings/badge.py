@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from outlive.history import timeline
-from outlive.history.timeline import Moment, Timeline
+from outlive.history.timeline import Moment, Timeline, worst
 from outlive.pages.drawings.svg import CHARACTER, element, joined, text
+from outlive.records.measurement import Growth
 from outlive.wording import number
 
 HIGH = 20  # of a badge, in pixels
 
 
+COLOURS: dict[Growth, str] = {
+    "leak": "#9c3300",
+    "cyclic": "#7c4a00",
+    "bounded": "#5a4a80",
+    "none": "#00604a",
+}
+UNKNOWN = "#555e6a"
+
+
 def badge(history: Timeline, label: str = "outlive") -> Markup:
     """Return a badge of a framework's newest release as a whole SVG file; `label` is its left half."""
-    value = badge_text(history)
-    left, wide = (_wide(words) for words in (label, value))
-    wide += left
-    last = newest(history)
-    growth = timeline.worst([m.growth for m in last.measurements if m.growth]) if last else "none"
-    colour = {"leak": "#9c3300", "cyclic": "#7c4a00", "bounded": "#5a4a80", "none": "#00604a"}[growth]
+    value, colour = _said(newest(history))
+    left, right = _wide(label), _wide(value)
     parts = joined(
         [
             element("title", Markup("{}: {}").format(label, value)),
             element("rect", width=left, height=HIGH, fill="#33383f"),
-            element("rect", x=left, width=wide - left, height=HIGH, fill=colour if last else "#555e6a"),
+            element("rect", x=left, width=right, height=HIGH, fill=colour),
             text(left / 2, 14, label, anchor="middle"),
-            text((left + wide) / 2, 14, value, anchor="middle"),
+            text(left + right / 2, 14, value, anchor="middle"),
         ]
     )
     return element(
         "svg",
         parts,
         xmlns="http://www.w3.org/2000/svg",
-        width=wide,
+        width=left + right,
         height=HIGH,
         role="img",
         aria_label=f"{label}: {value}",
@@ -43,12 +48,11 @@ def badge(history: Timeline, label: str = "outlive") -> Markup:
     )
 
 
-def badge_text(history: Timeline) -> str:
-    """Return what a badge says of the newest measured release."""
-    last = newest(history)
+def _said(last: Moment | None) -> tuple[str, str]:
+    """Return what a badge says of a release, and its colour."""
     if last is None:
-        return "not measured"
-    growth = timeline.worst([m.growth for m in last.measurements if m.growth])
+        return "not measured", UNKNOWN
+    growth = worst([m.growth for m in last.measurements if m.growth])
     most = max((m.survivors_per_request or 0 for m in last.measurements if m.gc == "off"), default=0)
     leaking = sorted({m.scenario for m in last.measurements if m.growth == "leak"})
     where = leaking[0] if len(leaking) == 1 else f"{len(leaking)} scenarios"
@@ -56,8 +60,9 @@ def badge_text(history: Timeline) -> str:
         "leak": f"leaks in {where}",
         "cyclic": f"{number(most)} cyclic per failed request",
         "bounded": "bounded",
+        "none": "leaves nothing",
     }
-    return f"{last.release.version}: {said.get(growth, 'leaves nothing')}"
+    return f"{last.release.version}: {said[growth]}", COLOURS[growth]
 
 
 def newest(history: Timeline) -> Moment | None:

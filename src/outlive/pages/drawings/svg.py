@@ -37,7 +37,7 @@ def element(name: str, content: str = "", **attributes: object) -> Markup:
 def text(x: float, y: float, content: str, *, anchor: str = "start", class_: str | None = None) -> Markup:
     """Return a line of text whose `anchor` (start, middle, end) is at `x`."""
     anchored = None if anchor == "start" else anchor
-    return element("text", escape(content), x=x, y=y, text_anchor=anchored, class_=class_)
+    return element("text", content, x=x, y=y, text_anchor=anchored, class_=class_)
 
 
 def joined(parts: Iterable[str]) -> Markup:
@@ -62,21 +62,16 @@ class Sheet(msgspec.Struct, frozen=True):
 
     def hint(self, content: str) -> Markup:
         """Return what a pointer over an element shows; a phone has none."""
-        return Markup("") if self.phone else element("title", escape(content))
+        return Markup("") if self.phone else element("title", content)
 
 
 def figure(sheet: Sheet, height: float, title: str, desc: str, parts: Iterable[str]) -> Markup:
     """Return a whole plot of a `height` in pixels. A screen reader reads `title` and `desc`."""
     name = sheet.name
-    told = [] if sheet.phone else [("title", title), ("desc", desc)]
+    told = [element("title", title, id=f"{name}-title"), element("desc", desc, id=f"{name}-desc")]
     return element(
         "svg",
-        joined(
-            [
-                *(element(kind, escape(words), id=f"{name}-{kind}") for kind, words in told),
-                *parts,
-            ]
-        ),
+        joined([*([] if sheet.phone else told), *parts]),
         class_=sheet.kind,
         viewBox=f"0 0 {_plain(sheet.width)} {_plain(height)}",
         width=sheet.width,
