@@ -235,6 +235,19 @@ def test_pyenv_is_looked_into_and_every_version_found_once(
     assert [one.version for one in pythons.installed()] == ["3.8.19", "3.16.0a2"]
 
 
+def test_a_cache_that_cannot_be_written_only_makes_the_next_call_slow(
+    looked_up: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = looked_up / "mine" / "bin" / "python"
+    path.parent.mkdir(parents=True)
+    program(path, answer(path=str(path), version="3.8.9"))
+    monkeypatch.setattr(pythons, "_of_uv", list)
+    (tmp_path / "cache").touch()  # a folder cannot be made there
+    assert [one.version for one in pythons.every()] == ["3.8.9"]
+    silent = program(tmp_path / "python", "exit 3")
+    assert selfcheck.wrong(str(silent), "build") == "the probe does not run in it: exit status 3"
+
+
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))

@@ -147,7 +147,7 @@ def every() -> tuple[Interpreter, ...]:
             by_version.setdefault((each.parsed, each.free_threaded), each)
     interpreters = tuple(by_version[version] for version in sorted(by_version))
     remembered = _Remembered(folders | _changed(interpreters), interpreters)
-    with contextlib.suppress(OSError):  # a full disk only makes the next call slow
+    with contextlib.suppress(FaultError):  # a full disk only makes the next call slow
         write_text(path, msgspec.json.encode(remembered).decode())
     return interpreters
 
