@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Iterator
 
 import msgspec
 import requests
 from packaging.version import Version
-from pypi_simple import PYPI_SIMPLE_ENDPOINT, NoSuchProjectError, PyPISimple, UnsupportedContentTypeError
+from pypi_simple import (
+    PYPI_SIMPLE_ENDPOINT,
+    DigestMismatchError,
+    NoDigestsError,
+    NoSuchProjectError,
+    PyPISimple,
+    UnsupportedContentTypeError,
+)
 
 from outlive.errors import FaultError, UnavailableError, UsageError
 from outlive.project import Project, named_index
@@ -75,33 +84,41 @@ def ask(framework: str) -> tuple[Release, ...]:
     The index's JSON has everything in one answer; an index without it is asked by its simple API. Raises
     UnavailableError if it has no such project, and FaultError if it cannot be reached.
     """
-    endpoint = address()
-    try:
-        with PyPISimple(endpoint) as client:
-            files = _from_json(client.s, endpoint, framework)
-            if files is None:
-                files = _from_simple(client, framework)
-    except (requests.RequestException, UnsupportedContentTypeError, OSError) as error:
-        raise unreadable(endpoint, error) from None
-    except NoSuchProjectError:
-        raise UnavailableError(f"the package index has no project {framework}") from None
+    with asking(framework) as client:
+        files = _from_json(client, framework)
+        if files is None:
+            files = _from_simple(client, framework)
     return tuple(_release(framework, version, found) for version, found in files.items() if found)
 
 
-def unreadable(endpoint: str, error: Exception) -> FaultError:
-    """Return an error that says why the index at `endpoint` cannot be read, without passwords in it."""
-    cause = str(error).splitlines()[0] if isinstance(error, requests.HTTPError) else type(error).__name__
-    return FaultError(
-        f"the package index at {USERINFO.sub('', endpoint)} cannot be read ({USERINFO.sub('', cause)}): "
-        "check the network, or name another index with OUTLIVE_INDEX_URL"
-    )
+@contextlib.contextmanager
+def asking(project: str) -> Iterator[PyPISimple]:
+    """Yield a client of the package index, to ask it about one of its projects.
+
+    Raises UnavailableError if it has no such project, and FaultError, with no password in it, if it cannot be
+    read or if a package is not the one that it names.
+    """
+    endpoint = address()
+    try:
+        with PyPISimple(endpoint) as client:
+            yield client
+    except NoSuchProjectError:
+        raise UnavailableError(f"the package index has no project {project}") from None
+    except (DigestMismatchError, NoDigestsError) as error:
+        raise FaultError(f"a package of {project} is not what the index says: {error}") from None
+    except (requests.RequestException, UnsupportedContentTypeError, OSError) as error:
+        cause = str(error).splitlines()[0] if isinstance(error, requests.HTTPError) else type(error).__name__
+        raise FaultError(
+            f"the package index at {USERINFO.sub('', endpoint)} cannot be read ({USERINFO.sub('', cause)}): "
+            "check the network, or name another index with OUTLIVE_INDEX_URL"
+        ) from None
 
 
-def _from_json(session: requests.Session, endpoint: str, name: str) -> dict[str, list[_File]] | None:
-    base, simple, _ = endpoint.rpartition("/simple/")
+def _from_json(client: PyPISimple, name: str) -> dict[str, list[_File]] | None:
+    base, simple, _ = client.endpoint.rpartition("/simple/")
     if not simple:
         return None
-    answer = session.get(f"{base}/pypi/{name}/json", timeout=TIMEOUT)
+    answer = client.s.get(f"{base}/pypi/{name}/json", timeout=TIMEOUT)
     if not answer.ok:
         return None
     try:
@@ -138,7 +155,7 @@ def _release(framework: str, version: str, files: list[_File]) -> Release:
         requires_python=next((file.requires_python for file in files if file.requires_python), None),
         yanked=all(file.yanked for file in files),
         yanked_reason=next((file.yanked_reason for file in files if file.yanked_reason), None),
-        wheels=tuple(sorted(wheel_tags(f.filename for f in files if f.packagetype == "bdist_wheel"))),
+        wheels=wheel_tags(file.filename for file in files if file.packagetype == "bdist_wheel"),
         sdist=any(file.packagetype == "sdist" for file in files),
     )
 

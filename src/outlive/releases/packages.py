@@ -9,25 +9,16 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import requests
-from pypi_simple import (
-    DigestMismatchError,
-    DistributionPackage,
-    NoDigestsError,
-    NoSuchProjectError,
-    PyPISimple,
-    UnsupportedContentTypeError,
-)
+from pypi_simple import DistributionPackage, PyPISimple
 
 from outlive import packed, temporary
-from outlive.errors import FaultError, UnavailableError
 from outlive.files import write_text
 from outlive.project import Project, cache_dir
 from outlive.records.release import Release
 from outlive.releases import changelog, claims, frameworks
 from outlive.releases.claims import Changelog
 from outlive.releases.frameworks import ChangelogRules
-from outlive.releases.index import TIMEOUT, address, unreadable
+from outlive.releases.index import TIMEOUT, asking
 from outlive.releases.lineage import covered
 
 NAMES = re.compile(r"(?:[^/]+/){1,2}(?:CHANGES|CHANGELOG|NEWS|HISTORY)(?:\.(?:rst|md|txt))?", re.IGNORECASE)
@@ -58,25 +49,17 @@ def texts(
     changelogs: list[tuple[str, str]] = []
     missing = {release.parsed for release in releases}
     tried = 0
-    endpoint = address()
-    try:
-        with PyPISimple(endpoint) as client:
-            packages = client.get_project_page(framework, timeout=TIMEOUT).packages
-            for release in sorted(releases, key=lambda release: release.parsed, reverse=True):
-                if release.parsed not in missing or tried == MOST_PACKAGES:
-                    continue
-                tried += 1
-                for package in _of_release(packages, release):
-                    if text := _text(client, package, rules.files):
-                        changelogs.append((package.filename, text))
-                        missing -= changelog.versions(text, rules.heading)
-                        break
-    except NoSuchProjectError:
-        raise UnavailableError(f"the package index has no project {framework}") from None
-    except (DigestMismatchError, NoDigestsError) as error:
-        raise FaultError(f"a package of {framework} is not what the index says: {error}") from None
-    except (requests.RequestException, UnsupportedContentTypeError, OSError) as error:
-        raise unreadable(endpoint, error) from None
+    with asking(framework) as client:
+        packages = client.get_project_page(framework, timeout=TIMEOUT).packages
+        for release in sorted(releases, key=lambda release: release.parsed, reverse=True):
+            if release.parsed not in missing or tried == MOST_PACKAGES:
+                continue
+            tried += 1
+            for package in _of_release(packages, release):
+                if text := _text(client, package, rules.files):
+                    changelogs.append((package.filename, text))
+                    missing -= changelog.versions(text, rules.heading)
+                    break
     return changelogs
 
 
