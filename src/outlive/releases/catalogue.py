@@ -69,11 +69,15 @@ class Catalogue(msgspec.Struct, frozen=True):
         try:
             wanted = Version(version)
         except ValueError:  # also a number with more digits than Python reads
-            raise self._unknown(version, self._alike(version)) from None
-        for release in self.releases:
-            if release.parsed == wanted:
-                return release
-        raise self._unknown(version, self._near(wanted))
+            nearest = self._alike(version)
+        else:
+            for release in self.releases:
+                if release.parsed == wanted:
+                    return release
+            nearest = self._near(wanted)
+        raise UsageError(
+            f"{self.framework} has no release {version} in the catalogue; nearest: {', '.join(nearest)}"
+        )
 
     def stable(self) -> tuple[Release, ...]:
         """Return the releases that are not pre-releases, including yanked ones, lowest version first."""
@@ -85,11 +89,6 @@ class Catalogue(msgspec.Struct, frozen=True):
             if not release.yanked:
                 return release
         raise FaultError(f"the catalogue of {self.framework} has no stable release that is not yanked")
-
-    def _unknown(self, version: str, nearest: list[str]) -> UsageError:
-        return UsageError(
-            f"{self.framework} has no release {version} in the catalogue; nearest: {', '.join(nearest)}"
-        )
 
     def _alike(self, version: str) -> list[str]:
         versions = [release.version for release in self.releases]
@@ -133,7 +132,7 @@ def catalogue_path(project: Project, framework: str) -> Path:
     return releases / framework / "catalogue.json"
 
 
-def wheel_tags(filenames: Iterable[str]) -> set[str]:
+def wheel_tags(filenames: Iterable[str]) -> tuple[str, ...]:
     """Return the CPython tags of wheels, as in `Release.wheels`."""
     tags: set[str] = set()
     for filename in filenames:
@@ -144,4 +143,4 @@ def wheel_tags(filenames: Iterable[str]) -> set[str]:
         for tag in found:
             if tag.interpreter.startswith(("cp3", "py3")) and not tag.abi.endswith("t"):  # t: free-threaded
                 tags.add(f"{tag.interpreter}-abi3" if tag.abi == "abi3" else tag.interpreter)
-    return tags
+    return tuple(sorted(tags))

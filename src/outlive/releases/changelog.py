@@ -109,12 +109,10 @@ def _entries(lines: Sequence[str], pattern: re.Pattern[str]) -> Iterator[Entry]:
             yield from done()
             item.append(start[2])
             indent = len(start[1])
-        elif item and (not line.strip() or line[: indent + 1].isspace()):
-            item.append(line.strip())
-        elif item and not UNDERLINE.fullmatch(line):
-            item.append(line.strip())  # not indented, as some write it
-        elif item:
+        elif item and UNDERLINE.fullmatch(line):
             yield from done()
+        elif item:
+            item.append(line.strip())  # also if it is not indented, as some write it
         at += 1
     yield from done()
 

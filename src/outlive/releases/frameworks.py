@@ -58,18 +58,16 @@ class Requirements(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def pinned(self) -> dict[str, str]:
         """The packages that have an exact version, with it."""
-        found: dict[str, str] = {}
-        for line in self.lines:
-            requirement = Requirement(line)
-            if version := exact(requirement):
-                found[canonicalize_name(requirement.name)] = version
-        return found
+        return {
+            canonicalize_name(requirement.name): version
+            for requirement in map(Requirement, self.lines)
+            if (version := exact(requirement))
+        }
 
     def loosened(self, named: Container[str]) -> Requirements:
         """Return them without exact versions, and without any bound for the packages that are `named`."""
         lines, pinned = [], self.pinned
-        for line in self.lines:
-            requirement = Requirement(line)
+        for requirement in map(Requirement, self.lines):
             name = canonicalize_name(requirement.name)
             if name in pinned or name in named:
                 requirement.specifier = SpecifierSet()

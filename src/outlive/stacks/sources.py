@@ -64,14 +64,14 @@ def build(name: str, source: str, interpreter: Interpreter, *, key: str | None =
             path = _copied(path.resolve(), said, folder.resolve())
         digest = key or _digest(path)
         with FileLock(_folder(digest).with_suffix(".lock")):
-            if found := kept(name, digest, interpreter):
-                return found
-            built = path if path.suffix == ".whl" else _built(path, said, interpreter, folder)
-            _read(built, said, name)
-            _keep(built, digest, interpreter)
-    found = kept(name, digest, interpreter)
-    assert found
-    return found
+            if not kept(name, digest, interpreter):
+                built = path if path.suffix == ".whl" else _built(path, said, interpreter, folder)
+                _read(built, said, name)
+                place = "any" if built.name.endswith(EVERYWHERE) else interpreter.key
+                write_bytes(_folder(digest) / place / built.name, built.read_bytes())
+    wheel = kept(name, digest, interpreter)
+    assert wheel
+    return wheel
 
 
 def kept(name: str, digest: str, interpreter: Interpreter) -> Wheel | None:
@@ -86,7 +86,7 @@ def kept(name: str, digest: str, interpreter: Interpreter) -> Wheel | None:
 
 def release(wheel: Wheel) -> Release:
     """Return a release that describes the wheel of a framework."""
-    tags = tuple(sorted(wheel_tags([Path(wheel.path).name])))
+    tags = wheel_tags([Path(wheel.path).name])
     return Release.of_none(wheel.name, wheel.version, wheel.requires_python, tags)
 
 
@@ -175,12 +175,6 @@ def _folder(digest: str) -> Path:
     path = cache_dir() / "wheels" / digest[:24]
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _keep(wheel: Path, digest: str, interpreter: Interpreter) -> None:
-    """Put `wheel` into the cache, whole or not at all."""
-    path = _folder(digest) / ("any" if wheel.name.endswith(EVERYWHERE) else interpreter.key) / wheel.name
-    write_bytes(path, wheel.read_bytes())
 
 
 def _why(stderr: str) -> str:
