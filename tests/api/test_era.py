@@ -18,6 +18,7 @@ from outlive.records.stack import Package, Stack
 from outlive.replay import engine
 from outlive.replay.engine import SILENT, Request
 from outlive.stacks import swaps
+from outlive.stacks.locks import Lock
 from verbs import asked
 
 STACKS = Stack("flask", "2.1.3"), Stack("flask", "2.2.0")
@@ -26,9 +27,8 @@ WERKZEUG = leak("ring", 9, package="werkzeug")
 
 
 def end(release: str, werkzeug: str, digest: str) -> Any:
-    lock = SimpleNamespace(
-        framework="flask", python="3.11", versions={"flask": release, "werkzeug": werkzeug, "click": "8.1.3"}
-    )
+    packages = (Package("click", "8.1.3"), Package("flask", release), Package("werkzeug", werkzeug))
+    lock = Lock("flask", release, "3.11", packages, "", None)
     of = SimpleNamespace(framework="flask", version=release)
     return SimpleNamespace(release=of, lock=lock, identity=digest, interpreter=SimpleNamespace(minor="3.11"))
 

@@ -48,7 +48,8 @@ def locks(
 
     def find() -> ControlledLocks:
         own = [of_era(project, side) for side in sides]
-        swap = _newer(own[0], own[1])
+        dated = [lock.until for lock in own if lock.until]
+        swap = len(dated) == len(own) and dated[0] > dated[1]
         older, newer = (1, 0) if swap else (0, 1)
         search = _Search((sides[older], sides[newer]), (own[older], own[newer]), asked, works)
         pair = search.closest()
@@ -59,10 +60,6 @@ def locks(
         return ControlledLocks(*pair, differences)
 
     return kept(find, ControlledLocks, sides, asked, works is not None)
-
-
-def _newer(one: Lock, other: Lock) -> bool:
-    return one.until is not None and other.until is not None and one.until > other.until
 
 
 class _Search:
@@ -96,21 +93,16 @@ class _Search:
 
     def differences(self, pair: Pair) -> Iterator[Difference]:
         """Yield the differences of `pair`, with the older side as `before`."""
-        older, newer = (lock.versions for lock in pair)
-        for name in self._apart(pair, self.asked):
-            asked = name in self.asked
-            reason = "named in the stack" if asked else self._reason(name, pair)
-            yield Difference(name, older.get(name), newer.get(name), reason, asked)
+        for name, older, newer in pair[0].apart(pair[1]):
+            if name != pair[0].framework:
+                asked = name in self.asked
+                reason = "named in the stack" if asked else self._reason(name, pair)
+                yield Difference(name, older, newer, reason, asked)
 
-    def _apart(self, pair: Pair, asked: Sequence[str] = ()) -> list[str]:
-        """Return the packages that differ; of those that the stacks name, only the ones in `asked`."""
-        older, newer = (lock.versions for lock in pair)
-        frameworks = {lock.framework for lock in pair}
-        return [
-            name
-            for name in sorted({*older, *newer} - frameworks)
-            if older.get(name) != newer.get(name) and (name in asked or name not in self.asked)
-        ]
+    def _apart(self, pair: Pair) -> list[str]:
+        """Return the packages that differ although no stack names them."""
+        named = {pair[0].framework, *self.asked}
+        return [name for name, _, _ in pair[0].apart(pair[1]) if name not in named]
 
     def _fine(self, lock: Lock) -> bool:
         if lock in self.own or self.works is None:
@@ -122,10 +114,9 @@ class _Search:
     def _like(self, wanted: Side, other: Lock) -> Lock | None:
         """Return the lock of `wanted` with the packages of `other` wherever allowed, or None."""
         leave = {other.framework, *self.asked}
+        prefer = tuple(package for package in other.packages if package.name not in leave)
         try:
-            return resolve(
-                wanted, self.until, tuple(package for package in other.packages if package.name not in leave)
-            )
+            return resolve(wanted, self.until, prefer)
         except UnavailableError:
             return None
 
@@ -136,11 +127,8 @@ class _Search:
             if name in older.versions and name in newer.versions:
                 trial = wanted.holding(Package(name, newer.versions[name]))
                 lock = self._like(trial, older)
-                if (
-                    lock
-                    and len(self._apart((lock, newer))) < len(self._apart((older, newer)))
-                    and self._fine(lock)
-                ):
+                closer = lock and len(self._apart((lock, newer))) < len(self._apart((older, newer)))
+                if lock and closer and self._fine(lock):
                     older, wanted = lock, trial
         return older, newer
 

@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,6 +77,13 @@ class Lock(msgspec.Struct, frozen=True):
     def versions(self) -> dict[str, str]:
         """The version of each package, by name."""
         return {package.name: package.version for package in self.packages}
+
+    def apart(self, other: Lock) -> Iterator[tuple[str, str | None, str | None]]:
+        """Yield (name, version here, version there) of the packages that differ, by name; None: not there."""
+        own, others = self.versions, other.versions
+        for name in sorted(own | others):
+            if own.get(name) != others.get(name):
+                yield name, own.get(name), others.get(name)
 
 
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -164,18 +171,12 @@ def on(lock: Lock, python: str) -> Lock:
     return msgspec.structs.replace(lock, python=python)
 
 
-def era(
-    project: Project,
-    release: Release,
-    python: str,
-    pins: tuple[Package, ...] = (),
-    wheels: tuple[Wheel, ...] = (),
-) -> Lock:
+def era(project: Project, release: Release, python: str, pins: tuple[Package, ...] = ()) -> Lock:
     """Return the lock of `release` on `python` (`3.11`) with the dependencies of its time.
 
     Raises as `of_era` does.
     """
-    return of_era(project, side(project, release, python, pins, wheels))
+    return of_era(project, side(project, release, python, pins))
 
 
 def of_era(project: Project, wanted: Side) -> Lock:
@@ -244,13 +245,16 @@ def _later(wanted: Side, until: dt.datetime | None) -> Lock:
         result = attempt(wanted, until and until + dt.timedelta(days=days))
         if isinstance(result, Lock) or until is None:
             break
+    beside = wanted.extras or [str(pin) for pin in wanted.pins if pin.name != "gunicorn"]
+    return _accepted(result, f"{wanted} cannot be served with {', '.join(beside)}")
+
+
+def _accepted(result: Lock | str, refusal: str) -> Lock:
+    """Return the lock. Raises what uv's complaint stands for, an UnavailableError after the `refusal`."""
     if isinstance(result, Lock):
         return result
     error = explain(result)
-    if not isinstance(error, UnavailableError):
-        raise error
-    beside = wanted.extras or [str(pin) for pin in wanted.pins if pin.name != "gunicorn"]
-    raise UnavailableError(f"{wanted} cannot be served with {', '.join(beside)}: {error}")
+    raise UnavailableError(f"{refusal}: {error}") if isinstance(error, UnavailableError) else error
 
 
 def era_lock_path(project: Project, release: Release, python: str) -> Path:
@@ -304,14 +308,8 @@ def resolve(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
 
     Raises as `era` does.
     """
-    result = attempt(wanted, until, prefer)
-    if isinstance(result, Lock):
-        return result
-    error = explain(result)
-    if not isinstance(error, UnavailableError):
-        raise error
     pins = "".join(f", {pin}" for pin in wanted.pins if pin.name != "gunicorn")
-    raise UnavailableError(f"{wanted}{pins} cannot be installed: {error}")
+    return _accepted(attempt(wanted, until, prefer), f"{wanted}{pins} cannot be installed")
 
 
 def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock | str:

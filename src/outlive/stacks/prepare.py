@@ -130,7 +130,6 @@ def prepare_each(
 
     Raises as `prepare` does, and UsageError if they have different frameworks.
     """
-    _check_same(before, after)
     choices = _choose(project, [before, after], python)
     first, second = (choice.prepared(project, remedy, packages) for choice in choices)
     return first, second
@@ -150,10 +149,8 @@ def prepare_pair(
     The packages of a `remedy` and further `packages` are locked with both. Raises as `pythons.choose`,
     `sources.build` and `controlled.locks` do, and UsageError if they have different frameworks.
     """
-    _check_same(before, after)
     choices = _choose(project, [before, after], python)
     by_minor = {choice.interpreter.minor: choice.interpreter for choice in choices}
-
     modules = frameworks.load(project, before.framework).modules
 
     def works(lock: Lock) -> bool:
@@ -176,29 +173,22 @@ def prepare_pair(
 def _as_they_are(states: Sequence[Prepared]) -> Pair:
     """Return two states of an application, each with the packages that its own requirements ask for."""
     before, after = states
-    old, new = before.lock.versions, after.lock.versions
-    differences = tuple(
-        Difference(name, old.get(name), new.get(name), "as each side's requirements have it", asked=True)
-        for name in sorted(old | new)
-        if old.get(name) != new.get(name)
-    )
-    return Pair(before, after, differences)
-
-
-def _check_same(before: Stack, after: Stack) -> None:
-    if before.framework != after.framework:
-        raise UsageError(
-            f"{before.framework} and {after.framework} are two frameworks: "
-            "compare two stacks of the same one, as in flask==2.3.3 flask==3.1.3"
-        )
+    reason = "as each side's requirements have it"
+    differences = (Difference(*apart, reason, asked=True) for apart in before.lock.apart(after.lock))
+    return Pair(before, after, tuple(differences))
 
 
 def _choose(project: Project, stacks: Sequence[Stack], python: str | None) -> list[_Choice]:
     """Return each stack's release, Python, and wheels of packages that are not releases.
 
     A stack that names no Python shares one with the others. A framework that is not a release is built with
-    the Python asked for, or else with the newest.
+    the Python asked for, or else with the newest. Raises UsageError if the stacks have different frameworks.
     """
+    if stacks[0].framework != stacks[-1].framework:
+        raise UsageError(
+            f"{stacks[0].framework} and {stacks[-1].framework} are two frameworks: "
+            "compare two stacks of the same one, as in flask==2.3.3 flask==3.1.3"
+        )
     releases: list[Release] = []
     wheels: list[list[Wheel]] = []
     for stack in stacks:
@@ -212,14 +202,13 @@ def _choose(project: Project, stacks: Sequence[Stack], python: str | None) -> li
             wheels.append([])
     interpreters = _interpreters(stacks, releases, python)
     chosen: list[_Choice] = []
-    for stack, built, interpreter in zip(stacks, wheels, interpreters, strict=True):
-        local = locks.local(project, releases[len(chosen)], stack.pins)
+    for stack, release, built, interpreter in zip(stacks, releases, wheels, interpreters, strict=True):
         built += [
             sources.build(pin.name, pin.version.removeprefix(AT), interpreter)
-            for pin in (*stack.pins, *local)
+            for pin in (*stack.pins, *locks.local(project, release, stack.pins))
             if pin.version.startswith(AT)
         ]
-        chosen.append(_Choice(stack, releases[len(chosen)], interpreter, tuple(built)))
+        chosen.append(_Choice(stack, release, interpreter, tuple(built)))
     return chosen
 
 

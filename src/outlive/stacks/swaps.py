@@ -6,7 +6,6 @@ release does not allow it, is swapped together with what allows it.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -16,7 +15,7 @@ from outlive.project import Project
 from outlive.records.stack import Package
 from outlive.releases import frameworks
 from outlive.stacks import controlled, environments, locks
-from outlive.stacks.locks import Lock, Side
+from outlive.stacks.locks import Lock
 from outlive.stacks.prepare import Prepared
 from outlive.stacks.pythons import Interpreter
 from outlive.wording import NO_VERSION, step
@@ -33,12 +32,6 @@ class Stage(msgspec.Struct, frozen=True):
     joined: tuple[str, ...] = ()
 
 
-class _Refused(msgspec.Struct, frozen=True):
-    """Why a stack cannot be had, or does not work."""
-
-    reason: str
-
-
 def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, ...]:
     """Return the stages: `before`, then the Python and each dependency swapped in turn, then `after`.
 
@@ -48,8 +41,8 @@ def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, 
     way = [Stage(before, ())]
     refused: list[str] = []
     for stack in (*_between(project, before, after), after):
-        if isinstance(stack, _Refused):
-            refused.append(stack.reason)
+        if isinstance(stack, str):
+            refused.append(stack)
         elif swapped := differences(way[-1].stack, stack):
             way.append(Stage(stack, swapped, tuple(dict.fromkeys(refused)) if len(swapped) > 1 else ()))
             refused.clear()
@@ -59,18 +52,16 @@ def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, 
 def differences(before: Prepared, after: Prepared) -> tuple[str, ...]:
     """Return the differences of two stacks as texts: the Python first, then packages by name."""
     python = step(before.lock.python, after.lock.python)
-    old, new = before.lock.versions, after.lock.versions
     return (
         *([f"Python {python}"] if before.lock.python != after.lock.python else []),
         *(
-            f"{name} {step(old.get(name, NO_VERSION), new.get(name, NO_VERSION))}"
-            for name in sorted(old | new)
-            if old.get(name) != new.get(name)
+            f"{name} {step(old or NO_VERSION, new or NO_VERSION)}"
+            for name, old, new in before.lock.apart(after.lock)
         ),
     )
 
 
-def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Prepared | _Refused]:
+def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Prepared | str]:
     """Yield the stacks between `before` and `after` that work, and why others do not."""
     old, new = before.lock.versions, after.lock.versions
     dependencies = [
@@ -89,7 +80,7 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
         else:
             pins[name] = Package(name, new[name])
         trial = _trial(project, (before, after), pins, interpreter, stack.lock)
-        stack = stack if isinstance(trial, _Refused) else trial
+        stack = stack if isinstance(trial, str) else trial
         yield trial
 
 
@@ -100,7 +91,7 @@ def swapped(project: Project, before: Prepared, after: Prepared, name: str) -> P
     """
     pins = {name: Package(name, after.lock.versions[name])}
     trial = _trial(project, (before, after), pins, before.interpreter, before.lock)
-    return None if isinstance(trial, _Refused) else trial
+    return None if isinstance(trial, str) else trial
 
 
 def _trial(
@@ -109,13 +100,15 @@ def _trial(
     pins: Mapping[str, Package],
     interpreter: Interpreter,
     like: Lock,
-) -> Prepared | _Refused:
+) -> Prepared | str:
     """Return the first end's release with these pins, otherwise as in `like`, or why that does not work."""
     release, remedy = ends[0].release, ends[0].remedy
     served = Package("gunicorn", ends[0].lock.versions["gunicorn"])
     wanted = ({"gunicorn": served} | dict(pins)).values()
     here = {wheel.package: wheel for end in ends for wheel in end.lock.wheels}
     moments = [end.lock.until for end in ends if end.lock.until]
+    until = max(moments) if len(moments) == 2 else None
+    prefer = tuple(package for package in like.packages if package.name != like.framework)
     side = locks.side(
         project,
         release,
@@ -125,21 +118,15 @@ def _trial(
         extras=ends[0].extras,
     )
     try:
-        lock = _lock(side, like, max(moments) if len(moments) == 2 else None)
+        lock = locks.kept(lambda: locks.resolve(side, until, prefer), Lock, side, until, prefer)
     except UnavailableError as error:
         versions, minor = like.versions, interpreter.minor
         whys = (controlled.refusal(str(error), pin, versions, minor) for pin in pins.values())
-        return _Refused(next(filter(None, whys), str(error)))
+        return next(filter(None, whys), str(error))
     trial = Prepared(release, interpreter, locks.on(lock, interpreter.python), remedy, ends[0].extras)
     environment = environments.ensure(trial.lock, interpreter)
     modules = frameworks.load(project, release.framework).modules
     if said := environments.import_error(environment, modules):
         what = [f"{pin.name} {pin.version}" for pin in pins.values()] or [f"Python {interpreter.minor}"]
-        return _Refused(f"{release} cannot be imported with {', '.join(what)}: {said}")
+        return f"{release} cannot be imported with {', '.join(what)}: {said}"
     return trial
-
-
-def _lock(wanted: Side, like: Lock, until: dt.datetime | None) -> Lock:
-    """Return the lock of `wanted` with its other packages as in `like`. Raises UnavailableError."""
-    prefer = tuple(package for package in like.packages if package.name != like.framework)
-    return locks.kept(lambda: locks.resolve(wanted, until, prefer), Lock, wanted, until, prefer)
