@@ -109,16 +109,13 @@ def read_list(path: Path) -> tuple[Unavailable, ...]:
 
 
 def _add(project: Project, release: Release, interpreter: Interpreter) -> Path | Unavailable:
-    def unavailable(reason: str) -> Unavailable:
-        return Unavailable(release.framework, release.version, interpreter.minor, reason)
-
+    modules = frameworks.load(project, release.framework).modules
     try:
         lock = locks.era(project, release, interpreter.minor)
         environment = environments.ensure(lock, interpreter)
+        if said := environments.import_error(environment, modules):
+            said = MACHINE_PATH.sub("", said)
+            raise UnavailableError(f"{release} on Python {interpreter.minor} cannot be imported: {said}")
     except UnavailableError as error:
-        return unavailable(str(error))
-    modules = frameworks.load(project, release.framework).modules
-    if said := environments.import_error(environment, modules):
-        said = MACHINE_PATH.sub("", said)
-        return unavailable(f"{release} on Python {interpreter.minor} cannot be imported: {said}")
+        return Unavailable(release.framework, release.version, interpreter.minor, str(error))
     return locks.write_era_lock(project, lock, release)

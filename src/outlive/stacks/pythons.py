@@ -157,10 +157,8 @@ def installed() -> tuple[Interpreter, ...]:
 
     Free-threaded builds are left out: they are only used if they are named.
     """
-    best: dict[str, Interpreter] = {}
-    for each in sorted(every(), key=lambda each: (not each.parsed.is_prerelease, each.parsed)):
-        if not each.free_threaded:
-            best[each.minor] = each
+    newest_last = sorted(every(), key=lambda each: (not each.parsed.is_prerelease, each.parsed))
+    best = {each.minor: each for each in newest_last if not each.free_threaded}
     return tuple(sorted(best.values(), key=lambda each: each.parsed))
 
 
@@ -228,8 +226,7 @@ def _best(releases: Sequence[Release]) -> Interpreter:
     fitting = [each for each in here if all(release.supports(each.minor) for release in releases)]
     if not fitting:
         raise _none_fits(releases, here)
-    dates = [release.date for release in releases if release.date]
-    oldest = min(dates) if dates else max(KNOWN.values())
+    oldest = min((release.date for release in releases if release.date), default=max(KNOWN.values()))
     of_their_time = [each for each in fitting if KNOWN.get(each.minor, dt.date.max) <= oldest]
     return of_their_time[-1] if of_their_time else fitting[0]
 
@@ -281,10 +278,11 @@ def _usable(interpreter: Interpreter) -> Interpreter:
 
 def _none_fits(releases: Sequence[Release], here: Sequence[Interpreter]) -> UnavailableError:
     sides = []
+    oldest, *_, newest = KNOWN
     for release in dict.fromkeys(releases):
         minors = [minor for minor in KNOWN if release.supports(minor)]
         if not minors:
-            return UnavailableError(f"{release.why_not(list(KNOWN)[-1])}: outlive knows Python {_range()}")
+            return UnavailableError(f"{release.why_not(newest)}: outlive knows Python {oldest} to {newest}")
         sides.append(f"{release} runs on {', '.join(minors)}")
     return UnavailableError(
         f"no installed Python fits: {'; '.join(sides)}; there are {_names(here)}: install one that fits"
@@ -293,11 +291,6 @@ def _none_fits(releases: Sequence[Release], here: Sequence[Interpreter]) -> Unav
 
 def _names(here: Sequence[Interpreter], exact: Sequence[Interpreter] = ()) -> str:
     return ", ".join(each.version if each in exact else each.minor for each in here) or "none"
-
-
-def _range() -> str:
-    minors = list(KNOWN)
-    return f"{minors[0]} to {minors[-1]}"
 
 
 def _of_uv() -> list[str]:

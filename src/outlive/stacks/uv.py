@@ -38,12 +38,12 @@ UNREACHABLE = re.compile(
 )
 
 
-def run_uv(arguments: Sequence[str | Path], *, text: str = "", cwd: Path | None = None) -> str:
-    """Run uv with `text` on its standard input, and return what it prints.
+def run_uv(arguments: Sequence[str | Path], *, cwd: Path | None = None) -> str:
+    """Run uv and return what it prints.
 
     Raises UnavailableError if no set of packages fits, and FaultError for everything else.
     """
-    done = try_uv(arguments, text=text, cwd=cwd)
+    done = try_uv(arguments, cwd=cwd)
     if done.returncode:
         raise explain(done.stderr)
     return done.stdout
