@@ -55,7 +55,7 @@ class LoadStore:
         """Yield the stored load tests of this stack, oldest first. Raises FaultError as `read` does."""
         name = f"py{self.stack.python}-{self.stack.lock}-*.json"
         paths = {path.name: path for place in (self._published, self.folder) for path in place.glob(name)}
-        for path in sorted(paths.values(), key=_start):
+        for path in sorted(paths.values(), key=lambda path: path.stem.rpartition("-")[2]):
             published = path.parent == self._published or msgspec.UNSET
             for measurement in read(path).measurements:
                 yield msgspec.structs.replace(measurement, published=published)
@@ -69,7 +69,3 @@ class LoadStore:
 def read(path: Path) -> LoadDocument:
     """Return the document in the file `path`. Raises as `store.decode` does."""
     return decode(path, LoadDocument)
-
-
-def _start(path: Path) -> str:
-    return path.stem.rpartition("-")[2]

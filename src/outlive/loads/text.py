@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -26,16 +26,7 @@ NOTES = (
     "growth, left: per request; left are objects with gc off, else leaked ones.",
     "gc: collections; p99 of the latency and pauses in ms.",
 )
-MARKDOWN_COLUMNS = (
-    "peak RSS",
-    "growth",
-    "left",
-    "requests/s",
-    "p99, ms",
-    "collections",
-    "paused, ms",
-    "longest, ms",
-)
+MARKDOWN_COLUMNS = (*COLUMNS[:3], "requests/s", "p99, ms", "collections", "paused, ms", "longest, ms")
 MARKDOWN_NOTE = (
     "Growth and left are per request; left are objects with gc off, else leaked ones. p99 is of the latency."
 )
@@ -168,22 +159,12 @@ def _one(m: LoadMeasurement, console: Console) -> None:
     say(console, title(m), "bold")
     if m.samples:
         say(console, traffic(m))
-        table = _table()
-        for name, text in facts(m):
-            table.add_row(Text(name, style="dim"), Text(text))
         console.print()
-        console.print(table)
+        console.print(_table((), ((Text(name, style="dim"), Text(text)) for name, text in facts(m))))
         console.print()
-        console.print(_latencies(m))
+        console.print(_table(LATENCIES, by_scenario(m)))
     for line in warnings(m):
         say(console, f"! {line}" if not line.startswith(" ") else line, "yellow")
-
-
-def _latencies(m: LoadMeasurement) -> Table:
-    table = _table(*LATENCIES)
-    for cells in by_scenario(m):
-        table.add_row(*cells)
-    return table
 
 
 def by_scenario(m: LoadMeasurement) -> Iterator[tuple[str, ...]]:
@@ -197,11 +178,8 @@ def _several(measurements: Sequence[LoadMeasurement], console: Console) -> None:
     say(console, subject(measurements), "bold")
     if line := sent(measurements):
         say(console, line)
-    table = _table(_what(measurements), *COLUMNS)
-    for m in measurements:
-        table.add_row(_row_name(m, measurements), *_cells(m))
     console.print()
-    console.print(table)
+    console.print(_table((_what(measurements), *COLUMNS), _rows(measurements)))
     console.print()
     for note in NOTES:
         say(console, note, "dim")
@@ -245,8 +223,8 @@ def _render(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
     yield ""
     if line := sent(measurements):
         yield from (escape(line), "")
-    rows = ((_row_name(m, measurements), *_cells(m)) for m in measurements)
-    yield from table((_what(measurements), *MARKDOWN_COLUMNS), rows, right=len(MARKDOWN_COLUMNS))
+    header = (_what(measurements), *MARKDOWN_COLUMNS)
+    yield from table(header, _rows(measurements), right=len(MARKDOWN_COLUMNS))
     yield from ("", MARKDOWN_NOTE)
     for line in _replays(measurements):
         yield from ("", escape(line))
@@ -263,6 +241,12 @@ def _render(measurements: Sequence[LoadMeasurement]) -> Iterator[str]:
                 f"Latencies, {escape(_row_name(m, measurements))}",
                 table(LATENCIES, by_scenario(m), right=len(LATENCIES) - 1),
             )
+
+
+def _rows(measurements: Sequence[LoadMeasurement]) -> Iterator[tuple[str, ...]]:
+    """Yield the name of each test's row and its cells."""
+    for m in measurements:
+        yield _row_name(m, measurements), *_cells(m)
 
 
 def _cells(m: LoadMeasurement) -> list[str]:
@@ -312,11 +296,13 @@ def _size(value: int | None) -> str:
     return UNKNOWN if value is None else size(value)
 
 
-def _table(*names: str) -> Table:
+def _table(names: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     table = columns("dim")
     table.show_header = bool(names)
     for at, name in enumerate(names):
         table.add_column(
             name, justify="right" if at else "left", no_wrap=bool(at), overflow="fold", min_width=len(name)
         )
+    for row in rows:
+        table.add_row(*row)
     return table
