@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from outlive.errors import UnavailableError
 from outlive.project import Project
 from outlive.records.load import Deployment, Traffic
-from outlive.records.measurement import Cell, Measurement
+from outlive.records.measurement import Cell
 from outlive.replay import engine
 from outlive.service import app
 from outlive.service.app import Worker
@@ -46,29 +44,19 @@ def recorded(project: Project, test: LoadTest) -> Prepared:
         return test.stack
 
 
-def cells(project: Project, test: LoadTest) -> tuple[Cell, ...]:
-    """Return the cells of the exact replay from which the survivors of this test can be predicted.
+def predictions(project: Project, test: LoadTest) -> dict[str, float]:
+    """Return the objects that one request of each scenario leaves in stored measurements of the exact replay.
 
     There are none unless gc is off: only then do replay and load count the same objects. A worker that closes
     each connection after a request does so whatever its clients ask for.
     """
-    worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
     if test.deployment.gc != "off":
-        return ()
+        return {}
+    worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
     asked = test.traffic.connection
     connection = asked if asked in worker.connections else worker.connections[0]
     names = mix(project.loadtests, test.traffic.user, test.traffic.scenarios)
-    return tuple(Cell(name, connection, "off") for name in names)
-
-
-def stored(project: Project, test: LoadTest) -> tuple[Measurement, ...]:
-    """Return the stored measurements of these cells."""
-    wanted = set(cells(project, test))
+    cells = {Cell(name, connection, "off") for name in names}
     measurements = engine.known(project, recorded(project, test), test.deployment.worker)
-    return tuple(measurement for measurement in measurements if Cell.of(measurement) in wanted)
-
-
-def predictions(measurements: Sequence[Measurement]) -> dict[str, float]:
-    """Return the objects that one request of each scenario leaves in replay with gc off."""
-    counts = {measurement.scenario: measurement.survivors_per_request for measurement in measurements}
+    counts = {m.scenario: m.survivors_per_request for m in measurements if Cell.of(m) in cells}
     return {scenario: count for scenario, count in counts.items() if count is not None}

@@ -167,7 +167,7 @@ def load_command(
                     test,
                     earlier=earlier,
                     watch=progress.test(f"gc {policy}", traffic),
-                    predictions=plan.predictions(plan.stored(project, test)),
+                    predictions=plan.predictions(project, test),
                     replayed=predict,
                 )
             )
