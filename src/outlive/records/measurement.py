@@ -6,7 +6,7 @@ The JSON of a `Document` is public: `schema_version` changes if a field changes 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import msgspec
 
@@ -281,11 +281,6 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         tools = b',\n"tools":[\n' + b",\n".join(map(encode, self.tools)) + b"\n]" if self.tools else b""
         document = head % (self.schema_version, encode(self.provenance)) + lines + b"\n]" + tools + b"}\n"
         return with_checksum(document)
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a `Document`."""
-    return msgspec.json.schema(Document)
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
