@@ -107,6 +107,11 @@ def run(
     )
 
 
+def ending(status: int) -> str:
+    """Return how a process with this exit status ended, as in `was killed by signal 9`."""
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
 def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
     """Ask the leader of the group to end, and kill the rest of the group after at most `grace` seconds.
 

@@ -16,8 +16,8 @@ import pytest
 
 from loading import Lingering, Stall, Stub
 from measuring import CHECKOUT
-from outlive.errors import UsageError
-from outlive.loads.generator import GeneratorError, generate
+from outlive.errors import FaultError, UsageError
+from outlive.loads.generator import generate
 from outlive.records.load import Generated, Traffic
 from outlive.records.measurement import ASKED, Connection
 from outlive.service.users import weights
@@ -161,21 +161,27 @@ class TestFaults:
         }
 
     def test_locust_is_killed(self) -> None:
-        with Stub() as stub, pytest.raises(GeneratorError) as caught:
+        reports: list[Generated] = []
+
+        def kill(seen: Generated) -> None:
+            reports.append(seen)
+            if seen.requests:
+                locusts()[0].kill()
+
+        with Stub() as stub, pytest.raises(FaultError) as caught:
             generate(
                 stub.address,
                 Traffic(user="Steady", requests=ENDLESS, clients=2, rate=50),
                 project=CHECKOUT,
-                progress=lambda seen: locusts()[0].kill() if seen.requests else None,
+                progress=kill,
             )
         assert str(caught.value).startswith("locust was killed by signal 9: ")
-        assert caught.value.partial is not None
-        assert 0 < caught.value.partial.requests <= stub.requests
+        assert 0 < reports[-1].requests <= stub.requests
 
     def test_its_report_cannot_be_written(self) -> None:
         with (
             Stub() as stub,
-            pytest.raises(GeneratorError, match=r"^locust's report cannot be written: free some"),
+            pytest.raises(FaultError, match=r"^locust's report cannot be written: free some"),
         ):
             generate(
                 stub.address,
@@ -205,11 +211,12 @@ class TestFaults:
         for name in ("users.toml", "scenarios.toml"):
             (project.loadtests / name).write_text((CHECKOUT.loadtests / name).read_text())
         (project.loadtests / "locustfile.py").write_text("import no_such_module")
-        with pytest.raises(GeneratorError) as caught:
-            generate(("127.0.0.1", 1), Traffic(requests=1), project=project)
+        reports: list[Generated] = []
+        with pytest.raises(FaultError) as caught:
+            generate(("127.0.0.1", 1), Traffic(requests=1), project=project, progress=reports.append)
         wording = "ModuleNotFoundError: No module named 'no_such_module'"
         assert str(caught.value) == f"locust ended with status 1: {wording}"
-        assert caught.value.partial is None
+        assert not reports
 
     def test_traffic_that_cannot_be_sent(self) -> None:
         with pytest.raises(UsageError, match="no user 'Nobody'"):

@@ -325,8 +325,7 @@ def test_the_log_of_a_soak_stays_small(project: Project, monkeypatch: pytest.Mon
     test = load_test()
     app = apps.load(project, "flask")
     environment = environments.ensure(test.stack.lock, test.stack.interpreter)
-    folder, worker = project.apps / "flask", app.named("gthread")
-    with LoadServer(environment, app, worker, folder, test.deployment) as server:
+    with LoadServer(environment, app, project.apps / "flask", test.deployment) as server:
         server.boot()
         assert server.process is not None
         (line,) = server.lines

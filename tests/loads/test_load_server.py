@@ -15,7 +15,7 @@ import pytest
 
 from outlive.errors import FaultError
 from outlive.loads.cgroup import MemoryGroup, parents
-from outlive.loads.server import Begun, Counted, Line, LoadServer
+from outlive.loads.server import Begun, Counted, Line
 from outlive.stacks import pythons
 from outlive.stacks.pythons import Interpreter
 from outlive.worker import collector, load_probe
@@ -153,17 +153,17 @@ class TestProbe:
         with working(sys.executable, tmp_path, "on") as worker:
             worker.do("found.farewell()")
             worker.line.read()
-            assert LoadServer.end(worker.line) == "recycled"
+            assert worker.line.end() == "recycled"
 
     def test_a_death_is_told(self, tmp_path: Path) -> None:
         with working(sys.executable, tmp_path, "on") as worker:
             worker.begin()  # by then it has said who it is
-            assert LoadServer.end(worker.line) == "served"
+            assert worker.line.end() == "served"
             worker.process.kill()
             worker.process.wait(10)
             with pytest.raises(FaultError, match=r"^worker \d+ died: its probe is gone$"):
                 worker.line.wait(Counted)
-            assert LoadServer.end(worker.line) == "killed"
+            assert worker.line.end() == "killed"
 
     def test_one_that_does_not_answer_is_not_waited_for_for_ever(self, tmp_path: Path) -> None:
         with working(sys.executable, tmp_path, "on") as worker:

@@ -130,7 +130,7 @@ class TestGrowth:
 
 
 class TestSoak:
-    LATER = Generated(1.0, 300.0, 3000, 5, 10.0, (answers("ok", 3000),), 0.24, None, 0.5, (("odd", 5),))
+    LATER = Generated(300.0, 3000, 5, 10.0, (answers("ok", 3000),), 0.24, None, 0.5, (("odd", 5),))
 
     def test_what_is_left_to_send(self) -> None:
         earlier = load_measurement(seconds=123.4, requests=50)

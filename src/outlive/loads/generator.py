@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT, Popen
@@ -16,9 +17,9 @@ import msgspec
 
 from outlive import processes, temporary
 from outlive.errors import FaultError
-from outlive.loads.locust.tally import UNWRITTEN, Result, Tally, merged
+from outlive.loads.locust.tally import UNWRITTEN, Result, merged
 from outlive.project import Project
-from outlive.records.load import Generated, ScenarioTraffic, Traffic
+from outlive.records.load import Generated, Traffic
 from outlive.service import users
 from outlive.service.seal import Address, told
 
@@ -29,14 +30,6 @@ SILENCE = 60.0
 HERE = Path()
 LOOK = 0.2
 """Seconds between two reads of locust's report."""
-
-
-class GeneratorError(FaultError):
-    """locust died; `partial` is its last report, None if it made none."""
-
-    def __init__(self, text: str, partial: Generated | None) -> None:
-        super().__init__(text)
-        self.partial = partial
 
 
 def generate(
@@ -54,8 +47,7 @@ def generate(
     `folder`, by default the current one. The test ends early if no request is
     answered for `stall` seconds, or if one of several locust processes is lost; `stopped` then says why.
 
-    Raises UsageError for traffic that cannot be sent, and GeneratorError, with the result so far, if locust
-    does not start, dies or hangs.
+    Raises UsageError for traffic that cannot be sent, and FaultError if locust does not start, dies or hangs.
     """
     users.check(project.loadtests, traffic, folder=folder)
     if importlib.util.find_spec("locust") is None:
@@ -107,46 +99,44 @@ def command(
 
 
 def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], object]) -> Generated:
-    """Return the final result of a running locust. Raises GeneratorError if it ends without one."""
+    """Return the final result of a running locust. Raises FaultError if it ends without one."""
     last: bytes = b""
-    seen: Generated | None = None
     changed = time.monotonic()
     while True:
         ended = locust.poll() is not None
         data = _read(folder / "result.json")
         if data != last:
             result = msgspec.json.decode(data, type=Result)
-            last, seen, changed = data, _generated(result), time.monotonic()
+            last, changed = data, time.monotonic()
+            generated = _generated(result)
             if result.final:
-                return seen
-            progress(seen)
+                return generated
+            progress(generated)
         if ended and locust.returncode == UNWRITTEN:
-            raise GeneratorError(
-                "locust's report cannot be written: free some room, or set TMPDIR to another folder", seen
+            raise FaultError(
+                "locust's report cannot be written: free some room, or set TMPDIR to another folder"
             )
         if ended:
-            raise GeneratorError(f"locust {_end(locust.returncode)}: {_last_words(folder)}", seen)
+            raise FaultError(f"locust {processes.ending(locust.returncode)}: {_last_words(folder)}")
         if time.monotonic() - changed > SILENCE:
-            raise GeneratorError(f"locust hangs: no report for {SILENCE:g} s", seen)
+            raise FaultError(f"locust hangs: no report for {SILENCE:g} s")
         time.sleep(LOOK)
 
 
 def _generated(result: Result) -> Generated:
     tallies = merged(sent.scenarios for sent in result.processes)
-    faults: dict[str, int] = {}
+    faults: Counter[str] = Counter()
     for sent in result.processes:
-        for text, count in sent.faults.items():
-            faults[text] = faults.get(text, 0) + count
+        faults.update(sent.faults)
     seconds = max((sent.seconds for sent in result.processes), default=0.0)
     requests = sum(tally.requests for tally in tallies.values())
     busy = sum(sent.busy for sent in result.processes) + result.overhead
     return Generated(
-        started=min((sent.started for sent in result.processes if sent.started), default=0.0),
         seconds=seconds,
         requests=requests,
         unexpected=sum(tally.unexpected for tally in tallies.values()),
         throughput=requests / seconds if seconds else 0.0,
-        scenarios=tuple(_scenario(name, tallies[name]) for name in sorted(tallies)),
+        scenarios=tuple(tally.traffic(name) for name, tally in sorted(tallies.items())),
         cores=busy / seconds if seconds else 0.0,
         stopped=result.stopped,
         busiest=max(
@@ -156,20 +146,6 @@ def _generated(result: Result) -> Generated:
         unsent=sum(sent.unsent for sent in result.processes),
         silence=max((sent.silence for sent in result.processes), default=0.0),
         faults=tuple(sorted(faults.items(), key=lambda fault: (-fault[1], fault[0]))),
-    )
-
-
-def _scenario(name: str, tally: Tally) -> ScenarioTraffic:
-    return ScenarioTraffic(
-        scenario=name,
-        requests=tally.requests,
-        unexpected=tally.unexpected,
-        mean=tally.total / tally.requests,
-        p50=tally.percentile(50),
-        p95=tally.percentile(95),
-        p99=tally.percentile(99),
-        longest=tally.longest,
-        histogram=tally.histogram(),
     )
 
 
@@ -184,10 +160,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         return b""
-
-
-def _end(status: int) -> str:
-    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
 def _last_words(folder: Path) -> str:

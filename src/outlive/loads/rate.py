@@ -1,12 +1,15 @@
-"""How fast memory grew under load, and how many objects the exact replay predicts. Pure."""
+"""How fast memory grew under load, what requests left, and what the exact replay predicts of that. Pure."""
 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scipy.stats import theilslopes
 
+from outlive.loads.server import Counted
 from outlive.records.load import Rate, Sample, ScenarioTraffic
 
 LEAST_SAMPLES = 10
@@ -14,6 +17,8 @@ LEAST_SAMPLES = 10
 SETTLING = 0.2
 """Fraction of a segment ignored at its start, while caches fill and allocators reserve memory."""
 CONFIDENCE = 0.95
+LEAST_TYPE = 0.005
+"""Fewest objects per request for which a type is recorded."""
 
 
 def rate(samples: Sequence[Sample]) -> Rate | None:
@@ -39,6 +44,24 @@ def rate(samples: Sequence[Sample]) -> Rate | None:
         bytes_per_request=float(per_request.slope),
         seconds=_length(settled),
     )
+
+
+def left(counts: Sequence[Counted], requests: int, *, collecting: bool) -> dict[str, Any]:
+    """Return what the workers counted per request, as fields of a record; empty without requests.
+
+    Types are those of leaked objects if a collector runs, else of all survivors, most first.
+    """
+    if not requests:
+        return {}
+    types: Counter[str] = Counter()
+    for count in counts:
+        types.update(count.types_kept if collecting else count.types)
+    per_request = {name: number / requests for name, number in types.most_common()}
+    return {
+        "survivors_per_request": sum(count.survivors for count in counts) / requests,
+        "leaked_per_request": sum(count.leaked for count in counts) / requests,
+        "types": {name: count for name, count in per_request.items() if abs(count) >= LEAST_TYPE},
+    }
 
 
 def predicted(

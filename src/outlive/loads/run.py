@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,7 @@ import msgspec
 from outlive.errors import FaultError, OutliveError, UnavailableError
 from outlive.loads import plan, rate, soak
 from outlive.loads.cgroup import MemoryGroup
-from outlive.loads.counts import per_request, types
-from outlive.loads.generator import STALL, GeneratorError, generate
+from outlive.loads.generator import STALL, generate
 from outlive.loads.plan import LoadTest
 from outlive.loads.sampler import Sampler
 from outlive.loads.server import Counted, Line, LoadServer
@@ -77,16 +77,13 @@ def run(
     if remedy := test.stack.remedy:
         served = remedies.served(served, remedy)
     users.check(project.loadtests, test.traffic, folder=_folder(served))
-    running = _Run(project, served, test, earlier)
-    running.keeps = app is None
+    running = _Run(project, served, test, earlier, watch, predictions or {}, keeps=app is None)
     try:
         stack = plan.deployed(test.stack, served.named(test.deployment.worker))
         environment = environments.ensure(stack.lock, stack.interpreter)
     except UnavailableError as error:
         return running.record("unsupported", str(error))
     running.stack = stack
-    running.watch = watch
-    running.predictions = predictions or {}
     record = running.all(environment)
     if replayed and record.survivors_per_request is not None and record.deployment.gc == "off":
         try:
@@ -103,26 +100,27 @@ def _folder(app: App) -> Path:
     return Path(app.own.folder) if app.own else Path.cwd()
 
 
+@dataclass
 class _Run:
     """The state of one load test."""
 
+    project: Project
+    app: App
+    test: LoadTest
+    earlier: LoadMeasurement | None
     watch: Watch
     predictions: Mapping[str, float]
-    keeps: bool = True
+    keeps: bool
 
-    def __init__(self, project: Project, app: App, test: LoadTest, earlier: LoadMeasurement | None) -> None:
-        self.project = project
-        self.app = app
-        self.test = test
-        self.earlier = earlier
-        self.stack = test.stack
+    def __post_init__(self) -> None:
+        self.stack = self.test.stack
         self.started = dt.datetime.now(dt.UTC)
         self.generated: Generated | None = None
-        self.answers = Answers(
-            requests=earlier.requests if earlier else 0, unexpected=earlier.unexpected if earlier else 0
-        )
+        self.before = Answers()
+        if self.earlier:
+            self.before = Answers(requests=self.earlier.requests, unexpected=self.earlier.unexpected)
+        self.answers = self.before
         self._latencies: Histogram = ()
-        self.server: LoadServer | None = None
         self.sampler: Sampler | None = None
         self.group = MemoryGroup()
         self.peak: int | None = None
@@ -168,8 +166,7 @@ class _Run:
 
     def _server(self, environment: environments.Environment) -> LoadServer:
         folder = self.project.apps / self.app.framework
-        worker = self.app.named(self.test.deployment.worker)
-        return LoadServer(environment, self.app, worker, folder, self.test.deployment)
+        return LoadServer(environment, self.app, folder, self.test.deployment)
 
     def _scenarios(self) -> tuple[Scenario, ...]:
         """Return the scenarios of the mix, with the answers that the app gives under its remedy.
@@ -183,34 +180,23 @@ class _Run:
 
     def _served(self, environment: environments.Environment) -> LoadMeasurement:
         with self._server(environment) as server:
-            self.server = server
             assert server.process is not None
             self.group.add(server.process.pid)
             server.boot()
             self._warm_up(server)
             server.begin()
-            earlier = self.earlier
-            self.sampler = sampler = Sampler(
-                server,
-                lambda: self.answers,
-                segment=len(earlier.segments) if earlier else 0,
-                since=earlier.seconds if earlier else 0.0,
-                earlier=earlier.samples if earlier else (),
-            )
+            self.sampler = sampler = Sampler(server, lambda: self.answers, self.earlier)
             self.group.reset()
             sampler.start()
             try:
                 self.generated = generate(
                     server.address,
-                    soak.remaining(self.test.traffic, earlier),
+                    soak.remaining(self.test.traffic, self.earlier),
                     project=self.project,
                     folder=_folder(self.app),
                     stall=self._stall(),
                     progress=self._progress,
                 )
-            except GeneratorError as error:
-                self.generated = error.partial or self.generated
-                raise
             finally:
                 if self.generated:
                     self.answers = self._answered(self.generated)
@@ -246,7 +232,7 @@ class _Run:
 
     def _answered(self, latest: Generated) -> Answers:
         """Return the answers so far, `latest` among them."""
-        earlier, answers = self.earlier, self.answers
+        answers = self.answers
         whole = summed(s.histogram for s in latest.scenarios)
         recent = Counter(dict(whole)) - Counter(dict(self._latencies))
         if recent.total() >= RECENT:
@@ -255,8 +241,8 @@ class _Run:
             answers = msgspec.structs.replace(answers, p50=p50, p99=p99)
         return msgspec.structs.replace(
             answers,
-            requests=latest.requests + (earlier.requests if earlier else 0),
-            unexpected=latest.unexpected + (earlier.unexpected if earlier else 0),
+            requests=self.before.requests + latest.requests,
+            unexpected=self.before.unexpected + latest.unexpected,
         )
 
     def _progress(self, generated: Generated) -> None:
@@ -288,7 +274,14 @@ class _Run:
         self, status: Status, reason: str | None, counts: list[Counted] | None = None
     ) -> LoadMeasurement:
         """Return the record of the test so far."""
-        stack, test = self.stack, self.test
+        stack, test, earlier = self.stack, self.test, self.earlier
+        latest = self.generated or Generated()
+        segment = Segment(
+            started=self.started.isoformat(timespec="milliseconds"),
+            seconds=latest.seconds,
+            requests=latest.requests,
+            ended=reason if self.sampler else None,
+        )
         bare = LoadMeasurement(
             framework=stack.release.framework,
             release=stack.release.version,
@@ -299,25 +292,18 @@ class _Run:
             traffic=test.traffic,
             status=status,
             reason=reason,
-            segments=soak.segments(
-                self.earlier,
-                Segment(started=self.started.isoformat(timespec="milliseconds"), seconds=0.0, requests=0),
-            ),
+            segments=(*(earlier.segments if earlier else ()), segment),
         )
-        if self.server is None or self.sampler is None:
+        if self.sampler is None:
             return bare
         with self.sampler.lock:
-            return self._full(bare, self.server, self.sampler, counts)
+            return self._full(bare, self.sampler, latest, counts)
 
     def _full(
-        self, bare: LoadMeasurement, server: LoadServer, sampler: Sampler, counts: list[Counted] | None
+        self, bare: LoadMeasurement, sampler: Sampler, latest: Generated, counts: list[Counted] | None
     ) -> LoadMeasurement:
-        earlier = self.earlier
-        latest = self.generated or Generated(self.started.timestamp(), 0.0, 0, 0, 0.0, (), 0.0)
+        earlier, server = self.earlier, sampler.server
         sent = soak.together(earlier, latest)
-        segment = msgspec.structs.replace(
-            bare.segments[-1], seconds=latest.seconds, requests=latest.requests, ended=bare.reason
-        )
         workers = [_worker(line) for line in (*server.retired, *server.lines) if line.pid is not None]
         if counts is not None:
             workers = [
@@ -329,10 +315,9 @@ class _Run:
         if earlier is not None:
             peaks += [earlier.peak_rss_bytes or 0]
             tree_peak = max(tree_peak, earlier.tree_peak_bytes or 0)
-        predicted = rate.predicted(sent.scenarios, self.predictions)
+        left = rate.left(counts, sent.requests, collecting=bare.deployment.gc != "off") if counts else {}
         return msgspec.structs.replace(
             bare,
-            segments=(*bare.segments[:-1], segment),
             seconds=sent.seconds,
             requests=sent.requests,
             unexpected=sent.unexpected,
@@ -347,10 +332,7 @@ class _Run:
             workers=tuple(workers),
             restarts=server.restarts + (earlier.restarts if earlier else 0),
             collections=server.collections([earlier.collections] if earlier else []),
-            survivors_per_request=per_request(counts, "survivors", sent.requests),
-            leaked_per_request=per_request(counts, "leaked", sent.requests),
-            predicted_per_request=predicted,
-            types=types(counts, sent.requests, collecting=bare.deployment.gc != "off"),
+            predicted_per_request=rate.predicted(sent.scenarios, self.predictions),
             growth=rate.rate(sampler.samples),
             server_cores=sampler.cpu / latest.seconds if latest.seconds else 0.0,
             server_busiest=max((_part(w, w.ran + w.waited, latest) for w in workers), default=0.0),
@@ -359,6 +341,7 @@ class _Run:
             generator_busiest=sent.busiest,
             generator_saturated=sent.saturated,
             samples=tuple(sampler.samples),
+            **left,
         )
 
     def _tree_peak(self, sampler: Sampler) -> tuple[int, str]:
@@ -376,7 +359,7 @@ def _worker(line: Line) -> WorkerRecord:
         pid=line.pid,
         first=line.first,
         last=line.last,
-        end=LoadServer.end(line),
+        end=line.end(),
         ran=line.since.ran,
         waited=line.since.waited,
         peak_rss_bytes=line.peak,

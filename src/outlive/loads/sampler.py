@@ -12,7 +12,7 @@ import msgspec
 import psutil
 
 from outlive.loads.server import Line, LoadServer, Spent
-from outlive.records.load import Answers, Memory, Sample
+from outlive.records.load import Answers, LoadMeasurement, Memory, Sample
 
 EVERY = 0.5
 """Seconds between two samples, at first."""
@@ -26,34 +26,28 @@ RESET_PEAK = "5"
 
 
 class Sampler:
-    """Samples a server at intervals in a separate thread, between `start` and `stop`."""
+    """Samples a server at intervals in a separate thread, between `start` and `stop`.
+
+    `earlier` is the record of the load test that is continued, if one is.
+    """
 
     def __init__(
-        self,
-        server: LoadServer,
-        answers: Callable[[], Answers],
-        *,
-        segment: int = 0,
-        since: float = 0.0,
-        earlier: tuple[Sample, ...] = (),
-        every: float = EVERY,
-        most: int = MOST,
+        self, server: LoadServer, answers: Callable[[], Answers], earlier: LoadMeasurement | None
     ) -> None:
         assert server.process is not None
         self.server = server
         self.answers = answers
-        self.samples = list(earlier)
-        self._last = earlier[-1] if earlier else None
+        self.samples = list(earlier.samples) if earlier else []
+        self._last = self.samples[-1] if self.samples else None
         self.peak_rss = self.peak_pss = 0
         self.fault: str | None = None
         self.lock = threading.Lock()
         """Held while a sample is taken."""
-        self._segment = segment
-        self._since = since
+        self._segment = len(earlier.segments) if earlier else 0
+        self._since = earlier.seconds if earlier else 0.0
         # a continued soak takes samples as far apart as before
-        self._every = max(every, since / len(earlier)) if earlier else every
+        self._every = max(EVERY, self._since / len(self.samples)) if self.samples else EVERY
         self._cpu = self._cpu_before = 0.0
-        self._most = most
         self._master = psutil.Process(server.process.pid)
         self._own = psutil.Process()
         self._harness = 0
@@ -108,8 +102,7 @@ class Sampler:
                 cpu += times.user + times.system
                 if process.pid == self._master.pid:  # its children are the workers that have ended
                     cpu += times.children_user + times.children_system
-                used = _memory(process)
-                memory.append(used)
+                memory.append(_memory(process))
         seconds = self.now
         for line in server.lines:
             _note(line, seconds)
@@ -125,10 +118,10 @@ class Sampler:
             **msgspec.structs.asdict(self.answers()),
             segment=self._segment,
             seconds=seconds,
-            rss=sum(process_memory.rss for process_memory in memory),
-            pss=sum(process_memory.pss for process_memory in memory),
+            rss=sum(used.rss for used in memory),
+            pss=sum(used.pss for used in memory),
             cpu=cpu,
-            workers=tuple(process_memory for process_memory in memory if process_memory.pid in pids),
+            workers=tuple(used for used in memory if used.pid in pids),
             harness=self._harness,
             collections=burden.count + (before.collections if before else 0),
             paused=burden.pause + (before.paused if before else 0.0),
@@ -136,7 +129,7 @@ class Sampler:
         self.peak_rss = max(self.peak_rss, sample.rss)
         self.peak_pss = max(self.peak_pss, sample.pss)
         self.samples.append(sample)
-        if len(self.samples) > self._most:
+        if len(self.samples) > MOST:
             self._every *= 2
             self.samples = thinned(self.samples)
 

@@ -9,15 +9,16 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from outlive import processes
 from outlive.errors import FaultError
 from outlive.records.load import Collections, Deployment, End, total
-from outlive.service.app import App, Worker
+from outlive.service.app import App
 from outlive.service.gunicorn import Gunicorn
 from outlive.service.probe_line import ANSWER_LIMIT
 from outlive.stacks.environments import Environment
@@ -86,7 +87,8 @@ class Line:
     """The non-blocking connection to the probe of one worker.
 
     `first` and `last` are when the worker was seen, in seconds of the load test; `spent` is its processor
-    time at both. `peak` is its peak of resident bytes.
+    time at both. `peak` is its peak of resident bytes, `collections` the work of its collector, as last
+    reported.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -99,7 +101,7 @@ class Line:
         self.peak: int | None = None
         self.spent: tuple[Spent, Spent] | None = None
         self.pid: int | None = None
-        self.burden: Burden | None = None
+        self.collections = Collections()
         self.farewell: Farewell | None = None
 
     def ask(self, word: str) -> None:
@@ -133,19 +135,19 @@ class Line:
         before, now = self.spent
         return Spent(now.ran - before.ran, now.waited - before.waited)
 
-    @property
-    def collections(self) -> Collections:
-        """The work of its collector, as last reported."""
-        burden = self.burden
-        if burden is None:
-            return Collections()
-        return Collections.of(burden.collections, burden.freed, burden.pause, burden.longest, burden.pauses)
+    def end(self) -> End:
+        """Return how the worker ended; one that has not `served`."""
+        if self.farewell:
+            return "hung" if self.farewell.aborted else "recycled"
+        return "killed" if self.closed else "served"
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Hello):
             self.pid = message.pid
         elif isinstance(message, Burden):
-            self.burden = message
+            self.collections = Collections.of(
+                message.collections, message.freed, message.pause, message.longest, message.pauses
+            )
             if isinstance(message, Farewell):
                 self.farewell = message
         else:
@@ -175,28 +177,18 @@ class Line:
 class LoadServer(Gunicorn):
     """gunicorn as deployed. After the start, only one thread at a time may call its methods."""
 
-    def __init__(
-        self, environment: Environment, app: App, worker: Worker, folder: Path, deployment: Deployment
-    ) -> None:
+    def __init__(self, environment: Environment, app: App, folder: Path, deployment: Deployment) -> None:
         options = ["--workers", str(deployment.workers), "--max-requests", str(deployment.max_requests)]
         options += ["--graceful-timeout", str(deployment.graceful_timeout)]
         if deployment.preload:
             options.append("--preload")
+        worker = app.named(deployment.worker)
         super().__init__(environment, app, worker, folder, options=options, policy=deployment.gc)
         self.deployment = deployment
         self.lines: list[Line] = []
         self.retired: deque[Line] = deque(maxlen=MOST_RETIRED)
         self.restarts = 0
         self._before = Collections()
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        try:
-            self.probes.setblocking(False)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
@@ -206,6 +198,7 @@ class LoadServer(Gunicorn):
 
     def boot(self) -> None:
         """Wait until all workers have loaded the app. Raises as `wait_for_worker` does."""
+        self.probes.setblocking(False)
         while len(self.lines) < self.deployment.workers:
             self.lines.append(Line(self.wait_for_worker()))
         for line in self.lines:
@@ -235,7 +228,7 @@ class LoadServer(Gunicorn):
         for line in self.lines:
             line.read()
             line.ask("collector")
-        for line in [live for live in self.lines if self.end(live) == "recycled"]:
+        for line in [live for live in self.lines if live.end() == "recycled"]:
             self.lines.remove(line)
             self.retired.append(line)
             self._before = total([self._before, line.collections])
@@ -254,38 +247,20 @@ class LoadServer(Gunicorn):
         assert self.process is not None
         status = self.process.poll()
         if status is not None:
-            how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-            return f"gunicorn's master {how}"
+            return f"gunicorn's master {processes.ending(status)}"
         for line in self.lines:
-            end = self.end(line)
-            if end == "killed":
+            if line.end() == "killed":
                 return f"worker {line.pid} died: {self.how_it_ended(line)}"
-            if end == "hung":
+            if line.end() == "hung":
                 return f"worker {line.pid} hung until gunicorn ended it"
         return None
-
-    @staticmethod
-    def end(line: Line) -> End:
-        """Return how a worker ended; one that has not `served`."""
-        if line.farewell:
-            return "hung" if line.farewell.aborted else "recycled"
-        return "killed" if line.closed else "served"
 
     def how_it_ended(self, line: Line) -> str:
         """Return how gunicorn's log says that a worker ended."""
         pattern = re.compile(LAST_WORDS.format(line.pid))
-        ended = _soon(lambda: pattern.search(self.log), REAPED)
+        deadline = time.monotonic() + REAPED
+        while (ended := pattern.search(self.log)) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
         if ended is None:
             return "nobody knows why"
         return f"it was sent {ended['signal']}" if ended["signal"] else f"it exited with code {ended['code']}"
-
-
-T = TypeVar("T")
-
-
-def _soon(find: Callable[[], T | None], seconds: float) -> T | None:
-    """Return the first result of `find` within `seconds` that is not None, else None."""
-    deadline = time.monotonic() + seconds
-    while (found := find()) is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found

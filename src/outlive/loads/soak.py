@@ -8,15 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlive.records.load import (
-    Generated,
-    LoadMeasurement,
-    ScenarioTraffic,
-    Segment,
-    Traffic,
-    percentile,
-    summed,
-)
+from outlive.records.load import Generated, LoadMeasurement, ScenarioTraffic, Traffic, summed
 
 
 def remaining(traffic: Traffic, earlier: LoadMeasurement | None) -> Traffic:
@@ -54,11 +46,6 @@ def together(earlier: LoadMeasurement | None, later: Generated) -> Generated:
     )
 
 
-def segments(earlier: LoadMeasurement | None, latest: Segment) -> tuple[Segment, ...]:
-    """Return all runs, the latest last."""
-    return (*(earlier.segments if earlier else ()), latest)
-
-
 def _scenarios(parts: Sequence[ScenarioTraffic]) -> tuple[ScenarioTraffic, ...]:
     by_name: dict[str, list[ScenarioTraffic]] = {}
     for part in parts:
@@ -68,18 +55,11 @@ def _scenarios(parts: Sequence[ScenarioTraffic]) -> tuple[ScenarioTraffic, ...]:
 
 def merged(parts: Sequence[ScenarioTraffic]) -> ScenarioTraffic:
     """Return the sum of `parts`, under the name of the first."""
-    requests = sum(part.requests for part in parts)
-    histogram = summed(part.histogram for part in parts)
-    longest = max(part.longest for part in parts)
-    p50, p95, p99 = (min(percentile(histogram, percent), longest) for percent in (50, 95, 99))
-    return ScenarioTraffic(
-        scenario=parts[0].scenario,
-        requests=requests,
+    return ScenarioTraffic.of(
+        parts[0].scenario,
+        requests=sum(part.requests for part in parts),
         unexpected=sum(part.unexpected for part in parts),
-        mean=sum(part.mean * part.requests for part in parts) / requests,
-        p50=p50,
-        p95=p95,
-        p99=p99,
-        longest=longest,
-        histogram=histogram,
+        total=sum(part.mean * part.requests for part in parts),
+        longest=max(part.longest for part in parts),
+        histogram=summed(part.histogram for part in parts),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -20,8 +20,6 @@ Histogram = tuple[tuple[float, int], ...]
 SATURATED = 0.9
 """Largest fraction of the time that a locust process, which has one thread, may run or wait for a core. Above
 it locust could hardly have sent more, and latencies include its delays."""
-
-
 HOURLY = 60.0
 """Seconds that memory must have been watched, once settled, to be told per hour: sixty times as long."""
 GRACEFUL_TIMEOUT = 30
@@ -277,24 +275,38 @@ class ScenarioTraffic(msgspec.Struct, frozen=True):
     longest: float
     histogram: Histogram
 
+    @classmethod
+    def of(
+        cls,
+        scenario: str,
+        *,
+        requests: int,
+        unexpected: int,
+        total: float,
+        longest: float,
+        histogram: Histogram,
+    ) -> Self:
+        """Return the record of answers that took `total` seconds together, with percentiles."""
+        p50, p95, p99 = (min(percentile(histogram, percent), longest) for percent in (50, 95, 99))
+        return cls(scenario, requests, unexpected, total / requests, p50, p95, p99, longest, histogram)
+
 
 class Generated(msgspec.Struct, frozen=True):
     """The requests that a load test has sent and the answers to them, so far or in all.
 
-    `started` is in seconds since the epoch, `throughput` in requests per second, `cores` the processor cores
-    that locust used. `busiest` is the fraction of the time for which its busiest process ran or waited for a
-    core. `faults` are texts of unexpected answers with their counts. `unsent` counts requests that were due
-    at a constant rate but found no free client. `silence` is the longest time, in seconds, in which a locust
-    process got no answer. `stopped` says why the test ended early, else it is None.
+    `throughput` is in requests per second, `cores` the processor cores that locust used. `busiest` is the
+    fraction of the time for which its busiest process ran or waited for a core. `faults` are texts of
+    unexpected answers with their counts. `unsent` counts requests that were due at a constant rate but found
+    no free client. `silence` is the longest time, in seconds, in which a locust process got no answer.
+    `stopped` says why the test ended early, else it is None.
     """
 
-    started: float
-    seconds: float
-    requests: int
-    unexpected: int
-    throughput: float
-    scenarios: tuple[ScenarioTraffic, ...]
-    cores: float
+    seconds: float = 0.0
+    requests: int = 0
+    unexpected: int = 0
+    throughput: float = 0.0
+    scenarios: tuple[ScenarioTraffic, ...] = ()
+    cores: float = 0.0
     stopped: str | None = None
     busiest: float = 0.0
     faults: tuple[tuple[str, int], ...] = ()

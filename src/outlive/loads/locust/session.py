@@ -186,14 +186,10 @@ class Session:
         self, name: str, response_time: float | None, exception: Exception | None = None, **_: object
     ) -> None:
         if not isinstance(exception, NoAnswer):
-            self._hear()
+            now = time.perf_counter()
+            self._own.silence = max(self._own.silence, now - self._last)
+            self._last = now
         self._own.add(name, (response_time or 0) / 1000, None if exception is None else str(exception))
-
-    def _hear(self) -> None:
-        """Note that the server has answered."""
-        now = time.perf_counter()
-        self._own.silence = max(self._own.silence, now - self._last)
-        self._last = now
 
     # Messages between the head and the workers
 
@@ -271,7 +267,6 @@ class Session:
         own.unsent = self.arrivals.unsent
         _, own.busy, own.waiting = self._meter.read()
         if self.arrivals.began is not None:
-            own.started = time.time() - (now - self.arrivals.began)
             own.seconds = (self._last if own.done else now) - self.arrivals.began
         return (own,)
 

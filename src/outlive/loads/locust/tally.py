@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from outlive.records.load import Histogram, percentile
+from outlive.records.load import Histogram, ScenarioTraffic
 
 FINEST = 1e-5
 """Seconds at or below which all latencies share one bucket."""
@@ -48,31 +48,31 @@ class Tally(msgspec.Struct):
         for bucket, count in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
-    def percentile(self, percent: float) -> float:
-        """Return the seconds within which `percent` % of the answers came; 0 if there are none."""
-        return min(percentile(self.histogram(), percent), self.longest)
+    def traffic(self, scenario: str) -> ScenarioTraffic:
+        """Return the record of these answers, of which there must be some, to `scenario`."""
+        return ScenarioTraffic.of(
+            scenario,
+            requests=self.requests,
+            unexpected=self.unexpected,
+            total=self.total,
+            longest=self.longest,
+            histogram=self.histogram(),
+        )
 
     def histogram(self) -> Histogram:
         """Return the buckets that are not empty, the fastest first."""
-        return tuple((bound(bucket), count) for bucket, count in sorted(self.buckets.items()))
-
-
-def bound(bucket: int) -> float:
-    """Return the upper bound of a bucket in seconds."""
-    return float(FINEST * WIDTH**bucket)
+        return tuple((FINEST * WIDTH**bucket, count) for bucket, count in sorted(self.buckets.items()))
 
 
 class Sent(msgspec.Struct):
     """The results of one locust process so far.
 
-    `started` is when the first request was due, in seconds since the epoch; `seconds` is the time since, at
-    the end until the last answer. In that time the process ran for `busy` and waited for a core for `waiting`
-    seconds; it has one thread, so if busy + waiting is near `seconds` it could not send more. The last answer
-    came `quiet` seconds ago; `silence` is the longest time without one so far. `done`: it has nothing more to
-    send; `unsent` requests were due then.
+    `seconds` is the time since the first request was due, at the end until the last answer. In that time the
+    process ran for `busy` and waited for a core for `waiting` seconds; it has one thread, so if busy +
+    waiting is near `seconds` it could not send more. The last answer came `quiet` seconds ago; `silence` is
+    the longest time without one so far. `done`: it has nothing more to send; `unsent` requests were due then.
     """
 
-    started: float = 0.0
     seconds: float = 0.0
     busy: float = 0.0
     waiting: float = 0.0
