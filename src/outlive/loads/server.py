@@ -32,13 +32,13 @@ REAPED = 2.0
 LAST_WORDS = r"Worker \(pid:{}\) (?:was sent (?P<signal>SIG\w+)|exited with code (?P<code>-?\d+))"
 
 
-class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """A worker's introduction: its process id."""
 
     pid: int
 
 
-class Burden(msgspec.Struct, frozen=True, tag_field="type", tag="collector"):
+class Burden(msgspec.Struct, frozen=True, tag="collector"):
     """The collector's work so far; pauses are in seconds, as (upper bound, count)."""
 
     collections: int
@@ -48,19 +48,19 @@ class Burden(msgspec.Struct, frozen=True, tag_field="type", tag="collector"):
     pauses: tuple[tuple[float, int], ...]
 
 
-class Farewell(Burden, frozen=True, tag_field="type", tag="farewell"):
+class Farewell(Burden, frozen=True, tag="farewell"):
     """A worker exits on its own; `aborted` means that gunicorn found it hanging."""
 
     aborted: bool
 
 
-class Begun(msgspec.Struct, frozen=True, tag_field="type", tag="begin"):
+class Begun(msgspec.Struct, frozen=True, tag="begin"):
     """The probe has recorded the state that survivors are counted against."""
 
     idle: bool
 
 
-class Counted(msgspec.Struct, frozen=True, tag_field="type", tag="count"):
+class Counted(msgspec.Struct, frozen=True, tag="count"):
     """The gc-tracked objects that requests left; by type before and after full collections."""
 
     idle: bool
