@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 from rich.console import Console
 
 from outlive.commands.parts.progress import loads
-from outlive.commands.parts.selection import all_measured, load_extra, measured, scheduler_option
+from outlive.commands.parts.selection import JOBS, all_measured, load_extra, measured, scheduler_option
 from outlive.commands.parts.writing import json_option
 from outlive.comparison.noisy.noise import LEAST_ROUNDS
 from outlive.errors import UsageError
@@ -53,7 +52,7 @@ REQUESTS = 3000
 @click.option("--clients", type=click.IntRange(1), default=16, show_default=True, help="Clients at once.")
 @click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
 @click.option("--fresh", is_flag=True, help="Replay again what is stored.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=(os.cpu_count() or 1) + 1, show_default=True)
+@click.option("--jobs", type=click.IntRange(1, 64), default=JOBS, show_default=True)
 @scheduler_option
 @json_option
 def remedies_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import click
 import msgspec
 
 from outlive.applications.opened import State, one_each, opened, two
+from outlive.commands.parts.selection import several
 from outlive.errors import UsageError
 from outlive.project import Project
 from outlive.records.stack import Stack
@@ -46,21 +48,14 @@ class App(msgspec.Struct, frozen=True):
 def app_options(command: F) -> F:
     """Add the options that name an application of one's own; the command gets one `app`, or None."""
 
+    @functools.wraps(command)
     def called(*, folder: Path | None, requirements: tuple[str, ...], **others: Any) -> Any:
         if requirements and folder is None:
             raise UsageError("--requirements is for an application: --app names its folder")
         here = tuple(str(Path(file).absolute()) if Path(file).is_file() else file for file in requirements)
         return command(app=App(folder, here) if folder else None, **others)
 
-    called.__doc__ = command.__doc__
-    called.__dict__.update(vars(command))
-    for option in (
-        click.option(
-            "--requirements",
-            multiple=True,
-            metavar="FILE",
-            help="With --app: in place of the packages that outlive.toml names; twice to compare.",
-        ),
+    options = several(
         click.option(
             "--app",
             "folder",
@@ -68,9 +63,14 @@ def app_options(command: F) -> F:
             metavar="FOLDER",
             help="An application of your own, described by its outlive.toml.",
         ),
-    ):
-        called = option(called)
-    return called  # type: ignore[return-value]
+        click.option(
+            "--requirements",
+            multiple=True,
+            metavar="FILE",
+            help="With --app: in place of the packages that outlive.toml names; twice to compare.",
+        ),
+    )
+    return options(called)  # type: ignore[return-value]
 
 
 def stacks_named(words: Sequence[str]) -> list[Stack]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,8 @@ from outlive.stacks.prepare import Prepared
 from outlive.wording import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
+JOBS = (os.cpu_count() or 1) + 1
+"""Servers that run at the same time without `--jobs`."""
 
 
 def sensitivity(text: str) -> int:
@@ -46,116 +49,97 @@ def gc_policy(text: str) -> str:
     return str(GcPolicy.parse(text))
 
 
-def selecting_options(command: F) -> F:
-    """Add the options that select scenarios, connections and the Python, and how many servers run at once."""
-    for option in (
-        click.option(
-            "--jobs",
-            type=click.IntRange(1, 64),
-            default=(os.cpu_count() or 1) + 1,
-            show_default=True,
-            help="Servers that run at the same time; one more than cores, for some cells mostly wait.",
-        ),
-        click.option("--python", metavar="X.Y", help="Python for stacks that do not name one."),
-        click.option(
-            "--connection",
-            "connections",
-            multiple=True,
-            type=click.Choice(CONNECTIONS),
-            help="Kind of connection; all but client-reset without this option, with --set extended all.",
-        ),
-        click.option(
-            "--scenario",
-            "patterns",
-            multiple=True,
-            metavar="PATTERN",
-            help="Scenario, * and ? allowed; all of the set without this option.",
-        ),
-    ):
-        command = option(command)
-    return command
+def several(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return what adds several options, which help lists in this order."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
-def worker_option(command: F) -> F:
-    """Add the option that names a worker."""
-    return click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")(command)
-
-
-def scheduler_option(command: F) -> F:
-    """Add the option that has others measure."""
-    return click.option(
-        "--scheduler",
-        metavar="ADDRESS|FILE",
-        help="Dask scheduler whose workers measure, --jobs servers in each; `local`: --jobs workers here.",
-    )(command)
-
-
-def measuring_options(command: F) -> F:
-    """Add the options that select what is measured, how and where."""
-    for option in (
-        scheduler_option,
-        click.option("--fresh", is_flag=True, help="Measure again what is stored."),
-        worker_option,
-        click.option(
-            "--gc",
-            "policies",
-            multiple=True,
-            type=gc_policy,
-            metavar="POLICY",
-            help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
-        ),
-        click.option(
-            "--sensitivity",
-            type=sensitivity,
-            metavar="1/N",
-            help="Smallest leak that is sure to be seen, in objects per request; "
-            f"without this option 1/{TO_COMPARE} to compare or report, else 1/{SENSITIVITY}.",
-        ),
-        click.option(
-            "--set",
-            "chosen",
-            type=click.Choice(scenarios.SETS),
-            help="Set of scenarios; the default one without this option, unless --scenario names others.",
-        ),
-        selecting_options,
-    ):
-        command = option(command)
-    return command
-
-
-def practice_option(command: F) -> F:
-    """Add the option that names practices."""
-    return click.option(
-        "--with-practice",
-        "practices",
+worker_option = click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS|FILE",
+    help="Dask scheduler whose workers measure, --jobs servers in each; `local`: --jobs workers here.",
+)
+practice_option = click.option(
+    "--with-practice",
+    "practices",
+    multiple=True,
+    metavar="FILE.py:FUNCTION",
+    help="What is done to the app, several combine; a name of ours, too, as `outlive remedies` has it.",
+)
+tool_option = click.option(
+    "--with",
+    "attached",
+    multiple=True,
+    type=click.Choice(tools.TOOLS),
+    help="Also attach this tool, in a run apart, and show what it says.",
+)
+selecting_options = several(
+    click.option(
+        "--scenario",
+        "patterns",
         multiple=True,
-        metavar="FILE.py:FUNCTION",
-        help="What is done to the app, several combine; a name of ours, too, as `outlive remedies` has it.",
-    )(command)
-
-
-def traffic_options(command: F) -> F:
-    """Add the options that say what a load test sends."""
-    for option in (
-        click.option("--rate", type=float, metavar="R", help="Requests due a second, answered or not."),
-        click.option(
-            "--requests", type=click.IntRange(1), metavar="N", help="Requests of each load test, exactly."
-        ),
-        click.option(
-            "--clients",
-            type=click.IntRange(1, 10_000),
-            default=16,
-            show_default=True,
-            help="Clients at once.",
-        ),
-        click.option(
-            "--user",
-            metavar="NAME|FILE.py[:CLASS]",
-            help=f"Whose mix, as in users.toml, or a locustfile of your own; {USUAL} without it.",
-        ),
-    ):
-        command = option(command)
-    return command
+        metavar="PATTERN",
+        help="Scenario, * and ? allowed; all of the set without this option.",
+    ),
+    click.option(
+        "--connection",
+        "connections",
+        multiple=True,
+        type=click.Choice(CONNECTIONS),
+        help="Kind of connection; all but client-reset without this option, with --set extended all.",
+    ),
+    click.option("--python", metavar="X.Y", help="Python for stacks that do not name one."),
+    click.option(
+        "--jobs",
+        type=click.IntRange(1, 64),
+        default=JOBS,
+        show_default=True,
+        help="Servers that run at the same time; one more than cores, for some cells mostly wait.",
+    ),
+)
+measuring_options = several(
+    selecting_options,
+    click.option(
+        "--set",
+        "chosen",
+        type=click.Choice(scenarios.SETS),
+        help="Set of scenarios; the default one without this option, unless --scenario names others.",
+    ),
+    click.option(
+        "--sensitivity",
+        type=sensitivity,
+        metavar="1/N",
+        help="Smallest leak that is sure to be seen, in objects per request; "
+        f"without this option 1/{TO_COMPARE} to compare or report, else 1/{SENSITIVITY}.",
+    ),
+    click.option(
+        "--gc",
+        "policies",
+        multiple=True,
+        type=gc_policy,
+        metavar="POLICY",
+        help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
+    ),
+    worker_option,
+    click.option("--fresh", is_flag=True, help="Measure again what is stored."),
+    scheduler_option,
+)
+traffic_options = several(
+    click.option(
+        "--user",
+        metavar="NAME|FILE.py[:CLASS]",
+        help=f"Whose mix, as in users.toml, or a locustfile of your own; {USUAL} without it.",
+    ),
+    click.option(
+        "--clients", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Clients at once."
+    ),
+    click.option(
+        "--requests", type=click.IntRange(1), metavar="N", help="Requests of each load test, exactly."
+    ),
+    click.option("--rate", type=float, metavar="R", help="Requests due a second, answered or not."),
+)
+"""What a load test sends."""
 
 
 def sender(project: Project, framework: str, named: str | None) -> str:
@@ -170,17 +154,6 @@ def measured(
     """Return the measurements of each stack, showing on standard error how far it has come."""
     with progress(Console(stderr=True)) as callbacks:
         return engine.run(project, stacks, request, callbacks)
-
-
-def tool_option(command: F) -> F:
-    """Add the option that attaches tools."""
-    return click.option(
-        "--with",
-        "attached",
-        multiple=True,
-        type=click.Choice(tools.TOOLS),
-        help="Also attach this tool, in a run apart, and show what it says.",
-    )(command)
 
 
 def said_by_tools(
