@@ -72,7 +72,7 @@ class TestInALog:
 
     def test_a_load_test_names_what_one_watches(self, now: list[float]) -> None:
         out = io.StringIO()
-        with loads(Console(file=out), Traffic(seconds=30.0), 2) as whole:
+        with loads(Traffic(seconds=30.0), 2, Console(file=out)) as whole:
             watch = whole.test("gc off", Traffic(seconds=30.0))
             now[0] += 10.0
             watch(sample(10.0, 3100))
@@ -115,7 +115,7 @@ class TestOnATerminal:
 
     @pytest.mark.parametrize("width", [60, 80])
     def test_a_load_test_is_live(self, now: list[float], width: int) -> None:
-        with loads(Console(file=Terminal(), width=width), Traffic(requests=4000), 3) as whole:
+        with loads(Traffic(requests=4000), 3, Console(file=Terminal(), width=width)) as whole:
             whole.test("round 1", Traffic(requests=4000))
             watch = whole.test("gc on, round 1 of 6, after", Traffic(requests=4000))
             for at in (1, 2):
@@ -133,7 +133,7 @@ class TestOnATerminal:
         assert max(map(len, lines)) <= width
 
     def test_a_continued_test_begins_where_it_was(self) -> None:
-        with loads(Console(file=Terminal()), Traffic(seconds=60.0), 1) as whole:
+        with loads(Traffic(seconds=60.0), 1, Console(file=Terminal())) as whole:
             whole.test("gc on", Traffic(seconds=60.0))(sample(45.0, 900))
             assert whole._meter.far.startswith("45 of 60 s")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from outlive.api.explained import explained
 from outlive.commands.parts import inventory
@@ -89,7 +88,7 @@ def explain_command(
     project, (wanted, *_) = app.one(words) if app else (Project.find(), stacks_named(words))
     tracers: list[Tracer] = ["tracemalloc"] if traced else []
     tracers += ["memray"] if with_c else []
-    with progress(Console(stderr=True)) as callbacks:
+    with progress() as callbacks:
         found = explained(
             project,
             wanted,

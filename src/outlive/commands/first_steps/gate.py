@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 
 from outlive.applications.settings import LIMITS
 from outlive.commands.parts.own import App, app_options
@@ -143,11 +142,11 @@ def gate_command(
         if under_load:
             found = _under_load(project, one, wanted, reviewed, source)
         else:
-            with progress(Console(stderr=True)) as callbacks:
+            with progress() as callbacks:
                 found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
         found = msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked, app=own)
         if bad:
-            with progress(Console(stderr=True)) as callbacks:
+            with progress() as callbacks:
                 found = gate.replay(project, found, bad, wanted, limits=reviewed, progress=callbacks)
         if gates:
             console.print()
@@ -165,7 +164,7 @@ def _under_load(
 ) -> Gate:
     with load_extra():
         from outlive.gates import load as loadgate  # noqa: PLC0415 - what it needs comes with an extra
-    with loads(Console(stderr=True), Traffic(requests=loadgate.TOTAL), 1) as whole:
+    with loads(Traffic(requests=loadgate.TOTAL), 1) as whole:
         return loadgate.run(project, prepared, wanted, reviewed, whole.test, source=source)
 
 

@@ -80,7 +80,7 @@ def update_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
 
     project = Project.find()
     names = frameworks or project.frameworks()
-    reading = progressing(names, "reading the list of", Console(stderr=True))
+    reading = progressing(names, "reading the list of")
     updates, added = [update(project, framework) for framework in reading], {}
     for one in updates:
         inventory.show_update(one, output())
@@ -106,7 +106,7 @@ def claims_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
 
     project = Project.find()
     project.renewable("releases claims")
-    reading = progressing(frameworks or project.frameworks(), "reading", Console(stderr=True))
+    reading = progressing(frameworks or project.frameworks(), "reading")
     found = {framework: packages.refresh(project, framework) for framework in reading}
     for framework, logs in found.items():
         inventory.show_claims(framework, logs, output())

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from outlive.api.selection import Selection
 from outlive.commands.parts.progress import progress
@@ -64,7 +63,7 @@ def sweep_command(
         keep = AsvResults(project, python).write
     swept = history_sweep.releases(project, frameworks, since)
     request = Selection(**selected).request(project)
-    with progress(Console(stderr=True)) as callbacks:
+    with progress() as callbacks:
         outcome = history_sweep.sweep(project, swept, python, request, callbacks, keep=keep)
     if json_file:
         write_text(json_file, outcome.to_json())

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from outlive.api import watch
 from outlive.api.selection import Selection
@@ -62,7 +61,7 @@ def watch_command(
     console = output()
     watched: list[watch.Watched] = []
     for candidate in watch.candidates(project, framework, repository, pre=pre):
-        with progress(Console(stderr=True)) as callbacks:
+        with progress() as callbacks:
             found = watch.watch(project, candidate, python, Selection(**selected), callbacks)
         watched.append(found)
         if not found.page:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import loads
@@ -145,7 +144,7 @@ def load_command(
     stacks = []
     kept: list[Path] = []
     tests = [*itertools.product(chosen, dict.fromkeys(policies or ("on",)))]
-    with loads(Console(stderr=True), traffic, len(tests)) as progress:
+    with loads(traffic, len(tests)) as progress:
         for worker, policy in tests:
             deployment = Deployment(
                 worker=worker.name,

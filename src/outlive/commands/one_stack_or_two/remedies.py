@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from outlive.commands.parts.progress import loads
 from outlive.commands.parts.selection import JOBS, all_measured, load_extra, measured, scheduler_option
@@ -148,7 +147,7 @@ def _under_load(
         for policy in ("off", "on")
     }
     tests = load.rounds * sum(len(trials) + 2 for trials in arms.values())
-    with load_extra(), loads(Console(stderr=True), load.traffic, tests) as whole:
+    with load_extra(), loads(load.traffic, tests) as whole:
         for policy, trials in arms.items():
             found = turns.run(project, Arm(plain, policy), trials, load, whole.test)
             rows = relief.tried(rows, policy, found)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 
 from outlive.api.selection import Selection
 from outlive.commands.parts.progress import loads
@@ -62,7 +61,7 @@ def compare_under_load(project: Project, pair: Pair, selection: Selection, wante
     runs: list[tuple[Run, ...]] = []
     code = ExitCode.FINE
     policies, turns = dict.fromkeys(selection.policies or ("on",)), order(rounds)
-    with loads(Console(stderr=True), traffic, len(policies) * len(turns)) as whole:
+    with loads(traffic, len(policies) * len(turns)) as whole:
         for policy in policies:
             deployment = _deployed(project, pair, selection, policy)
             done: list[Run] = []

@@ -52,7 +52,7 @@ def measured_pair(
     """Measure what is selected of both stacks, showing on standard error how far it has come."""
     project, stacks = both_stacks(app, words)
     said = (*app.words, *words) if app else ()
-    with progress(Console(stderr=True)) as callbacks:
+    with progress() as callbacks:
         return project, evidence.measured(project, stacks, python, selection, callbacks, words=said)
 
 

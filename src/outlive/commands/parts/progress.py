@@ -33,12 +33,13 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 class Meter:
     """Shows how far one whole has come, which may grow while it is under way.
 
-    `unit` is what it is counted in, `head` what a terminal shows above the bar.
+    `total` is how much there is to do, `unit` what it is counted in, `head` what a terminal shows above the
+    bar.
     """
 
     def __init__(self, console: Console, unit: str, head: Callable[[], Sequence[RenderableType]] = tuple):
         self._console, self._unit, self._head = console, unit, head
-        self._total = self._done = 0.0
+        self.total = self._done = 0.0
         self._doing = "preparing"
         self._began = self._said = monotonic()
         # not `console.is_terminal`: with FORCE_COLOR that is true of a CI log, too
@@ -71,13 +72,13 @@ class Meter:
 
     def more(self, amount: float) -> None:
         """Have so much more to do, or less where `amount` is negative; the clock starts at the first."""
-        if not self._total:
+        if not self.total:
             self._began = self._said = monotonic()
-        self._total += amount
+        self.total += amount
 
     def at(self, done: float, doing: str) -> None:
         """Have done so much in all, and be at `doing`."""
-        self._done = min(done, self._total)
+        self._done = min(done, self.total)
         self.doing(doing)
 
     def advance(self, doing: str) -> None:
@@ -87,7 +88,7 @@ class Meter:
     def doing(self, what: str) -> None:
         """Be at `what`; where nobody watches, say so now and then, and at the end."""
         self._doing = what
-        over = 0 < self._total <= self._done
+        over = 0 < self.total <= self._done
         if not self.watched and (over or monotonic() - self._said >= LINE_EVERY):
             self.say(f"{what}: {self.far}" if self.far else what)
 
@@ -100,20 +101,20 @@ class Meter:
     @property
     def far(self) -> str:
         """How far the whole has come, with the time left; empty while there is nothing to count."""
-        if not self._total:
+        if not self.total:
             return ""
         left = ""
-        if 0 < self._done < self._total:
+        if 0 < self._done < self.total:
             spent = monotonic() - self._began
-            left = f", {clock(spent / self._done * (self._total - self._done))} left"
-        return f"{self._done:.0f} of {self._total:.0f} {self._unit}{left}"
+            left = f", {clock(spent / self._done * (self.total - self._done))} left"
+        return f"{self._done:.0f} of {self.total:.0f} {self._unit}{left}"
 
     def _drawn(self) -> RenderableType:
         row = Table.grid(padding=(0, 1, 0, 0), expand=True)
         row.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
         row.add_column(ratio=2)
         row.add_column(no_wrap=True, justify="right")
-        bar = ProgressBar(total=self._total or None, completed=self._done, pulse=not self._total)
+        bar = ProgressBar(total=self.total or None, completed=self._done, pulse=not self.total)
         row.add_row(Text(self._doing), bar, Text(self.far, "dim"))
         return Group(*self._head(), row)
 
@@ -126,9 +127,9 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Progress]:
-    """Yield the callbacks that show on `console` how far measuring has come."""
-    with Meter(console, "cells") as meter:
+def progress() -> Iterator[Progress]:
+    """Yield the callbacks that show on standard error how far measuring has come."""
+    with Meter(Console(stderr=True), "cells") as meter:
 
         def start(cells: int) -> None:
             meter.more(cells)
@@ -146,17 +147,16 @@ class Loads:
 
     def __init__(self, console: Console, unit: str) -> None:
         self._samples: deque[Sample] = deque(maxlen=RECENT)
-        self._before = self._now = self._whole = 0.0
+        self._before = self._now = 0.0
         self._meter = Meter(console, unit, self._view)
         self.aside = self._meter.aside
 
     def test(self, name: str, traffic: Traffic) -> Watch:
         """Return the callback of the next test, which gets its samples."""
         self._before += self._now
-        self._now = traffic.requests or traffic.seconds or 0.0
+        self._now = _length(traffic)
         self._samples.clear()
-        if (lacking := self._before + self._now - self._whole) > 0:
-            self._more(lacking)
+        self._meter.more(max(0.0, self._before + self._now - self._meter.total))
         self._meter.at(self._before, name)
 
         def seen(sample: Sample) -> None:
@@ -166,10 +166,6 @@ class Loads:
             self._meter.at(self._before + done, told)
 
         return seen
-
-    def _more(self, amount: float) -> None:
-        self._whole += amount
-        self._meter.more(amount)
 
     @staticmethod
     def _told(s: Sample) -> tuple[str, ...]:
@@ -211,12 +207,16 @@ class Loads:
 
 
 @contextmanager
-def loads(console: Console, traffic: Traffic, tests: int) -> Iterator[Loads]:
-    """Yield what shows on `console` how far `tests` load tests with this traffic have come."""
-    whole = Loads(console, "requests" if traffic.requests else "s")
-    with whole._meter:
-        whole._more(tests * (traffic.requests or traffic.seconds or 0.0))
+def loads(traffic: Traffic, tests: int, console: Console | None = None) -> Iterator[Loads]:
+    """Yield what shows how far `tests` load tests of this length have come, on standard error by default."""
+    whole = Loads(console or Console(stderr=True), "requests" if traffic.requests else "s")
+    with whole._meter as meter:
+        meter.more(tests * _length(traffic))
         yield whole
+
+
+def _length(traffic: Traffic) -> float:
+    return traffic.requests or traffic.seconds or 0.0
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -228,9 +228,9 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(BLOCKS[round((value - least) * scale)] for value in values)
 
 
-def progressing(names: Sequence[str], doing: str, console: Console) -> Iterator[str]:
-    """Yield each framework's name, showing on `console` which it is and how much time is left."""
-    with Meter(console, "frameworks") as meter:
+def progressing(names: Sequence[str], doing: str) -> Iterator[str]:
+    """Yield each framework's name, showing on standard error which it is and how much time is left."""
+    with Meter(Console(stderr=True), "frameworks") as meter:
         meter.more(len(names))
         for name in names:
             meter.say(f"{doing} {name}")

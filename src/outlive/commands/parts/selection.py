@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
 from outlive.commands.parts.progress import progress
 from outlive.errors import ExitCode, FaultError, UsageError
@@ -152,7 +151,7 @@ def measured(
     project: Project, stacks: Sequence[Prepared], request: engine.Request
 ) -> list[tuple[Measurement, ...]]:
     """Return the measurements of each stack, showing on standard error how far it has come."""
-    with progress(Console(stderr=True)) as callbacks:
+    with progress() as callbacks:
         return engine.run(project, stacks, request, callbacks)
 
 
