@@ -68,7 +68,7 @@ def test_a_report_asks_for_what_was_selected(monkeypatch: pytest.MonkeyPatch) ->
         for one in sides
     ]
     pair = SimpleNamespace(before=ends[0], after=ends[1], differences=())
-    monkeypatch.setattr(evidence, "prepare_pair", lambda *_, **__: pair)
+    monkeypatch.setattr("outlive.api.selection.prepare_pair", lambda *_, **__: pair)
     monkeypatch.setattr(engine, "run", lambda *_: [[cell(gc="on")], [cell(gc="on")]])
     command = evidence.measured(CHECKOUT, stacks, "3.11", wanted, engine.SILENT).command
     assert command

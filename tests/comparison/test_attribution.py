@@ -159,10 +159,13 @@ def test_a_stage_that_failed_is_a_fault_with_its_reason() -> None:
         all_measured([cell(), failed])
 
 
-def test_there_must_be_something_to_swap() -> None:
+@pytest.mark.parametrize(
+    "scenario", ["ok", "gateway-uncaught"]
+)  # of the default set, and of the extended one
+def test_there_must_be_something_to_swap(scenario: str) -> None:
     done = CliRunner().invoke(
         attribute_command,
-        ["flask==3.1.3,python==3.11", "flask==3.1.3,python==3.11", "--scenario", "ok"],
+        ["flask==3.1.3,python==3.11", "flask==3.1.3,python==3.11", "--scenario", scenario],
         env={"OUTLIVE_ROOT": str(CHECKOUT.root)},
         standalone_mode=False,
     )

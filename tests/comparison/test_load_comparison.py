@@ -119,7 +119,7 @@ class TestCommand:
 
         monkeypatch.setattr("outlive.loads.run.run", run)
         monkeypatch.setattr(
-            "outlive.commands.first_steps.compare.prepare_pair",
+            "outlive.api.selection.prepare_pair",
             lambda *_, **__: Pair(stack("3.1.2"), stack("3.1.3"), ()),
         )
         return asked

@@ -8,7 +8,6 @@ unavailable. Options that several functions take are in `Options`.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -17,7 +16,7 @@ from msgspec.structs import replace
 
 from outlive.api import evidence
 from outlive.api.explained import ExplanationDocument, explained
-from outlive.api.selection import Selection
+from outlive.api.selection import Selection, stack_of
 from outlive.applications import opened as applications
 from outlive.applications.opened import State
 from outlive.applications.settings import LIMITS
@@ -32,9 +31,8 @@ from outlive.loads.plan import LoadTest
 from outlive.project import Project
 from outlive.records.gcpolicy import GcPolicy
 from outlive.records.load import Deployment, LoadMeasurement, Traffic, Watch
-from outlive.records.measurement import USUAL_CONNECTIONS, Connection, Document
-from outlive.records.stack import Stack, is_stack
-from outlive.releases.catalogue import Catalogue
+from outlive.records.measurement import Connection, Document
+from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.engine import SILENT, Progress
 from outlive.replay.explanation.allocations import Tracer
@@ -42,7 +40,7 @@ from outlive.replay.store import provenance
 from outlive.reports import record
 from outlive.reports.record import Report
 from outlive.service import app as apps
-from outlive.service import remedies, scenarios
+from outlive.service import scenarios
 from outlive.stacks.prepare import check_withdrawn, prepare
 
 States = Callable[[Sequence[str], Sequence[str]], list[State]]
@@ -89,18 +87,9 @@ def measure(*stacks: str, **options: Unpack[Options]) -> Document:
     >>> document.measurements[0].survivors_per_request  # gc-tracked objects
     """
     with _opened(stacks, options) as (project, named):
-        prepared = [
-            prepare(
-                project,
-                stack,
-                options.get("python"),
-                remedies.practices(project, stack.framework, options.get("practices", ())),
-                packages=apps.packages(project, stack.framework, options.get("worker")),
-            )
-            for stack in named
-        ]
-        request = _selection(options).request(project)
-        found = engine.run(project, prepared, request, options.get("progress", SILENT))
+        selection = _selection(options)
+        prepared = [selection.prepared(project, stack, options.get("python")) for stack in named]
+        found = engine.run(project, prepared, selection.request(project), options.get("progress", SILENT))
     return Document(
         provenance=provenance([each.record for each in prepared]),
         measurements=tuple(measurement for each in found for measurement in each),
@@ -206,31 +195,25 @@ def gate(
 
     >>> outlive.gate("flask", gc=["off"]).code  # an ExitCode
     """
-    word = stack
     app = options.get("app")
-    if app is None and not is_stack(stack):
-        word = f"{stack}=={Catalogue.load(_project(options), stack).newest().version}"
+    word = stack if app is not None else str(stack_of(_project(options), stack))
     with _opened((word,), options) as (project, (named,)):
-        known = scenarios.load(project.scenarios)
-        patterns = tuple(options.get("scenarios", ()))
-        wanted = gating.Wanted(
-            known=known,
-            scenarios=scenarios.select(known, patterns),
-            connections=tuple(options.get("connections", ())) or USUAL_CONNECTIONS,
+        wanted = gating.Wanted.of(
+            project,
+            options.get("scenarios", ()),
+            options.get("connections", ()),
             gc=_policy(options),
             jobs=options.get("jobs", 2),
             worker=options.get("worker"),
             scheduler=options.get("scheduler"),
-            today=dt.datetime.now(dt.UTC).date(),
             plant=plant,
-            patterns=patterns,
         )
         packages = apps.packages(project, named.framework, wanted.worker)
         prepared = prepare(project, named, options.get("python"), packages=packages)
         if not allow_yanked:
             check_withdrawn(prepared.release)
         file = limits or (Path(app) / LIMITS if app else None)
-        reviewed = reviewed_limits.load(project, named.framework, known, file=file)
+        reviewed = reviewed_limits.load(project, named.framework, wanted.known, file=file)
         return gating.run(project, prepared, wanted, reviewed, options.get("progress", SILENT))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import msgspec
 
 from outlive.comparison.cells import BASELINE, Row, judge, match
@@ -59,17 +61,23 @@ def said(
     return f"With the dependencies each release came with: {text}. {blamed}"
 
 
+def stored(
+    project: Project, ends: Iterable[Prepared], worker: str | None, wanted: Callable[[Cell], bool]
+) -> list[tuple[Measurement, ...]]:
+    """Return what is stored on both sides of the wanted cells, one by one; nothing where none is."""
+    before, after = (
+        {Cell.of(m): m for m in engine.known(project, end, worker) if wanted(Cell.of(m))} for end in ends
+    )
+    shared = sorted(before.keys() & after.keys())
+    return [tuple(side[cell] for cell in shared) for side in (before, after)] if shared else []
+
+
 def _measured(
     project: Project, ends: tuple[Prepared, Prepared], request: Request, progress: Progress
 ) -> list[tuple[Measurement, ...]]:
     """Return what is stored of the cells of a request on both sides, or else measure those of `ok`."""
-    stored = [
-        {Cell.of(m): m for m in engine.known(project, end, request.worker) if Cell.of(m) in request.cells}
-        for end in ends
-    ]
-    shared = sorted(stored[0].keys() & stored[1].keys())
-    if shared:
-        return [tuple(side[cell] for cell in shared) for side in stored]
+    if known := stored(project, ends, request.worker, lambda cell: cell in request.cells):
+        return known
     cells = tuple(cell for cell in request.cells if cell.scenario == BASELINE and cell.connection == "close")
     return engine.run(project, ends, msgspec.structs.replace(request, cells=cells), progress)
 

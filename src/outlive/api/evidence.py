@@ -14,7 +14,7 @@ from outlive.comparison.pair import BothMeasurements, Side
 from outlive.errors import FaultError
 from outlive.loads import stored
 from outlive.project import Project
-from outlive.records.measurement import Cell, Measurement
+from outlive.records.measurement import Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.engine import Progress
@@ -22,11 +22,9 @@ from outlive.replay.store import provenance
 from outlive.reports import record
 from outlive.reports.evidence import Evidence
 from outlive.retention.growth import TO_COMPARE
-from outlive.service import app as apps
-from outlive.service import remedies
 from outlive.service.scenarios import load_set
 from outlive.stacks import pythons
-from outlive.stacks.prepare import Pair, prepare_pair
+from outlive.stacks.prepare import Pair
 from outlive.wording import step
 
 
@@ -46,9 +44,7 @@ def measured(
     Raises FaultError, with the reasons, if no cell could be measured on both sides, and as `prepare_pair`.
     """
     request = selection.request(project, always=(BASELINE,), sensitivity=TO_COMPARE)
-    practice = remedies.practices(project, stacks[0].framework, selection.practices)
-    packages = apps.packages(project, stacks[0].framework, selection.worker)
-    pair = prepare_pair(project, *stacks, python, practice, packages=packages)
+    pair = selection.pair(project, stacks, python)
     before, after = engine.run(project, (pair.before, pair.after), request, progress)
     measurable, gaps = match(before, after)
     if not measurable:
@@ -67,13 +63,8 @@ def measured(
 def known(project: Project, pair: Pair, worker: str | None) -> Evidence | None:
     """Return what is stored of both stacks for the default set, or None if they share no measured cell."""
     names = {scenario.name for scenario in load_set(project.scenarios, "default")}
-    by_cell = [
-        {Cell.of(m): m for m in engine.known(project, side, worker) if m.scenario in names}
-        for side in (pair.before, pair.after)
-    ]
-    shared = sorted(by_cell[0].keys() & by_cell[1].keys())
-    before, after = ([side[cell] for cell in shared] for side in by_cell)
-    return _evidence(project, pair, before, after) if shared else None
+    both = era.stored(project, (pair.before, pair.after), worker, lambda cell: cell.scenario in names)
+    return _evidence(project, pair, *both) if both else None
 
 
 def _chosen(pair: Pair, stacks: tuple[Stack, Stack], python: str | None) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlive.api.selection import Selection
-from outlive.errors import FaultError, UsageError
+from outlive.api.selection import Selection, one_scenario
+from outlive.errors import FaultError
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.project import Project
 from outlive.records.measurement import Cell, Connection, Provenance
@@ -22,10 +22,9 @@ from outlive.replay.subject import Subject
 from outlive.retention import explanation
 from outlive.retention.structures import Analysis, Structure, analyse
 from outlive.service import app as apps
-from outlive.service import remedies, scenarios
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments
-from outlive.stacks.prepare import Prepared, prepare
+from outlive.stacks.prepare import Prepared
 
 
 class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
@@ -60,11 +59,11 @@ def explained(
     *,
     connection: Connection,
     policy: str,
-    practices: Sequence[str],
-    tracers: Sequence[Tracer],
+    practices: Sequence[str] = (),
+    tracers: Sequence[Tracer] = (),
     python: str | None,
     worker: str | None,
-    fresh: bool,
+    fresh: bool = False,
     progress: Progress,
 ) -> Explained:
     """Return the explanation of the one scenario that matches `pattern`, served by `stack`.
@@ -72,24 +71,28 @@ def explained(
     Raises UsageError unless exactly one scenario matches, FaultError if it cannot be measured, and as
     `prepare` and `sample` do.
     """
-    chosen = scenarios.find(project.scenarios, [pattern])
-    if len(chosen) > 1:
-        raise UsageError(f"explain takes one scenario; {pattern!r} matches {len(chosen)}")
-    cell = Cell(chosen[0].name, connection, policy)
-    applied = remedies.practices(project, stack.framework, practices)
-    packages = apps.packages(project, stack.framework, worker)
-    prepared = prepare(project, stack, python, applied, packages=packages)
-    selection = Selection((cell.scenario,), None, (connection,), (policy,), worker, fresh, jobs=1)
+    scenario = one_scenario(project, pattern, "explain")
+    cell = Cell(scenario.name, connection, policy)
+    selection = Selection(
+        patterns=(scenario.name,),
+        connections=(connection,),
+        policies=(policy,),
+        worker=worker,
+        fresh=fresh,
+        jobs=1,
+        practices=tuple(practices),
+    )
+    prepared = selection.prepared(project, stack, python)
     request = selection.request(project)
     ((measurement,),) = engine.run(project, [prepared], request, progress)
     if measurement.status != "measured":
         raise FaultError(f"{cell.scenario} cannot be measured: {measurement.reason}")
-    app = apps.load(project, prepared.release.framework, chosen[0].app)
+    app = apps.load(project, prepared.release.framework, scenario.app)
     environment = environments.ensure(prepared.lock, prepared.interpreter)
-    subject = Subject(environment, app, project.apps / app.framework, worker, applied)
+    subject = Subject(environment, app, project.apps / app.framework, worker, prepared.remedy)
     traced = [(with_memray(subject, prepared) if name == "memray" else subject, name) for name in tracers]
     analysis = analyse(
-        sample(subject, chosen[0], cell),
+        sample(subject, scenario, cell),
         connections=len(SAMPLE[connection]),
         bounded=measurement.growth != "leak",
         collecting=policy == "on",
@@ -98,6 +101,6 @@ def explained(
         provenance=provenance([prepared.record]),
         cell=cell,
         analysis=analysis,
-        allocations=tuple(trace(of, chosen[0], cell, tracer) for of, tracer in traced),
+        allocations=tuple(trace(of, scenario, cell, tracer) for of, tracer in traced),
     )
-    return Explained(document, subject, prepared, chosen[0], request)
+    return Explained(document, subject, prepared, scenario, request)

@@ -1,14 +1,34 @@
-"""Turns what a user selected into a request to the engine."""
+"""Turns what a user selected into stacks that are prepared, and a request to the engine."""
 
 from __future__ import annotations
 
 import msgspec
 
+from outlive.errors import UsageError
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, USUAL_CONNECTIONS, Connection
+from outlive.records.stack import Stack, is_stack
+from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
 from outlive.retention.growth import SENSITIVITY
-from outlive.service import scenarios
+from outlive.service import app as apps
+from outlive.service import remedies, scenarios
+from outlive.stacks.prepare import Pair, Prepared, prepare, prepare_pair
+
+
+def stack_of(project: Project, word: str) -> Stack:
+    """Return the stack that a word names; a framework alone means its newest release."""
+    return (
+        Stack.parse(word) if is_stack(word) else Stack(word, Catalogue.load(project, word).newest().version)
+    )
+
+
+def one_scenario(project: Project, pattern: str, verb: str) -> scenarios.Scenario:
+    """Return the scenario that matches `pattern`. Raises UsageError, for `verb`, if several do or none."""
+    chosen = scenarios.find(project.scenarios, [pattern])
+    if len(chosen) > 1:
+        raise UsageError(f"{verb} takes one scenario; {pattern!r} matches {len(chosen)}")
+    return chosen[0]
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -41,6 +61,21 @@ class Selection(msgspec.Struct, frozen=True):
         options += [("--with-practice", one) for one in self.practices]
         options += [("--sensitivity", f"1/{self.sensitivity}")] if self.sensitivity else []
         return tuple(word for option in options for word in option)
+
+    def prepared(self, project: Project, stack: Stack, python: str | None) -> Prepared:
+        """Return a stack with its era lock, for the selected worker and practices. Raises as `prepare`."""
+        practice = remedies.practices(project, stack.framework, self.practices)
+        packages = apps.packages(project, stack.framework, self.worker)
+        return prepare(project, stack, python, practice, packages=packages)
+
+    def pair(self, project: Project, stacks: tuple[Stack, Stack], python: str | None) -> Pair:
+        """Return two stacks with controlled locks, for the selected worker and practices.
+
+        Raises as `prepare_pair` does.
+        """
+        practice = remedies.practices(project, stacks[0].framework, self.practices)
+        packages = apps.packages(project, stacks[0].framework, self.worker)
+        return prepare_pair(project, *stacks, python, practice, packages=packages)
 
     def request(
         self, project: Project, *, always: tuple[str, ...] = (), sensitivity: int = SENSITIVITY

@@ -9,7 +9,7 @@ import msgspec
 
 from outlive.api import evidence
 from outlive.api.explained import Explained, explained
-from outlive.api.selection import Selection
+from outlive.api.selection import Selection, stack_of
 from outlive.comparison.cells import Row
 from outlive.comparison.sizes import Rates
 from outlive.errors import ExitCode, OutliveError
@@ -76,7 +76,7 @@ def watch(
 
     Raises as `evidence.measured` does.
     """
-    last = Stack(candidate.framework, Catalogue.load(project, candidate.framework).newest().version)
+    last = stack_of(project, candidate.framework)
     found = evidence.measured(project, (last, candidate), python, selection, progress)
     report = record.build(found, record.facts(project, candidate.framework), Rates())
     changed = tuple(row for row in report.comparison.rows if row.decides and row.direction != "same")
@@ -93,11 +93,8 @@ def watch(
             scenario,
             connection=CONNECTION,
             policy=policy,
-            practices=(),
-            tracers=(),
             python=report.comparison.after.stack.python,
             worker=selection.worker,
-            fresh=False,
             progress=progress,
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,14 @@ from outlive.gates.judge import FAILING, Judged, Stale, judge, stale
 from outlive.gates.limits import Limits
 from outlive.gates.proof import Control
 from outlive.project import Project
-from outlive.records.measurement import Cell, Connection, Measurement, Provenance, StackRecord
+from outlive.records.measurement import (
+    USUAL_CONNECTIONS,
+    Cell,
+    Connection,
+    Measurement,
+    Provenance,
+    StackRecord,
+)
 from outlive.records.stack import Package, Stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine, place
@@ -50,6 +58,21 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     patterns: tuple[str, ...] = ()
     worker: str | None = None
     scheduler: str | None = None
+
+    @classmethod
+    def of(
+        cls, project: Project, patterns: Sequence[str], connections: Sequence[Connection], **others: Any
+    ) -> Wanted:
+        """Return what patterns and connections select, by default all scenarios over the usual ones."""
+        known = scenarios.load(project.scenarios)
+        return cls(
+            known=known,
+            scenarios=scenarios.select(known, patterns),
+            connections=tuple(connections) or USUAL_CONNECTIONS,
+            today=dt.datetime.now(dt.UTC).date(),
+            patterns=tuple(patterns),
+            **others,
+        )
 
     @property
     def cells(self) -> tuple[Cell, ...]:

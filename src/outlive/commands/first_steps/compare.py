@@ -26,9 +26,6 @@ from outlive.comparison.noisy.noise import ROUNDS
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
 from outlive.reports import terminal as summary
-from outlive.service import app as apps
-from outlive.service import remedies
-from outlive.stacks.prepare import prepare_pair
 from outlive.tables import output
 
 
@@ -84,9 +81,7 @@ def compare_command(
     if under_load:
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
         project, stacks = both_stacks(app, what)
-        practice = remedies.practices(project, stacks[0].framework, selection.practices)
-        packages = apps.packages(project, stacks[0].framework, selection.worker)
-        pair = prepare_pair(project, *stacks, python, practice, packages=packages)
+        pair = selection.pair(project, stacks, python)
         code = compare_under_load(project, pair, selection, wanted)
         stored = evidence.known(project, pair, selection.worker)
         if stored:

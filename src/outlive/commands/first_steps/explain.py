@@ -99,7 +99,6 @@ def explain_command(
             tracers=tracers,
             python=python,
             worker=worker,
-            fresh=False,
             progress=callbacks,
         )
     document, analysis = found.document, found.document.analysis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from outlive.api.selection import stack_of
 from outlive.applications.settings import LIMITS
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.progress import loads, progress
@@ -26,21 +26,22 @@ from outlive.files import write_text
 from outlive.gates import accept as accepting
 from outlive.gates import limits
 from outlive.gates import run as gate
-from outlive.gates.judge import Judged
 from outlive.gates.junit_sarif import junit, sarif
 from outlive.gates.run import Gate, GateDocument, Wanted
 from outlive.gates.text import show, summary
 from outlive.project import Project
 from outlive.records.load import Traffic
-from outlive.records.measurement import USUAL_CONNECTIONS, Connection
+from outlive.records.measurement import Connection
 from outlive.records.stack import AT, Stack, is_stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay.store import provenance
 from outlive.service import app as apps
-from outlive.service import scenarios
 from outlive.stacks.prepare import Prepared, check_withdrawn, prepare
 from outlive.tables import output
 from outlive.wording import counted
+
+CERTAIN = ("within", "over", "under", "unsupported")
+"""Outcomes of cells that can become limits."""
 
 
 @click.command("gate")
@@ -114,21 +115,18 @@ def gate_command(
         limits_file = limits_file or app.folder / LIMITS
     elif accept and not limits_file:
         _renewable(project, worker)
-    known = scenarios.load(project.scenarios)
-    wanted = Wanted(
-        known=known,
-        scenarios=scenarios.select(known, patterns),
-        connections=connections or USUAL_CONNECTIONS,
+    wanted = Wanted.of(
+        project,
+        patterns,
+        connections,
         gc=policy,
         jobs=jobs,
         worker=worker,
         scheduler=scheduler,
-        today=dt.datetime.now(dt.UTC).date(),
         plant=plant,
-        patterns=patterns,
     )
     bad = Stack.parse(prove) if prove else None
-    reviewed = limits.load(project, stacks[0].framework, known, file=limits_file)
+    reviewed = limits.load(project, stacks[0].framework, wanted.known, file=limits_file)
     packages = apps.packages(project, stacks[0].framework, worker)
     prepared = [prepare(project, stack, python, packages=packages) for stack in stacks]
     if not allow_yanked:
@@ -196,14 +194,9 @@ def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[
         raise UsageError("--unreleased takes the framework's name alone: its version is that of the file")
     if source:
         return [Stack(first, AT + source)]
-    if is_stack(first):
-        stack = Stack.parse(first)
-        stacks = [stack, *(Stack.parse(f"{stack.framework}=={version}") for version in versions)]
-    elif versions:
-        stacks = [Stack.parse(f"{first}=={version}") for version in versions]
-    else:
-        stacks = [Stack(first, Catalogue.load(project, first).newest().version)]
-    return stacks
+    named = [] if versions and not is_stack(first) else [stack_of(project, first)]
+    framework = named[0].framework if named else first
+    return [*named, *(Stack.parse(f"{framework}=={version}") for version in versions)]
 
 
 def _write(
@@ -233,7 +226,7 @@ def _accepted(
 ) -> int:
     """Write what was measured as limits to `file`; nothing where something is in doubt."""
     code = gate.code(gates)
-    doubtful = [cell for found in gates for cell in found.cells if not _certain(cell)]
+    doubtful = [cell for found in gates for cell in found.cells if cell.outcome not in CERTAIN]
     if doubtful or not all(control.seen for found in gates for control in found.controls):
         click.echo(f"not accepted: {counted(len(doubtful), 'cell')} in doubt; the limits are as they were")
         return code if code != ExitCode.REGRESSION else ExitCode.INCONCLUSIVE
@@ -247,7 +240,3 @@ def _accepted(
         write_text(file, new.text)
         click.echo(f"{reviewed.path} written: review it, and say in each `reason` why it may be")
     return ExitCode.FINE
-
-
-def _certain(cell: Judged) -> bool:
-    return cell.outcome in ("within", "over", "under", "unsupported")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
+from outlive.api.selection import one_scenario, stack_of
 from outlive.commands.parts.selection import gc_policy, worker_option
 from outlive.commands.parts.writing import json_option
 from outlive.errors import ExitCode, UsageError
@@ -15,9 +16,6 @@ from outlive.history import bisect, bisect_text
 from outlive.history.bisect import ASPECTS, Question, Step, What
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Cell, Connection
-from outlive.records.stack import Stack, is_stack
-from outlive.releases.catalogue import Catalogue
-from outlive.service import scenarios
 from outlive.tables import output
 
 
@@ -82,24 +80,18 @@ def bisect_command(
     outlive bisect flask==3.1.3 3.1.3 main --package werkzeug --repo ../werkzeug --scenario ok
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    chosen = scenarios.find(project.scenarios, [scenario])
-    if len(chosen) > 1:
-        raise UsageError(f"bisect takes one scenario; {scenario!r} matches {len(chosen)}")
-    if not chosen[0].over(connection):
+    chosen = one_scenario(project, scenario, "bisect")
+    if not chosen.over(connection):
         raise UsageError(f"{connection} makes no difference to {scenario}: choose another --connection")
-    named = (
-        Stack.parse(stack)
-        if is_stack(stack)
-        else Stack(stack, Catalogue.load(project, stack).newest().version)
-    )
+    named = stack_of(project, stack)
     question = Question(
         stack=named,
         package=package or named.framework,
         repository=repository,
         old=old,
         new=new,
-        scenario=chosen[0],
-        cell=Cell(chosen[0].name, connection, policy),
+        scenario=chosen,
+        cell=Cell(chosen.name, connection, policy),
         what=what,
         **more,  # type: ignore[arg-type]
     )

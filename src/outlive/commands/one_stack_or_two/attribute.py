@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from outlive.api.selection import Selection
+from outlive.api.selection import Selection, one_scenario
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import both_stacks
 from outlive.commands.parts.selection import all_measured, gc_policy, measured, practice_option
@@ -18,7 +18,7 @@ from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Connection
 from outlive.replay.store import provenance
-from outlive.service import remedies, scenarios
+from outlive.service import remedies
 from outlive.stacks import swaps
 from outlive.stacks.prepare import prepare_each
 from outlive.stacks.swaps import Stage
@@ -59,9 +59,7 @@ def attribute_command(
     outlive attribute aiohttp==3.11.14,python==3.11 aiohttp==3.14.5,python==3.13 --scenario not-found
     """  # noqa: D301 - click's mark for lines that stay as they are
     project, (before, after) = both_stacks(app, what)
-    chosen = scenarios.select(scenarios.load(project.scenarios), [scenario])
-    if len(chosen) > 1:
-        raise UsageError(f"attribute takes one scenario; {scenario!r} matches {len(chosen)}")
+    chosen = one_scenario(project, scenario, "attribute")
     policies = gc_policy(policy), gc_policy(policy_after or policy)
     practice = remedies.practices(project, before.framework, practices)
     ends = prepare_each(project, before, after, python, practice)
@@ -71,7 +69,7 @@ def attribute_command(
     runs = [(stage, policies[0]) for stage in way]
     if len(set(policies)) == 2:
         runs.append((Stage(way[-1].stack, (f"gc {step(*policies)}",)), policies[1]))
-    reached = _measure(project, chosen[0].name, connection, runs)
+    reached = _measure(project, chosen.name, connection, runs)
     found = waterfall(reached)
     attribution_text.show(found, output())
     if json_file:

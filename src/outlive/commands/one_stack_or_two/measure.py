@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,6 @@ from outlive.project import Project
 from outlive.records.measurement import Document, Tool, never_imported
 from outlive.replay.explanation import findings
 from outlive.replay.store import provenance
-from outlive.service import app as apps
-from outlive.service import remedies
-from outlive.stacks.prepare import prepare
 from outlive.tables import output, say
 from outlive.wording import capital
 
@@ -69,18 +67,11 @@ def measure_command(
         project, wanted = app.one(stacks)
     else:
         project, wanted = Project.find(), stacks_named(stacks)
-    request = Selection(**selected).request(project)
-    prepared = [
-        prepare(
-            project,
-            stack,
-            python,
-            remedies.practices(project, stack.framework, applied),
-            packages=apps.packages(project, stack.framework, request.worker),
-        )
-        for stack in wanted
-        for applied in ([*([name] if name else []), *practices] for name in names or (None,))
-    ]
+    changes: list[tuple[str, ...]] = [(name, *practices) for name in names] or [practices]
+    selections = [Selection(**selected, practices=change) for change in changes]
+    request = selections[0].request(project)
+    runs = [*itertools.product(wanted, selections)]
+    prepared = [selection.prepared(project, stack, python) for stack, selection in runs]
     by_stack = measured(project, prepared, request)
     found = tuple(each for stack in by_stack for each in stack)
     readings = said_by_tools(project, prepared[0], request, attached)
@@ -89,9 +80,8 @@ def measure_command(
         document = Document(provenance=provenance(records), measurements=found, tools=readings)
         write_text(json_file, document.to_json().decode())
     inventory.show_measurements(found, output())
-    named = [[pin.name for pin in stack.pins] for stack in wanted for _ in names or (None,)]
-    for pins, each in zip(named, by_stack, strict=True):
-        if unimported := never_imported(pins, each):
+    for (stack, _), each in zip(runs, by_stack, strict=True):
+        if unimported := never_imported([pin.name for pin in stack.pins], each):
             say(output(), f"{capital(untouched(unimported))}.")
     if readings:
         inventory.show_tools(readings, output())
