@@ -50,5 +50,4 @@ def run(words: Sequence[str | Path], index: Path | None = None) -> subprocess.Co
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """Return why git failed: the last line of what it said."""
-    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
-    return one_line(lines[-1].removeprefix("fatal: "))
+    return one_line(processes.complaint(done).removeprefix("fatal: "))

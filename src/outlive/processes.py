@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict, Unpack
 
 from outlive.errors import FaultError
 
@@ -22,51 +22,37 @@ LIFELINE = Path(__file__).with_name("worker") / "lifeline.py"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 LOOK = 0.005  # seconds between two looks at daemons
 
-Output = int | IO[bytes] | None
+Stream = int | IO[bytes] | None
 
 
-def start(
-    argv: Sequence[str | Path],
-    *,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    stdin: Output = subprocess.DEVNULL,
-    stdout: Output = None,
-    stderr: Output = None,
-    pass_fds: Sequence[int] = (),
-) -> subprocess.Popen[bytes]:
+class Options(TypedDict, total=False):
+    """What `subprocess.Popen` may be told of a process. Without `stdin` that is the null device."""
+
+    env: Mapping[str, str] | None
+    cwd: Path | None
+    stdin: Stream
+    stdout: Stream
+    stderr: Stream
+    pass_fds: Sequence[int]
+
+
+def start(argv: Sequence[str | Path], **options: Unpack[Options]) -> subprocess.Popen[bytes]:
     """Start `argv` as the leader of a new process group, and return the process; its streams are bytes.
 
     The caller must end it with `stop`, or use `running` instead. A program that does not exist ends with
     status 1.
     """
     lifeline = [sys.executable, "-I", "-S", str(LIFELINE), str(os.getpid()), "--"]
-    return subprocess.Popen(
-        [*lifeline, *map(str, argv)],
-        env=env,
-        cwd=cwd,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        pass_fds=pass_fds,
-        start_new_session=True,
-    )
+    options.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.Popen([*lifeline, *map(str, argv)], start_new_session=True, **options)
 
 
 @contextlib.contextmanager
 def running(
-    argv: Sequence[str | Path],
-    *,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    stdin: Output = subprocess.DEVNULL,
-    stdout: Output = None,
-    stderr: Output = None,
-    pass_fds: Sequence[int] = (),
-    grace: float = GRACE,
+    argv: Sequence[str | Path], *, grace: float = GRACE, **options: Unpack[Options]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start `argv`, yield the process, and finally end its whole group, whatever happens."""
-    process = start(argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds)
+    process = start(argv, **options)
     try:
         yield process
     except BaseException:
@@ -110,6 +96,11 @@ def run(
 def ending(status: int) -> str:
     """Return how a process with this exit status ended, as in `was killed by signal 9`."""
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why a program failed: the last line that it wrote to standard error, or its exit status."""
+    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
 def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:

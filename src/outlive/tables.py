@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 WIDE = 100  # columns of a terminal that is wide enough for the collector's work
@@ -24,9 +24,10 @@ def output() -> Console:
     return Console(width=None if sys.stdout.isatty() else UNFOLDED)
 
 
-def columns(header_style: str) -> Table:
-    """Return an empty table without lines; two spaces separate its columns."""
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=header_style)
+def columns(header_style: str, *names: str) -> Table:
+    """Return an empty table without lines; two spaces separate its columns. Those of these `names` fold."""
+    headers = (Column(name, overflow="fold") for name in names)
+    return Table(*headers, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=header_style)
 
 
 def fold(line: str, width: int, hang: int = 0) -> str:

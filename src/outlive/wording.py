@@ -111,11 +111,6 @@ def span(hours: float | None) -> str:
     return f"{days:,.0f} days" if days < 3650 else "over 10 years"
 
 
-def requests(count: int | None) -> str:
-    """Return a number of requests, as in `1,900`; a dash for None."""
-    return NONE if count is None else about(float(count))
-
-
 FEW = 6  # words that fit a line
 
 

@@ -23,9 +23,8 @@ from outlive.errors import FaultError
 from outlive.files import write_bytes
 from outlive.project import cache_dir
 
-HISTORIES = (
-    "histories.js"  # the Python and branch on which each benchmark opens: asv writes its index after us
-)
+HISTORIES = "histories.js"
+"""The Python and branch on which each benchmark opens: asv writes its index after us."""
 FOLDER = "vendor"  # beside index.html
 NAMES = ("releases.js", "releases.css")  # our own: they show names of releases instead of asv's hashes
 READABLE = (
@@ -53,70 +52,9 @@ class Asset(msgspec.Struct, frozen=True):
         return cache_dir() / "assets" / f"{self.sha256[:12]}-{self.name}"
 
 
-# These are the bytes that asv asks for, except for flot and stupidtable, whose packages have the same code
-# with another minification or none.
-ASSETS = (
-    Asset(
-        "jquery-3.3.1.min.js",
-        "jquery@3.3.1",
-        "dist/jquery.min.js",
-        "160a426ff2894252cd7cebbdd6d6b7da8fcd319c65b70468f10b6690c45d02ef",
-    ),
-    Asset(
-        "jquery.flot.min.js",
-        "flot@0.8.3",
-        "jquery.flot.js",
-        "b7b931f273c38b1277b9c6c1f4e05c4ec09885a487bddaf3279e2d7e49a38e12",
-    ),
-    Asset(
-        "jquery.flot.time.min.js",
-        "flot@0.8.3",
-        "jquery.flot.time.js",
-        "a582c832adc7138a6b05aaf61f16ebac274701f1be4afea77e739a1c34b9c41a",
-    ),
-    Asset(
-        "jquery.flot.selection.min.js",
-        "flot@0.8.3",
-        "jquery.flot.selection.js",
-        "e6c85f6c1ebe4b4da29d8ae238c7c5060283f05f7ef054f6b91817d02c092918",
-    ),
-    Asset(
-        "jquery.flot.categories.min.js",
-        "flot@0.8.3",
-        "jquery.flot.categories.js",
-        "6e81664b28ea795c734906f4aa15614640a75ac7fbd399a7fb9084040698351a",
-    ),
-    Asset(
-        "jquery.flot.orderBars.js",
-        "flot-orderbars@1.0.0",
-        "js/jquery.flot.orderBars.js",
-        "39735b4f46f96ff4e082572401f47c55a2767b366fd1d1e821e44a8d830a12bf",
-    ),
-    Asset(
-        "stupidtable.min.js",
-        "stupid-table-plugin@1.1.3",
-        "stupidtable.min.js",
-        "4642380f28ebe9ed7cac251793b281ef8620c4386205d92788f9b12f5cceb4e0",
-    ),
-    Asset(
-        "md5.min.js",
-        "blueimp-md5@2.19.0",
-        "js/md5.min.js",
-        "64d7ded388c562e4bde9e58ce205e5fa01b9734fcd434d496eb7b4fbfe9b927d",
-    ),
-    Asset(
-        "bootstrap.min.js",
-        "bootstrap@3.1.1",
-        "dist/js/bootstrap.min.js",
-        "898d05a17f2cfc5120ddcdba47a885c378c0b466f30f0700e502757e24b403a1",
-    ),
-    Asset(
-        "bootstrap.min.css",
-        "bootstrap@3.1.1",
-        "dist/css/bootstrap.min.css",
-        "e9503448692b738dd260fbd7f7cabf2e11f09b600fa97e6eb3a56eba5b1a7e9b",
-    ),
-)
+ASSETS = msgspec.json.decode(Path(__file__).with_name("assets.json").read_bytes(), type=tuple[Asset, ...])
+"""The bytes that asv asks for, except for flot and stupidtable, whose packages have the same code with
+another minification or none."""
 
 
 def name_releases(folder: Path, releases: Mapping[str, str]) -> None:
@@ -194,8 +132,7 @@ def fetch(assets: Iterable[Asset]) -> None:
         packages = sorted({asset.package for asset in missing})
         done = processes.run([npm, "pack", "--silent", *packages], cwd=folder, timeout=FETCH_LIMIT)
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise FaultError(f"npm cannot fetch {', '.join(packages)}: {said[-1]}")
+            raise FaultError(f"npm cannot fetch {', '.join(packages)}: {processes.complaint(done)}")
         for asset in missing:
             _keep(asset, folder / f"{asset.package.replace('@', '-')}.tgz")
 

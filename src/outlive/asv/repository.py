@@ -135,8 +135,8 @@ def _git(folder: Path, *arguments: str, text: str = "") -> subprocess.CompletedP
 
 def _check(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise FaultError(f"the release history cannot be made: {' '.join(done.args[2:3])}: {said[-1]}")
+        command = done.args[2]
+        raise FaultError(f"the release history cannot be made: {command}: {processes.complaint(done)}")
     return done.stdout
 
 

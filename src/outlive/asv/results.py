@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asv_runner  # type: ignore[import-untyped]
+import msgspec
 from asv import environment, util  # type: ignore[import-untyped]
 from asv.benchmarks import Benchmarks  # type: ignore[import-untyped]
 from asv.config import Config  # type: ignore[import-untyped]
@@ -46,12 +46,7 @@ class AsvResults:
         """Raise FaultError if asv cannot read the suite."""
         plugin.setup()
         conf = Config.load(str(project.root / "asv.conf.json"))
-        for name in (
-            "repo",
-            "benchmark_dir",
-            "results_dir",
-            "env_dir",
-        ):  # asv takes them relative to its folder
+        for name in ("repo", "benchmark_dir", "results_dir", "env_dir"):  # to asv relative to its own folder
             setattr(conf, name, str(project.root / getattr(conf, name)))
         self._conf = conf
         self._repo = get_repo(conf)
@@ -151,7 +146,5 @@ def discovered(suite: Path) -> list[dict[str, Any]]:
         argv = [sys.executable, BENCHMARK_RUN_SCRIPT, "discover", suite, listed]
         done = processes.run(argv, cwd=folder, env={"PYTHONPATH": path})
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise FaultError(f"asv cannot read the benchmarks in {suite}: {said[-1]}")
-        found: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8"))
-        return found
+            raise FaultError(f"asv cannot read the benchmarks in {suite}: {processes.complaint(done)}")
+        return msgspec.json.decode(listed.read_bytes(), type=list[dict[str, Any]])

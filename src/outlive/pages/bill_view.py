@@ -12,7 +12,7 @@ from outlive.comparison.sizes import BYTES_PER_BLOCK, MIB
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES
 from outlive.reports import costs
 from outlive.reports.costs import Bill, Charge, Cost
-from outlive.wording import about, number, requests, span, step
+from outlive.wording import about, number, span, step
 
 NOTE = (
     "Bytes are the C heap that each request leaves plus its memory blocks, at "
@@ -27,8 +27,8 @@ COMPUTED = ("bytes_each", "garbage_each", "ok_bytes", "ok_garbage", "pause_each"
 COLUMNS: dict[str, tuple[str, Callable[[Cost], str]]] = {
     "mib": ("gc {}: MiB per hour", lambda cost: about(cost.mib_per_hour)),
     "hours": ("until the limit", lambda cost: span(cost.hours)),
-    "collect": ("collect every", lambda cost: requests(cost.periodic)),
-    "restart": ("restart every", lambda cost: requests(cost.max_requests)),
+    "collect": ("collect every", lambda cost: about(cost.periodic)),
+    "restart": ("restart every", lambda cost: about(cost.max_requests)),
     "pause": ("collector, ms per s", lambda cost: about(cost.pause_ms_per_second)),
 }
 """The numbers of the bill, by the names that the page's script has for them: heading, and how to write it."""

@@ -34,8 +34,7 @@ def build(project: Project) -> Path | None:
     options: list[str | Path] = ["-W", "-q", "-d", trees, "-D", f"html_theme_options.announcement={HOME}"]
     done = processes.run([sys.executable, "-m", "sphinx", *options, source, pages], timeout=LIMIT)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise FaultError(f"Sphinx cannot make the documents' pages: {one_line(said[-1])}")
+        raise FaultError(f"Sphinx cannot make the documents' pages: {one_line(processes.complaint(done))}")
     return pages
 
 

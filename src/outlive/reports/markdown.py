@@ -12,7 +12,7 @@ from outlive.reports.claims import Held
 from outlive.reports.record import Report
 from outlive.reports.remedies_text import caption, missing, notes
 from outlive.reports.verdict import SIGNS
-from outlive.wording import about, capital, number, one_line, requests, span, step
+from outlive.wording import about, capital, number, one_line, span, step
 
 LONGEST = 65_000
 """Characters that a comment may have on GitHub, less some that it counts otherwise."""
@@ -62,7 +62,7 @@ def _bill(report: Report) -> Iterator[str]:
             f"{one.scenario}, {one.connection}",
             step(about(one.before.mib_per_hour), about(one.after.mib_per_hour)),
             step(span(one.before.hours), span(one.after.hours)),
-            step(requests(one.before.periodic), requests(one.after.periodic)),
+            step(about(one.before.periodic), about(one.after.periodic)),
         )
         for one in costly[:MOST_CHARGES]
     ]

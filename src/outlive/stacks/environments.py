@@ -87,7 +87,7 @@ def import_error(environment: Environment, modules: str) -> str | None:
     done = processes.run([environment.python, "-I", "-c", code], timeout=IMPORT_TIMEOUT)
     if done.returncode == 0:
         return None
-    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    return processes.complaint(done)
 
 
 def unimported(environment: Environment, modules: Collection[str]) -> tuple[str, ...]:

@@ -40,7 +40,6 @@ def _look(python: str) -> str:
     except FaultError as error:
         return str(error)
     except msgspec.DecodeError:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return f"the probe does not run in it: {one_line(last)}"
+        return f"the probe does not run in it: {one_line(processes.complaint(done))}"
     missed = [f"{seen} of {number} {kind}" for kind, (number, seen) in planted.items() if seen != number]
     return f"of what was planted it sees {', '.join(missed)}" if missed else ""

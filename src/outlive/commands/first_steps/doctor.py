@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from outlive.commands.parts import inventory
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode
-from outlive.files import write_text
 from outlive.project import Project
 from outlive.tables import output
 
@@ -28,7 +27,6 @@ def doctor_command(json_file: Path | None) -> int:
     )
 
     made = inventory.show_checks(checks(Project.find()), output())
-    if json_file:
-        write_text(json_file, ChecksDocument(checks=made).to_json())
+    write_json(json_file, ChecksDocument(checks=made))
     fine = all(check.fine or not check.needed for check in made)
     return ExitCode.FINE if fine else ExitCode.FAULT

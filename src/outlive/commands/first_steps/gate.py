@@ -20,7 +20,7 @@ from outlive.commands.parts.selection import (
     selecting_options,
     worker_option,
 )
-from outlive.commands.parts.writing import file_option, json_option
+from outlive.commands.parts.writing import file_option, json_option, write_json
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.gates import accept as accepting
@@ -202,11 +202,8 @@ def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[
 def _write(
     gates: Sequence[Gate], code: int, json_file: Path | None, junit_file: Path | None, sarif_file: Path | None
 ) -> None:
-    if json_file:
-        document = GateDocument(
-            provenance=provenance([one.stack for one in gates]), exit_code=code, gates=tuple(gates)
-        )
-        write_text(json_file, document.to_json())
+    stacks = provenance([one.stack for one in gates])
+    write_json(json_file, GateDocument(provenance=stacks, exit_code=code, gates=tuple(gates)))
     if junit_file:
         write_text(junit_file, junit(gates))
     if sarif_file:

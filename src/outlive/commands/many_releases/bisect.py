@@ -9,9 +9,8 @@ from rich.text import Text
 
 from outlive.api.selection import one_scenario, stack_of
 from outlive.commands.parts.selection import gc_policy, worker_option
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode, UsageError
-from outlive.files import write_text
 from outlive.history import bisect, bisect_text
 from outlive.history.bisect import ASPECTS, Question, Step, What
 from outlive.project import Project
@@ -102,6 +101,5 @@ def bisect_command(
 
     found = bisect.bisect(project, question, watch)
     bisect_text.show(found, question, console)
-    if json_file:
-        write_text(json_file, found.to_json())
+    write_json(json_file, found)
     return ExitCode.FINE if len(found.suspects) == 1 else ExitCode.INCONCLUSIVE

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from outlive.commands.parts.own import App, app_options
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode, UsageError
-from outlive.files import write_text
 from outlive.history import lifelines_text
 from outlive.history.stored import lifelines
 from outlive.project import Project
@@ -47,6 +46,5 @@ def leaks_command(
     for problem in problems:
         click.echo(f"outlive: left out: {problem}", err=True)
     lifelines_text.show(document, output(), everything=everything)
-    if json_file:
-        write_text(json_file, document.to_json())
+    write_json(json_file, document)
     return ExitCode.FAULT if problems else ExitCode.FINE

@@ -12,9 +12,9 @@ from rich.console import Console
 from outlive.asv.repository import name_branches
 from outlive.commands.parts import inventory
 from outlive.commands.parts.progress import Meter, progressing
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, write_text
+from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.project import Project
 from outlive.releases.catalogue import Catalogue, ReleasesDocument
 from outlive.releases.claims import ClaimsDocument
@@ -62,8 +62,7 @@ def list_command(*, framework: str, since: str | None, everything: bool, json_fi
         if not releases:
             raise UsageError(f"no release of {framework} is {since} or later")
     newest_first = releases[::-1]
-    if json_file:
-        write_text(json_file, ReleasesDocument(releases=newest_first).to_json())
+    write_json(json_file, ReleasesDocument(releases=newest_first))
     inventory.show_releases(newest_first, output())
     return ExitCode.FINE
 
@@ -92,8 +91,7 @@ def update_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
                 with meter.aside():
                     inventory.show_locks(framework, added[framework], output())
         name_branches(project)
-    if json_file:
-        write_text(json_file, UpdatesDocument(updates=tuple(updates), locks=added).to_json())
+    write_json(json_file, UpdatesDocument(updates=tuple(updates), locks=added))
     return ExitCode.FINE
 
 
@@ -110,6 +108,5 @@ def claims_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
     found = {framework: packages.refresh(project, framework) for framework in reading}
     for framework, logs in found.items():
         inventory.show_claims(framework, logs, output())
-    if json_file:
-        write_text(json_file, ClaimsDocument(changelogs=found).to_json())
+    write_json(json_file, ClaimsDocument(changelogs=found))
     return ExitCode.FINE

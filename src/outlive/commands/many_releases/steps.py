@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from outlive.commands.parts.writing import writing_options
+from outlive.commands.parts.writing import write_json, writing_options
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.history import steps
@@ -49,8 +49,7 @@ def steps_command(
     if not any(one.measured for one in found):
         where = f" on Python {python}" if python else ""
         raise UsageError(f"nothing is measured{where} yet; `outlive sweep` does it")
-    if json_file:
-        write_text(json_file, StepsDocument(histories=tuple(found)).to_json())
+    write_json(json_file, StepsDocument(histories=tuple(found)))
     if markdown_file:
         write_text(markdown_file, report.markdown(found))
     report.show(found, output())

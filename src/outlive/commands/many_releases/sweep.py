@@ -11,9 +11,8 @@ import click
 from outlive.api.selection import Selection
 from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import measuring_options
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode, FaultError
-from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import Measurement
 from outlive.records.release import Release
@@ -65,8 +64,7 @@ def sweep_command(
     request = Selection(**selected).request(project)
     with progress() as callbacks:
         outcome = history_sweep.sweep(project, swept, python, request, callbacks, keep=keep)
-    if json_file:
-        write_text(json_file, outcome.to_json())
+    write_json(json_file, outcome)
     console = output()
     for lacking in outcome.unavailable:
         say(console, f"not measured: {lacking.framework} {lacking.release}: {lacking.reason}")

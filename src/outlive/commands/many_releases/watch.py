@@ -12,9 +12,8 @@ from outlive.api.selection import Selection
 from outlive.commands.parts.pairs import show_page
 from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import measuring_options
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode, UsageError
-from outlive.files import write_text
 from outlive.project import Project
 from outlive.reports import terminal
 from outlive.tables import output, say, whole
@@ -71,8 +70,7 @@ def watch_command(
         terminal.head(found.report, console)
         show_page(found.page, console, opened=False)
         whole(console, f"reproducer: {found.script or found.lacking}")
-    if json_file:
-        write_text(json_file, watch.WatchedDocument(watched=tuple(watched)).to_json())
+    write_json(json_file, watch.WatchedDocument(watched=tuple(watched)))
     if not watched:
         say(console, f"{framework} has no pre-release after its last release")
     codes = {found.code for found in watched}

@@ -10,11 +10,10 @@ from outlive.api.selection import Selection, one_scenario
 from outlive.commands.parts.own import App, app_options
 from outlive.commands.parts.pairs import both_stacks
 from outlive.commands.parts.selection import all_measured, gc_policy, measured, practice_option
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
 from outlive.errors import FaultError, UsageError
-from outlive.files import write_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Connection
 from outlive.replay.store import provenance
@@ -72,11 +71,8 @@ def attribute_command(
     reached = _measure(project, chosen.name, connection, runs)
     found = waterfall(reached)
     attribution_text.show(found, output())
-    if json_file:
-        document = AttributionDocument(
-            provenance=provenance([stage.stack for stage in reached]), waterfall=found
-        )
-        write_text(json_file, document.to_json())
+    stacks = provenance([stage.stack for stage in reached])
+    write_json(json_file, AttributionDocument(provenance=stacks, waterfall=found))
     if all(one.measurement.status != "measured" for one in reached):
         raise FaultError(f"no stage could be measured: {reached[0].measurement.reason}")
     return all_measured(one.measurement for one in reached)

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from outlive.api.kept import Kept, KeptDocument, forget, kept
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode
-from outlive.files import write_text
 from outlive.project import Project
-from outlive.tables import output, whole
+from outlive.tables import columns, output, whole
 from outlive.wording import counted, listed, size
 
 
@@ -36,8 +34,7 @@ def measured_command(what: tuple[str, ...], *, forgotten: bool, json_file: Path 
     project = Project.find()
     found = kept(project, what)
     console = output()
-    if json_file:
-        write_text(json_file, KeptDocument(folder=project.measured, files=found).to_json())
+    write_json(json_file, KeptDocument(folder=project.measured, files=found))
     if not found:
         whole(console, f"nothing was measured in {project.measured} yet")
         return ExitCode.FINE
@@ -56,9 +53,9 @@ def _show(found: Sequence[Kept], console: Console) -> None:
     for one in found:
         name = f"report {one.release}" if one.kind == "reports" else one.release
         lines.setdefault((one.framework, name, one.python), []).append(one)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("", "Python", "what", "changed"):
-        table.add_column(column, overflow="fold", no_wrap=column != "what")
+    table = columns("bold", "", "Python", "what", "changed")
+    for column in table.columns:
+        column.no_wrap = column.header != "what"
     for (framework, name, python), files in sorted(lines.items()):
         changed = max(one.changed for one in files).date()
         table.add_row(*map(Text, (f"{framework} {name}", python, _what(files), str(changed))))

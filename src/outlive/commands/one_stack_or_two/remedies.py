@@ -9,10 +9,9 @@ import click
 
 from outlive.commands.parts.progress import loads
 from outlive.commands.parts.selection import JOBS, all_measured, load_extra, measured, scheduler_option
-from outlive.commands.parts.writing import json_option
+from outlive.commands.parts.writing import json_option, write_json
 from outlive.comparison.noisy.noise import LEAST_ROUNDS
 from outlive.errors import UsageError
-from outlive.files import write_text
 from outlive.loads import turns
 from outlive.loads.turns import Arm, Load
 from outlive.project import Project
@@ -127,8 +126,7 @@ def remedies_command(
 
     if not patterns:
         relief.keep(project, plain.record, document(relief.merged(rows, earlier, known)))
-    if json_file:
-        write_text(json_file, document(rows).to_json())
+    write_json(json_file, document(rows))
     report.show(document(rows).relief, output())
     return all_measured(m for each in found.values() for m in each)
 

@@ -11,6 +11,7 @@ import msgspec
 from outlive.api.selection import Selection
 from outlive.commands.parts.progress import loads
 from outlive.commands.parts.selection import load_extra, sender
+from outlive.commands.parts.writing import write_json
 from outlive.comparison.noisy import load_text as report
 from outlive.comparison.noisy.load import LoadComparison, LoadComparisonDocument, Run, compare
 from outlive.comparison.noisy.noise import LEAST_ROUNDS, ROUNDS
@@ -136,12 +137,11 @@ def _run(
 def _write(
     wanted: Wanted, pair: Pair, comparisons: Sequence[LoadComparison], runs: Sequence[tuple[Run, ...]]
 ) -> None:
-    if wanted.json_file:
-        document = LoadComparisonDocument(
-            provenance=provenance([pair.before.record, pair.after.record]),
-            comparisons=tuple(comparisons),
-            runs=tuple(runs),
-        )
-        write_text(wanted.json_file, document.to_json())
+    document = LoadComparisonDocument(
+        provenance=provenance([pair.before.record, pair.after.record]),
+        comparisons=tuple(comparisons),
+        runs=tuple(runs),
+    )
+    write_json(wanted.json_file, document)
     if wanted.markdown_file:
         write_text(wanted.markdown_file, "\n".join(map(report.render, comparisons)))

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from outlive.records.measurement import Measurement, ToolReading, origin
 from outlive.records.release import Release
-from outlive.tables import say, whole
+from outlive.tables import columns, say, whole
 from outlive.wording import counted, number, one_line, size
 
 if TYPE_CHECKING:  # these are slow to import, and only some verbs need them
@@ -88,7 +87,7 @@ def show_measurements(measurements: Sequence[Measurement], console: Console) -> 
         kinds = {_kind(m) for m in mine}
         alone = f", {kinds.pop()}" if len(kinds) == 1 else ""
         say(console, f"{stack}{alone}", "bold")
-        table = _table("scenario", "survivors", "leaked", "growth", "most of it")
+        table = columns("bold", "scenario", "survivors", "leaked", "growth", "most of it")
         for column in table.columns[:-1]:
             column.no_wrap = True
         scenario = None
@@ -125,24 +124,20 @@ def _numbers(m: Measurement, reasons: list[str]) -> tuple[str, str, str, str]:
 
 def show_tools(readings: Iterable[ToolReading], console: Console) -> None:
     """Print what each tool saw, and what it cost."""
-    table = _table("scenario", "tool", "objects", "memory", "most of it", "serving", "with looking")
+    table = columns("bold", "scenario", "tool", "objects", "memory", "most of it", "serving", "with looking")
     for one in readings:
         what, much = next(iter(one.grown.items()), ("", 0.0))
         most = f"{size(much) if one.bytes is not None else number(much)} {what}" if what else NOTHING
-        table.add_row(
-            *map(
-                Text,
-                (
-                    f"{one.scenario}, {one.connection}",
-                    one.tool,
-                    NOTHING if one.objects is None else number(one.objects),
-                    NOTHING if one.bytes is None else size(one.bytes),
-                    most,
-                    f"{one.serving:.2f}x",
-                    f"{one.total:.2f}x",
-                ),
-            )
+        cells = (
+            f"{one.scenario}, {one.connection}",
+            one.tool,
+            NOTHING if one.objects is None else number(one.objects),
+            NOTHING if one.bytes is None else size(one.bytes),
+            most,
+            f"{one.serving:.2f}x",
+            f"{one.total:.2f}x",
         )
+        table.add_row(*map(Text, cells))
     console.print()
     console.print(table)
     console.print("Per request, with gc off; times are of the same requests without a tool.", style="dim")
@@ -158,10 +153,3 @@ def show_checks(checks: Iterable[Check], console: Console) -> tuple[Check, ...]:
         if not check.fine:
             say(console, f"        {check.remedy}")
     return tuple(made)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table

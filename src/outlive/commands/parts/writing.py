@@ -47,6 +47,12 @@ def writing_options(command: F) -> F:
     return file_option("--markdown", "Also write Markdown.")(json_option(command))
 
 
+def write_json(file: Path | None, document: files.JsonDocument) -> None:
+    """Write a document, where a file was asked for."""
+    if file:
+        files.write_text(file, document.to_json())
+
+
 def _writable(ctx: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
     """Check that a file can be written. Raises UsageError, and FaultError where nothing can be written."""
     if file is None:
