@@ -36,8 +36,6 @@ class UsageError(OutliveError):
 class FaultError(OutliveError):
     """The harness or the environment is at fault: no interpreter, no index, a worker that died."""
 
-    exit_code = ExitCode.FAULT
-
 
 class UnavailableError(OutliveError):
     """The release is withdrawn, or cannot be installed on the Python that was asked for."""

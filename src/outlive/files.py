@@ -203,8 +203,8 @@ def decode_toml(data: bytes | str, kind: type[T]) -> T:
 def toml_value(value: object) -> str:
     """Return a value that JSON can hold as TOML, in one line; keys without a value are left out."""
     if isinstance(value, Mapping):
-        pairs = (f"{toml_key(key)} = {toml_value(each)}" for key, each in value.items() if each is not None)
-        return f"{{ {', '.join(pairs)} }}" if value else "{}"
+        pairs = [f"{toml_key(key)} = {toml_value(each)}" for key, each in value.items() if each is not None]
+        return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

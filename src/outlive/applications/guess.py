@@ -160,12 +160,12 @@ def _scenarios(routes: list[Route]) -> Iterator[str]:
     plain = [route.path for route in routes if route.plain]
     candidates = sorted(plain, key=lambda path: "admin" in path)
     ok = next((path for path in PLAIN if path in plain), candidates[0] if candidates else "/")
-    yield _scenario(BASELINE, {"path": ok}, "200")
-    yield _scenario("not-found", {"path": "/no-such-page"}, "404")
+    yield _scenario(BASELINE, {"path": ok}, 200)
+    yield _scenario("not-found", {"path": "/no-such-page"}, 404)
     refused = ((verb, path) for path in (ok, *candidates) for verb in reversed(VERBS))
     wrong = next(((verb, path) for verb, path in refused if Route(path, verb) not in routes), None)
     if wrong:
-        yield _scenario("method-not-allowed", {"method": wrong[0], "path": wrong[1]}, "405")
+        yield _scenario("method-not-allowed", {"method": wrong[0], "path": wrong[1]}, 405)
     names = {BASELINE, "not-found", "method-not-allowed"}
     for route in routes[:MOST_ROUTES]:
         if route == Route(ok, "GET") or route.slug in names:
@@ -180,9 +180,6 @@ def _scenarios(routes: list[Route]) -> Iterator[str]:
             yield _scenario(route.slug, {**method, "path": route.asked}, answers)
 
 
-def _scenario(name: str, request: dict[str, str], expect: str | list[str]) -> str:
-    status = int(expect) if isinstance(expect, str) else expect
-    return (
-        f"[[scenario]]\nname = {toml_value(name)}\nrequest = {toml_value(request)}\n"
-        f"expect = {toml_value(status)}\n"
-    )
+def _scenario(name: str, request: dict[str, str], expect: int | list[str]) -> str:
+    fields = {"name": name, "request": request, "expect": expect}
+    return "".join(["[[scenario]]\n", *(f"{key} = {toml_value(value)}\n" for key, value in fields.items())])

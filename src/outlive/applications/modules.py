@@ -226,12 +226,10 @@ def _needs(arguments: ast.arguments) -> bool:
 
 
 def _called(value: ast.AST | None) -> str:
-    if not isinstance(value, ast.Call):
-        return ""
-    function = value.func
-    if isinstance(function, ast.Attribute):
-        return function.attr
-    return function.id if isinstance(function, ast.Name) else ""
+    match value:
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name
+    return ""
 
 
 def _keyword(node: ast.Call, name: str) -> ast.expr | None:

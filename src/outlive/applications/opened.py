@@ -10,7 +10,6 @@ import contextlib
 import tomllib
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from packaging.specifiers import SpecifierSet
@@ -92,7 +91,7 @@ def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[Ope
     folder = folder.resolve()
     found = read(folder, base)
     with temporary.folder() as root:
-        project = Project(root, None, base.measured if base.named else folder / WORK / "results")
+        project = Project(root, measured=base.at(folder).measured)
         releases: dict[State, tuple[Release, Requirements]] = {}
         for number, state in enumerate(dict.fromkeys(map(_bare, states))):
             releases[state] = _release(folder, found.settings, state, root / "code", number)
@@ -215,15 +214,8 @@ def _keep(path: Path, name: str, records: Iterable[msgspec.Struct]) -> None:
 
 
 def _toml(record: msgspec.Struct) -> str:
-    fields = _told(msgspec.to_builtins(record))
-    return "".join(f"{toml_key(key)} = {toml_value(value)}\n" for key, value in fields.items())
-
-
-def _told(value: Any) -> Any:
-    """Return a table without what is None, which TOML does not have."""
-    if isinstance(value, dict):
-        return {key: _told(each) for key, each in value.items() if each is not None}
-    return value
+    fields = msgspec.to_builtins(record).items()
+    return "".join(f"{toml_key(key)} = {toml_value(value)}\n" for key, value in fields if value is not None)
 
 
 def _weights(user: str, scenarios: Sequence[Scenario]) -> dict[str, int]:

@@ -14,7 +14,6 @@ from outlive.commands.parts.selection import practice_option, said_by_tools, too
 from outlive.commands.parts.writing import file_option, json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
-from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection, Tool
 from outlive.replay.explanation.allocations import Tracer, allocation_lines
 from outlive.retention import drawing, explanation
@@ -84,8 +83,7 @@ def explain_command(
     outlive explain --app . --scenario not-found
     outlive explain flask==3.1.3 --scenario not-found --reproducer reproduce.py
     """  # noqa: D301 - click's mark for lines that stay as they are
-    words = [stack] if stack else []
-    project, (wanted, *_) = app.one(words) if app else (Project.find(), stacks_named(words))
+    project, (wanted, *_) = stacks_named(app, [stack] if stack else [])
     tracers: list[Tracer] = ["tracemalloc"] if traced else []
     tracers += ["memray"] if with_c else []
     with progress() as callbacks:
@@ -103,10 +101,7 @@ def explain_command(
         )
     document, analysis = found.document, found.document.analysis
     parts = [str(found.prepared.release), found.scenario.name, connection, f"gc {policy}"]
-    parts += [
-        f"Python {analysis.python}",
-        *([found.prepared.remedy_name] if found.prepared.remedy_name else []),
-    ]
+    parts += [f"Python {analysis.python}", *filter(None, [found.prepared.remedy_name])]
     console = output()
     click.echo(explanation.render(" · ".join(parts), analysis, console.width), nl=False)
     for traces in document.allocations:

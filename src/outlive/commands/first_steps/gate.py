@@ -116,14 +116,7 @@ def gate_command(
     elif accept and not limits_file:
         _renewable(project, worker)
     wanted = Wanted.of(
-        project,
-        patterns,
-        connections,
-        gc=policy,
-        jobs=jobs,
-        worker=worker,
-        scheduler=scheduler,
-        plant=plant,
+        project, patterns, connections, gc=policy, jobs=jobs, worker=worker, scheduler=scheduler, plant=plant
     )
     bad = Stack.parse(prove) if prove else None
     reviewed = limits.load(project, stacks[0].framework, wanted.known, file=limits_file)

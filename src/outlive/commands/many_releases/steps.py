@@ -11,9 +11,8 @@ from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
 from outlive.history import steps
 from outlive.history import steps_text as report
-from outlive.history.steps import Steps, StepsDocument
+from outlive.history.steps import StepsDocument
 from outlive.history.stored import fullest, load
-from outlive.history.timeline import Timeline
 from outlive.project import Project
 from outlive.releases import claims
 from outlive.tables import output
@@ -45,7 +44,7 @@ def steps_command(
     problems = [problem for timeline in timelines for problem in timeline.problems]
     for problem in problems:
         click.echo(f"outlive: left out: {one_line(problem)}", err=True)
-    found = [_steps(project, timeline) for timeline in timelines]
+    found = [steps.find(timeline, claims.load(project, timeline.framework)) for timeline in timelines]
     if not any(one.measured for one in found):
         where = f" on Python {python}" if python else ""
         raise UsageError(f"nothing is measured{where} yet; `outlive sweep` does it")
@@ -54,7 +53,3 @@ def steps_command(
         write_text(markdown_file, report.markdown(found))
     report.show(found, output())
     return ExitCode.FAULT if problems else ExitCode.FINE
-
-
-def _steps(project: Project, timeline: Timeline) -> Steps:
-    return steps.find(timeline, claims.load(project, timeline.framework))

@@ -19,7 +19,7 @@ from outlive.loads import plan
 from outlive.loads import text as report
 from outlive.loads.plan import LoadTest
 from outlive.loads.store import LoadStore
-from outlive.project import Project, shown
+from outlive.project import shown
 from outlive.records.load import GRACEFUL_TIMEOUT, Deployment, LoadDocument, LoadMeasurement, Traffic
 from outlive.records.measurement import ASKED, Connection
 from outlive.replay.store import provenance
@@ -122,8 +122,7 @@ def load_command(
     with load_extra():
         from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
 
-    words = [stack] if stack else []
-    project, (named_stack, *_) = app.one(words) if app else (Project.find(), stacks_named(words))
+    project, (named_stack, *_) = stacks_named(app, [stack] if stack else [])
     if requests and duration:
         raise UsageError("--requests and --duration do not go together: one of them ends the test")
     traffic = Traffic(

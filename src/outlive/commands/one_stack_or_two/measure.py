@@ -23,7 +23,6 @@ from outlive.commands.parts.writing import writing_options
 from outlive.comparison.headline import untouched
 from outlive.errors import UsageError
 from outlive.files import write_text
-from outlive.project import Project
 from outlive.records.measurement import Document, Tool, never_imported
 from outlive.replay.explanation import findings
 from outlive.replay.store import provenance
@@ -63,10 +62,7 @@ def measure_command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     if attached and max(len(stacks), 1) * max(len(names), 1) > 1:
         raise UsageError("--with takes one stack, with one remedy at most")
-    if app:
-        project, wanted = app.one(stacks)
-    else:
-        project, wanted = Project.find(), stacks_named(stacks)
+    project, wanted = stacks_named(app, stacks)
     changes: list[tuple[str, ...]] = [(name, *practices) for name in names] or [practices]
     selections = [Selection(**selected, practices=change) for change in changes]
     request = selections[0].request(project)

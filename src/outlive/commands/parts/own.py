@@ -73,8 +73,11 @@ def app_options(command: F) -> F:
     return options(called)  # type: ignore[return-value]
 
 
-def stacks_named(words: Sequence[str]) -> list[Stack]:
-    """Return the stacks that words name without an `--app`. Raises UsageError where there are none."""
+def stacks_named(app: App | None, words: Sequence[str]) -> tuple[Project, list[Stack]]:
+    """Return the project, and the stacks of it that words name. Raises UsageError where there are none."""
+    if app:
+        return app.one(words)
+    project = Project.find()
     if not words:
         raise UsageError("name a stack, as in aiohttp==3.12.15, or an application of your own with --app")
-    return [Stack.parse(word) for word in words]
+    return project, [Stack.parse(word) for word in words]

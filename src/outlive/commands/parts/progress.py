@@ -189,11 +189,7 @@ class Loads:
         speed = f", {speeds[-1]:,.0f}/s" if speeds else ""
         lines = (
             ("requests", f"{last.requests:,}{speed}, {last.unexpected:,} wrong answers", speeds),
-            (
-                "latency",
-                f"p50 {1e3 * last.p50:.1f}, p99 {1e3 * last.p99:.1f} ms",
-                [s.p99 for s in samples],
-            ),
+            ("latency", f"p50 {1e3 * last.p50:.1f}, p99 {1e3 * last.p99:.1f} ms", [s.p99 for s in samples]),
             ("memory", size(memory[-1]), memory),
             ("collections", f"{last.collections:,}, paused {1e3 * last.paused:,.0f} ms", ()),
         )
