@@ -44,12 +44,12 @@ def app(tmp_path: Path) -> Path:
 
 def test_a_revision_has_the_requirements_of_then_and_the_packages_beside_it(app: Path) -> None:
     words = ("@HEAD~1", "@HEAD", "")
-    with opened(app, CHECKOUT, [State.parse(word) for word in words]) as found:
-        asked = frameworks.load(found.project, "site").application
-        pinned = [asked[stack.release].pinned["flask"] for stack in found.stacks]
-        libraries = [Path(asked[stack.release].local["shop-lib"]) for stack in found.stacks]
+    with opened(app, CHECKOUT, [State.parse(word) for word in words]) as (project, stacks):
+        asked = frameworks.load(project, "site").application
+        pinned = [asked[stack.release].pinned["flask"] for stack in stacks]
+        libraries = [Path(asked[stack.release].local["shop-lib"]) for stack in stacks]
         assert all((library / "pyproject.toml").is_file() for library in libraries)
-        folders = [found.project.root / "code" / stack.release for stack in found.stacks]
+        folders = [project.root / "code" / stack.release for stack in stacks]
         names = [{path.name for path in folder.iterdir()} for folder in folders]
     assert pinned == ["3.1.2", "3.1.3", "3.1.3"]
     assert libraries[2].resolve() == app.parent / "lib"

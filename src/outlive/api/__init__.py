@@ -248,7 +248,7 @@ def _opened(
     else:
         named = states(words, options.get("requirements", ()))
         with applications.opened(Path(app), project, named) as found:
-            yield found.project, list(found.stacks)
+            yield found
 
 
 @contextlib.contextmanager

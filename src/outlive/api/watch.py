@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -86,29 +87,24 @@ def watch(
 
     report, page = write.write(project, report)
 
-    def explain(scenario: str, policy: str) -> Explained:
-        return explained(
-            project,
-            candidate,
-            scenario,
-            connection=CONNECTION,
-            policy=policy,
-            python=report.comparison.after.stack.python,
-            worker=selection.worker,
-            progress=progress,
-        )
-
-    script: Path | None = page.with_name(f"{report.name}-reproducer.py")
-    lacking = ""
+    explain = functools.partial(
+        explained,
+        project,
+        candidate,
+        connection=CONNECTION,
+        python=report.comparison.after.stack.python,
+        worker=selection.worker,
+        progress=progress,
+    )
+    script = page.with_name(f"{report.name}-reproducer.py")
     try:
-        assert script
         write_text(script, _reproducer(report, changed, explain))
     except OutliveError as error:
-        script, lacking = None, f"none: {error}"
-    return Watched(report=report, changed=changed, page=page, script=script, lacking=lacking)
+        return Watched(report=report, changed=changed, page=page, lacking=f"none: {error}")
+    return Watched(report=report, changed=changed, page=page, script=script)
 
 
-def _reproducer(report: Report, changed: Sequence[Row], explain: Callable[[str, str], Explained]) -> str:
+def _reproducer(report: Report, changed: Sequence[Row], explain: Callable[..., Explained]) -> str:
     """Return a script that shows what one of the rows leaves: what is new in it, if anything is.
 
     Rows that are worse come first. Raises what the first of them raised where none can be shown.
@@ -119,7 +115,7 @@ def _reproducer(report: Report, changed: Sequence[Row], explain: Callable[[str, 
     why = OutliveError("nothing that changed grows")
     for scenario, policy in dict.fromkeys((row.scenario, row.gc) for row in growing):
         try:
-            found = explain(scenario, policy)
+            found = explain(scenario, policy=policy)
             structures = sorted(
                 found.document.analysis.structures, key=lambda one: one.explanation.fingerprint in known
             )

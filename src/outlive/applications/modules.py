@@ -243,17 +243,15 @@ def _includes(module: Module, known: Mapping[str, Module]) -> Iterator[tuple[str
     """
     prefixes = _prefixes(module)
     for node in ast.walk(module.tree):
-        name = _called(node)
-        if not isinstance(node, ast.Call) or not node.args:
-            continue
-        inner, prefix = None, ""
-        if name == "path" and len(node.args) > 1 and isinstance(node.args[1], ast.Call):
-            include = node.args[1]
-            inner = include.args[0] if _called(include) == "include" and include.args else None
-            prefix = f"/{_text(node.args[0])}".rstrip("/")
-        elif name in INCLUDES:
-            inner = node.args[0]
-            prefix = prefixes.get(_owner(node), "") + _text(_keyword(node, INCLUDES[name]))
+        match _called(node), node:
+            case "path", ast.Call(args=[place, ast.Call(args=[inner, *_]) as call, *_]) if (
+                _called(call) == "include"
+            ):
+                prefix = f"/{_text(place)}".rstrip("/")
+            case name, ast.Call(args=[inner, *_]) if name in INCLUDES:
+                prefix = prefixes.get(_owner(node), "") + _text(_keyword(node, INCLUDES[name]))
+            case _:
+                continue
         words = module.dotted(inner).split(".")
         parts = [".".join(words[:count]) for count in range(len(words), 0, -1)]
         if (where := next((part for part in parts if part in known), module.name)) != module.name:

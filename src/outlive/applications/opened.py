@@ -72,17 +72,11 @@ def two(words: Sequence[str], packages: Sequence[str]) -> list[State]:
     return [State.parse(word, file) for word, file in zip(both, files, strict=True)]
 
 
-class Opened(msgspec.Struct, frozen=True):
-    """An application as a project, and the stacks that its states are."""
-
-    project: Project
-    stacks: tuple[Stack, ...]
-    settings: Settings
-
-
 @contextlib.contextmanager
-def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[Opened]:
-    """Yield the application in `folder` with some states of it; `base` has what all projects share.
+def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[tuple[Project, list[Stack]]]:
+    """Yield the application in `folder` as a project, and the stacks that some states of it are.
+
+    `base` has what all projects share.
 
     Raises UsageError for an app, a revision or requirements that cannot be read, and as `Stack.parse` does.
     """
@@ -105,8 +99,7 @@ def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[Ope
         if not (folder / WORK / ".gitignore").exists():
             write_text(folder / WORK / ".gitignore", "*\n")
         versions = {state: release.version for state, (release, _) in releases.items()}
-        stacks = tuple(_stack(name, versions[_bare(state)], state, found.settings) for state in states)
-        yield Opened(project, stacks, found.settings)
+        yield project, [_stack(name, versions[_bare(state)], state, found.settings) for state in states]
 
 
 def _bare(state: State) -> State:

@@ -57,14 +57,27 @@ def compare_under_load(project: Project, pair: Pair, selection: Selection, wante
         raise UsageError(f"--rounds {rounds}: the order is balanced for even numbers, from {LEAST_ROUNDS} on")
     if len(selection.connections) > 1:
         raise UsageError("--connection: a load test has one kind of connection")
-    traffic = _sent(selection, wanted, sender(project, pair.before.release.framework, wanted.user))
+    app = apps.load(project, pair.before.release.framework)
+    connection = selection.connections[0] if selection.connections else "keep-alive"
+    user = sender(project, app.framework, wanted.user)
+    if locustfile(user):
+        raise UsageError(f"{user}: each run of a comparison has a number of requests, a locustfile has none")
+    traffic = Traffic(
+        user=user,
+        clients=wanted.clients,
+        requests=wanted.requests or REQUESTS,
+        rate=wanted.rate,
+        scenarios=selection.patterns,
+        connection=connection,
+    )
+    worker = app.named(selection.worker) if selection.worker else app.worker(connection) or app.workers[0]
     comparisons: list[LoadComparison] = []
     runs: list[tuple[Run, ...]] = []
     code = ExitCode.FINE
     policies, turns = dict.fromkeys(selection.policies or ("on",)), order(rounds)
     with loads(traffic, len(policies) * len(turns)) as whole:
         for policy in policies:
-            deployment = _deployed(project, pair, selection, policy)
+            deployment = Deployment(worker=worker.name, gc=policy)
             done: list[Run] = []
             stopped: BaseException | None = None
             try:
@@ -96,26 +109,6 @@ def compare_under_load(project: Project, pair: Pair, selection: Selection, wante
             elif stopped is not None:
                 raise stopped
     return code
-
-
-def _deployed(project: Project, pair: Pair, selection: Selection, policy: str) -> Deployment:
-    app = apps.load(project, pair.before.release.framework)
-    connection = selection.connections[0] if selection.connections else "keep-alive"
-    worker = app.named(selection.worker) if selection.worker else app.worker(connection) or app.workers[0]
-    return Deployment(worker=worker.name, gc=policy)
-
-
-def _sent(selection: Selection, wanted: Wanted, user: str) -> Traffic:
-    if locustfile(user):
-        raise UsageError(f"{user}: each run of a comparison has a number of requests, a locustfile has none")
-    return Traffic(
-        user=user,
-        clients=wanted.clients,
-        requests=wanted.requests or REQUESTS,
-        rate=wanted.rate,
-        scenarios=selection.patterns,
-        connection=selection.connections[0] if selection.connections else "keep-alive",
-    )
 
 
 def _run(

@@ -40,9 +40,7 @@ class App(msgspec.Struct, frozen=True):
         return project, (before, after)
 
     def _opened(self, states: Sequence[State]) -> tuple[Project, list[Stack]]:
-        context = click.get_current_context()
-        found = context.with_resource(opened(self.folder, Project.find(), states))
-        return found.project, list(found.stacks)
+        return click.get_current_context().with_resource(opened(self.folder, Project.find(), states))
 
 
 def app_options(command: F) -> F:

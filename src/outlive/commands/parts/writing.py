@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -75,9 +76,4 @@ def _alone(ctx: click.Context) -> None:
     """Have a document alone on standard output: what people read goes to the other stream meanwhile."""
     if sys.stdout is not sys.stderr:
         ctx.call_on_close(files.documents_to(sys.stdout))
-        shown, sys.stdout = sys.stdout, sys.stderr
-
-        def back() -> None:
-            sys.stdout = shown
-
-        ctx.call_on_close(back)
+        ctx.with_resource(contextlib.redirect_stdout(sys.stderr))
