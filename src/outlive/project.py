@@ -76,9 +76,7 @@ class Project:
 
     def publishing(self) -> Project:
         """Return the same project, with what is published for its own results and no others."""
-        other = copy.copy(self)
-        other.measured, other.named = self.published, True
-        return other
+        return Project(self.root, None if self.inside else self.work, self.published)
 
     def at(self, folder: Path) -> Project:
         """Return the same project for an app in `folder`, where what is measured of that is kept."""

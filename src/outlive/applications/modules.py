@@ -24,8 +24,8 @@ RUNS = ("run", "run_app", "serve_forever", "run_forever")
 class Found(msgspec.Struct, frozen=True):
     """An app, or a factory of one: where it is, how it is called, and how well it fits.
 
-    `runs` is whether its module serves by itself when it is imported: such an app cannot be served. `needs`
-    is whether the factory needs arguments.
+    `factory` is `def` or `async`, and empty for an app. `runs` is whether its module serves by itself when it
+    is imported: such an app cannot be served. `needs` is whether the factory needs arguments.
     """
 
     module: str
@@ -142,8 +142,7 @@ def apps(modules: Iterable[Module], makers: Makers) -> Iterator[Found]:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 if kind := _returned(node, known):
                     factories[f"{module.name}.{node.name}"] = kind
-                    factory = "async" if isinstance(node, ast.AsyncFunctionDef) else "def"
-                    yield _found(module, node.name, kind, node, factory)
+                    yield _found(module, node.name, kind, node)
             elif kind := known.get(_called(_value(node))):
                 yield from (_found(module, name, kind, node) for name in _assigned(node))
     for module in several:
@@ -186,7 +185,8 @@ def routes(modules: Iterable[Module]) -> set[Route]:
     return found
 
 
-def _found(module: Module, name: str, kind: tuple[str, str], node: ast.stmt, factory: str = "") -> Found:
+def _found(module: Module, name: str, kind: tuple[str, str], node: ast.stmt) -> Found:
+    factory = {ast.FunctionDef: "def", ast.AsyncFunctionDef: "async"}.get(type(node), "")
     runs = any(isinstance(each, ast.Expr) and _called(each.value) in RUNS for each in module.tree.body)
     needs = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _needs(node.args)
     return Found(module.name, name, *kind, module.path, node.lineno, factory, runs, needs)

@@ -86,20 +86,19 @@ def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[tup
     found = read(folder, base)
     with temporary.folder() as root:
         project = Project(root, measured=base.at(folder).measured)
-        releases: dict[State, tuple[Release, Requirements]] = {}
-        for number, state in enumerate(dict.fromkeys(map(_bare, states))):
-            releases[state] = _release(folder, found.settings, state, root / "code", number)
+        releases = {
+            state: _release(folder, found.settings, state, root / "code", number)
+            for number, state in enumerate(dict.fromkeys(map(_bare, states)))
+        }
         packages = {package for _, own in releases.values() for package in own.names}
         name = _name(folder, found.settings, packages)
         known = practices.ours(base, found.settings.protocol, packages)
-        serving = practices.applied(folder, found, known)
-        found = msgspec.structs.replace(found, serving=serving)
+        found = msgspec.structs.replace(found, serving=practices.applied(folder, found, known))
         _write(project, base, found, dict(releases.values()), folder=folder, name=name)
         _keep(project.apps / name / "remedies.toml", "remedy", known)
         if not (folder / WORK / ".gitignore").exists():
             write_text(folder / WORK / ".gitignore", "*\n")
-        versions = {state: release.version for state, (release, _) in releases.items()}
-        yield project, [_stack(name, versions[_bare(state)], state, found.settings) for state in states]
+        yield project, [_stack(name, releases[_bare(each)][0], each, found.settings) for each in states]
 
 
 def _bare(state: State) -> State:
@@ -158,8 +157,8 @@ def _name(folder: Path, settings: Settings, packages: Container[str]) -> str:
     return f"{name}-app" if name in packages else name
 
 
-def _stack(name: str, version: str, state: State, settings: Settings) -> Stack:
-    stack = Stack.parse(",".join(filter(None, [f"{name}=={version}", state.changes])))
+def _stack(name: str, release: Release, state: State, settings: Settings) -> Stack:
+    stack = Stack.parse(",".join(filter(None, [f"{name}=={release.version}", state.changes])))
     return stack if stack.python else msgspec.structs.replace(stack, python=settings.python)
 
 

@@ -84,12 +84,9 @@ def gate_command(
     prove: str | None,
     plant: bool,
     allow_yanked: bool,
-    json_file: Path | None,
-    junit_file: Path | None,
-    sarif_file: Path | None,
-    summary_file: Path | None,
     jobs: int,
     scheduler: str | None,
+    **files: Path | None,
 ) -> int:
     """Judge releases of a framework against its reviewed limits.
 
@@ -144,8 +141,7 @@ def gate_command(
         show(found, console, accepting=accept)
         gates.append(found)
     code = gate.code(gates)
-    _write(gates, code, json_file, junit_file, sarif_file)
-    _summarize(summary_file, gates)
+    _write(gates, code, **files)
     file = limits_file or limits.limits_path(project, stacks[0].framework)
     return _accepted(project, reviewed, gates, wanted, file) if accept else code
 
@@ -193,20 +189,20 @@ def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[
 
 
 def _write(
-    gates: Sequence[Gate], code: int, json_file: Path | None, junit_file: Path | None, sarif_file: Path | None
+    gates: Sequence[Gate],
+    code: int,
+    *,
+    json_file: Path | None,
+    junit_file: Path | None,
+    sarif_file: Path | None,
+    summary_file: Path | None,
 ) -> None:
     stacks = provenance([one.stack for one in gates])
     write_json(json_file, GateDocument(provenance=stacks, exit_code=code, gates=tuple(gates)))
-    if junit_file:
-        write_text(junit_file, junit(gates))
-    if sarif_file:
-        write_text(sarif_file, sarif(gates))
-
-
-def _summarize(file: Path | None, gates: Sequence[Gate]) -> None:
-    if file:
-        write_text(file, summary(gates))
-    elif step := os.environ.get("GITHUB_STEP_SUMMARY"):
+    for file, text in ((junit_file, junit), (sarif_file, sarif), (summary_file, summary)):
+        if file:
+            write_text(file, text(gates))
+    if not summary_file and (step := os.environ.get("GITHUB_STEP_SUMMARY")):
         with Path(step).open("a", encoding="utf-8") as stream:  # a step may have written to it before
             stream.write(summary(gates))
 

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -86,10 +87,6 @@ def load_command(
     app: App | None,
     policies: tuple[str, ...],
     names: tuple[str, ...],
-    workers: int,
-    preload: bool,
-    max_requests: int,
-    graceful_timeout: int,
     user: str | None,
     patterns: tuple[str, ...],
     connection: Connection,
@@ -105,6 +102,7 @@ def load_command(
     json_file: Path | None,
     markdown_file: Path | None,
     html_file: Path | None,
+    **deployed: Any,
 ) -> int:
     """Put a release under load: many clients at once, many failing.
 
@@ -145,14 +143,7 @@ def load_command(
     tests = [*itertools.product(chosen, dict.fromkeys(policies or ("on",)))]
     with loads(traffic, len(tests)) as progress:
         for worker, policy in tests:
-            deployment = Deployment(
-                worker=worker.name,
-                workers=workers,
-                preload=preload,
-                max_requests=max_requests,
-                graceful_timeout=graceful_timeout,
-                gc=policy,
-            )
+            deployment = Deployment(worker=worker.name, gc=policy, **deployed)
             test = LoadTest(prepared, deployment, traffic)
             stack_record = plan.recorded(project, test).record
             store = LoadStore(project, stack_record, prepared.remedy)
