@@ -67,6 +67,14 @@ def test_a_folder_of_results_is_named_for_one_command(
     assert asked == [str(tmp_path), None]
 
 
+@pytest.mark.parametrize("since", ["latest", "1" * 5000])  # Python reads no number of so many digits
+def test_a_version_that_is_none_is_the_user_s_mistake(since: str) -> None:
+    words = ["releases", "list", "flask", "--since", since]
+    found = CliRunner().invoke(cli, words, env={"OUTLIVE_ROOT": str(CHECKOUT.root)}, standalone_mode=False)
+    assert isinstance(found.exception, UsageError)
+    assert re.fullmatch(r"--since takes a version, as in 3\.11\.0, not '[1a-z]+…?'", str(found.exception))
+
+
 @pytest.mark.parametrize("words", [["explain", "--help"], []])
 def test_what_one_reads_is_not_folded_into_one_line(words: list[str]) -> None:
     done = processes.run([sys.executable, "-m", "outlive", *words], timeout=60, cwd=CHECKOUT.root)

@@ -35,10 +35,7 @@ LOCAL = frozenset(
 
 
 def run(words: Sequence[str | Path], index: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run git, with an index of its own; return how it ended: with a status of 1 where it is not installed.
-
-    The `LOCAL` variables are removed.
-    """
+    """Run git without LOCAL, with an index of its own; return how it ended: 1 where it is not installed."""
     if not shutil.which("git"):
         return subprocess.CompletedProcess(words, 1, "", "git is not installed")
     variables = {name: value for name, value in os.environ.items() if name not in LOCAL}

@@ -44,10 +44,7 @@ class Guess(msgspec.Struct, frozen=True):
 
 
 def guess(folder: Path, base: Project) -> Guess:
-    """Return a first `outlive.toml` for the repository in `folder`.
-
-    Raises UsageError where no app is found in it.
-    """
+    """Return a first `outlive.toml` for the repository in `folder`. Raises UsageError where it has no app."""
     known = [frameworks.load(base, name) for name in base.frameworks()]
     paths = list(_modules(folder))
     scripts = {script for framework in known for script in framework.before}

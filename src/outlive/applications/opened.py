@@ -76,9 +76,8 @@ def two(words: Sequence[str], packages: Sequence[str]) -> list[State]:
 def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[tuple[Project, list[Stack]]]:
     """Yield the application in `folder` as a project, and the stacks that some states of it are.
 
-    `base` has what all projects share.
-
-    Raises UsageError for an app, a revision or requirements that cannot be read, and as `Stack.parse` does.
+    `base` has what all projects share. Raises UsageError for an app, a revision or requirements that cannot
+    be read, and as `Stack.parse` does.
     """
     if not folder.is_dir():
         raise UsageError(f"--app {folder}: there is no such folder")

@@ -1,6 +1,6 @@
 """The asv plugin: maintains the release history that asv walks, and provides each release's environment.
 
-`asv.conf.json` names it with a leading dot, as `.outlive.asv_plugin`; without the dot asv searches only its
+`asv.conf.json` names it with a leading dot, as `.outlive.asv.plugin`; without the dot asv searches only its
 own plugins, and silently finds none.
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 from rich.console import Console
 
 from outlive.asv.repository import name_branches
@@ -20,6 +20,7 @@ from outlive.releases.catalogue import Catalogue, ReleasesDocument
 from outlive.releases.claims import ClaimsDocument
 from outlive.stacks import eras
 from outlive.tables import output
+from outlive.wording import one_line
 
 if TYPE_CHECKING:  # slow to import, and for one verb alone
     from outlive.releases.index import Update
@@ -56,8 +57,8 @@ def list_command(*, framework: str, since: str | None, everything: bool, json_fi
     if since:
         try:
             first = Version(since)
-        except InvalidVersion:
-            raise UsageError(f"--since takes a version, as in 3.11.0, not {since!r}") from None
+        except ValueError:  # also a number with more digits than Python reads
+            raise UsageError(f"--since takes a version, as in 3.11.0, not {one_line(since)!r}") from None
         releases = tuple(one for one in releases if one.parsed >= first)
         if not releases:
             raise UsageError(f"no release of {framework} is {since} or later")

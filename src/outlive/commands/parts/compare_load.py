@@ -114,10 +114,7 @@ def compare_under_load(project: Project, pair: Pair, selection: Selection, wante
 def _run(
     project: Project, pair: Pair, turn: Turn, *, deployment: Deployment, traffic: Traffic, watch: Watch
 ) -> Run:
-    """Run the stack whose turn it is on a fresh server; its record is stored.
-
-    Raises FaultError where that fails.
-    """
+    """Run the stack whose turn it is on a fresh server, and store its record. Raises FaultError."""
     with load_extra():
         from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
     test = LoadTest(pair.after if turn.arm == "after" else pair.before, deployment, traffic)
