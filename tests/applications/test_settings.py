@@ -79,6 +79,12 @@ def test_what_is_wrong_with_it_is_said(tmp_path: Path, text: str | None, said: s
     assert said in str(error.value)
 
 
+def test_a_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "outlive.toml").write_bytes(PLAIN.encode("utf-16"))
+    with pytest.raises(UsageError, match=r"outlive\.toml: it is not UTF-8 text"):
+        read(tmp_path, CHECKOUT)
+
+
 def test_secrets_stand_in_for_their_names_in_the_login(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +211,15 @@ def test_words_name_states() -> None:
     assert State.parse("a==1,python==3.12", "old.txt") == State(None, "old.txt", "a==1,python==3.12")
 
 
-@pytest.mark.parametrize(("name", "said"), [("feature/x-1", "feature.x.1"), ("v2.0", "v2.0"), ("...", "0")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("feature/x-1", "feature.x.1"),
+        ("v2.0", "v2.0"),
+        ("...", "0"),
+        (f"feature/{'x' * 300}", f"feature.{'x' * 52}"),
+    ],
+)
 def test_a_revision_is_part_of_a_version(name: str, said: str) -> None:
     assert local_version(name) == said
 
@@ -360,6 +374,8 @@ def test_an_app_that_is_made_in_a_block(tmp_path: Path, block: str) -> None:
         ("secrets = [1]", "Expected `str`"),
         ('env = { "A=B" = "x" }', "'A=B' is no name of a variable"),
         ('env = { A = "\\u0000" }', "has a NUL"),
+        ('env = { OUTLIVE_GC = "off" }', "OUTLIVE_GC: names that begin with OUTLIVE_ are ours"),
+        (f'name = "{"b" * 61}"', "letters, digits and hyphens, at most 60"),
     ],
 )
 def test_what_no_process_can_be_given(tmp_path: Path, line: str, said: str) -> None:

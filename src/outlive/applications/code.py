@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from outlive import git
-from outlive.applications.settings import LIMITS
+from outlive.applications.settings import LIMITS, LONGEST_NAME
 from outlive.errors import FaultError, UsageError
 from outlive.files import copy_tree
 from outlive.wording import one_line
@@ -72,5 +72,8 @@ def revision(app: Path, name: str, tree: Path) -> tuple[str, Path]:
 
 
 def local_version(text: str) -> str:
-    """Return what a name becomes in the local part of a version: `feature/x-1` is `feature.x.1`."""
-    return re.sub(r"[^a-z0-9]+", ".", text.lower()).strip(".") or "0"
+    """Return what a name becomes in the local part of a version: `feature/x-1` is `feature.x.1`.
+
+    Names of files are made of it: it has at most LONGEST_NAME characters.
+    """
+    return re.sub(r"[^a-z0-9]+", ".", text.lower()).strip(".")[:LONGEST_NAME].strip(".") or "0"

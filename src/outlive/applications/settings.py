@@ -25,6 +25,10 @@ FILE = "outlive.toml"
 LIMITS = "outlive-limits.toml"
 """Where the limits of its gate are, beside `outlive.toml`."""
 BASELINE = "ok"
+LONGEST_NAME = 60
+"""Characters of a name of which names of files are made."""
+OURS = "OUTLIVE_"
+"""How the variables begin by which a server is told what to do."""
 Asked = TypeVar("Asked", Scenario, Login)
 
 
@@ -113,6 +117,8 @@ def read(folder: Path, base: Project) -> Read:
         scenarios = tuple(_scenario(each, settings, at) for at, each in enumerate(settings.scenario, 1))
     except FileNotFoundError:
         raise UsageError(f"{folder}: there is no {FILE} in it: `outlive init` writes one") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: it is not UTF-8 text: save it as such") from None
     except (OSError, ValueError, RecursionError) as error:  # msgspec's and tomllib's are ValueErrors
         raise UsageError(f"{path}: {one_line(str(error))}") from None
     known = protocols(base)
@@ -159,11 +165,13 @@ def _fault(settings: Settings, scenarios: tuple[Scenario, ...], known: dict[str,
     for command in settings.commands:
         if unusable := _unusable(command):
             return unusable
+    if ours := [name for name in (*settings.env, *settings.secrets) if name.startswith(OURS)]:
+        return f"{', '.join(ours)}: names that begin with {OURS} are ours, take another"
     for name, value in settings.env.items():
         if not name or "=" in name or "\0" in name + value:
             return f"env: {one_line(name)!r} is no name of a variable, or its value has a NUL"
-    if settings.name and not NAME.fullmatch(settings.name):
-        return f"name {settings.name!r}: letters, digits and hyphens"
+    if settings.name and not (NAME.fullmatch(settings.name) and len(settings.name) <= LONGEST_NAME):
+        return f"name {one_line(settings.name)!r}: letters, digits and hyphens, at most {LONGEST_NAME}"
     for user, weights in settings.users.items():
         if unknown := sorted(weights.keys() - set(names)):
             return f"users.{user}: {', '.join(unknown)} is no scenario"
