@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 from pathlib import Path
 
@@ -47,6 +48,41 @@ def test_bare_wsgi_needs_no_package(tmp_path: Path) -> None:
 def test_an_async_factory_makes_it(tmp_path: Path) -> None:
     code = f"async def make():\n    return answer\n{SERVE.replace('serve', 'answer')}"
     assert "ok 0 0 none" in measured(tmp_path, f"{code}serve = make\n")
+
+
+def test_a_thread_that_it_starts_at_import_works_for_its_requests(tmp_path: Path) -> None:
+    code = (
+        "import queue, threading\nQUEUE = queue.SimpleQueue()\nclass Order: pass\n"
+        "def work():\n    while True: QUEUE.get()\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "def serve(environ, start_response):\n    QUEUE.put(Order())\n"
+        "    start_response('200 OK', [])\n    return []\n"
+    )
+    assert "ok 0 0 none" in measured(tmp_path, code)
+    told = measured(tmp_path, code.replace("while True: ", ""))
+    assert "ok 1 1 leak 1 Order" in told, "its queue is not emptied any more"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("socket.socket().detach()", "1 socket"),
+        ("os.open(os.devnull, os.O_RDONLY)", "1 file"),
+        ("NUMBERS.append(10**9 + len(NUMBERS))", "1 block"),
+    ],
+)
+def test_what_leaks_and_is_no_object_is_named(tmp_path: Path, line: str, said: str) -> None:
+    code = f"import os, socket\nNUMBERS = []\n{SERVE.replace('return', f'{line}; return')}"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # less than there are requests
+    try:
+        assert f"ok 0 0 leak {said}" in measured(tmp_path, code)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    words = ["explain", "--app", str(tmp_path), "--scenario", "ok"]
+    told = CliRunner().invoke(cli, words, standalone_mode=False).output
+    assert f"Each request leaks {said}, which is no object." in told
+    assert "Nothing" not in told
 
 
 STARLETTE = """

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from outlive.api.selection import Selection, one_scenario
+from outlive.comparison.outside import outside
 from outlive.errors import FaultError
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.project import Project
@@ -38,13 +39,17 @@ class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """An explanation, with everything that a reproducer or another tool needs."""
+    """An explanation, with everything that a reproducer or another tool needs.
+
+    `outside` says what each request leaks that is no object.
+    """
 
     document: ExplanationDocument
     subject: Subject
     prepared: Prepared
     scenario: Scenario
     request: engine.Request
+    outside: tuple[str, ...]
 
     def reproducer(self, structure: Structure) -> str:
         """Return a script that was run and seen to show `structure`. Raises as `Reproducer.find` does."""
@@ -103,4 +108,4 @@ def explained(
         analysis=analysis,
         allocations=tuple(trace(of, scenario, cell, tracer) for of, tracer in traced),
     )
-    return Explained(document, subject, prepared, scenario, request)
+    return Explained(document, subject, prepared, scenario, request, tuple(outside(measurement)))

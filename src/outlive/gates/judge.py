@@ -20,11 +20,11 @@ from typing import Literal, NamedTuple
 import msgspec
 from packaging.specifiers import SpecifierSet
 
-from outlive.comparison.changes import HELD, LEAKED_BLOCKS, LEAKED_HEAP, OPEN_FILES, Quantity
+from outlive.comparison.outside import held, open_files, outside
 from outlive.gates.limits import Allowed, Limits, Place, exact
 from outlive.records.measurement import Measurement
 from outlive.retention.error import errors
-from outlive.retention.growth import COUNT_LEAK, LEAST_LEAK
+from outlive.retention.growth import LEAST_LEAK
 from outlive.retention.residue import LEAST
 from outlive.wording import listed, one_line
 
@@ -87,11 +87,11 @@ def residue(measurement: Measurement) -> float | None:
 
 def leaks_memory(measurement: Measurement) -> bool:
     """Return whether a cell leaks outside of gc-tracked objects: memory, files or the like."""
-    if _open_files(measurement):
+    if open_files(measurement):
         return True
     if measurement.growth != "leak":
         return False
-    return abs(measurement.leaked_per_request or 0) < LEAST_LEAK or bool(_held(measurement))
+    return abs(measurement.leaked_per_request or 0) < LEAST_LEAK or bool(held(measurement))
 
 
 class _Count(NamedTuple):
@@ -189,7 +189,7 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
         )
     if leaks_memory(measurement) and not allowed.memory:
         place = allowed.place or allowed.residue_place
-        said = f"leaks outside of objects: {listed(_outside(measurement))} per request"
+        said = f"leaks outside of objects: {listed(outside(measurement))} per request"
         return "over", said, _if_meant(path, place)
     if (place := allowed.memory_place) and not leaks_memory(measurement):
         return (
@@ -198,33 +198,6 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
             f"{path}:{place.line}: `{place.text}`: take {measurement.scenario} out",
         )
     return "within", "", ""
-
-
-def _outside(measurement: Measurement) -> list[str]:
-    """Return texts that say what leaks outside of objects."""
-    memory = (LEAKED_BLOCKS, LEAKED_HEAP) if abs(measurement.leaked_per_request or 0) < LEAST_LEAK else ()
-    amounts = [(quantity, quantity.of(measurement)) for quantity in memory]
-    texts = [f"{q.write(amount.value)} {q.short}" for q, amount in amounts if amount and amount.value > 0]
-    return [*texts, *_held(measurement), *_open_files(measurement)]
-
-
-def _open_files(measurement: Measurement) -> list[str]:
-    """Return a text where files stay open until a collection, which with gc off never comes."""
-    amount = OPEN_FILES.of(measurement)
-    if amount is None or measurement.held or amount.value - amount.error < COUNT_LEAK:
-        return []
-    return [_counted(OPEN_FILES, amount.value)]
-
-
-def _held(measurement: Measurement) -> list[str]:
-    amounts = [(quantity, quantity.of(measurement)) for quantity in HELD]
-    return [_counted(quantity, amount.value) for quantity, amount in amounts if amount and amount.value]
-
-
-def _counted(quantity: Quantity, value: float) -> str:
-    first, _, rest = quantity.noun.partition(" ")
-    text = quantity.write(value)
-    return " ".join(filter(None, [text, first.removesuffix("s") if text == "1" else first, rest]))
 
 
 def _if_meant(path: str, place: Place | None) -> str:
@@ -237,7 +210,7 @@ def _said(m: Measurement) -> str:
         return one_line(m.reason or m.status)
     left = residue(m)
     per_connection = f", {exact(left)} per connection" if left else ""
-    memory = f" and leaked {listed(_outside(m))}" if leaks_memory(m) else ""
+    memory = f" and leaked {listed(outside(m))}" if leaks_memory(m) else ""
     return f"{exact(objects(m))} objects{per_connection}{memory}"
 
 

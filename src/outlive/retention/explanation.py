@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from outlive.retention.graph import Step
 from outlive.retention.structures import Analysis, Structure
@@ -24,9 +24,16 @@ TYPES = 5
 SUSPECT = "◀ suspect"
 
 
-def render(heading: str, analysis: Analysis, width: int = WIDTH) -> str:
-    """Return the whole explanation of a cell, in lines of `width` columns; `heading` names the cell."""
-    lines = [fold(heading, width), fold(summary(analysis), width)]
+def render(heading: str, analysis: Analysis, width: int = WIDTH, outside: Sequence[str] = ()) -> str:
+    """Return the whole explanation of a cell, in lines of `width` columns; `heading` names the cell.
+
+    `outside` says what each request leaks that is no object.
+    """
+    lines = [fold(heading, width)]
+    if analysis.structures or not outside:
+        lines += [fold(summary(analysis), width)]
+    if outside:
+        lines += [fold(f"Each request leaks {listed(outside)}, which is no object.", width)]
     for place, structure in enumerate(analysis.structures, 1):
         lines += ["", *_block(place, structure, width)]
     if analysis.cut:

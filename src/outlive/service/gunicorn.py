@@ -30,6 +30,7 @@ LONGEST_FOLDER = 90
 """Most bytes of a folder's path for a Unix socket in it: the whole path has 108 at most, 104 on macOS."""
 SOCKET = "OUTLIVE_PROBE_SOCKET"
 """The variable with the socket that probes connect to; it is another for each server."""
+PRELOAD = "--preload"
 UNCACHED = "glibc.malloc.tcache_count=0"
 """Each thread keeps freed chunks for itself, and glibc counts them as used, so C heap would seem to grow."""
 GUNICORN_CONF = Path(__file__).parents[1] / "worker" / "gunicorn_conf.py"
@@ -89,17 +90,19 @@ class Gunicorn:
 
     def _start(self) -> None:
         self._socket = self._bind()
-        variables = self._variables(self._socket)
-        folder = self.app_folder
+        self._env = self._variables(self._socket)
         if own := self.app.own:
-            folder = self._copy = lay_out(own, self.environment, self._folder, variables)
+            self._copy = lay_out(own, self.environment, self._folder, self._env)
+        self._launch()
+
+    def _launch(self) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             self.address = seal.sealed(listener)
             with self._log_path.open("ab") as log:  # gunicorn writes to it too: always append
                 self.process = processes.start(
                     self._command(listener.fileno()),
-                    cwd=folder,
-                    env=variables,
+                    cwd=self._copy if self.app.own else self.app_folder,
+                    env=self._env,
                     pass_fds=[listener.fileno()],
                     stdout=log,
                     stderr=STDOUT,
@@ -210,7 +213,7 @@ class Server(Gunicorn):
     """gunicorn with one worker at a time; each `fresh_worker()` is forked anew from the same master."""
 
     def __init__(self, environment: Environment, app: App, worker: Worker, folder: Path) -> None:
-        options = ("--workers", "1", *(("--preload",) if worker.preload else ()))
+        options = ("--workers", "1", *((PRELOAD,) if worker.preload else ()))
         super().__init__(environment, app, worker, folder, options=options)
         self._line: ProbeLine | None = None
 
@@ -242,10 +245,17 @@ class Server(Gunicorn):
     def fresh_worker(self) -> ProbeLine:
         """End the present worker, if any, and return the line to the probe of the next one.
 
-        Raises FaultError as `wait_for_worker` does.
+        Where the app has started threads in the master, from which no worker has them, each worker loads the
+        app by itself instead. Raises FaultError as `wait_for_worker` does.
         """
         if self._line is not None:
             self._line.close()
             self._line = None
         self._line = ProbeLine(self.wait_for_worker())
+        if self._line.hello.lost and PRELOAD in self._options:
+            self.kill()
+            self._line.close()
+            self._options = tuple(option for option in self._options if option != PRELOAD)
+            self._launch()
+            self._line = ProbeLine(self.wait_for_worker())
         return self._line

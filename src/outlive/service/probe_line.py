@@ -26,11 +26,15 @@ T = TypeVar("T")
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """A worker's introduction: its process id, full Python version, and version of the counting rules."""
+    """A worker's introduction: its process id, full Python version, and version of the counting rules.
+
+    `lost` is how many threads of the app are in the master, and not in the worker.
+    """
 
     pid: int
     python: str
     counting: int
+    lost: int = 0
 
 
 class Rest(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ import gc
 import importlib.util
 import inspect
 import os
+import resource
 import signal
 import sys
 
@@ -22,6 +23,8 @@ PR_SET_PDEATHSIG = 1
 POLICY = os.environ.get("OUTLIVE_GC")
 """The gc policy of a load test; None in a replay, where the harness sets the policy."""
 PRACTICES = "OUTLIVE_PRACTICES="
+MOST_FILES = 65536
+"""Open files that a replay asks for: a leak of one for each request soon exceeds the usual limit of 1,024."""
 
 
 def _load(name: str) -> ModuleType:
@@ -73,6 +76,16 @@ def _practices(words: list[str]) -> tuple[list[Callable[[], object]], list[Calla
     return early, late
 
 
+def _allow_files() -> None:
+    """Raise the limit of open files as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+if POLICY is None:
+    _allow_files()
 before_app, with_app = _practices(sys.argv)
 for practice in before_app:
     practice()
@@ -91,12 +104,14 @@ def _captured(collect: Any) -> Any:
     return graph
 
 
-def pre_fork(server: Any, _worker: Any) -> None:
+def pre_fork(server: Any, worker: Any) -> None:
     """Freeze the objects of the master, so that a fresh worker has only a few objects to collect.
 
+    The worker has none of the threads that the app has started in the master.
     Under load the master instead prepares for the gc policy as a deployment would, if it has loaded the app.
     """
     if POLICY is None:
+        worker.lost = len(sys._current_frames()) - 1
         gc.collect()
         gc.freeze()
     elif server.cfg.preload_app:
@@ -136,7 +151,7 @@ def post_worker_init(worker: Any) -> None:
         periodic=request_hook.Periodic(hook.add),
         tracer=allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
     )
-    counter.wake = idle.waker()
+    counter.wake, counter.lost = idle.waker(), getattr(worker, "lost", 0)
     tool = os.environ.get("OUTLIVE_TOOL")
     if tool:
         counter.tool = _load("tools").TOOLS[tool]()

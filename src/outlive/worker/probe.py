@@ -17,13 +17,13 @@ from __future__ import annotations
 import array
 import gc
 import heapq
-import json
 import os
 import sys
 import threading
 import traceback
 from _thread import get_native_id, start_new_thread
 from collections import Counter
+from json import dumps  # an app may put another in its place
 from socket import AF_UNIX, socket
 
 TYPE_CHECKING = False
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 COUNTING = 1
 """Version of the counting rules: counts of different versions are never compared."""
 SWITCH_INTERVAL = 0.5
-"""Seconds that a thread may keep the GIL. With this, threads switch where they block and not by the clock, so
-a framework's thread pool (asyncio's run_in_executor) leaves the same objects in every run."""
+"""Seconds that a thread may keep the GIL. With this, threads switch where they block and not by the clock,
+so a thread pool (asyncio's run_in_executor) leaves the same objects in every run."""
 YOUNGEST, MIDDLE, OLDEST = 0, 1, 2
 """Generations of the collector; a collection up to the oldest is a full one."""
 COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, in practice once or twice."""
-# The type cache keeps the names of attributes that were looked up. On Python 3.11 each formatted traceback
-# looks up a new string "__match_args__"; up to 4,096 of them stay.
+# The type cache keeps names of attributes that were looked up. On Python 3.11 each formatted traceback looks
+# up a new string "__match_args__"; up to 4,096 of them stay.
 clear_type_cache: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
 
 
@@ -77,12 +77,14 @@ def less(one: int | None, other: int | None) -> int | None:
 class Probe:
     """Answers the harness over one connection, in a separate thread.
 
-    `holdings` reads the process's resources other than objects. `loop` is the worker's asyncio event loop; if
-    it is None, the loop that runs when counting begins is taken, if any. `log` sums up automatic collections,
-    `capture` returns the graph of the survivors, `periodic` makes this worker collect after every N requests,
-    `tracer` reports where memory was allocated, `wake` ends freed greenlets, `tool` is one of `tools`.
+    `holdings` reads the process's resources other than objects. `loop` is the worker's asyncio event loop,
+    None: that which runs when counting begins, if any. `log` sums up automatic collections, `capture` returns
+    the graph of the survivors, `periodic` makes this worker collect after every N requests, `tracer` reports
+    where memory was allocated, `wake` ends freed greenlets, `tool` is one of `tools`. `lost` threads of the
+    app stay in the master.
     """
 
+    lost: int = 0
     idle: IdleWatch
     wake: Callable[[Callable[[], object]], int] | None = None
     tool: Any
@@ -131,13 +133,13 @@ class Probe:
     @staticmethod
     def send(stream: BufferedRWPair, answer: dict[str, Any]) -> None:
         """Write an answer as one line."""
-        stream.write(json.dumps(answer).encode() + b"\n")
+        stream.write(dumps(answer).encode() + b"\n")
         stream.flush()
 
-    @staticmethod
-    def hello() -> dict[str, Any]:
-        """Return this worker's process id, its Python and its version of the counting rules."""
-        return {"pid": os.getpid(), "python": "{}.{}.{}".format(*sys.version_info[:3]), "counting": COUNTING}
+    def hello(self) -> dict[str, Any]:
+        """Return this worker's process id, Python, version of the counting rules, and lost threads."""
+        known = {"pid": os.getpid(), "counting": COUNTING, "lost": self.lost}
+        return {"python": "{}.{}.{}".format(*sys.version_info[:3]), **known}
 
     @staticmethod
     def do_modules() -> dict[str, Any]:
@@ -233,9 +235,9 @@ class Probe:
         }
 
     def do_snapshot(self, requests: str, *path: str) -> dict[str, Any]:
-        """Write the graph of what the requests since the last `count` left; nothing can be counted after it.
+        """Write the graph of what the requests since the last `count` left, or answer with an `errno`.
 
-        The answer has an `errno` if the file could not be written.
+        Nothing can be counted after it.
         """
         assert self.capture is not None
         idle = self.settle()
@@ -293,8 +295,7 @@ class Probe:
     def garbage(self) -> Reading:
         """Return the present state before a collection, without a number of objects.
 
-        It has types only if no collection is automatic. Blocks and heap are read first, before counting takes
-        memory itself.
+        It has types only if no collection is automatic. Blocks and heap come first: counting takes memory.
         """
         clear_type_cache()
         blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
@@ -321,9 +322,8 @@ class Probe:
     def collect(self, oldest: int = OLDEST) -> int:
         """Collect up to generation `oldest` until nothing more is freed; return the objects freed."""
         self.log.own = True
-        total = gc.collect(
-            min(oldest, MIDDLE)
-        )  # most garbage is young: usually one pass over the old is enough
+        # Most garbage is young: usually one pass over the old is enough.
+        total = gc.collect(min(oldest, MIDDLE))
         for _ in range(COLLECTIONS):
             if total and self.wake:
                 total += self.wake(self.idle.wait)

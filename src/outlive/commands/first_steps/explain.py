@@ -103,7 +103,8 @@ def explain_command(
     parts = [str(found.prepared.release), found.scenario.name, connection, f"gc {policy}"]
     parts += [f"Python {analysis.python}", *filter(None, [found.prepared.remedy_name])]
     console = output()
-    click.echo(explanation.render(" · ".join(parts), analysis, console.width), nl=False)
+    heading = " · ".join(parts)
+    click.echo(explanation.render(heading, analysis, console.width, found.outside), nl=False)
     for traces in document.allocations:
         click.echo(allocation_lines(traces, console.width), nl=False)
     if readings := said_by_tools(project, found.prepared, found.request, attached):
@@ -124,6 +125,6 @@ def _wanted(analysis: Analysis, fingerprint: str | None) -> Structure:
         if fingerprint in (None, structure.fingerprint):
             return structure
     if fingerprint is None:
-        raise UsageError("there is nothing to reproduce: nothing outlives its request")
+        raise UsageError("there is nothing to reproduce: no object outlives its request")
     known = ", ".join(structure.fingerprint for structure in analysis.structures) or "none"
     raise UsageError(f"no structure here has the fingerprint {fingerprint}; there are {known}")

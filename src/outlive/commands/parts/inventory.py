@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from outlive.records.measurement import Measurement, ToolReading, origin
+from outlive.comparison.outside import outside
+from outlive.records.measurement import GROWING, Measurement, ToolReading, origin
 from outlive.records.release import Release
 from outlive.tables import columns, say, whole
 from outlive.wording import counted, number, one_line, size
@@ -111,14 +112,15 @@ def _kind(m: Measurement) -> str:
 
 
 def _numbers(m: Measurement, reasons: list[str]) -> tuple[str, str, str, str]:
-    """Return survivors, leaked, growth and the most frequent type of a cell; reasons get numbers."""
+    """Return survivors, leaked, growth and most of what grows in a cell; reasons get numbers."""
     if m.status != "measured":
         reason = m.reason or m.status
         if reason not in reasons:
             reasons.append(reason)
         return NOTHING, NOTHING, m.status, f"({reasons.index(reason) + 1})"
     survivors = NOTHING if m.survivors_per_request is None else number(m.survivors_per_request)
-    leaders = [f"{number(count)} {name.rpartition('.')[2]}" for name, count in m.types.items()]
+    types = [f"{number(count)} {name.rpartition('.')[2]}" for name, count in m.types.items()]
+    leaders = (types or outside(m)) if m.growth in GROWING else []
     return survivors, number(m.leaked_per_request or 0), m.growth or NOTHING, "".join(leaders[:1])
 
 
