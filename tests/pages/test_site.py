@@ -384,6 +384,19 @@ class TestDocuments:
         assert "nowhere.md" in problem
         assert not (folder / "docs").exists()
 
+    def test_where_sphinx_breaks_off_no_file_of_its_own_is_left(
+        self, project: Project, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        documented(project, "here")
+        (tmp_path / "temporary").mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+        project.work.mkdir(exist_ok=True)
+        (project.work / "docs").touch()  # no folder
+        (problem,) = site.publish(project, folder).problems
+        assert problem.startswith("Sphinx cannot make the documents' pages: ")
+        assert not list((tmp_path / "temporary").iterdir())
+
     def test_without_sphinx_the_site_has_none(
         self, project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

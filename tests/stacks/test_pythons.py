@@ -248,6 +248,17 @@ def test_a_cache_that_cannot_be_written_only_makes_the_next_call_slow(
     assert selfcheck.wrong(str(silent), "build") == "the probe does not run in it: exit status 3"
 
 
+def test_what_uv_could_not_say_is_asked_again(
+    looked_up: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").touch()
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "taken"))
+    with pytest.raises(FaultError, match=r"^uv cannot write its cache .*taken: set UV_CACHE_DIR to another"):
+        pythons.every()
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "free"))
+    assert pythons.every()
+
+
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))

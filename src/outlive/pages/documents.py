@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
-from outlive import processes
+from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.project import Project
 from outlive.wording import one_line
@@ -32,7 +33,11 @@ def build(project: Project) -> Path | None:
         return None
     pages, trees = (project.work / name for name in ("docs", "doctrees"))
     options: list[str | Path] = ["-W", "-q", "-d", trees, "-D", f"html_theme_options.announcement={HOME}"]
-    done = processes.run([sys.executable, "-m", "sphinx", *options, source, pages], timeout=LIMIT)
+    with temporary.folder() as folder:  # Sphinx leaves a file there if it fails
+        env = {**os.environ, "TMPDIR": str(folder)}
+        done = processes.run(
+            [sys.executable, "-m", "sphinx", *options, source, pages], env=env, timeout=LIMIT
+        )
     if done.returncode:
         raise FaultError(f"Sphinx cannot make the documents' pages: {one_line(processes.complaint(done))}")
     return pages

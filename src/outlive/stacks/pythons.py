@@ -15,14 +15,14 @@ import msgspec
 from packaging.version import Version
 
 from outlive import processes
-from outlive.errors import FaultError, UnavailableError, UsageError
+from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
 from outlive.files import write_text
 from outlive.project import cache_dir
 from outlive.records.measurement import PythonRecord
 from outlive.records.release import Release
 from outlive.records.stack import AT, KNOWN, PYTHON_VERSION
 from outlive.stacks import selfcheck
-from outlive.stacks.uv import try_uv
+from outlive.stacks.uv import run_uv
 from outlive.wording import one_line
 
 OLDEST = (3, 8)
@@ -132,6 +132,7 @@ def every() -> tuple[Interpreter, ...]:
 
     Of several with the same version, the first one found counts; others can be named by their paths. Asking
     them takes a second, so they are asked again only if one of the folders or executables has changed.
+    Raises FaultError if none is found because uv failed.
     """
     path = cache_dir() / "interpreters.json"
     folders = _folders()
@@ -139,13 +140,22 @@ def every() -> tuple[Interpreter, ...]:
         remembered = msgspec.json.decode(path.read_bytes(), type=_Remembered)
         if remembered.looked_in == folders | _changed(remembered.found):
             return remembered.found
+    paths, failure = _of_pyenv(), None
+    try:
+        paths += _of_uv()
+    except OutliveError as error:
+        failure = error
     with ThreadPoolExecutor() as pool:
-        answers = pool.map(ask, dict.fromkeys([*_of_pyenv(), *_of_uv()]))
+        answers = pool.map(ask, dict.fromkeys(paths))
     by_version: dict[tuple[Version, bool], Interpreter] = {}
     for each in answers:
         if isinstance(each, Interpreter):
             by_version.setdefault((each.parsed, each.free_threaded), each)
     interpreters = tuple(by_version[version] for version in sorted(by_version))
+    if failure:
+        if not interpreters:
+            raise failure
+        return interpreters
     remembered = _Remembered(folders | _changed(interpreters), interpreters)
     with contextlib.suppress(FaultError):  # a full disk only makes the next call slow
         write_text(path, msgspec.json.encode(remembered).decode())
@@ -294,9 +304,9 @@ def _names(here: Sequence[Interpreter], exact: Sequence[Interpreter] = ()) -> st
 
 
 def _of_uv() -> list[str]:
-    done = try_uv(["python", "list", "--only-installed", "--offline", "--output-format", "json"])
+    text = run_uv(["python", "list", "--only-installed", "--offline", "--output-format", "json"])
     try:
-        listed = msgspec.json.decode(done.stdout, type=list[_Listed])
+        listed = msgspec.json.decode(text, type=list[_Listed])
     except msgspec.DecodeError:
         return []
     return [

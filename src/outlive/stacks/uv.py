@@ -73,6 +73,8 @@ def explain(stderr: str) -> OutliveError:
         return FaultError(
             "the disk is full: free some room, or set OUTLIVE_CACHE to a folder on another disk"
         )
+    if cache := re.search(r"Failed to initialize cache at `([^`]+)`", said):
+        return FaultError(f"uv cannot write its cache {cache[1]}: set UV_CACHE_DIR to another folder")
     if hashes := re.search(r"Hash mismatch for `([^`]+)`", said):
         return FaultError(
             f"{hashes[1]}: the file from the package index does not have the hash of the lock: "
