@@ -32,17 +32,19 @@ LOCAL = frozenset(
     }
 )
 """Variables of one repository (`git rev-parse --local-env-vars`): in a hook they name that of the hook."""
+QUIETLY = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
+"""Options with which reading a repository runs no program of its owner's, and leaves no daemon behind."""
 
 
 def run(words: Sequence[str | Path], index: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run git without LOCAL, with an index of its own; return how it ended: 1 where it is not installed."""
+    """Run git without LOCAL and hooks, with an index of its own; the status is 1 if it is not installed."""
     if not shutil.which("git"):
         return subprocess.CompletedProcess(words, 1, "", "git is not installed")
     variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
     variables |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
     if index:
         variables["GIT_INDEX_FILE"] = str(index)
-    return processes.run(["git", *words], env=variables)
+    return processes.run(["git", *QUIETLY, *words], env=variables)
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

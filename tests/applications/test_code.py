@@ -79,6 +79,19 @@ def test_a_hook_of_another_repository_does_not_change_what_is_copied(
     assert (tmp_path / "hooked" / "passwords").readlink() == Path("/etc/passwd")
 
 
+def test_what_a_repository_would_run_is_not_run(app: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    with (app.parent / ".git" / "config").open("a") as config:
+        config.write(f'[core]\nfsmonitor = "touch {ran}; false"\n')
+    hook = app.parent / ".git" / "hooks" / "post-index-change"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    hook.chmod(0o755)
+    code.revision(app, "HEAD", tmp_path / "copy")
+    code.digest(app, app)
+    assert not ran.exists()
+
+
 def test_what_a_revision_does_not_have_is_no_fault(app: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^@HEAD~2: \S+site is not in it$"):
         code.revision(app, "HEAD~2", tmp_path / "copy")
