@@ -152,6 +152,19 @@ class TestAdd:
         store.add([measurement("upload")])
         assert store.load() == (measurement("upload"),)
 
+    @pytest.mark.parametrize("place", ["../3.1.2/{}", "py3.12-0123456789ab.json"])
+    def test_a_file_that_was_copied_is_not_of_what_its_place_says(
+        self, project: Project, store: Store, place: str
+    ) -> None:
+        store.add([measurement("ok")])
+        copy = store.path.parent / place.format(store.path.name)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(store.path.read_bytes())
+        python, release = ("3.11", "3.1.2") if "3.1.2" in place else ("3.12", "3.1.3")
+        other = Store(project, msgspec.structs.replace(STACK, release=release, python=python))
+        with pytest.raises(FaultError, match=r"has measurements of flask 3\.1\.3, .* copied or renamed"):
+            other.load()
+
 
 class TestRead:
     @pytest.mark.parametrize(

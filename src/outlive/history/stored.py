@@ -19,7 +19,7 @@ from outlive.records.stack import KNOWN, PYTHON_NAME, Package, python_minor
 from outlive.releases import frameworks
 from outlive.releases.lineage import PYTHON, covered
 from outlive.replay import engine
-from outlive.replay.store import Store, of_framework, read
+from outlive.replay.store import Store, of_framework, read_in_place
 from outlive.service.scenarios import Scenario, load_set
 from outlive.stacks import locks
 from outlive.wording import listed, one_line
@@ -104,7 +104,7 @@ def states(project: Project, application: str, python: str = PYTHON) -> Timeline
     problems: list[str] = []
     for path in of_framework(project.measured, application).glob(f"*/py{python_minor(python)}-*.json"):
         try:
-            made = read(path).provenance
+            made = read_in_place(path).provenance
             (stack,) = made.stacks
             if measurements := _whole(Store(project, stack), served):
                 found.append((made.created, stack, measurements))

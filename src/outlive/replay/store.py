@@ -74,12 +74,16 @@ def of_framework(results: Path, framework: str) -> Path:
     return results / "measurements" / framework
 
 
+def _name(of: StackRecord | Measurement) -> str:
+    return f"py{of.python}-{of.lock}.json"
+
+
 class Store:
     """The measurements of one stack: the published ones, and the user's in `path`."""
 
     def __init__(self, project: Project, stack: StackRecord, remedy: Remedy | None = None) -> None:
         self.stack = stack
-        name = f"py{stack.python}-{stack.lock}.json"
+        name = _name(stack)
         self.path = folder(own(project, stack), stack, remedy) / name
         self._published = folder(project.published, stack, remedy) / name
 
@@ -121,7 +125,7 @@ class Store:
 def _counted_alike(path: Path, scenarios: Collection[str] | None = None) -> Document | None:
     """Return what is in a file, None if there is none or it was counted by other rules."""
     try:
-        document = read(path, scenarios)
+        document = read_in_place(path, scenarios)
     except FileNotFoundError:
         return None
     return document if document.provenance.counting == COUNTING else None
@@ -185,6 +189,16 @@ def read(path: Path, scenarios: Collection[str] | None = None) -> Document:
     for measurement in document.measurements:
         for fault in plausible.contradictions(measurement):
             raise FaultError(f"{path} was changed or damaged: {one_line(fault)}; {AGAIN}")
+    return document
+
+
+def read_in_place(path: Path, scenarios: Collection[str] | None = None) -> Document:
+    """Return the same of a file in a folder of results. Raises FaultError also if it belongs elsewhere."""
+    document = read(path, scenarios)
+    for m in document.measurements:
+        if path.name != _name(m) or m.release not in path.parts[-3:-1]:
+            of = one_line(f"{m.framework} {m.release}, Python {m.python}, lock {m.lock}")
+            raise FaultError(f"{path} has measurements of {of}: it was copied or renamed; remove it")
     return document
 
 
