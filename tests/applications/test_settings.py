@@ -149,6 +149,7 @@ def test_a_requirements_file(tmp_path: Path) -> None:
         ("git+https://example.org/shop", "clone the repository"),
         ("flask=3", "is not a requirement"),
         ("./nowhere", "write its name before it"),
+        (f"flask=={'1' * 5000}", "its version has too many digits"),
         ("-r gone.txt", "there is no"),
     ],
 )

@@ -94,6 +94,16 @@ def test_it_can_be_installed(served: Index, wheel: Path) -> None:
     assert environments.import_error(environment, "flask, gunicorn.app.base") is None
 
 
+def test_what_a_build_leaves_in_the_temporary_folder_is_removed(
+    served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    prepare(tree(tmp_path / "tree", problem="import tempfile; tempfile.mkdtemp()"))
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def test_where_the_cache_is_does_not_make_another_lock(
     served: Index, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import re
 import shlex
@@ -155,9 +154,13 @@ def _check_once(lines: Sequence[str]) -> None:
         text = exact(requirement)
         if requirement.marker or text is None:
             continue
-        version: Version | str = text
-        with contextlib.suppress(InvalidVersion):  # `===` may have any text
+        version: Version | str
+        try:
             version = Version(text)
+        except InvalidVersion:
+            version = text  # `===` may have any
+        except ValueError:
+            raise UsageError(f"{one_line(str(requirement))}: its version has too many digits") from None
         name = canonicalize_name(requirement.name)
         first, earlier = pins.setdefault(name, (version, requirement))
         if first != version:

@@ -284,7 +284,8 @@ class _Cell:
             self.starting = True
             if len(set(started[-REPEATS // 2 :])) > 1:
                 raise FaultError(
-                    f"{scenario.name}: each of {REPEATS} phases of {requests} requests started threads"
+                    f"{scenario.name}: each of {REPEATS} phases of {requests} requests started threads, "
+                    "which end later: what is left cannot be told while they run"
                 )
         self.counts.append(count)
         return tally(msgspec.structs.asdict(count), requests, connections)

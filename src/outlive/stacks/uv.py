@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uv
 
-from outlive import git, processes
+from outlive import git, processes, temporary
 from outlive.errors import FaultError, OutliveError, UnavailableError
 from outlive.project import named_index
 from outlive.wording import USERINFO
@@ -54,13 +54,15 @@ def try_uv(
 ) -> subprocess.CompletedProcess[str]:
     """Run uv and return how it ended. It downloads no interpreter and ignores the user's project settings.
 
-    A build asks git for its version: that of its own tree, not of the repository whose hook we are.
+    A build asks git for its version: that of its own tree, not of the repository whose hook we are. What uv
+    and builds leave in the temporary folder is removed.
     """
     environ = {name: value for name, value in os.environ.items() if name not in (*IGNORED, *git.LOCAL)}
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     if index := named_index():
         environ["UV_DEFAULT_INDEX"] = index
-    return processes.run([_uv(), *arguments], env=environ, text=text, cwd=cwd)
+    with temporary.folder() as folder:
+        return processes.run([_uv(), *arguments], env=environ | {"TMPDIR": str(folder)}, text=text, cwd=cwd)
 
 
 def explain(stderr: str) -> OutliveError:
