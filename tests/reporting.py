@@ -155,7 +155,7 @@ def relief_document(release: str = "aiohttp 3.10.10", python: str = "3.11") -> R
         return msgspec.convert({"remedy": name, "kind": "remedy", "summary": summary} | fields, Row)
 
     rows = (
-        row(None, "the release as it is", left=left(44)),
+        row(None, "the unchanged release", left=left(44)),
         row("drop", "drops the reference", left=left(0), caution="patches a handler"),
         row("freeze", "gc.freeze() once the app is loaded"),
         row("handlers", "a handler for all", unsupported="it has none"),

@@ -103,7 +103,10 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     words = ["sh", "-c", script, sys.executable, str(tmp_path / "x")]
     (tmp_path / "x").mkdir()
     done = subprocess.run(words, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (4, "outlive: the current folder is gone: change into another\n")
+    assert (done.returncode, done.stderr) == (
+        4,
+        "outlive: the current folder no longer exists: change to another\n",
+    )
 
 
 def test_a_verb_that_there_is_not() -> None:
@@ -116,7 +119,7 @@ def test_a_verb_that_there_is_not() -> None:
 def test_a_variable_that_is_not_set_is_no_choice(words: list[str]) -> None:
     found = CliRunner().invoke(cli, words)
     assert found.exit_code == 2
-    assert "there is an empty word after" in found.output
+    assert "the argument after" in found.output
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def test_a_limit_of_memory_is_named(
         (FaultError("no index"), ExitCode.FAULT, "no index"),
         (UnavailableError("it is yanked"), ExitCode.UNAVAILABLE, "it is yanked"),
         (click.UsageError("no such option"), ExitCode.USAGE, "no such option"),
-        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "interrupted; what was measured before is kept"),
-        (click.Abort(), ExitCode.INTERRUPTED, "interrupted; what was measured before is kept"),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "interrupted; finished measurements are kept"),
+        (click.Abort(), ExitCode.INTERRUPTED, "interrupted; finished measurements are kept"),
         (NO_ROOM, ExitCode.FAULT, "/there/x: the disk is full: free some room, or name another place"),
         (
             OSError(errno.ENOSPC, "No space left on device"),
@@ -87,12 +87,12 @@ def test_a_limit_of_memory_is_named(
         (
             OSError(errno.EMFILE, "Too many open files"),
             ExitCode.FAULT,
-            "the system: too many files are open: see `ulimit -n`",
+            "the system: too many open files: see `ulimit -n`",
         ),
         (
             RuntimeError("can't start new thread"),
             ExitCode.FAULT,
-            "the system: no further process or thread can be started: see `ulimit -u`",
+            "the system: no more processes or threads can be started: see `ulimit -u`",
         ),
         (MemoryError(), ExitCode.FAULT, "the system: there is no memory left"),
     ],
@@ -121,7 +121,7 @@ def test_what_is_not_foreseen_is_no_regression_and_its_traceback_is_kept(
     assert ended(raising(error)) == ExitCode.FAULT
     (line,) = capfd.readouterr().err.splitlines()
     (path,) = cache.glob("faults/*.txt")
-    assert line.startswith(f"outlive: this is a fault of outlive: {type(error).__name__}")
+    assert line.startswith(f"outlive: this is a bug in outlive: {type(error).__name__}")
     assert line.endswith(f"; please report it with its traceback, {path}")
     assert line.isprintable()
     text = path.read_text()
@@ -185,7 +185,7 @@ def test_a_signal_ends_in_good_order_and_further_ones_change_nothing(name: str) 
             process.send_signal(number)
         out, err = process.communicate("\n")
     assert out == "clean\n"
-    assert (process.returncode, err) == (130, "outlive: interrupted; what was measured before is kept\n")
+    assert (process.returncode, err) == (130, "outlive: interrupted; finished measurements are kept\n")
 
 
 def test_an_interruption_in_code_from_a_string_ends_with_the_same_code(tmp_path: Path) -> None:

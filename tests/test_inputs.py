@@ -50,7 +50,7 @@ def head(
     console = Console(file=io.StringIO(), width=80)
     terminal.head(record.build(evidence, known, Rates()), console)
     assert isinstance(console.file, io.StringIO)
-    lines = console.file.getvalue().partition("Judged by memory")[0].splitlines()
+    lines = console.file.getvalue().partition("The verdict considers")[0].splitlines()
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -115,9 +115,9 @@ def with_its_own_dependencies() -> str:
     before = [cell("ok", 8), cell("not-found", 92)]
     after = [cell("ok", 8), cell("not-found", 93)]
     era = (
-        "With the dependencies each release came with: with gc off, ok leaves more (0 → 9 objects per "
-        "request); worse in 2 of 2 cells, better in none (2 packages differ). werkzeug 2.1.2 → 2.2.1 makes "
-        "the difference: alone it is 0 → 9 objects per request (ok, close, gc off)."
+        "With the dependencies of each release date: with gc off, ok leaves more (0 → 9 objects per "
+        "request); worse in 2 of 2 cells, better in none (2 packages differ). werkzeug 2.1.2 → "
+        "2.2.1 causes the difference: 0 → 9 objects per request on its own (ok, close, gc off)."
     )
     return head(before, after, (of("flask", "2.1.3"), of("flask", "2.2.0")), era=era)
 

@@ -20,27 +20,27 @@ VERBS = {
     "First steps": {
         "doctor": "Check whether this machine can measure.",
         "compare": "Compare two releases of a framework, or two stacks.",
-        "explain": "Explain which references keep alive what outlives a request.",
-        "gate": "Judge releases of a framework against its reviewed limits.",
-        "init": "Write a first outlive.toml for an application of your own.",
+        "explain": "Explain which references keep objects alive after a request.",
+        "gate": "Check releases of a framework against its reviewed limits.",
+        "init": "Write a first outlive.toml for your own application.",
     },
     "One stack or two": {
-        "measure": "Measure what stacks leave in memory per request, cell by cell.",
-        "load": "Put a release under load: many clients at once, many failing.",
-        "serve": "Serve a reference app by hand, until Ctrl-C.",
-        "report": "Write a report on an upgrade: a page, Markdown and JSON.",
-        "attribute": "Find the package, or the Python, that makes a difference.",
-        "remedies": "Say what each remedy does for a release, and what it costs.",
-        "measured": "List what you measured, or forget it.",
+        "measure": "Measure what stacks leave in memory per request.",
+        "load": "Load-test a release with many clients and many errors.",
+        "serve": "Serve a reference app until Ctrl-C.",
+        "report": "Write a report on an upgrade as HTML, Markdown and JSON.",
+        "attribute": "Find the package, or the Python, that causes a difference.",
+        "remedies": "Show what each remedy does for a release, and what it costs.",
+        "measured": "List your measurements, or remove them.",
     },
     "Many releases": {
         "releases": "List the releases of a framework, or update the list.",
-        "sweep": "Measure all releases of frameworks.",
-        "steps": "Say at which releases what requests leave in memory changed.",
-        "watch": "Compare what is not released yet with the last release.",
-        "bisect": "Find the commit after which what requests leave changed.",
-        "leaks": "Say in which release each leak and ring came, changed and went.",
-        "publish": "Write the site of all that is stored.",
+        "sweep": "Measure every release of a framework.",
+        "steps": "List the releases where memory left by requests changed.",
+        "watch": "Compare unreleased code with the last release.",
+        "bisect": "Find the commit that changed what requests leave.",
+        "leaks": "Show when each leak and ring appeared, changed and went.",
+        "publish": "Build the site from everything that is stored.",
     },
 }
 """What each verb does, by name, under the headings of the first screen; `commands` has a folder for each.
@@ -90,7 +90,7 @@ class Verbs(click.Group):
                     metavar="DIR",
                     callback=_named,
                     expose_value=False,
-                    help="Folder of what you measure, instead of .outlive/results.",
+                    help="Folder for your measurements. [default: .outlive/results]",
                 )
             )
         return command
@@ -100,7 +100,7 @@ class Verbs(click.Group):
         for before, word in itertools.pairwise(["outlive", *args]):
             if not word.strip() or re.fullmatch(r"--[a-z-]+=\s*", word):
                 place = one_line(word.strip() or before)
-                raise click.UsageError(f"there is an empty word after {place!r}: is a variable not set?", ctx)
+                raise click.UsageError(f"the argument after {place!r} is empty: is a variable unset?", ctx)
         return super().parse_args(ctx, args)
 
     def resolve_command(
@@ -110,7 +110,7 @@ class Verbs(click.Group):
         try:
             Path.cwd()
         except FileNotFoundError:
-            raise FaultError("the current folder is gone: change into another") from None
+            raise FaultError("the current folder no longer exists: change to another") from None
         if args and self.get_command(ctx, args[0]) is None:
             verbs = nearest(args[0], self.list_commands(ctx))
             raise click.UsageError(f"No such command {one_line(args[0])!r}; try {verbs}", ctx)

@@ -27,13 +27,13 @@ POLITE = ("SIGINT", "SIGTERM", "SIGHUP")
 AGAIN = 10.0
 """Seconds for which further signals are ignored: interrupting the clean-up would leave servers behind."""
 LIMITS = {
-    errno.EAGAIN: "no further process or thread can be started: see `ulimit -u`",
-    errno.EMFILE: "too many files are open: see `ulimit -n`",
-    errno.ENFILE: "too many files are open on this machine",
+    errno.EAGAIN: "no more processes or threads can be started: see `ulimit -u`",
+    errno.EMFILE: "too many open files: see `ulimit -n`",
+    errno.ENFILE: "too many open files on this machine",
     errno.EFBIG: "the file is larger than `ulimit -f` allows",
     errno.ENOMEM: "there is no memory left",
     errno.ENOSPC: "a disk is full: free some room, or see TMPDIR, OUTLIVE_CACHE and OUTLIVE_RESULTS",
-    errno.EIO: "the terminal is gone",
+    errno.EIO: "the terminal has closed",
 }
 COMPLETING = "_OUTLIVE_COMPLETE"
 """The environment variable with which a shell asks click for completions."""
@@ -56,7 +56,7 @@ def run(command: Callable[[], object]) -> NoReturn:
         try:
             code = _code(command)
         except KeyboardInterrupt:
-            code = _said("interrupted; what was measured before is kept", ExitCode.INTERRUPTED)
+            code = _said("interrupted; finished measurements are kept", ExitCode.INTERRUPTED)
         for name in POLITE:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     exec("")  # noqa: S102 - Python remembers a KeyboardInterrupt in `exec`, as dataclasses use it, and ends by SIGINT
@@ -139,7 +139,7 @@ def _reason(error: Exception) -> str:
         return f"the system: {LIMITS[errno.EAGAIN]}{' and `ulimit -v`' if _is_memory_limited() else ''}"
     kind = type(error).__name__
     said = one_line(USERINFO.sub("", f"{kind}: {error}" if str(error) else kind))
-    return f"this is a fault of outlive: {said}; {_traceback(error)}"
+    return f"this is a bug in outlive: {said}; {_traceback(error)}"
 
 
 def _is_memory_limited() -> bool:

@@ -53,7 +53,7 @@ class Project:
         results = os.environ.get("OUTLIVE_RESULTS")
         measured = Path(results).absolute() if results else None
         if measured and measured.exists() and not measured.is_dir():
-            raise UsageError(f"results are kept in a folder, and {measured} is none")
+            raise UsageError(f"results are kept in a folder, but {measured} is not one")
         for folder in [start.resolve(), *start.resolve().parents]:
             if _is_root(folder):
                 return cls(folder, None, measured)
@@ -62,7 +62,7 @@ class Project:
         for folder in (INSTALLED, SOURCE):
             if _is_root(folder):
                 return cls(folder, start / WORK, measured)
-        raise UsageError(f"outlive is not whole: there is no {INSTALLED}; install it again")
+        raise UsageError(f"outlive is incomplete: {INSTALLED} is missing; reinstall it")
 
     @property
     def publishes(self) -> bool:
@@ -88,7 +88,7 @@ class Project:
     def renewable(self, what: str) -> None:
         """Raise UsageError if `what` would change files that are only read outside of a checkout."""
         if not self.inside:
-            raise UsageError(f"{what} renews files of a checkout of outlive: change into one")
+            raise UsageError(f"{what} updates files in a checkout of outlive: change into one")
 
     def frameworks(self) -> tuple[str, ...]:
         """Return the names of the frameworks that have a reference app, sorted."""
@@ -114,7 +114,7 @@ def named_index() -> str | None:
         if named := os.environ.get(variable, "").strip():
             address = re.sub(r"^[\w-]+=", "", named)  # uv allows NAME=ADDRESS
             if "://" not in address and not Path(address).is_dir():
-                raise UsageError(f"{variable}: {one_line(address)!r} is no address of a package index")
+                raise UsageError(f"{variable}: {one_line(address)!r} is not the address of a package index")
             return address
     return None
 

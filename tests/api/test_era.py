@@ -1,4 +1,4 @@
-"""What changes with the dependencies that each release came with, and which package makes the difference."""
+"""What changes with the dependencies that each release came with, and which package causes the difference."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def said(controlled: float = 1, pair: Any = CONTROLLED, stacks: tuple[Stack, Sta
 
 def test_the_package_that_makes_the_difference_was_swapped_alone(measured: list[tuple[Cell, ...]]) -> None:
     assert said() == (
-        "With the dependencies each release came with: with gc off, ok leaves more (0 → 9 objects per "
+        "With the dependencies of each release date: with gc off, ok leaves more (0 → 9 objects per "
         "request); not-found leaves more (83 → 93 objects per request); worse in 2 of 2 cells, better in "
-        "none (1 package differs). werkzeug 2.1.2 → 2.2.1 makes the difference: alone it is 0 → 9 objects "
-        "per request (ok, close, gc off)."
+        "none (1 package differs). werkzeug 2.1.2 → 2.2.1 causes the difference: 0 → 9 objects "
+        "per request on its own (ok, close, gc off)."
     )
     assert measured == [CELLS[:1]]
 
@@ -86,8 +86,8 @@ def test_what_was_not_measured_is_not_named(
     measured: list[tuple[Cell, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unnamed = (
-        "Which package makes the difference was not measured: `outlive attribute flask==2.1.3 flask==2.2.0 "
-        "--python 3.11 --scenario ok --connection close --gc off` tells."
+        "Which package causes the difference was not measured; to find out: `outlive attribute flask==2.1.3 "
+        "flask==2.2.0 --python 3.11 --scenario ok --connection close --gc off`."
     )
     monkeypatch.setattr(swaps, "swapped", lambda *_: None)
     assert str(said()).endswith(unnamed)
@@ -100,7 +100,7 @@ def test_what_was_not_measured_is_not_named(
     assert str(said()).endswith(unnamed)
     monkeypatch.setattr(engine, "run", lambda *_: [[cell("ok", 4)]])
     assert str(said()).endswith(
-        "werkzeug 2.1.2 → 2.2.1: alone it is 0 → 4 objects per request (ok, close, gc off)."
+        "werkzeug 2.1.2 → 2.2.1: 0 → 4 objects per request on its own (ok, close, gc off)."
     )
 
 

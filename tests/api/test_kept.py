@@ -127,7 +127,7 @@ def test_the_command_forgets_what_it_lists(project: Project) -> None:
 def test_nothing_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTLIVE_ROOT", str(checkout(tmp_path).root))
     found = CliRunner().invoke(cli, ["measured"])
-    assert found.stdout == f"nothing was measured in {tmp_path}/.outlive/results yet\n"
+    assert found.stdout == f"no measurements in {tmp_path}/.outlive/results yet\n"
 
 
 def test_git_ignores_it_wherever_it_is(project: Project) -> None:

@@ -385,7 +385,7 @@ def test_what_no_process_can_be_given(tmp_path: Path, line: str, said: str) -> N
 
 
 def test_an_app_of_a_script_is_no_app_of_its_module(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no app is found"):
+    with pytest.raises(UsageError, match="no app found"):
         guessed(tmp_path, "import flask\nif __name__ == '__main__':\n    app = flask.Flask('a')")
 
 
@@ -434,5 +434,5 @@ def test_a_pyproject_without_dependencies_is_not_where_they_are(tmp_path: Path) 
 
 
 def test_a_repository_without_an_app(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no app is found in it"):
+    with pytest.raises(UsageError, match="no app found"):
         guess(tmp_path, CHECKOUT)

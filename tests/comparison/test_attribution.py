@@ -1,4 +1,4 @@
-"""Which swap makes the difference between two stacks."""
+"""Which swap causes the difference between two stacks."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def test_what_cannot_be_parted_says_why() -> None:
     attribution_text.show(found, Console(file=out, width=200))
     assert out.getvalue().splitlines()[-1] == (
         "8 → 2 objects per request: flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 -6. "
-        "flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 cannot be parted: flask 1.1.4 requires click<8.0,>=5.1."
+        "flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 cannot be separated: flask 1.1.4 requires "
+        "click<8.0,>=5.1."
     )
 
 
@@ -169,4 +170,4 @@ def test_there_must_be_something_to_swap(scenario: str) -> None:
         env={"OUTLIVE_ROOT": str(CHECKOUT.root)},
         standalone_mode=False,
     )
-    assert "are the same stack: there is nothing to swap" in str(done.exception)
+    assert "are the same stack: there is nothing to attribute" in str(done.exception)

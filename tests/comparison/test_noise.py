@@ -95,7 +95,7 @@ class TestDecisions:
         found = one(noisy(P99, seed=1, spread=0.5))
         assert (found.decision, found.reason) == (
             "inconclusive",
-            "its runs differ too much: use a machine at rest",
+            "the runs differ too much: use an idle machine",
         )
 
     def test_a_stack_that_differs_from_itself_allows_no_decision(self) -> None:

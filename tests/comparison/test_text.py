@@ -138,7 +138,7 @@ def test_the_baseline_says_of_which_gc_policy_it_is() -> None:
 
     section = sections(compared(cells(6), cells(5)).rows)[0]
     assert section.policies == ("on", "off")
-    assert section.baseline == "on any request (ok) it is 0 on close, gc on; 1 → 0 on close, gc off"
+    assert section.baseline == "any request (ok): 0 on close, gc on; 1 → 0 on close, gc off"
 
 
 def test_what_got_worse_comes_first() -> None:
@@ -157,8 +157,8 @@ def test_a_leak_that_stays_is_not_hidden() -> None:
 def test_rows_that_only_follow_ok_are_counted_apart() -> None:
     before, after = [cell("ok", 7), cell(objects=32)], [cell("ok", 0), cell(objects=25)]
     text = shown(compared(before, after), 120)
-    assert "= same: 1 cell with no change but that of ok; 1 of them leaves objects" in text
-    assert "close, gc off: objects left per request\non any request (ok) it is 7 → 0\n" in text
+    assert "= same: 1 cell that changes only as ok does; 1 of them leaves objects" in text
+    assert "close, gc off: objects left per request\nany request (ok): 7 → 0\n" in text
 
 
 def test_a_peak_that_is_far_apart_stands_in_its_row() -> None:
@@ -170,7 +170,10 @@ def test_what_is_for_development_only_has_a_section_of_its_own() -> None:
     before, after = [cell("a"), cell("debug")], [cell("a", 5), cell("debug", 5)]
     first, last = sections(compared(before, after, development={"debug"}).rows)
     assert (first.decides, last.decides) == (True, False)
-    assert last.heading == "for development only, decides nothing: close, gc off: objects left per request"
+    assert (
+        last.heading
+        == "for development only, not part of the verdict: close, gc off: objects left per request"
+    )
 
 
 def test_files_that_stay_open_are_told() -> None:

@@ -33,6 +33,7 @@ from gates import (
     replayed,
     screen,
 )
+from goldens import same_as_golden
 from outlive.commands.first_steps.gate import gate_command
 from outlive.errors import ExitCode, OutliveError
 from outlive.gates import proof
@@ -49,8 +50,6 @@ from outlive.retention.growth import Tally, analyse, plan
 from outlive.stacks import environments
 from outlive.stacks.prepare import prepare
 from outlive.worker.plant import Plant
-
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def phase(requests: int, survivors: int = 0, leaked: int = 0) -> Phase:
@@ -110,10 +109,10 @@ class TestProof:
     @pytest.mark.parametrize(
         ("leaked", "cycle", "fault"),
         [
-            ((5, 9), 2, "planted 0.01 leaked objects per request, saw 0.008"),
-            ((0, 0), 2, "planted 0.01 leaked objects per request, saw 0"),
-            ((5, 10), 1, "planted 2 cyclic objects per request, saw 1"),
-            ((5, 10), 0, "planted 2 cyclic objects per request, saw 0"),
+            ((5, 9), 2, "planted 0.01 leaked objects per request, found 0.008"),
+            ((0, 0), 2, "planted 0.01 leaked objects per request, found 0"),
+            ((5, 10), 1, "planted 2 cyclic objects per request, found 1"),
+            ((5, 10), 0, "planted 2 cyclic objects per request, found 0"),
         ],
     )
     def test_anything_else_is_a_fault(self, leaked: tuple[int, int], cycle: int, fault: str) -> None:
@@ -182,7 +181,7 @@ RUNS = {
     "green": gate(WITHIN, replayed=replayed(OVER)),
     "red": gate(WITHIN, NO_LIMIT, UNDER, OVER, FAILED, INCONCLUSIVE, stale=(EXPIRED,)),
     "many": gate(*[OVER] * 7, source="dist/aiohttp-1-py3-none-any.whl", planted=True),
-    "unproved": gate(controls=(control("planted 2 cyclic objects per request, saw 1"),)),
+    "unproved": gate(controls=(control("planted 2 cyclic objects per request, found 1"),)),
     "proves-nothing": gate(WITHIN, replayed=replayed()),
     "unlimited": gate(NO_LIMIT, limited=False),
 }
@@ -190,7 +189,7 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_screen(name: str) -> None:
-    assert screen(RUNS[name]) == (GOLDEN / f"gate-{name}.txt").read_text()
+    same_as_golden(f"gate-{name}.txt", screen(RUNS[name]))
 
 
 @pytest.mark.parametrize("width", [60, 80])
@@ -214,7 +213,7 @@ def test_what_is_to_be_accepted_has_no_verdict_and_no_exit_code(name: str) -> No
 
 @pytest.mark.parametrize("name", ["green", "red", "unlimited"])
 def test_step_summary(name: str) -> None:
-    assert summary([RUNS[name]]) == (GOLDEN / f"gate-{name}.md").read_text()
+    same_as_golden(f"gate-{name}.md", summary([RUNS[name]]))
 
 
 class TestJUnit:
@@ -276,8 +275,8 @@ class TestSarif:
             "Left: 1.5 list, 12 frame and 1 dict. "
             "Why the limit is there: a traceback and its frames refer to each other "
             "(https://github.com/aio-libs/aiohttp/issues/1). "
-            "Next: find what keeps them; if it is intended, --accept writes releases/aiohttp/limits.toml:11, "
-            "and you write the reason. "
+            "Next: find what keeps them; if they are intended, --accept writes "
+            "releases/aiohttp/limits.toml:11 and you add the reason. "
             "Again: outlive gate aiohttp==1 --gc off --scenario not-found --connection close --python 3.11"
         )
 
@@ -336,7 +335,7 @@ class TestCommand:
         [
             (["flask==3.1.3,", "--gc", "off"], 2, "'' is not NAME==VERSION"),
             (["flask", "--gc", "off", "--scenario", "not-fond"], 2, "no scenario 'not-fond'; try not-found"),
-            (["flask", "--gc", "off", "--accept", "--plant"], 2, "--accept does not go with --plant"),
+            (["flask", "--gc", "off", "--accept", "--plant"], 2, "--accept and --plant exclude each other"),
             (
                 ["flask==3.1.2", "--gc", "off", "--unreleased", "x.whl"],
                 2,
@@ -421,7 +420,7 @@ class TestRealReleases:
             "flask", "--gc", "off", *FEW, "--summary", str(summary_file), "--json", str(json_file)
         )
         assert (code, said.split()[0]) == (0, "GREEN"), said
-        assert "both seen to the object" in said
+        assert "both found exactly" in said
         assert summary_file.read_text().startswith("### outlive gate: flask")
         document = msgspec.json.decode(json_file.read_bytes(), type=GateDocument)
         assert document.exit_code == 0
@@ -436,7 +435,7 @@ class TestRealReleases:
         assert run_gate("aiohttp==3.11.18", "--gc", "on", *FEW, "--accept")[0] == 0
         code, said = run_gate("aiohttp==3.11.18", "--gc", "on", *FEW, "--prove", "aiohttp==3.10.10")
         assert code == 0, said
-        assert "prove: aiohttp==3.10.10,python==3.11 goes red, as it must: 1 of 2 cells over" in said
+        assert "prove: aiohttp==3.10.10,python==3.11 fails, as it must: 1 of 2 cells over" in said
         code, said = run_gate("aiohttp==3.10.10", "--gc", "on", *FEW)
         assert code == 1, said
         assert "limits: none in releases/aiohttp/limits.toml is for aiohttp 3.10.10 on Python 3.11" in said
@@ -469,7 +468,7 @@ class TestRealReleases:
     def test_a_release_that_is_not_bad_proves_nothing(self, project: Path) -> None:
         code, said = run_gate("aiohttp==3.11.18", "--gc", "on", *FEW, "--prove", "aiohttp==3.11.17")
         assert (code, said.split()[0]) == (4, "FAULT"), said
-        assert "stays green against these limits" in said
+        assert "passes these limits" in said
 
 
 def over(said: str, scenario: str) -> tuple[float, float, str]:

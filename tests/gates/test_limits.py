@@ -148,7 +148,7 @@ class TestJudge:
         found = judge(limits(), cell("not-found", 34))
         assert (found.outcome, found.what) == ("over", "leaves 34 objects per request, 33 allowed")
         assert found.advice == (
-            f"find what keeps them; if it is intended, --accept writes {PATH}:11, and you write the reason"
+            f"find what keeps them; if they are intended, --accept writes {PATH}:11 and you add the reason"
         )
 
     def test_without_a_limit_anything_is_over(self) -> None:
@@ -159,7 +159,7 @@ class TestJudge:
         found = judge(limits(), cell("not-found", 20))
         assert (found.outcome, found.what) == (
             "under",
-            "leaves 20 objects per request where 33 are allowed: lock it in",
+            "leaves 20 objects per request, 33 allowed: lock it in",
         )
         assert found.advice == f"{PATH}:11: `not-found = 33`: write `not-found = 20` for it"
 
@@ -187,7 +187,7 @@ class TestJudge:
         red = judge(limits(), kept)
         assert (red.outcome, red.what, red.residue) == (
             "over",
-            "leaves 7 objects per connection beside those of its requests, no limit allows any",
+            "leaves 7 objects per connection, apart from its requests, no limit allows any",
             7,
         )
         allowing = limits(written("", kept, cell("upload", 7, connection="keep-alive", gc=gc)))
@@ -364,7 +364,7 @@ gc = "off"
 connections = ["keep-alive", "close"]
 pythons = ["3.11", "3.13"]
 releases = "==1"
-reason = "as measured on aiohttp 1; say here why it may be"
+reason = "as measured on aiohttp 1; explain here why it is acceptable"
 expires = 2027-03-01
 
 [limits.objects]
@@ -375,7 +375,7 @@ gc = "off"
 connections = ["close"]
 pythons = ["3.11", "3.13"]
 releases = "==1"
-reason = "as measured on aiohttp 1; say here why it may be"
+reason = "as measured on aiohttp 1; explain here why it is acceptable"
 expires = 2027-03-01
 
 [limits.objects]
@@ -386,7 +386,7 @@ gc = "off"
 connections = ["keep-alive"]
 pythons = ["3.11"]
 releases = ">=2"
-reason = "as measured on aiohttp 2; say here why it may be"
+reason = "as measured on aiohttp 2; explain here why it is acceptable"
 expires = 2027-03-01
 
 [limits.objects]
@@ -397,7 +397,7 @@ gc = "on"
 connections = ["close"]
 pythons = ["3.11"]
 releases = ">=2"
-reason = "as measured on aiohttp 2; say here why it may be"
+reason = "as measured on aiohttp 2; explain here why it is acceptable"
 expires = 2027-03-01
 
 [limits.objects]

@@ -184,7 +184,7 @@ class TestFaults:
         bench.blind = True
         found = gated(prepared)
         assert (found.code, found.cells) == (ExitCode.FAULT, ())
-        assert found.controls[0].fault == "planted 0.01 leaked objects per request, saw 0"
+        assert found.controls[0].fault == "planted 0.01 leaked objects per request, found 0"
 
     def test_a_load_test_that_fails_proves_nothing(self, bench: Bench, prepared: Prepared) -> None:
         bench.failing = "the server stopped answering"
@@ -209,7 +209,7 @@ def test_the_screen_says_what_to_do(bench: Bench, prepared: Prepared) -> None:
     assert said.startswith(
         f"RED  flask 3.1.3 under load, Python {python}, gc on: 1 over their limit; 1 cell\n"
     )
-    assert "both seen under load (keep-alive on gthread)" in said
+    assert "both found under load (keep-alive on gthread)" in said
     assert "▲ ErrorHeavy, keep-alive: leaks 0.5 objects per request, 0 allowed\n" in said
     assert (
         f"again: outlive gate flask==3.1.3 --gc on --load --connection keep-alive --python {python}\n" in said

@@ -156,7 +156,7 @@ def test_the_command_that_repeats_it_names_everything() -> None:
 
 def test_several_suspects_are_listed() -> None:
     assert shown(bisection(suspects=(OLD, NEW)), question()) == (
-        "werkzeug: one of 2 commits; those between cannot be tried (1 commit tried, 1\nskipped):\n"
+        "werkzeug: one of 2 commits; the others cannot be measured (1 commit tried, 1\nskipped):\n"
         "  aaaaaaaaaa  2026-01-02  a comment\n"
         "  cccccccccc  2026-01-03  keep lists\n"
     )
@@ -166,10 +166,10 @@ def test_a_commit_whose_parent_cannot_be_measured_is_named_all_the_same() -> Non
     said = shown(bisection(suspects=(NEW,), parent=OLD, differences=("markupsafe 2.1 → 3.0",)), question())
     assert said == (
         "\nwerkzeug: changed in ok, close, gc off, Python 3.13.18 by this commit, whose\nparent cannot be "
-        "tried (1 commit tried, 1 skipped):\n"
+        "measured (1 commit tried, 1 skipped):\n"
         f"  {NEW.sha}\n  2026-01-03T03:04:05+00:00  Ada\n  keep lists\n"
         "  its metadata also changes: markupsafe 2.1 → 3.0\n"
-        "To repeat it: outlive bisect flask==3.1.3 aaaaaaaaaa cccccccccc --repo ../werkzeug "
+        "To repeat: outlive bisect flask==3.1.3 aaaaaaaaaa cccccccccc --repo ../werkzeug "
         "--package werkzeug --scenario ok --connection close --gc off --python 3.13.18\n"
     )
 

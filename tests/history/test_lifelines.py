@@ -132,7 +132,7 @@ Still there: 1
                 asyncio.Transport._ready_cb (Python's own)
                 Python 3.11: there in 1.0, the oldest; objects 7 → 6 in 1.1, 6 →
                 7 in 1.2; still in 1.2
-                Python 3.12: not there
+                Python 3.12: absent
 
 Gone: 1
   e88cd2ff63f0  up to 40 leaked per request in not-found
@@ -192,6 +192,4 @@ def test_a_python_without_measurements_is_told() -> None:
         env={"OUTLIVE_ROOT": str(CHECKOUT.root)},
         standalone_mode=False,
     )
-    assert str(done.exception) == (
-        "nothing of flask has been measured on Python 3.14 yet; `outlive sweep` does it"
-    )
+    assert str(done.exception) == ("no measurement of flask on Python 3.14 yet: run `outlive sweep`")

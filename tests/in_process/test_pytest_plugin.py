@@ -134,7 +134,7 @@ def test_what_is_over_its_limit_fails_and_says_why(pytester: pytest.Pytester) ->
               list
                   [[]*[]]  ◀ suspect
               test_what_is_over_its_limit_fails_and_says_why.Kept
-        What a plain request leaves too is the framework's own: above="baseline" allows it.
+        Objects that a plain request leaves as well are the framework's: above="baseline" allows it.
         each GET /cycle leaves 1 object of cyclic garbage, 0 allowed
         1 cyclic, 0 leaked, over * requests
         1. cyclic garbage * 1 per request

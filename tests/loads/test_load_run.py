@@ -361,7 +361,7 @@ class TestCommand:
             (["--duration", "0s"], "'0s' is not a duration, as in 30s, 10m, 2h or 1h30m"),
             (
                 ["--duration", "5s", "--requests", "5"],
-                "--requests and --duration do not go together: one of them ends the test",
+                "--requests and --duration exclude each other: one of them ends the test",
             ),
             (["--worker-class", "gevnt"], "no worker 'gevnt' for flask; try gevent"),
             (["--user", "Errorheavy"], "no user 'Errorheavy'; try ErrorHeavy, ErrorStorm"),

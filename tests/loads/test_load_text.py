@@ -85,9 +85,9 @@ ok               3600  10.0  10.0  50.0     50.0
 ! 12 unexpected answers:
     11 times: ok got no answer: ConnectionRefusedError
     1 times: odd
-! 3 requests came due while no client was free: use more --clients
-! locust was the bottleneck: latencies include its delays, see --processes and
---rate
+! 3 requests came due while no client was free: raise --clients
+! locust was the bottleneck, and latencies include its delays: see --processes
+and --rate
 """
     )
 
@@ -140,7 +140,8 @@ off            90.0 MiB  +10.2 KiB  26.4     10   10   0       0      0.0
 periodic:1000  90.0 MiB          ?     ?     10   10   6     250     31.0
 freeze           failed
 
-growth, left: per request; left are objects with gc off, else leaked ones.
+growth and left: per request; left counts all objects with gc off, else leaked
+ones.
 gc: collections; p99 of the latency and pauses in ms.
 off, left in replay: same mix 26.4 (-0.2 %), sum of its scenarios 26 (+1.5 %)
 ! periodic:1000: 1 unexpected answer:
@@ -162,7 +163,8 @@ worker, gc   peak RSS  growth  left  req/s  p99  gc  paused  longest
 gthread, on  90.0 MiB       ?     0     10   10  20     250     31.0
 gevent, on   90.0 MiB       ?     0     10   10  20     250     31.0
 
-growth, left: per request; left are objects with gc off, else leaked ones.
+growth and left: per request; left counts all objects with gc off, else leaked
+ones.
 gc: collections; p99 of the latency and pauses in ms.
 """
     )
@@ -175,12 +177,12 @@ def test_a_test_that_was_continued_says_so() -> None:
 
 def test_the_processor_says_who_was_the_bottleneck() -> None:
     idle = shown(load_measurement(server_busiest=0.6))
-    assert "! no worker was busy all the time: more --clients would get more answers\n" in idle
+    assert "! no worker was busy all the time: more --clients would raise throughput\n" in idle
     assert "busy all the time" not in shown(load_measurement(server_busiest=0.95))
     at_a_rate = load_measurement(server_busiest=0.6, traffic=Traffic(seconds=600.0, rate=10.0))
     assert "busy all the time" not in shown(at_a_rate)
     starved = shown(load_measurement(server_waiting=0.25))
-    assert "! a worker waited for a core 25 % of the time: latencies include it\n" in starved
+    assert "! a worker waited for a core 25 % of the time, which latencies include\n" in starved
 
 
 def test_without_a_replay_it_says_how_to_get_one() -> None:
@@ -211,7 +213,7 @@ ErrorHeavy: 6000 requests from 16 clients, keep-alive
 | off | 90.0 MiB | +10.2 KiB | 26.4 | 10 | 10 | 0 | 0 | 0.0 |
 | freeze | failed |  |  |  |  |  |  |  |
 
-Growth and left are per request; left are objects with gc off, else leaked ones. p99 is of the latency.
+Growth and left: per request; left counts all objects with gc off, else leaked ones. p99: latency.
 
 off, left in replay: same mix 26.4 (-0.2 %), sum of its scenarios 26 (+1.5 %)
 

@@ -40,8 +40,8 @@ def test_everything_that_one_watches_is_drawn_over_time() -> None:
         "Answers a second",
         "Wrong answers so far",
         "Collections so far",
-        "Time for which collections have paused the workers so far, ms",
-        "Latency: the share of answers (%) that came within so many ms",
+        "Time that collections have paused the workers so far, ms",
+        "Latency: share of answers (%) within so many ms",
     ]
     assert "over minutes" in page
     text = Page(page).text

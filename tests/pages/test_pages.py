@@ -124,13 +124,13 @@ def test_a_reader_who_only_sees_the_page_can_decide() -> None:
         "What does not? With gc off it leaves up to 32 objects per request (not-found)",
         "On which path? Better: not-found and upload-method-not-allowed on keep-alive and close connections",
         "Is it withdrawn? Yes: aiohttp 3.11.14 is yanked: Regression: https://github.com/aio-libs/aiohttp/issues/",
-        "How sure is this? Objects are counted, in 20 of 21 cells that were asked for, on both sides, exact",
+        "How sure is this? Objects were counted exactly",
         "How do I repeat it? outlive report aiohttp 3.10.10 3.11.14 --python 3.11 --fresh",
         "No load test of this pair is stored",
         "outlive compare aiohttp 3.10.10 3.11.14 --python 3.11 --load --gc on --gc off measures it.",
         "“Fixed system routes polluting the middleware cache.”",
         "About what was not measured: 1 of 2 entries not seen 3.11.14 “Fixed a leak of ClientSession.”",
-        "3.11.0: no changelog could be had, no package has one.",
+        "3.11.0: no changelog is available, no package has one.",
     ):
         assert said in text
 
@@ -144,14 +144,14 @@ def test_what_was_found_under_load_is_shown() -> None:
         "With gc on ",
         "? unsure throughput",
         "Inconclusive, so there may be a change or none:",
-        "its runs differ too much: use a machine at rest",
+        "the runs differ too much: use an idle machine",
         "Mind: stopped early: the server stopped answering.",
         "Mind: in 12 of 12 runs locust was the bottleneck",
         "A/A: the stack before against itself.",
         "Memory of all server processes under load, MiB",
         "3.1.3, gc on: 64.0 to 68.0 MiB",
-        "Latency: the share of answers (%) that came within so many ms",
-        "Pauses of the collector: the share of them (%) that took no more than so many ms",
+        "Latency: share of answers (%) within so many ms",
+        "Collector pauses: share (%) that took at most so many ms",
         "3.1.3, gc on: 3 collections, longest 4.00 ms",
         "latency p99, ms",
     ):
@@ -169,9 +169,9 @@ def test_what_was_found_under_load_is_in_the_comment_too() -> None:
 def test_those_who_cannot_upgrade_are_told_what_remedies_do() -> None:
     text = Page(report_page.html(relieved_report())).text
     for said in (
-        "And if I cannot upgrade? Restart workers now and then (max_requests): no collection frees",
-        "Of the remedies, drop does most with gc off: 44 → 0 objects per request, on Python 3.11.",
-        "If you cannot upgrade Restart workers now and then",
+        "And if I cannot upgrade? Restart workers after a number of requests (max_requests): no collection",
+        "Of the remedies, drop helps most with gc off: 44 → 0 objects per request, on Python 3.11.",
+        "If you cannot upgrade Restart workers after a number of requests",
         "Take drop for aiohttp 3.10.10: 44 → 0 objects per request but patches a handler",
         "What remedies do for aiohttp 3.10.10, on Python 3.11, with the traffic of ErrorHeavy on close",
         "✓ drop drops the reference 0 0 1/1",
@@ -187,9 +187,9 @@ def test_those_who_cannot_upgrade_are_told_what_remedies_do() -> None:
 def test_remedies_of_another_release_are_said_to_be() -> None:
     text = Page(report_page.html(relieved_report("aiohttp 3.14.5"))).text
     for said in (
-        "for aiohttp 3.10.10 was not measured: outlive remedies aiohttp==3.10.10 --python 3.11 does that.",
+        "have not been measured for aiohttp 3.10.10: run outlive remedies aiohttp==3.10.10 --python 3.11",
         "Take drop for aiohttp 3.14.5:",
-        "whether they do as much for the release before is not known",
+        "their effect on the release before is unknown",
     ):
         assert said in text
     assert "Of the remedies" not in text  # the release before leaks, for which they need not help
@@ -202,16 +202,16 @@ def test_remedies_of_another_release_are_an_answer_where_nothing_leaks() -> None
     known = msgspec.structs.replace(facts(), reliefs=Reliefs((relief_document("aiohttp 3.14.5"),)))
     text = Page(report_page.html(record.build(both, known, Rates()))).text
     assert (
-        "And if I cannot upgrade? Keep the collector on: it frees all that is left. Of the remedies, which "
-        "were measured for aiohttp 3.14.5, drop does most with gc off: 44 → 0 objects per request"
+        "And if I cannot upgrade? Keep the collector on: it frees everything that is left. Of the remedies "
+        "measured for aiohttp 3.14.5, drop helps most with gc off: 44 → 0 objects per request"
     ) in text
 
 
 def test_without_any_remedies_measured_it_says_how() -> None:
     text = Page(report_page.html(flask_report())).text
     assert (
-        "If you cannot upgrade Keep the collector on: it frees all that is left. What remedies do "
-        "for flask 2.3.3 was not measured: outlive remedies flask==2.3.3 --python 3.11 does that. Release"
+        "If you cannot upgrade Keep the collector on: it frees everything that is left. The remedies "
+        "have not been measured for flask 2.3.3: run outlive remedies flask==2.3.3 --python 3.11 . Release"
     ) in text
 
 

@@ -297,7 +297,7 @@ class TestRefused:
         folder.mkdir()
         (folder / "thesis.tex").write_text("x")
         with pytest.raises(
-            UsageError, match="holds something else than a site of outlive: name a new folder"
+            UsageError, match="contains something other than an outlive site: name a new folder"
         ):
             site.publish(project, folder)
         assert [path.name for path in folder.iterdir()] == ["thesis.tex"]

@@ -102,7 +102,7 @@ def test_a_clean_app_names_nothing(framework: str) -> None:
     found = trace(planted(framework, "nothing"), OK, cell())
     assert found.sites == ()
     text = allocation_lines(found)
-    assert text == "\nNo place allocates memory that stays (tracemalloc, 154 requests).\n"
+    assert text == "\nNo line allocates memory that stays (tracemalloc, 154 requests).\n"
 
 
 # memray

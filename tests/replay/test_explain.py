@@ -303,7 +303,7 @@ flask 9.9 · not-found · close · gc off · Python 3.11.7
 
    Suspect (app): `Request.error` stores the exception, whose traceback holds a
    frame that leads back to it.
-   Without this link nothing here would wait for the collector.
+   Without this link, nothing here would need the collector.
 
 2. leaked 97d7682d1a6b                                             1 per request
    1 object, 48 B: 1 at the end of the path (1 Order)

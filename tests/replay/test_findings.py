@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from comparisons import cell
+from goldens import same_as_golden
 from outlive.commands.parts import inventory
 from outlive.records.measurement import Connection, Measurement
 from outlive.replay.explanation import findings
 from outlive.service.scenarios import Request, Scenario
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "findings.md"
-TERMINAL = Path(__file__).parents[1] / "golden" / "measure-80.txt"
 
 
 def scenario(name: str, summary: str) -> Scenario:
@@ -55,7 +52,7 @@ MEASUREMENTS = (
 
 
 def test_the_whole_text() -> None:
-    assert findings.render(SCENARIOS, MEASUREMENTS) == GOLDEN.read_text(encoding="utf-8")
+    same_as_golden("findings.md", findings.render(SCENARIOS, MEASUREMENTS))
 
 
 @pytest.mark.parametrize(
@@ -87,4 +84,4 @@ def test_a_terminal_of_80_columns_breaks_no_name_or_reason() -> None:
     )
     console = Console(width=80, record=True, file=io.StringIO())
     inventory.show_measurements((*many, *one), console)
-    assert console.export_text() == TERMINAL.read_text(encoding="utf-8")
+    same_as_golden("measure-80.txt", console.export_text())

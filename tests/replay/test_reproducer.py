@@ -206,5 +206,5 @@ def test_a_fingerprint_that_is_not_there_is_told(tmp_path: Path) -> None:
         env=checkout(tmp_path),
         standalone_mode=False,
     )
-    assert str(done.exception) == "no structure here has the fingerprint c0ffee; there are afd84ab064bc"
+    assert str(done.exception) == "no structure has the fingerprint c0ffee; there are afd84ab064bc"
     assert not path.exists()

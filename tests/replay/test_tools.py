@@ -92,5 +92,5 @@ def test_the_document_has_them_only_where_there_are_any() -> None:
 
 def test_tools_take_one_stack() -> None:
     arguments = ["measure", "flask==3.1.3", "flask==3.1.2", "--with", "objgraph"]
-    with pytest.raises(UsageError, match=r"^--with takes one stack, with one remedy at most$"):
+    with pytest.raises(UsageError, match=r"^--with takes one stack and at most one remedy$"):
         CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)

@@ -113,7 +113,7 @@ def test_what_a_claim_is_about(text: str, scenarios: set[str]) -> None:
     assert set(about(claim(text), NAMES)) == scenarios
 
 
-NOT_MEASURED = "none of the scenarios that it is about was measured"
+NOT_MEASURED = "no scenario that it concerns was measured"
 
 
 class TestHeld:
@@ -186,7 +186,7 @@ class TestHeld:
 
     def test_over_many_releases_nothing_is_contradicted(self) -> None:
         found = seen("a leak for 404", ("not-found", 40, 42), span=Span("3.8", "3.12", 30))
-        assert found == ("not seen", "more is left: not-found 40 → 42; 30 other releases may have done it")
+        assert found == ("not seen", "more is left: not-found 40 → 42; 30 other releases may have caused it")
 
     def test_what_is_about_clients_is_no_matter_of_a_servers_requests(self) -> None:
         assert seen("a leak in the ClientSession connector", ("not-found", 40, 0)) == (

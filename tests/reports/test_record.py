@@ -62,9 +62,9 @@ def test_where_it_is_safe_with_one_gc_policy_only_that_is_said() -> None:
     evidence = msgspec.structs.replace(aiohttp_evidence(yanked=False), measurements=worse)
     report = record.build(evidence, facts(yanked=False), Rates())
     assert report.said.answers[0].answer == (
-        "With gc on, yes as far as memory goes: nothing changes in 10 cells. With gc off, not as far as "
+        "With gc on, yes, as far as memory goes: nothing changes in 10 cells. With gc off, no, as far as "
         "memory goes: 2 of 10 cells leave more by up to 449 MiB per hour (large). Keep the collector on, or "
-        "collect periodically: a collection frees what got worse."
+        "collect periodically: that frees what got worse."
     )
 
 
@@ -93,7 +93,7 @@ class TestBuild:
         assert held["3.10.11"].span == "3.10.10 → 3.11.14"  # 3.10.11 is not in this history
         assert held["3.11.14"].span == "3.10.10 → 3.11.14"
         assert held["3.10.11"].seen == "partly"
-        assert held["3.10.11"].evidence.endswith("; 2 other releases may have had a part in it")
+        assert held["3.10.11"].evidence.endswith("; 2 other releases may have contributed")
         assert held["3.11.14"].seen == "not seen"
 
     def test_a_claim_that_the_history_cannot_judge_is_held_against_the_pair(self) -> None:

@@ -106,15 +106,14 @@ class TestRules:
         found = self.off([*OK, *everywhere("not-found", 93)], [*OK, *everywhere("not-found", 60)])
         assert found.verdict == "UPGRADE"
         assert found.because == (
-            "2 of 4 cells got better by up to 195 MiB per hour (large) (6 tenths of what they left "
-            "are still there), none worse"
+            "2 of 4 cells got better by up to 195 MiB per hour (large) (6 tenths of it remain), none worse"
         )
 
     def test_a_little_less_is_no_reason(self) -> None:
         found = self.off([*OK, *everywhere("not-found", 72)], [*OK, *everywhere("not-found", 71)])
         assert (found.verdict, found.because) == (
             "NO REASON EITHER WAY",
-            "of 4 cells 2 got better by less than can be told in MiB per hour",
+            "of 4 cells 2 got better by too little to state in MiB per hour",
         )
 
     def test_a_little_more_is_no_reason_either(self) -> None:

@@ -57,7 +57,7 @@ class Options(TypedDict, total=False):
     name in app.toml. `fresh` measures again what is stored; `jobs` is how many servers run at once. With
     `sensitivity` N, a leak of one object in N requests must be seen. `practices` are applied to the app, each
     `"FILE.py:function"` or the name of one of ours. `scheduler` is the address or file of a Dask scheduler
-    whose workers measure. `app` is the folder of an application of your own: stacks are then states of it,
+    whose workers measure. `app` is the folder of your own application: stacks are then states of it,
     as with `--app` on the command line (`""` is the present one), with the files that `requirements` name.
     `project` is a checkout, by default that of the current folder. `progress` is called with each
     measurement.

@@ -54,11 +54,11 @@ def said(
     )
     apart = [row for row in rows if _apart(row, controlled)]
     if not apart:
-        return f"With the dependencies each release came with: {text}."
+        return f"With the dependencies of each release date: {text}."
     top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, controlled))))
     cell = Cell(top.scenario, top.connection, top.gc)
     blamed = _blamed(project, ends, measured[cell], cell, request=request, progress=progress)
-    return f"With the dependencies each release came with: {text}. {blamed}"
+    return f"With the dependencies of each release date: {text}. {blamed}"
 
 
 def stored(
@@ -103,7 +103,7 @@ def _blamed(
     request: Request,
     progress: Progress,
 ) -> str:
-    """Return which package makes the difference in a cell: it was swapped alone, and the cell measured."""
+    """Return which package causes the difference in a cell: it was swapped alone, and the cell measured."""
     before, after = ends
     names = {
         name for name, version in after.lock.versions.items() if before.lock.versions.get(name) != version
@@ -120,11 +120,11 @@ def _blamed(
             continue
         early, late, alone = (OBJECTS.of(one) for one in (*sides, found))
         if OBJECTS.change(early, alone) and early and late and alone:
-            whole = " makes the difference" if not OBJECTS.change(alone, late) else ""
+            whole = " causes the difference" if not OBJECTS.change(alone, late) else ""
             version = step(before.lock.versions.get(name, "none"), after.lock.versions[name])
             counts = step(number(early.value), number(alone.value))
-            return f"{name} {version}{whole}: alone it is {counts} objects per request ({where})."
+            return f"{name} {version}{whole}: {counts} objects per request on its own ({where})."
     command = f"outlive attribute {before.release.framework}=={before.release.version}"
     command += f" {after.release.framework}=={after.release.version} --python {after.lock.python}"
     command += f" --scenario {cell.scenario} --connection {cell.connection} --gc {cell.gc}"
-    return f"Which package makes the difference was not measured: `{command}` tells."
+    return f"Which package causes the difference was not measured; to find out: `{command}`."

@@ -84,16 +84,16 @@ def guess(folder: Path, base: Project) -> Guess:
     scenarios = list(_scenarios(sorted(routes)))
     said = [f"target {best.target}: {best.place}, line {best.line}"]
     said += [f"  there are others: {', '.join(other.target for other in others[:5])}"] if others else []
-    said += ["  its module serves by itself where it is imported: change that"] if best.runs else []
+    said += ["  its module starts a server when it is imported: change that"] if best.runs else []
     said += [f"packages {toml_value(settings['packages'])}: {why}"]
     said += [f"python {python}: as the repository says" if python else "python: the newest installed"]
     said += [f"before {toml_value(settings['before'])}: for its database"] if "before" in settings else []
-    said += [f"{len(routes)} routes in the code, {len(scenarios)} scenarios: no answer was tried"]
+    said += [f"{len(routes)} routes in the code, {len(scenarios)} scenarios; no request was sent"]
     said += unread[:MOST_UNREAD]
     if not any(route.plain for route in routes):
         said += ["no route is a plain GET: 'ok' asks for /, which may be wrong"]
     head = [f"{key} = {toml_value(value)}" for key, value in settings.items()]
-    text = "\n".join(["# docs/own-application.md says what each key means.", "", *head, "", *scenarios])
+    text = "\n".join(["# docs/own-application.md explains each key.", "", *head, "", *scenarios])
     return Guess(text, tuple(said))
 
 
@@ -106,8 +106,8 @@ def _apps(folder: Path, several: Mapping[str, Module], makers: modules.Makers) -
     why = f"nothing calls {', '.join(sorted(makers))}"
     if apps:
         why = f"{apps[0].module}:{apps[0].name} ({apps[0].place}, line {apps[0].line}) needs arguments"
-    by_hand = "write outlive.toml by hand, as docs/own-application.md says"
-    raise UsageError(f"{folder}: no app is found in it ({why}): {by_hand}")
+    by_hand = "write outlive.toml by hand: see docs/own-application.md"
+    raise UsageError(f"{folder}: no app found ({why}): {by_hand}")
 
 
 def _modules(folder: Path) -> Iterator[Path]:
@@ -131,8 +131,8 @@ def _packages(folder: Path, best: Found) -> tuple[str | list[str], str]:
         if (folder / name).is_file():
             return name, "it is there"
     if _has_dependencies(folder / "pyproject.toml"):
-        return "pyproject.toml", "its dependencies, as they are today: what is not pinned moves"
-    return [best.package], "no requirements are there: complete the list, with versions"
+        return "pyproject.toml", "its dependencies as of today; anything not pinned can change"
+    return [best.package], "no requirements were found: complete the list, with versions"
 
 
 def _python(folder: Path) -> str:

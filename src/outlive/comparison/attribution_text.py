@@ -73,12 +73,12 @@ def _conclusion(found: Waterfall) -> str:
     """Return one sentence that says what made the difference."""
     first, last = found.bars[0], found.bars[-1]
     if first.objects is None or last.objects is None:
-        return "One end could not be measured, so nothing can be attributed."
+        return "One end could not be measured, so the change cannot be attributed."
     parts = [f"{listed(bar.swapped)} {signed(bar.change)}" for bar in found.bars[1:] if bar.change]
     if not parts:
         return "No swap changes anything."
     said = f"{number(first.objects)} → {number(last.objects)} objects per request: {'; '.join(parts)}."
     for bar in found.bars[1:]:
         if bar.joined and bar.change:
-            said += f" {listed(bar.swapped, 2)} cannot be parted: {'; '.join(map(one_line, bar.joined))}."
+            said += f" {listed(bar.swapped, 2)} cannot be separated: {'; '.join(map(one_line, bar.joined))}."
     return said

@@ -213,7 +213,7 @@ def _gap(cell: Cell, before: Measurement | None, after: Measurement | None) -> U
         reason = reasons.pop() if len(reasons) == 1 else "; ".join(apart)
     elif before and after and (differing := _different_means(before, after)):
         side, gap = "both", "incomparable"
-        reason = f"measured with different means: {', '.join(differing)}"
+        reason = f"measured differently: {', '.join(differing)}"
     else:
         return None
     return Unmeasured(cell.scenario, cell.connection, cell.gc, side=side, gap=gap, reason=reason)
@@ -227,10 +227,10 @@ def _different_means(before: Measurement, after: Measurement) -> list[str]:
 
 def _fault(one: Measurement | None) -> tuple[Gap, str] | None:
     if one is None:
-        return "missing", "was not asked for on this side"
+        return "missing", "was not requested on this side"
     if one.status == "measured":
         return None
-    return one.status, one_line(one.reason or "no reason is recorded")
+    return one.status, one_line(one.reason or "no reason was recorded")
 
 
 def _readings(before: Measurement, after: Measurement) -> tuple[Reading, Reading]:

@@ -46,7 +46,7 @@ def withdrawn(releases: Iterable[Release]) -> tuple[str, ...]:
             by_reason.setdefault(one_line(release.yanked_reason or ""), []).append(str(release))
     return tuple(
         f"{listed(names)} {'is' if len(names) == 1 else 'are'} yanked"
-        + (f": {reason}" if reason else ", no reason is given")
+        + (f": {reason}" if reason else ", no reason given")
         for reason, names in by_reason.items()
     )
 
@@ -73,13 +73,13 @@ def headline(
 
 
 ONE_STACK = "both sides are one stack, measured twice"
-SAME = "both sides are the same measurements, so this says nothing"
+SAME = "both sides are the same measurements, so they cannot differ"
 
 
 def untouched(unimported: Sequence[str]) -> str:
     """Return what it means that packages were installed and nothing imported them."""
     them = "it" if len(unimported) == 1 else "them"
-    return f"installed and never imported: {listed(unimported)}; this says nothing about {them}"
+    return f"installed but never imported: {listed(unimported)}, so this says nothing about {them}"
 
 
 def changes(
@@ -91,11 +91,11 @@ def changes(
         said.setdefault("; ".join(_claims([row for row in rows if row.gc == gc])), []).append(gc)
     sentences = [f"with gc {listed(names)}, {text}" for text, names in said.items()]
     if not rows:
-        sentences.append("no cell was measured on both sides, so nothing is known")
+        sentences.append("no cell was measured on both sides")
     apart = sum(not one.asked for one in differences)
     if apart and any(row.direction != "same" for row in rows):
         differ = "differs" if apart == 1 else "differ"
-        sentences.append(f"{counted(apart, 'other package')} {differ} too")
+        sentences.append(f"{counted(apart, 'other package')} also {differ}")
     lost = [gap for gap in gaps if gap.gap != "unsupported" or gap.side != "both"]
     failed = sum(gap.gap == "failed" for gap in lost)
     if failed:

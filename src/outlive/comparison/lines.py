@@ -80,7 +80,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     def heading(self) -> str:
         """What its numbers are."""
         objects = "leaked objects" if self.collected else "objects left"
-        only = "" if self.decides else "for development only, decides nothing: "
+        only = "" if self.decides else "for development only, not part of the verdict: "
         return f"{only}{listed(self.connections)}, gc {listed(self.policies)}: {objects} per request"
 
     @property
@@ -96,7 +96,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         parts = [f"{text} on {where(rows)}" for text, rows in by_text.items()]
         if len(parts) == 1:
             parts = list(by_text)
-        return f"on any request (ok) it is {'; '.join(parts)}"
+        return f"any request (ok): {'; '.join(parts)}"
 
     @property
     def burden(self) -> str:
@@ -199,7 +199,9 @@ def same_summary(comparison: Comparison) -> str:
     if len(hidden) > following:
         said.append(f"{counted(len(hidden) - following, 'cell')} the same")
     if following:
-        said.append(f"{counted(following, 'cell')} with no change but that of ok")
+        said.append(
+            f"{counted(following, 'cell')} that {'changes' if following == 1 else 'change'} only as ok does"
+        )
     leaving = [row for row in hidden if row.after.objects > 0]
     if leaving:
         top = max(leaving, key=lambda row: row.after.objects)

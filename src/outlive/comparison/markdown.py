@@ -49,9 +49,9 @@ def _rows(rows: Sequence[Row]) -> Iterator[str]:
     )
     yield ""
     yield (
-        "Objects per request: with gc off all that are left, else those that no collection frees. *MiB per "
-        "hour* is an estimate at the traffic above. *Freed* (objects per request) and *pauses* (per 1000 "
-        "requests) are the collector's, at most, and noisy."
+        "Objects per request: with gc off, all that are left; otherwise, those that no collection "
+        "frees. *MiB per hour* is an estimate for the traffic above. *Freed* (objects per request) "
+        "and *pauses* (per 1000 requests) show the collector's work, at most; they are noisy."
     )
 
 

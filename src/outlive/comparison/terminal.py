@@ -37,7 +37,7 @@ def show(comparison: Comparison, console: Console, *, everything: bool = False) 
         say(console, f"? {gap.title}")
         indented(console, gap.cells)
     hidden = "" if everything else "--all shows every cell. "
-    say(console, f"{hidden}--json has all numbers, with what they were measured on.", "dim")
+    say(console, f"{hidden}--json has all numbers and how they were measured.", "dim")
 
 
 def show_facts(compared: Compared, known: Sequence[lines.Fact], console: Console) -> None:

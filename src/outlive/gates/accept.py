@@ -138,7 +138,9 @@ def _new(m: Measurement, before: Sequence[Atom], releases: Sequence[str], today:
         releases=f"{operator}{Version(m.release).public}",
         type=old.type if old and old.covers(m) else None,
         fingerprint=old.fingerprint if old and old.covers(m) else None,
-        reason=old.reason if old else f"as measured on {m.framework} {m.release}; say here why it may be",
+        reason=old.reason
+        if old
+        else f"as measured on {m.framework} {m.release}; explain here why it is acceptable",
         link=old.link if old else None,
         expires=today + REVIEW_AFTER,
     )

@@ -116,7 +116,7 @@ def _counts(allowed: Allowed, m: Measurement) -> Iterator[_Count]:
     apart = error if allowed.place else min(error, float(LEAST_LEAK))
     yield _Count(objects(m), allowed.objects, apart, allowed.place, "objects per request")
     if (left := residue(m)) is not None:
-        what = "objects per connection beside those of its requests"
+        what = "objects per connection, apart from its requests"
         yield _Count(left, allowed.residue, RESIDUE + error, allowed.residue_place, what)
 
 
@@ -166,9 +166,9 @@ def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> t
         return "unsupported", one_line(first.reason or ""), ""
     if again is not None and not agree(first, again):
         twice = " and then ".join(map(_said, (first, again)))
-        return "inconclusive", f"does not repeat: {twice}", "run it again on a machine that is at rest"
+        return "inconclusive", f"does not repeat: {twice}", "run it again on an idle machine"
     if first.status == "failed":
-        return "failed", one_line(first.reason or "no reason is recorded"), "see docs/gates.md, exit code 4"
+        return "failed", one_line(first.reason or "no reason was recorded"), "see docs/gates.md, exit code 4"
     return _against(limits.path, limits.allowed(first), first)
 
 
@@ -184,7 +184,7 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
         change = f"write `{key} = {exact(count)}` for it" if count else "delete it"
         return (
             "under",
-            f"{leaves} where {exact(limit)} are allowed: lock it in",
+            f"{leaves}, {exact(limit)} allowed: lock it in",
             f"{path}:{place.line}: `{place.text}`: {change}",
         )
     if leaks_memory(measurement) and not allowed.memory:
@@ -194,7 +194,7 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
     if (place := allowed.memory_place) and not leaks_memory(measurement):
         return (
             "under",
-            "leaks no memory outside of objects any more: lock it in",
+            "no longer leaks memory outside of objects: lock it in",
             f"{path}:{place.line}: `{place.text}`: take {measurement.scenario} out",
         )
     return "within", "", ""
@@ -202,7 +202,7 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
 
 def _if_meant(path: str, place: Place | None) -> str:
     where = f"{path}:{place.line}" if place else path
-    return f"find what keeps them; if it is intended, --accept writes {where}, and you write the reason"
+    return f"find what keeps them; if they are intended, --accept writes {where} and you add the reason"
 
 
 def _said(m: Measurement) -> str:

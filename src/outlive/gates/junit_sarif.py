@@ -28,7 +28,7 @@ RULES = {
     "inconclusive": "A count did not repeat",
     "expired": "A limit has expired",
     "unused": "A limit applies to nothing",
-    "proof": "The gate could not prove that it sees a leak",
+    "proof": "The gate could not prove that it detects a leak",
 }
 
 

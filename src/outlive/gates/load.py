@@ -183,8 +183,8 @@ def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None
     if again is not None and _outcome(bench, limits, again)[0] != outcome:
         outcome, what = "inconclusive", f"does not repeat: {_said(left)} and then {_said(again)}"
     advice = {
-        "over": "outlive load --json shows the types; find what keeps them, or accept it in single scenarios",
-        "inconclusive": "run it again on a machine that is at rest",
+        "over": "outlive load --json lists the types: find what keeps them, or accept single scenarios",
+        "inconclusive": "run it again on an idle machine",
         "failed": "see docs/gates.md, exit code 4",
     }
     test = left.longest

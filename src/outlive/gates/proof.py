@@ -104,9 +104,9 @@ def counted(
 ) -> Control:
     """Return the control with these counts; without another fault, its fault is the plant that was missed."""
     if not fault and not leak_seen:
-        fault = f"planted {number(expected)} leaked objects per request, saw {number(leak)}"
+        fault = f"planted {number(expected)} leaked objects per request, found {number(leak)}"
     elif not fault and not cycle_seen:
-        fault = f"planted {CYCLE_OBJECTS} cyclic objects per request, saw {number(cycle)}"
+        fault = f"planted {CYCLE_OBJECTS} cyclic objects per request, found {number(cycle)}"
     return Control(
         connection=connection,
         worker=worker,

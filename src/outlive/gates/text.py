@@ -110,18 +110,16 @@ def proved(gate: Gate) -> str:
     for control in gate.controls:
         if control.fault:
             return (
-                f"the gate could not prove itself ({control.connection}): {control.fault}; nothing is judged"
+                f"the gate failed its own proof ({control.connection}): {control.fault}; nothing was judged"
             )
     least = f"1 object per {gate.least_leak} requests"
     where = listed([f"{control.connection} on {control.worker}" for control in gate.controls])
-    exactly = (
-        "both seen to the object" if gate.gc == "off" else "the leak seen to the object, the cycle freed"
-    )
+    exactly = "both found exactly" if gate.gc == "off" else "the leak found exactly, the cycle freed"
     if gate.load:
-        exactly = "both seen under load"
+        exactly = "both found under load"
     return (
         f"planted a leak of {least} and a cycle of {number(gate.controls[0].cycle_expected)} objects per "
-        f"request: {exactly} ({where}). The smallest leak that this run is sure to see: {least}."
+        f"request: {exactly} ({where}). This run is sure to find a leak of {least}."
     )
 
 
@@ -130,18 +128,18 @@ def unlimited(gate: Gate) -> str:
     stack = gate.stack
     return (
         f"none in {gate.limits} is for {stack.framework} {stack.release} on Python {stack.python}, "
-        "so it may leave nothing; --accept writes what it leaves"
+        "so nothing is allowed; --accept writes what it leaves"
     )
 
 
 def replayed(bad: Replayed) -> str:
     """Return what the replay of a known-bad release showed."""
     if not bad.over:
-        return f"{bad.stack} stays green against these limits: a gate that passes it proves nothing"
+        return f"{bad.stack} passes these limits: a gate that passes it proves nothing"
     worst = max(bad.over, key=lambda cell: cell.objects - cell.limit)
     m = worst.measurement
     return (
-        f"{bad.stack} goes red, as it must: {len(bad.over)} of {counted(bad.cells, 'cell')} over, "
+        f"{bad.stack} fails, as it must: {len(bad.over)} of {counted(bad.cells, 'cell')} over, "
         f"{m.scenario}, {m.connection}: {exact(worst.limit)} allowed, {exact(worst.objects)} left"
     )
 
@@ -159,7 +157,7 @@ def _screen(gate: Gate) -> Iterator[str]:
         yield from _cell(gate, cell)
     if len(cells) > MOST_CELLS:
         yield ""
-        yield f"and {len(cells) - MOST_CELLS} more; --json, --junit and --summary have all of them"
+        yield f"and {len(cells) - MOST_CELLS} more; --json, --junit and --summary list all"
     for entry in gate.stale:
         yield ""
         yield f"▼ {entry.what}"
@@ -184,7 +182,7 @@ def _cell(gate: Gate, cell: Judged) -> Iterator[str]:
 
 def _because(gate: Gate) -> str:
     if not all(control.seen for control in gate.controls):
-        return "a planted leak was not seen as it must be"
+        return "a planted leak was not found exactly"
     counts = {
         "over their limit": _count(gate, "over"),
         "under their limit": _count(gate, "under"),
@@ -194,19 +192,19 @@ def _because(gate: Gate) -> str:
     }
     said = [f"{count} {what}" for what, count in counts.items() if count]
     if gate.replayed and not gate.replayed.over:
-        said.append("the known-bad release stays green")
+        said.append("the known-bad release passes")
     return f"{', '.join(said)}; {counted(len(gate.cells), 'cell')}" if said else _within(gate).rstrip(".")
 
 
 def _within(gate: Gate) -> str:
     cells = [cell for cell in gate.cells if cell.outcome == "within"]
     without = _count(gate, "unsupported")
-    text = f"{counted(len(cells), 'cell')} as the limits have {'it' if len(cells) == 1 else 'them'}"
+    text = f"{counted(len(cells), 'cell')} within the limits"
     if without:
         text += f", {counted(without, 'cell')} that no worker can serve"
     if cells and (worst := max(cells, key=lambda cell: cell.objects)).objects:
         m = worst.measurement
-        text += f"; most is left by {m.scenario}, {m.connection}: {exact(worst.objects)} objects per request"
+        text += f"; {m.scenario}, {m.connection} leaves most: {exact(worst.objects)} objects per request"
     return f"{text}."
 
 

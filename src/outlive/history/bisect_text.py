@@ -32,10 +32,10 @@ def show(found: Bisection, question: Question, console: Console) -> None:
         console.print(changes_text.grid(changes_text.told(found.changes, everything=True)))
     if found.further:
         again = repeat(found, question, found.suspects[0].short, question.new)
-        whole(console, f"It changes again after that: {again}")
+        whole(console, f"It changes again later: {again}")
     if found.parent:
         command = repeat(found, question, found.parent.short, found.suspects[0].short)
-        whole(console, f"To repeat it: {command}")
+        whole(console, f"To repeat: {command}")
 
 
 def repeat(found: Bisection, question: Question, old: str, new: str) -> str:
@@ -65,7 +65,7 @@ def _lines(found: Bisection, question: Question) -> Iterator[str]:
     tried += f", {skipped} skipped" if skipped else ""
     if len(found.suspects) > 1:
         count = len(found.suspects)
-        yield f"{found.package}: one of {count} commits; those between cannot be tried ({tried}):"
+        yield f"{found.package}: one of {count} commits; the others cannot be measured ({tried}):"
         yield from (f"  {_named(commit)}" for commit in found.suspects)
         return
     (commit,) = found.suspects
@@ -74,7 +74,9 @@ def _lines(found: Bisection, question: Question) -> Iterator[str]:
         sides = [f"{number(objects(side) or 0)} {side.growth}" for side in (found.before, found.after)]
         yield f"{found.package}: {step(*sides)} per request in {where}, since this commit ({tried}):"
     else:
-        yield f"{found.package}: changed in {where} by this commit, whose parent cannot be tried ({tried}):"
+        yield (
+            f"{found.package}: changed in {where} by this commit, whose parent cannot be measured ({tried}):"
+        )
     yield f"  {commit.sha}"
     yield f"  {commit.date}  {commit.author}"
     yield f"  {commit.subject}"

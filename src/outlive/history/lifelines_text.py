@@ -16,7 +16,7 @@ from outlive.tables import indented, say
 from outlive.wording import counted, listed, number, step
 
 MOST_SCENARIOS = 4
-RESIDUES = "Objects that a connection leaves, apart from its requests, when its client closes it, if counted:"
+RESIDUES = "Objects that a connection leaves, apart from its requests, when its client closes it:"
 
 
 def show(document: LifeLinesDocument, console: Console, *, everything: bool = False) -> None:
@@ -58,7 +58,7 @@ def told(line: LifeLine) -> tuple[str, ...]:
         f"up to {number(line.objects)} {leak.growth} per request {where}",
         suspect(leak),
         *(_when(pythons, periods) for pythons, periods in _by_course(line.periods)),
-        *([f"Python {listed(line.absent)}: not there"] if line.absent else []),
+        *([f"Python {listed(line.absent)}: absent"] if line.absent else []),
         *([f"Python {listed(line.unmeasured)}: not measured there"] if line.unmeasured else []),
     )
 

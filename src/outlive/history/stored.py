@@ -134,7 +134,7 @@ def _whole(store: Store, served: Mapping[str, engine.Served]) -> tuple[Measureme
     measured = tuple(m for m in engine.stored(store, served, engine.of_any()) if m.status == "measured")
     for m in measured:
         if m.growth is None or m.leaked_per_request is None:
-            raise FaultError(f"{store.path} has no counts of {one_line(m.scenario)}: measure it again")
+            raise FaultError(f"{store.path} has no counts for {one_line(m.scenario)}: measure it again")
     by_cell(measured)  # raises for a cell that is stored twice
     return measured
 
@@ -157,7 +157,7 @@ def lifelines(
     if not measured:
         where = f" on Python {python}" if python else ""
         verb = "measure" if own else "sweep"
-        raise UsageError(f"nothing of {framework} has been measured{where} yet; `outlive {verb}` does it")
+        raise UsageError(f"no measurement of {framework}{where} yet: run `outlive {verb}`")
     document = LifeLinesDocument(
         framework=framework,
         noun="state" if own else "release",

@@ -262,5 +262,5 @@ class LoadServer(Gunicorn):
         while (ended := pattern.search(self.log)) is None and time.monotonic() < deadline:
             time.sleep(0.05)
         if ended is None:
-            return "nobody knows why"
+            return "for an unknown reason"
         return f"it was sent {ended['signal']}" if ended["signal"] else f"it exited with code {ended['code']}"

@@ -23,12 +23,12 @@ SOAK = 600.0
 """Shortest test, in seconds, that shows whether the harness's own memory grew."""
 COLUMNS = ("peak RSS", "growth", "left", "req/s", "p99", "gc", "paused", "longest")
 NOTES = (
-    "growth, left: per request; left are objects with gc off, else leaked ones.",
+    "growth and left: per request; left counts all objects with gc off, else leaked ones.",
     "gc: collections; p99 of the latency and pauses in ms.",
 )
 MARKDOWN_COLUMNS = (*COLUMNS[:3], "requests/s", "p99, ms", "collections", "paused, ms", "longest, ms")
 MARKDOWN_NOTE = (
-    "Growth and left are per request; left are objects with gc off, else leaked ones. p99 is of the latency."
+    "Growth and left: per request; left counts all objects with gc off, else leaked ones. p99: latency."
 )
 LATENCIES = ("latency, ms", "requests", "p50", "p95", "p99", "longest", "wrong")
 
@@ -139,13 +139,15 @@ def warnings(m: LoadMeasurement) -> Iterator[str]:
         for text, count in m.faults[:MOST_FAULTS]:
             yield f"    {count} times: {one_line(text)}"
     if m.unsent:
-        yield f"{counted(m.unsent, 'request')} came due while no client was free: use more --clients"
+        yield f"{counted(m.unsent, 'request')} came due while no client was free: raise --clients"
     if m.generator_saturated:
-        yield "locust was the bottleneck: latencies include its delays, see --processes and --rate"
+        yield "locust was the bottleneck, and latencies include its delays: see --processes and --rate"
     if m.server_waiting >= SHORT_OF_CORES:
-        yield f"a worker waited for a core {100 * m.server_waiting:.0f} % of the time: latencies include it"
+        yield (
+            f"a worker waited for a core {100 * m.server_waiting:.0f} % of the time, which latencies include"
+        )
     elif _could_do_more(m):
-        yield "no worker was busy all the time: more --clients would get more answers"
+        yield "no worker was busy all the time: more --clients would raise throughput"
     if len(m.segments) > 1:
         yield f"continued {counted(len(m.segments) - 1, 'time')}; growth: the longest stretch"
 

@@ -35,7 +35,7 @@ class Arm(msgspec.Struct, frozen=True):
         return self.stack.remedy_name
 
     def __str__(self) -> str:
-        return f"{self.name or 'the release as it is'}, gc {self.policy}"
+        return f"{self.name or 'the unchanged release'}, gc {self.policy}"
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

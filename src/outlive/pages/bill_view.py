@@ -15,9 +15,10 @@ from outlive.reports.costs import Bill, Charge, Cost
 from outlive.wording import about, number, span, step
 
 NOTE = (
-    "Bytes are the C heap that each request leaves plus its memory blocks, at "
-    f"{BYTES_PER_BLOCK} bytes a block; estimates, good to about a quarter. The limit is of all workers "
-    "together, and what they take when they start counts. “Restart” is max_requests so that a worker "
+    f"Bytes are the C heap that each request leaves plus its memory blocks, at {BYTES_PER_BLOCK} "
+    "bytes a block; these estimates are accurate to about a quarter. The limit applies to all "
+    "workers together and includes what they use when they start. “Restart” is max_requests so that "
+    "a worker "
     f"uses {costs.RESTART_SHARE:.0%} of its room, “collect” how often to collect so that garbage takes "
     f"{costs.GARBAGE_SHARE:.0%} of it, both in requests per worker."
 )

@@ -25,9 +25,9 @@ LEADS = {
     "bounded": "Growth that stops by itself.",
 }
 REMEDIES = {
-    "cyclic": "Keep the collector on, or collect periodically; a fix breaks the suspect link.",
+    "cyclic": "Keep the collector on, or collect periodically. A fix breaks the suspect link.",
     "leaked": "No collection helps: restart workers after a number of requests (max_requests), or upgrade.",
-    "bounded": "None is needed but room for it.",
+    "bounded": "None needed, except room for it.",
 }
 
 
@@ -128,7 +128,7 @@ def _impact(kept: Kept) -> str:
     """Return how much it keeps, in the last release that has it."""
     last = kept.sightings[-1]
     stays = {
-        "cyclic": "with the collector on nothing of it stays, with gc off all of it",
+        "cyclic": "none of it stays with the collector on, all of it with gc off",
         "leaked": "it stays whatever the collector does",
         "bounded": "and no more once it is full",
     }

@@ -21,7 +21,7 @@ MOST_TESTS = 3  # kinds of load test, mostly gc policies, that one plot shows: t
 
 LEGEND = f"A/A: the stack before against itself. {load_text.RULE.replace('*', '')}"
 
-ONE_RUN = "One run each, which decides nothing."
+ONE_RUN = "One run each, so no verdict."
 
 
 def single(loads: Loads) -> dict[str, object]:

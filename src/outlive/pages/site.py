@@ -227,7 +227,7 @@ def _manifest(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         if folder.is_dir() and any(folder.iterdir()):
             raise UsageError(
-                f"{folder} holds something else than a site of outlive: name a new folder"
+                f"{folder} contains something other than an outlive site: name a new folder"
             ) from None
         return None
     except NotADirectoryError:

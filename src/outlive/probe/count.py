@@ -217,6 +217,6 @@ def _rested(found: dict[str, Any]) -> dict[str, Any]:
     """Return the probe's answer. Raises FaultError if the other threads did not rest."""
     if not found["idle"]:
         raise FaultError(
-            "other threads of this process never rest, so nothing can be counted: end them first"
+            "other threads of this process never rest, so nothing can be counted: stop them first"
         )
     return found

@@ -120,7 +120,7 @@ def _structures(
         names = listed([structure.fingerprint for structure in shared])
         yield ""
         yield from wrap(
-            f"The framework's own, since {plain} leaves it too: {objects} per request ({names}).", 80
+            f"The framework's own, since {plain} leaves it as well: {objects} per request ({names}).", 80
         )
     elif not framework:
         yield ""

@@ -250,8 +250,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(per_request=, cyclic=, leaked=, memory=, above=): fail if a request that {FIXTURE} "
-        "counts leaves more objects or bytes of memory than that; leaks are not allowed unless named",
+        f"{MARKER}(per_request=, cyclic=, leaked=, memory=, above=): fail if a request counted by "
+        f"{FIXTURE} leaves more objects or bytes than this; leaks fail unless allowed here",
     )
 
 

@@ -170,7 +170,7 @@ def origin(published: Iterable[object], noun: str = "measurement") -> str:
     if not flags:
         return ""
     if own in {0, len(flags)}:
-        return f"All {noun}s were made here." if own else f"All {noun}s are published ones."
+        return f"All {noun}s were made here." if own else f"All {noun}s are published."
     return f"{counted(own, noun)} of {len(flags)} made here, the others are published."
 
 

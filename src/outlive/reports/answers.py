@@ -24,9 +24,9 @@ from outlive.wording import NO_VERSION, capital, counted, listed, number, one_li
 MOST_EXAMPLES = 4
 MEANS: dict[Verdict, str] = {
     "UPGRADE": "It leaves less memory behind, and nothing got worse.",
-    "UPGRADE WITH A SETTING": "It leaves less behind, and a setting keeps at bay what does not.",
-    "NO REASON EITHER WAY": "As far as memory after failed requests goes, nothing speaks for or against it.",
-    "HOLD": "As far as memory after failed requests goes, wait.",
+    "UPGRADE WITH A SETTING": "It leaves less behind, and a setting contains what remains.",
+    "NO REASON EITHER WAY": "Memory after failed requests gives no reason for or against it.",
+    "HOLD": "Judged by memory after failed requests, wait.",
     "WITHDRAWN": "Its authors have withdrawn this release from the package index.",
     "NOT ENOUGH DATA": "Too little was measured on both sides to say.",
 }
@@ -93,8 +93,8 @@ def say(report: Known) -> Said:
         changes=comparison.headline.removeprefix(f"{comparison.subject}: "),
         era=evidence.era or "",
         sizes=(
-            f"MiB per hour are estimates at {report.rates}, all failures of one kind: negligible below "
-            f"{number(NEGLIGIBLE)}, large from {number(LARGE)} on."
+            f"MiB per hour is an estimate at {report.rates}, with all failures of one kind: less than "
+            f"{number(NEGLIGIBLE)} is negligible, {number(LARGE)} or more is large."
         ),
         scope=_scope(evidence.measurements),
         python=evidence.python or f"Python {step(*pythons)}.",
@@ -128,7 +128,7 @@ def _answers(report: Known) -> tuple[Answer, ...]:
     worse = [row for row in rows if row.direction == "worse"]
     return (
         Answer("Is it safe?", _safe(report)),
-        Answer("What improves?", f"{examples(better)}." if better else "Nothing that was measured."),
+        Answer("What improves?", f"{examples(better)}." if better else "Nothing that was measured improves."),
         Answer("What does not?", " ".join(_not_better(rows, worse))),
         Answer("On which path?", _paths(better, worse)),
         Answer("And under load?", " ".join(_loaded(report))),
@@ -151,12 +151,13 @@ def _stay(report: Known) -> str:
     before = [row for row in report.comparison.rows if row.scenario != BASELINE and row.decides]
     if leaking := _leaking(report):
         names = listed(leaking, MOST_EXAMPLES)
-        return f"Restart workers now and then (max_requests): no collection frees what leaks in {names}."
+        return (
+            "Restart workers after a number of requests (max_requests): no collection frees the leak in "
+            f"{names}."
+        )
     if any(row.gc == "off" and row.before.objects > 0 for row in before):
-        return "Keep the collector on: it frees all that is left."
-    return (
-        "Nothing has to be done: it leaves nothing behind." if before else "Not known: nothing was measured."
-    )
+        return "Keep the collector on: it frees everything that is left."
+    return "Nothing to do: it leaves nothing behind." if before else "Not known: nothing was measured."
 
 
 def _remedy(report: Known) -> str:
@@ -165,12 +166,12 @@ def _remedy(report: Known) -> str:
         return ""
     relief = report.relief.relief
     name, effect = one_line(relief.advice.remedy or ""), one_line(relief.advice.reasons[0])
-    does = f"{name} does most with gc off: {effect}, on Python {relief.python}."
+    does = f"{name} helps most with gc off: {effect}, on Python {relief.python}."
     if relief.is_about(report.comparison.before.stack):
         return f"Of the remedies, {does}"
     if _leaking(report):  # what helps a release without the leak says nothing about it
         return ""
-    return f"Of the remedies, which were measured for {one_line(relief.release)}, {does}"
+    return f"Of the remedies measured for {one_line(relief.release)}, {does}"
 
 
 def _leaking(report: Known) -> list[str]:
@@ -249,7 +250,7 @@ def _yes(judged: Judged) -> str:
     """Return whether it is safe with one gc policy, why, and what to set."""
     if judged.verdict == "NOT ENOUGH DATA":
         return f"that is not known: {judged.because}."
-    said = f"{'yes' if judged.verdict in FINE else 'not'} as far as memory goes: {judged.because}."
+    said = f"{'yes' if judged.verdict in FINE else 'no'}, as far as memory goes: {judged.because}."
     settings = [ADVICE[setting] for setting in judged.settings]
     return f"{said} {capital(listed(settings))}." if settings else said
 
@@ -261,7 +262,7 @@ def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
     leaking = [row for row in rows if row.after.kind == "leak"]
     if leaking:
         names = listed(list(dict.fromkeys(row.scenario for row in leaking)), MOST_EXAMPLES)
-        yield f"It leaks, whatever the collector does: {names}."
+        yield f"These leak, whatever the collector does: {names}."
     if off:
         top = max(off, key=lambda row: row.after.objects)
         frees = "" if leaking else "; a collection frees all of it"
@@ -275,7 +276,7 @@ def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
 
 def _paths(better: Sequence[Row], worse: Sequence[Row]) -> str:
     said = [f"{name}: {_where(rows)}" for name, rows in (("Better", better), ("Worse", worse)) if rows]
-    return ". ".join(said) + "." if said else "On none of those that were measured."
+    return ". ".join(said) + "." if said else "On no measured path."
 
 
 def _where(rows: Sequence[Row]) -> str:
@@ -293,7 +294,7 @@ def _withdrawn(report: Known) -> str:
     before, after = (side.release for side in (report.comparison.before, report.comparison.after))
     said = [f"Yes: {one}" for one in withdrawn([after])] or [f"No, {after} is not."]
     if report.judgement.nearest:
-        said.append(f"The nearest release that is not: {report.judgement.nearest}")
+        said.append(f"The nearest release that is not withdrawn: {report.judgement.nearest}")
     if before.yanked and before != after:
         said += withdrawn([before])
     return " ".join(_sentence(one) for one in said)
@@ -303,14 +304,14 @@ def _loaded(report: Known) -> Iterator[str]:
     for one in report.evidence.loads.comparisons:
         yield f"With gc {one.deployment.gc}, {counted(one.rounds, 'round')}: {said(one)}."
     if not report.evidence.loads.comparisons:
-        yield "Nothing was compared under load over rounds, so nothing is said of speed."
+        yield "No comparison under load was made, so this says nothing about speed."
 
 
 def _sure(report: Known) -> Iterator[str]:
     comparison, judgement = report.comparison, report.judgement
     yield (
-        f"Objects are counted, in {judgement.measured} of {counted(judgement.wanted, 'cell')} "
-        f"that were asked for, on both sides{_errors(comparison.rows)}."
+        f"Objects were counted{_errors(comparison.rows)} on both sides, in {judgement.measured} of "
+        f"{counted(judgement.wanted, 'cell')}."
     )
     apart = [
         f"{one.package} {one.before or NO_VERSION} → {one.after or NO_VERSION}"
@@ -319,13 +320,13 @@ def _sure(report: Known) -> Iterator[str]:
     ]
     equal = counted(len(comparison.held_equal), "package")
     if apart:
-        yield f"{equal} held equal, but not {listed(apart)}: these are part of what changes."
+        yield f"{equal} held equal, except {listed(apart)}, which contribute to the change."
     else:
         yield f"{equal} held equal, so what changes is {comparison.subject.partition(' ')[0]}'s own."
     for gap in gaps(comparison):
         if "unsupported on both sides" not in gap.title:
             yield f"{_sentence(gap.title)}"
-    yield "Costs are estimates, good to about a quarter."
+    yield "Costs are estimates, accurate to about a quarter."
 
 
 def _errors(rows: Iterable[Row]) -> str:
@@ -336,9 +337,9 @@ def _errors(rows: Iterable[Row]) -> str:
         if error:
             found[row.scenario] = max(error, found.get(row.scenario, 0.0))
     if not found:
-        return ", exactly"
+        return " exactly"
     names = [f"{name} (within {number(round(error, 1))})" for name, error in found.items()]
-    return f", exactly but for {listed(names, MOST_EXAMPLES)}"
+    return f" exactly, except {listed(names, MOST_EXAMPLES)},"
 
 
 def _sentence(text: str) -> str:
@@ -352,13 +353,13 @@ def _claims_note(report: Known) -> str:
     if report.changelogs is None:
         return f"No changelog of {framework} has been read: `outlive releases claims {framework}` reads them."
     if not report.changelogs:
-        return "No release came out in between, so there is no changelog to hold against this."
+        return "There is no release in between, so there is no changelog to check."
     lost = [log for log in report.changelogs if log.source is None]
     found = sorted({log.source for log in report.changelogs if log.source})
     count = counted(len(report.changelogs) - len(lost), "release")
     said = f"Changelogs of {count} were read, in {listed(found)}." if found else ""
     if not report.held:
-        said += " None of their entries speaks of leaks, cycles, references, memory or garbage."
+        said += " None of their entries mentions leaks, cycles, references, memory or garbage."
     for log in lost:
-        said += f" {log.release}: no changelog could be had, {one_line(log.reason or '')}."
+        said += f" {log.release}: no changelog is available, {one_line(log.reason or '')}."
     return said.strip()

@@ -103,20 +103,20 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     relevant = [row for row in rows if row.scenario in names]
     if not relevant:
         which = f" ({', '.join(claim.elsewhere)})" if claim.elsewhere else ""
-        evidence = f"none of the scenarios that it is about was measured{which}"
+        evidence = f"no scenario that it concerns was measured{which}"
         return msgspec.structs.replace(held("not seen", evidence), measured=False)
     better = [row for row in relevant if row.direction == "better"]
     worse = [row for row in relevant if row.direction == "worse"]
     if worse and not better:
         more = f"more is left: {_examples(worse)}"
         if span.others:
-            return held("not seen", f"{more}; {counted(span.others, 'other release')} may have done it")
+            return held("not seen", f"{more}; {counted(span.others, 'other release')} may have caused it")
         if any(map(_much_worse, worse)):
             return held("contradicted", more)
         return held("not seen", f"a little {more}")
     if not better:
         return held("not seen", f"no difference in {listed(names, MOST_SCENARIOS)}")
-    others = f"; {counted(span.others, 'other release')} may have had a part in it" if span.others else ""
+    others = f"; {counted(span.others, 'other release')} may have contributed" if span.others else ""
     if not worse and all(map(_cleared, relevant)):
         return held("partly" if others else "confirmed", f"less is left: {_examples(better)}{others}")
     leaving = sum(_left(row)[0] > 0 or row in better for row in relevant)

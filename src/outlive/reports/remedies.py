@@ -75,7 +75,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Relief(msgspec.Struct, frozen=True, kw_only=True):
-    """What remedies do for one release; the first row is the release as it is.
+    """What remedies do for one release; the first row is the unchanged release.
 
     `published` is as in `Measurement`, and never stored.
     """
@@ -162,7 +162,7 @@ def _faults(document: ReliefDocument, release: str, path: Path) -> Iterator[str]
     if not PYTHON_NAME.fullmatch(relief.python) or not path.name.startswith(f"py{relief.python}-"):
         yield f"{one_line(relief.python)!r} is not the Python that its name has"
     if not relief.rows or relief.rows[0].remedy is not None:
-        yield "its first row is not the release as it is"
+        yield "its first row is not the unchanged release"
     if not relief.advice.reasons:
         yield "its advice has no reasons"
     if any(not row.left.scenarios for row in relief.rows if row.left):
@@ -238,9 +238,9 @@ def _kept(measurement: Measurement) -> int:
 
 
 def row(remedy: Remedy | None, release: str, found: Left | None) -> Row:
-    """Return the row of a remedy, None for the release as it is, with what its cells leave."""
+    """Return the row of a remedy, None for the unchanged release, with what its cells leave."""
     if remedy is None:
-        return Row(remedy=None, kind="remedy", summary="the release as it is", left=found)
+        return Row(remedy=None, kind="remedy", summary="the unchanged release", left=found)
     return Row(
         remedy=remedy.name,
         kind=remedy.kind,
@@ -282,13 +282,13 @@ def advise(rows: Sequence[Row]) -> Advice:
     """Return which remedy to take, judged by what requests leave; `rows` begin with the plain release."""
     plain = rows[0].left
     if plain is None:
-        return Advice(remedy=None, reasons=("the release as it is could not be measured",))
+        return Advice(remedy=None, reasons=("the unchanged release could not be measured",))
     if plain.mean == 0:
-        return Advice(remedy=None, reasons=("no scenario leaves anything: nothing has to be done",))
+        return Advice(remedy=None, reasons=("no scenario leaves anything: nothing to do",))
     usable = [one for one in rows[1:] if one.kind == "remedy" and one.left and not one.left.unmeasured]
     better = [one for one in usable if one.left and one.left.mean < plain.mean]
     if not better:
-        reason = "no remedy leaves less than the release as it is: bound the growth instead"
+        reason = "no remedy leaves less than the unchanged release: limit the growth instead"
         return Advice(remedy=None, reasons=(reason, *_bounding(rows)))
     # Among those that leave the same, the one without a caution, then the one named first.
     best = min(better, key=lambda one: (one.left.mean if one.left else 0, one.caution is not None))
@@ -307,15 +307,15 @@ def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row])
         if others:
             other = min(others, key=lambda one: one.left.mean if one.left else 0)
             assert other.left is not None
-            reasons.append(f"{other.remedy} has no such drawback and leaves {number(other.left.mean)}")
+            reasons.append(f"{other.remedy} has no such drawback, and leaves {number(other.left.mean)}")
     rest = {name: count for name, count in best.left.scenarios.items() if count}
     if rest:
         most = sorted(rest, key=lambda name: (-rest[name], name))
         what = listed([f"{name} ({number(rest[name])})" for name in most], 3)
-        reasons.append(f"what is left, in {what}, takes a collection now and then")
+        reasons.append(f"what is left, in {what}, needs an occasional collection")
         reasons += _bounding(rows)
     elif plain.scenarios.get(BASELINE):
-        reasons.append(f"without it even a plain 200 leaves {number(plain.scenarios[BASELINE])}")
+        reasons.append(f"without it, even a plain 200 leaves {number(plain.scenarios[BASELINE])}")
     return tuple(reasons)
 
 
@@ -325,7 +325,7 @@ def _bounding(rows: Sequence[Row]) -> list[str]:
         return []
     names = listed([one.remedy or "" for one in bounding])
     return [
-        f"{names}: each frees, or drops, what requests have left",
+        f"{names}: these free, or drop, what requests have left",
         *(f"{one.remedy}: {one.caution}" for one in bounding if one.caution),
     ]
 

@@ -23,12 +23,12 @@ PLAIN = "none"
 UNKNOWN = "?"
 Policy = Literal["off", "on"]
 LEGEND = (
-    "Left and leaked: objects per request of this traffic with gc off, exact. Clean: failing scenarios that "
-    "leave nothing. Same: it only changes what becomes of what requests leave."
+    "Left and leaked: exact objects per request of this traffic, with gc off. Clean: failing scenarios "
+    "that leave nothing. Same: the remedy only changes what happens to what requests leave."
 )
 LOAD_LEGEND = (
-    "Growth: bytes per request, ? where the load test was too short. CPU: processor time of the server for a "
-    "request. Changes are against none, as intervals: = no change seen, ? it may be either."
+    "Growth: bytes per request, ? where the load test was too short. CPU: the server's processor time "
+    "per request. Changes are relative to none, as intervals: = no change seen, ? either way."
 )
 POLICIES: tuple[Policy, ...] = ("off", "on")
 
@@ -96,7 +96,7 @@ def load_title(relief: Relief, policy: Policy) -> str:
 
 def taking(relief: Relief) -> str:
     """Return which remedy to take."""
-    return f"Take {relief.advice.remedy}" if relief.advice.remedy else "No remedy to take"
+    return f"Take {relief.advice.remedy}" if relief.advice.remedy else "No remedy recommended"
 
 
 def _grid(right: Sequence[str], last: str) -> Table:
@@ -168,7 +168,7 @@ def row_notes(row: Row) -> list[str]:
     notes = [row.unsupported] if row.unsupported else []
     if row.left is not None:
         if row.left.kept:
-            notes.append(f"keeps up to {row.left.kept} objects for good")
+            notes.append(f"keeps up to {row.left.kept} objects permanently")
         notes += [f"{name} not measured: {reason}" for name, reason in row.left.unmeasured.items()]
     return notes
 
@@ -179,7 +179,7 @@ def missing(report: Report) -> str:
     if report.relief and report.relief.relief.is_about(stack):
         return ""
     command = f"outlive remedies {stack.framework}=={stack.release} --python {stack.python}"
-    return f"What remedies do for {stack.framework} {stack.release} was not measured: `{command}` does that."
+    return f"The remedies have not been measured for {stack.framework} {stack.release}: run `{command}`."
 
 
 def caption(relief: Relief) -> str:

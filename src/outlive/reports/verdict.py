@@ -56,13 +56,13 @@ STILL_THERE = 0.5
 """A verdict says so where a cell still leaves at least this fraction of what it left before."""
 
 ADVICE: dict[Setting, str] = {
-    "collect": "keep the collector on, or collect periodically: a collection frees what got worse",
-    "restart": "restart workers after a number of requests (max_requests): it still leaks",
+    "collect": "keep the collector on, or collect periodically: that frees what got worse",
+    "restart": "restart workers after a number of requests (max_requests), because it still leaks",
     "room": "leave room for growth that stops by itself, such as a cache that fills",
 }
 SCOPE = (
-    "Judged by memory after failed requests only{}. Security fixes, the end of support and all else that an "
-    "upgrade brings are not weighed."
+    "The verdict considers only memory after failed requests{}. It ignores security fixes, end of "
+    "support and everything else that an upgrade brings."
 )
 SURE = ", down to a leak of 1 object per {} requests"
 
@@ -254,7 +254,7 @@ def _decide(
     if not settings:
         return (
             "UPGRADE",
-            f"{said}, {f'{len(worse)} worse by what is negligible' if worse else 'none worse'}",
+            f"{said}, {f'{len(worse)} worse by a negligible amount' if worse else 'none worse'}",
             (),
         )
     problems = [f"{len(costs)} worse{_by(costs)}"] if costs else []
@@ -282,7 +282,7 @@ def _by(rows: Sequence[Row]) -> str:
         return ""
     top = max(sizes, key=lambda size: abs(size.change))
     if not top.change:
-        return " by less than can be told in MiB per hour"
+        return " by too little to state in MiB per hour"
     most = "up to " if len(rows) > 1 else ""
     return f" by {most}{mib(abs(top.change))} MiB per hour ({top.word})"
 
@@ -294,7 +294,7 @@ def _left(rows: Sequence[Row]) -> str:
     share = sum(size.after for size in sizes) / before if before else 0.0
     if share <= STILL_THERE:
         return ""
-    return f" ({min(9, round(share * 10))} tenths of what they left are still there)"
+    return f" ({min(9, round(share * 10))} tenths of it remain)"
 
 
 def _settings(rows: Sequence[Row], worse: Sequence[Row]) -> tuple[Setting, ...]:

@@ -72,10 +72,10 @@ def _block(place: int, structure: Structure, width: int) -> Iterator[str]:
     where = f" ({own}{structure.package})"
     yield told(f"Suspect{where if structure.package else ''}: {structure.explanation.suspect.reason}.")
     if structure.growth == "cyclic" and not structure.further:
-        yield told("Without this link nothing here would wait for the collector.")
+        yield told("Without this link, nothing here would need the collector.")
     for further in structure.further:
         yield ""
-        yield told("Without this link there is still a ring:")
+        yield told("Without this link, one ring remains:")
         yield from picture(further, width)
         yield told(f"Suspect: {further.suspect.reason}.")
 

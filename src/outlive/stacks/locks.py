@@ -221,7 +221,7 @@ def _with_own_hashes(lock: Lock, own: Requirements | None) -> Lock:
         given = {word.removeprefix("--hash=") for word in block.split()}
         pinned = own is not None and own.pinned.get(name) == lock.versions.get(name)
         if pinned and given.isdisjoint(hashes):
-            raise FaultError(f"{name}: the package index has no file with a hash that the requirements give")
+            raise FaultError(f"{name}: the package index has no file with a hash from the requirements")
     return lock
 
 

@@ -246,8 +246,11 @@ def why(releases: Sequence[Release]) -> str:
     dated = [release for release in releases if release.date]
     oldest = min(dated, key=lambda release: release.date or dt.date.max, default=None)
     if oldest is None:
-        return "the newest installed that fits"
-    return f"the newest installed that was out when {oldest} came ({oldest.date}), or the oldest that fits"
+        return "the newest installed version that fits"
+    return (
+        f"the newest installed version that was out when {oldest} was released ({oldest.date}), or else "
+        "the oldest that fits"
+    )
 
 
 def _at(requested: str) -> Interpreter:

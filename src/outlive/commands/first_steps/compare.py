@@ -35,14 +35,12 @@ from outlive.tables import output
 @app_options
 @measuring_options
 @practice_option
-@click.option("--all", "everything", is_flag=True, help="Show the rows that are the same, too.")
+@click.option("--all", "everything", is_flag=True, help="Also show the rows that do not change.")
 @writing_options
 @click.option(
-    "--load", "under_load", is_flag=True, help="Compare under load, over rounds; gc on without --gc."
+    "--load", "under_load", is_flag=True, help="Compare under load, in rounds. [default gc policy: on]"
 )
-@click.option(
-    "--rounds", type=int, metavar="N", help=f"Rounds of three load tests each; {ROUNDS} without it."
-)
+@click.option("--rounds", type=int, metavar="N", help=f"Rounds of three load tests each. [default: {ROUNDS}]")
 @traffic_options
 def compare_command(
     *,
@@ -63,8 +61,8 @@ def compare_command(
 ) -> int:
     """Compare two releases of a framework, or two stacks.
 
-    The scenario `ok` is measured with every selection: the others are read against it. With --load they take
-    turns under the same load, and what is noisy (memory, latency, throughput) is decided as in
+    Every selection includes the scenario `ok`, as the baseline for the others. With --load both stacks take
+    turns under the same load, and memory, latency and throughput are compared by the rules of
     docs/how-we-decide.md.
 
     \b
@@ -77,7 +75,7 @@ def compare_command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     selection = Selection(**selected)
     if under_load and selection.scheduler:
-        raise UsageError("--load does not go with --scheduler: load tests run on this machine")
+        raise UsageError("--load and --scheduler exclude each other: load tests run on this machine")
     if under_load:
         wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
         project, stacks = both_stacks(app, what)

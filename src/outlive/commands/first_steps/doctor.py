@@ -18,8 +18,7 @@ from outlive.tables import output
 def doctor_command(json_file: Path | None) -> int:
     """Check whether this machine can measure.
 
-    It tries interpreters, uv, the package index, gunicorn and the probe, and says what to do about each
-    that fails.
+    It checks interpreters, uv, the package index, gunicorn and the probe, and says how to fix each failure.
     """
     from outlive.commands.parts.doctor_checks import (  # noqa: PLC0415 - slow to import
         ChecksDocument,

@@ -32,32 +32,36 @@ from outlive.tables import output
     type=click.Choice(GC_POLICIES),
     default="off",
     show_default=True,
-    help="With gc on only what a collection does not free is explained.",
+    help="With gc on, only objects that no collection frees are explained.",
 )
-@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
+@click.option("--python", metavar="X.Y", help="Python for a stack that names none.")
 @worker_option
 @click.option(
     "--allocations",
     "traced",
     is_flag=True,
-    help="Trace in a second run where memory that stays is allocated, with tracemalloc.",
+    help="Also run with tracemalloc to find the lines that allocate memory which stays.",
 )
 @click.option(
     "--memray",
     "with_c",
     is_flag=True,
-    help="Trace with memray, too, which also sees what C code takes from malloc.",
+    help="Also run with memray, which sees allocations by C code as well.",
 )
 @practice_option
 @tool_option
 @json_option
 @file_option("--dot", "Also write the rings and paths for Graphviz.", "dot")
-@file_option("--svg", "Also write them as a picture.", "svg")
-@file_option("--mermaid", "Also write them as a Mermaid flowchart.", "mermaid")
+@file_option("--svg", "Also write the rings and paths as an SVG picture.", "svg")
+@file_option("--mermaid", "Also write the rings and paths as a Mermaid flowchart.", "mermaid")
 @file_option(
-    "--reproducer", "Also write a script that shows the first structure, once it was seen to.", "script"
+    "--reproducer",
+    "Also write a script that reproduces the first structure; it is run first, to be sure.",
+    "script",
 )
-@click.option("--fingerprint", metavar="HEX", help="Structure that the script is to show, if not the first.")
+@click.option(
+    "--fingerprint", metavar="HEX", help="Structure for the script to reproduce. [default: the first]"
+)
 def explain_command(
     *,
     stack: str | None,
@@ -75,7 +79,7 @@ def explain_command(
     fingerprint: str | None,
     **files: Path | None,
 ) -> int:
-    """Explain which references keep alive what outlives a request.
+    """Explain which references keep objects alive after a request.
 
     \b
     outlive explain flask==2.3.3 --scenario not-found
@@ -116,7 +120,7 @@ def explain_command(
     if script:
         structure = _wanted(analysis, fingerprint)
         write_text(script, found.reproducer(structure))
-        click.echo(f"\n{script} shows {structure.explanation.fingerprint}: it was run, and seen to.")
+        click.echo(f"\n{script} reproduces {structure.explanation.fingerprint}: it was run to be sure.")
     return ExitCode.FINE
 
 
@@ -127,4 +131,4 @@ def _wanted(analysis: Analysis, fingerprint: str | None) -> Structure:
     if fingerprint is None:
         raise UsageError("there is nothing to reproduce: no object outlives its request")
     known = ", ".join(structure.fingerprint for structure in analysis.structures) or "none"
-    raise UsageError(f"no structure here has the fingerprint {fingerprint}; there are {known}")
+    raise UsageError(f"no structure has the fingerprint {fingerprint}; there are {known}")

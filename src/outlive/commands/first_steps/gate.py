@@ -51,23 +51,23 @@ CERTAIN = ("within", "over", "under", "unsupported")
 @selecting_options
 @worker_option
 @scheduler_option
-@click.option("--load", "under_load", is_flag=True, help="Judge what many clients at once leave.")
+@click.option("--load", "under_load", is_flag=True, help="Check what is left after concurrent load.")
 @click.option("--unreleased", "source", metavar="PATH|URL", help="Gate this wheel, sdist or source tree.")
 @click.option(
     "--limits",
     "limits_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Limits of a project of your own.",
+    help="Your own limits file.",
 )
-@click.option("--accept", is_flag=True, help="Write what was measured as new limits, to be reviewed.")
-@click.option("--prove", metavar="STACK", help="Also replay this known-bad release: it must go red.")
-@click.option("--plant", is_flag=True, help="Leave the planted leak in: see the gate go red.")
-@click.option("--allow-yanked", is_flag=True, help="Gate a release that was withdrawn, too.")
+@click.option("--accept", is_flag=True, help="Write the measured counts as new limits, for review.")
+@click.option("--prove", metavar="STACK", help="Also check this known-bad release, which must fail.")
+@click.option("--plant", is_flag=True, help="Keep the planted leak, to see the gate fail.")
+@click.option("--allow-yanked", is_flag=True, help="Allow withdrawn releases.")
 @json_option
 @file_option("--junit", "Also write JUnit XML.")
 @file_option("--sarif", "Also write SARIF 2.1.0.")
-@file_option("--summary", "Also write Markdown; without it to GITHUB_STEP_SUMMARY, where that is set.")
+@file_option("--summary", "Also write Markdown. [default: $GITHUB_STEP_SUMMARY, if set]")
 def gate_command(
     *,
     what: tuple[str, ...],
@@ -88,9 +88,9 @@ def gate_command(
     scheduler: str | None,
     **files: Path | None,
 ) -> int:
-    """Judge releases of a framework against its reviewed limits.
+    """Check releases of a framework against its reviewed limits.
 
-    Judged is the newest release, or those that are named.
+    The gate checks the newest release, or the releases that you name.
 
     \b
     outlive gate flask --gc off
@@ -98,13 +98,13 @@ def gate_command(
     outlive gate --app . --gc off
     outlive gate flask --gc off --unreleased dist/flask-3.2.0-py3-none-any.whl
 
-    Exit codes: 0 as the limits have it, 1 over or under a limit or a stale limit, 2 usage, 3 a count did not
-    repeat, 4 fault or no proof, 5 yanked.
+    Exit codes: 0 within the limits, 1 over or under a limit, or a stale limit, 2 usage, 3 a count did not
+    repeat, 4 a fault, or the gate failed its own proof, 5 yanked.
     """  # noqa: D301 - click's mark for lines that stay as they are
     if accept and plant:
-        raise UsageError("--accept does not go with --plant: a planted leak is no limit")
+        raise UsageError("--accept and --plant exclude each other: a planted leak is no limit")
     if under_load and (accept or prove or scheduler or len(connections) > 1):
-        raise UsageError("--load has one connection, and goes with none of --accept, --prove, --scheduler")
+        raise UsageError("--load takes one connection, and excludes --accept, --prove and --scheduler")
     if limits_file and not limits_file.exists() and not accept:
         raise UsageError(f"--limits {limits_file}: there is no such file; --accept writes it")
     project, stacks = _judged(app, what, source, prove)
@@ -163,7 +163,7 @@ def _judged(
         project = Project.find()
         return project, _stacks(project, words, source)
     if source or prove:
-        raise UsageError("--unreleased and --prove are for releases of a framework, not for an --app")
+        raise UsageError("--unreleased and --prove work with releases of a framework, not with --app")
     return app.one(words)
 
 
@@ -177,7 +177,7 @@ def _renewable(project: Project, worker: str | None) -> None:
 def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[Stack]:
     """Return the stacks that the words name: the newest release of a framework where no version is."""
     if not words:
-        raise UsageError("name a framework, or an application of your own with --app")
+        raise UsageError("name a framework, or your own application with --app")
     first, *versions = words
     if source and (versions or is_stack(first)):
         raise UsageError("--unreleased takes the framework's name alone: its version is that of the file")
@@ -224,5 +224,5 @@ def _accepted(
         click.echo(f"{reviewed.path} is as measured")
     else:
         write_text(file, new.text)
-        click.echo(f"{reviewed.path} written: review it, and say in each `reason` why it may be")
+        click.echo(f"{reviewed.path} written: review it, and explain in each `reason` why it is acceptable")
     return ExitCode.FINE

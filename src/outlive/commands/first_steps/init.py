@@ -16,11 +16,11 @@ from outlive.tables import output, say, whole
 
 @click.command("init")
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option("--force", is_flag=True, help="Write it anew where there is one.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init_command(*, folder: Path, force: bool) -> int:
-    """Write a first outlive.toml for an application of your own.
+    """Write a first outlive.toml for your own application.
 
-    It reads the code and runs nothing: the app, its packages and its routes are guesses, and it says so.
+    It reads the code without running it. The app, its packages and its routes are guesses, marked as such.
 
     \b
     outlive init
@@ -28,7 +28,7 @@ def init_command(*, folder: Path, force: bool) -> int:
     """  # noqa: D301 - click's mark for lines that stay as they are
     path = folder / FILE
     if path.exists() and not force:
-        raise UsageError(f"{path} is there already: --force writes it anew")
+        raise UsageError(f"{path} already exists: --force overwrites it")
     found = guess(folder.resolve(), Project.find())
     write_text(path, found.text)
     console = output()

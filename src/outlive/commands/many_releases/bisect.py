@@ -28,9 +28,9 @@ from outlive.tables import output
     required=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="A git clone of the package; nothing in it is changed.",
+    help="Git clone of the package; it is not modified.",
 )
-@click.option("--package", metavar="NAME", help="Package of the stack, if not the framework.")
+@click.option("--package", metavar="NAME", help="Package in the stack. [default: the framework]")
 @click.option("--scenario", required=True, metavar="NAME", help="Scenario to measure.")
 @click.option("--connection", type=click.Choice(CONNECTIONS), default="keep-alive", show_default=True)
 @click.option("--gc", "policy", type=gc_policy, default="off", show_default=True, metavar="POLICY")
@@ -40,18 +40,20 @@ from outlive.tables import output
     type=click.Choice(ASPECTS),
     default="count",
     show_default=True,
-    help="What changed: objects per request, how it grows, or which rings there are.",
+    help="What to compare: objects per request, the kind of growth, or the set of rings.",
 )
-@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
+@click.option("--python", metavar="X.Y", help="Python for a stack that names none.")
 @worker_option
-@click.option("--first-parent", is_flag=True, help="Only the commits of the branch itself, as git has it.")
+@click.option(
+    "--first-parent", is_flag=True, help="Follow only first parents, as `git bisect --first-parent` does."
+)
 @click.option("--paths", multiple=True, metavar="PATH", help="Only commits that touch this path.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 3),
     default=1,
     show_default=True,
-    help="Commits built at the same time: with 3, both that may come next while one is measured.",
+    help="Commits to build at once; with 3, both possible next commits are built while one is measured.",
 )
 @json_option
 def bisect_command(
@@ -68,11 +70,11 @@ def bisect_command(
     json_file: Path | None,
     **more: object,
 ) -> int:
-    """Find the commit after which what requests leave changed.
+    """Find the commit that changed what requests leave.
 
-    OLD and NEW are revisions in a clone of the framework, or of another package of the stack. git's own
-    bisect runs in a clone of your clone. Each commit is built and measured, and skipped where that fails; the
-    other packages and the Python stay as they are.
+    OLD and NEW are revisions in a clone of the framework, or of another package in the stack. `git bisect`
+    runs in a clone of your clone, builds and measures each commit, and skips those that fail. The other
+    packages and the Python do not change.
 
     \b
     outlive bisect flask 3.1.3 main --repo ../flask --scenario ok

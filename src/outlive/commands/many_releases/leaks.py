@@ -18,18 +18,17 @@ from outlive.tables import output
 @click.command("leaks")
 @click.argument("framework", required=False)
 @app_options
-@click.option("--python", metavar="X.Y", help="Only what was measured on this Python.")
-@click.option("--all", "everything", is_flag=True, help="Show rings that are nowhere the shortest, too.")
+@click.option("--python", metavar="X.Y", help="Only measurements on this Python.")
+@click.option("--all", "everything", is_flag=True, help="Also show rings that are never the shortest.")
 @json_option
 def leaks_command(
     *, framework: str | None, app: App | None, python: str | None, everything: bool, json_file: Path | None
 ) -> int:
-    """Say in which release each leak and ring came, changed and went.
+    """Show when each leak and ring appeared, changed and went.
 
-    It reads the stored measurements.
+    It reads stored measurements; `outlive sweep` makes them, on Python 3.11 or another.
 
-    Nothing is measured: `outlive sweep` does that, on Python 3.11 or another. The states of an application of
-    your own are those that were measured.
+    For your own application it shows the versions that you measured.
 
     \b
     outlive leaks aiohttp
@@ -37,7 +36,7 @@ def leaks_command(
     outlive leaks --app .
     """  # noqa: D301 - click's mark for lines that stay as they are
     if bool(framework) == bool(app):
-        raise UsageError("name a framework or, with --app, an application of your own")
+        raise UsageError("name a framework, or your own application with --app")
     project = Project.find()
     if app:
         project, (stack, *_) = app.one(())

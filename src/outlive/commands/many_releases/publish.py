@@ -16,13 +16,13 @@ from outlive.wording import counted, one_line
 @click.command("publish")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
 def publish_command(folder: Path | None) -> int:
-    """Write the site of all that is stored.
+    """Build the site from everything that is stored.
 
-    It is written to FOLDER, or to .outlive/site.
+    The site goes to FOLDER, by default .outlive/site.
 
-    Pages of each framework, report and leak, a feed of verdicts and a badge for each framework, and the
-    documents where Sphinx is installed (the extra `docs`). It needs no network, and any file server can serve
-    it. `asv publish` before it brings asv's own pages along.
+    It has pages for each framework, report and leak, a feed of verdicts, a badge for each framework and, if
+    Sphinx is installed (the extra `docs`), the documents. It needs no network and works on any file server.
+    Run `asv publish` first to include asv's own pages.
     """
     from outlive.pages import site  # noqa: PLC0415 - templates take a tenth of a second to import
 

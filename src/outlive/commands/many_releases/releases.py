@@ -47,11 +47,11 @@ def releases_command() -> None:
 
 @releases_command.command("list")
 @click.argument("framework")
-@click.option("--since", metavar="VERSION", help="Only releases from this version on.")
-@click.option("--all", "everything", is_flag=True, help="List pre-releases, too.")
+@click.option("--since", metavar="VERSION", help="Start at this version.")
+@click.option("--all", "everything", is_flag=True, help="Also list pre-releases.")
 @json_option
 def list_command(*, framework: str, since: str | None, everything: bool, json_file: Path | None) -> int:
-    """List the releases of a framework, newest first: dates, Pythons, what is yanked and why."""
+    """List the releases of a framework, newest first, with dates, Pythons, yanks and reasons."""
     catalogue = Catalogue.load(Project.find(), framework)
     releases = catalogue.releases if everything else catalogue.stable()
     if since:
@@ -74,7 +74,7 @@ def list_command(*, framework: str, since: str | None, everything: bool, json_fi
 def update_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> int:
     """Read the list from the package index.
 
-    In a checkout it renews its files (releases/) and locks what is new, elsewhere a list of your own.
+    In a checkout it updates releases/ and locks new releases; elsewhere it updates your own list.
     """
     from outlive.releases.index import update  # noqa: PLC0415 - takes a third of a second, for this verb alone
 
@@ -100,7 +100,7 @@ def update_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
 @json_option
 def claims_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> int:
-    """Read what changelogs say of memory, from the released packages, in a checkout."""
+    """Extract what changelogs say about memory from the released packages (in a checkout)."""
     from outlive.releases import packages  # noqa: PLC0415 - as above
 
     project = Project.find()

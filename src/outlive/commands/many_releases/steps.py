@@ -22,15 +22,17 @@ from outlive.wording import one_line
 @click.command("steps")
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
 @click.option(
-    "--python", metavar="X.Y", help="Python of the results; without it the one with most of them, for each."
+    "--python",
+    metavar="X.Y",
+    help="Python of the results. [default: the one with the most results, for each framework]",
 )
 @writing_options
 def steps_command(
     *, frameworks: tuple[str, ...], python: str | None, json_file: Path | None, markdown_file: Path | None
 ) -> int:
-    """Say at which releases what requests leave in memory changed.
+    """List the releases where memory left by requests changed.
 
-    It reads what a sweep has stored.
+    It reads what `outlive sweep` has stored.
 
     \b
     outlive steps aiohttp
@@ -47,7 +49,7 @@ def steps_command(
     found = [steps.find(timeline, claims.load(project, timeline.framework)) for timeline in timelines]
     if not any(one.measured for one in found):
         where = f" on Python {python}" if python else ""
-        raise UsageError(f"nothing is measured{where} yet; `outlive sweep` does it")
+        raise UsageError(f"nothing has been measured{where} yet: run `outlive sweep`")
     write_json(json_file, StepsDocument(histories=tuple(found)))
     if markdown_file:
         write_text(markdown_file, report.markdown(found))

@@ -24,7 +24,7 @@ from outlive.wording import counted
 
 @click.command("sweep")
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK…]")
-@click.option("--since", metavar="VERSION", help="Only releases from this version on.")
+@click.option("--since", metavar="VERSION", help="Start at this version.")
 @measuring_options
 @json_option
 def sweep_command(
@@ -35,12 +35,12 @@ def sweep_command(
     json_file: Path | None,
     **selected: Any,
 ) -> int:
-    """Measure all releases of frameworks.
+    """Measure every release of a framework.
 
-    They are measured on Python 3.11 unless told otherwise.
+    The default Python is 3.11.
 
-    What is stored is skipped, so an interrupted sweep goes on where it was. In a checkout it publishes: it
-    writes to results/, and what asv reads (asv compare, asv find, asv publish).
+    Stored results are skipped, so an interrupted sweep continues where it stopped. In a checkout the results
+    are published: they go to results/, also in the form that asv reads (asv compare, asv find, asv publish).
 
     \b
     outlive sweep

@@ -29,9 +29,9 @@ GRAVEST = (ExitCode.REGRESSION, ExitCode.FAULT)
     "repository",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="A checkout of the framework, on the branch to watch.",
+    help="Checkout of the framework, on the branch to watch.",
 )
-@click.option("--pre", is_flag=True, help="The pre-releases after the last release.")
+@click.option("--pre", is_flag=True, help="Watch the pre-releases after the last release.")
 @measuring_options
 @json_option
 def watch_command(
@@ -43,16 +43,16 @@ def watch_command(
     json_file: Path | None,
     **selected: Any,
 ) -> int:
-    """Compare what is not released yet with the last release.
+    """Compare unreleased code with the last release.
 
-    Where anything changed, a report is written to .outlive/results/reports, and beside it a reproducer: a
-    script of the framework and the standard library alone, which was run and seen to show it.
+    If anything changed, it writes a report to .outlive/results/reports, and beside it a reproducer: a script
+    that needs only the framework and was run to be sure.
 
     \b
     outlive watch flask --repo ../flask
     outlive watch aiohttp --pre --python 3.13
 
-    Exit codes: 0 nothing is worse, 1 something is, 2 usage, 4 fault.
+    Exit codes: 0 nothing got worse, 1 something did, 2 usage, 4 fault.
     """  # noqa: D301 - click's mark for lines that stay as they are
     if not repository and not pre:
         raise UsageError("say what to watch: --repo PATH, --pre, or both")

@@ -31,8 +31,8 @@ from outlive.wording import step
 @click.option("--scenario", required=True, metavar="NAME", help="Scenario to attribute.")
 @click.option("--connection", type=click.Choice(CONNECTIONS), default="close", show_default=True)
 @click.option("--gc", "policy", metavar="POLICY", default="off", show_default=True, help="gc policy before.")
-@click.option("--gc-after", "policy_after", metavar="POLICY", help="gc policy after, if another one.")
-@click.option("--python", metavar="X.Y", help="Python for stacks that do not name one.")
+@click.option("--gc-after", "policy_after", metavar="POLICY", help="gc policy after. [default: the same]")
+@click.option("--python", metavar="X.Y", help="Python for stacks that name none.")
 @practice_option
 @json_option
 def attribute_command(
@@ -47,11 +47,11 @@ def attribute_command(
     practices: tuple[str, ...],
     json_file: Path | None,
 ) -> int:
-    """Find the package, or the Python, that makes a difference.
+    """Find the package, or the Python, that causes a difference.
 
-    One package, the Python or the gc policy is swapped at a time.
+    It swaps one package at a time, then the Python and the gc policy.
 
-    Each stack has the dependencies of its time, where it does not name others.
+    A stack has the dependencies of its release date unless it names others.
 
     \b
     outlive attribute aiohttp==3.10.5 aiohttp==3.10.6 --scenario not-found
@@ -64,7 +64,7 @@ def attribute_command(
     ends = prepare_each(project, before, after, python, practice)
     way = swaps.stages(project, *ends)
     if len(way) == 1 and len(set(policies)) == 1:
-        raise UsageError(f"{before} and {after} are the same stack: there is nothing to swap")
+        raise UsageError(f"{before} and {after} are the same stack: there is nothing to attribute")
     runs = [(stage, policies[0]) for stage in way]
     if len(set(policies)) == 2:
         runs.append((Stage(way[-1].stack, (f"gc {step(*policies)}",)), policies[1]))

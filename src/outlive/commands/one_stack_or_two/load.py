@@ -48,36 +48,40 @@ def duration(text: str) -> float:
 @click.command("load")
 @click.argument("stack", required=False, metavar="FRAMEWORK==VERSION")
 @app_options
-@click.option("--gc", "policies", multiple=True, type=gc_policy, metavar="POLICY", help="gc policy; on.")
 @click.option(
-    "--worker-class", "names", multiple=True, metavar="NAME", help="gunicorn worker, as app.toml names it."
+    "--gc", "policies", multiple=True, type=gc_policy, metavar="POLICY", help="gc policy. [default: on]"
+)
+@click.option(
+    "--worker-class", "names", multiple=True, metavar="NAME", help="gunicorn worker, by its name in app.toml."
 )
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="gunicorn's workers."
 )
-@click.option("--preload", is_flag=True, help="gunicorn's --preload: the app is loaded before the fork.")
+@click.option("--preload", is_flag=True, help="Load the app before forking (gunicorn --preload).")
 @click.option(
-    "--max-requests", type=click.IntRange(0), default=0, help="Have a worker replaced after so many requests."
+    "--max-requests", type=click.IntRange(0), default=0, help="Replace a worker after this many requests."
 )
 @click.option(
     "--graceful-timeout",
     type=click.IntRange(1),
     default=GRACEFUL_TIMEOUT,
     show_default=True,
-    help="Seconds that a worker which is replaced has for the requests under way.",
+    help="Seconds for a replaced worker to finish its requests.",
 )
 @traffic_options
-@click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Only these of the mix.")
+@click.option(
+    "--scenario", "patterns", multiple=True, metavar="PATTERN", help="Only these scenarios of the mix."
+)
 @click.option("--connection", type=click.Choice(ASKED), default="keep-alive", show_default=True)
-@click.option("--duration", type=duration, metavar="TIME", help="Send for 30s, 10m or 2h.")
+@click.option("--duration", type=duration, metavar="TIME", help="How long to send, as in 30s, 10m or 2h.")
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="locust's processes."
 )
-@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
+@click.option("--python", metavar="X.Y", help="Python for a stack that names none.")
 @click.option(
-    "--predict", is_flag=True, help="With gc off also send the same mix one request at a time, and count."
+    "--predict", is_flag=True, help="With gc off, also replay the same mix one request at a time and count."
 )
-@click.option("--fresh", is_flag=True, help="Do not continue a test that was ended in the middle.")
+@click.option("--fresh", is_flag=True, help="Do not continue an interrupted test.")
 @practice_option
 @file_option("--html", "Also write a page with plots over time.")
 @writing_options
@@ -104,12 +108,12 @@ def load_command(
     html_file: Path | None,
     **deployed: Any,
 ) -> int:
-    """Put a release under load: many clients at once, many failing.
+    """Load-test a release with many clients and many errors.
 
-    Two fifths of the requests fail unless another user is named.
+    By default two fifths of the requests fail.
 
-    A test that was ended in the middle is continued by the same command. Several policies or worker classes
-    are tested one after the other and shown side by side. `outlive report` makes a page of a stored record.
+    The same command continues an interrupted test. Several policies or worker classes are tested in turn and
+    shown side by side. `outlive report` turns stored records into a page.
 
     \b
     outlive load flask==3.1.3 --gc on --gc off --gc freeze --requests 20000
@@ -122,7 +126,7 @@ def load_command(
 
     project, (named_stack, *_) = stacks_named(app, [stack] if stack else [])
     if requests and duration:
-        raise UsageError("--requests and --duration do not go together: one of them ends the test")
+        raise UsageError("--requests and --duration exclude each other: one of them ends the test")
     traffic = Traffic(
         user=sender(project, named_stack.framework, user),
         clients=clients,

@@ -34,7 +34,9 @@ from outlive.wording import capital
 @click.argument("stacks", nargs=-1, metavar="STACK…")
 @app_options
 @measuring_options
-@click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply, each in turn.")
+@click.option(
+    "--remedy", "names", multiple=True, metavar="NAME", help="Remedy to apply; with several, each in turn."
+)
 @practice_option
 @tool_option
 @writing_options
@@ -50,7 +52,7 @@ def measure_command(
     markdown_file: Path | None,
     **selected: Any,
 ) -> int:
-    """Measure what stacks leave in memory per request, cell by cell.
+    """Measure what stacks leave in memory per request.
 
     \b
     outlive measure aiohttp==3.11.18,multidict==6.3.1,python==3.11 --scenario not-found --gc off
@@ -61,7 +63,7 @@ def measure_command(
     outlive measure flask==3.1.3,opentelemetry-api==1.30.0 --with-practice tracing.py:tracing
     """  # noqa: D301 - click's mark for lines that stay as they are
     if attached and max(len(stacks), 1) * max(len(names), 1) > 1:
-        raise UsageError("--with takes one stack, with one remedy at most")
+        raise UsageError("--with takes one stack and at most one remedy")
     project, wanted = stacks_named(app, stacks)
     changes: list[tuple[str, ...]] = [(name, *practices) for name in names] or [practices]
     selections = [Selection(**selected, practices=change) for change in changes]

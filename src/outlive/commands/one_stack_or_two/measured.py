@@ -19,12 +19,12 @@ from outlive.wording import counted, listed, size
 
 @click.command("measured")
 @click.argument("what", nargs=-1, metavar="[FRAMEWORK|FRAMEWORK==VERSION|REPORT…]")
-@click.option("--forget", "forgotten", is_flag=True, help="Remove what is listed.")
+@click.option("--forget", "forgotten", is_flag=True, help="Remove the listed measurements.")
 @json_option
 def measured_command(what: tuple[str, ...], *, forgotten: bool, json_file: Path | None) -> int:
-    """List what you measured, or forget it.
+    """List your measurements, or remove them.
 
-    What is published is not among it, and cannot be forgotten.
+    It neither lists nor removes published results.
 
     \b
     outlive measured
@@ -36,7 +36,7 @@ def measured_command(what: tuple[str, ...], *, forgotten: bool, json_file: Path 
     console = output()
     write_json(json_file, KeptDocument(folder=project.measured, files=found))
     if not found:
-        whole(console, f"nothing was measured in {project.measured} yet")
+        whole(console, f"no measurements in {project.measured} yet")
         return ExitCode.FINE
     _show(found, console)
     if forgotten:

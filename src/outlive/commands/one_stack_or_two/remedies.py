@@ -34,22 +34,28 @@ REQUESTS = 3000
 
 @click.command("remedies")
 @click.argument("stack", metavar="FRAMEWORK==VERSION")
-@click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy; all without it.")
-@click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Scenario; all without it.")
+@click.option("--remedy", "names", multiple=True, metavar="NAME", help="Remedy. [default: all]")
+@click.option("--scenario", "patterns", multiple=True, metavar="PATTERN", help="Scenario. [default: all]")
 @click.option("--connection", type=click.Choice(CONNECTIONS), default="close", show_default=True)
-@click.option("--user", default="ErrorHeavy", show_default=True, help="Whose mix, as in users.toml.")
+@click.option(
+    "--user", default="ErrorHeavy", show_default=True, help="User whose mix is sent, from users.toml."
+)
 @click.option(
     "--rounds",
     type=click.IntRange(0),
     default=0,
-    help=f"Rounds of load tests, {LEAST_ROUNDS} at least; what earlier ones gave is shown without it.",
+    help=f"Rounds of load tests, at least {LEAST_ROUNDS}. [default: show earlier ones]",
 )
 @click.option(
-    "--requests", type=click.IntRange(1), default=REQUESTS, show_default=True, help="Requests of each."
+    "--requests",
+    type=click.IntRange(1),
+    default=REQUESTS,
+    show_default=True,
+    help="Requests in each load test.",
 )
-@click.option("--clients", type=click.IntRange(1), default=16, show_default=True, help="Clients at once.")
-@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
-@click.option("--fresh", is_flag=True, help="Replay again what is stored.")
+@click.option("--clients", type=click.IntRange(1), default=16, show_default=True, help="Concurrent clients.")
+@click.option("--python", metavar="X.Y", help="Python for a stack that names none.")
+@click.option("--fresh", is_flag=True, help="Replay even what is stored.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=JOBS, show_default=True)
 @scheduler_option
 @json_option
@@ -69,12 +75,12 @@ def remedies_command(
     scheduler: str | None,
     json_file: Path | None,
 ) -> int:
-    """Say what each remedy does for a release, and what it costs.
+    """Show what each remedy does for a release, and what it costs.
 
-    The last line names the one to take.
+    The last line recommends one.
 
-    What requests leave is counted exactly, by replay. With --rounds, the release as it is and each remedy
-    take turns under load: memory, throughput and latency, with gc off and on.
+    A replay counts exactly what requests leave. With --rounds, the unchanged release and each remedy also
+    take turns under load, with gc off and on, to compare memory, throughput and latency.
 
     \b
     outlive remedies flask==3.1.3

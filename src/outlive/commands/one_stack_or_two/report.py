@@ -29,12 +29,12 @@ from outlive.tables import output
 @click.command("report")
 @click.argument("what", nargs=-1, metavar="FRAMEWORK BEFORE AFTER | STACK STACK | RECORD…")
 @app_options
-@click.option("--rate", default="200/s", show_default=True, help="Your requests, of all workers together.")
-@click.option("--errors", default="5%", show_default=True, help="The share of them that fails.")
+@click.option("--rate", default="200/s", show_default=True, help="Your requests, over all workers.")
+@click.option("--errors", default="5%", show_default=True, help="Share of requests that fail.")
 @click.option(
     "--workers", type=click.IntRange(1, 100_000), default=8, show_default=True, help="Your workers."
 )
-@click.option("--limit", default="512MiB", show_default=True, help="The memory that they share.")
+@click.option("--limit", default="512MiB", show_default=True, help="Memory limit of all workers together.")
 @open_option
 @measuring_options
 @practice_option
@@ -53,13 +53,13 @@ def report_command(
     markdown_file: Path | None,
     **selected: Any,
 ) -> int:
-    """Write a report on an upgrade: a page, Markdown and JSON.
+    """Write a report on an upgrade as HTML, Markdown and JSON.
 
-    Of stored load tests it writes a page with plots over time.
+    It measures what is not stored yet, and estimates the costs for your traffic.
 
-    They are written to .outlive/results/reports, and once more where --json and --markdown say.
+    The files go to .outlive/results/reports; --json and --markdown write further copies.
 
-    What is not stored is measured first. What it costs is estimated for your traffic.
+    Given records of load tests, it writes a page with plots over time.
 
     \b
     outlive report aiohttp 3.11.13 3.11.14

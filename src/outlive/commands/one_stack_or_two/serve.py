@@ -20,15 +20,15 @@ from outlive.stacks.prepare import prepare
 @click.command("serve")
 @click.argument("stack", metavar="FRAMEWORK==VERSION")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
-@click.option("--worker-class", "name", metavar="NAME", help="gunicorn worker, as app.toml names it.")
+@click.option("--worker-class", "name", metavar="NAME", help="gunicorn worker, by its name in app.toml.")
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="gunicorn's workers."
 )
-@click.option("--python", metavar="X.Y", help="Python for a stack that does not name one.")
+@click.option("--python", metavar="X.Y", help="Python for a stack that names none.")
 def serve_command(stack: str, port: int, name: str | None, workers: int, python: str | None) -> int:
-    """Serve a reference app by hand, until Ctrl-C.
+    """Serve a reference app until Ctrl-C.
 
-    On loopback, by gunicorn, without a probe: nothing is measured.
+    gunicorn serves it on loopback, without a probe; nothing is measured.
 
     \b
     outlive serve flask==3.1.3

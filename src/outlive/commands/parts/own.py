@@ -59,13 +59,13 @@ def app_options(command: F) -> F:
             "folder",
             type=click.Path(path_type=Path),
             metavar="FOLDER",
-            help="An application of your own, described by its outlive.toml.",
+            help="Your own application, described by its outlive.toml.",
         ),
         click.option(
             "--requirements",
             multiple=True,
             metavar="FILE",
-            help="With --app: in place of the packages that outlive.toml names; twice to compare.",
+            help="With --app: use these packages instead of those in outlive.toml; give it twice to compare.",
         ),
     )
     return options(called)  # type: ignore[return-value]
@@ -77,5 +77,5 @@ def stacks_named(app: App | None, words: Sequence[str]) -> tuple[Project, list[S
         return app.one(words)
     project = Project.find()
     if not words:
-        raise UsageError("name a stack, as in aiohttp==3.12.15, or an application of your own with --app")
+        raise UsageError("name a stack, as in aiohttp==3.12.15, or your own application with --app")
     return project, [Stack.parse(word) for word in words]

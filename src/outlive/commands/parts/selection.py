@@ -53,25 +53,27 @@ def several(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
-worker_option = click.option("--worker", metavar="NAME", help="gunicorn worker, as app.toml names it.")
+worker_option = click.option("--worker", metavar="NAME", help="gunicorn worker, by its name in app.toml.")
 scheduler_option = click.option(
     "--scheduler",
     metavar="ADDRESS|FILE",
-    help="Dask scheduler whose workers measure, --jobs servers in each; `local`: --jobs workers here.",
+    help=(
+        "Dask scheduler whose workers measure, with --jobs servers each; `local` starts --jobs workers here."
+    ),
 )
 practice_option = click.option(
     "--with-practice",
     "practices",
     multiple=True,
     metavar="FILE.py:FUNCTION",
-    help="What is done to the app, several combine; a name of ours, too, as `outlive remedies` has it.",
+    help="Function that changes the app, or the name of a built-in practice; repeatable.",
 )
 tool_option = click.option(
     "--with",
     "attached",
     multiple=True,
     type=click.Choice(tools.TOOLS),
-    help="Also attach this tool, in a run apart, and show what it says.",
+    help="Also run with this tool attached, and show its findings.",
 )
 selecting_options = several(
     click.option(
@@ -79,22 +81,22 @@ selecting_options = several(
         "patterns",
         multiple=True,
         metavar="PATTERN",
-        help="Scenario, * and ? allowed; all of the set without this option.",
+        help="Scenario; * and ? match several. [default: the whole set]",
     ),
     click.option(
         "--connection",
         "connections",
         multiple=True,
         type=click.Choice(CONNECTIONS),
-        help="Kind of connection; all but client-reset without this option, with --set extended all.",
+        help="Kind of connection. [default: all but client-reset; with --set extended, all]",
     ),
-    click.option("--python", metavar="X.Y", help="Python for stacks that do not name one."),
+    click.option("--python", metavar="X.Y", help="Python for stacks that name none."),
     click.option(
         "--jobs",
         type=click.IntRange(1, 64),
         default=JOBS,
         show_default=True,
-        help="Servers that run at the same time; one more than cores, for some cells mostly wait.",
+        help="Servers to run at once; one more than cores, as some cells mostly wait.",
     ),
 )
 measuring_options = several(
@@ -103,14 +105,16 @@ measuring_options = several(
         "--set",
         "chosen",
         type=click.Choice(scenarios.SETS),
-        help="Set of scenarios; the default one without this option, unless --scenario names others.",
+        help="Set of scenarios. [default: default, or the set of the named scenarios]",
     ),
     click.option(
         "--sensitivity",
         type=sensitivity,
         metavar="1/N",
-        help="Smallest leak that is sure to be seen, in objects per request; "
-        f"without this option 1/{TO_COMPARE} to compare or report, else 1/{SENSITIVITY}.",
+        help=(
+            f"Smallest leak that is sure to be found, in objects per request. [default: 1/{TO_COMPARE} "
+            f"for compare and report, else 1/{SENSITIVITY}]"
+        ),
     ),
     click.option(
         "--gc",
@@ -118,25 +122,30 @@ measuring_options = several(
         multiple=True,
         type=gc_policy,
         metavar="POLICY",
-        help="on, off, freeze, periodic:N or thresholds:A,B,C; on and off without this option.",
+        help="on, off, freeze, periodic:N or thresholds:A,B,C. [default: on and off]",
     ),
     worker_option,
-    click.option("--fresh", is_flag=True, help="Measure again what is stored."),
+    click.option("--fresh", is_flag=True, help="Measure even what is stored."),
     scheduler_option,
 )
 traffic_options = several(
     click.option(
         "--user",
         metavar="NAME|FILE.py[:CLASS]",
-        help=f"Whose mix, as in users.toml, or a locustfile of your own; {USUAL} without it.",
+        help=f"User whose mix is sent, from users.toml, or your own locustfile. [default: {USUAL}]",
     ),
     click.option(
-        "--clients", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Clients at once."
+        "--clients", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Concurrent clients."
     ),
     click.option(
-        "--requests", type=click.IntRange(1), metavar="N", help="Requests of each load test, exactly."
+        "--requests", type=click.IntRange(1), metavar="N", help="Exact number of requests in each load test."
     ),
-    click.option("--rate", type=float, metavar="R", help="Requests due a second, answered or not."),
+    click.option(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="Requests to send per second, whether or not earlier ones were answered.",
+    ),
 )
 """What a load test sends."""
 

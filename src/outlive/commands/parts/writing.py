@@ -39,7 +39,7 @@ def file_option(flag: str, what: str, name: str | None = None, **others: Any) ->
 
 def json_option(command: F) -> F:
     """Add `--json [FILE]`: without a file it is standard output."""
-    described = "Also write JSON; - is standard output."
+    described = "Also write JSON; - means standard output."
     return file_option("--json", described, is_flag=False, flag_value="-")(command)
 
 

@@ -101,7 +101,7 @@ def _claims(decided: Sequence[Decided]) -> Iterator[str]:
     overall = [one for one in decided if one.metric.scenario is None]
     single = [one for one in decided if one.metric.scenario is not None]
     if not overall:
-        yield "no round is complete, so nothing is known"
+        yield "no round is complete"
         return
     for direction in ("worse", "better"):
         if part := [one for one in overall if one.direction == direction]:
@@ -122,12 +122,12 @@ def _claims(decided: Sequence[Decided]) -> Iterator[str]:
 def _warnings(measured: Sequence[LoadMeasurement]) -> Iterator[str]:
     runs = f"of {counted(len(measured), 'run')}"
     if busy := sum(one.generator_saturated for one in measured):
-        yield f"in {busy} {runs} locust was the bottleneck: throughput and latency are its own"
+        yield f"in {busy} {runs} locust was the bottleneck, so throughput and latency are locust's"
     if wrong := sum(one.unexpected > 0 for one in measured):
         count = sum(one.unexpected for one in measured)
         yield f"in {wrong} {runs} there were unexpected answers, {count} in all"
     if late := sum(one.unsent > 0 for one in measured):
-        yield f"in {late} {runs} requests were due that no client was free to send"
+        yield f"in {late} {runs} requests came due while no client was free"
     if again := sum(one.restarts > 0 for one in measured):
         yield f"in {again} {runs} workers were restarted"
 

@@ -168,7 +168,7 @@ def _decided(samples: Samples, alarm: float) -> Decided:
     elif needed := rounds_needed(spread, metric, alarm):
         reason = f"{needed} rounds would do"
     else:
-        reason = "its runs differ too much: use a machine at rest"
+        reason = "the runs differ too much: use an idle machine"
     return Decided(
         metric=metric,
         decision=decision,

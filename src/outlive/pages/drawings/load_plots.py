@@ -50,7 +50,7 @@ def course(tests: Sequence[Shown]) -> Iterator[Drawing]:
         ("collections", "Collections so far", "collections", lambda s: s.collections),
         (
             "paused",
-            "Time for which collections have paused the workers so far, ms",
+            "Time that collections have paused the workers so far, ms",
             "ms",
             lambda s: 1e3 * s.paused,
         ),
@@ -71,7 +71,7 @@ def _speeds(samples: Sequence[Sample]) -> Points:
 
 def latency(tests: Sequence[Shown]) -> Iterator[Drawing]:
     """Yield the share of answers that came within so many milliseconds."""
-    title = "Latency: the share of answers (%) that came within so many ms"
+    title = "Latency: share of answers (%) within so many ms"
     spread = [(each, latencies(each.test)) for each in tests]
     said = (
         f"{each.label}: " + ", ".join(f"p{p} {about(1000 * percentile(found, p))} ms" for p in (50, 95, 99))
@@ -82,7 +82,7 @@ def latency(tests: Sequence[Shown]) -> Iterator[Drawing]:
 
 def pauses(tests: Sequence[Shown]) -> Iterator[Drawing]:
     """Yield the share of the collector's pauses that took no more than so many milliseconds."""
-    title = "Pauses of the collector: the share of them (%) that took no more than so many ms"
+    title = "Collector pauses: share (%) that took at most so many ms"
     spread = [(each, each.test.collections.histogram) for each in tests]
     said = (
         f"{each.label}: {counted(done.count, 'collection')}, longest {about(1000 * done.longest)} ms"

@@ -145,7 +145,7 @@ class Cluster(Place):
                     yield key, answer
         except CancelledError:
             raise FaultError(
-                "the scheduler is gone: what was measured is stored; start it again, and repeat the command"
+                "the scheduler is gone: finished measurements are stored; restart it and repeat the command"
             ) from None
         finally:
             self.client.cancel(list(pending), force=True)
@@ -208,8 +208,8 @@ class Cluster(Place):
             except TimeoutError:
                 if not self.client.scheduler_info(n_workers=-1)["workers"]:
                     raise FaultError(
-                        f"the scheduler has had no worker for {ALONE:g} s: what was measured is stored; "
-                        "start workers, and repeat the command"
+                        f"the scheduler has had no worker for {ALONE:g} s: finished measurements are "
+                        "stored; start workers and repeat the command"
                     ) from None
             else:
                 return finished

@@ -119,16 +119,14 @@ def allocation_lines(allocations: Allocations, width: int = WIDTH) -> str:
     Sites that differ only in callers further out are shown as one place.
     """
     if not allocations.sites:
-        text = (
-            f"No place allocates memory that stays ({allocations.tracer}, {allocations.requests} requests)."
-        )
+        text = f"No line allocates memory that stays ({allocations.tracer}, {allocations.requests} requests)."
         return f"\n{fold(text, width)}\n"
     places: dict[tuple[TracedFrame, ...], list[Kept]] = {}
     for site in allocations.sites:
         places.setdefault(site.frames[site.frames.index(site.frame) :], []).append(site)
     largest = sorted(places.items(), key=lambda item: -sum(site.bytes_per_request for site in item[1]))
     count, run = counted(len(largest), "place"), f"{allocations.tracer}, {allocations.requests} requests"
-    lines = ["", fold(f"Memory that stays is allocated at {count} ({run}):", width)]
+    lines = ["", fold(f"Memory that stays is allocated in {count} ({run}):", width)]
     for place, (frames, sites) in enumerate(largest[:SITES], 1):
         amount = number(round(sum(site.blocks_per_request for site in sites), 1))
         blocks = "1 block" if amount == "1" else f"{amount} blocks"
