@@ -41,7 +41,7 @@ def test_elsewhere_it_is_what_the_installation_brings(checkout: Path) -> None:
     project = Project.find(checkout.parent)
     assert project.root in {INSTALLED, SOURCE}
     assert project.measured == checkout.parent / ".outlive" / "results"
-    with pytest.raises(UsageError, match=r"^--accept renews files of a checkout of outlive: change"):
+    with pytest.raises(UsageError, match=r"^--accept updates files in a checkout of outlive: change"):
         project.renewable("--accept")
     Project.find(checkout).renewable("--accept")
 
@@ -90,7 +90,7 @@ def test_an_index_is_an_address_or_a_folder(monkeypatch: pytest.MonkeyPatch, tmp
         monkeypatch.setenv("OUTLIVE_INDEX_URL", named)
         assert named_index() == address
     monkeypatch.setenv("OUTLIVE_INDEX_URL", "nonsense")
-    with pytest.raises(UsageError, match=r"^OUTLIVE_INDEX_URL: 'nonsense' is no address"):
+    with pytest.raises(UsageError, match=r"^OUTLIVE_INDEX_URL: 'nonsense' is not the address"):
         named_index()
 
 

@@ -86,7 +86,7 @@ def test_it_measures_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
         return done.stdout
 
     stack = "flask==3.1.3,python==3.11"
-    assert outlive("measure", stack, *CELL).endswith("All measurements are published ones.\n")
+    assert outlive("measure", stack, *CELL).endswith("All measurements are published.\n")
     assert not any(here.iterdir())
     assert outlive("measure", stack, *CELL, "--fresh").endswith("All measurements were made here.\n")
     assert sorted(path.name for path in here.iterdir()) == [".outlive"]

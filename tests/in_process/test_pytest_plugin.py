@@ -134,7 +134,7 @@ def test_what_is_over_its_limit_fails_and_says_why(pytester: pytest.Pytester) ->
               list
                   [[]*[]]  ◀ suspect
               test_what_is_over_its_limit_fails_and_says_why.Kept
-        Objects that a plain request leaves as well are the framework's: above="baseline" allows it.
+        What a plain request leaves as well is the framework's own: above="baseline" allows it.
         each GET /cycle leaves 1 object of cyclic garbage, 0 allowed
         1 cyclic, 0 leaked, over * requests
         1. cyclic garbage * 1 per request
@@ -203,7 +203,7 @@ def test_what_a_plain_request_leaves_is_the_frameworks_own(pytester: pytest.Pyte
         each GET /both leaves 2 objects, 1 above GET /plain; 0 allowed
         each GET /both leaks 1 object, 1 above GET /plain; 0 allowed
         1. leaked * 1 per request
-        The framework's own, since GET /plain leaves it too: 1 object per request
+        The framework's own, since GET /plain leaves it as well: 1 object per request
         """)
         .strip()
         .splitlines()

@@ -55,7 +55,7 @@ def test_the_text_shows_callers_from_there_on() -> None:
     assert (
         allocation_lines(Allocations(tracer="tracemalloc", requests=154, sites=sites))
         == """
-Memory that stays is allocated at 1 place (tracemalloc, 154 requests):
+Memory that stays is allocated in 1 place (tracemalloc, 154 requests):
 
 1. 233 B in 1 block per request
    app.py:7
@@ -75,7 +75,7 @@ def test_sites_that_differ_only_in_callers_that_are_not_told_are_one_place() -> 
     callers = [frame("one.py:1"), frame("other.py:2")]
     phases = [[site(n, 100 * n, caller, OURS, PYTHON) for caller in callers] for n in (101, 53)]
     text = allocation_lines(Allocations(tracer="tracemalloc", requests=154, sites=kept(phases, (101, 53))))
-    assert "at 1 place (" in text
+    assert "in 1 place (" in text
     assert "\n1. 200 B in 2 blocks per request\n   app.py:7\n" in text
 
 

@@ -313,7 +313,7 @@ def test_a_scheduler_that_ends_is_a_fault(tmp_path: Path, monkeypatch: pytest.Mo
             monkeypatch.setattr(workers, "wait", _ended(process, distributed.wait))
             with (
                 connected(str(file), CHECKOUT, 1) as cluster,
-                pytest.raises(FaultError, match=r"^the scheduler is gone: what was measured is stored"),
+                pytest.raises(FaultError, match=r"^the scheduler is gone: finished measurements are stored"),
             ):
                 answers(cluster, order("3.0"))
         finally:
@@ -332,7 +332,9 @@ def test_no_worker_for_long_is_a_fault(cluster: Cluster, monkeypatch: pytest.Mon
     monkeypatch.setattr(workers, "ALONE", 0.01)
     monkeypatch.setattr(cluster.client, "scheduler_info", lambda **_: {"workers": {}})
     monkeypatch.setattr(workers, "fill", _slow)
-    with pytest.raises(FaultError, match=r"^the scheduler has had no worker for 0\.01 s: what was measured"):
+    with pytest.raises(
+        FaultError, match=r"^the scheduler has had no worker for 0\.01 s: finished measurements"
+    ):
         answers(cluster, order("3.0"))
 
 

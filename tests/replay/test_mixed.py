@@ -44,7 +44,8 @@ def test_a_server_with_one_thread_that_closes_does_not_wait_for_clients_that_tak
                 connection, _ = listener.accept()
                 with connection:
                     read(connection)
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    # One packet for the answer and the end: nobody can look between them.
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", socket.MSG_MORE)
                     connection.shutdown(socket.SHUT_WR)
                     assert connection.recv(1) == b""
 

@@ -131,7 +131,7 @@ def test_a_script_is_written_once_it_was_seen_to_show_it(
         standalone_mode=False,
     )
     assert done.exception is None
-    assert done.stdout.endswith(f"{path} shows b94ef349b0f5: it was run, and seen to.\n")
+    assert done.stdout.endswith(f"{path} reproduces b94ef349b0f5: it was run to be sure.\n")
     text = path.read_text(encoding="utf-8")
     assert "outlive calls it b94ef349b0f5" in (ast.get_docstring(ast.parse(text)) or "")
     assert '"flask==3.1.3"' in text

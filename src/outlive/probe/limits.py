@@ -124,4 +124,4 @@ def _structures(
         )
     elif not framework:
         yield ""
-        yield f'What a plain request leaves too is the framework\'s own: above="{BASELINE}" allows it.'
+        yield f'What a plain request leaves as well is the framework\'s own: above="{BASELINE}" allows it.'
