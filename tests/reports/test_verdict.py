@@ -106,7 +106,7 @@ class TestRules:
         found = self.off([*OK, *everywhere("not-found", 93)], [*OK, *everywhere("not-found", 60)])
         assert found.verdict == "UPGRADE"
         assert found.because == (
-            "2 of 4 cells got better by up to 195 MiB per hour (large) (6 tenths of it remain), none worse"
+            "2 of 4 cells got better by up to 195 MiB per hour (large), with 60 % still left, none worse"
         )
 
     def test_a_little_less_is_no_reason(self) -> None:

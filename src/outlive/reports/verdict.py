@@ -294,7 +294,7 @@ def _left(rows: Sequence[Row]) -> str:
     share = sum(size.after for size in sizes) / before if before else 0.0
     if share <= STILL_THERE:
         return ""
-    return f" ({min(9, round(share * 10))} tenths of it remain)"
+    return f", with {10 * min(9, round(share * 10))} % still left"
 
 
 def _settings(rows: Sequence[Row], worse: Sequence[Row]) -> tuple[Setting, ...]:
