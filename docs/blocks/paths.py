@@ -11,7 +11,7 @@ from outlive.replay.store import read
 from outlive.service import scenarios
 
 HERE = Path(__file__).parent
-HEADER = ("scenario", "stacks", "rings and paths", "that no other shows")
+HEADER = ("scenario", "stacks", "rings and paths", "shown by no other scenario")
 
 
 def only_it() -> str:

@@ -20,7 +20,7 @@ from outlive.wording import listed, number
 HERE = Path(__file__).parent
 ABSENT = "not supported"
 LEAST = 0.5
-"""Objects of a type per request from which on a change of it is told."""
+"""Least change in objects of a type per request that is shown."""
 MOST_TYPES = 4
 
 
@@ -52,9 +52,9 @@ COLUMNS = (
         )
     ),
 )
-UNTRACKED = "the same types"
+UNTRACKED = "no change by type"
 TYPES = {"weakref": "ReferenceType"}
-"""Types that Python 3.8 and 3.9 call otherwise, without their modules."""
+"""Types that have other names in Python 3.8 and 3.9, without their modules."""
 
 
 @cache
@@ -79,7 +79,7 @@ def _pythons() -> list[str]:
 
 
 def rows() -> str:
-    """Return the table: a Python a row, objects per request, in brackets those of rings of Python's own."""
+    """Return the table: a Python a row, objects per request, those of Python's own rings in brackets."""
     cells, _ = _measured()
     body = [[python, *(_objects(cells.get((column, python))) for column in COLUMNS)] for python in _pythons()]
     return "\n".join(table(("Python", *(column.title for column in COLUMNS)), body, right=len(COLUMNS)))
@@ -94,7 +94,7 @@ def _objects(m: Measurement | None) -> str:
 
 def steps() -> str:
     """Return the table of changes from one Python to the next, with the types that make most of them."""
-    return "\n".join(table(("from", "to", "of each request", "cells"), _steps(), right=0))
+    return "\n".join(table(("from", "to", "objects per request", "cells"), _steps(), right=0))
 
 
 def _steps() -> Iterator[tuple[str, ...]]:
