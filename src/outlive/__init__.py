@@ -1,6 +1,6 @@
 """Measure what framework releases leave in memory after failed requests, and compare them.
 
-The verbs are available as functions, which are loaded when first used: see `outlive.api`.
+The verbs are also functions, loaded when first used: see `outlive.api`.
 """
 
 from __future__ import annotations

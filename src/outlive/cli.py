@@ -1,4 +1,4 @@
-"""The command line with its verbs; `ending` decides how each of them ends."""
+"""Defines the command line and its verbs; `ending` decides how a command ends."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ VERBS = {
         "publish": "Build the site from everything that is stored.",
     },
 }
-"""What each verb does, by name, under the headings of the first screen; `commands` has a folder for each.
+"""What each verb does, under the headings of the first screen; `commands` has a folder for each heading.
 
-This repeats the verbs' own help, so that the first screen loads none of them; a test keeps both equal."""
+This repeats the help of the verbs, so that the first screen loads none of them; a test keeps both equal."""
 
 
 STORELESS = frozenset({"doctor", "explain", "gate", "init", "releases"})
-"""The verbs that neither store nor read results."""
+"""Verbs that neither store nor read results."""
 
 
-def _named(context: click.Context, _: click.Parameter, folder: str | None) -> None:
+def _set_results(context: click.Context, _: click.Parameter, folder: str | None) -> None:
     """Set OUTLIVE_RESULTS until the command ends."""
     if folder is None:
         return
@@ -69,14 +69,14 @@ def _named(context: click.Context, _: click.Parameter, folder: str | None) -> No
 
 
 class Verbs(click.Group):
-    """The verbs; the module of each is only loaded when it is used."""
+    """The verbs; the module of each is loaded when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of all verbs, in the order of the first screen."""
         return [name for verbs in VERBS.values() for name in verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Return a verb, or None if there is none of that name."""
+        """Return the verb of that name, or None."""
         heading = next((heading for heading, verbs in VERBS.items() if cmd_name in verbs), None)
         if heading is None:
             return None
@@ -88,7 +88,7 @@ class Verbs(click.Group):
                 click.Option(
                     ["--results"],
                     metavar="DIR",
-                    callback=_named,
+                    callback=_set_results,
                     expose_value=False,
                     help="Folder for your measurements. [default: .outlive/results]",
                 )
@@ -96,7 +96,7 @@ class Verbs(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words; an empty one is never meant: it is a shell's variable that is not set."""
+        """Parse the words. Raises UsageError for an empty one: probably a shell variable that is not set."""
         for before, word in itertools.pairwise(["outlive", *args]):
             if not word.strip() or re.fullmatch(r"--[a-z-]+=\s*", word):
                 place = one_line(word.strip() or before)
@@ -106,7 +106,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the verb that the words begin with."""
+        """Return the verb that the words begin with. Raises UsageError if there is none."""
         try:
             Path.cwd()
         except FileNotFoundError:
@@ -133,5 +133,5 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with one of `ExitCode`; errors are one line on standard error."""
+    """Run the command line and exit with an `ExitCode`; errors are one line on standard error."""
     ending.run(lambda: cli(standalone_mode=False))

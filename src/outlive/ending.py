@@ -1,4 +1,4 @@
-"""How a command ends: one line on standard error and one of `ExitCode`, whatever happens."""
+"""Ends a command with one line on standard error and an `ExitCode`, whatever happens."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from outlive.project import cache_dir
 from outlive.wording import USERINFO, one_line
 
 POLITE = ("SIGINT", "SIGTERM", "SIGHUP")
-"""Signals that end a command in good order: Ctrl-C, `kill`, a terminal that is closed."""
+"""Signals that end a command cleanly: Ctrl-C, `kill`, a terminal that closes."""
 AGAIN = 10.0
-"""Seconds for which further signals are ignored: interrupting the clean-up would leave servers behind."""
+"""Seconds during which further signals are ignored: interrupting the clean-up would leave servers behind."""
 LIMITS = {
     errno.EAGAIN: "no more processes or threads can be started: see `ulimit -u`",
     errno.EMFILE: "too many open files: see `ulimit -n`",
@@ -48,15 +48,15 @@ def run(command: Callable[[], object]) -> NoReturn:
     """
     _interruptible()
     if _closed():
-        sys.exit(_said("standard output is closed: redirect it, to /dev/null for example", ExitCode.FAULT))
+        sys.exit(_report("standard output is closed: redirect it, to /dev/null for example", ExitCode.FAULT))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no arrows
     code: int | str | None = ExitCode.INTERRUPTED
-    with contextlib.suppress(KeyboardInterrupt):  # of one more signal, after a long clean-up
+    with contextlib.suppress(KeyboardInterrupt):  # from another signal, after a long clean-up
         try:
             code = _code(command)
         except KeyboardInterrupt:
-            code = _said("interrupted; finished measurements are kept", ExitCode.INTERRUPTED)
+            code = _report("interrupted; finished measurements are kept", ExitCode.INTERRUPTED)
         for name in POLITE:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     exec("")  # noqa: S102 - Python remembers a KeyboardInterrupt in `exec`, as dataclasses use it, and ends by SIGINT
@@ -64,9 +64,9 @@ def run(command: Callable[[], object]) -> NoReturn:
 
 
 def _closed() -> bool:
-    """Return whether there is no standard output; where the other streams are closed, open the null device.
+    """Return whether standard output is closed; open the null device in place of other closed streams.
 
-    Else the next file that is opened would be one of them, and whatever a program prints would go into it.
+    Otherwise the next file that is opened would take their place, and output of programs would go into it.
     """
     for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
         if stream is None:
@@ -77,7 +77,7 @@ def _closed() -> bool:
 
 
 def _interruptible() -> None:
-    """Make polite signals raise KeyboardInterrupt, once; signals that our parent ignores stay ignored."""
+    """Make polite signals raise KeyboardInterrupt, once; those that the parent ignores stay ignored."""
     last = -AGAIN
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -97,32 +97,32 @@ def _code(command: Callable[[], object]) -> int | str | None:
     try:
         result = command()
         if sys.stdout is not None:
-            sys.stdout.flush()  # now, while we can still report that nobody reads it
+            sys.stdout.flush()  # now, while an error can still be reported
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as asked:
         asked.show()
         return ExitCode.USAGE
     except click.ClickException as error:
-        return _said(error.format_message(), ExitCode.USAGE)
+        return _report(error.format_message(), ExitCode.USAGE)
     except OutliveError as error:
-        return _said(str(error), error.exit_code)
+        return _report(str(error), error.exit_code)
     except click.Abort:
         raise KeyboardInterrupt from None
-    except SystemExit as stop:  # click's: with 1, our code of a regression, if nobody reads its output
+    except SystemExit as stop:  # click's: if its output cannot be written, with 1, which means a regression
         return stop.code if COMPLETING in os.environ else _unread()
     except BrokenPipeError:
         return _unread()
     except Exception as error:  # noqa: BLE001
-        if isinstance(error, OSError) and error.filename is None:  # it may come from our output
+        if isinstance(error, OSError) and error.filename is None:  # it can come from standard output
             _unread()
-        return _said(_reason(error), ExitCode.FAULT)
+        return _report(_reason(error), ExitCode.FAULT)
     return result if isinstance(result, int) else ExitCode.FINE
 
 
 def _reason(error: Exception) -> str:
     """Return the message for an error that is not an OutliveError."""
-    from outlive.files import FULL, why  # noqa: PLC0415 - the first screen does without what it imports
+    from outlive.files import FULL, why  # noqa: PLC0415 - the first screen does not need its imports
 
     if isinstance(error, OSError):
         limit = LIMITS.get(error.errno or 0)
@@ -138,17 +138,17 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
         return f"the system: {LIMITS[errno.EAGAIN]}{' and `ulimit -v`' if _is_memory_limited() else ''}"
     kind = type(error).__name__
-    said = one_line(USERINFO.sub("", f"{kind}: {error}" if str(error) else kind))
-    return f"this is a bug in outlive: {said}; {_traceback(error)}"
+    text = one_line(USERINFO.sub("", f"{kind}: {error}" if str(error) else kind))
+    return f"this is a bug in outlive: {text}; {_traceback(error)}"
 
 
 def _is_memory_limited() -> bool:
-    """Return whether `ulimit -v` is set: a thread whose stack has no room fails as one too many does."""
+    """Return whether `ulimit -v` is set: a thread without room for its stack fails like one too many."""
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _traceback(error: Exception) -> str:
-    """Write the traceback to a new file, and return what the user should do with it."""
+    """Write the traceback to a new file, and return what to do with it."""
     path = cache_dir() / "faults" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     text = f"outlive {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n"
     text += "".join(traceback.format_exception(error))
@@ -160,14 +160,14 @@ def _traceback(error: Exception) -> str:
     return f"please report it with its traceback, {path}"
 
 
-def _said(line: str, code: ExitCode) -> ExitCode:
+def _report(line: str, code: ExitCode) -> ExitCode:
     with contextlib.suppress(OSError):  # standard error cannot be written either
         click.echo(f"outlive: {' '.join(line.split())}", err=True)
     return code
 
 
 def _unread() -> ExitCode:
-    """Return the code for output that cannot be written, and keep Python from reporting that once more."""
+    """Return the code for output that cannot be written, and keep Python from reporting the error again."""
     try:
         sys.stdout.flush()
     except OSError:  # the rest would be written again, and fail again, when the interpreter ends

@@ -1,7 +1,7 @@
-"""The ways in which `outlive` can stop, each with its exit code.
+"""Defines the exit codes, and the errors that end a command.
 
-Each error's text is one line: what is wrong and what to do about it. The command line prints it and exits
-with `exit_code`; nothing else in the library calls `sys.exit`.
+The text of each error is one line: what is wrong, and what to do about it. The command line prints it and
+exits with `exit_code`; nothing else in the library calls `sys.exit`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What every verb's exit status means."""
+    """The exit status of every verb."""
 
     FINE = 0
     REGRESSION = 1
@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
 
 
 class OutliveError(Exception):
-    """Base of the errors that end a command with one clear line."""
+    """Base of the errors that end a command with one line."""
 
     exit_code = ExitCode.FAULT
 
@@ -38,6 +38,6 @@ class FaultError(OutliveError):
 
 
 class UnavailableError(OutliveError):
-    """The release is withdrawn, or cannot be installed on the Python that was asked for."""
+    """The release is yanked, or cannot be installed on the requested Python."""
 
     exit_code = ExitCode.UNAVAILABLE

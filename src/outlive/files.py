@@ -1,4 +1,4 @@
-"""Writes and reads files: written as a whole or not at all, with a checksum, and checked when read."""
+"""Writes files whole or not at all, and checks files when it reads them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from outlive.wording import one_line
 
 
 class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that is written as indented JSON, so that people can read it too."""
+    """A record that is written as indented JSON, for people to read."""
 
     def to_json(self) -> str:
         """Return the document as indented JSON that ends with a newline; paths are text."""
@@ -40,10 +40,10 @@ D = TypeVar("D", bound=msgspec.Struct)
 SCHEMA_VERSION = 1
 CHECKSUM = re.compile(rb',\n"checksum":"([0-9a-f]{16})"}\n')
 CHECKSUM_LENGTH = 33
-"""Length in bytes of the end of a document with a checksum; old documents have none."""
+"""Bytes of the end of a document with a checksum; old documents have none."""
 COPIED = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 LARGEST = 256 * 1024**2
-"""Bytes of the largest file that is read whole; results have some MiB."""
+"""Bytes of the largest file that is read; results are a few MiB."""
 AGAIN = "restore it, or remove it to measure again"
 
 
@@ -54,7 +54,7 @@ _documents: list[TextIO] = []
 
 
 def documents_to(stream: TextIO) -> Callable[[], object]:
-    """Have what is written to the file `-` go to `stream`; what is returned ends that."""
+    """Send documents for the file `-` to `stream`; return a function that ends this."""
     _documents.append(stream)
     return _documents.pop
 
@@ -72,8 +72,8 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` as a whole or not at all.
 
-    A link stays one: the file that it leads to is replaced. A device, a pipe and a stream that is open
-    already are written to. Raises FaultError if that fails.
+    A link stays a link: its target is replaced. A device, a pipe or an open stream is written to. Raises
+    FaultError if the file cannot be written.
     """
     try:
         if _in_place(path):
@@ -83,7 +83,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         for folder in path.parents:
             if folder.name == WORK and not (folder / ".gitignore").exists():
-                _replace(folder / ".gitignore", b"*\n")  # it may be in a user's repository
+                _replace(folder / ".gitignore", b"*\n")  # it can be in the user's repository
         _replace(Path(os.path.realpath(path)), content)
     except OSError as error:
         raise unwritten(path, error) from None
@@ -128,16 +128,16 @@ def _elsewhere(path: Path) -> str:
 
 
 def _in_place(path: Path) -> bool:
-    """Return whether there is something at `path` that another file must not replace."""
-    leads = path.readlink() if path.is_symlink() else path
-    opened = any(place.is_relative_to("/proc") for place in (path.parent.resolve(), leads))
+    """Return whether `path` is something that must not be replaced: a device, a pipe, an open stream."""
+    target = path.readlink() if path.is_symlink() else path
+    opened = any(place.is_relative_to("/proc") for place in (path.parent.resolve(), target))
     return path.exists() and (opened or not path.is_file())
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a file that somebody else may have put there.
+    """Return the bytes of a file from any source.
 
-    Raises OSError for a pipe or a device, which may have no end, and for a file beyond LARGEST.
+    Raises OSError for a pipe or a device, which can be endless, and for a file larger than LARGEST.
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
@@ -150,27 +150,26 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of such a file, with or without a byte order mark. Raises UnicodeDecodeError, too."""
+    """Return the text of a file, without a byte order mark. Raises OSError and UnicodeDecodeError."""
     return read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n")
 
 
 def write_list(path: Path, records: Iterable[msgspec.Struct]) -> None:
-    """Write `records` to `path` as a JSON array, one a line, so that diffs are readable; as `write_text`."""
+    """Write `records` to `path` as a JSON array, one a line for readable diffs; as `write_text` does."""
     lines = ",\n".join(msgspec.json.encode(record).decode() for record in records)
     write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
 
 
-def copy_tree(tree: Path, copy: Path, left_out: Callable[[str, list[str]], list[str]], said: str) -> None:
-    """Copy a folder, links as links, but for the names in a folder that `left_out` returns.
+def copy_tree(tree: Path, copy: Path, left_out: Callable[[str, list[str]], list[str]], name: str) -> None:
+    """Copy a folder, links as links, without the names that `left_out` returns for each folder.
 
-    Sockets, pipes and devices are left out, too: a server makes its own.
-    `said` is what a user calls it. Raises FaultError where it cannot be copied.
+    Sockets, pipes and devices are not copied: a server makes its own. Raises FaultError, which calls the
+    folder `name`, if it cannot be copied.
     """
 
     def ignored(folder: str, names: list[str]) -> list[str]:
-        modes = {name: Path(folder, name).lstat().st_mode for name in names}
-        others = [name for name, mode in modes.items() if stat.S_IFMT(mode) not in COPIED]
-        return [*left_out(folder, names), *others]
+        special = [n for n in names if stat.S_IFMT(Path(folder, n).lstat().st_mode) not in COPIED]
+        return [*left_out(folder, names), *special]
 
     try:
         shutil.copytree(tree, copy, symlinks=True, ignore=ignored)
@@ -179,9 +178,9 @@ def copy_tree(tree: Path, copy: Path, left_out: Callable[[str, list[str]], list[
         number = ERRNO.match(text)
         full = number and int(number[1]) in FULL
         reason = why(Path(target), OSError(errno.ENOSPC, text)) if full else ERRNO.sub("", one_line(text))
-        raise FaultError(f"{said} cannot be copied: {reason}") from None
+        raise FaultError(f"{name} cannot be copied: {reason}") from None
     except OSError as error:
-        raise FaultError(f"{said} cannot be copied: {error.strerror}") from None
+        raise FaultError(f"{name} cannot be copied: {error.strerror}") from None
 
 
 def decode_toml(data: bytes | str, kind: type[T]) -> T:
@@ -201,9 +200,9 @@ def decode_toml(data: bytes | str, kind: type[T]) -> T:
 
 
 def toml_value(value: object) -> str:
-    """Return a value that JSON can hold as TOML, in one line; keys without a value are left out."""
+    """Return a JSON-like value as TOML, in one line; keys with the value None are left out."""
     if isinstance(value, Mapping):
-        pairs = [f"{toml_key(key)} = {toml_value(each)}" for key, each in value.items() if each is not None]
+        pairs = [f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items() if item is not None]
         return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
@@ -226,16 +225,16 @@ def _digest(content: bytes) -> bytes:
 
 
 class _Versioned(msgspec.Struct, frozen=True):
-    """What is read first: in another version, the rest may have another form."""
+    """The version, which is read first: other versions can have other fields."""
 
     schema_version: int = SCHEMA_VERSION
 
 
 def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]] = MappingProxyType({})) -> D:
-    """Return the document of this kind in the file `path`; `others` decode other schema versions.
+    """Return the document of type `kind` in the file `path`; `others` decode other schema versions.
 
-    Raises FileNotFoundError if there is no file, and FaultError, in one line, if it cannot be read, is not
-    such a document, or has an unknown schema version.
+    Raises FileNotFoundError if there is no file, and FaultError if it cannot be read, is not such a document,
+    or has an unknown schema version.
     """
     try:
         data = read_bytes(path)

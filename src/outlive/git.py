@@ -1,4 +1,4 @@
-"""Runs git on a repository of the user's, which it only reads."""
+"""Runs git on the user's repositories, which are only read."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ LOCAL = frozenset(
         "GIT_WORK_TREE",
     }
 )
-"""Variables of one repository (`git rev-parse --local-env-vars`): in a hook they name that of the hook."""
+"""Variables for one repository (`git rev-parse --local-env-vars`); in a hook, the hook's repository."""
 QUIETLY = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
-"""Options with which reading a repository runs no program of its owner's, and leaves no daemon behind."""
+"""Options that keep a repository from running its owner's programs or leaving a daemon behind."""
 
 
 def run(words: Sequence[str | Path], index: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run git without LOCAL and hooks, with an index of its own; the status is 1 if it is not installed."""
+    """Run git without LOCAL and hooks, with `index` as its index; the status is 1 if git is not installed."""
     if not shutil.which("git"):
         return subprocess.CompletedProcess(words, 1, "", "git is not installed")
     variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
@@ -48,5 +48,5 @@ def run(words: Sequence[str | Path], index: Path | None = None) -> subprocess.Co
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
-    """Return why git failed: the last line of what it said."""
+    """Return why git failed: the last line of its output."""
     return one_line(processes.complaint(done).removeprefix("fatal: "))

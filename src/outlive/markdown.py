@@ -1,4 +1,4 @@
-"""Writes Markdown: escaped text, tables, folded parts."""
+"""Writes Markdown: escaped text, tables, folded sections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WORD_JOINER = "\u2060"  # keeps an @name from notifying anyone
 
 
 def escape(text: str) -> str:
-    """Return `text` escaped, so that Markdown shows it verbatim, even in a table; plain links stay links."""
+    """Return `text` escaped: Markdown shows it verbatim, even in a table; plain links stay links."""
     parts = LINK.split(text)
     return "".join(
         part if at % 2 else SPECIAL.sub(r"\\\1", part).replace("@", f"@{WORD_JOINER}")
@@ -20,7 +20,7 @@ def escape(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
-    """Yield the lines of a table; its last `right` columns are aligned right. The text of rows is escaped."""
+    """Yield the lines of a table; the last `right` columns align right. The cells of `rows` are escaped."""
     yield f"| {' | '.join(header)} |"
     yield f"| {' | '.join(['---'] * (len(header) - right) + ['--:'] * right)} |"
     for row in rows:
@@ -28,7 +28,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) 
 
 
 def details(summary: str, lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a part that is folded under a summary."""
+    """Yield the lines of a section that is folded under a summary."""
     yield from ("", "<details>", f"<summary>{summary}</summary>", "")
     yield from lines
     yield from ("", "</details>")

@@ -1,4 +1,4 @@
-"""Reads files in foreign archives, which may be damaged, encrypted, or far larger than they claim."""
+"""Reads files in foreign archives, which can be damaged, encrypted, or far larger than they claim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zipfile
 import zlib
 
 LARGEST = 16 * 1024**2
-"""Most bytes of an unpacked file that is read: a changelog, or metadata with a description."""
+"""Bytes of the largest unpacked file that is read: a changelog, or metadata with a description."""
 DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,

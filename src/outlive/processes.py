@@ -1,4 +1,4 @@
-"""Starts processes that die with us, in their own sessions: Ctrl-C reaches only us, and we end them in order.
+"""Starts processes in their own sessions: Ctrl-C reaches only us, and they end with us.
 
 Each is tied to the *thread* that started it (see `outlive.worker.lifeline`): start long-lived processes from
 a thread that lives as long.
@@ -26,7 +26,7 @@ Stream = int | IO[bytes] | None
 
 
 class Options(TypedDict, total=False):
-    """What `subprocess.Popen` may be told of a process. Without `stdin` that is the null device."""
+    """The supported options of `subprocess.Popen`. The default `stdin` is the null device."""
 
     env: Mapping[str, str] | None
     cwd: Path | None
@@ -99,7 +99,7 @@ def ending(status: int) -> str:
 
 
 def complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """Return why a program failed: the last line that it wrote to standard error, or its exit status."""
+    """Return why a program failed: its last line on standard error, or its exit status."""
     return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
@@ -129,7 +129,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def kill_daemons(name: str, value: str) -> None:
     """Kill processes that started with a variable, and wait until they have ended: at most `GRACE` seconds.
 
-    A daemon leaves its group, not its environment. Does nothing where the system has no /proc.
+    A daemon leaves its group, but keeps its environment. Does nothing on a system without /proc.
     """
     variable = f"{name}={value}".encode()
     killed: set[Path] = set()
@@ -146,7 +146,7 @@ def kill_daemons(name: str, value: str) -> None:
 
 
 def _variables(folder: Path) -> list[bytes]:
-    """Return the environment that a process started with, empty if it has ended or is another user's."""
+    """Return the initial environment of a process; empty if it has ended or belongs to another user."""
     try:
         return (folder / "environ").read_bytes().split(b"\0")
     except OSError:
@@ -154,7 +154,7 @@ def _variables(folder: Path) -> list[bytes]:
 
 
 def _is_running(folder: Path) -> bool:
-    """Return whether a process has not ended; what is left of it may wait for its parent."""
+    """Return whether a process has not ended; a zombie has."""
     try:
         return (folder / "stat").read_bytes().rpartition(b") ")[2][:1] != b"Z"
     except OSError:

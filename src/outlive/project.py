@@ -1,4 +1,4 @@
-"""Finds the folders: of a checkout or the installed package, of results, and of the cache."""
+"""Finds the folders of the checkout or the installed package, of results, and of the cache."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP
 
 
 class Project:
-    """What can be measured (apps, scenarios, releases), what was published of it, and what the user measured.
+    """The folders of apps, scenarios and releases, of published results, and of the user's measurements.
 
-    `root` is a checkout of the repository, or what the installed package brings of it. Only `measured` (a
-    folder that was `named`, or one in `work`) and others in `work` are written to, but by what publishes.
-    Where the user is `inside` the checkout, some verbs renew its files; elsewhere they are only read.
+    `root` is a checkout of the repository, or the data in the installed package. Results go to `measured`: a
+    folder that the user `named`, or one in `work`. Only publishing writes outside of `measured` and `work`.
+    If the user is `inside` the checkout, some verbs update its files; elsewhere they are only read.
     """
 
     def __init__(self, root: Path, work: Path | None = None, measured: Path | None = None) -> None:
@@ -43,7 +43,7 @@ class Project:
 
     @classmethod
     def find(cls, start: Path | None = None) -> Project:
-        """Return the checkout that OUTLIVE_ROOT names or that `start` (here) lies in, else the package.
+        """Return the checkout that OUTLIVE_ROOT names or that contains `start` (here), else the package.
 
         Its `work` is `.outlive` in the checkout or, without one, in `start`; OUTLIVE_RESULTS names another
         folder for new results. Raises UsageError if OUTLIVE_ROOT is not in a checkout.
@@ -75,18 +75,18 @@ class Project:
         return (self.measured,) if self.publishes else (self.measured, self.published)
 
     def publishing(self) -> Project:
-        """Return the same project, with what is published for its own results and no others."""
+        """Return the same project with the published results as its own, and no others."""
         return Project(self.root, None if self.inside else self.work, self.published)
 
     def at(self, folder: Path) -> Project:
-        """Return the same project for an app in `folder`, where what is measured of that is kept."""
-        other = copy.copy(self)
-        other.work = folder / WORK
-        other.measured = self.measured if self.named else other.work / "results"
-        return other
+        """Return the same project for an app in `folder`, which keeps the measurements of the app."""
+        project = copy.copy(self)
+        project.work = folder / WORK
+        project.measured = self.measured if self.named else project.work / "results"
+        return project
 
     def renewable(self, what: str) -> None:
-        """Raise UsageError if `what` would change files that are only read outside of a checkout."""
+        """Raise UsageError outside of a checkout, where files are only read; `what` names the command."""
         if not self.inside:
             raise UsageError(f"{what} updates files in a checkout of outlive: change into one")
 
@@ -108,7 +108,7 @@ def cache_dir() -> Path:
 def named_index() -> str | None:
     """Return the address of the package index (its simple endpoint) that the environment names, or None.
 
-    Raises UsageError for what is neither an address nor a folder: for uv it would be an empty index.
+    Raises UsageError for a value that is neither an address nor a folder: uv would see an empty index.
     """
     for variable in INDEX_VARIABLES:
         if named := os.environ.get(variable, "").strip():
@@ -120,6 +120,6 @@ def named_index() -> str | None:
 
 
 def shown(path: Path) -> Path:
-    """Return `path` as it is shown: from the current folder, if it is below it."""
+    """Return `path` relative to the current folder if it is below it."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

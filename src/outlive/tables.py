@@ -1,4 +1,4 @@
-"""Prints tables and text on a terminal, at its width; what is piped is not folded."""
+"""Prints tables and text at the width of the terminal; piped output is not folded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 WIDE = 100  # columns of a terminal that is wide enough for the collector's work
 UNFOLDED = 10_000
-"""Columns of output that goes to no terminal: a program or a log reads its lines."""
+"""Columns of output that does not go to a terminal: programs and logs read whole lines."""
 
 
 def output() -> Console:
@@ -25,15 +25,15 @@ def output() -> Console:
 
 
 def columns(header_style: str, *names: str) -> Table:
-    """Return an empty table without lines; two spaces separate its columns. Those of these `names` fold."""
+    """Return an empty table without lines; its columns fold, and two spaces separate them."""
     headers = (Column(name, overflow="fold") for name in names)
     return Table(*headers, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=header_style)
 
 
 def fold(line: str, width: int, hang: int = 0) -> str:
-    """Return a line folded between words; one that is longer, such as a link, stays whole.
+    """Return a line folded between words; a word that is too long, such as a link, stays whole.
 
-    What follows is indented as the line is, by `hang` columns at least.
+    The lines that follow are indented like the first, by at least `hang` columns.
     """
     indent = " " * max(hang, len(line) - len(line.lstrip(" ")))
     return textwrap.fill(
@@ -47,17 +47,17 @@ def say(console: Console, text: str, style: str = "", *, hang: int = 0) -> None:
 
 
 def described(console: Console, rows: Iterable[tuple[str, str]]) -> None:
-    """Print pairs of a name and a text, the texts beside each other; a link in them stays whole."""
+    """Print pairs of a name and a text in two columns; links stay whole."""
     rows = tuple(rows)
     wide = max((len(name) for name, _ in rows), default=0) + 2
     for name, text in rows:
-        told = Text(fold(f"{name:<{wide}}{text}", console.width, hang=wide))
-        told.stylize("bold", 0, len(name))
-        console.print(told, soft_wrap=True)
+        line = Text(fold(f"{name:<{wide}}{text}", console.width, hang=wide))
+        line.stylize("bold", 0, len(name))
+        console.print(line, soft_wrap=True)
 
 
 def whole(console: Console, text: str, style: str = "") -> None:
-    """Print a text verbatim that is not folded: a command or a path that somebody copies."""
+    """Print a text verbatim, without folding: a command or a path that the user copies."""
     console.print(Text(text, style=style), soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Temporary folders that do not outlive their process: the next run removes those of a killed process.
+"""Makes temporary folders; if a process is killed, the next run removes its folders.
 
 Each folder holds a file that its process has locked; the kernel unlocks it however the process ends.
 """
@@ -21,14 +21,14 @@ from outlive.errors import FaultError
 PREFIX = "outlive-"
 OWNER = ".owner"
 EMPTY = 60.0
-"""Seconds after which an empty folder cannot be one that is just being made."""
+"""Seconds after which an empty folder cannot be a new one."""
 
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a new folder that only this user can open; afterwards remove it with everything in it.
+    """Yield a new folder that only this user can open, and remove it afterwards.
 
-    Raises FaultError if there is no place for one.
+    Raises FaultError if it cannot be made.
     """
     try:
         _remove_left(tempfile.gettempdir())
@@ -47,7 +47,7 @@ def folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _owned(path: Path) -> Iterator[None]:
-    """Hold the folder's lock; until it is held, the file has another name."""
+    """Hold the folder's lock; the lock file gets its name once it is locked."""
     unlocked = path / f"{OWNER}.new"
     with unlocked.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -57,9 +57,9 @@ def _owned(path: Path) -> Iterator[None]:
 
 @functools.cache
 def _remove_left(parent: str) -> None:
-    """Remove this user's folders in `parent` whose processes have ended, once in this process."""
+    """Remove this user's folders in `parent` whose processes have ended; once per process."""
     for path in Path(parent).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # another process of ours is removing it
+        with contextlib.suppress(OSError):  # another process is removing it
             status = path.lstat()
             if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode):
                 _remove_if_left(path, time.time() - status.st_mtime)

@@ -1,4 +1,4 @@
-"""Writes numbers and lists in the same way in every report: small pure functions, one decision each."""
+"""Formats numbers and lists in the same way everywhere: small pure functions, one decision each."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from difflib import get_close_matches
 ARROW = "→"
 NO_VERSION = "none"
 USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-"""A name and a password in an address, which are never shown."""
-LONGEST = 300  # characters of a text that somebody else wrote, such as the reason for a yank
+"""The name and the password in an address, which are never shown."""
+LONGEST = 300  # characters of a foreign text, such as the reason for a yank
 
 
 def number(value: float) -> str:
-    """Return `value` as an integer if it is one, else with as few decimals as are still meaningful."""
+    """Return `value` as an integer if it is one, else with only the meaningful decimals."""
     if abs(value) >= 1e15:
         return f"{value:.3g}"
     if value == int(value):
@@ -26,7 +26,7 @@ def number(value: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """Return `value` with all digits and without an exponent, as options take it."""
+    """Return `value` with all digits and without an exponent, as options accept it."""
     return f"{value:.12f}".rstrip("0").rstrip(".")
 
 
@@ -62,7 +62,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str], most: int | None = None) -> str:
-    """Return `a, b and c`; if there are more than `most`, the first of them `and 5 more`."""
+    """Return `a, b and c`; if there are more than `most`, the first ones `and 5 more`."""
     if most is not None and len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
@@ -81,11 +81,11 @@ def one_line(text: str) -> str:
 
 
 NEVER = "never"
-NONE = "–"  # noqa: RUF001 - a dash in a table, for what there is not
+NONE = "–"  # noqa: RUF001 - a dash in a table, for no value
 
 
 def about(value: float | None) -> str:
-    """Return a number with about three digits, as in `1,240`, `98.1`, `0.52`; a dash for None."""
+    """Return a number with about three digits: `1,240`, `98.1`, `0.52`; a dash for None."""
     if value is None:
         return NONE
     if abs(value) >= 1e9:
@@ -98,7 +98,7 @@ def about(value: float | None) -> str:
 
 
 def span(hours: float | None) -> str:
-    """Return a time, as in `13 min`, `5.9 h`, `12 days`; None is never."""
+    """Return a time as `13 min`, `5.9 h` or `12 days`; `never` for None."""
     if hours is None:
         return NEVER
     if hours * 60 < 1:
@@ -111,11 +111,11 @@ def span(hours: float | None) -> str:
     return f"{days:,.0f} days" if days < 3650 else "over 10 years"
 
 
-FEW = 6  # words that fit a line
+FEW = 6  # words that fit on a line
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known words most like `word`, joined by commas, three at most; all of a few if none is."""
-    words = list(known)
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Return the (up to three) candidates most like `word`; if none is, all of a few, or the closest."""
+    words = list(candidates)
     few = words if len(words) <= FEW else get_close_matches(word, words, n=3, cutoff=0.0)
     return ", ".join(get_close_matches(word, words, n=3, cutoff=0.4) or few)

@@ -69,7 +69,7 @@ def said(controlled: float = 1, pair: Any = CONTROLLED, stacks: tuple[Stack, Sta
     sides = [cell("ok", 8), cell("not-found", 92)], [cell("ok", 8), cell("not-found", 92 + controlled)]
     rows = judge(match(*sides)[0])
     request = Request((), CELLS)
-    return era.said(CHECKOUT, stacks, pair, rows, request=request, progress=SILENT)
+    return era.sentences(CHECKOUT, stacks, pair, rows, request=request, progress=SILENT)
 
 
 def test_the_package_that_makes_the_difference_was_swapped_alone(measured: list[tuple[Cell, ...]]) -> None:

@@ -1,13 +1,14 @@
 """The verbs as functions: they take stacks and options, and return records. See docs/api.md.
 
 No function prints or needs a terminal. All of them raise the errors of `outlive.errors`: UsageError for
-unknown names, FaultError if the harness or an environment fails, UnavailableError for a release that is
-unavailable. Options that several functions take are in `Options`.
+unknown names, FaultError if the harness or an environment fails, UnavailableError for a release that
+cannot be installed or is yanked. Options that several functions take are in `Options`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -44,7 +45,7 @@ from outlive.service import scenarios
 from outlive.stacks.prepare import check_withdrawn, prepare
 
 States = Callable[[Sequence[str], Sequence[str]], list[State]]
-"""What states of an application words and requirements files name."""
+"""Returns the states of an application that words and requirements files name."""
 SECONDS = 30.0
 """Default length of a load test."""
 
@@ -55,10 +56,10 @@ class Options(TypedDict, total=False):
     `scenarios` are names or patterns (`"*-error"`) in `set` (`default`, `extended` or `all`). `connections`
     and `gc` are kinds of connection and gc policies. `python` is a version (`"3.11"`) or a path, `worker` a
     name in app.toml. `fresh` measures again what is stored; `jobs` is how many servers run at once. With
-    `sensitivity` N, a leak of one object in N requests must be seen. `practices` are applied to the app, each
-    `"FILE.py:function"` or the name of one of ours. `scheduler` is the address or file of a Dask scheduler
-    whose workers measure. `app` is the folder of your own application: stacks are then states of it,
-    as with `--app` on the command line (`""` is the present one), with the files that `requirements` name.
+    `sensitivity` N, a leak of one object in N requests is found. `practices` are applied to the app, each
+    `"FILE.py:function"` or the name of a built-in one. `scheduler` is the address or file of a Dask
+    scheduler whose workers measure. `app` is the folder of your own application: stacks are then states of
+    it, as with `--app` on the command line (`""` is the present one), with the files in `requirements`.
     `project` is a checkout, by default that of the current folder. `progress` is called with each
     measurement.
     """
@@ -89,15 +90,15 @@ def measure(*stacks: str, **options: Unpack[Options]) -> Document:
     with _opened(stacks, options) as (project, named):
         selection = _selection(options)
         prepared = [selection.prepared(project, stack, options.get("python")) for stack in named]
-        found = engine.run(project, prepared, selection.request(project), options.get("progress", SILENT))
+        by_stack = engine.run(project, prepared, selection.request(project), options.get("progress", SILENT))
     return Document(
-        provenance=provenance([each.record for each in prepared]),
-        measurements=tuple(measurement for each in found for measurement in each),
+        provenance=provenance([stack.record for stack in prepared]),
+        measurements=tuple(itertools.chain.from_iterable(by_stack)),
     )
 
 
 def compare(before: str, after: str, *, rates: Rates | None = None, **options: Unpack[Options]) -> Report:
-    """Return what changes from one stack to another: verdict, rows, costs at the traffic of `rates`.
+    """Return what changes from one stack to another: the verdict, the rows, and the costs at `rates`.
 
     >>> report = outlive.compare("aiohttp==3.11.13", "aiohttp==3.11.14", gc=["off"])
     >>> report.comparison.headline, report.comparison.rows[0].direction
@@ -109,7 +110,7 @@ def compare(before: str, after: str, *, rates: Rates | None = None, **options: U
 def report(
     before: str, after: str, *, rates: Rates | None = None, **options: Unpack[Options]
 ) -> tuple[Report, Path]:
-    """Return what `compare` returns, and the path of the page that this writes beside Markdown and JSON."""
+    """Write a report as HTML, Markdown and JSON; return what `compare` returns, and the path of the page."""
     from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
 
     with _compared(before, after, rates, options) as (project, compared):
@@ -124,9 +125,9 @@ def explain(
     tracers: Sequence[Tracer] = (),
     **options: Unpack[Options],
 ) -> ExplanationDocument:
-    """Return which references keep alive what a scenario leaves; with `tracers` also where it was allocated.
+    """Return the references that keep alive what a scenario leaves; with `tracers`, also its allocations.
 
-    `gc` is a single policy, by default `off`; with `on` only what no collection frees is explained.
+    `gc` is a single policy, by default `off`; with `on`, only leaked objects are explained.
 
     >>> document = outlive.explain("flask==2.3.3", "not-found")
     >>> document.analysis.structures[0].fingerprint
@@ -159,9 +160,9 @@ def load(
 ) -> LoadMeasurement:
     """Put a release under load, and return its memory in bytes, and pauses and latencies in seconds.
 
-    `traffic` is by default half a minute of the user ErrorHeavy, `deployment` one worker of the app's first
-    class with gc on. With `app` the stack is a state of that application, whose own user is the default.
-    `watch` is called each second with the latest sample. Needs the extra `load`.
+    `traffic` is by default half a minute of the user ErrorHeavy. `deployment` is by default one worker of
+    the app's first class with gc on. With `app`, the stack is a state of that application, and its own user
+    is the default. `watch` is called each second with the latest sample. Needs the extra `load`.
 
     >>> record = outlive.load("flask==3.1.3", Traffic(requests=2000), deployment=Deployment(worker="gthread"))
     >>> record.growth
@@ -189,8 +190,8 @@ def gate(
 ) -> Gate:
     """Measure a release now, and return the verdict of a gate that has proved that it can fail.
 
-    `stack` may be the name of a framework, which means its newest release. `limits` is a file to use instead
-    of the framework's, or of the application's `outlive-limits.toml`. `gc` is a single policy, by default
+    `stack` can be the name of a framework, which means its newest release. `limits` is a file to use instead
+    of the framework's limits or the application's `outlive-limits.toml`. `gc` is a single policy, by default
     `off`. Raises UnavailableError for a yanked release, unless `allow_yanked`.
 
     >>> outlive.gate("flask", gc=["off"]).code  # an ExitCode
@@ -224,10 +225,10 @@ def leaks(
     python: str | None = None,
     project: Project | None = None,
 ) -> LifeLinesDocument:
-    """Return in which release each leak and ring appeared, changed and disappeared, from stored results.
+    """Return the releases in which each leak and ring appeared, changed and disappeared, from stored results.
 
-    With `app`, these are the states of it that were measured. `python` restricts them to results on that
-    Python.
+    With `app`, the releases are the measured states of that application. `python` selects the results on
+    one Python.
 
     >>> [line.fingerprint for line in outlive.leaks("aiohttp").lines]
     """
@@ -241,21 +242,21 @@ def leaks(
 def _opened(
     words: Sequence[str], options: Options, states: States = applications.one_each
 ) -> Iterator[tuple[Project, list[Stack]]]:
-    """Yield the project and the stacks that the words name; with an `app`, that and its `states`."""
+    """Yield the project and the stacks that the words name; with an `app`, its project and `states`."""
     project, app = _project(options), options.get("app")
     if app is None:
         yield project, [Stack.parse(word) for word in words]
     else:
         named = states(words, options.get("requirements", ()))
-        with applications.opened(Path(app), project, named) as found:
-            yield found
+        with applications.opened(Path(app), project, named) as application:
+            yield application
 
 
 @contextlib.contextmanager
 def _compared(
     before: str, after: str, rates: Rates | None, options: Options
 ) -> Iterator[tuple[Project, Report]]:
-    """Yield the project, while it is open, and the comparison of two stacks."""
+    """Yield the open project, and the comparison of two stacks."""
     with _opened((before, after), options, applications.two) as (project, (first, second)):
         measured = evidence.measured(
             project,
@@ -263,14 +264,14 @@ def _compared(
             options.get("python"),
             _selection(options),
             options.get("progress", SILENT),
-            words=_own_words(before, after, options),
+            words=_app_words(before, after, options),
         )
-        known = record.facts(project, measured.after.stack.framework)
-        yield project, record.build(measured, known, rates or Rates())
+        facts = record.facts(project, measured.after.stack.framework)
+        yield project, record.build(measured, facts, rates or Rates())
 
 
-def _own_words(before: str, after: str, options: Options) -> tuple[str, ...]:
-    """Return the words that name two states of an application on the command line; none without one."""
+def _app_words(before: str, after: str, options: Options) -> tuple[str, ...]:
+    """Return the command-line words that name two states of an application; none without an `app`."""
     if (app := options.get("app")) is None:
         return ()
     files = (word for file in options.get("requirements", ()) for word in ("--requirements", file))
@@ -278,7 +279,7 @@ def _own_words(before: str, after: str, options: Options) -> tuple[str, ...]:
 
 
 def _policy(options: Options) -> str:
-    """Return the single gc policy asked for, by default off. Raises UsageError for several."""
+    """Return the requested gc policy, by default off. Raises UsageError for several."""
     policies = [str(GcPolicy.parse(policy)) for policy in options.get("gc", ("off",))]
     if len(policies) != 1:
         raise UsageError(f"it takes one gc policy, not {len(policies)}")

@@ -1,4 +1,4 @@
-"""The second answer of a comparison: what an upgrade brings with the dependencies each release came with."""
+"""Compares two releases a second time: each with the dependencies of its own release date."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from outlive.stacks.prepare import Pair, Prepared, prepare_each
 from outlive.wording import number, step
 
 
-def said(
+def sentences(
     project: Project,
     stacks: tuple[Stack, Stack],
     pair: Pair,
@@ -30,10 +30,10 @@ def said(
     request: Request,
     progress: Progress,
 ) -> str | None:
-    """Return what changes with the dependencies each release came with, and by which package.
+    """Return what changes with the dependencies of each release date, and the package that causes it.
 
-    None where a comparison of `pair` has these dependencies, where they cannot be had, or where a stack names
-    some. What is stored is taken; without it the scenario `ok` is measured.
+    None if `pair` already has these dependencies, if they cannot be installed, or if a stack names
+    dependencies. Stored measurements are used; without any, the scenario `ok` is measured.
     """
     if any(stack.pins for stack in stacks) or pair.before.release == pair.after.release:
         return None
@@ -42,7 +42,7 @@ def said(
         ends = prepare_each(project, *stacks, pair.after.interpreter.minor, packages=packages)
     except (FaultError, UnavailableError):
         return None
-    differ = [each for each in swaps.differences(*ends) if each.split()[0] != ends[0].lock.framework]
+    differ = [line for line in swaps.differences(*ends) if line.split()[0] != ends[0].lock.framework]
     if not differ or [end.identity for end in ends] == [pair.before.identity, pair.after.identity]:
         return None
     measured = match(*_measured(project, ends, request, progress))[0]
@@ -64,7 +64,7 @@ def said(
 def stored(
     project: Project, ends: Iterable[Prepared], worker: str | None, wanted: Callable[[Cell], bool]
 ) -> list[tuple[Measurement, ...]]:
-    """Return what is stored on both sides of the wanted cells, one by one; nothing where none is."""
+    """Return the stored measurements of the wanted cells that both sides share, side by side; or nothing."""
     before, after = (
         {Cell.of(m): m for m in engine.known(project, end, worker) if wanted(Cell.of(m))} for end in ends
     )
@@ -75,21 +75,20 @@ def stored(
 def _measured(
     project: Project, ends: tuple[Prepared, Prepared], request: Request, progress: Progress
 ) -> list[tuple[Measurement, ...]]:
-    """Return what is stored of the cells of a request on both sides, or else measure those of `ok`."""
-    if known := stored(project, ends, request.worker, lambda cell: cell in request.cells):
-        return known
+    """Return the stored measurements of a request's cells on both sides, or else measure those of `ok`."""
+    if both := stored(project, ends, request.worker, lambda cell: cell in request.cells):
+        return both
     cells = tuple(cell for cell in request.cells if cell.scenario == BASELINE and cell.connection == "close")
     return engine.run(project, ends, msgspec.structs.replace(request, cells=cells), progress)
 
 
 def _apart(row: Row, controlled: tuple[Row, ...]) -> float:
-    """Return by how many objects a row changes otherwise than where the dependencies are held equal."""
-    for other in controlled:
-        if (other.scenario, other.connection, other.gc) == (row.scenario, row.connection, row.gc):
-            error = sum(
-                side.amounts["objects"].error for one in (row, other) for side in (one.before, one.after)
-            )
-            more = float(exact(row.change) - exact(other.change))
+    """Return how many objects a row changes beyond its change with equal dependencies; 0 within the error."""
+    for equal in controlled:
+        if (equal.scenario, equal.connection, equal.gc) == (row.scenario, row.connection, row.gc):
+            sides = (row.before, row.after, equal.before, equal.after)
+            error = sum(side.amounts["objects"].error for side in sides)
+            more = float(exact(row.change) - exact(equal.change))
             return more if abs(more) > error else 0.0
     return 0.0
 
@@ -103,7 +102,7 @@ def _blamed(
     request: Request,
     progress: Progress,
 ) -> str:
-    """Return which package causes the difference in a cell: it was swapped alone, and the cell measured."""
+    """Return a sentence on the package that causes the difference in a cell, found by swapping it alone."""
     before, after = ends
     names = {
         name for name, version in after.lock.versions.items() if before.lock.versions.get(name) != version
@@ -115,10 +114,10 @@ def _blamed(
         if trial is None:
             continue
         request = msgspec.structs.replace(request, cells=(cell,), fresh=False)
-        ((found,),) = engine.run(project, [trial], request, progress)
-        if found.status != "measured":
+        ((measurement,),) = engine.run(project, [trial], request, progress)
+        if measurement.status != "measured":
             continue
-        early, late, alone = (OBJECTS.of(one) for one in (*sides, found))
+        early, late, alone = (OBJECTS.of(m) for m in (*sides, measurement))
         if OBJECTS.change(early, alone) and early and late and alone:
             whole = " causes the difference" if not OBJECTS.change(alone, late) else ""
             version = step(before.lock.versions.get(name, "none"), after.lock.versions[name])

@@ -37,9 +37,9 @@ def measured(
     *,
     words: Sequence[str] = (),
 ) -> Evidence:
-    """Measure the selected cells of both stacks and nothing else: only what was asked for decides.
+    """Measure the selected cells of both stacks, and no others: only these decide.
 
-    `words` name them on the command line, where the stacks themselves do not.
+    `words` name the stacks on the command line; by default the stacks name themselves.
 
     Raises FaultError, with the reasons, if no cell could be measured on both sides, and as `prepare_pair`.
     """
@@ -50,25 +50,25 @@ def measured(
     if not measurable:
         reasons = sorted({gap.reason for gap in gaps})
         raise FaultError(f"nothing could be measured on both sides: {'; '.join(reasons)}")
-    came_with = era.said(project, stacks, pair, judge(measurable), request=request, progress=progress)
+    came_with = era.sentences(project, stacks, pair, judge(measurable), request=request, progress=progress)
     options = [*(["--python", python] if python else []), *selection.words, "--fresh"]
     return msgspec.structs.replace(
         _evidence(project, pair, before, after),
         command=shlex.join(["outlive", "report", *(words or map(str, stacks)), *options]),
-        python=_chosen(pair, stacks, python),
+        python=_python(pair, stacks, python),
         era=came_with,
     )
 
 
-def known(project: Project, pair: Pair, worker: str | None) -> Evidence | None:
-    """Return what is stored of both stacks for the default set, or None if they share no measured cell."""
+def from_store(project: Project, pair: Pair, worker: str | None) -> Evidence | None:
+    """Return the stored evidence on both stacks for the default set, or None if they share no cell."""
     names = {scenario.name for scenario in load_set(project.scenarios, "default")}
     both = era.stored(project, (pair.before, pair.after), worker, lambda cell: cell.scenario in names)
     return _evidence(project, pair, *both) if both else None
 
 
-def _chosen(pair: Pair, stacks: tuple[Stack, Stack], python: str | None) -> str:
-    """Return a sentence that says on which Python the sides ran, and why."""
+def _python(pair: Pair, stacks: tuple[Stack, Stack], python: str | None) -> str:
+    """Return a sentence that names the Pythons of the sides, and the reason for choosing them."""
     sides = (pair.before, pair.after)
     asked = any(stack.python or python for stack in stacks)
     minors = step(*(side.interpreter.minor for side in sides))

@@ -1,4 +1,4 @@
-"""Explains one cell: measures, samples and analyses it, and traces where its memory was allocated."""
+"""Explains a cell: measures, samples and analyses it, and traces where its memory was allocated."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
 class Explained(msgspec.Struct, frozen=True):
     """An explanation, with everything that a reproducer or another tool needs.
 
-    `outside` says what each request leaks that is no object.
+    `outside` says what each request leaks besides objects.
     """
 
     document: ExplanationDocument
@@ -52,7 +52,7 @@ class Explained(msgspec.Struct, frozen=True):
     outside: tuple[str, ...]
 
     def reproducer(self, structure: Structure) -> str:
-        """Return a script that was run and seen to show `structure`. Raises as `Reproducer.find` does."""
+        """Return a script that reproduces `structure`: it was run. Raises as `Reproducer.find` does."""
         picture = tuple(explanation.picture(structure.explanation))
         return Reproducer(self.subject, self.scenario).find(structure, picture)
 
@@ -106,6 +106,6 @@ def explained(
         provenance=provenance([prepared.record]),
         cell=cell,
         analysis=analysis,
-        allocations=tuple(trace(of, scenario, cell, tracer) for of, tracer in traced),
+        allocations=tuple(trace(served, scenario, cell, tracer) for served, tracer in traced),
     )
     return Explained(document, subject, prepared, scenario, request, tuple(outside(measurement)))

@@ -1,4 +1,4 @@
-"""Lists the files of results that the user made, by the names of folders and files, and removes them."""
+"""Lists and removes the user's files of results, which it knows by the names of files and folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from outlive.project import Project
 Kind = Literal["measurements", "loads", "remedies", "reports"]
 PYTHON = re.compile(r"(?:^|-)py(\d[\w.]*?)(?=-|$)")
 STACKS = re.compile(r"-to-|-py\d|\+")
-"""What separates the releases in the name of a report from everything else in it."""
+"""What separates the releases from the rest of a report's name."""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,13 +41,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, word: str) -> bool:
         """Return whether a word means this file: a framework, a release (`flask==3.1.3`), a report's name."""
-        framework, named, release = word.partition("==")
+        framework, equals, release = word.partition("==")
         if self.kind == "reports" and word == self.release:
             return True
         if framework != self.framework:
             return False
         names = STACKS.split(self.release) if self.kind == "reports" else [self.release]
-        return not named or release in names
+        return not equals or release in names
 
 
 class KeptDocument(JsonDocument, frozen=True, kw_only=True):
@@ -63,9 +63,9 @@ class _Counted(msgspec.Struct, frozen=True):
 
 
 def kept(project: Project, words: Sequence[str] = ()) -> tuple[Kept, ...]:
-    """Return the user's files that the words mean; all of them without words.
+    """Return the user's files that the words mean; without words, all of them.
 
-    Raises UsageError for a word that means none of them, and if new results are published ones.
+    Raises UsageError for a word that means no file, and if the results folder is the published one.
     """
     if project.publishes:
         raise UsageError(f"{project.measured} is what is published: git knows what is in it")

@@ -1,4 +1,4 @@
-"""Turns what a user selected into stacks that are prepared, and a request to the engine."""
+"""Turns a user's selection into prepared stacks and a request to the engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stack_of(project: Project, word: str) -> Stack:
 
 
 def one_scenario(project: Project, pattern: str, verb: str) -> scenarios.Scenario:
-    """Return the scenario that matches `pattern`. Raises UsageError, for `verb`, if several do or none."""
+    """Return the scenario that matches `pattern`. Raises UsageError, which names `verb`, unless one does."""
     chosen = scenarios.find(project.scenarios, [pattern])
     if len(chosen) > 1:
         raise UsageError(f"{verb} takes one scenario; {pattern!r} matches {len(chosen)}")
@@ -58,7 +58,7 @@ class Selection(msgspec.Struct, frozen=True):
         options += [("--connection", kind) for kind in self.connections]
         options += [("--gc", policy) for policy in self.policies]
         options += [("--worker", self.worker)] if self.worker else []
-        options += [("--with-practice", one) for one in self.practices]
+        options += [("--with-practice", practice) for practice in self.practices]
         options += [("--sensitivity", f"1/{self.sensitivity}")] if self.sensitivity else []
         return tuple(word for option in options for word in option)
 

@@ -1,4 +1,4 @@
-"""Watch: what is not released yet is held against the last release, and what changed is written down."""
+"""Compares unreleased code with the last release, and reports what changed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from outlive.reports import record
 from outlive.reports.record import Report
 
 CONNECTION: Connection = "close"
-"""The connection that a reproducer uses, one for each request."""
+"""The connection of a reproducer's requests: each has its own."""
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
-    """A comparison of the last release with what may come next.
+    """A comparison of the last release with unreleased code.
 
-    `changed` are the rows that decide and are not the same. Where there are any, `page` is the report that
-    was written, and `script` a reproducer of one of them; `lacking` says why there is none.
+    `changed` are the rows that decide and differ. If there are any, `page` is the report that was written,
+    and `script` reproduces one of them; `lacking` says why there is no script.
     """
 
     report: Report
@@ -42,7 +42,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def code(self) -> ExitCode:
-        """The exit code: a regression where any row is worse, a fault where a cell failed."""
+        """The exit code: a regression if any row is worse, a fault if a cell failed."""
         if any(row.direction == "worse" for row in self.changed):
             return ExitCode.REGRESSION
         after = self.report.measurements.after
@@ -50,36 +50,36 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WatchedDocument(JsonDocument, frozen=True, kw_only=True):
-    """What may come next against the last release, as JSON."""
+    """The comparisons of unreleased code with the last release, as JSON."""
 
     schema_version: int = SCHEMA_VERSION
     watched: tuple[Watched, ...]
 
 
 def candidates(project: Project, framework: str, repository: Path | None, *, pre: bool) -> list[Stack]:
-    """Return the stacks of what may come next: a checkout, and with `pre` the newest pre-releases."""
-    found = [Stack(framework, f"{AT}{repository.resolve()}")] if repository else []
+    """Return the unreleased stacks: a checkout, and with `pre` the pre-releases after the last release."""
+    stacks = [Stack(framework, f"{AT}{repository.resolve()}")] if repository else []
     catalogue = Catalogue.load(project, framework)
     last = catalogue.newest()
     if pre:
-        found += [
+        stacks += [
             Stack(framework, release.version)
             for release in catalogue.releases
             if release.parsed.is_prerelease and release.parsed > last.parsed and not release.yanked
         ]
-    return found
+    return stacks
 
 
 def watch(
     project: Project, candidate: Stack, python: str | None, selection: Selection, progress: Progress
 ) -> Watched:
-    """Return what changes from the last release to `candidate`; a report is written where anything does.
+    """Return what changes from the last release to `candidate`, and write a report if anything does.
 
     Raises as `evidence.measured` does.
     """
     last = stack_of(project, candidate.framework)
-    found = evidence.measured(project, (last, candidate), python, selection, progress)
-    report = record.build(found, record.facts(project, candidate.framework), Rates())
+    measured = evidence.measured(project, (last, candidate), python, selection, progress)
+    report = record.build(measured, record.facts(project, candidate.framework), Rates())
     changed = tuple(row for row in report.comparison.rows if row.decides and row.direction != "same")
     if not changed:
         return Watched(report=report)
@@ -105,22 +105,22 @@ def watch(
 
 
 def _reproducer(report: Report, changed: Sequence[Row], explain: Callable[..., Explained]) -> str:
-    """Return a script that shows what one of the rows leaves: what is new in it, if anything is.
+    """Return a script that reproduces what a row leaves, preferably new structures of rows that are worse.
 
-    Rows that are worse come first. Raises what the first of them raised where none can be shown.
+    Raises the error of the last attempt if no row can be reproduced.
     """
-    known = {fingerprint for m in report.measurements.before for fingerprint in m.fingerprints}
+    earlier = {fingerprint for m in report.measurements.before for fingerprint in m.fingerprints}
     growing = [row for row in changed if row.after.growth in GROWING and row.gc in GC_POLICIES]
     growing.sort(key=lambda row: (row.direction != "worse", row.gc != "off"))
     why = OutliveError("nothing that changed grows")
     for scenario, policy in dict.fromkeys((row.scenario, row.gc) for row in growing):
         try:
-            found = explain(scenario, policy=policy)
-            structures = sorted(
-                found.document.analysis.structures, key=lambda one: one.explanation.fingerprint in known
-            )
+            explanation = explain(scenario, policy=policy)
+            structures = explanation.document.analysis.structures
             if structures:
-                return found.reproducer(structures[0])
+                return explanation.reproducer(
+                    min(structures, key=lambda s: s.explanation.fingerprint in earlier)
+                )
         except OutliveError as error:
             why = error
     raise why

@@ -1,1 +1,1 @@
-"""Applications of a user's own: `outlive.toml` read, and opened as a project with one framework, the app."""
+"""Your own applications: read from `outlive.toml`, and opened as a project with one framework, the app."""

@@ -1,4 +1,4 @@
-"""The code of an application: the working tree, or one of its git revisions, copied and told apart."""
+"""Copies the code of an application, its working tree or a git revision, and identifies it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from outlive.wording import one_line
 
 LEFT_OUT = {".git", ".hg", ".outlive", ".tox", ".nox", "__pycache__", "node_modules"}
 CACHES = re.compile(r"\..*_cache")
-"""Names of folders that tools make: `.pytest_cache`, `.mypy_cache`."""
+"""Names of folders that tools create: `.pytest_cache`, `.mypy_cache`."""
 NOT_CODE = {LIMITS}
-"""Files that say nothing about how the app behaves."""
+"""Files that do not affect how the app behaves."""
 
 
 def left_out(folder: str, names: list[str]) -> list[str]:
-    """Return which of the `names` in a folder are no part of an app: virtual environments, caches, git's."""
+    """Return the `names` in a folder that are not part of an app: virtual environments, caches, `.git`."""
     return [
         name
         for name in names
@@ -29,29 +29,29 @@ def left_out(folder: str, names: list[str]) -> list[str]:
 
 
 def copy(app: Path, target: Path) -> None:
-    """Copy the working tree of the app. Raises FaultError where that fails."""
+    """Copy the working tree of the app. Raises FaultError if that fails."""
     copy_tree(app, target, left_out, str(app))
 
 
 def digest(app: Path, copied: Path) -> str:
-    """Return eight hex digits of what is in a copied working tree; what git ignores does not count."""
+    """Return eight hex digits that identify a copied working tree; files that git ignores do not count."""
     done = git.run(["-C", app, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "."])
     if done.returncode == 0:
         paths = [copied / name for name in done.stdout.split("\0") if name]
     else:
         paths = list(copied.rglob("*"))
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     for path in sorted(paths):
         if (path.is_symlink() or path.is_file()) and path.name not in NOT_CODE:
             content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
-            found.update(f"{path.relative_to(copied)}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()[:8]
+            checksum.update(f"{path.relative_to(copied)}\0{len(content)}\0".encode() + content)
+    return checksum.hexdigest()[:8]
 
 
 def revision(app: Path, name: str, tree: Path) -> tuple[str, Path]:
-    """Put the app's repository as it was at a git revision into `tree`; return its hash, and the app there.
+    """Write the app's repository at a git revision to `tree`; return the commit's hash, and the app there.
 
-    Raises UsageError where git does not know it, or it has no such folder, and FaultError where git fails.
+    Raises UsageError for an unknown revision or one without the app's folder, and FaultError if git fails.
     """
     done = git.run(["-C", app, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
     sha = done.stdout.strip()
@@ -59,8 +59,8 @@ def revision(app: Path, name: str, tree: Path) -> tuple[str, Path]:
         raise UsageError(
             f"@{name}: git knows no such revision of {app}: {one_line(done.stderr)}".rstrip(": ")
         )
-    found = git.run(["-C", app, "rev-parse", "--show-toplevel", "--show-prefix"])
-    top, prefix = found.stdout.removesuffix("\n").split("\n")
+    done = git.run(["-C", app, "rev-parse", "--show-toplevel", "--show-prefix"])
+    top, prefix = done.stdout.removesuffix("\n").split("\n")
     if git.run(["-C", top, "cat-file", "-e", f"{sha}:{prefix}"]).returncode:
         raise UsageError(f"@{name}: {app} is not in it")
     tree.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +72,8 @@ def revision(app: Path, name: str, tree: Path) -> tuple[str, Path]:
 
 
 def local_version(text: str) -> str:
-    """Return what a name becomes in the local part of a version: `feature/x-1` is `feature.x.1`.
+    """Return a name as the local part of a version: `feature/x-1` becomes `feature.x.1`.
 
-    Names of files are made of it: it has at most LONGEST_NAME characters.
+    File names contain it, so it has at most LONGEST_NAME characters.
     """
     return re.sub(r"[^a-z0-9]+", ".", text.lower()).strip(".")[:LONGEST_NAME].strip(".") or "0"

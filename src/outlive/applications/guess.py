@@ -1,4 +1,4 @@
-"""A first `outlive.toml` for a repository: app, packages and routes are read from its code; nothing runs."""
+"""Guesses a first `outlive.toml` for a repository from its code, which is read but never run."""
 
 from __future__ import annotations
 
@@ -25,48 +25,48 @@ from outlive.wording import one_line
 
 NO_APPS = ("test", "tests", "testing", "docs", "migrations", "benchmarks", "setup.py", "conftest.py")
 PLAIN = ("/", "/health", "/healthz", "/ping", "/status")
-"""Paths of plain successes, best first."""
+"""Paths that usually answer with a plain success, best first."""
 REQUIREMENTS = ("uv.lock", "requirements.txt", "requirements/production.txt", "requirements/base.txt")
-"""Files that say what an app needs, best first; a pyproject.toml comes after them."""
+"""Files that list what an app needs, best first; a pyproject.toml comes after them."""
 PYTHONS = (".python-version", "runtime.txt")
 """Files that name the Python of a repository."""
 MOST_ROUTES = 20
-"""Routes that get a scenario each; the others are for a person to choose from."""
+"""Routes that get a scenario each; the user chooses from the others."""
 MOST_UNREAD = 3
-"""Modules that cannot be read and are named: they may be for a newer Python than this one."""
+"""Unreadable modules that are named: they may need a newer Python than this one."""
 
 
 class Guess(msgspec.Struct, frozen=True):
-    """The text of a first `outlive.toml`, and what of it was guessed, a line each."""
+    """The text of a first `outlive.toml`, and lines (`said`) that explain its guesses."""
 
     text: str
     said: tuple[str, ...]
 
 
 def guess(folder: Path, base: Project) -> Guess:
-    """Return a first `outlive.toml` for the repository in `folder`. Raises UsageError where it has no app."""
-    known = [frameworks.load(base, name) for name in base.frameworks()]
+    """Return a first `outlive.toml` for the repository in `folder`. Raises UsageError if it has no app."""
+    supported = [frameworks.load(base, name) for name in base.frameworks()]
     paths = list(_modules(folder))
-    scripts = {script for framework in known for script in framework.before}
+    scripts = {script for framework in supported for script in framework.before}
     source = next((path.parent for path in paths if path.name in scripts), Path())
     if source == Path() and (folder / "src").is_dir():
         source = Path("src")
-    several: dict[str, Module] = {}
+    parsed: dict[str, Module] = {}
     unread: list[str] = []
     for path in paths:
         name = _module(path, source)
         try:
-            several[name] = Module.of(name, path, ast.parse(read_bytes(folder / path), str(path)))
+            parsed[name] = Module.of(name, path, ast.parse(read_bytes(folder / path), str(path)))
         except (SyntaxError, ValueError, OSError) as error:
             unread.append(f"  not read: {path}: {one_line(str(error))}")
     makers: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for framework in known:
+    for framework in supported:
         for call, package in framework.makes.items():
             makers[call].append((framework.protocol, package))
-    best, *others = _apps(folder, several, makers)
-    routes = modules.routes(modules.reached(best.module, several))
-    if not routes and not others:  # its modules may be found at run time
-        routes = modules.routes(several.values())
+    best, *others = _apps(folder, parsed, makers)
+    routes = modules.routes(modules.reached(best.module, parsed))
+    if not routes and not others:  # its modules can be chosen at run time
+        routes = modules.routes(parsed.values())
     settings: dict[str, Any] = {"target": best.target, "protocol": best.protocol}
     settings["packages"], why = _packages(folder, best)
     if source != Path() and best.place.is_relative_to(source):
@@ -75,31 +75,31 @@ def guess(folder: Path, base: Project) -> Guess:
         settings["python"] = python
     words = {
         script: words
-        for one in known
-        if best.package in one.makes.values()
-        for script, words in one.before.items()
+        for framework in supported
+        if best.package in framework.makes.values()
+        for script, words in framework.before.items()
     }
     for script in (path for path in paths if path.name in words):
         settings["before"] = f"python {script} {words[script.name]}"
     scenarios = list(_scenarios(sorted(routes)))
-    said = [f"target {best.target}: {best.place}, line {best.line}"]
-    said += [f"  there are others: {', '.join(other.target for other in others[:5])}"] if others else []
-    said += ["  its module starts a server when it is imported: change that"] if best.runs else []
-    said += [f"packages {toml_value(settings['packages'])}: {why}"]
-    said += [f"python {python}: as the repository says" if python else "python: the newest installed"]
-    said += [f"before {toml_value(settings['before'])}: for its database"] if "before" in settings else []
-    said += [f"{len(routes)} routes in the code, {len(scenarios)} scenarios; no request was sent"]
-    said += unread[:MOST_UNREAD]
+    lines = [f"target {best.target}: {best.place}, line {best.line}"]
+    lines += [f"  there are others: {', '.join(app.target for app in others[:5])}"] if others else []
+    lines += ["  its module starts a server when it is imported: change that"] if best.runs else []
+    lines += [f"packages {toml_value(settings['packages'])}: {why}"]
+    lines += [f"python {python}: as the repository says" if python else "python: the newest installed"]
+    lines += [f"before {toml_value(settings['before'])}: for its database"] if "before" in settings else []
+    lines += [f"{len(routes)} routes in the code, {len(scenarios)} scenarios; no request was sent"]
+    lines += unread[:MOST_UNREAD]
     if not any(route.plain for route in routes):
-        said += ["no route is a plain GET: 'ok' asks for /, which may be wrong"]
+        lines += ["no route is a plain GET: 'ok' asks for /, which may be wrong"]
     head = [f"{key} = {toml_value(value)}" for key, value in settings.items()]
     text = "\n".join(["# docs/own-application.md explains each key.", "", *head, "", *scenarios])
-    return Guess(text, tuple(said))
+    return Guess(text, tuple(lines))
 
 
-def _apps(folder: Path, several: Mapping[str, Module], makers: modules.Makers) -> list[Found]:
-    """Return the apps of a repository, best first. Raises UsageError where there is none."""
-    apps = sorted(modules.apps(several.values(), makers), key=lambda one: one.rank)
+def _apps(folder: Path, parsed: Mapping[str, Module], makers: modules.Makers) -> list[Found]:
+    """Return the apps of a repository, best first. Raises UsageError if there are none."""
+    apps = sorted(modules.apps(parsed.values(), makers), key=lambda app: app.rank)
     usable = [app for app in apps if not app.needs]
     if usable:
         return usable
@@ -111,7 +111,7 @@ def _apps(folder: Path, several: Mapping[str, Module], makers: modules.Makers) -
 
 
 def _modules(folder: Path) -> Iterator[Path]:
-    """Yield the paths, relative to the repository, of its modules that may be part of the app."""
+    """Yield the paths, relative to the repository, of modules that can be part of the app."""
     for where, folders, files in os.walk(folder):
         skipped = {*left_out(where, folders), *NO_APPS}
         folders[:] = sorted(name for name in folders if name not in skipped and not name.startswith("."))
@@ -126,7 +126,7 @@ def _module(path: Path, source: Path) -> str:
 
 
 def _packages(folder: Path, best: Found) -> tuple[str | list[str], str]:
-    """Return where its packages come from, and why."""
+    """Return where the app's packages come from, and why."""
     for name in REQUIREMENTS:
         if (folder / name).is_file():
             return name, "it is there"
@@ -140,8 +140,8 @@ def _python(folder: Path) -> str:
     for name in PYTHONS:
         if (folder / name).is_file():
             version = read_bytes(folder / name).decode(errors="replace")
-            if found := re.match(r"(?:python-)?(3\.\d+)", version.strip()):
-                return found[1]
+            if match := re.match(r"(?:python-)?(3\.\d+)", version.strip()):
+                return match[1]
     return ""
 
 
@@ -153,7 +153,7 @@ def _has_dependencies(path: Path) -> bool:
 
 
 def _scenarios(routes: list[Route]) -> Iterator[str]:
-    """Yield the text of each scenario: a plain success, what fails in each service, each route."""
+    """Yield the text of each scenario: a plain success, failures that every service has, each route."""
     plain = [route.path for route in routes if route.plain]
     candidates = sorted(plain, key=lambda path: "admin" in path)
     ok = next((path for path in PLAIN if path in plain), candidates[0] if candidates else "/")

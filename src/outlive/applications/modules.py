@@ -1,4 +1,4 @@
-"""Modules of a repository as they are written: what they name, which apps and routes they declare. Pure."""
+"""Finds the apps and routes that the modules of a repository declare, from their syntax trees. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 import msgspec
 
 Makers = Mapping[str, list[tuple[str, str]]]
-"""Calls that make an app, with the protocols that it may speak and the packages that they are of."""
+"""Calls that make an app, with the protocols that it can speak and the packages that provide them."""
 PLACES = ("wsgi", "asgi", "app", "main", "server", "application", "__init__")
-"""Modules that an app is most often in, best first."""
+"""Modules that usually contain the app, best first."""
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PARAMETER = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?\w+>|\{[^}]*\}")
 INCLUDES = {"include_router": "prefix", "register_blueprint": "url_prefix"}
-"""Calls that include a router, and the argument that says where."""
+"""Calls that include a router, and the argument that holds its prefix."""
 RUNS = ("run", "run_app", "serve_forever", "run_forever")
-"""Calls that do not come back: a module that makes one is a script and cannot be imported."""
+"""Calls that do not return: a module that makes one is a script and cannot be imported."""
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An app, or a factory of one: where it is, how it is called, and how well it fits.
+    """An app, or a function that makes one: where it is, how it is called, and how well it fits.
 
-    `factory` is `def` or `async`, and empty for an app. `runs` is whether its module serves by itself when it
-    is imported: such an app cannot be served. `needs` is whether the factory needs arguments.
+    `factory` is `def` or `async`, and empty for an app. If `runs`, importing its module starts a server, and
+    the app cannot be measured. If `needs`, the factory needs arguments.
     """
 
     module: str
@@ -40,13 +40,13 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def target(self) -> str:
-        """What gunicorn serves; on aiohttp, an async factory is called by its worker."""
+        """The target that gunicorn serves; aiohttp's worker calls an async factory itself."""
         calls = "()" if self.factory == "def" else ""
         return f"{self.module}:{self.name}{calls}"
 
     @property
     def rank(self) -> tuple[int, ...]:
-        """Order of what fits best: objects before factories, usual modules, WSGI before ASGI, short names."""
+        """Sort key, best first: objects before factories, usual modules, WSGI before ASGI, short names."""
         last = self.module.rpartition(".")[2]
         place = PLACES.index(last) if last in PLACES else len(PLACES)
         return (
@@ -60,7 +60,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True, order=True):
-    """A path with a method, as the code has it."""
+    """A path and a method, as the code declares them."""
 
     path: str
     method: str
@@ -77,7 +77,7 @@ class Route(msgspec.Struct, frozen=True, order=True):
 
     @property
     def slug(self) -> str:
-        """A scenario's name for it."""
+        """The name of a scenario for this route."""
         words = re.sub(r"[^a-z0-9]+", "-", PARAMETER.sub("one", self.path).lower()).strip("-") or "root"
         return words if self.method == "GET" else f"{self.method.lower()}-{words}"
 
@@ -85,7 +85,7 @@ class Route(msgspec.Struct, frozen=True, order=True):
 class Module(msgspec.Struct, frozen=True):
     """A module by its dotted name; `path` is relative to the repository.
 
-    `aliases` are what its imported names stand for, as dotted names.
+    `aliases` are the dotted names that its imported names stand for.
     """
 
     name: str
@@ -95,20 +95,20 @@ class Module(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, name: str, path: Path, tree: ast.Module) -> Module:
-        """Return the module with what it imports."""
+        """Return the module with its imports."""
         parents = name.split(".") if path.stem == "__init__" else name.split(".")[:-1]
-        found: dict[str, str] = {}
+        aliases: dict[str, str] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
-                found |= {alias.asname or alias.name: alias.name for alias in node.names}
+                aliases |= {alias.asname or alias.name: alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 above = parents[: len(parents) - node.level + 1] if node.level else []
                 origin = ".".join([*above, *filter(None, [node.module])])
-                found |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
-        return cls(name, path, tree, found)
+                aliases |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
+        return cls(name, path, tree, aliases)
 
     def dotted(self, node: ast.AST | None) -> str:
-        """Return the dotted name that an expression is, empty if it is none."""
+        """Return the dotted name of an expression; empty if it is not a name."""
         if isinstance(node, ast.Attribute):
             return f"{self.dotted(node.value)}.{node.attr}"
         if isinstance(node, ast.Name):
@@ -117,35 +117,35 @@ class Module(msgspec.Struct, frozen=True):
 
 
 def reached(start: str, modules: Mapping[str, Module]) -> list[Module]:
-    """Return a module with those that it imports, or names in a text as settings do, and so on."""
-    found: dict[str, Module] = {}
+    """Return a module and all that it imports, or names in a string as settings do, recursively."""
+    visited: dict[str, Module] = {}
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        if name in modules and name not in found:
-            module = found[name] = modules[name]
+        if name in modules and name not in visited:
+            module = visited[name] = modules[name]
             texts = [_text(node) for node in ast.walk(module.tree)]
             for word in filter(None, [*module.aliases.values(), *texts]):
                 parts = re.split(r"[.:]", word)
                 waiting += [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    return list(found.values())
+    return list(visited.values())
 
 
 def apps(modules: Iterable[Module], makers: Makers) -> Iterator[Found]:
-    """Yield the apps that modules have, and their functions that return one."""
+    """Yield the apps in the modules, and the functions that return one."""
     factories: dict[str, tuple[str, str]] = {}
-    several = list(modules)
-    for module in several:
+    modules = list(modules)
+    for module in modules:
         imported = {word.split(".")[0] for word in module.aliases.values()}
-        known = {call: kind for call, kinds in makers.items() for kind in kinds if kind[1] in imported}
+        calls = {call: kind for call, kinds in makers.items() for kind in kinds if kind[1] in imported}
         for node in _statements(module.tree.body):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                if kind := _returned(node, known):
+                if kind := _returned(node, calls):
                     factories[f"{module.name}.{node.name}"] = kind
                     yield _found(module, node.name, kind, node)
-            elif kind := known.get(_called(_value(node))):
+            elif kind := calls.get(_called(_value(node))):
                 yield from (_found(module, name, kind, node) for name in _assigned(node))
-    for module in several:
+    for module in modules:
         for node in _statements(module.tree.body):
             value = _value(node)
             if isinstance(value, ast.Call) and (kind := factories.get(module.dotted(value.func))):
@@ -153,27 +153,27 @@ def apps(modules: Iterable[Module], makers: Makers) -> Iterator[Found]:
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements that run when a module is imported, those in an `if`, a `try` or a `with` too."""
+    """Yield the statements that run on import, including those in an `if`, a `try` or a `with`."""
     for node in body:
         if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
             continue
         yield node
         if isinstance(node, ast.If | ast.Try | ast.With):
-            yield from _statements(each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt))
+            yield from _statements(part for part in ast.iter_child_nodes(node) if isinstance(part, ast.stmt))
             for handler in getattr(node, "handlers", ()):
                 yield from _statements(handler.body)
 
 
 def routes(modules: Iterable[Module]) -> set[Route]:
-    """Return the routes that modules declare, each under where its router, or its module, is included."""
-    several = {module.name: module for module in modules}
+    """Return the routes that modules declare, with the prefixes under which they are included."""
+    by_name = {module.name: module for module in modules}
     included = {
         inner: (outer.name, prefix)
-        for outer in several.values()
-        for inner, prefix in _includes(outer, several)
+        for outer in by_name.values()
+        for inner, prefix in _includes(outer, by_name)
     }
-    found = set()
-    for module in several.values():
+    declared = set()
+    for module in by_name.values():
         above, name, seen = "", module.name, {module.name}
         while name in included:
             name, prefix = included[name]
@@ -181,29 +181,29 @@ def routes(modules: Iterable[Module]) -> set[Route]:
             if name in seen:
                 break
             seen.add(name)
-        found |= {Route(f"{above}{route.path}", route.method) for route in _declared_in(module)}
-    return found
+        declared |= {Route(f"{above}{route.path}", route.method) for route in _declared_in(module)}
+    return declared
 
 
 def _found(module: Module, name: str, kind: tuple[str, str], node: ast.stmt) -> Found:
     factory = {ast.FunctionDef: "def", ast.AsyncFunctionDef: "async"}.get(type(node), "")
-    runs = any(isinstance(each, ast.Expr) and _called(each.value) in RUNS for each in module.tree.body)
+    runs = any(isinstance(stmt, ast.Expr) and _called(stmt.value) in RUNS for stmt in module.tree.body)
     needs = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _needs(node.args)
     return Found(module.name, name, *kind, module.path, node.lineno, factory, runs, needs)
 
 
-def _returned(function: ast.AST, known: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:
-    """Return what kind of app a function returns, None if it is none."""
+def _returned(function: ast.AST, calls: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:
+    """Return the kind of app that a function returns, or None."""
     made = {
         name: kind
         for node in ast.walk(function)
-        if isinstance(node, ast.stmt) and (kind := known.get(_called(_value(node))))
+        if isinstance(node, ast.stmt) and (kind := calls.get(_called(_value(node))))
         for name in _assigned(node)
     }
     for node in ast.walk(function):
         if isinstance(node, ast.Return):
             name = node.value.id if isinstance(node.value, ast.Name) else ""
-            if kind := known.get(_called(node.value)) or made.get(name):
+            if kind := calls.get(_called(node.value)) or made.get(name):
                 return kind
     return None
 
@@ -236,10 +236,10 @@ def _keyword(node: ast.Call, name: str) -> ast.expr | None:
     return next((keyword.value for keyword in node.keywords if keyword.arg == name), None)
 
 
-def _includes(module: Module, known: Mapping[str, Module]) -> Iterator[tuple[str, str]]:
-    """Yield the modules whose routes a module includes, and where.
+def _includes(module: Module, modules: Mapping[str, Module]) -> Iterator[tuple[str, str]]:
+    """Yield the modules whose routes a module includes, each with its prefix.
 
-    That is `path("polls/", include("polls.urls"))` or `app.include_router(users.router, prefix="/users")`.
+    Such as `path("polls/", include("polls.urls"))` or `app.include_router(users.router, prefix="/users")`.
     """
     prefixes = _prefixes(module)
     for node in ast.walk(module.tree):
@@ -254,12 +254,12 @@ def _includes(module: Module, known: Mapping[str, Module]) -> Iterator[tuple[str
                 continue
         words = module.dotted(inner).split(".")
         parts = [".".join(words[:count]) for count in range(len(words), 0, -1)]
-        if (where := next((part for part in parts if part in known), module.name)) != module.name:
+        if (where := next((part for part in parts if part in modules), module.name)) != module.name:
             yield where, prefix
 
 
 def _prefixes(module: Module) -> dict[str, str]:
-    """Return the prefixes of the blueprints and routers that a module makes, by their names."""
+    """Return the prefixes of the blueprints and routers that a module makes, by name."""
     return {
         name: _text(_keyword(node.value, "url_prefix") or _keyword(node.value, "prefix"))
         for node in ast.walk(module.tree)
@@ -269,13 +269,13 @@ def _prefixes(module: Module) -> dict[str, str]:
 
 
 def _owner(node: ast.Call) -> str:
-    """Return the name of what a method is called on."""
+    """Return the name of the object whose method is called."""
     owner = node.func.value if isinstance(node.func, ast.Attribute) else None
     return owner.id if isinstance(owner, ast.Name) else ""
 
 
 def _declared_in(module: Module) -> Iterator[Route]:
-    """Yield the routes of a module; blueprints and routers that it makes have their prefix."""
+    """Yield the routes of a module, with the prefixes of its own blueprints and routers."""
     prefixes = _prefixes(module)
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call):
@@ -286,10 +286,10 @@ def _declared_in(module: Module) -> Iterator[Route]:
 
 
 def _declared(node: ast.Call, name: str) -> Iterator[tuple[str, str]]:
-    """Yield method and path of a call that declares a route."""
-    first, second = ([_text(each) for each in node.args[:2]] + ["", ""])[:2]
+    """Yield the methods and the path of a call that declares a route."""
+    first, second = ([_text(argument) for argument in node.args[:2]] + ["", ""])[:2]
     if name in {"route", "add_url_rule", "Route", "api_route"}:
-        methods = [_text(each) for each in getattr(_keyword(node, "methods"), "elts", ())]
+        methods = [_text(method) for method in getattr(_keyword(node, "methods"), "elts", ())]
         yield from ((method.upper(), first) for method in methods or ["GET"])
     elif name in {"path", "re_path"} and len(node.args) > 1 and _called(node.args[1]) != "include":
         yield "GET", f"/{first}"

@@ -1,7 +1,7 @@
-"""An application opened as a project: one framework, which is the app, whose releases are states of it.
+"""Opens an application as a project with one framework, the app, whose releases are states of the app.
 
-So a user's own app goes through the same engine as the reference apps do. The project's folder is temporary;
-what is measured is kept beside the app.
+So your own app goes through the same engine as the reference apps. The project's folder is temporary;
+measurements are kept beside the app.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from outlive.service.own import variables
 from outlive.service.scenarios import Scenario
 
 USERS = {"ErrorHeavy": 60, "ErrorStorm": 5, "Steady": 100}
-"""How many of a hundred requests of each user are plain successes; the others are spread evenly."""
+"""Plain successes in a hundred requests of each user; the other scenarios share the rest evenly."""
 
 
 class State(msgspec.Struct, frozen=True):
     """A state of an application: a git revision (None: the working tree), its requirements, and changes.
 
-    `changes` are parts of a stack, as in `aiohttp==3.12.15,python==3.12`.
+    `changes` are parts of a stack, such as `aiohttp==3.12.15,python==3.12`.
     """
 
     revision: str | None = None
@@ -47,21 +47,21 @@ class State(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, word: str, packages: str | None = None) -> State:
         """Return the state that a word names: `@main`, `aiohttp==3.12.15` or `@main,aiohttp==3.12.15`."""
-        first, comma, others = word.partition(",")
+        first, comma, changes = word.partition(",")
         if first.startswith(AT):
-            return cls(first.removeprefix(AT), packages, others)
-        return cls(None, packages, first + comma + others)
+            return cls(first.removeprefix(AT), packages, changes)
+        return cls(None, packages, first + comma + changes)
 
 
 def one_each(words: Sequence[str], packages: Sequence[str]) -> list[State]:
-    """Return a state for each word, or the present one without any. Raises UsageError."""
+    """Return a state for each word, by default the present one. Raises UsageError for two files."""
     if len(packages) > 1:
         raise UsageError("--requirements: one file here; two are compared")
     return [State.parse(word, packages[0] if packages else None) for word in words or ("",)]
 
 
 def two(words: Sequence[str], packages: Sequence[str]) -> list[State]:
-    """Return two states: the present one and a changed one, or both as named. Raises UsageError."""
+    """Return two states: the present and a changed one, or the two that are named. Raises UsageError."""
     files = (None, *packages)[-2:] if packages else (None, None)
     both = ("", *words) if len(words) == 1 else tuple(words) or ("", "")
     if len(both) != 2 or len(packages) > 2 or (not any(words) and not packages):
@@ -74,7 +74,7 @@ def two(words: Sequence[str], packages: Sequence[str]) -> list[State]:
 
 @contextlib.contextmanager
 def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[tuple[Project, list[Stack]]]:
-    """Yield the application in `folder` as a project, and the stacks that some states of it are.
+    """Yield the application in `folder` as a project, and a stack for each of the states.
 
     `base` has what all projects share. Raises UsageError for an app, a revision or requirements that cannot
     be read, and as `Stack.parse` does.
@@ -82,22 +82,24 @@ def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[tup
     if not folder.is_dir():
         raise UsageError(f"--app {folder}: there is no such folder")
     folder = folder.resolve()
-    found = read(folder, base)
+    application = read(folder, base)
+    settings = application.settings
     with temporary.folder() as root:
         project = Project(root, measured=base.at(folder).measured)
         releases = {
-            state: _release(folder, found.settings, state, root / "code", number)
+            state: _release(folder, settings, state, root / "code", number)
             for number, state in enumerate(dict.fromkeys(map(_bare, states)))
         }
-        packages = {package for _, own in releases.values() for package in own.names}
-        name = _name(folder, found.settings, packages)
-        known = practices.ours(base, found.settings.protocol, packages)
-        found = msgspec.structs.replace(found, serving=practices.applied(folder, found, known))
-        _write(project, base, found, dict(releases.values()), folder=folder, name=name)
-        _keep(project.apps / name / "remedies.toml", "remedy", known)
+        packages = {package for _, required in releases.values() for package in required.names}
+        name = _name(folder, settings, packages)
+        builtin = practices.ours(base, settings.protocol, packages)
+        serving = practices.applied(folder, application, builtin)
+        application = msgspec.structs.replace(application, serving=serving)
+        _write(project, base, application, dict(releases.values()), folder=folder, name=name)
+        _keep(project.apps / name / "remedies.toml", "remedy", builtin)
         if not (folder / WORK / ".gitignore").exists():
             write_text(folder / WORK / ".gitignore", "*\n")
-        yield project, [_stack(name, releases[_bare(each)][0], each, found.settings) for each in states]
+        yield project, [_stack(name, releases[_bare(state)][0], state, settings) for state in states]
 
 
 def _bare(state: State) -> State:
@@ -107,7 +109,7 @@ def _bare(state: State) -> State:
 def _release(
     folder: Path, settings: Settings, state: State, target: Path, number: int
 ) -> tuple[Release, Requirements]:
-    """Copy the code of a state to its place in `target`; return it as a release, and what it asks for."""
+    """Copy the code of a state to its place in `target`; return it as a release, and its requirements."""
     copy, where, named = target / f"{number}", folder, f"{folder}"
     copy.parent.mkdir(exist_ok=True)
     if state.revision is None:
@@ -121,26 +123,26 @@ def _release(
         local = f"{code.local_version(state.revision)}.g{sha[:8]}"
     if state.packages:
         local += f".{code.local_version(Path(state.packages).stem)}"
-    about = _project(copy)
+    about = _about(copy)
     version = f"{about.version}+{local}"
     if not (target / version).exists():
         copy.rename(target / version)
     try:
-        asked = requirements.read(where, state.packages or settings.packages)
+        required = requirements.read(where, state.packages or settings.packages)
     except UsageError as error:  # do not name a temporary folder
         raise UsageError(str(error).replace(str(where), named)) from None
-    return Release.of_none("", version, about.python), asked
+    return Release.of_none("", version, about.python), required
 
 
 class _About(msgspec.Struct, frozen=True):
-    """The version of an app, and the Pythons that it is for."""
+    """The version of an app, and the Pythons that it supports."""
 
     version: str = "0"
     python: str | None = msgspec.field(name="requires-python", default=None)
 
 
-def _project(copy: Path) -> _About:
-    """Return what an app's pyproject.toml says of it; version 0 where it says nothing."""
+def _about(copy: Path) -> _About:
+    """Return the metadata in an app's pyproject.toml; version 0 if there is none."""
     try:
         document = tomllib.loads(read_text(copy / "pyproject.toml"))
         about = msgspec.convert(document.get("project", {}), _About)
@@ -151,7 +153,7 @@ def _project(copy: Path) -> _About:
 
 
 def _name(folder: Path, settings: Settings, packages: Container[str]) -> str:
-    """Return what the app is called: not as one of its packages."""
+    """Return the name of the app, which differs from the names of its packages."""
     name = canonicalize_name(settings.name or code.local_version(folder.name).replace(".", "-"))
     return f"{name}-app" if name in packages else name
 
@@ -164,14 +166,14 @@ def _stack(name: str, release: Release, state: State, settings: Settings) -> Sta
 def _write(
     project: Project,
     base: Project,
-    found: Read,
+    application: Read,
     releases: dict[Release, Requirements],
     *,
     folder: Path,
     name: str,
 ) -> None:
-    """Write what a project has of its framework."""
-    settings = found.settings
+    """Write the files of a project: its framework, release, scenarios and users."""
+    settings, serving = application.settings, application.serving
     own = Own(
         folder=str(folder),
         code=str(project.root / "code"),
@@ -183,16 +185,16 @@ def _write(
         start_limit=settings.start_limit,
     )
     variables(own)  # a secret that is not set is reported before anything is built
-    app = App(framework=name, app_version=1, target=settings.target, workers=found.serving.workers, own=own)
-    asked = {release.version: own for release, own in releases.items()}
-    framework = Framework(title=name, packages=found.serving.packages, application=asked)
+    app = App(framework=name, app_version=1, target=settings.target, workers=serving.workers, own=own)
+    required = {release.version: packages for release, packages in releases.items()}
+    framework = Framework(title=name, packages=serving.packages, application=required)
     write_text(project.apps / name / "app.toml", _toml(app))
     write_text(project.apps / name / "framework.toml", _toml(framework))
     named = tuple(msgspec.structs.replace(release, framework=name) for release in releases)
     Catalogue.of(name, named).save(project)
     (project.releases / "gunicorn.toml").symlink_to(base.releases / "gunicorn.toml")
-    _keep(project.scenarios, "scenario", found.scenarios)
-    users = {user: _weights(user, found.scenarios) for user in USERS} | settings.users
+    _keep(project.scenarios, "scenario", application.scenarios)
+    users = {user: _weights(user, application.scenarios) for user in USERS} | settings.users
     write_text(
         project.loadtests / "users.toml", "\n".join(f"{user} = {toml_value(w)}" for user, w in users.items())
     )
@@ -210,8 +212,8 @@ def _toml(record: msgspec.Struct) -> str:
 
 
 def _weights(user: str, scenarios: Sequence[Scenario]) -> dict[str, int]:
-    """Return how many of about a hundred requests of a user are of each scenario."""
-    others = [scenario.name for scenario in scenarios if scenario.name != BASELINE]
-    plain = USERS[user] if others else 100
-    each = max(1, round((100 - plain) / len(others))) if others and plain < 100 else 0
-    return {BASELINE: plain} | {name: each for name in others if each}
+    """Return how often a user sends each scenario, in about a hundred requests."""
+    failures = [scenario.name for scenario in scenarios if scenario.name != BASELINE]
+    plain = USERS[user] if failures else 100
+    share = max(1, round((100 - plain) / len(failures))) if failures and plain < 100 else 0
+    return {BASELINE: plain} | {name: share for name in failures if share}

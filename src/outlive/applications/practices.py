@@ -1,4 +1,4 @@
-"""Practices of an application: those that its `outlive.toml` names, and ours for what it is made with."""
+"""The practices of an application: those that its `outlive.toml` names, and the built-in ones."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from outlive.service import remedies
 
 
 def ours(base: Project, protocol: str, packages: Collection[str]) -> tuple[Remedy, ...]:
-    """Return our remedies and practices for the framework that an application with `packages` is made with.
+    """Return the built-in remedies and practices for the framework of an application with `packages`.
 
-    They apply whatever the version of the application is.
+    They apply to every version of the application.
     """
     for name in base.frameworks():
         framework = frameworks.load(base, name)
         if framework.protocol == protocol and not {name, *framework.makes.values()}.isdisjoint(packages):
             return tuple(
-                msgspec.structs.replace(one, function=None, versions="", needs=None, answers={})
-                for one in remedies.load(base, name)
+                msgspec.structs.replace(remedy, function=None, versions="", needs=None, answers={})
+                for remedy in remedies.load(base, name)
             )
     return ()
 
 
-def applied(folder: Path, found: Read, known: Collection[Remedy]) -> Serving:
+def applied(folder: Path, application: Read, builtin: Collection[Remedy]) -> Serving:
     """Return what serves the application in `folder`, with the practices that it names.
 
-    A file of its own is that of each state. Raises UsageError for a practice that there is not.
+    Each state uses its own copy of a practice's file. Raises UsageError for an unknown practice.
     """
-    named = {one.name: one for one in known}
-    workers, packages = found.serving.workers, list(found.serving.packages)
-    for words in found.settings.practices:
+    named = {remedy.name: remedy for remedy in builtin}
+    workers, packages = application.serving.workers, list(application.serving.packages)
+    for words in application.settings.practices:
         if words in named:
             practice = named[words]
         elif ".py" in words:
             practice = remedies.practice(words, folder)
-            inside = [one.removeprefix(f"{folder}/") for one in practice.functions]
-            practice = msgspec.structs.replace(practice, functions=tuple(inside))
+            functions = tuple(function.removeprefix(f"{folder}/") for function in practice.functions)
+            practice = msgspec.structs.replace(practice, functions=functions)
         else:
             raise UsageError(f"practices: {words!r} is none; there are {', '.join(named) or 'none of ours'}")
         workers = remedies.with_practice(workers, practice)

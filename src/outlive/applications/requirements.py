@@ -1,4 +1,4 @@
-"""Where an application's packages come from: a requirements file, pyproject.toml, uv.lock, or a list."""
+"""Reads an application's requirements from a requirements file, pyproject.toml, uv.lock, or a list."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class _Project(msgspec.Struct):
 
 
 def read(folder: Path, packages: str | Sequence[str]) -> Requirements:
-    """Return what the application in `folder` asks for; paths are relative to it.
+    """Return the requirements of the application in `folder`; paths are relative to it.
 
-    Raises UsageError, with the place, for what cannot be read or is no requirement.
+    Raises UsageError, with the place, for a file that cannot be read or a line that is no requirement.
     """
     if not isinstance(packages, str):
         return _requirements((("packages", line) for line in packages), folder)
@@ -52,7 +52,7 @@ def read(folder: Path, packages: str | Sequence[str]) -> Requirements:
     path = folder / (extras[1] if extras else packages)
     if path.suffix == ".toml":
         wanted = [name.strip() for name in extras[2].split(",")] if extras else []
-        return _requirements(((path.name, line) for line in _of_project(path, wanted)), path.parent)
+        return _requirements(((path.name, line) for line in _dependencies(path, wanted)), path.parent)
     if path.name == "uv.lock":
         _text(path)
         if not path.with_name("pyproject.toml").is_file():
@@ -63,7 +63,7 @@ def read(folder: Path, packages: str | Sequence[str]) -> Requirements:
     return _requirements(_lines(path, ()), folder)
 
 
-def _of_project(path: Path, extras: Sequence[str]) -> Iterator[str]:
+def _dependencies(path: Path, extras: Sequence[str]) -> Iterator[str]:
     try:
         table = tomllib.loads(_text(path)).get("project")
         if table is None:
@@ -101,7 +101,7 @@ def _logical(text: str) -> Iterator[str]:
 
 
 def _lines(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
-    """Yield each requirement of a file, and of those that it includes, with the name of its file."""
+    """Yield each requirement of a file and of the files that it includes, with the name of its file."""
     if path in above:
         raise UsageError(f"{path.name}: includes itself")
     for line in _logical(_text(path)):
@@ -122,7 +122,7 @@ def _lines(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _requirements(lines: Iterable[tuple[str, str]], folder: Path) -> Requirements:
-    found: list[str] = []
+    texts: list[str] = []
     local: dict[str, str] = {}
     hashes: dict[str, tuple[str, ...]] = {}
     for file, line in lines:
@@ -136,19 +136,19 @@ def _requirements(lines: Iterable[tuple[str, str]], folder: Path) -> Requirement
             requirement = Requirement(bare)
         except InvalidRequirement:
             raise UsageError(f"{file}: {one_line(bare)!r} is not a requirement") from None
-        found.append(str(requirement))
+        texts.append(str(requirement))
         if given:
             name = canonicalize_name(requirement.name)
-            hashes[name] = (*hashes.get(name, ()), *(one.split()[0] for one in given))
-    _check_once(found)
-    bare_result = Requirements(tuple(dict.fromkeys(found)), local, hashes)
-    if len(bare_result.pinned) == len(bare_result.lines):
-        return bare_result
-    return msgspec.structs.replace(bare_result, day=dt.datetime.now(dt.UTC).date().isoformat())
+            hashes[name] = (*hashes.get(name, ()), *(checksum.split()[0] for checksum in given))
+    _check_once(texts)
+    requirements = Requirements(tuple(dict.fromkeys(texts)), local, hashes)
+    if len(requirements.pinned) == len(requirements.lines):
+        return requirements
+    return msgspec.structs.replace(requirements, day=dt.datetime.now(dt.UTC).date().isoformat())
 
 
 def _check_once(lines: Sequence[str]) -> None:
-    """Raise UsageError where one package is pinned to two versions: no set of packages has both."""
+    """Raise UsageError if a package is pinned to two versions, which no set of packages can satisfy."""
     pins: dict[str, tuple[Version | str, Requirement]] = {}
     for requirement in map(Requirement, lines):
         text = exact(requirement)
@@ -158,7 +158,7 @@ def _check_once(lines: Sequence[str]) -> None:
         try:
             version = Version(text)
         except InvalidVersion:
-            version = text  # `===` may have any
+            version = text  # `===` takes any text
         except ValueError:
             raise UsageError(f"{one_line(str(requirement))}: its version has too many digits") from None
         name = canonicalize_name(requirement.name)
@@ -168,7 +168,7 @@ def _check_once(lines: Sequence[str]) -> None:
 
 
 def _source(text: str, file: str, folder: Path) -> str:
-    """Return the absolute path, or the address, of a package that is no release."""
+    """Return the absolute path or the address of a package that is not a release."""
     if text.startswith("git+"):
         raise UsageError(f"{file}: {one_line(text)!r}: clone the repository, and name the folder")
     if text.startswith(("http://", "https://")):
@@ -178,7 +178,7 @@ def _source(text: str, file: str, folder: Path) -> str:
 
 
 def _name(source: str, file: str) -> str:
-    """Return the name of a package from that of its wheel, or from its pyproject.toml."""
+    """Return the name of a package from its wheel's name or its pyproject.toml."""
     path = Path(source)
     try:
         if path.suffix == ".whl":

@@ -1,4 +1,4 @@
-"""`outlive.toml`, or `[tool.outlive]` of pyproject.toml: what an application is, and its traffic."""
+"""Reads `outlive.toml`, or `[tool.outlive]` in pyproject.toml, which describe an application."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from outlive.wording import one_line
 
 FILE = "outlive.toml"
 LIMITS = "outlive-limits.toml"
-"""Where the limits of its gate are, beside `outlive.toml`."""
+"""The file with the gate's limits, beside `outlive.toml`."""
 BASELINE = "ok"
 LONGEST_NAME = 60
-"""Characters of a name of which names of files are made."""
+"""Most characters of a name that becomes part of file names."""
 OURS = "OUTLIVE_"
-"""How the variables begin by which a server is told what to do."""
+"""The prefix of the variables that configure a server."""
 Asked = TypeVar("Asked", Scenario, Login)
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """What serves a protocol: gunicorn's workers, the default ones first, and packages beside gunicorn."""
+    """What serves a protocol: gunicorn's workers, the default first, and packages beside gunicorn."""
 
     workers: tuple[Worker, ...]
     packages: tuple[str, ...]
 
     def by(self, settings: Settings) -> Serving:
-        """Return the same for an application: only with the worker that it names, if it names one."""
+        """Return the same for an application, with only the worker that it names, if it names one."""
         named = [worker for worker in self.workers if settings.worker in (None, worker.name)]
         added = ("--pythonpath", settings.source) if settings.source else ()
-        workers = tuple(msgspec.structs.replace(one, arguments=(*one.arguments, *added)) for one in named)
+        workers = tuple(msgspec.structs.replace(w, arguments=(*w.arguments, *added)) for w in named)
         if settings.worker is None or not workers:
             return Serving(workers, self.packages)
         alone = msgspec.structs.replace(workers[0], packages=())
@@ -50,23 +50,23 @@ class Serving(msgspec.Struct, frozen=True):
 
 
 def protocols(base: Project) -> dict[str, Serving]:
-    """Return what serves each protocol, as the first framework that speaks it is served."""
-    found: dict[str, Serving] = {}
+    """Return what serves each protocol, taken from the first framework that speaks it."""
+    servings: dict[str, Serving] = {}
     for name in base.frameworks():
         framework = frameworks.load(base, name)
-        if framework.protocol and framework.protocol not in found:
-            found[framework.protocol] = Serving(apps.load(base, name).workers, framework.server)
-    return found
+        if framework.protocol and framework.protocol not in servings:
+            servings[framework.protocol] = Serving(apps.load(base, name).workers, framework.server)
+    return servings
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `outlive.toml` says; docs/own-application.md has each key.
+    """The content of `outlive.toml`; docs/own-application.md explains each key.
 
-    `packages` names a file or is a list of requirements, `source` is the folder that modules are imported
-    from. `env` are variables, `secrets` the names of those whose values come from the environment. `before`
-    are commands that are run before each server starts, in its copy of the app. `headers` come with each
-    request, unless it has its own. `user` sends in load tests if none is named, `practices` are applied to
-    the app in each server, in their order.
+    `packages` names a file or is a list of requirements. Modules are imported from the folder `source`.
+    `env` are variables; `secrets` are the names of variables whose values come from the environment. The
+    commands in `before` run before each server starts, in its copy of the app. `headers` are added to each
+    request that does not set them. `user` is the default user of load tests. `practices` are applied to the
+    app in each server, in order.
     """
 
     target: Annotated[str, msgspec.Meta(pattern=r"^[\w.-]+:.+$")]
@@ -89,12 +89,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The commands that are run before."""
+        """The commands that run before each server starts."""
         return (self.before,) if isinstance(self.before, str) else self.before
 
 
 class Read(msgspec.Struct, frozen=True):
-    """The settings of an application, what serves it, and its scenarios, of which one is called `ok`."""
+    """The settings of an application, what serves it, and its scenarios; one of them is `ok`."""
 
     settings: Settings
     serving: Serving
@@ -102,28 +102,29 @@ class Read(msgspec.Struct, frozen=True):
 
 
 def read(folder: Path, base: Project) -> Read:
-    """Return what the application in `folder` says of itself.
+    """Return the description of the application in `folder`.
 
-    Raises UsageError, with the place, where there is no such file or it does not have its form.
+    Raises UsageError, with the place, if there is no such file or it is not valid.
     """
-    own, shared = folder / FILE, folder / "pyproject.toml"
-    path = own if own.is_file() else shared
+    path = folder / FILE
+    if is_shared := not path.is_file():
+        path = folder / "pyproject.toml"
     try:
         document = tomllib.loads(read_text(path))
-        table = document if path == own else document.get("tool", {}).get("outlive")
+        table = document.get("tool", {}).get("outlive") if is_shared else document
         if table is None:
             raise FileNotFoundError
         settings = msgspec.convert(_filled(table), Settings)
-        scenarios = tuple(_scenario(each, settings, at) for at, each in enumerate(settings.scenario, 1))
+        scenarios = tuple(_scenario(entry, settings, at) for at, entry in enumerate(settings.scenario, 1))
     except FileNotFoundError:
         raise UsageError(f"{folder}: there is no {FILE} in it: `outlive init` writes one") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: it is not UTF-8 text: save it as such") from None
     except (OSError, ValueError, RecursionError) as error:  # msgspec's and tomllib's are ValueErrors
         raise UsageError(f"{path}: {one_line(str(error))}") from None
-    known = protocols(base)
-    serving = known[settings.protocol].by(settings) if settings.protocol in known else Serving((), ())
-    if wrong := _fault(settings, scenarios, known):
+    servings = protocols(base)
+    serving = servings.get(settings.protocol, Serving((), ())).by(settings)
+    if wrong := _fault(settings, scenarios, servings):
         raise UsageError(f"{path}: {wrong}")
     source = PurePath(os.path.normpath(settings.source))
     if source.is_absolute() or source.parts[:1] == ("..",):
@@ -137,30 +138,30 @@ def read(folder: Path, base: Project) -> Read:
 
 
 def _filled(table: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with the values of secrets where its login has their names: `$SHOP_PASSWORD`."""
+    """Return the settings with the names of secrets in the login, `$SHOP_PASSWORD`, replaced by values."""
     names = table.get("secrets", [])
-    known = {name: os.environ[name] for name in names if isinstance(name, str) and name in os.environ}
+    values = {name: os.environ[name] for name in names if isinstance(name, str) and name in os.environ}
 
     def fill(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: fill(each) for key, each in value.items()}
+            return {key: fill(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [fill(each) for each in value]
-        return Template(value).safe_substitute(known) if isinstance(value, str) else value
+            return [fill(item) for item in value]
+        return Template(value).safe_substitute(values) if isinstance(value, str) else value
 
-    return table | {"login": fill(table["login"])} if "login" in table and known else table
+    return table | {"login": fill(table["login"])} if "login" in table and values else table
 
 
-def _fault(settings: Settings, scenarios: tuple[Scenario, ...], known: dict[str, Serving]) -> str | None:
+def _fault(settings: Settings, scenarios: tuple[Scenario, ...], servings: dict[str, Serving]) -> str | None:
     names = [scenario.name for scenario in scenarios]
     if BASELINE not in names:
         return f"no scenario is named {BASELINE!r}: one is a plain success, against which the others are read"
     if twice := sorted({name for name in names if names.count(name) > 1}):
         return f"two scenarios have the same name: {', '.join(twice)}"
-    if settings.protocol not in known:
-        return f"protocol {settings.protocol!r} is none of {', '.join(sorted(known))}"
-    if not known[settings.protocol].by(settings).workers:
-        workers = ", ".join(worker.name for worker in known[settings.protocol].workers)
+    if settings.protocol not in servings:
+        return f"protocol {settings.protocol!r} is none of {', '.join(sorted(servings))}"
+    if not servings[settings.protocol].by(settings).workers:
+        workers = ", ".join(worker.name for worker in servings[settings.protocol].workers)
         return f"worker {settings.worker!r} is none that serves {settings.protocol}; there are {workers}"
     for command in settings.commands:
         if unusable := _unusable(command):
@@ -179,7 +180,7 @@ def _fault(settings: Settings, scenarios: tuple[Scenario, ...], known: dict[str,
 
 
 def _unusable(command: str) -> str | None:
-    """Return what is wrong with a command, as a shell would split it."""
+    """Return what is wrong with a command when a shell splits it, or None."""
     try:
         return None if shlex.split(command) and "\0" not in command else "before: a command is empty"
     except ValueError as error:
@@ -187,15 +188,17 @@ def _unusable(command: str) -> str | None:
 
 
 def _scenario(table: dict[str, Any], settings: Settings, at: int) -> Scenario:
-    """Return the scenario number `at`: statuses may be numbers, `login` may be true."""
+    """Return the scenario number `at`; statuses can be numbers, and `login` can be true."""
     request = table.get("request", {})
-    said = f"{request.get('method', 'GET')} {request.get('path', '/')}" if isinstance(request, dict) else ""
+    summary = (
+        f"{request.get('method', 'GET')} {request.get('path', '/')}" if isinstance(request, dict) else ""
+    )
     expect = table.get("expect", "2xx")
     answers = expect if isinstance(expect, list) else [expect]
     login = settings.login if table.get("login", False) is True else None
     if table.get("login", False) is True and login is None:
         raise ValueError(f"scenario {at}: login is true, and there is no [login]")
-    whole = {"summary": said, "request": {}} | table | {"expect": [str(answer) for answer in answers]}
+    whole = {"summary": summary, "request": {}} | table | {"expect": [str(answer) for answer in answers]}
     try:
         scenario = msgspec.convert(whole | {"login": None}, Scenario)
     except msgspec.ValidationError as error:
@@ -208,7 +211,7 @@ def _scenario(table: dict[str, Any], settings: Settings, at: int) -> Scenario:
 
 
 def _with_headers(asked: Asked, headers: dict[str, str]) -> Asked:
-    """Return a scenario or a login whose request has these headers too; its own come first."""
+    """Return a scenario or a login with these headers added to its request; its own take precedence."""
     if asked.request.raw is not None:
         return asked
     given = {name.lower() for name in asked.request.headers}

@@ -81,8 +81,7 @@ def compare_command(
         project, stacks = both_stacks(app, what)
         pair = selection.pair(project, stacks, python)
         code = compare_under_load(project, pair, selection, wanted)
-        stored = evidence.known(project, pair, selection.worker)
-        if stored:
+        if stored := evidence.from_store(project, pair, selection.worker):
             show_page(write_report(project, stored, Rates())[1], output(), opened=opened)
         return code
     if rounds or requests or rate:
