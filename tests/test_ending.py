@@ -201,7 +201,7 @@ def test_nor_does_one_that_comes_while_the_first_is_told(monkeypatch: pytest.Mon
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ending, "_said", interrupted)
+    monkeypatch.setattr(ending, "_report", interrupted)
     with pytest.raises(SystemExit) as stopped:
         ending.run(interrupted)
     assert stopped.value.code == ExitCode.INTERRUPTED

@@ -50,7 +50,7 @@ def run(command: Callable[[], object]) -> NoReturn:
     if _closed():
         sys.exit(_report("standard output is closed: redirect it, to /dev/null for example", ExitCode.FAULT))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that has no arrows
+        sys.stdout.reconfigure(errors="replace")  # for a terminal without arrows
     code: int | str | None = ExitCode.INTERRUPTED
     with contextlib.suppress(KeyboardInterrupt):  # from another signal, after a long clean-up
         try:
@@ -109,7 +109,7 @@ def _code(command: Callable[[], object]) -> int | str | None:
         return _report(str(error), error.exit_code)
     except click.Abort:
         raise KeyboardInterrupt from None
-    except SystemExit as stop:  # click's: if its output cannot be written, with 1, which means a regression
+    except SystemExit as stop:  # of click, if its output cannot be written: its 1 would mean a regression
         return stop.code if COMPLETING in os.environ else _unread()
     except BrokenPipeError:
         return _unread()
@@ -170,6 +170,6 @@ def _unread() -> ExitCode:
     """Return the code for output that cannot be written, and keep Python from reporting the error again."""
     try:
         sys.stdout.flush()
-    except OSError:  # the rest would be written again, and fail again, when the interpreter ends
+    except OSError:  # the interpreter would write the rest at its end, and fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.FAULT

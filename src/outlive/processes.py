@@ -20,7 +20,7 @@ from outlive.errors import FaultError
 
 LIFELINE = Path(__file__).with_name("worker") / "lifeline.py"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-LOOK = 0.005  # seconds between two looks at daemons
+LOOK = 0.005  # seconds between two checks for daemons
 
 Stream = int | IO[bytes] | None
 

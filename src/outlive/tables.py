@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-WIDE = 100  # columns of a terminal that is wide enough for the collector's work
+WIDE = 100  # columns of a terminal with room for the collector's work
 UNFOLDED = 10_000
 """Columns of output that does not go to a terminal: programs and logs read whole lines."""
 

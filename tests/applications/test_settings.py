@@ -352,7 +352,7 @@ def test_a_first_file_is_read_from_the_code(
     assert settings.packages == (tuple(packages) if isinstance(packages, list) else packages)
     paths = {scenario.request.path for scenario in read(tmp_path, CHECKOUT).scenarios}
     assert paths == routes | {"/no-such-page"}
-    assert target in found.said[0]
+    assert target in found.notes[0]
 
 
 def guessed(folder: Path, code: str, name: str = "app.py") -> str:
@@ -402,7 +402,7 @@ def test_a_wrong_method_is_one_that_the_code_does_not_name(tmp_path: Path) -> No
 def test_a_module_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "newer.py").write_text("def f(:")
     (tmp_path / "app.py").write_text("import flask\napp = flask.Flask('a')")
-    assert "  not read: newer.py: invalid syntax (newer.py, line 1)" in guess(tmp_path, CHECKOUT).said
+    assert "  not read: newer.py: invalid syntax (newer.py, line 1)" in guess(tmp_path, CHECKOUT).notes
 
 
 def test_what_prepares_an_app_is_run_before(tmp_path: Path) -> None:

@@ -37,10 +37,10 @@ MOST_UNREAD = 3
 
 
 class Guess(msgspec.Struct, frozen=True):
-    """The text of a first `outlive.toml`, and lines (`said`) that explain its guesses."""
+    """The text of a first `outlive.toml`, and `notes`, lines that explain the guesses."""
 
     text: str
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def guess(folder: Path, base: Project) -> Guess:

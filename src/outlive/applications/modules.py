@@ -187,7 +187,7 @@ def routes(modules: Iterable[Module]) -> set[Route]:
 
 def _found(module: Module, name: str, kind: tuple[str, str], node: ast.stmt) -> Found:
     factory = {ast.FunctionDef: "def", ast.AsyncFunctionDef: "async"}.get(type(node), "")
-    runs = any(isinstance(stmt, ast.Expr) and _called(stmt.value) in RUNS for stmt in module.tree.body)
+    runs = any(isinstance(part, ast.Expr) and _called(part.value) in RUNS for part in module.tree.body)
     needs = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _needs(node.args)
     return Found(module.name, name, *kind, module.path, node.lineno, factory, runs, needs)
 

@@ -1,1 +1,1 @@
-"""The verbs of the command line, one module each: words in, the library called, its answer shown."""
+"""The verbs of the command line, one module each: they parse words, call the library and show its answer."""

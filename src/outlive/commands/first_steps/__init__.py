@@ -1,1 +1,1 @@
-"""The verbs with which one begins."""
+"""The verbs to start with."""

@@ -1,4 +1,4 @@
-"""`outlive compare`: what changes from one stack to another."""
+"""`outlive compare`: compare two stacks."""
 
 from __future__ import annotations
 

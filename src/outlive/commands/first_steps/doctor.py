@@ -1,4 +1,4 @@
-"""`outlive doctor`: whether this machine can measure."""
+"""`outlive doctor`: check whether this machine can measure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def doctor_command(json_file: Path | None) -> int:
         checks,
     )
 
-    made = inventory.show_checks(checks(Project.find()), output())
-    write_json(json_file, ChecksDocument(checks=made))
-    fine = all(check.fine or not check.needed for check in made)
+    results = inventory.show_checks(checks(Project.find()), output())
+    write_json(json_file, ChecksDocument(checks=results))
+    fine = all(check.fine or not check.needed for check in results)
     return ExitCode.FINE if fine else ExitCode.FAULT

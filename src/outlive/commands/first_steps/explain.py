@@ -1,4 +1,4 @@
-"""`outlive explain`: which references keep alive what outlives a request."""
+"""`outlive explain`: find the references that keep alive what outlives a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from outlive.api.explained import explained
 from outlive.commands.parts import inventory
 from outlive.commands.parts.own import App, app_options, stacks_named
 from outlive.commands.parts.progress import progress
-from outlive.commands.parts.selection import practice_option, said_by_tools, tool_option, worker_option
+from outlive.commands.parts.selection import practice_option, tool_option, tool_readings, worker_option
 from outlive.commands.parts.writing import file_option, json_option
 from outlive.errors import ExitCode, UsageError
 from outlive.files import write_text
@@ -91,7 +91,7 @@ def explain_command(
     tracers: list[Tracer] = ["tracemalloc"] if traced else []
     tracers += ["memray"] if with_c else []
     with progress() as callbacks:
-        found = explained(
+        result = explained(
             project,
             wanted,
             scenario,
@@ -103,32 +103,32 @@ def explain_command(
             worker=worker,
             progress=callbacks,
         )
-    document, analysis = found.document, found.document.analysis
-    parts = [str(found.prepared.release), found.scenario.name, connection, f"gc {policy}"]
-    parts += [f"Python {analysis.python}", *filter(None, [found.prepared.remedy_name])]
+    document, analysis = result.document, result.document.analysis
+    parts = [str(result.prepared.release), result.scenario.name, connection, f"gc {policy}"]
+    parts += [f"Python {analysis.python}", *filter(None, [result.prepared.remedy_name])]
     console = output()
     heading = " · ".join(parts)
-    click.echo(explanation.render(heading, analysis, console.width, found.outside), nl=False)
+    click.echo(explanation.render(heading, analysis, console.width, result.outside), nl=False)
     for traces in document.allocations:
         click.echo(allocation_lines(traces, console.width), nl=False)
-    if readings := said_by_tools(project, found.prepared, found.request, attached):
+    if readings := tool_readings(project, result.prepared, result.request, attached):
         inventory.show_tools(readings, console)
     pictures = {"dot": drawing.dot, "svg": drawing.svg, "mermaid": drawing.mermaid}
     for kind, path in files.items():
         if path:
             write_text(path, pictures[kind](analysis) if kind in pictures else document.to_json())
     if script:
-        structure = _wanted(analysis, fingerprint)
-        write_text(script, found.reproducer(structure))
+        structure = _chosen(analysis, fingerprint)
+        write_text(script, result.reproducer(structure))
         click.echo(f"\n{script} reproduces {structure.explanation.fingerprint}: it was run to be sure.")
     return ExitCode.FINE
 
 
-def _wanted(analysis: Analysis, fingerprint: str | None) -> Structure:
+def _chosen(analysis: Analysis, fingerprint: str | None) -> Structure:
     for structure in analysis.structures:
         if fingerprint in (None, structure.fingerprint):
             return structure
     if fingerprint is None:
         raise UsageError("there is nothing to reproduce: no object outlives its request")
-    known = ", ".join(structure.fingerprint for structure in analysis.structures) or "none"
-    raise UsageError(f"no structure has the fingerprint {fingerprint}; there are {known}")
+    fingerprints = ", ".join(structure.fingerprint for structure in analysis.structures) or "none"
+    raise UsageError(f"no structure has the fingerprint {fingerprint}; there are {fingerprints}")

@@ -1,4 +1,4 @@
-"""`outlive gate`: words in, the gate run for each release, its verdict shown and written, the exit code."""
+"""`outlive gate`: run the gate for each release, then show and write its verdict."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def gate_command(
         raise UsageError("--load takes one connection, and excludes --accept, --prove and --scheduler")
     if limits_file and not limits_file.exists() and not accept:
         raise UsageError(f"--limits {limits_file}: there is no such file; --accept writes it")
-    project, stacks = _judged(app, what, source, prove)
+    project, stacks = _project_and_stacks(app, what, source, prove)
     if app:
         limits_file = limits_file or app.folder / LIMITS
     elif accept and not limits_file:
@@ -118,28 +118,28 @@ def gate_command(
     bad = Stack.parse(prove) if prove else None
     reviewed = limits.load(project, stacks[0].framework, wanted.known, file=limits_file)
     packages = apps.packages(project, stacks[0].framework, worker)
-    prepared = [prepare(project, stack, python, packages=packages) for stack in stacks]
+    prepared = [prepare(project, named, python, packages=packages) for named in stacks]
     if not allow_yanked:
-        for one in prepared:
-            check_withdrawn(one.release)
+        for stack in prepared:
+            check_withdrawn(stack.release)
     gates: list[Gate] = []
     console = output()
-    owns = [(*app.words, *filter(None, [word])) for word in what or ("",)] if app else [()] * len(stacks)
-    for stack, one, own in zip(stacks, prepared, owns, strict=True):
-        source = stack.release.removeprefix(AT) if stack.release.startswith(AT) else None
+    app_words = [(*app.words, *filter(None, [word])) for word in what or ("",)] if app else [()] * len(stacks)
+    for named, stack, words in zip(stacks, prepared, app_words, strict=True):
+        source = named.release.removeprefix(AT) if named.release.startswith(AT) else None
         if under_load:
-            found = _under_load(project, one, wanted, reviewed, source)
+            result = _under_load(project, stack, wanted, reviewed, source)
         else:
             with progress() as callbacks:
-                found = gate.run(project, one, wanted, reviewed, callbacks, source=source)
-        found = msgspec.structs.replace(found, pins=stack.pins, allow_yanked=allow_yanked, app=own)
+                result = gate.run(project, stack, wanted, reviewed, callbacks, source=source)
+        result = msgspec.structs.replace(result, pins=named.pins, allow_yanked=allow_yanked, app=words)
         if bad:
             with progress() as callbacks:
-                found = gate.replay(project, found, bad, wanted, limits=reviewed, progress=callbacks)
+                result = gate.replay(project, result, bad, wanted, limits=reviewed, progress=callbacks)
         if gates:
             console.print()
-        show(found, console, accepting=accept)
-        gates.append(found)
+        show(result, console, accepting=accept)
+        gates.append(result)
     code = gate.code(gates)
     _write(gates, code, **files)
     file = limits_file or limits.limits_path(project, stacks[0].framework)
@@ -155,10 +155,10 @@ def _under_load(
         return loadgate.run(project, prepared, wanted, reviewed, whole.test, source=source)
 
 
-def _judged(
+def _project_and_stacks(
     app: App | None, words: Sequence[str], source: str | None, prove: str | None
 ) -> tuple[Project, list[Stack]]:
-    """Return the project and what is to be judged of it. Raises UsageError."""
+    """Return the project and the stacks to check. Raises UsageError."""
     if app is None:
         project = Project.find()
         return project, _stacks(project, words, source)
@@ -168,14 +168,14 @@ def _judged(
 
 
 def _renewable(project: Project, worker: str | None) -> None:
-    """Raise UsageError where `--accept` must not write the framework's own limits."""
+    """Raise UsageError if `--accept` must not write the framework's limits."""
     if worker:
         raise UsageError("--accept with --worker needs --limits FILE: the framework's are not for one worker")
     project.renewable("--accept without --limits FILE")
 
 
 def _stacks(project: Project, words: Sequence[str], source: str | None) -> list[Stack]:
-    """Return the stacks that the words name: the newest release of a framework where no version is."""
+    """Return the stacks that the words name; without a version, the newest release of the framework."""
     if not words:
         raise UsageError("name a framework, or your own application with --app")
     first, *versions = words
@@ -197,28 +197,28 @@ def _write(
     sarif_file: Path | None,
     summary_file: Path | None,
 ) -> None:
-    stacks = provenance([one.stack for one in gates])
+    stacks = provenance([result.stack for result in gates])
     write_json(json_file, GateDocument(provenance=stacks, exit_code=code, gates=tuple(gates)))
     for file, text in ((junit_file, junit), (sarif_file, sarif), (summary_file, summary)):
         if file:
             write_text(file, text(gates))
     if not summary_file and (step := os.environ.get("GITHUB_STEP_SUMMARY")):
-        with Path(step).open("a", encoding="utf-8") as stream:  # a step may have written to it before
+        with Path(step).open("a", encoding="utf-8") as stream:  # after the summaries of earlier commands
             stream.write(summary(gates))
 
 
 def _accepted(
     project: Project, reviewed: limits.Limits, gates: Sequence[Gate], wanted: Wanted, file: Path
 ) -> int:
-    """Write what was measured as limits to `file`; nothing where something is in doubt."""
+    """Write the measurements as limits to `file`, unless a cell is in doubt; return the exit code."""
     code = gate.code(gates)
-    doubtful = [cell for found in gates for cell in found.cells if cell.outcome not in CERTAIN]
-    if doubtful or not all(control.seen for found in gates for control in found.controls):
+    doubtful = [cell for result in gates for cell in result.cells if cell.outcome not in CERTAIN]
+    if doubtful or not all(control.seen for result in gates for control in result.controls):
         click.echo(f"not accepted: {counted(len(doubtful), 'cell')} in doubt; the limits are as they were")
         return code if code != ExitCode.REGRESSION else ExitCode.INCONCLUSIVE
     framework = gates[0].stack.framework
     releases = [release.version for release in Catalogue.load(project, framework).releases]
-    measurements = [cell.measurement for found in gates for cell in found.cells]
+    measurements = [cell.measurement for result in gates for cell in result.cells]
     new = accepting.accept(reviewed, measurements, releases, wanted.known, wanted.today)
     if new == reviewed:
         click.echo(f"{reviewed.path} is as measured")

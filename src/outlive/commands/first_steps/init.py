@@ -1,4 +1,4 @@
-"""`outlive init`: a first `outlive.toml` for an application of one's own."""
+"""`outlive init`: write a first `outlive.toml` for your own application."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def init_command(*, folder: Path, force: bool) -> int:
     path = folder / FILE
     if path.exists() and not force:
         raise UsageError(f"{path} already exists: --force overwrites it")
-    found = guess(folder.resolve(), Project.find())
-    write_text(path, found.text)
+    first = guess(folder.resolve(), Project.find())
+    write_text(path, first.text)
     console = output()
     whole(console, f"{path} written. What was guessed:")
-    for line in found.said:
+    for line in first.notes:
         say(console, f"  {line}")
     whole(console, f"Check it, then: outlive measure --app {folder}")
     return ExitCode.FINE

@@ -1,4 +1,4 @@
-"""`outlive bisect`: the commit of a package after which what requests leave changed."""
+"""`outlive bisect`: find the commit of a package that changed what requests leave."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def bisect_command(
     def watch(step: Step) -> None:
         console.print(Text(bisect_text.line(step)), overflow="ellipsis", no_wrap=True)
 
-    found = bisect.bisect(project, question, watch)
-    bisect_text.show(found, question, console)
-    write_json(json_file, found)
-    return ExitCode.FINE if len(found.suspects) == 1 else ExitCode.INCONCLUSIVE
+    result = bisect.bisect(project, question, watch)
+    bisect_text.show(result, question, console)
+    write_json(json_file, result)
+    return ExitCode.FINE if len(result.suspects) == 1 else ExitCode.INCONCLUSIVE

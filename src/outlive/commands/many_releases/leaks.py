@@ -1,4 +1,4 @@
-"""`outlive leaks`: in which release each leak and ring of a framework came, changed and went."""
+"""`outlive leaks`: show when each leak and ring of a framework appeared, changed and went."""
 
 from __future__ import annotations
 

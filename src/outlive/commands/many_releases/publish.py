@@ -1,4 +1,4 @@
-"""`outlive publish`: the static site of all that is stored."""
+"""`outlive publish`: build the static site from everything that is stored."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def publish_command(folder: Path | None) -> int:
 
     project = Project.find()
     target = folder or project.work / "site"
-    done = site.publish(project, target)
+    result = site.publish(project, target)
     console = output()
-    removed = f", {done.removed} removed" if done.removed else ""
-    changed = f"{done.written} of {counted(done.files, 'file')} written{removed}"
+    removed = f", {result.removed} removed" if result.removed else ""
+    changed = f"{result.written} of {counted(result.files, 'file')} written{removed}"
     whole(console, f"{target / 'index.html'}: {changed}")
     errors = Console(stderr=True)
-    for problem in done.problems:
+    for problem in result.problems:
         whole(errors, f"left out: {one_line(problem)}")
-    return ExitCode.FAULT if done.problems else ExitCode.FINE
+    return ExitCode.FAULT if result.problems else ExitCode.FINE

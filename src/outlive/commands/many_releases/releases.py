@@ -1,4 +1,4 @@
-"""`outlive releases`: what is known of a framework's releases."""
+"""`outlive releases`: list the releases of a framework, or update the list."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from outlive.stacks import eras
 from outlive.tables import output
 from outlive.wording import one_line
 
-if TYPE_CHECKING:  # slow to import, and for one verb alone
+if TYPE_CHECKING:  # slow to import, and only one verb needs it
     from outlive.releases.index import Update
 
 
 class UpdatesDocument(JsonDocument, frozen=True, kw_only=True):
-    """What changed in the lists of releases as JSON, and, in a checkout, the locks of each framework."""
+    """What changed in the lists of releases and, in a checkout, the new locks of each framework, as JSON."""
 
     schema_version: int = SCHEMA_VERSION
     updates: tuple[Update, ...]
@@ -59,7 +59,7 @@ def list_command(*, framework: str, since: str | None, everything: bool, json_fi
             first = Version(since)
         except ValueError:  # also a number with more digits than Python reads
             raise UsageError(f"--since takes a version, as in 3.11.0, not {one_line(since)!r}") from None
-        releases = tuple(one for one in releases if one.parsed >= first)
+        releases = tuple(release for release in releases if release.parsed >= first)
         if not releases:
             raise UsageError(f"no release of {framework} is {since} or later")
     newest_first = releases[::-1]
@@ -76,14 +76,14 @@ def update_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
 
     In a checkout it updates releases/ and locks new releases; elsewhere it updates your own list.
     """
-    from outlive.releases.index import update  # noqa: PLC0415 - takes a third of a second, for this verb alone
+    from outlive.releases.index import update  # noqa: PLC0415 - takes a third of a second, only for this verb
 
     project = Project.find()
     names = frameworks or project.frameworks()
     reading = progressing(names, "reading the list of")
     updates, added = [update(project, framework) for framework in reading], {}
-    for one in updates:
-        inventory.show_update(one, output())
+    for changes in updates:
+        inventory.show_update(changes, output())
     if project.inside:
         with Meter(Console(stderr=True), "locks") as meter:
             meter.more(sum(len(eras.missing(project, framework)) for framework in names))
@@ -106,8 +106,8 @@ def claims_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
     project = Project.find()
     project.renewable("releases claims")
     reading = progressing(frameworks or project.frameworks(), "reading")
-    found = {framework: packages.refresh(project, framework) for framework in reading}
-    for framework, logs in found.items():
+    changelogs = {framework: packages.refresh(project, framework) for framework in reading}
+    for framework, logs in changelogs.items():
         inventory.show_claims(framework, logs, output())
-    write_json(json_file, ClaimsDocument(changelogs=found))
+    write_json(json_file, ClaimsDocument(changelogs=changelogs))
     return ExitCode.FINE

@@ -1,4 +1,4 @@
-"""`outlive steps`: the releases at which what requests leave in memory changed."""
+"""`outlive steps`: list the releases where memory left by requests changed."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def steps_command(
     problems = [problem for timeline in timelines for problem in timeline.problems]
     for problem in problems:
         click.echo(f"outlive: left out: {one_line(problem)}", err=True)
-    found = [steps.find(timeline, claims.load(project, timeline.framework)) for timeline in timelines]
-    if not any(one.measured for one in found):
+    histories = [steps.find(timeline, claims.load(project, timeline.framework)) for timeline in timelines]
+    if not any(history.measured for history in histories):
         where = f" on Python {python}" if python else ""
         raise UsageError(f"nothing has been measured{where} yet: run `outlive sweep`")
-    write_json(json_file, StepsDocument(histories=tuple(found)))
+    write_json(json_file, StepsDocument(histories=tuple(histories)))
     if markdown_file:
-        write_text(markdown_file, report.markdown(found))
-    report.show(found, output())
+        write_text(markdown_file, report.markdown(histories))
+    report.show(histories, output())
     return ExitCode.FAULT if problems else ExitCode.FINE

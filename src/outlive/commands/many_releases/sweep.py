@@ -1,4 +1,4 @@
-"""`outlive sweep`: the whole history measured, for asv to compare, search and publish."""
+"""`outlive sweep`: measure every release, for asv to compare, search and publish."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def sweep_command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
     python = python or PYTHON
-    keep: history_sweep.Keep = _nothing
+    keep: history_sweep.Keep = _discard
     if project.inside and not project.named:
         project = project.publishing()
     if project.publishes:
         try:
-            from outlive.asv.results import AsvResults  # noqa: PLC0415 - asv is needed for this verb alone
+            from outlive.asv.results import AsvResults  # noqa: PLC0415 - only this verb needs asv
         except ModuleNotFoundError as error:
             raise FaultError(
                 f"{error.name} is not installed: sweep needs asv, as in `pip install asv`"
@@ -66,8 +66,8 @@ def sweep_command(
         outcome = history_sweep.sweep(project, swept, python, request, callbacks, keep=keep)
     write_json(json_file, outcome)
     console = output()
-    for lacking in outcome.unavailable:
-        say(console, f"not measured: {lacking.framework} {lacking.release}: {lacking.reason}")
+    for gap in outcome.unavailable:
+        say(console, f"not measured: {gap.framework} {gap.release}: {gap.reason}")
     say(
         console,
         f"{counted(len(swept), 'release')} on Python {python}: "
@@ -76,5 +76,5 @@ def sweep_command(
     return ExitCode.FAULT if outcome.failed else ExitCode.FINE
 
 
-def _nothing(_release: Release, _measurements: Sequence[Measurement]) -> None:
-    """Outside a checkout there is no asv suite that would read results."""
+def _discard(_release: Release, _measurements: Sequence[Measurement]) -> None:
+    """Write nothing: outside a checkout there is no asv suite that reads results."""

@@ -1,4 +1,4 @@
-"""`outlive watch`: what is not released yet against the last release, its changes shown and written."""
+"""`outlive watch`: compare unreleased code with the last release, and show and write the changes."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def watch_command(
     watched: list[watch.Watched] = []
     for candidate in watch.candidates(project, framework, repository, pre=pre):
         with progress() as callbacks:
-            found = watch.watch(project, candidate, python, Selection(**selected), callbacks)
-        watched.append(found)
-        if not found.page:
-            rows = counted(len(found.report.comparison.rows), "cell")
-            say(console, f"{found.report.comparison.subject}: nothing changed in {rows}")
+            result = watch.watch(project, candidate, python, Selection(**selected), callbacks)
+        watched.append(result)
+        if not result.page:
+            rows = counted(len(result.report.comparison.rows), "cell")
+            say(console, f"{result.report.comparison.subject}: nothing changed in {rows}")
             continue
-        terminal.head(found.report, console)
-        show_page(found.page, console, opened=False)
-        whole(console, f"reproducer: {found.script or found.lacking}")
+        terminal.head(result.report, console)
+        show_page(result.page, console, opened=False)
+        whole(console, f"reproducer: {result.script or result.lacking}")
     write_json(json_file, watch.WatchedDocument(watched=tuple(watched)))
     if not watched:
         say(console, f"{framework} has no pre-release after its last release")
-    codes = {found.code for found in watched}
+    codes = {result.code for result in watched}
     return next((code for code in GRAVEST if code in codes), ExitCode.FINE)

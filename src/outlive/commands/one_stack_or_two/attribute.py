@@ -1,4 +1,4 @@
-"""`outlive attribute`: which package, Python or gc policy the difference between two stacks comes from."""
+"""`outlive attribute`: find the package, Python or gc policy that causes a difference between two stacks."""
 
 from __future__ import annotations
 
@@ -62,33 +62,33 @@ def attribute_command(
     policies = gc_policy(policy), gc_policy(policy_after or policy)
     practice = remedies.practices(project, before.framework, practices)
     ends = prepare_each(project, before, after, python, practice)
-    way = swaps.stages(project, *ends)
-    if len(way) == 1 and len(set(policies)) == 1:
+    stages = swaps.stages(project, *ends)
+    if len(stages) == 1 and len(set(policies)) == 1:
         raise UsageError(f"{before} and {after} are the same stack: there is nothing to attribute")
-    runs = [(stage, policies[0]) for stage in way]
+    runs = [(stage, policies[0]) for stage in stages]
     if len(set(policies)) == 2:
-        runs.append((Stage(way[-1].stack, (f"gc {step(*policies)}",)), policies[1]))
+        runs.append((Stage(stages[-1].stack, (f"gc {step(*policies)}",)), policies[1]))
     reached = _measure(project, chosen.name, connection, runs)
-    found = waterfall(reached)
-    attribution_text.show(found, output())
+    result = waterfall(reached)
+    attribution_text.show(result, output())
     stacks = provenance([stage.stack for stage in reached])
-    write_json(json_file, AttributionDocument(provenance=stacks, waterfall=found))
-    if all(one.measurement.status != "measured" for one in reached):
+    write_json(json_file, AttributionDocument(provenance=stacks, waterfall=result))
+    if all(stage.measurement.status != "measured" for stage in reached):
         raise FaultError(f"no stage could be measured: {reached[0].measurement.reason}")
-    return all_measured(one.measurement for one in reached)
+    return all_measured(stage.measurement for stage in reached)
 
 
 def _measure(
     project: Project, scenario: str, connection: Connection, runs: list[tuple[Stage, str]]
 ) -> list[Reached]:
-    """Return each run with its measurement; those with the same gc policy are measured in one go."""
-    found: list[Reached] = []
+    """Return each run with its measurement; runs with the same gc policy are measured together."""
+    reached: list[Reached] = []
     for policy in dict.fromkeys(policy for _, policy in runs):
-        mine = [stage for stage, own in runs if own == policy]
+        stages = [stage for stage, stage_policy in runs if stage_policy == policy]
         selection = Selection((scenario,), None, (connection,), (policy,), None, fresh=False, jobs=2)
-        measurements = measured(project, [stage.stack for stage in mine], selection.request(project))
-        found += [
-            Reached(stage.swapped, stage.stack.record, one, stage.joined)
-            for stage, (one,) in zip(mine, measurements, strict=True)
+        measurements = measured(project, [stage.stack for stage in stages], selection.request(project))
+        reached += [
+            Reached(stage.swapped, stage.stack.record, measurement, stage.joined)
+            for stage, (measurement,) in zip(stages, measurements, strict=True)
         ]
-    return found
+    return reached

@@ -1,4 +1,4 @@
-"""`outlive load`: a release under many clients at once, as a deployment would serve it."""
+"""`outlive load`: load-test a release with many clients, as a deployment would serve it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from outlive.wording import one_line
 
 DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s?)?")
 SECONDS = 30.0
-"""How long a load test takes where neither a duration nor a number of requests is asked for."""
+"""Default length of a load test without a number of requests."""
 
 
 def duration(text: str) -> float:
-    """Return the seconds that `30s`, `2h` or `1h30m` stand for; raises UsageError for anything else."""
-    found = DURATION.fullmatch(text)
-    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    """Return the seconds of a duration such as `30s`, `2h` or `1h30m`. Raises UsageError for other texts."""
+    match = DURATION.fullmatch(text)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     total = 3600.0 * hours + 60 * minutes + seconds
     if not total:
         raise UsageError(f"{one_line(text)!r} is not a duration, as in 30s, 10m, 2h or 1h30m")
@@ -141,9 +141,9 @@ def load_command(
     prepared = prepare(project, named_stack, python, practice)
     served = apps.load(project, prepared.release.framework)
     chosen = [served.named(name) for name in names] or [served.worker(connection) or served.workers[0]]
-    found: list[LoadMeasurement] = []
+    measurements: list[LoadMeasurement] = []
     stacks = []
-    kept: list[Path] = []
+    paths: list[Path] = []
     tests = [*itertools.product(chosen, dict.fromkeys(policies or ("on",)))]
     with loads(traffic, len(tests)) as progress:
         for worker, policy in tests:
@@ -154,7 +154,7 @@ def load_command(
             earlier = None if fresh else store.unfinished(deployment, traffic)
             if earlier is not None:
                 click.echo(f"continuing the test that began at {earlier.segments[0].started}", err=True)
-            found.append(
+            measurements.append(
                 run(
                     project,
                     test,
@@ -165,27 +165,28 @@ def load_command(
                 )
             )
             stacks.append(stack_record)
-            if found[-1].samples:
-                kept.append(store.path(found[-1]))
+            if measurements[-1].samples:
+                paths.append(store.path(measurements[-1]))
     console = output()
-    report.show(found, console)
-    for path in kept:
+    report.show(measurements, console)
+    for path in paths:
         whole(console, f"record: {shown(path)}", "dim")
     if json_file:
-        document = LoadDocument(provenance=provenance(dict.fromkeys(stacks)), measurements=tuple(found))
+        recorded = provenance(dict.fromkeys(stacks))
+        document = LoadDocument(provenance=recorded, measurements=tuple(measurements))
         write_text(json_file, document.to_json())
     if markdown_file:
-        write_text(markdown_file, report.render(found))
+        write_text(markdown_file, report.render(measurements))
     if html_file:
         from outlive.pages import load_view  # noqa: PLC0415 - templates take a tenth of a second to import
 
-        write_text(html_file, load_view.html(found))
-    return code(found)
+        write_text(html_file, load_view.html(measurements))
+    return code(measurements)
 
 
-def code(found: Sequence[LoadMeasurement]) -> int:
-    """Return the exit code: a fault whatever the others say, unavailable where nothing could be served."""
-    statuses = {one.status for one in found}
+def code(measurements: Sequence[LoadMeasurement]) -> int:
+    """Return the exit code: a fault if any test failed, unavailable if none was possible."""
+    statuses = {measurement.status for measurement in measurements}
     if "failed" in statuses:
         return ExitCode.FAULT
     return ExitCode.UNAVAILABLE if statuses == {"unsupported"} else ExitCode.FINE

@@ -1,4 +1,4 @@
-"""`outlive measure`: what stacks leave in memory, cell by cell."""
+"""`outlive measure`: measure what stacks leave in memory, cell by cell."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from outlive.commands.parts.selection import (
     measured,
     measuring_options,
     practice_option,
-    said_by_tools,
     tool_option,
+    tool_readings,
 )
 from outlive.commands.parts.writing import writing_options
 from outlive.comparison.headline import untouched
@@ -71,18 +71,18 @@ def measure_command(
     runs = [*itertools.product(wanted, selections)]
     prepared = [selection.prepared(project, stack, python) for stack, selection in runs]
     by_stack = measured(project, prepared, request)
-    found = tuple(each for stack in by_stack for each in stack)
-    readings = said_by_tools(project, prepared[0], request, attached)
+    measurements = tuple(itertools.chain.from_iterable(by_stack))
+    readings = tool_readings(project, prepared[0], request, attached)
     if json_file:
-        records = [one.record for one in prepared]
-        document = Document(provenance=provenance(records), measurements=found, tools=readings)
+        records = [stack.record for stack in prepared]
+        document = Document(provenance=provenance(records), measurements=measurements, tools=readings)
         write_text(json_file, document.to_json().decode())
-    inventory.show_measurements(found, output())
-    for (stack, _), each in zip(runs, by_stack, strict=True):
-        if unimported := never_imported([pin.name for pin in stack.pins], each):
+    inventory.show_measurements(measurements, output())
+    for (stack, _), cells in zip(runs, by_stack, strict=True):
+        if unimported := never_imported([pin.name for pin in stack.pins], cells):
             say(output(), f"{capital(untouched(unimported))}.")
     if readings:
         inventory.show_tools(readings, output())
     if markdown_file:
-        write_text(markdown_file, findings.render(request.scenarios, found))
-    return fault_code(found)
+        write_text(markdown_file, findings.render(request.scenarios, measurements))
+    return fault_code(measurements)

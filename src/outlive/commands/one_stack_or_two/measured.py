@@ -1,4 +1,4 @@
-"""`outlive measured`: what you measured, and forgetting it."""
+"""`outlive measured`: list your measurements, or remove them."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ def measured_command(what: tuple[str, ...], *, forgotten: bool, json_file: Path 
     outlive measured aiohttp==3.11.13 --forget
     """  # noqa: D301 - click's mark for lines that stay as they are
     project = Project.find()
-    found = kept(project, what)
+    files = kept(project, what)
     console = output()
-    write_json(json_file, KeptDocument(folder=project.measured, files=found))
-    if not found:
+    write_json(json_file, KeptDocument(folder=project.measured, files=files))
+    if not files:
         whole(console, f"no measurements in {project.measured} yet")
         return ExitCode.FINE
-    _show(found, console)
+    _show(files, console)
     if forgotten:
-        forget(project, found)
+        forget(project, files)
     verb = "removed from" if forgotten else "in"
-    total = size(sum(one.size for one in found))
-    whole(console, f"{counted(len(found), 'file')}, {total} {verb} {project.measured}")
+    total = size(sum(file.size for file in files))
+    whole(console, f"{counted(len(files), 'file')}, {total} {verb} {project.measured}")
     return ExitCode.FINE
 
 
-def _show(found: Sequence[Kept], console: Console) -> None:
+def _show(files: Sequence[Kept], console: Console) -> None:
     """Print a line for each release on each Python and for each report."""
     lines: dict[tuple[str, ...], list[Kept]] = {}
-    for one in found:
-        name = f"report {one.release}" if one.kind == "reports" else one.release
-        lines.setdefault((one.framework, name, one.python), []).append(one)
+    for file in files:
+        name = f"report {file.release}" if file.kind == "reports" else file.release
+        lines.setdefault((file.framework, name, file.python), []).append(file)
     table = columns("bold", "", "Python", "what", "changed")
     for column in table.columns:
         column.no_wrap = column.header != "what"
-    for (framework, name, python), files in sorted(lines.items()):
-        changed = max(one.changed for one in files).date()
-        table.add_row(*map(Text, (f"{framework} {name}", python, _what(files), str(changed))))
+    for (framework, name, python), group in sorted(lines.items()):
+        changed = max(file.changed for file in group).date()
+        table.add_row(*map(Text, (f"{framework} {name}", python, _contents(group), str(changed))))
     console.print(table)
 
 
-def _what(files: Sequence[Kept]) -> str:
-    cells = sum(one.cells for one in files if not one.remedy)
-    tests = sum(one.kind == "loads" for one in files)
+def _contents(files: Sequence[Kept]) -> str:
+    cells = sum(file.cells for file in files if not file.remedy)
+    tests = sum(file.kind == "loads" for file in files)
     parts = [counted(cells, "cell")] if cells else []
     parts += [counted(tests, "load test")] if tests else []
-    parts += sorted({one.remedy for one in files if one.remedy})
-    return listed(parts or sorted({one.path.suffix[1:] for one in files}))
+    parts += sorted({file.remedy for file in files if file.remedy})
+    return listed(parts or sorted({file.path.suffix[1:] for file in files}))

@@ -1,7 +1,8 @@
-"""`outlive remedies`: what each remedy does for a release, in one table, and which one to take."""
+"""`outlive remedies`: show what each remedy does for a release, and recommend one."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from outlive.stacks.prepare import Prepared, prepare
 from outlive.tables import output
 
 REQUESTS = 3000
-"""Requests of each load test without --requests; with errors, a rate of growth shows after a few seconds."""
+"""Default requests of each load test; with errors, a rate of growth shows after a few seconds."""
 
 
 @click.command("remedies")
@@ -92,22 +93,22 @@ def remedies_command(
     project = Project.find()
     wanted = Stack.parse(stack)
     shares = mix(project.loadtests, user)
-    known = remedies.load(project, wanted.framework)
-    chosen = [remedies.find(project, wanted.framework, name) for name in names] or list(known)
+    every = remedies.load(project, wanted.framework)
+    chosen = [remedies.find(project, wanted.framework, name) for name in names] or list(every)
     plain = prepare(project, wanted, python)
     stacks = [prepare(project, wanted, python, remedy) for remedy in chosen]
     selected = scenarios.find(project.scenarios, patterns)
     cells = engine.cells(selected, (connection,), ("off",))
     request = engine.Request(selected, cells, fresh=fresh, jobs=jobs, scheduler=scheduler)
-    replayed = [plain, *(one for one in stacks if one.remedy and one.remedy.counted)]
-    names_replayed = [one.remedy_name for one in replayed]
-    found = dict(zip(names_replayed, measured(project, replayed, request), strict=True))
+    replayed = [plain, *(stack for stack in stacks if stack.remedy and stack.remedy.counted)]
+    replays = measured(project, replayed, request)
+    by_remedy = {stack.remedy_name: cells for stack, cells in zip(replayed, replays, strict=True)}
     failing = frozenset(scenario.name for scenario in selected if scenario.fails)
     rows = tuple(
         relief.row(
-            one.remedy, plain.release.version, relief.left(found.get(one.remedy_name, ()), shares, failing)
+            t.remedy, plain.release.version, relief.left(by_remedy.get(t.remedy_name, ()), shares, failing)
         )
-        for one in (plain, *stacks)
+        for t in (plain, *stacks)
     )
     traffic = Traffic(user=user, clients=clients, requests=requests, connection=connection)
     earlier = relief.load(project, plain.record, user, connection)
@@ -117,7 +118,7 @@ def remedies_command(
         assert worker is not None
         load = Load(worker=worker.name, traffic=traffic, rounds=rounds)
         rows = _under_load(project, plain, stacks, load, rows)
-    records = dict.fromkeys(one.record for one in (plain, *stacks))
+    records = dict.fromkeys(trial.record for trial in (plain, *stacks))
 
     def document(rows: tuple[Row, ...]) -> ReliefDocument:
         result = Relief(
@@ -131,28 +132,28 @@ def remedies_command(
         return ReliefDocument(provenance=provenance(records), relief=result)
 
     if not patterns:
-        relief.keep(project, plain.record, document(relief.merged(rows, earlier, known)))
+        relief.keep(project, plain.record, document(relief.merged(rows, earlier, every)))
     write_json(json_file, document(rows))
     report.show(document(rows).relief, output())
-    return all_measured(m for each in found.values() for m in each)
+    return all_measured(itertools.chain.from_iterable(replays))
 
 
 def _under_load(
     project: Project, plain: Prepared, stacks: Sequence[Prepared], load: Load, rows: tuple[Row, ...]
 ) -> tuple[Row, ...]:
-    """Return the rows with what load tests gave, with gc off and on; on standard error, how far they are."""
+    """Return the rows with the results of load tests, with gc off and on; show progress on standard error."""
     version = plain.release.version
     arms = {
         policy: [
-            Arm(one, mine)
-            for one in stacks
-            if one.remedy and not one.remedy.against(version) and (mine := one.remedy.policy(policy))
+            Arm(stack, gc)
+            for stack in stacks
+            if stack.remedy and not stack.remedy.against(version) and (gc := stack.remedy.policy(policy))
         ]
         for policy in ("off", "on")
     }
     tests = load.rounds * sum(len(trials) + 2 for trials in arms.values())
     with load_extra(), loads(load.traffic, tests) as whole:
         for policy, trials in arms.items():
-            found = turns.run(project, Arm(plain, policy), trials, load, whole.test)
-            rows = relief.tried(rows, policy, found)
+            runs = turns.run(project, Arm(plain, policy), trials, load, whole.test)
+            rows = relief.tried(rows, policy, runs)
     return rows

@@ -1,4 +1,4 @@
-"""`outlive report`: one upgrade as a page, as Markdown and as JSON."""
+"""`outlive report`: write a report on an upgrade as a page, Markdown and JSON."""
 
 from __future__ import annotations
 

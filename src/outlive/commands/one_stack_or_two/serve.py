@@ -1,4 +1,4 @@
-"""`outlive serve`: a reference app by hand, to look at or to send load to."""
+"""`outlive serve`: serve a reference app, to try it or to send load to it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def serve_command(stack: str, port: int, name: str | None, workers: int, python:
     click.echo(f"{prepared.release}, Python {prepared.lock.python}: http://127.0.0.1:{port}; Ctrl-C ends it")
     with (
         contextlib.suppress(KeyboardInterrupt),
-        temporary.folder() as home,  # newer gunicorn puts a control socket into its home
+        temporary.folder() as home,  # newer releases of gunicorn put a control socket there
         processes.running(
             command,
             cwd=project.apps / app.framework,

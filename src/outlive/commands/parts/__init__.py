@@ -1,1 +1,1 @@
-"""What several verbs share: options, progress, tables of what there is."""
+"""What several verbs share: options, progress, tables."""

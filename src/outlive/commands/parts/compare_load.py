@@ -1,4 +1,4 @@
-"""`outlive compare … --load`: what changes from one stack to another under the same load."""
+"""`outlive compare … --load`: compare two stacks under the same load."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from outlive.stacks.prepare import Pair
 from outlive.tables import output
 
 REQUESTS = 4000
-"""Requests of each run without --requests: enough that p99 is not the luck of a few."""
+"""Default requests of each run: enough that a few slow ones do not decide p99."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What was asked for beside the selection."""
+    """The options besides the selection."""
 
     rounds: int | None
     user: str | None
@@ -48,9 +48,9 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def compare_under_load(project: Project, pair: Pair, selection: Selection, wanted: Wanted) -> int:
-    """Run the rounds for each gc policy, show and write what they say; return the exit code.
+    """Run the rounds for each gc policy, and show and write the comparison; return the exit code.
 
-    What whole rounds say is shown and written even where a run fails or the user interrupts.
+    Whole rounds are shown and written even if a run fails or the user interrupts. Raises UsageError.
     """
     rounds = ROUNDS if wanted.rounds is None else wanted.rounds
     if rounds < LEAST_ROUNDS or rounds % 2:
@@ -114,14 +114,15 @@ def compare_under_load(project: Project, pair: Pair, selection: Selection, wante
 def _run(
     project: Project, pair: Pair, turn: Turn, *, deployment: Deployment, traffic: Traffic, watch: Watch
 ) -> Run:
-    """Run the stack whose turn it is on a fresh server, and store its record. Raises FaultError."""
+    """Load-test the stack whose turn it is on a fresh server, and store the record. Raises FaultError."""
     with load_extra():
         from outlive.loads.run import run  # noqa: PLC0415 - what it needs comes with an extra
     test = LoadTest(pair.after if turn.arm == "after" else pair.before, deployment, traffic)
-    found = run(project, test, watch=watch)
-    if found.status != "measured":
-        raise FaultError(f"{turn}: {found.framework} {found.release} {found.status}: {found.reason}")
-    return Run(turn, found)
+    measurement = run(project, test, watch=watch)
+    if measurement.status != "measured":
+        name = f"{measurement.framework} {measurement.release}"
+        raise FaultError(f"{turn}: {name} {measurement.status}: {measurement.reason}")
+    return Run(turn, measurement)
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""What a machine needs for measuring, each thing tried for real, with the remedy where it is not there."""
+"""Checks what a machine needs for measuring by trying it, with a remedy for each failure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from outlive.service import app, certificate, scenarios
 from outlive.stacks import environments, locks, pythons, uv
 
 ROOM = 2**30
-"""Bytes of disk that the environments of both frameworks' newest releases fit into several times."""
+"""Bytes of free disk that are several times the environments of both frameworks' newest releases."""
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was tried. Without one that is `needed` nothing can be measured."""
+    """The result of one check. Nothing can be measured if a `needed` one fails."""
 
     name: str
     fine: bool
@@ -34,7 +34,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class ChecksDocument(JsonDocument, frozen=True, kw_only=True):
-    """What was tried, as JSON."""
+    """The checks as JSON."""
 
     schema_version: int = SCHEMA_VERSION
     checks: tuple[Check, ...]
@@ -42,12 +42,13 @@ class ChecksDocument(JsonDocument, frozen=True, kw_only=True):
 
 def checks(project: Project) -> Iterator[Check]:
     """Yield each check as it is made; the last ones measure a cell of each framework."""
-    here = pythons.installed()
-    missing = [minor for minor in KNOWN if minor not in {one.minor for one in here}]
+    interpreters = pythons.installed()
+    minors = {interpreter.minor for interpreter in interpreters}
+    missing = [minor for minor in KNOWN if minor not in minors]
     yield Check(
         "Pythons",
-        bool(here),
-        ", ".join(one.version for one in here) or "none",
+        bool(interpreters),
+        ", ".join(interpreter.version for interpreter in interpreters) or "none",
         f"install one: uv python install {next(reversed(KNOWN))}",
     )
     if missing:
@@ -58,14 +59,14 @@ def checks(project: Project) -> Iterator[Check]:
             f"to measure on them: uv python install {' '.join(missing)}",
             needed=False,
         )
-    yield _tried("uv", lambda: uv.run_uv(["--version"]).strip(), "pip install uv")
-    yield _tried(
+    yield _check("uv", lambda: uv.run_uv(["--version"]).strip(), "pip install uv")
+    yield _check(
         "package index",
         lambda: f"answers, newest {index.ask(project.frameworks()[0])[-1]}",
         "set OUTLIVE_INDEX_URL to an index that this machine reaches; what is cached works without one",
         needed=False,
     )
-    yield _tried(
+    yield _check(
         "openssl", certificate.maker, "install openssl: extended scenarios with TLS need it", needed=False
     )
     free = shutil.disk_usage(next(path for path in [cache_dir(), *cache_dir().parents] if path.exists())).free
@@ -76,23 +77,21 @@ def checks(project: Project) -> Iterator[Check]:
         "free some room, or set OUTLIVE_CACHE to another folder",
     )
     for framework in project.frameworks():
-        yield _tried(
+        yield _check(
             f"{framework}: gunicorn starts and the probe answers",
-            lambda framework=framework: _measured(project, framework),  # type: ignore[misc]
+            lambda framework=framework: _plain_request(project, framework),  # type: ignore[misc]
             "see the reason above; outlive measure shows it for other releases and Pythons",
         )
 
 
-def _measured(project: Project, framework: str) -> str:
+def _plain_request(project: Project, framework: str) -> str:
     release = Catalogue.load(project, framework).newest()
     interpreter = pythons.choose([release])
     lock = locks.era(project, release, interpreter.minor)
     environment = environments.ensure(lock, interpreter)
     subject = Subject(environment, app.load(project, framework), project.apps / framework)
-    known = scenarios.load(project.scenarios)
-    (measurement,) = measure(
-        [Task(subject, (Cell("ok", "close", "off"),))], known, jobs=1, done=lambda _: None
-    )
+    task = Task(subject, (Cell("ok", "close", "off"),))
+    (measurement,) = measure([task], scenarios.load(project.scenarios), jobs=1, done=lambda _: None)
     if measurement.status != "measured":
         raise OutliveError(measurement.reason)
     return (
@@ -100,7 +99,7 @@ def _measured(project: Project, framework: str) -> str:
     )
 
 
-def _tried(name: str, attempt: Callable[[], str], remedy: str, *, needed: bool = True) -> Check:
+def _check(name: str, attempt: Callable[[], str], remedy: str, *, needed: bool = True) -> Check:
     try:
         return Check(name, True, attempt(), needed=needed)
     except OutliveError as error:

@@ -1,4 +1,4 @@
-"""Tables of what there is: releases, measurements, what the doctor found."""
+"""Prints tables: releases, measurements, checks of the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from outlive.records.release import Release
 from outlive.tables import columns, say, whole
 from outlive.wording import counted, number, one_line, size
 
-if TYPE_CHECKING:  # these are slow to import, and only some verbs need them
+if TYPE_CHECKING:  # slow to import, and only some verbs need them
     from outlive.commands.parts.doctor_checks import Check
     from outlive.releases.claims import Changelog
     from outlive.releases.index import Update
@@ -24,7 +24,7 @@ NOTHING = "-"
 
 
 def show_releases(releases: Sequence[Release], console: Console) -> None:
-    """Print one line a release: version, upload date, Requires-Python, Pythons; below it why it is yanked."""
+    """Print a line for each release: version, upload date, Requires-Python, Pythons; and why it is yanked."""
     rows = [("version", "uploaded", "requires Python", "wheels for")]
     rows += [
         (
@@ -45,7 +45,7 @@ def show_releases(releases: Sequence[Release], console: Console) -> None:
 
 
 def show_update(update: Update, console: Console) -> None:
-    """Print what a refresh changed."""
+    """Print what an update of a list changed."""
     added = f"new: {', '.join(update.added)}" if update.added else "nothing new"
     changed = f"; changed: {', '.join(update.changed)}" if update.changed else ""
     undated = f"; no upload date known: {', '.join(update.undated)}" if update.undated else ""
@@ -53,10 +53,10 @@ def show_update(update: Update, console: Console) -> None:
 
 
 def show_locks(framework: str, added: Added, console: Console) -> None:
-    """Print how many era locks were written, and what has none."""
+    """Print how many era locks were written, and which releases have none."""
     say(console, f"{framework}: {counted(len(added.locks), 'new lock')}")
-    for each in added.unavailable:
-        say(console, f"  none for {each.release} on Python {each.python}: {one_line(each.reason)}")
+    for gap in added.unavailable:
+        say(console, f"  none for {gap.release} on Python {gap.python}: {one_line(gap.reason)}")
 
 
 def show_claims(framework: str, logs: Sequence[Changelog], console: Console) -> None:
@@ -72,33 +72,34 @@ def show_claims(framework: str, logs: Sequence[Changelog], console: Console) -> 
 
 
 def show_measurements(measurements: Sequence[Measurement], console: Console) -> None:
-    """Print what stays per request, how it grows and the most frequent type: a line a cell, a table a stack.
+    """Print what requests leave, how it grows and its most frequent type: a table a stack, a line a cell.
 
-    Where all cells are of one connection and gc policy the heading names them, else each line does. A star
-    marks what was measured here where the rest is published.
+    If all cells share a connection and a gc policy, the heading names them, else each line does. If some
+    results are published, a star marks the user's own.
     """
     by_stack: dict[str, list[Measurement]] = {}
     published = [m.published for m in measurements if m.status == "measured"]
     mixed = len({*published}) > 1
-    for m in measurements:
-        remedy = f", {m.remedy}" if m.remedy else ""
-        by_stack.setdefault(f"{m.framework} {m.release}, Python {m.python}{remedy}", []).append(m)
+    for measurement in measurements:
+        remedy = f", {measurement.remedy}" if measurement.remedy else ""
+        stack = f"{measurement.framework} {measurement.release}, Python {measurement.python}{remedy}"
+        by_stack.setdefault(stack, []).append(measurement)
     reasons: list[str] = []
-    for stack, mine in by_stack.items():
-        kinds = {_kind(m) for m in mine}
-        alone = f", {kinds.pop()}" if len(kinds) == 1 else ""
-        say(console, f"{stack}{alone}", "bold")
+    for stack, cells in by_stack.items():
+        kinds = {*map(_kind, cells)}
+        shared = f", {kinds.pop()}" if len(kinds) == 1 else ""
+        say(console, f"{stack}{shared}", "bold")
         table = columns("bold", "scenario", "survivors", "leaked", "growth", "most of it")
         for column in table.columns[:-1]:
             column.no_wrap = True
         scenario = None
-        for m in mine:
-            if not alone and m.scenario != scenario:
-                table.add_row(m.scenario)
-            scenario = m.scenario
-            name = scenario if alone else f"  {_kind(m)}"
-            own = " *" if mixed and not m.published else ""
-            table.add_row(*map(Text, (f"{name}{own}", *_numbers(m, reasons))))
+        for cell in cells:
+            if not shared and cell.scenario != scenario:
+                table.add_row(cell.scenario)
+            scenario = cell.scenario
+            name = scenario if shared else f"  {_kind(cell)}"
+            star = " *" if mixed and not cell.published else ""
+            table.add_row(*map(Text, (f"{name}{star}", *_numbers(cell, reasons))))
         console.print(table)
         console.print()
     for at, reason in enumerate(reasons, 1):
@@ -107,37 +108,37 @@ def show_measurements(measurements: Sequence[Measurement], console: Console) -> 
     say(console, f"{'* ' if mixed else ''}{origin(published)}", style="dim")
 
 
-def _kind(m: Measurement) -> str:
-    return f"{m.connection}, gc {m.gc}"
+def _kind(measurement: Measurement) -> str:
+    return f"{measurement.connection}, gc {measurement.gc}"
 
 
-def _numbers(m: Measurement, reasons: list[str]) -> tuple[str, str, str, str]:
-    """Return survivors, leaked, growth and most of what grows in a cell; reasons get numbers."""
-    if m.status != "measured":
-        reason = m.reason or m.status
+def _numbers(cell: Measurement, reasons: list[str]) -> tuple[str, str, str, str]:
+    """Return survivors, leaked, growth and the most frequent type of a cell; add its reason to `reasons`."""
+    if cell.status != "measured":
+        reason = cell.reason or cell.status
         if reason not in reasons:
             reasons.append(reason)
-        return NOTHING, NOTHING, m.status, f"({reasons.index(reason) + 1})"
-    survivors = NOTHING if m.survivors_per_request is None else number(m.survivors_per_request)
-    types = [f"{number(count)} {name.rpartition('.')[2]}" for name, count in m.types.items()]
-    leaders = (types or outside(m)) if m.growth in GROWING else []
-    return survivors, number(m.leaked_per_request or 0), m.growth or NOTHING, "".join(leaders[:1])
+        return NOTHING, NOTHING, cell.status, f"({reasons.index(reason) + 1})"
+    survivors = NOTHING if cell.survivors_per_request is None else number(cell.survivors_per_request)
+    types = [f"{number(count)} {name.rpartition('.')[2]}" for name, count in cell.types.items()]
+    leaders = (types or outside(cell)) if cell.growth in GROWING else []
+    return survivors, number(cell.leaked_per_request or 0), cell.growth or NOTHING, "".join(leaders[:1])
 
 
 def show_tools(readings: Iterable[ToolReading], console: Console) -> None:
-    """Print what each tool saw, and what it cost."""
+    """Print what each tool found, and what it cost."""
     table = columns("bold", "scenario", "tool", "objects", "memory", "most of it", "serving", "with looking")
-    for one in readings:
-        what, much = next(iter(one.grown.items()), ("", 0.0))
-        most = f"{size(much) if one.bytes is not None else number(much)} {what}" if what else NOTHING
+    for reading in readings:
+        name, amount = next(iter(reading.grown.items()), ("", 0.0))
+        most = f"{size(amount) if reading.bytes is not None else number(amount)} {name}" if name else NOTHING
         cells = (
-            f"{one.scenario}, {one.connection}",
-            one.tool,
-            NOTHING if one.objects is None else number(one.objects),
-            NOTHING if one.bytes is None else size(one.bytes),
+            f"{reading.scenario}, {reading.connection}",
+            reading.tool,
+            NOTHING if reading.objects is None else number(reading.objects),
+            NOTHING if reading.bytes is None else size(reading.bytes),
             most,
-            f"{one.serving:.2f}x",
-            f"{one.total:.2f}x",
+            f"{reading.serving:.2f}x",
+            f"{reading.total:.2f}x",
         )
         table.add_row(*map(Text, cells))
     console.print()
@@ -146,7 +147,7 @@ def show_tools(readings: Iterable[ToolReading], console: Console) -> None:
 
 
 def show_checks(checks: Iterable[Check], console: Console) -> tuple[Check, ...]:
-    """Print each check as it is made, with the remedy where it failed; return them all."""
+    """Print each check as it is made, with its remedy if it failed; return all of them."""
     made = []
     for check in checks:
         made.append(check)

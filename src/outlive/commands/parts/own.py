@@ -1,4 +1,4 @@
-"""`--app`: an application of a user's own in place of releases, in every verb that takes a stack."""
+"""`--app`: your own application in place of releases, in every verb that takes a stack."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class App(msgspec.Struct, frozen=True):
-    """What `--app` and `--requirements` say: a folder with an `outlive.toml`, and other requirements."""
+    """The values of `--app` and `--requirements`: a folder with an `outlive.toml`, and requirements files."""
 
     folder: Path
     requirements: tuple[str, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The options that say the same again."""
-        return ("--app", str(self.folder), *(w for r in self.requirements for w in ("--requirements", r)))
+        """The options that name the same application."""
+        files = (word for file in self.requirements for word in ("--requirements", file))
+        return ("--app", str(self.folder), *files)
 
     def one(self, words: Sequence[str]) -> tuple[Project, list[Stack]]:
-        """Open it with a state for each word, or as it is now; it is closed when the command ends."""
+        """Open the app with a state for each word, or as it is now; it is closed when the command ends."""
         return self._opened(one_each(words, self.requirements))
 
     def two(self, words: Sequence[str]) -> tuple[Project, tuple[Stack, Stack]]:
-        """Open it with two states: as it is now and a changed one, or both as named. Raises UsageError."""
+        """Open the app with two states: the present and a changed one, or two named. Raises UsageError."""
         project, (before, after) = self._opened(two(words, self.requirements))
         return project, (before, after)
 
@@ -44,14 +45,14 @@ class App(msgspec.Struct, frozen=True):
 
 
 def app_options(command: F) -> F:
-    """Add the options that name an application of one's own; the command gets one `app`, or None."""
+    """Add the options that name an application; the command gets them as `app`, or None."""
 
     @functools.wraps(command)
     def called(*, folder: Path | None, requirements: tuple[str, ...], **others: Any) -> Any:
         if requirements and folder is None:
             raise UsageError("--requirements is for an application: --app names its folder")
-        here = tuple(str(Path(file).absolute()) if Path(file).is_file() else file for file in requirements)
-        return command(app=App(folder, here) if folder else None, **others)
+        files = tuple(str(Path(file).absolute()) if Path(file).is_file() else file for file in requirements)
+        return command(app=App(folder, files) if folder else None, **others)
 
     options = several(
         click.option(
@@ -72,7 +73,7 @@ def app_options(command: F) -> F:
 
 
 def stacks_named(app: App | None, words: Sequence[str]) -> tuple[Project, list[Stack]]:
-    """Return the project, and the stacks of it that words name. Raises UsageError where there are none."""
+    """Return the project and the stacks that words name. Raises UsageError if there are none."""
     if app:
         return app.one(words)
     project = Project.find()

@@ -1,4 +1,4 @@
-"""What `compare` and `report` have in common: two stacks, measured, as evidence."""
+"""What `compare` and `report` share: two stacks, measured, as evidence."""
 
 from __future__ import annotations
 
@@ -42,37 +42,37 @@ def two_stacks(words: Sequence[str]) -> tuple[Stack, Stack]:
 
 
 def both_stacks(app: App | None, words: Sequence[str]) -> tuple[Project, tuple[Stack, Stack]]:
-    """Return the project and the two stacks of it that a command's words name. Raises UsageError."""
+    """Return the project and the two stacks that a command's words name. Raises UsageError."""
     return app.two(words) if app else (Project.find(), two_stacks(words))
 
 
 def measured_pair(
     app: App | None, words: Sequence[str], python: str | None, selection: Selection
 ) -> tuple[Project, Evidence]:
-    """Measure what is selected of both stacks, showing on standard error how far it has come."""
+    """Measure the selected cells of both stacks, with progress on standard error."""
     project, stacks = both_stacks(app, words)
-    said = (*app.words, *words) if app else ()
+    named = (*app.words, *words) if app else ()
     with progress() as callbacks:
-        return project, evidence.measured(project, stacks, python, selection, callbacks, words=said)
+        return project, evidence.measured(project, stacks, python, selection, callbacks, words=named)
 
 
-def write_report(project: Project, found: Evidence, rates: Rates) -> tuple[Report, Path]:
-    """Write the page, the Markdown and the JSON of a report; return it and the path of the page.
+def write_report(project: Project, measured: Evidence, rates: Rates) -> tuple[Report, Path]:
+    """Write a report as a page, Markdown and JSON; return it and the path of the page.
 
-    Stored results that had to be left out are named on standard error.
+    Stored results that cannot be used are named on standard error.
     """
     from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
 
-    known = record.facts(project, found.after.stack.framework)
-    report = record.build(found, known, rates)
+    facts = record.facts(project, measured.after.stack.framework)
+    report = record.build(measured, facts, rates)
     errors = Console(stderr=True)
-    for problem in (*known.history.problems, *known.reliefs.problems):
+    for problem in (*facts.history.problems, *facts.reliefs.problems):
         whole(errors, f"left out: {one_line(problem)}")
     return write.write(project, report)
 
 
 def write_copies(report: Report, json_file: Path | None, markdown_file: Path | None) -> None:
-    """Write a report once more, to the files that were asked for."""
+    """Write copies of a report to the requested files."""
     if json_file:
         write_text(json_file, report.to_json().decode())
     if markdown_file:
@@ -82,9 +82,9 @@ def write_copies(report: Report, json_file: Path | None, markdown_file: Path | N
 
 
 def write_load_page(words: Sequence[str]) -> Path:
-    """Write the page of the load tests in these files, among the user's reports; return its path.
+    """Write a page of the load tests in these files to the user's reports; return its path.
 
-    Raises UsageError if they are of several stacks, and FaultError for a file that cannot be read.
+    Raises UsageError if they belong to several stacks, and FaultError for a file that cannot be read.
     """
     from outlive.pages import load_view  # noqa: PLC0415 - as above
 
@@ -102,7 +102,7 @@ def write_load_page(words: Sequence[str]) -> Path:
 
 
 def show_page(page: Path, console: Console, *, opened: bool) -> None:
-    """Say where the page is, and open it if asked to."""
+    """Print the path of the page, and open it if `opened`."""
     whole(console, f"report: {shown(page)}")
     if opened:
         webbrowser.open(page.as_uri())

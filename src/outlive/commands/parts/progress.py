@@ -1,4 +1,4 @@
-"""What a user sees meanwhile: one bar with the time left on a terminal, a line now and then elsewhere."""
+"""Shows progress: a bar with the time left on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -22,34 +22,33 @@ from outlive.replay.engine import Progress
 from outlive.wording import counted, size
 
 LINE_EVERY = 10.0
-"""Seconds between two lines where nobody watches a bar, as in a CI log."""
+"""Seconds between two lines where there is no bar, as in a CI log."""
 DRAWN = 4
-"""Times a second that a terminal is drawn anew."""
+"""Times a second that a terminal is redrawn."""
 RECENT = 24
 """Samples, about one a second, that the live view of a load test draws."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 class Meter:
-    """Shows how far one whole has come, which may grow while it is under way.
+    """Shows the progress of a task, which can grow while it runs.
 
-    `total` is how much there is to do, `unit` what it is counted in, `head` what a terminal shows above the
-    bar.
+    `total` is the amount of work, counted in `unit`; a terminal shows `head` above the bar.
     """
 
     def __init__(self, console: Console, unit: str, head: Callable[[], Sequence[RenderableType]] = tuple):
         self._console, self._unit, self._head = console, unit, head
         self.total = self._done = 0.0
         self._doing = "preparing"
-        self._began = self._said = monotonic()
-        # not `console.is_terminal`: with FORCE_COLOR that is true of a CI log, too
+        self._began = self._printed = monotonic()
+        # not `console.is_terminal`: with FORCE_COLOR that is also true for a CI log
         self.watched = console.file.isatty() and not console.is_dumb_terminal
         self._live = Live(
             console=console,
             transient=True,
             refresh_per_second=DRAWN,
             get_renderable=self._drawn,
-            redirect_stdout=sys.stdout.isatty(),  # or what is piped would land on the terminal
+            redirect_stdout=sys.stdout.isatty(),  # else piped output would go to the terminal
         )
 
     def __enter__(self) -> Self:
@@ -63,7 +62,7 @@ class Meter:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Take the bar away while something is printed: rich writes past it, and a part of it would stay."""
+        """Hide the bar while something is printed; otherwise a part of it would stay."""
         if self.watched:
             self._live.stop()
         yield
@@ -71,36 +70,36 @@ class Meter:
             self._live.start()
 
     def more(self, amount: float) -> None:
-        """Have so much more to do, or less where `amount` is negative; the clock starts at the first."""
+        """Add to the work, or subtract a negative `amount`; the first call starts the clock."""
         if not self.total:
-            self._began = self._said = monotonic()
+            self._began = self._printed = monotonic()
         self.total += amount
 
     def at(self, done: float, doing: str) -> None:
-        """Have done so much in all, and be at `doing`."""
+        """Set the amount that is done, and the current step."""
         self._done = min(done, self.total)
         self.doing(doing)
 
     def advance(self, doing: str) -> None:
-        """Have done one more."""
+        """Count one more as done."""
         self.at(self._done + 1, doing)
 
     def doing(self, what: str) -> None:
-        """Be at `what`; where nobody watches, say so now and then, and at the end."""
+        """Set the current step; without a bar, print it now and then, and at the end."""
         self._doing = what
         over = 0 < self.total <= self._done
-        if not self.watched and (over or monotonic() - self._said >= LINE_EVERY):
+        if not self.watched and (over or monotonic() - self._printed >= LINE_EVERY):
             self.say(f"{what}: {self.far}" if self.far else what)
 
     def say(self, line: str) -> None:
-        """Print a line, unless a bar is watched."""
+        """Print a line, unless there is a bar."""
         if not self.watched:
-            self._said = monotonic()
+            self._printed = monotonic()
             self._console.print(Text(line), soft_wrap=True)
 
     @property
     def far(self) -> str:
-        """How far the whole has come, with the time left; empty while there is nothing to count."""
+        """The progress and the time left; empty while there is nothing to count."""
         if not self.total:
             return ""
         left = ""
@@ -128,7 +127,7 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Yield the callbacks that show on standard error how far measuring has come."""
+    """Yield callbacks that show the progress of measuring on standard error."""
     with Meter(Console(stderr=True), "cells") as meter:
 
         def start(cells: int) -> None:
@@ -136,14 +135,14 @@ def progress() -> Iterator[Progress]:
             if cells > 0:
                 meter.say(f"measuring {counted(cells, 'cell')}")
 
-        def done(m: Measurement) -> None:
-            meter.advance(f"{m.framework} {m.release} {m.scenario}")
+        def done(cell: Measurement) -> None:
+            meter.advance(f"{cell.framework} {cell.release} {cell.scenario}")
 
         yield Progress(start, done, meter.doing)
 
 
 class Loads:
-    """The load tests of a command, one after the other, as one whole; on a terminal with a live view."""
+    """Shows the progress of all load tests of a command together; on a terminal, with a live view."""
 
     def __init__(self, console: Console, unit: str) -> None:
         self._samples: deque[Sample] = deque(maxlen=RECENT)
@@ -152,7 +151,7 @@ class Loads:
         self.aside = self._meter.aside
 
     def test(self, name: str, traffic: Traffic) -> Watch:
-        """Return the callback of the next test, which gets its samples."""
+        """Begin the next test, and return the callback for its samples."""
         self._before += self._now
         self._now = _length(traffic)
         self._samples.clear()
@@ -162,13 +161,13 @@ class Loads:
         def seen(sample: Sample) -> None:
             self._samples.append(sample)
             done = min(sample.requests if traffic.requests else sample.seconds, self._now)
-            told = name if self._meter.watched else f"{name}, {', '.join(self._told(sample))}"
-            self._meter.at(self._before + done, told)
+            line = name if self._meter.watched else f"{name}, {', '.join(self._parts(sample))}"
+            self._meter.at(self._before + done, line)
 
         return seen
 
     @staticmethod
-    def _told(s: Sample) -> tuple[str, ...]:
+    def _parts(s: Sample) -> tuple[str, ...]:
         return (
             f"{s.unexpected:,} of {s.requests:,} answers wrong",
             f"p99 {1e3 * s.p99:.1f} ms",
@@ -177,7 +176,7 @@ class Loads:
         )
 
     def _view(self) -> Sequence[RenderableType]:
-        """Return the live view: a line for each thing that one watches, with its last half minute."""
+        """Return the live view: a line for each quantity, with its last half minute."""
         samples = tuple(self._samples)
         if not samples:
             return ()
@@ -204,7 +203,7 @@ class Loads:
 
 @contextmanager
 def loads(traffic: Traffic, tests: int, console: Console | None = None) -> Iterator[Loads]:
-    """Yield what shows how far `tests` load tests of this length have come, on standard error by default."""
+    """Yield the progress of `tests` load tests of this length, by default on standard error."""
     whole = Loads(console or Console(stderr=True), "requests" if traffic.requests else "s")
     with whole._meter as meter:
         meter.more(tests * _length(traffic))
@@ -216,7 +215,7 @@ def _length(traffic: Traffic) -> float:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return the course of some numbers as one row of blocks, from the least to the largest."""
+    """Return numbers as a row of blocks, scaled from the least to the largest."""
     if not values:
         return ""
     least, most = min(values), max(values)
@@ -225,7 +224,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def progressing(names: Sequence[str], doing: str) -> Iterator[str]:
-    """Yield each framework's name, showing on standard error which it is and how much time is left."""
+    """Yield each framework's name, with progress on standard error."""
     with Meter(Console(stderr=True), "frameworks") as meter:
         meter.more(len(names))
         for name in names:

@@ -1,4 +1,4 @@
-"""The options that verbs which measure have in common, and what they ask the engine for."""
+"""The options that measuring verbs share, and what these ask of the engine."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from outlive.wording import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 JOBS = (os.cpu_count() or 1) + 1
-"""Servers that run at the same time without `--jobs`."""
+"""Default of `--jobs`: servers that run at once."""
 
 
 def sensitivity(text: str) -> int:
-    """Return the requests for one object from `1/1000`. Raises UsageError where that cannot be had."""
-    found = re.fullmatch(r"1/([0-9]{1,9})", text)
-    if found and LEAST_SENSITIVITY <= int(found[1]) <= MOST_SENSITIVITY:
-        return int(found[1])
+    """Return 1000 for `1/1000`, the requests per object. Raises UsageError for an unsupported sensitivity."""
+    match = re.fullmatch(r"1/([0-9]{1,9})", text)
+    if match and LEAST_SENSITIVITY <= int(match[1]) <= MOST_SENSITIVITY:
+        return int(match[1])
     raise UsageError(
         f"--sensitivity takes an object for each N requests, from 1/{LEAST_SENSITIVITY} "
         f"to 1/{MOST_SENSITIVITY}, as in 1/1000, not {one_line(text)!r}"
@@ -44,13 +44,13 @@ def sensitivity(text: str) -> int:
 
 
 def gc_policy(text: str) -> str:
-    """Return the gc policy, as records have it. Raises UsageError where it names none."""
+    """Return the gc policy as records spell it. Raises UsageError if the text is not one."""
     return str(GcPolicy.parse(text))
 
 
 def several(*options: Callable[[Any], Any]) -> Callable[[F], F]:
-    """Return what adds several options, which help lists in this order."""
-    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+    """Return a decorator that adds several options, which help lists in this order."""
+    return lambda command: functools.reduce(lambda target, option: option(target), reversed(options), command)
 
 
 worker_option = click.option("--worker", metavar="NAME", help="gunicorn worker, by its name in app.toml.")
@@ -147,45 +147,45 @@ traffic_options = several(
         help="Requests to send per second, whether or not earlier ones were answered.",
     ),
 )
-"""What a load test sends."""
+"""Options for what a load test sends."""
 
 
 def sender(project: Project, framework: str, named: str | None) -> str:
-    """Return the user that sends: the one named, or an application's own, or the usual one."""
-    own = apps.load(project, framework).own
-    return named or (own.user if own else "") or USUAL
+    """Return the user that sends: the named one, else the application's own, else the usual one."""
+    application = apps.load(project, framework).own
+    return named or (application.user if application else "") or USUAL
 
 
 def measured(
     project: Project, stacks: Sequence[Prepared], request: engine.Request
 ) -> list[tuple[Measurement, ...]]:
-    """Return the measurements of each stack, showing on standard error how far it has come."""
+    """Return the measurements of each stack, with progress on standard error."""
     with progress() as callbacks:
         return engine.run(project, stacks, request, callbacks)
 
 
-def said_by_tools(
+def tool_readings(
     project: Project, stack: Prepared, request: engine.Request, wanted: Sequence[Tool]
 ) -> tuple[ToolReading, ...]:
-    """Return what tools say of each scenario and connection that is measured; nothing without tools."""
+    """Return the readings of the wanted tools for each measured scenario and connection."""
     if not wanted:
         return ()
     framework = stack.release.framework
     environment = environments.ensure(stack.lock, stack.interpreter)
     served = engine.serving(project, framework, request.scenarios)
     by_name = {scenario.name: scenario for scenario in request.scenarios}
-    found: list[ToolReading] = []
+    readings: list[ToolReading] = []
     for name, connection in dict.fromkeys((cell.scenario, cell.connection) for cell in request.cells):
         if name in served:
             folder = project.apps / framework
             subject = Subject(environment, served[name].app, folder, request.worker, stack.remedy)
-            found += tools.run(subject, stack, by_name[name], connection, wanted)
-    return tuple(found)
+            readings += tools.run(subject, stack, by_name[name], connection, wanted)
+    return tuple(readings)
 
 
 @contextlib.contextmanager
 def load_extra() -> Iterator[None]:
-    """Import in it what load tests need, an extra. Raises FaultError where that is not installed."""
+    """Run imports that need the extra `load`. Raises FaultError if it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -195,13 +195,13 @@ def load_extra() -> Iterator[None]:
 
 
 def fault_code(measurements: Sequence[Measurement]) -> int:
-    """Return the exit code: a cell that failed is a fault, whatever the others say."""
+    """Return the exit code: a fault if any cell failed."""
     return ExitCode.FAULT if any(m.status == "failed" for m in measurements) else ExitCode.FINE
 
 
 def all_measured(measurements: Iterable[Measurement]) -> int:
-    """Return the exit code. Raises FaultError with the reason of the first cell that failed, if one did."""
-    for m in measurements:
-        if m.status == "failed":
-            raise FaultError(f"{m.scenario} could not be measured: {m.reason}")
+    """Return the exit code. Raises FaultError, with the reason, for the first cell that failed."""
+    for measurement in measurements:
+        if measurement.status == "failed":
+            raise FaultError(f"{measurement.scenario} could not be measured: {measurement.reason}")
     return ExitCode.FINE

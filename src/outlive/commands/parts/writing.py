@@ -1,4 +1,4 @@
-"""Options that write what is shown to files, too, or in its place to standard output."""
+"""Options that also write what is shown to files, or to standard output instead."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ STREAMS = {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
 
 
 def file_option(flag: str, what: str, name: str | None = None, **others: Any) -> Callable[[F], F]:
-    """Return what adds an option that names a file to write.
+    """Return a decorator that adds an option for a file to write.
 
-    `-` is standard output, and people read the other. A command that would write two there, or could not
-    write the file in the end, does not begin.
+    `-` is standard output; what people read then goes to standard error. A command that would write two
+    documents there, or cannot write the file, does not begin.
     """
     return click.option(
         flag,
@@ -38,31 +38,31 @@ def file_option(flag: str, what: str, name: str | None = None, **others: Any) ->
 
 
 def json_option(command: F) -> F:
-    """Add `--json [FILE]`: without a file it is standard output."""
+    """Add `--json [FILE]`; the default file is standard output."""
     described = "Also write JSON; - means standard output."
     return file_option("--json", described, is_flag=False, flag_value="-")(command)
 
 
 def writing_options(command: F) -> F:
-    """Add the options that write what is shown to files, too."""
+    """Add the options that also write what is shown to files."""
     return file_option("--markdown", "Also write Markdown.")(json_option(command))
 
 
 def write_json(file: Path | None, document: files.JsonDocument) -> None:
-    """Write a document, where a file was asked for."""
+    """Write a document if a file was named."""
     if file:
         files.write_text(file, document.to_json())
 
 
 def _writable(ctx: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
-    """Check that a file can be written. Raises UsageError, and FaultError where nothing can be written."""
+    """Return the file to write. Raises UsageError for a wrong name, and FaultError if it is not writable."""
     if file is None:
         return None
     file = files.STANDARD_OUTPUT if str(file) in STREAMS else file
     written: dict[str, str] = ctx.meta.setdefault(__name__, {})
     path, flag = os.path.realpath(file), option.opts[0]
-    if (other := written.setdefault(path, flag)) != flag:
-        raise UsageError(f"{other} and {flag} cannot both be written to {file}")
+    if (first := written.setdefault(path, flag)) != flag:
+        raise UsageError(f"{first} and {flag} cannot both be written to {file}")
     if file == files.STANDARD_OUTPUT:
         _alone(ctx)
     elif not os.access(place := next(p for p in (Path(path), *Path(path).parents) if p.exists()), os.W_OK):
@@ -73,7 +73,7 @@ def _writable(ctx: click.Context, option: click.Parameter, file: Path | None) ->
 
 
 def _alone(ctx: click.Context) -> None:
-    """Have a document alone on standard output: what people read goes to the other stream meanwhile."""
+    """Keep standard output for a document: until the command ends, other text goes to standard error."""
     if sys.stdout is not sys.stderr:
         ctx.call_on_close(files.documents_to(sys.stdout))
         ctx.with_resource(contextlib.redirect_stdout(sys.stderr))
