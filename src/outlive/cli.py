@@ -46,8 +46,6 @@ VERBS = {
 """What each verb does, under the headings of the first screen; `commands` has a folder for each heading.
 
 This repeats the help of the verbs, so that the first screen loads none of them; a test keeps both equal."""
-
-
 STORELESS = frozenset({"doctor", "explain", "gate", "init", "releases"})
 """Verbs that neither store nor read results."""
 

@@ -45,8 +45,6 @@ COPIED = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 LARGEST = 256 * 1024**2
 """Bytes of the largest file that is read; results are a few MiB."""
 AGAIN = "restore it, or remove it to measure again"
-
-
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ERRNO = re.compile(r"^\[Errno (\d+)\] ")
 STANDARD_OUTPUT = Path("-")

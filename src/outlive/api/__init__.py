@@ -47,7 +47,7 @@ from outlive.stacks.prepare import check_withdrawn, prepare
 States = Callable[[Sequence[str], Sequence[str]], list[State]]
 """Returns the states of an application that words and requirements files name."""
 SECONDS = 30.0
-"""Default length of a load test."""
+"""Default seconds of a load test."""
 
 
 class Options(TypedDict, total=False):

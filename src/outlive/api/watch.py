@@ -86,7 +86,6 @@ def watch(
     from outlive.pages import write  # noqa: PLC0415 - templates take a tenth of a second to import
 
     report, page = write.write(project, report)
-
     explain = functools.partial(
         explained,
         project,
@@ -117,10 +116,9 @@ def _reproducer(report: Report, changed: Sequence[Row], explain: Callable[..., E
         try:
             explanation = explain(scenario, policy=policy)
             structures = explanation.document.analysis.structures
-            if structures:
-                return explanation.reproducer(
-                    min(structures, key=lambda s: s.explanation.fingerprint in earlier)
-                )
+            new_first = sorted(structures, key=lambda s: s.explanation.fingerprint in earlier)
+            if new_first:
+                return explanation.reproducer(new_first[0])
         except OutliveError as error:
             why = error
     raise why

@@ -106,12 +106,10 @@ def read(folder: Path, base: Project) -> Read:
 
     Raises UsageError, with the place, if there is no such file or it is not valid.
     """
-    path = folder / FILE
-    if is_shared := not path.is_file():
-        path = folder / "pyproject.toml"
+    path = folder / (FILE if (folder / FILE).is_file() else "pyproject.toml")
     try:
         document = tomllib.loads(read_text(path))
-        table = document.get("tool", {}).get("outlive") if is_shared else document
+        table = document if path.name == FILE else document.get("tool", {}).get("outlive")
         if table is None:
             raise FileNotFoundError
         settings = msgspec.convert(_filled(table), Settings)

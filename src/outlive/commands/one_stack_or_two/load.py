@@ -32,7 +32,7 @@ from outlive.wording import one_line
 
 DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s?)?")
 SECONDS = 30.0
-"""Default length of a load test without a number of requests."""
+"""Default seconds of a load test without --requests."""
 
 
 def duration(text: str) -> float:
