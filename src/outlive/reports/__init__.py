@@ -1,1 +1,1 @@
-"""One upgrade decided: the record of all that is said about it, as Markdown and in a terminal."""
+"""Reports on upgrades: the verdict, the record of its evidence and statements, and their text renderings."""

@@ -1,4 +1,4 @@
-"""What a reader of a report asks, and the answers in a sentence each. Pure."""
+"""The statements of a report: a reader's questions, each with a short answer. Pure."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a report says in sentences; every rendering draws these and none has words of its own.
+    """The sentences of a report. All renderings draw these and add none.
 
     `policies` has a line for each gc policy, the one that leads first. `origin` says what was measured here.
-    `stay` is for those who do not, `claims` about the changelogs that were read.
-    `repeat` is the command that makes the report again, `repeat_load` the one that compares under load.
+    `stay` is advice for those who do not upgrade. `claims` says which changelogs were read. `repeat` is the
+    command that makes the report again, `repeat_load` the command that compares under load.
     """
 
     verdict: Verdict
@@ -65,8 +65,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     repeat_load: str
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sentences are about. None: not known."""
+class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
+    """The subject of the sentences. None means unknown."""
 
     evidence: Evidence
     comparison: Comparison
@@ -77,40 +77,40 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     rates: Rates
 
 
-def say(report: Known) -> Said:
-    """Return what is said."""
-    overall, comparison, evidence = report.judgement.overall, report.comparison, report.evidence
+def say(upgrade: Upgrade) -> Said:
+    """Return the statements about an upgrade."""
+    overall, comparison, evidence = upgrade.judgement.overall, upgrade.comparison, upgrade.evidence
     pythons = (comparison.before.stack.python, comparison.after.stack.python)
     repeat = evidence.command or f"outlive report {_pair(comparison)} --fresh"
     return Said(
         verdict=overall.verdict,
         means=MEANS[overall.verdict],
-        because=_because(report),
+        because=_because(upgrade),
         policies=tuple(
-            f"with gc {one.gc}: {one.judged.verdict}: {one.judged.because}"
-            for one in report.judgement.policies
+            f"with gc {policy.gc}: {policy.judged.verdict}: {policy.judged.because}"
+            for policy in upgrade.judgement.policies
         ),
         changes=comparison.headline.removeprefix(f"{comparison.subject}: "),
         era=evidence.era or "",
         sizes=(
-            f"MiB per hour is an estimate at {report.rates}, with all failures of one kind: less than "
+            f"MiB per hour is an estimate at {upgrade.rates}, with all failures of one kind: less than "
             f"{number(NEGLIGIBLE)} is negligible, {number(LARGE)} or more is large."
         ),
         scope=_scope(evidence.measurements),
         python=evidence.python or f"Python {step(*pythons)}.",
         origin=_origin(evidence),
-        answers=_answers(report),
-        stay=_stay(report),
-        claims=_claims_note(report),
-        repeat=" ".join([repeat, *report.rates.words]),
-        repeat_load=_repeat_load(report),
+        answers=_answers(upgrade),
+        stay=_stay(upgrade),
+        claims=_claims_note(upgrade),
+        repeat=" ".join([repeat, *upgrade.rates.words]),
+        repeat_load=_repeat_load(upgrade),
     )
 
 
 def _scope(both: BothMeasurements) -> str:
-    """Return what is judged, with the sensitivity of the coarsest measurement."""
-    measured = [m.sensitivity for m in (*both.before, *both.after) if m.status == "measured"]
-    return SCOPE.format(SURE.format(min(measured)) if measured else "")
+    """Return the scope of the verdict, with the sensitivity of the coarsest measurement."""
+    sensitivities = [m.sensitivity for m in (*both.before, *both.after) if m.status == "measured"]
+    return SCOPE.format(SURE.format(min(sensitivities)) if sensitivities else "")
 
 
 def _origin(evidence: Evidence) -> str:
@@ -121,35 +121,35 @@ def _origin(evidence: Evidence) -> str:
     return " ".join(filter(None, (origin(cells), origin(tests, "load test"))))
 
 
-def _answers(report: Known) -> tuple[Answer, ...]:
-    """Return the questions that decide on an upgrade, with what the report says to them."""
-    rows = [row for row in report.comparison.rows if row.decides]
+def _answers(upgrade: Upgrade) -> tuple[Answer, ...]:
+    """Return the questions that decide on an upgrade, with their answers."""
+    rows = [row for row in upgrade.comparison.rows if row.decides]
     better = [row for row in rows if row.direction == "better"]
     worse = [row for row in rows if row.direction == "worse"]
     return (
-        Answer("Is it safe?", _safe(report)),
+        Answer("Is it safe?", _safe(upgrade)),
         Answer("What improves?", f"{examples(better)}." if better else "Nothing that was measured improves."),
         Answer("What does not?", " ".join(_not_better(rows, worse))),
         Answer("On which path?", _paths(better, worse)),
-        Answer("And under load?", " ".join(_loaded(report))),
-        Answer("Is it withdrawn?", _withdrawn(report)),
-        Answer("And if I cannot upgrade?", " ".join(filter(None, [_stay(report), _remedy(report)]))),
-        Answer("How sure is this?", " ".join(_sure(report))),
+        Answer("And under load?", " ".join(_loaded(upgrade))),
+        Answer("Is it withdrawn?", _withdrawn(upgrade)),
+        Answer("And if I cannot upgrade?", " ".join(filter(None, [_stay(upgrade), _remedy(upgrade)]))),
+        Answer("How sure is this?", " ".join(_sure(upgrade))),
     )
 
 
-def _because(report: Known) -> str:
+def _because(upgrade: Upgrade) -> str:
     """Return why the verdict is what it is, as a sentence."""
-    judged = report.judgement.overall
+    judged = upgrade.judgement.overall
     if judged.verdict == "WITHDRAWN":
         return f"{judged.because}."
-    return f"With gc {report.judgement.leads}, {judged.because}."
+    return f"With gc {upgrade.judgement.leads}, {judged.because}."
 
 
-def _stay(report: Known) -> str:
-    """Return which setting those who stay with the release before take."""
-    before = [row for row in report.comparison.rows if row.scenario != BASELINE and row.decides]
-    if leaking := _leaking(report):
+def _stay(upgrade: Upgrade) -> str:
+    """Return the setting for those who stay with the release before."""
+    before = [row for row in upgrade.comparison.rows if row.scenario != BASELINE and row.decides]
+    if leaking := _leaking(upgrade):
         names = listed(leaking, MOST_EXAMPLES)
         return (
             "Restart workers after a number of requests (max_requests): no collection frees the leak in "
@@ -160,28 +160,28 @@ def _stay(report: Known) -> str:
     return "Nothing to do: it leaves nothing behind." if before else "Not known: nothing was measured."
 
 
-def _remedy(report: Known) -> str:
-    """Return what is known of remedies, in a sentence; empty where nothing is."""
-    if report.relief is None or report.relief.relief.advice.remedy is None:
+def _remedy(upgrade: Upgrade) -> str:
+    """Return the remedy that helps most, as a sentence, or "" if none is known."""
+    if upgrade.relief is None or upgrade.relief.relief.advice.remedy is None:
         return ""
-    relief = report.relief.relief
+    relief = upgrade.relief.relief
     name, effect = one_line(relief.advice.remedy or ""), one_line(relief.advice.reasons[0])
-    does = f"{name} helps most with gc off: {effect}, on Python {relief.python}."
-    if relief.is_about(report.comparison.before.stack):
-        return f"Of the remedies, {does}"
-    if _leaking(report):  # what helps a release without the leak says nothing about it
+    clause = f"{name} helps most with gc off: {effect}, on Python {relief.python}."
+    if relief.is_about(upgrade.comparison.before.stack):
+        return f"Of the remedies, {clause}"
+    if _leaking(upgrade):  # a remedy measured without the leak proves nothing about it
         return ""
-    return f"Of the remedies measured for {one_line(relief.release)}, {does}"
+    return f"Of the remedies measured for {one_line(relief.release)}, {clause}"
 
 
-def _leaking(report: Known) -> list[str]:
+def _leaking(upgrade: Upgrade) -> list[str]:
     """Return the scenarios in which the release before leaks."""
-    rows = report.comparison.rows
+    rows = upgrade.comparison.rows
     return list(dict.fromkeys(row.scenario for row in rows if row.before.kind == "leak" and row.decides))
 
 
 def examples(rows: Iterable[Row]) -> str:
-    """Return the largest changes in objects, one for each scenario, with what they are per hour."""
+    """Return the largest changes in objects, one for each scenario, with their sizes per hour."""
     most: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: (-abs(row.size.change if row.size else 0), -abs(row.change))):
         most.setdefault(row.scenario, row)
@@ -192,23 +192,23 @@ def examples(rows: Iterable[Row]) -> str:
     return listed(texts, MOST_EXAMPLES)
 
 
-def _repeat_load(report: Known) -> str:
-    """Return the command that compares under load: again, where that was done."""
-    done = report.evidence.loads.comparisons
-    policies = [one.deployment.gc for one in done] or ["on", "off"]
-    words = [f"outlive compare {_pair(report.comparison)} --load", *(f"--gc {gc}" for gc in policies)]
-    if done:
-        sent = done[0].traffic
-        words += [f"--user {sent.user} --connection {sent.connection} --clients {sent.clients}"]
-        words += [f"--requests {sent.requests}"] if sent.requests else []
-        words += [f"--rate {number(sent.rate)}"] if sent.rate else []
-        words += [f"--rounds {done[0].rounds}", f"--worker {done[0].deployment.worker}"]
-        words += [f"--scenario {shlex.quote(pattern)}" for pattern in sent.scenarios]
+def _repeat_load(upgrade: Upgrade) -> str:
+    """Return the command that compares under load, with the same traffic if that was done before."""
+    comparisons = upgrade.evidence.loads.comparisons
+    policies = [comparison.deployment.gc for comparison in comparisons] or ["on", "off"]
+    words = [f"outlive compare {_pair(upgrade.comparison)} --load", *(f"--gc {gc}" for gc in policies)]
+    if comparisons:
+        first, traffic = comparisons[0], comparisons[0].traffic
+        words += [f"--user {traffic.user} --connection {traffic.connection} --clients {traffic.clients}"]
+        words += [f"--requests {traffic.requests}"] if traffic.requests else []
+        words += [f"--rate {number(traffic.rate)}"] if traffic.rate else []
+        words += [f"--rounds {first.rounds}", f"--worker {first.deployment.worker}"]
+        words += [f"--scenario {shlex.quote(pattern)}" for pattern in traffic.scenarios]
     return " ".join(words)
 
 
 def _pair(comparison: Comparison) -> str:
-    """Return the words that name both sides, and what was done to the app."""
+    """Return the words of a command that name both sides and the practices."""
     names = (comparison.after.stack.practice or "").split("+")
     return _stacks(comparison) + "".join(f" --with-practice {one_line(name)}" for name in names if name)
 
@@ -224,7 +224,7 @@ def _stacks(comparison: Comparison) -> str:
 
 def _words(comparison: Comparison, side: Side) -> str:
     stack = side.stack
-    asked = [one.package for one in comparison.differences if one.asked]
+    asked = [difference.package for difference in comparison.differences if difference.asked]
     pins = [str(package) for package in stack.packages if package.name in asked]
     python = (
         [f"python=={stack.python}"] if comparison.before.stack.python != comparison.after.stack.python else []
@@ -232,27 +232,28 @@ def _words(comparison: Comparison, side: Side) -> str:
     return ",".join([f"{stack.framework}=={stack.release}", *pins, *python])
 
 
-def _safe(report: Known) -> str:
-    judgement = report.judgement
+def _safe(upgrade: Upgrade) -> str:
+    judgement = upgrade.judgement
     judged, evidence = judgement.overall, judgement.evidence
     if judged.verdict == "WITHDRAWN":
-        instead = judgement.nearest
-        take = f"Take {instead} instead. " if instead else ""
-        return f"No, it is withdrawn. {take}On memory alone: {evidence.verdict.lower()}, {evidence.because}."
+        instead = f"Take {judgement.nearest} instead. " if judgement.nearest else ""
+        return (
+            f"No, it is withdrawn. {instead}On memory alone: {evidence.verdict.lower()}, {evidence.because}."
+        )
     if judged.verdict == "NOT ENOUGH DATA":
         return f"Not known: {judged.because}."
-    said = f"With gc {judgement.leads}, {_yes(judged)}"
-    others = [one for one in judgement.policies if one.gc != judgement.leads]
-    return " ".join([said, *(f"With gc {one.gc}, {_yes(one.judged)}" for one in others)])
+    policies = [policy for policy in judgement.policies if policy.gc != judgement.leads]
+    sentences = [f"With gc {policy.gc}, {_safety(policy.judged)}" for policy in policies]
+    return " ".join([f"With gc {judgement.leads}, {_safety(judged)}", *sentences])
 
 
-def _yes(judged: Judged) -> str:
-    """Return whether it is safe with one gc policy, why, and what to set."""
+def _safety(judged: Judged) -> str:
+    """Return whether an upgrade is safe with one gc policy, why, and what to set."""
     if judged.verdict == "NOT ENOUGH DATA":
         return f"that is not known: {judged.because}."
-    said = f"{'yes' if judged.verdict in FINE else 'no'}, as far as memory goes: {judged.because}."
+    answer = f"{'yes' if judged.verdict in FINE else 'no'}, as far as memory goes: {judged.because}."
     settings = [ADVICE[setting] for setting in judged.settings]
-    return f"{said} {capital(listed(settings))}." if settings else said
+    return f"{answer} {capital(listed(settings))}." if settings else answer
 
 
 def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
@@ -275,48 +276,50 @@ def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
 
 
 def _paths(better: Sequence[Row], worse: Sequence[Row]) -> str:
-    said = [f"{name}: {_where(rows)}" for name, rows in (("Better", better), ("Worse", worse)) if rows]
-    return ". ".join(said) + "." if said else "On no measured path."
+    sides = [f"{name}: {_places(rows)}" for name, rows in (("Better", better), ("Worse", worse)) if rows]
+    return ". ".join(sides) + "." if sides else "On no measured path."
 
 
-def _where(rows: Sequence[Row]) -> str:
-    """Return scenarios by the connections and gc policies for which they changed."""
+def _places(rows: Sequence[Row]) -> str:
+    """Return the scenarios, grouped by the connections and gc policies for which they changed."""
     by_cells: dict[str, list[str]] = {}
     for name in dict.fromkeys(row.scenario for row in rows):
-        own = [row for row in rows if row.scenario == name]
-        connections = listed(list(dict.fromkeys(row.connection for row in own)))
-        policies = listed(list(dict.fromkeys(row.gc for row in own)))
+        changes = [row for row in rows if row.scenario == name]
+        connections = listed(list(dict.fromkeys(row.connection for row in changes)))
+        policies = listed(list(dict.fromkeys(row.gc for row in changes)))
         by_cells.setdefault(f"on {connections} connections, gc {policies}", []).append(name)
     return "; ".join(f"{listed(names)} {cells}" for cells, names in by_cells.items())
 
 
-def _withdrawn(report: Known) -> str:
-    before, after = (side.release for side in (report.comparison.before, report.comparison.after))
-    said = [f"Yes: {one}" for one in withdrawn([after])] or [f"No, {after} is not."]
-    if report.judgement.nearest:
-        said.append(f"The nearest release that is not withdrawn: {report.judgement.nearest}")
+def _withdrawn(upgrade: Upgrade) -> str:
+    before, after = (side.release for side in (upgrade.comparison.before, upgrade.comparison.after))
+    texts = [f"Yes: {text}" for text in withdrawn([after])] or [f"No, {after} is not."]
+    if upgrade.judgement.nearest:
+        texts.append(f"The nearest release that is not withdrawn: {upgrade.judgement.nearest}")
     if before.yanked and before != after:
-        said += withdrawn([before])
-    return " ".join(_sentence(one) for one in said)
+        texts += withdrawn([before])
+    return " ".join(map(_sentence, texts))
 
 
-def _loaded(report: Known) -> Iterator[str]:
-    for one in report.evidence.loads.comparisons:
-        yield f"With gc {one.deployment.gc}, {counted(one.rounds, 'round')}: {said(one)}."
-    if not report.evidence.loads.comparisons:
+def _loaded(upgrade: Upgrade) -> Iterator[str]:
+    comparisons = upgrade.evidence.loads.comparisons
+    for comparison in comparisons:
+        gc, rounds = comparison.deployment.gc, counted(comparison.rounds, "round")
+        yield f"With gc {gc}, {rounds}: {said(comparison)}."
+    if not comparisons:
         yield "No comparison under load was made, so this says nothing about speed."
 
 
-def _sure(report: Known) -> Iterator[str]:
-    comparison, judgement = report.comparison, report.judgement
+def _sure(upgrade: Upgrade) -> Iterator[str]:
+    comparison, judgement = upgrade.comparison, upgrade.judgement
     yield (
         f"Objects were counted{_errors(comparison.rows)} on both sides, in {judgement.measured} of "
         f"{counted(judgement.wanted, 'cell')}."
     )
     apart = [
-        f"{one.package} {one.before or NO_VERSION} → {one.after or NO_VERSION}"
-        for one in comparison.differences
-        if not one.asked
+        f"{difference.package} {difference.before or NO_VERSION} → {difference.after or NO_VERSION}"
+        for difference in comparison.differences
+        if not difference.asked
     ]
     equal = counted(len(comparison.held_equal), "package")
     if apart:
@@ -330,15 +333,15 @@ def _sure(report: Known) -> Iterator[str]:
 
 
 def _errors(rows: Iterable[Row]) -> str:
-    """Return in which scenarios counts are not exact, and how far off they may be."""
-    found: dict[str, float] = {}
+    """Return the scenarios whose counts are not exact, with their largest errors."""
+    errors: dict[str, float] = {}
     for row in rows:
         error = max(side.amounts["objects"].error for side in (row.before, row.after))
         if error:
-            found[row.scenario] = max(error, found.get(row.scenario, 0.0))
-    if not found:
+            errors[row.scenario] = max(error, errors.get(row.scenario, 0.0))
+    if not errors:
         return " exactly"
-    names = [f"{name} (within {number(round(error, 1))})" for name, error in found.items()]
+    names = [f"{name} (within {number(round(error, 1))})" for name, error in errors.items()]
     return f" exactly, except {listed(names, MOST_EXAMPLES)},"
 
 
@@ -347,19 +350,19 @@ def _sentence(text: str) -> str:
     return line if line.endswith((".", "…")) else f"{line}."
 
 
-def _claims_note(report: Known) -> str:
-    """Return which changelogs were read, and where none could be had."""
-    framework = report.comparison.after.stack.framework
-    if report.changelogs is None:
+def _claims_note(upgrade: Upgrade) -> str:
+    """Return which changelogs were read, and which are not available."""
+    framework = upgrade.comparison.after.stack.framework
+    if upgrade.changelogs is None:
         return f"No changelog of {framework} has been read: `outlive releases claims {framework}` reads them."
-    if not report.changelogs:
+    if not upgrade.changelogs:
         return "There is no release in between, so there is no changelog to check."
-    lost = [log for log in report.changelogs if log.source is None]
-    found = sorted({log.source for log in report.changelogs if log.source})
-    count = counted(len(report.changelogs) - len(lost), "release")
-    said = f"Changelogs of {count} were read, in {listed(found)}." if found else ""
-    if not report.held:
-        said += " None of their entries mentions leaks, cycles, references, memory or garbage."
+    lost = [log for log in upgrade.changelogs if log.source is None]
+    sources = sorted({log.source for log in upgrade.changelogs if log.source})
+    count = counted(len(upgrade.changelogs) - len(lost), "release")
+    text = f"Changelogs of {count} were read, in {listed(sources)}." if sources else ""
+    if not upgrade.held:
+        text += " None of their entries mentions leaks, cycles, references, memory or garbage."
     for log in lost:
-        said += f" {log.release}: no changelog is available, {one_line(log.reason or '')}."
-    return said.strip()
+        text += f" {log.release}: no changelog is available, {one_line(log.reason or '')}."
+    return text.strip()

@@ -1,15 +1,15 @@
-"""Claims of changelogs, held against what was measured. Pure.
+"""Claims of changelogs, held against measurements. Pure.
 
 A claim is compared with the measured change of the scenarios that it is about, from the release before
 it to its own or, if that was not measured, between the two stacks compared. Cells are judged by
 `outlive.comparison.cells`:
 
-- `contradicted`: some cells got much worse, none better: they leak and did not, or leave MUCH_MORE.
-- `confirmed`: each cell that left objects before got better, none got worse; what leaked no longer leaks, and
-  the other cells leave at most MOST_LEFT of what they left.
+- `contradicted`: no cell got better, and some got much worse: they started to leak, or leave MUCH_MORE.
+- `confirmed`: each cell that left objects before got better, and none got worse. Cells that leaked no longer
+  leak, and the others leave at most MOST_LEFT of what they left.
 - `partly`: some cells got better; or all of them, but other releases in between may have contributed.
 - `not seen`: everything else. Nothing changed, or a little more is left, or other releases may have made it
-  worse, or none of the scenarios was measured, as is common for what is not about a server's requests
+  worse. Or none of the scenarios was measured, as is common for claims that are not about a server's requests
   (`Claim.elsewhere`).
 """
 
@@ -30,10 +30,10 @@ from outlive.wording import counted, listed, number, step
 
 Seen = Literal["confirmed", "partly", "not seen", "contradicted"]
 MOST_LEFT = 0.5
-"""Share of the objects above `ok` that a release may still leave for its claim to count as confirmed: one
-that says that it breaks cycles and leaves most of them is right only in part."""
+"""Share of the objects above `ok` that a release may still leave for its claim to count as confirmed: a
+release that claims to break cycles but leaves most of them is only partly right."""
 MUCH_MORE = 1.1
-"""Times the objects above `ok` from which on more of them contradict a claim: a fix has some of its own."""
+"""Factor by which the objects above `ok` must grow to contradict a claim: a fix can add a few objects."""
 MOST_SCENARIOS = 3  # named as evidence beside a claim
 ABOUT: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
     (re.compile(words, re.IGNORECASE), scenarios)
@@ -60,7 +60,7 @@ ABOUT: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Between which releases something was measured, and how many others came out between them."""
+    """The two releases that were measured, and the number of others that came out between them."""
 
     before: str
     after: str
@@ -71,9 +71,9 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A claim held against what was measured. `evidence` says on what, `span` between which releases.
+    """A claim held against measurements: `evidence` names the scenarios, `span` the releases.
 
-    Where `measured` is false nothing was that it is about.
+    `measured` is false if no scenario that the claim is about was measured.
     """
 
     release: str
@@ -85,16 +85,18 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def about(claim: Claim, names: Iterable[str]) -> tuple[str, ...]:
-    """Return which of the scenarios a claim is about; all where its words name none."""
+    """Return the scenarios that a claim is about, all of them if its words point to none."""
     patterns = list(claim.elsewhere) or [
-        one for words, found in ABOUT if words.search(claim.text) for one in found
+        scenario for words, scenarios in ABOUT if words.search(claim.text) for scenario in scenarios
     ]
-    known = tuple(dict.fromkeys(name for name in names if name != BASELINE))
-    return tuple(name for name in known if not patterns or any(fnmatchcase(name, one) for one in patterns))
+    errors = dict.fromkeys(name for name in names if name != BASELINE)
+    return tuple(
+        name for name in errors if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+    )
 
 
 def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
-    """Return a claim beside what `rows`, which are of `span`, show."""
+    """Return a claim held against `rows`, which compare the releases of `span`."""
 
     def held(seen: Seen, evidence: str) -> Held:
         return Held(release=release, claim=claim, seen=seen, evidence=evidence, span=str(span))
@@ -102,8 +104,8 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     names = about(claim, (row.scenario for row in rows))
     relevant = [row for row in rows if row.scenario in names]
     if not relevant:
-        which = f" ({', '.join(claim.elsewhere)})" if claim.elsewhere else ""
-        evidence = f"no scenario that it concerns was measured{which}"
+        subjects = f" ({', '.join(claim.elsewhere)})" if claim.elsewhere else ""
+        evidence = f"no scenario that it concerns was measured{subjects}"
         return msgspec.structs.replace(held("not seen", evidence), measured=False)
     better = [row for row in relevant if row.direction == "better"]
     worse = [row for row in relevant if row.direction == "worse"]
@@ -111,29 +113,29 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
         more = f"more is left: {_examples(worse)}"
         if span.others:
             return held("not seen", f"{more}; {counted(span.others, 'other release')} may have caused it")
-        if any(map(_much_worse, worse)):
+        if any(map(_is_much_worse, worse)):
             return held("contradicted", more)
         return held("not seen", f"a little {more}")
     if not better:
         return held("not seen", f"no difference in {listed(names, MOST_SCENARIOS)}")
     others = f"; {counted(span.others, 'other release')} may have contributed" if span.others else ""
-    if not worse and all(map(_cleared, relevant)):
+    if not worse and all(map(_is_cleared, relevant)):
         return held("partly" if others else "confirmed", f"less is left: {_examples(better)}{others}")
-    leaving = sum(_left(row)[0] > 0 or row in better for row in relevant)
-    but = f"; more: {_examples(worse)}" if worse else ""
+    leaving = sum(_objects(row)[0] > 0 or row in better for row in relevant)
+    more = f"; more: {_examples(worse)}" if worse else ""
     return held(
-        "partly", f"less is left in {len(better)} of {leaving} cells: {_examples(better)}{but}{others}"
+        "partly", f"less is left in {len(better)} of {leaving} cells: {_examples(better)}{more}{others}"
     )
 
 
-def _left(row: Row) -> tuple[float, float]:
-    """Return what a row leaves above `ok` before and after, or all of it where `ok` is not known."""
+def _objects(row: Row) -> tuple[float, float]:
+    """Return the objects above `ok` before and after, or all objects if `ok` is unknown."""
     return row.before.above_ok, row.after.above_ok
 
 
-def _cleared(row: Row) -> bool:
-    """Return whether a cell is rid of what it left, if it left anything."""
-    before, after = _left(row)
+def _is_cleared(row: Row) -> bool:
+    """Return whether a cell no longer leaves what it left, if it left anything."""
+    before, after = _objects(row)
     if before <= 0 and row.before.kind != "leak":
         return True
     if row.before.kind == "leak":
@@ -141,16 +143,16 @@ def _cleared(row: Row) -> bool:
     return row.direction == "better" and after <= MOST_LEFT * before
 
 
-def _much_worse(row: Row) -> bool:
-    """Return whether a cell leaks that did not, or leaves much more than before."""
-    before, after = _left(row)
+def _is_much_worse(row: Row) -> bool:
+    """Return whether a cell starts to leak, or leaves much more than before."""
+    before, after = _objects(row)
     if before == after and row.told:
-        before, after = _told(row)
+        before, after = _amounts(row)
     return (row.after.kind == "leak") > (row.before.kind == "leak") or after > max(MUCH_MORE * before, before)
 
 
-def _told(row: Row) -> tuple[float, float]:
-    """Return before and after of what gave the direction."""
+def _amounts(row: Row) -> tuple[float, float]:
+    """Return the amounts before and after of the quantity that gave the direction."""
     name = NAMED[row.told[0]].name
     return row.before.value(name) or 0.0, row.after.value(name) or 0.0
 
@@ -164,13 +166,13 @@ def _examples(rows: Sequence[Row]) -> str:
 
 
 def _change(row: Row) -> str:
-    """Return the objects left above `ok`; where these are as before, what else gave the direction."""
-    before, after = _left(row)
+    """Return the change in objects above `ok`, or else in the quantity that gave the direction."""
+    before, after = _objects(row)
     if before != after:
         return step(number(before), number(after))
-    if said := note(row):
-        return said
+    if text := note(row):
+        return text
     if row.before.objects != row.after.objects or not row.told:
         return step(number(row.before.objects), number(row.after.objects))
-    one = NAMED[row.told[0]]
-    return f"{step(*map(one.write, _told(row)))} {one.noun}"
+    quantity = NAMED[row.told[0]]
+    return f"{step(*map(quantity.write, _amounts(row)))} {quantity.noun}"

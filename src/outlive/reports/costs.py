@@ -1,7 +1,7 @@
-"""What a comparison means in the reader's money: memory per hour, hours to the limit, the collector's time.
+"""What an upgrade costs with the reader's traffic: memory per hour, hours to the limit, the collector's time.
 
-Pure. An estimate, from exact counts (`outlive.comparison.sizes`).
-The page of a report computes the same in the reader's browser (`pages/templates/costs.js`).
+Pure. The costs are estimates from exact counts (`outlive.comparison.sizes`). The page of a report computes
+the same in the browser (`pages/templates/costs.js`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIDES: tuple[Side, ...] = ("before", "after")
 
 RESTART_SHARE = 0.5
 """Share of a worker's room that it may have filled when `max_requests` restarts it: the other half is for
-traffic that is worse than was given."""
+traffic that is worse than stated."""
 GARBAGE_SHARE = 0.1
 """Share of a worker's room that garbage may take before a periodic collection frees it."""
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -34,8 +34,9 @@ PARTS = {"": 1.0, "%": 100.0}
 class Leaves(msgspec.Struct, frozen=True, kw_only=True):
     """What one failed request of a scenario costs on one side with one gc policy.
 
-    `bytes_each` stays in memory, `garbage_each` of them until a collection; `ok_bytes` and `ok_garbage` are
-    the same for a plain 200. `pause_each` and `ok_pause` are the collector's, in ms; None: not measured.
+    `bytes_each` stay in memory, and `garbage_each` of them only until a collection. `ok_bytes` and
+    `ok_garbage` are the same for a plain 200. `pause_each` and `ok_pause` are the collector's time in ms,
+    None if not measured.
     """
 
     scenario: str
@@ -50,10 +51,11 @@ class Leaves(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What the reader's traffic costs if all that fails is of one scenario.
+    """What the reader's traffic costs if all failures are of one scenario.
 
-    `hours` until the limit, None: never. `max_requests` and `periodic` (collect every so many requests) are
-    per worker, None where they are not needed or cannot help. `pause_ms_per_second` is over all workers.
+    `hours` is the time until the limit, None if it is never reached. `max_requests` and `periodic` (requests
+    between collections) are per worker, None if they are not needed or cannot help. `pause_ms_per_second` is
+    over all workers.
     """
 
     mib_per_hour: float
@@ -64,7 +66,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the bill: a scenario on a connection with one gc policy, on both sides."""
+    """One line of the bill: a scenario, a connection and a gc policy, on both sides."""
 
     scenario: str
     connection: Connection
@@ -74,7 +76,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """All costs of both sides at `rates`. `base` is what a fresh worker takes in bytes, None: not known."""
+    """All costs of both sides at `rates`. A base is what a fresh worker takes in bytes, None if unknown."""
 
     rates: Rates
     base_before: int | None
@@ -85,7 +87,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bill(rows: Sequence[Row], rates: Rates) -> Bill:
-    """Return what both sides cost, a line for each scenario but `ok`, which is in all of them."""
+    """Return what both sides cost: a line for each cell except `ok`, which is part of all lines."""
     errors = [row for row in rows if row.scenario != BASELINE]
     ok = {(row.connection, row.gc): row for row in rows if row.scenario == BASELINE}
     bases = [base(rows, side) for side in SIDES]
@@ -110,18 +112,18 @@ def bill(rows: Sequence[Row], rates: Rates) -> Bill:
 
 
 def base(rows: Iterable[Row], side: Side) -> int | None:
-    """Return what a worker takes before anything stays: the lowest peak of a side."""
+    """Return what a worker takes before requests leave anything, in bytes: the lowest peak of a side."""
     peaks = [peak for row in rows if (peak := _reading(row, side).peak_rss_bytes)]
     return min(peaks, default=None)
 
 
 def cost(leaves: Leaves, rates: Rates, base_bytes: int | None) -> Cost:
-    """Return what traffic of `rates` costs."""
+    """Return what traffic at `rates` costs."""
     share = rates.errors
-    each = share * leaves.bytes_each + (1 - share) * leaves.ok_bytes
+    size = share * leaves.bytes_each + (1 - share) * leaves.ok_bytes
     garbage = share * leaves.garbage_each + (1 - share) * leaves.ok_garbage
     room = max(0.0, rates.limit - rates.workers * (base_bytes or 0))
-    growth = each * rates.rate
+    growth = size * rates.rate
     pause = None
     if leaves.pause_each is not None and leaves.ok_pause is not None:
         pause = (share * leaves.pause_each + (1 - share) * leaves.ok_pause) * rates.rate
@@ -129,7 +131,7 @@ def cost(leaves: Leaves, rates: Rates, base_bytes: int | None) -> Cost:
     return Cost(
         mib_per_hour=growth * 3600 / MIB,
         hours=room / growth / 3600 if growth > 0 else None,
-        max_requests=_round(RESTART_SHARE * room_each / each) if each > 0 else None,
+        max_requests=_round(RESTART_SHARE * room_each / size) if size > 0 else None,
         periodic=_round(GARBAGE_SHARE * room_each / garbage) if garbage > 0 else None,
         pause_ms_per_second=pause,
     )
@@ -160,16 +162,16 @@ def parse_bytes(text: str) -> int:
 
 
 def _quantity(text: str, units: Mapping[str, float]) -> tuple[float, float]:
-    """Return a number and what its unit is; not a number, which is in no range, where it has none of them."""
-    found = re.fullmatch(r"\s*([\d.]+)\s*(\S*)\s*", text)
+    """Return a number and the value of its unit, or NaN, which is in no range, if `text` is malformed."""
+    match = re.fullmatch(r"\s*([\d.]+)\s*(\S*)\s*", text)
     try:
-        return (float(found[1]), units[found[2]]) if found else (math.nan, 1.0)
+        return (float(match[1]), units[match[2]]) if match else (math.nan, 1.0)
     except (ValueError, KeyError):
         return math.nan, 1.0
 
 
 def bytes_left(reading: Reading, gc: str) -> tuple[float, float]:
-    """Return the bytes that one request leaves, and those of them that a collection frees. An estimate."""
+    """Return an estimate of the bytes that one request leaves, and of how many a collection frees."""
     total = reading.bytes_each or 0.0
     if gc != "off" or reading.objects <= 0:
         return total, 0.0
@@ -205,7 +207,7 @@ def _reading(row: Row, side: Side) -> Reading:
 
 
 def _round(value: float) -> int:
-    """Return a number of requests rounded down to one or two digits, at least 1: nobody needs more."""
+    """Return a number of requests, at least 1, rounded down to two digits: more would be false precision."""
     if value < 1:
         return 1
     if value >= 1e15:

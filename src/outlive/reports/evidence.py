@@ -1,4 +1,4 @@
-"""What a report is made from, and what is read back of one that is stored."""
+"""The evidence of a report, and reading it back from a stored report."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Published = TypeVar("Published", Measurement, LoadMeasurement)
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured, and why so.
+    """The measurements of a report and how they came about.
 
-    `command` repeats it, `python` says why it ran on this one, `era` what changes with the dependencies each
-    release came with, if known.
+    `command` repeats them. `python` says why they ran on this Python. `era` says what changes with the
+    dependencies that were current when each release came out, if known.
     """
 
     provenance: Provenance
@@ -39,7 +39,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Made, frozen=True, kw_only=True):
-    """What a report is made from: also both stacks, and what could not be held equal."""
+    """All that a report is made from: also both stacks, and the packages that could not be held equal."""
 
     before: Side
     after: Side
@@ -53,7 +53,7 @@ class _Sides(msgspec.Struct, frozen=True):
 
 
 class _Stored(Made, frozen=True, kw_only=True):
-    """What is read of a stored report."""
+    """The part of a stored report that is read."""
 
     comparison: _Sides
 
@@ -63,44 +63,44 @@ class _Versioned(msgspec.Struct, frozen=True):
 
 
 def published(evidence: Evidence) -> Evidence:
-    """Return the evidence of a report that is published itself."""
+    """Return `evidence` with all its measurements marked as published."""
 
-    def each(tests: tuple[Published, ...]) -> tuple[Published, ...]:
+    def marked(tests: tuple[Published, ...]) -> tuple[Published, ...]:
         return tuple(msgspec.structs.replace(test, published=True) for test in tests)
 
     sides, loads = evidence.measurements, evidence.loads
     return msgspec.structs.replace(
         evidence,
-        measurements=BothMeasurements(before=each(sides.before), after=each(sides.after)),
-        loads=msgspec.structs.replace(loads, before=each(loads.before), after=each(loads.after)),
+        measurements=BothMeasurements(before=marked(sides.before), after=marked(sides.after)),
+        loads=msgspec.structs.replace(loads, before=marked(loads.before), after=marked(loads.after)),
     )
 
 
 def read(path: Path) -> Evidence:
     """Return the evidence of the report in the file `path`.
 
-    Raises FaultError, in one line, for a file that cannot be read or has another schema version.
+    Raises FaultError with one line if the file cannot be read or has another schema version.
     """
-    again = "make it again with `outlive report`"
+    advice = "make it again with `outlive report`"
     try:
         data = read_bytes(path)
-        found = msgspec.json.decode(data, type=_Versioned).schema_version
-        if found != SCHEMA_VERSION:
-            raise FaultError(f"{path} has schema version {found}, this is {SCHEMA_VERSION}: {again}")
+        version = msgspec.json.decode(data, type=_Versioned).schema_version
+        if version != SCHEMA_VERSION:
+            raise FaultError(f"{path} has schema version {version}, this is {SCHEMA_VERSION}: {advice}")
         stored = msgspec.json.decode(data, type=_Stored)
     except OSError as error:
         raise FaultError(f"{path} cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FaultError(f"{path} is not a report: {error}; {again}") from None
+        raise FaultError(f"{path} is not a report: {error}; {advice}") from None
     fields = msgspec.structs.asdict(stored)
     evidence = Evidence(**msgspec.structs.asdict(fields.pop("comparison")), **fields)
     if fault := next(_faults(evidence), None):
-        raise FaultError(f"{path} is not a report: {fault}; {again}")
+        raise FaultError(f"{path} is not a report: {fault}; {advice}")
     return evidence
 
 
 def _faults(evidence: Evidence) -> Iterator[str]:
-    """Yield what no report of ours can hold: it would break a page, or is no measurement."""
+    """Yield what no report of outlive can contain: values that break a page or cannot be measured."""
     for side in (evidence.before, evidence.after):
         stack, release = side.stack, side.release
         for version in (stack.release, release.version):

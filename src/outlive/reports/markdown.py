@@ -15,12 +15,12 @@ from outlive.reports.verdict import SIGNS
 from outlive.wording import about, capital, number, one_line, span, step
 
 LONGEST = 65_000
-"""Characters that a comment may have on GitHub, less some that it counts otherwise."""
+"""Most characters in a comment: GitHub's limit, with room for characters that it counts as more than one."""
 MOST_CHARGES = 5  # lines of the bill
 
 
 def render(report: Report) -> str:
-    """Return the report as Markdown that ends in a newline. What does not fit is left out, and said so."""
+    """Return the report as Markdown that ends in a newline. If it is too long, a note replaces the tables."""
     head = "\n".join(_head(report))
     parts = (_bill(report), _load(report), _relief(report), _claims(report), body(report.comparison))
     rest = "\n".join(line for part in parts for line in part)
@@ -30,41 +30,42 @@ def render(report: Report) -> str:
 
 
 def _head(report: Report) -> Iterator[str]:
-    said = report.said
+    statements = report.said
     yield f"### outlive: {escape(report.comparison.subject)}"
     yield ""
-    yield f"**{SIGNS[said.verdict]} {said.verdict}** · {escape(said.means)} {escape(said.because)}"
+    verdict = f"**{SIGNS[statements.verdict]} {statements.verdict}**"
+    yield f"{verdict} · {escape(statements.means)} {escape(statements.because)}"
     yield ""
-    yield from (f"- {escape(line)}" for line in said.policies)
+    yield from (f"- {escape(line)}" for line in statements.policies)
     yield ""
-    yield f"**{escape(capital(said.changes))}**"
+    yield f"**{escape(capital(statements.changes))}**"
     yield ""
-    if said.era:
-        yield from (escape(said.era), "")
-    yield " ".join(map(escape, (said.scope, said.sizes, said.python, said.origin)))
+    if statements.era:
+        yield from (escape(statements.era), "")
+    context = (statements.scope, statements.sizes, statements.python, statements.origin)
+    yield " ".join(map(escape, context))
     yield ""
-    yield from table(("", ""), [(one.question, one.answer) for one in said.answers])
+    yield from table(("", ""), [(answer.question, answer.answer) for answer in statements.answers])
     yield ""
-    again = [said.repeat]
-    again += [said.repeat_load] if report.loads.comparisons else []
-    commands = (f"`{command.replace('`', '')}`" for command in again)
-    yield f"Repeat it: {' and '.join(commands)}"
+    commands = [statements.repeat, *([statements.repeat_load] if report.loads.comparisons else [])]
+    quoted = (f"`{command.replace('`', '')}`" for command in commands)
+    yield f"Repeat it: {' and '.join(quoted)}"
 
 
 def _bill(report: Report) -> Iterator[str]:
     rates = report.bill.rates
-    off = [one for one in report.bill.charges if one.gc == "off"]
-    costly = sorted(off, key=lambda one: -max(one.before.mib_per_hour, one.after.mib_per_hour))
+    off = [charge for charge in report.bill.charges if charge.gc == "off"]
+    costly = sorted(off, key=lambda charge: -max(charge.before.mib_per_hour, charge.after.mib_per_hour))
     if not costly or not costly[0].after.mib_per_hour + costly[0].before.mib_per_hour:
         return
     lines = [
         (
-            f"{one.scenario}, {one.connection}",
-            step(about(one.before.mib_per_hour), about(one.after.mib_per_hour)),
-            step(span(one.before.hours), span(one.after.hours)),
-            step(about(one.before.periodic), about(one.after.periodic)),
+            f"{charge.scenario}, {charge.connection}",
+            step(about(charge.before.mib_per_hour), about(charge.after.mib_per_hour)),
+            step(span(charge.before.hours), span(charge.after.hours)),
+            step(about(charge.before.periodic), about(charge.after.periodic)),
         )
-        for one in costly[:MOST_CHARGES]
+        for charge in costly[:MOST_CHARGES]
     ]
     traffic = (
         f"{number(rates.rate)} requests/s, {number(rates.errors * 100)} % failing, "
@@ -79,17 +80,18 @@ def _bill(report: Report) -> Iterator[str]:
 
 
 def _load(report: Report) -> Iterator[str]:
-    for one in report.loads.comparisons:
-        overall, changed, _ = load_text.split(one)
+    for comparison in report.loads.comparisons:
+        overall, changed, _ = load_text.split(comparison)
         unsure = load_text.reasons([*overall, *changed])
+        traffic = escape(load_text.traffic(comparison))
         yield from details(
-            f"Under load, gc {escape(one.deployment.gc)}",
+            f"Under load, gc {escape(comparison.deployment.gc)}",
             [
                 *load_text.decisions([*overall, *changed]),
                 "",
-                f"{escape(load_text.traffic(one))}. *A/A*: the stack before against itself. {load_text.RULE}",
+                f"{traffic}. *A/A*: the stack before against itself. {load_text.RULE}",
                 *(f"- inconclusive: {escape(line)}" for line in unsure),
-                *(f"- **{escape(line)}**" for line in load_text.warnings(one)),
+                *(f"- **{escape(line)}**" for line in load_text.warnings(comparison)),
             ],
         )
 
@@ -97,18 +99,19 @@ def _load(report: Report) -> Iterator[str]:
 def _relief(report: Report) -> Iterator[str]:
     lines = [escape(missing(report))] if missing(report) else []
     if report.relief:
-        found = report.relief.relief
-        reasons = "; ".join(map(one_line, found.advice.reasons))
-        loaded = any(remedies_text.tried(found, policy) for policy in remedies_text.POLICIES)
+        relief = report.relief.relief
+        reasons = "; ".join(map(one_line, relief.advice.reasons))
+        loaded = any(remedies_text.tried(relief, policy) for policy in remedies_text.POLICIES)
         legend = f"{remedies_text.LEGEND} {remedies_text.LOAD_LEGEND}" if loaded else remedies_text.LEGEND
         lines += [
             "",
-            f"**{escape(remedies_text.taking(found))}**: {escape(reasons)}.",
+            f"**{escape(remedies_text.taking(relief))}**: {escape(reasons)}.",
             "",
-            remedies_text.render(found),
+            remedies_text.render(relief),
             "",
         ]
-        lines += [f"{escape(caption(found))}. {legend}", "", *(f"- {escape(note)}" for note in notes(found))]
+        lines += [f"{escape(caption(relief))}. {legend}", ""]
+        lines += [f"- {escape(note)}" for note in notes(relief)]
     yield from details("If you cannot upgrade", lines)
 
 
@@ -119,6 +122,6 @@ def _claims(report: Report) -> Iterator[str]:
 
 def _claim(held: Held) -> str:
     issues = "".join(f" `#{issue}`" for issue in held.claim.issues)
-    said = escape(one_line(held.claim.text))
-    seen = f"measured, {escape(held.span)}: {escape(held.evidence)}"
-    return f"- **{held.seen}** · {escape(held.release)}{issues}: {said}<br>{seen}"
+    text = escape(one_line(held.claim.text))
+    evidence = f"measured, {escape(held.span)}: {escape(held.evidence)}"
+    return f"- **{held.seen}** · {escape(held.release)}{issues}: {text}<br>{evidence}"

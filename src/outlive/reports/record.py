@@ -1,8 +1,8 @@
-"""Reports: all that a page, a Markdown comment and a JSON file say about one upgrade, in one record.
+"""Reports: everything that a page, a Markdown comment and a JSON file say about one upgrade, in one record.
 
-`reports/<framework>/<name>.json` in a folder of results is a `Report`. Only its evidence is read back:
-everything else is made anew from it by the rules and the release facts of today, so that a release that was
-yanked since is no longer recommended.
+`reports/<framework>/<name>.json` in a folder of results is a `Report`. Only its evidence is read back. The
+rest is made anew with today's rules and release facts, so a release that has been yanked since is no longer
+recommended.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What is known beside the evidence: releases, scenarios, changelogs, measured history, remedies.
+    """Facts about a framework besides the evidence: releases, scenarios, changelogs, history, remedies.
 
-    `scenarios` has all names with their summaries, `expected` are the names of the default set, `development`
+    `scenarios` are the names and summaries of all. `expected` are the names of the default set, `development`
     those that no service in production meets.
     """
 
@@ -59,12 +59,12 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is said about one upgrade.
+    """Everything that is reported about one upgrade.
 
-    `scenarios` has the summary of each by name. `changelogs` are those of the releases in between; None where
-    no claims are stored for the framework. `history` is what each release leaves in those that changed.
-    `relief` is what remedies do for the release before or, where that was not measured, for another; None
-    where that is not known of any.
+    `scenarios` are summaries by name. `changelogs` are those of the releases in between, None if no claims
+    are stored for the framework. `history` is what each release leaves in the scenarios that changed.
+    `relief` is what remedies do for the release before or, if that was not measured, for another release; it
+    is None if no release was measured.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -91,11 +91,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def own(self) -> bool:
-        """Whether something in it was measured here and is not published."""
+        """Whether any of its measurements was made here and is not published."""
         return any(not m.published for m in (*self.measurements.before, *self.measurements.after))
 
     def to_json(self) -> bytes:
-        """Return the report as UTF-8 JSON, each part and each measurement on a line of its own."""
+        """Return the report as UTF-8 JSON, with each part and each measurement on its own line."""
         encode = msgspec.json.encode
         parts = [
             b'"%s":%s' % (field.encode(), encode(getattr(self, field)))
@@ -110,59 +110,59 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts(project: Project, framework: str, history: History | None = None) -> Facts:
-    """Return what is known of `framework` now; its stored history is read when needed, unless it is given.
+    """Return today's facts about `framework`. Unless `history` is given, it is read from storage when needed.
 
-    Raises UsageError or FaultError where a file is malformed.
+    Raises UsageError or FaultError if a file is malformed.
     """
-    every = scenarios.load_set(project.scenarios, "all")
+    all_scenarios = scenarios.load_set(project.scenarios, "all")
     return Facts(
         releases=Catalogue.load(project, framework).releases,
-        scenarios=tuple((one.name, one.summary) for one in every),
-        expected=tuple(one.name for one in scenarios.load_set(project.scenarios, "default")),
-        development=frozenset(one.name for one in every if one.development),
+        scenarios=tuple((scenario.name, scenario.summary) for scenario in all_scenarios),
+        expected=tuple(scenario.name for scenario in scenarios.load_set(project.scenarios, "default")),
+        development=frozenset(scenario.name for scenario in all_scenarios if scenario.development),
         logs=claims.load(project, framework),
         history=history or Stored(project, framework),
         reliefs=relief.stored(project, framework),
     )
 
 
-def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
-    """Return the report of `evidence` by the rules and the facts of now. Raises FaultError as `compare`."""
-    sides = [_current(side, known.releases) for side in (evidence.before, evidence.after)]
+def build(evidence: Evidence, facts: Facts, rates: Rates) -> Report:
+    """Return the report of `evidence` with today's rules and facts. Raises FaultError as `compare` does."""
+    before, after = (_current(side, facts.releases) for side in (evidence.before, evidence.after))
     comparison = compare(
-        sides[0],
-        sides[1],
+        before,
+        after,
         evidence.measurements,
         evidence.differences,
         rates=rates,
-        development=known.development,
+        development=facts.development,
     )
-    own = {row.scenario for row in comparison.rows} | {gap.scenario for gap in comparison.unmeasured}
+    compared = {row.scenario for row in comparison.rows} | {gap.scenario for gap in comparison.unmeasured}
     logs = None
-    if known.logs is not None:
-        logs = claims.between(known.logs, sides[0].release, sides[1].release)
+    if facts.logs is not None:
+        logs = claims.between(facts.logs, before.release, after.release)
     judgement = verdict.judge(
         comparison.rows,
         comparison.unmeasured,
-        sides[1].release,
-        releases=known.releases,
-        python=sides[1].stack.python,
+        after.release,
+        releases=facts.releases,
+        python=after.stack.python,
         loads=evidence.loads.comparisons,
     )
-    remedies = known.reliefs.about(sides[0].stack)
+    remedies = facts.reliefs.about(before.stack)
     claimed = tuple(log for log in logs or () if log.claims)
     changed = dict.fromkeys(row.scenario for row in comparison.rows if row.direction != "same")
-    names = [name for name, _ in known.scenarios]
+    names = [name for name, _ in facts.scenarios]
     concerned = (name for log in claimed for claim in log.claims for name in about(claim, names))
-    history = known.history.of({BASELINE, *changed})
-    steps = _steps(known.history, history, [log.release for log in claimed], {BASELINE, *concerned})
+    history = facts.history.of({BASELINE, *changed})
+    steps = _steps(facts.history, history, [log.release for log in claimed], {BASELINE, *concerned})
     held = tuple(
-        _hold(log.release, claim, comparison, steps[log.release], len(logs or ()) - 1)
+        _held(log.release, claim, comparison, steps[log.release], len(logs or ()) - 1)
         for log in claimed
         for claim in log.claims
     )
-    said = answers.say(
-        answers.Known(
+    statements = answers.say(
+        answers.Upgrade(
             evidence=evidence,
             comparison=comparison,
             judgement=judgement,
@@ -174,13 +174,13 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
     )
     return Report(
         provenance=evidence.provenance,
-        said=said,
+        said=statements,
         judgement=judgement,
         comparison=comparison,
         bill=costs.bill(comparison.rows, rates),
         changelogs=logs,
         held=held,
-        scenarios={name: summary for name, summary in known.scenarios if name in own},
+        scenarios={name: summary for name, summary in facts.scenarios if name in compared},
         history=tuple(
             strip for connection in CONNECTIONS for strip in timeline.strips(history, changed, connection)
         ),
@@ -194,16 +194,16 @@ def build(evidence: Evidence, known: Facts, rates: Rates) -> Report:
 
 
 def _steps(
-    known: History, history: Timeline, releases: Collection[str], scenarios: Collection[str]
+    history: History, measured: Timeline, releases: Collection[str], scenarios: Collection[str]
 ) -> dict[str, Stepped | None]:
-    """Return the step to each release in some scenarios, read from the releases around these steps alone."""
-    around = {moment.release.version for step in history.steps_to(releases) for moment in step}
-    read = known.of(scenarios, around)
-    return {release: read.step_to(release) for release in releases}
+    """Return the step to each release in `scenarios`; only the releases around these steps are read."""
+    versions = {moment.release.version for step in measured.steps_to(releases) for moment in step}
+    excerpt = history.of(scenarios, versions)
+    return {release: excerpt.step_to(release) for release in releases}
 
 
 def dated(path: Path, report: Report) -> Report:
-    """Return `report` with the provenance of the one in the file `path`, if their evidence is the same."""
+    """Return `report`, with the provenance of the report in the file `path` if their evidence is the same."""
     try:
         earlier = read(path)
     except FaultError:
@@ -212,31 +212,32 @@ def dated(path: Path, report: Report) -> Report:
     return msgspec.structs.replace(report, provenance=earlier.provenance) if same else report
 
 
-def _identity(made: Evidence | Report, pair: Evidence | Comparison) -> tuple[object, ...]:
-    """Return all of the evidence that is not about when and by what it was made."""
+def _identity(source: Evidence | Report, pair: Evidence | Comparison) -> tuple[object, ...]:
+    """Return all of the evidence except its provenance."""
     stacks = pair.before.stack, pair.after.stack, pair.differences
-    return (*stacks, made.measurements, made.loads, made.command, made.python, made.era)
+    return (*stacks, source.measurements, source.loads, source.command, source.python, source.era)
 
 
 def folder(project: Project, framework: str) -> Path:
-    """Return where the user's own reports on `framework` are."""
+    """Return the folder of the user's own reports on `framework`."""
     return folders(project, framework)[0]
 
 
 def folders(project: Project, framework: str) -> tuple[Path, ...]:
-    """Return where the reports on `framework` are, the user's own first."""
+    """Return the folders of reports on `framework`, the user's own first."""
     return tuple(results / "reports" / framework for results in project.results)
 
 
 def name(pair: Compared | Evidence) -> str:
-    """Return the file name of a report without suffix; what else was varied is in it."""
+    """Return the file name of a report without its suffix; it names everything that was varied."""
     before, after = pair.before.stack, pair.after.stack
     sides = [before.release, after.release]
-    for one in pair.differences:
-        if one.asked:
+    for difference in pair.differences:
+        if difference.asked:
+            versions = (difference.before, difference.after)
             sides = [
-                f"{side}+{one.package}-{version or 'none'}"
-                for side, version in zip(sides, (one.before, one.after), strict=True)
+                f"{side}+{difference.package}-{version or 'none'}"
+                for side, version in zip(sides, versions, strict=True)
             ]
     practice = f"-with-{_safe(after.practice)}" if after.practice else ""
     if before.python != after.python:
@@ -251,21 +252,21 @@ def json_schema() -> dict[str, Any]:
 
 
 def _current(side: Side, releases: Sequence[Release]) -> Side:
-    """Return a side with what the catalogue says of its release today; as stored where it has none."""
+    """Return a side with its release as in today's catalogue, or as stored if it is not in there."""
     for release in releases:
         if (release.framework, release.version) == (side.stack.framework, side.stack.release):
             return Side(side.stack, release)
     return side
 
 
-def _hold(release: str, claim: Claim, comparison: Comparison, step: Stepped | None, others: int) -> Held:
-    """Hold a claim against the step to its own release where that was measured, else against the pair."""
+def _held(release: str, claim: Claim, comparison: Comparison, step: Stepped | None, others: int) -> Held:
+    """Return a claim held against the step to its own release if that was measured, else against the pair."""
     span = Span(comparison.before.stack.release, comparison.after.stack.release, others)
     pair = hold(release, claim, comparison.rows, span)
     if step is None:
         return pair
-    near = hold(release, claim, step[1], Span(step[0], release, 0))
-    return near if near.measured or not pair.measured else pair
+    held = hold(release, claim, step[1], Span(step[0], release, 0))
+    return held if held.measured or not pair.measured else pair
 
 
 def _safe(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A report in a few lines for a terminal: the verdicts, what changes, and the answers."""
+"""Prints a report in a terminal: the verdicts, the changes and the answers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from outlive.wording import capital
 
 
 def head(report: Report, console: Console) -> None:
-    """Print the verdict, for whom it is which, and what changes."""
-    said = report.said
-    say(console, f"{report.comparison.subject}: {said.verdict}", "bold")
-    say(console, said.means)
-    for line in said.policies:
+    """Print the verdict, overall and for each gc policy, and what changes."""
+    statements = report.said
+    say(console, f"{report.comparison.subject}: {statements.verdict}", "bold")
+    say(console, statements.means)
+    for line in statements.policies:
         indented(console, line)
-    say(console, capital(said.changes))
-    if said.era:
-        say(console, said.era)
-    for line in (said.scope, said.sizes, said.python, said.origin):
+    say(console, capital(statements.changes))
+    if statements.era:
+        say(console, statements.era)
+    for line in (statements.scope, statements.sizes, statements.python, statements.origin):
         say(console, line, "dim")
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the head and the answers to what a reader asks."""
+    """Print the head and the answers to a reader's questions."""
     head(report, console)
     console.print()
-    described(console, ((one.question, one.answer) for one in report.said.answers))
+    described(console, ((answer.question, answer.answer) for answer in report.said.answers))
