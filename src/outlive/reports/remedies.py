@@ -1,7 +1,7 @@
 """Relief: what each remedy does for a release, and which one to take.
 
-What requests leave is exact, from replay with automatic collection off. It is weighted as a user of the load
-tests mixes the scenarios, so that it is also what a request of that traffic leaves on average.
+What requests leave is exact, from replay with automatic collection off. The scenarios are weighted as a user
+of the load tests mixes them, so the mean is what a request of that traffic leaves on average.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from outlive.wording import counted, listed, number, one_line, step
 class Left(msgspec.Struct, frozen=True, kw_only=True):
     """What requests leave, in gc-tracked objects per request; `leaked` is the part that no collection frees.
 
-    `scenarios` has each scenario that was measured, `mean` is weighted by their shares of the traffic.
-    `clean` of the `failing` scenarios, those in which something goes wrong, leave nothing at all. `kept` are
-    objects that stay for good and do not grow with requests. `unmeasured` are scenarios with the reason.
+    `scenarios` are counts by scenario; `mean` is weighted by their shares of the traffic. `clean` of the
+    `failing` scenarios, in which something goes wrong, leave nothing. `kept` objects stay for good but do not
+    grow with requests. `unmeasured` are the reasons by scenario.
     """
 
     mean: float
@@ -44,16 +44,16 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def worst(self) -> str:
-        """The scenario that leaves most."""
+        """The scenario that leaves the most."""
         return max(self.scenarios, key=lambda name: self.scenarios[name])
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What one remedy does, or, where `remedy` is None, how it is without any.
+    """What one remedy does or, if `remedy` is None, what requests leave without any.
 
-    `left` is None where the remedy does not apply (`unsupported` says why) and where it does not change what
-    requests leave, only what becomes of that. `off` and `on` are what load tests gave with these gc policies,
-    or with what the remedy makes of them; None where it says nothing of them, or they were not made.
+    `left` is None if the remedy does not apply (`unsupported` says why), or does not change what requests
+    leave but only what happens to it. `off` and `on` are the results of load tests with these gc policies, as
+    changed by the remedy; None if the remedy does not affect the policy or no test was made.
     """
 
     remedy: str | None
@@ -68,7 +68,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """A remedy to take, None where none is needed, and the reasons."""
+    """The remedy to take, None if none is recommended, and the reasons."""
 
     remedy: str | None
     reasons: tuple[str, ...]
@@ -77,7 +77,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 class Relief(msgspec.Struct, frozen=True, kw_only=True):
     """What remedies do for one release; the first row is the unchanged release.
 
-    `published` is as in `Measurement`, and never stored.
+    `published` is the same as in `Measurement` and never stored.
     """
 
     release: str
@@ -89,7 +89,7 @@ class Relief(msgspec.Struct, frozen=True, kw_only=True):
     published: bool | msgspec.UnsetType = msgspec.UNSET
 
     def is_about(self, stack: StackRecord) -> bool:
-        """Return whether it is about the stack's release, on whatever Python."""
+        """Return whether it is about the stack's release, on any Python."""
         return self.release == f"{stack.framework} {stack.release}"
 
 
@@ -102,33 +102,34 @@ class ReliefDocument(JsonDocument, frozen=True, kw_only=True):
 
 
 class Reliefs(msgspec.Struct, frozen=True):
-    """All documents that are stored of a framework. `problems` are files that were refused, and why."""
+    """All stored documents about a framework. `problems` says which files were refused, and why."""
 
     documents: tuple[ReliefDocument, ...] = ()
     problems: tuple[str, ...] = ()
 
     def about(self, stack: StackRecord) -> ReliefDocument | None:
-        """Return what is known of the stack's release, else of the newest one; None where nothing is.
+        """Return the document about the stack's release, else about the newest one; None if there is none.
 
-        Of several documents about one release, that on the stack's Python counts, else the newest Python's.
+        Of several documents about one release, the one on the stack's Python is preferred, then the newest
+        Python's.
         """
 
-        def rank(one: ReliefDocument) -> tuple[bool, Version, bool, Version, str]:
-            python = one.relief.python
+        def rank(document: ReliefDocument) -> tuple[bool, Version, bool, Version, str]:
+            relief = document.relief
             return (
-                one.relief.is_about(stack),
-                Version(one.relief.release.rpartition(" ")[2]),
-                python == stack.python,
-                Version(python),
-                one.provenance.created,
+                relief.is_about(stack),
+                Version(relief.release.rpartition(" ")[2]),
+                relief.python == stack.python,
+                Version(relief.python),
+                document.provenance.created,
             )
 
         return max(self.documents, key=rank, default=None)
 
 
 def stored(project: Project, framework: str) -> Reliefs:
-    """Return all that is stored of a framework; a file that cannot be read is a problem, not an error."""
-    found: list[ReliefDocument] = []
+    """Return all stored documents about a framework; an unreadable file is a problem, not an error."""
+    documents: list[ReliefDocument] = []
     problems: list[str] = []
     paths = {
         path.relative_to(results): path
@@ -146,12 +147,12 @@ def stored(project: Project, framework: str) -> Reliefs:
         except FaultError as error:
             problems.append(str(error))
         else:
-            found.append(document)
-    return Reliefs(tuple(found), tuple(problems))
+            documents.append(document)
+    return Reliefs(tuple(documents), tuple(problems))
 
 
 def _faults(document: ReliefDocument, release: str, path: Path) -> Iterator[str]:
-    """Yield what no document of ours in the file `path` can hold."""
+    """Yield what no document that outlive wrote to the file `path` can contain."""
     relief = document.relief
     if relief.release != release:
         yield f"it names {one_line(relief.release)!r}, its folder {release!r}"
@@ -167,21 +168,21 @@ def _faults(document: ReliefDocument, release: str, path: Path) -> Iterator[str]
         yield "its advice has no reasons"
     if any(not row.left.scenarios for row in relief.rows if row.left):
         yield "a row has no scenarios"
-    trials = [found for row in relief.rows for found in (row.off, row.on) if found]
-    if any(len(found.decided) not in {0, len(METRICS)} for found in trials):
+    trials = [trial for row in relief.rows for trial in (row.off, row.on) if trial]
+    if any(len(trial.decided) not in {0, len(METRICS)} for trial in trials):
         yield "its load tests have other metrics"
     yield from plausible.faults(relief)
 
 
 def path(results: Path, stack: StackRecord) -> Path:
-    """Return the file of what remedies do for a stack, in a folder of results."""
+    """Return the file about remedies for a stack, in a folder of results."""
     return results / "remedies" / stack.framework / stack.release / f"py{stack.python}-{stack.lock}.json"
 
 
 def keep(project: Project, stack: StackRecord, document: ReliefDocument) -> None:
-    """Write the document in place of an earlier one, unless that says the same.
+    """Write the document, unless the earlier one says the same.
 
-    Raises FaultError where the file is not such a document.
+    Raises FaultError if the file is no such document.
     """
     earlier = _stored(project, stack)
     if earlier is None or earlier.relief != document.relief:
@@ -189,9 +190,9 @@ def keep(project: Project, stack: StackRecord, document: ReliefDocument) -> None
 
 
 def load(project: Project, stack: StackRecord, user: str, connection: Connection) -> tuple[Row, ...]:
-    """Return the rows of an earlier document about the same user and connection; none where there is no such.
+    """Return the rows of an earlier document about the same user and connection, none if there is none.
 
-    Raises FaultError where the file is not such a document.
+    Raises FaultError if the file is no such document.
     """
     earlier = _stored(project, stack)
     if earlier is None or (earlier.relief.user, earlier.relief.connection) != (user, connection):
@@ -200,7 +201,7 @@ def load(project: Project, stack: StackRecord, user: str, connection: Connection
 
 
 def _stored(project: Project, stack: StackRecord) -> ReliefDocument | None:
-    """Return what is stored of a stack, the user's own before what is published."""
+    """Return the stored document about a stack: the user's own, else the published one."""
     for results in dict.fromkeys((own(project, stack), *project.results)):
         with contextlib.suppress(FileNotFoundError):
             return decode(path(results, stack), ReliefDocument)
@@ -210,88 +211,88 @@ def _stored(project: Project, stack: StackRecord) -> ReliefDocument | None:
 def left(
     measurements: Sequence[Measurement], shares: Mapping[str, float], failing: frozenset[str]
 ) -> Left | None:
-    """Return what the cells of one remedy with gc off leave, None where none of them was measured.
+    """Return what the cells of one remedy with gc off leave, None if none of them was measured.
 
-    `shares` are those of the traffic; `failing` are the scenarios in which something goes wrong.
+    `shares` are fractions of the traffic by scenario; in the scenarios of `failing` something goes wrong.
     """
-    found = {m.scenario: m for m in measurements if m.status == "measured"}
-    if not found:
+    cells = {m.scenario: m for m in measurements if m.status == "measured"}
+    if not cells:
         return None
-    objects = {name: m.survivors_per_request or 0.0 for name, m in found.items()}
-    total = sum(shares.get(name, 0.0) for name in found) or 1.0
-    weight = {name: shares.get(name, 0.0) / total for name in found}
+    objects = {name: m.survivors_per_request or 0.0 for name, m in cells.items()}
+    total = sum(shares.get(name, 0.0) for name in cells) or 1.0
+    weight = {name: shares.get(name, 0.0) / total for name in cells}
     return Left(
-        mean=sum(weight[name] * objects[name] for name in found),
-        leaked=sum(weight[name] * (m.leaked_per_request or 0.0) for name, m in found.items()),
-        clean=sum(objects[name] == 0 for name in found if name in failing),
-        failing=sum(name in failing for name in found),
-        kept=max(_kept(m) for m in found.values()),
+        mean=sum(weight[name] * objects[name] for name in cells),
+        leaked=sum(weight[name] * (m.leaked_per_request or 0.0) for name, m in cells.items()),
+        clean=sum(objects[name] == 0 for name in cells if name in failing),
+        failing=sum(name in failing for name in cells),
+        kept=max(map(_bounded, cells.values())),
         scenarios=objects,
         unmeasured={m.scenario: m.reason or "" for m in measurements if m.status != "measured"},
     )
 
 
-def _kept(measurement: Measurement) -> int:
-    """Return the objects that stayed for good although the growth stopped."""
+def _bounded(measurement: Measurement) -> int:
+    """Return the number of objects that stay for good, 0 for a leak."""
     leaked = sum(phase.leaked for phase in measurement.phases)
     return 0 if measurement.growth == "leak" else max(leaked, 0)
 
 
-def row(remedy: Remedy | None, release: str, found: Left | None) -> Row:
-    """Return the row of a remedy, None for the unchanged release, with what its cells leave."""
+def row(remedy: Remedy | None, release: str, left: Left | None) -> Row:
+    """Return the row of a remedy, or of the unchanged release for None, with what its cells leave."""
     if remedy is None:
-        return Row(remedy=None, kind="remedy", summary="the unchanged release", left=found)
+        return Row(remedy=None, kind="remedy", summary="the unchanged release", left=left)
     return Row(
         remedy=remedy.name,
         kind=remedy.kind,
         summary=remedy.summary,
         caution=remedy.caution,
         unsupported=remedy.against(release),
-        left=found if remedy.counted else None,
+        left=left if remedy.counted else None,
         version=remedy.version,
     )
 
 
-def tried(rows: Sequence[Row], plain: str, trials: Mapping[str | None, Trial]) -> tuple[Row, ...]:
-    """Return the rows with the trials of a gc policy, `off` or `on`, by the names of remedies."""
+def tried(rows: Sequence[Row], policy: str, trials: Mapping[str | None, Trial]) -> tuple[Row, ...]:
+    """Return the rows with the `trials`, by remedy, under a gc policy, `off` or `on`."""
     return tuple(
-        msgspec.structs.replace(one, **{plain: trials[one.remedy]}) if one.remedy in trials else one
-        for one in rows
+        msgspec.structs.replace(row, **{policy: trials[row.remedy]}) if row.remedy in trials else row
+        for row in rows
     )
 
 
 def remembered(rows: Sequence[Row], earlier: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows with the trials that were made earlier, of the same remedies."""
-    known = {(one.remedy, one.version): one for one in earlier}
+    """Return the rows with the earlier trials of the same remedies."""
+    by_remedy = {(row.remedy, row.version): row for row in earlier}
     return tuple(
-        msgspec.structs.replace(one, off=old.off, on=old.on)
-        if (old := known.get((one.remedy, one.version))) and not one.unsupported
-        else one
-        for one in rows
+        msgspec.structs.replace(row, off=old.off, on=old.on)
+        if (old := by_remedy.get((row.remedy, row.version))) and not row.unsupported
+        else row
+        for row in rows
     )
 
 
-def merged(rows: Sequence[Row], earlier: Sequence[Row], known: Sequence[Remedy]) -> tuple[Row, ...]:
-    """Return the rows with the earlier ones of other remedies that are still `known`, in their order."""
-    found = {(one.remedy, one.version): one for one in (*earlier, *rows)}
-    wanted = [(None, 1), *((one.name, one.version) for one in known)]
-    return tuple(found[name] for name in wanted if name in found)
+def merged(rows: Sequence[Row], earlier: Sequence[Row], remedies: Sequence[Remedy]) -> tuple[Row, ...]:
+    """Return the rows, and the earlier rows of other `remedies`, in the order of these."""
+    by_remedy = {(row.remedy, row.version): row for row in (*earlier, *rows)}
+    order = [(None, 1), *((remedy.name, remedy.version) for remedy in remedies)]
+    return tuple(by_remedy[remedy] for remedy in order if remedy in by_remedy)
 
 
 def advise(rows: Sequence[Row]) -> Advice:
-    """Return which remedy to take, judged by what requests leave; `rows` begin with the plain release."""
+    """Return which remedy to take, judged by what requests leave; the first row is the unchanged release."""
     plain = rows[0].left
     if plain is None:
         return Advice(remedy=None, reasons=("the unchanged release could not be measured",))
     if plain.mean == 0:
         return Advice(remedy=None, reasons=("no scenario leaves anything: nothing to do",))
-    usable = [one for one in rows[1:] if one.kind == "remedy" and one.left and not one.left.unmeasured]
-    better = [one for one in usable if one.left and one.left.mean < plain.mean]
+    usable = [row for row in rows[1:] if row.kind == "remedy" and row.left and not row.left.unmeasured]
+    better = [row for row in usable if row.left and row.left.mean < plain.mean]
     if not better:
         reason = "no remedy leaves less than the unchanged release: limit the growth instead"
         return Advice(remedy=None, reasons=(reason, *_bounding(rows)))
-    # Among those that leave the same, the one without a caution, then the one named first.
-    best = min(better, key=lambda one: (one.left.mean if one.left else 0, one.caution is not None))
+    # Of remedies that leave the same, take one without a caution, then the one named first.
+    best = min(better, key=lambda row: (row.left.mean if row.left else 0, row.caution is not None))
     return Advice(remedy=best.remedy, reasons=_reasons(best, plain, better, rows))
 
 
@@ -302,17 +303,17 @@ def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row])
         f"{best.left.clean} of {counted(best.left.failing, 'failing scenario')} leave nothing",
     ]
     if best.caution:
-        others = [one for one in better if not one.caution and one is not best]
+        others = [row for row in better if not row.caution and row is not best]
         reasons.append(f"but {best.caution}")
         if others:
-            other = min(others, key=lambda one: one.left.mean if one.left else 0)
-            assert other.left is not None
-            reasons.append(f"{other.remedy} has no such drawback, and leaves {number(other.left.mean)}")
+            second = min(others, key=lambda row: row.left.mean if row.left else 0)
+            assert second.left is not None
+            reasons.append(f"{second.remedy} has no such drawback, and leaves {number(second.left.mean)}")
     rest = {name: count for name, count in best.left.scenarios.items() if count}
     if rest:
         most = sorted(rest, key=lambda name: (-rest[name], name))
-        what = listed([f"{name} ({number(rest[name])})" for name in most], 3)
-        reasons.append(f"what is left, in {what}, needs an occasional collection")
+        names = listed([f"{name} ({number(rest[name])})" for name in most], 3)
+        reasons.append(f"what is left, in {names}, needs an occasional collection")
         reasons += _bounding(rows)
     elif plain.scenarios.get(BASELINE):
         reasons.append(f"without it, even a plain 200 leaves {number(plain.scenarios[BASELINE])}")
@@ -320,15 +321,15 @@ def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row])
 
 
 def _bounding(rows: Sequence[Row]) -> list[str]:
-    bounding = [one for one in rows[1:] if one.kind == "remedy" and _bounds(one)]
+    bounding = [row for row in rows[1:] if row.kind == "remedy" and _is_bounding(row)]
     if not bounding:
         return []
-    names = listed([one.remedy or "" for one in bounding])
+    names = listed([row.remedy or "" for row in bounding])
     return [
         f"{names}: these free, or drop, what requests have left",
-        *(f"{one.remedy}: {one.caution}" for one in bounding if one.caution),
+        *(f"{row.remedy}: {row.caution}" for row in bounding if row.caution),
     ]
 
 
-def _bounds(one: Row) -> bool:
-    return one.left is None and one.unsupported is None and one.remedy != "freeze"
+def _is_bounding(row: Row) -> bool:
+    return row.left is None and row.unsupported is None and row.remedy != "freeze"

@@ -1,4 +1,4 @@
-"""What remedies do, as lines of tables: for a terminal or a pipe, as Markdown, and for the pages."""
+"""Tables of what remedies do: for a terminal, as Markdown and for the pages."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ POLICIES: tuple[Policy, ...] = ("off", "on")
 
 
 def show(relief: Relief, console: Console) -> None:
-    """Print what each remedy does, and which one to take with the reasons."""
+    """Print what each remedy does, then which one to take and why."""
     heading = f"{relief.release} · Python {relief.python} · {relief.user} · {relief.connection}"
     say(console, heading, "bold")
     grid = _grid(("remedy", "left per request", "leaked", "clean"), "most")
     for row in relief.rows:
-        _heading(grid, relief.rows, row)
+        _add_heading(grid, relief.rows, row)
         grid.add_row(*map(Text, left_cells(row)))
     console.print(grid)
     say(console, LEGEND, "dim")
@@ -55,7 +55,7 @@ def show(relief: Relief, console: Console) -> None:
 
 
 def render(relief: Relief) -> str:
-    """Return the table as Markdown: what requests leave and, where there were load tests, what it costs."""
+    """Return the table as Markdown: what requests leave and, if there were load tests, what remedies cost."""
     policies = [policy for policy in POLICIES if tried(relief, policy)]
     header = ["", "left per request", "leaked", "clean"]
     for policy in policies:
@@ -68,34 +68,34 @@ def render(relief: Relief) -> str:
     return "\n".join(table(header, rows, right=len(header) - 1))
 
 
-def load_cells(found: Trial | None) -> tuple[str, ...]:
-    """Return growth and peak, and CPU, throughput and p99: by how much they changed where they can."""
-    if found is None:
+def load_cells(trial: Trial | None) -> tuple[str, ...]:
+    """Return growth and peak, then CPU, throughput and p99, as changes if there is something to compare."""
+    if trial is None:
         return ("",) * len(METRICS)
-    peak, growth, *cost = _means(found)
-    return (growth, peak, *(map(change, found.decided[2:]) if found.decided else cost))
+    peak, growth, *cost = _means(trial)
+    return (growth, peak, *(map(change, trial.decided[2:]) if trial.decided else cost))
 
 
 def trial(row: Row, policy: Policy) -> Trial | None:
-    """Return what load tests gave with a gc policy, None where there were none."""
+    """Return the results of load tests with a gc policy, None if there were none."""
     return row.off if policy == "off" else row.on
 
 
 def tried(relief: Relief, policy: Policy) -> list[tuple[Row, Trial]]:
-    """Return the remedies of which there are load tests with a gc policy, with what those gave."""
-    return [(row, found) for row in relief.rows if (found := trial(row, policy))]
+    """Return the remedies that were load-tested with a gc policy, with the results."""
+    return [(row, result) for row in relief.rows if (result := trial(row, policy))]
 
 
 def load_title(relief: Relief, policy: Policy) -> str:
-    """Return what the load tests with a gc policy were; there must be one at least."""
-    trials = [found for _, found in tried(relief, policy)]
-    rounds = min(one.rounds for one in trials)
-    requests = min(one.traffic.requests or 0 for one in trials)
+    """Return the title of the load tests with a gc policy; there must be at least one."""
+    trials = [trial for _, trial in tried(relief, policy)]
+    rounds = min(trial.rounds for trial in trials)
+    requests = min(trial.traffic.requests or 0 for trial in trials)
     return f"Under load, gc {policy}, {rounds} rounds of {requests} requests"
 
 
 def taking(relief: Relief) -> str:
-    """Return which remedy to take."""
+    """Return the remedy to take."""
     return f"Take {relief.advice.remedy}" if relief.advice.remedy else "No remedy recommended"
 
 
@@ -107,14 +107,14 @@ def _grid(right: Sequence[str], last: str) -> Table:
     return grid
 
 
-def _heading(grid: Table, rows: Sequence[Row], row: Row) -> None:
-    """Add a line before the first practice."""
-    if row is next((one for one in rows if one.kind == "practice"), None):
+def _add_heading(grid: Table, rows: Sequence[Row], row: Row) -> None:
+    """Add a heading if `row` is the first practice."""
+    if row is next((row for row in rows if row.kind == "practice"), None):
         grid.add_row(Text("practice", "bold"))
 
 
 def left_cells(row: Row) -> tuple[str, ...]:
-    """Return a remedy's name, what is left per request, leaked, how many are clean, and what leaves most."""
+    """Return a remedy's name, objects left and leaked, clean scenarios, and the scenario that leaves most."""
     name = row.remedy or PLAIN
     if row.unsupported:
         return (name, "unsupported", "", "", "")
@@ -126,32 +126,33 @@ def left_cells(row: Row) -> tuple[str, ...]:
 
 
 def _show_trials(relief: Relief, policy: Policy, console: Console) -> None:
-    """Print what load tests gave with a gc policy, if there were any."""
+    """Print the results of load tests with a gc policy, if there were any."""
     trials = tried(relief, policy)
     if not trials:
         return
     say(console, f"\n{load_title(relief, policy)}", "bold")
     grid = _grid(("remedy", "growth", "peak RSS", "CPU", "throughput"), "p99")
-    for row, found in trials:
-        peak, growth, *cost = _means(found)
+    for row, trial in trials:
+        peak, growth, *cost = _means(trial)
         grid.add_row(*map(Text, (row.remedy or PLAIN, growth, peak, *cost)))
     console.print(grid)
     changes = _grid(("change, %", "peak RSS", "CPU", "throughput"), "p99")
-    for row, found in trials:
-        if found.decided:
-            peak, _, *cost = (_short(change(one)) for one in found.decided)
+    for row, trial in trials:
+        if trial.decided:
+            peak, _, *cost = (_short(change(decided)) for decided in trial.decided)
             changes.add_row(*map(Text, (row.remedy or PLAIN, peak, *cost)))
     console.print(changes)
     say(console, LOAD_LEGEND, "dim")
 
 
 def _means(trial: Trial) -> tuple[str, ...]:
-    """Return the mean of each metric, `?` where a load test was too short for it."""
-    return tuple(value(one, trial.means[one.name]) if one.name in trial.means else UNKNOWN for one in METRICS)
+    """Return the mean of each metric, or `?` if a load test was too short for it."""
+    means = trial.means
+    return tuple(value(metric, means[metric.name]) if metric.name in means else UNKNOWN for metric in METRICS)
 
 
 def change(decided: Decided) -> str:
-    """Return the interval that the change of a metric lies in, with `=` for no change and `?` for unsure."""
+    """Return the interval of a metric's change, marked `=` for no change and `?` for unsure."""
     if decided.change is None:
         return UNKNOWN
     mark = {"changed": "", "no change seen": "= ", "inconclusive": "? "}[decided.decision]
@@ -159,12 +160,12 @@ def change(decided: Decided) -> str:
 
 
 def _short(interval: str) -> str:
-    """Return an interval of percents so that five columns fit a terminal."""
+    """Return an interval of percentages, short enough for five columns in a terminal."""
     return interval.removesuffix(" %").replace(" to ", "…")
 
 
 def row_notes(row: Row) -> list[str]:
-    """Return what has to be said of a row beside its numbers."""
+    """Return notes on a row that its numbers do not show."""
     notes = [row.unsupported] if row.unsupported else []
     if row.left is not None:
         if row.left.kept:
@@ -174,7 +175,7 @@ def row_notes(row: Row) -> list[str]:
 
 
 def missing(report: Report) -> str:
-    """Return how to measure remedies for the release before; empty where that is done."""
+    """Return how to measure remedies for the release before, or "" if they are measured."""
     stack = report.comparison.before.stack
     if report.relief and report.relief.relief.is_about(stack):
         return ""
@@ -183,7 +184,7 @@ def missing(report: Report) -> str:
 
 
 def caption(relief: Relief) -> str:
-    """Return what was measured, on what and how."""
+    """Return what was measured, and how."""
     return (
         f"What remedies do for {one_line(relief.release)}, on Python {relief.python}, with the traffic of "
         f"{one_line(relief.user)} on {relief.connection} connections, "
@@ -192,7 +193,7 @@ def caption(relief: Relief) -> str:
 
 
 def notes(relief: Relief) -> tuple[str, ...]:
-    """Return what has to be said of single remedies beside their numbers."""
+    """Return notes and cautions on single remedies."""
     return tuple(
         f"{row.remedy or PLAIN}: {one_line(note)}"
         for row in relief.rows

@@ -1,22 +1,22 @@
-"""The verdict on an upgrade: one of six words for each gc policy, and for each scenario. Pure.
+"""The verdict on an upgrade: one of six words for each gc policy and for each scenario. Pure.
 
-The overall verdict is that of the policy that leads: `on` if it was asked for, for nearly everybody runs it.
-Only what was asked for decides, and of that not what is for development only. The first rule that holds
+The overall verdict is that of the policy that leads: `on` if it was asked for, because nearly everybody runs
+it. Only cells that were asked for count, except those for development only. The first rule that holds
 decides:
 
 1. `WITHDRAWN`, overall only: the release to upgrade to is yanked. The verdict names the nearest and the
    newest release that are not.
 2. `NOT ENOUGH DATA`: no cell was measured on both sides.
-3. `HOLD`: a cell starts to leak, leaks more, or leaves more by a `large` amount. Also where something is
-   certain to be worse under load by LOAD_HOLDS or more with this policy.
-4. `NOT ENOUGH DATA`: for a scenario, one of its cells was lost; else fewer than LEAST_MEASURED of all.
+3. `HOLD`: a cell starts to leak, leaks more, or leaves more by a `large` amount. Also if a metric is certain
+   to be worse under load by LOAD_HOLDS or more with this policy.
+4. `NOT ENOUGH DATA`: a scenario lost one of its cells, or a policy has fewer than LEAST_MEASURED of its.
 5. `UPGRADE WITH A SETTING`: a leak is gone or cells leave noticeably less, and a setting contains what got
    worse or still leaks.
 6. `UPGRADE`: the same, and nothing got noticeably worse or leaks.
 7. `NO REASON EITHER WAY`: nothing changed, or too little.
 
-Which way a cell went is decided by `changes`, how much that is by `sizes`. A load test is
-noisy: it can weaken a verdict but never make one.
+`changes` decides the direction of a cell, and `sizes` by how much it changed. Load tests are noisy: they can
+weaken a verdict but never make one.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Setting = Literal["collect", "restart", "room"]
 
 LEAST_MEASURED = 0.75
-"""Share of what was asked for that both sides must have for a verdict other than HOLD. Below it a quarter of
-the traffic could hide anything; a few cells that one old release cannot serve do not take the verdict away,
-but they are named beside it."""
+"""Share of the requested cells that both sides must have for a verdict other than HOLD: a missing quarter of
+the traffic could hide anything. A few cells that an old release cannot serve do not prevent a verdict, but the
+report names them."""
 
 LOAD_HOLDS = 0.1
 """Fraction by which memory, latency or throughput must get worse under load, over the whole interval, to hold
-an upgrade: a tenth more servers, or answers that users notice. Smaller changes stand beside the verdict."""
+an upgrade: a tenth more servers, or delays that users notice. Smaller changes are only shown."""
 
 LEAST_GAIN = 0.2
-"""Fraction of what a cell leaves that must go to make an upgrade worthwhile where no leak goes: after a
+"""Fraction of what a cell leaves that must go to make an upgrade worthwhile if no leak is fixed: after a
 smaller gain, workers need restarting almost as often."""
 STILL_THERE = 0.5
-"""A verdict says so where a cell still leaves at least this fraction of what it left before."""
+"""A verdict says how much remains if that is more than this fraction of what cells left before."""
 
 ADVICE: dict[Setting, str] = {
     "collect": "keep the collector on, or collect periodically: that frees what got worse",
@@ -68,7 +68,7 @@ SURE = ", down to a leak of 1 object per {} requests"
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict on some cells. `because` is the rule that gave it, in words; counts are of cells."""
+    """A verdict on some cells. `because` is the rule that gave it, in words; the counts are of cells."""
 
     verdict: Verdict
     because: str
@@ -80,7 +80,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OfScenario(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict on one scenario with the policy that leads; None where that did not measure it."""
+    """The verdict on one scenario with the policy that leads."""
 
     scenario: str
     judged: Judged
@@ -96,9 +96,9 @@ class OfPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """The verdicts on an upgrade.
 
-    `leads` is the gc policy whose verdict is `overall`, `evidence` the same without regard to withdrawal.
-    `nearest` is the release to take instead of a withdrawn one, None where it is not withdrawn or there is
-    none. `wanted` are all cells that were asked for and decide, `measured` those that both sides have.
+    `leads` is the gc policy whose verdict is `overall`; `evidence` is that verdict if the release were not
+    withdrawn. `nearest` is the release to take instead of a withdrawn one, None if it is not withdrawn or
+    there is none. `wanted` is the number of cells that decide, `measured` how many of them both sides have.
     """
 
     overall: Judged
@@ -122,13 +122,12 @@ def judge(
 ) -> Judgement:
     """Return the verdicts on upgrading to `after`.
 
-    `releases` are all that there are, for the nearest that is not withdrawn and supports `python`.
+    `releases` are all of the framework, to find the nearest one that is not withdrawn and supports `python`.
     """
-    releases = tuple(releases)
-    lost = [gap for gap in unmeasured if not _nowhere(gap)]
+    releases, loads = tuple(releases), tuple(loads)
+    lost = [gap for gap in unmeasured if not _is_nowhere(gap)]
     deciding = [row for row in rows if row.decides]
-    loads = tuple(loads)
-    known = policies([*deciding, *lost, *unmeasured])
+    order = policies([*deciding, *lost, *unmeasured])
     by_policy = tuple(
         OfPolicy(
             gc=gc,
@@ -138,19 +137,19 @@ def judge(
                     sum(gap.gc == gc for gap in lost),
                     LEAST_MEASURED,
                 ),
-                [one for one in loads if one.deployment.gc == gc],
+                [load for load in loads if load.deployment.gc == gc],
             ),
         )
-        for gc in known
+        for gc in order
     )
-    leads = known[0] if known else "on"
+    leads = order[0] if order else "on"
     evidence = by_policy[0].judged if by_policy else _judged((), 0, LEAST_MEASURED)
     nearest = nearest_kept(after, releases, python) if after.yanked else None
     overall = evidence
     if after.yanked:
         newest = newest_kept(releases, python)
-        better = f", {newest} the newest" if newest != nearest else ""
-        instead = f"; {nearest} is the nearest release that was not yanked{better}" if nearest else ""
+        addition = f", {newest} the newest" if newest != nearest else ""
+        instead = f"; {nearest} is the nearest release that was not yanked{addition}" if nearest else ""
         overall = msgspec.structs.replace(
             evidence, verdict="WITHDRAWN", because=f"{after} is yanked{instead}", settings=()
         )
@@ -182,31 +181,33 @@ def nearest_kept(release: Release, releases: Iterable[Release], python: str) -> 
     It is stable, not yanked and supports `python`.
     """
     usable = _usable(releases, python)
-    higher = [one.version for one in usable if one.parsed > release.parsed]
-    lower = [one.version for one in usable if one.parsed < release.parsed]
+    higher = [candidate.version for candidate in usable if candidate.parsed > release.parsed]
+    lower = [candidate.version for candidate in usable if candidate.parsed < release.parsed]
     return next(iter([*higher, *reversed(lower)]), None)
 
 
 def newest_kept(releases: Iterable[Release], python: str) -> str | None:
     """Return the newest stable version that is not withdrawn and supports `python`."""
-    return next((one.version for one in reversed(_usable(releases, python))), None)
+    return next((release.version for release in reversed(_usable(releases, python))), None)
 
 
 def _usable(releases: Iterable[Release], python: str) -> list[Release]:
-    """Return what can be taken instead of a withdrawn release, lowest version first."""
-    stable = [one for one in releases if not one.yanked and not one.parsed.is_prerelease]
-    return sorted((one for one in stable if one.supports(python)), key=lambda one: one.parsed)
+    """Return the releases to take instead of a withdrawn one, lowest version first."""
+    stable = [release for release in releases if not release.yanked and not release.parsed.is_prerelease]
+    return sorted(
+        (release for release in stable if release.supports(python)), key=lambda release: release.parsed
+    )
 
 
 def leaks_differ(row: Row) -> bool:
-    """Return whether a row changes in what no collection helps: it leaks now, no longer, more or less."""
+    """Return whether a row's leak changes: it starts, stops, grows or shrinks."""
     return row.direction != "same" and (
         row.by.startswith("leaked") or (row.by == "class" and "leak" in {row.before.kind, row.after.kind})
     )
 
 
 def matters(row: Row) -> bool:
-    """Return whether a row changes by something that is a reason to act."""
+    """Return whether a row changes by enough to be a reason to act."""
     if row.direction == "same":
         return False
     if leaks_differ(row) or row.size is None:
@@ -248,23 +249,20 @@ def _decide(
     gains = [row for row in better if matters(row)]
     costs = [row for row in worse if matters(row)]
     if not gains:
-        return "NO REASON EITHER WAY", _too_little(rows, better, worse), _settings((), costs)
+        return "NO REASON EITHER WAY", _little(rows, better, worse), _settings((), costs)
     settings = _settings(rows, costs)
-    said = f"{_of(len(better), cells)} got better{_by(gains)}{_left(better)}"
+    improvement = f"{_of(len(better), cells)} got better{_by(gains)}{_rest(better)}"
     if not settings:
-        return (
-            "UPGRADE",
-            f"{said}, {f'{len(worse)} worse by a negligible amount' if worse else 'none worse'}",
-            (),
-        )
+        harm = f"{len(worse)} worse by a negligible amount" if worse else "none worse"
+        return "UPGRADE", f"{improvement}, {harm}", ()
     problems = [f"{len(costs)} worse{_by(costs)}"] if costs else []
     if "restart" in settings:
         leaking = sum(row.after.kind == "leak" for row in rows)
         problems.append(f"{leaking} still {'leaks' if leaking == 1 else 'leak'}")
-    return "UPGRADE WITH A SETTING", f"{said}, {listed(problems)}", settings
+    return "UPGRADE WITH A SETTING", f"{improvement}, {listed(problems)}", settings
 
 
-def _too_little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]) -> str:
+def _little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]) -> str:
     cells = counted(len(rows), "cell")
     leaking = sum(row.still_leaks for row in rows)
     verb = "leaks" if leaking == 1 else "leak"
@@ -276,7 +274,7 @@ def _too_little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]
 
 
 def _by(rows: Sequence[Row]) -> str:
-    """Return by how much rows changed, at most; empty where that is not known of any."""
+    """Return by how much rows changed at most, or "" if unknown."""
     sizes = [row.size for row in rows if row.size is not None]
     if not sizes:
         return ""
@@ -287,8 +285,8 @@ def _by(rows: Sequence[Row]) -> str:
     return f" by {most}{mib(abs(top.change))} MiB per hour ({top.word})"
 
 
-def _left(rows: Sequence[Row]) -> str:
-    """Return how much of what rows left they leave still, where that is more than half."""
+def _rest(rows: Sequence[Row]) -> str:
+    """Return how much of what rows left remains, or "" if it is at most STILL_THERE."""
     sizes = [row.size for row in rows if row.size is not None]
     before = sum(size.before for size in sizes)
     share = sum(size.after for size in sizes) / before if before else 0.0
@@ -298,26 +296,26 @@ def _left(rows: Sequence[Row]) -> str:
 
 
 def _settings(rows: Sequence[Row], worse: Sequence[Row]) -> tuple[Setting, ...]:
-    """Return what keeps at bay what got worse, and what of all `rows` still leaks."""
-    found: list[Setting] = []
-    if any(_freed(row) for row in worse):
-        found.append("collect")
+    """Return the settings that contain what got worse, and the leaks of all `rows`."""
+    settings: list[Setting] = []
+    if any(_is_freed(row) for row in worse):
+        settings.append("collect")
     if any(row.after.kind == "leak" for row in rows):
-        found.append("restart")
-    if any(not _freed(row) for row in worse):
-        found.append("room")
-    return tuple(found)
+        settings.append("restart")
+    if any(not _is_freed(row) for row in worse):
+        settings.append("room")
+    return tuple(settings)
 
 
-def _freed(row: Row) -> bool:
-    """Return whether a collection frees what a row has more of."""
+def _is_freed(row: Row) -> bool:
+    """Return whether a collection frees what a row leaves more of."""
     before, after = (side.objects - side.leaked for side in (row.before, row.after))
     return after > before or row.after.kind == "cyclic"
 
 
 def _loaded(judged: Judged, loads: Sequence[LoadComparison]) -> Judged:
-    """Return the verdict with regard to what got worse under load with the same gc policy."""
-    heavier = [said for comparison in loads if (said := _heavier(comparison))]
+    """Return the verdict, changed to HOLD if a metric got worse under load with the same gc policy."""
+    heavier = [text for comparison in loads if (text := _heavier(comparison))]
     if not heavier or judged.verdict == "HOLD":
         return judged
     because = f"under load {listed(heavier)}; {judged.because}"
@@ -325,19 +323,19 @@ def _loaded(judged: Judged, loads: Sequence[LoadComparison]) -> Judged:
 
 
 def _heavier(comparison: LoadComparison) -> str:
-    """Return what of all scenarios together got surely worse under load by LOAD_HOLDS; empty: nothing."""
-    found = []
-    for one in comparison.decided:
-        metric, change = one.metric, one.change
-        if one.direction != "worse" or metric.scenario or metric.scale != "ratio" or change is None:
+    """Return the metrics of all scenarios together that are surely worse by LOAD_HOLDS, or "" if none is."""
+    changes = []
+    for decided in comparison.decided:
+        metric, change = decided.metric, decided.change
+        if decided.direction != "worse" or metric.scenario or metric.scale != "ratio" or change is None:
             continue
         if (change.low if metric.higher_is == "worse" else -change.high) >= LOAD_HOLDS:
-            found.append(f"{metric.name} {changed_by(one)}")
-    return listed(found)
+            changes.append(f"{metric.name} {changed_by(decided)}")
+    return listed(changes)
 
 
-def _nowhere(gap: Unmeasured) -> bool:
-    """Return whether neither side can serve the cell, so that nobody misses it."""
+def _is_nowhere(gap: Unmeasured) -> bool:
+    """Return whether neither side can serve the cell."""
     return gap.gap == "unsupported" and gap.side == "both"
 
 
