@@ -42,8 +42,8 @@ Setting = Literal["collect", "restart", "room"]
 
 LEAST_MEASURED = 0.75
 """Share of the requested cells that both sides must have for a verdict other than HOLD: a missing quarter of
-the traffic could hide anything. A few cells that an old release cannot serve do not prevent a verdict, but the
-report names them."""
+the traffic could hide anything. A few cells that an old release cannot serve do not prevent a verdict, but
+the report names them."""
 
 LOAD_HOLDS = 0.1
 """Fraction by which memory, latency or throughput must get worse under load, over the whole interval, to hold
