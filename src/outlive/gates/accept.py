@@ -50,21 +50,21 @@ def accept(
     limits: Limits,
     measurements: Sequence[Measurement],
     releases: Sequence[str],
-    known: Sequence[Scenario],
+    scenarios: Sequence[Scenario],
     today: dt.date,
 ) -> Limits:
     """Return limits that these measurements, all of one framework, satisfy.
 
-    `releases` are all versions of the framework, `known` all scenarios.
+    `releases` are all versions of the framework, `scenarios` all that exist.
     """
     for measurement in measurements:
         if measurement.status == "measured":
-            limits = _accepted(limits, measurement, releases, known, today)
+            limits = _accepted(limits, measurement, releases, scenarios, today)
     return limits
 
 
 def _accepted(
-    limits: Limits, m: Measurement, releases: Sequence[str], known: Sequence[Scenario], today: dt.date
+    limits: Limits, m: Measurement, releases: Sequence[str], scenarios: Sequence[Scenario], today: dt.date
 ) -> Limits:
     covering = [
         entry
@@ -76,14 +76,14 @@ def _accepted(
         return limits
     unchanged = [entry for entry in limits.entries if entry not in covering]
     simple = [entry for entry in unchanged if _is_simple(entry)]
-    atoms = [atom for entry in [*simple, *covering] for atom in _atoms(entry, known)]
-    mine = [atom for atom in atoms if _is_about(atom, m)]
-    others = [atom for atom in atoms if not _is_about(atom, m)]
-    others += [narrowed for atom in mine for narrowed in _narrowed(atom, m.release, releases)]
+    atoms = [atom for entry in [*simple, *covering] for atom in _atoms(entry, scenarios)]
+    replaced = [atom for atom in atoms if _is_about(atom, m)]
+    atoms = [atom for atom in atoms if atom not in replaced]
+    atoms += [narrowed for atom in replaced for narrowed in _narrowed(atom, m.release, releases)]
     if objects(m) or residue(m) or leaks_memory(m):
-        others.append(_new(m, mine, releases, today))
-    entries = [*(entry for entry in unchanged if not _is_simple(entry)), *_grouped(others)]
-    return parse(render(m.framework, entries), limits.path, known)
+        atoms.append(_measured(m, replaced, releases, today))
+    entries = [*(entry for entry in unchanged if not _is_simple(entry)), *_grouped(atoms)]
+    return parse(render(m.framework, entries), limits.path, scenarios)
 
 
 def _is_simple(entry: Limit) -> bool:
@@ -100,20 +100,20 @@ def _is_about(atom: Atom, m: Measurement) -> bool:
     )
 
 
-def _atoms(entry: Limit, known: Sequence[Scenario]) -> Iterator[Atom]:
-    for scenario in (named.name for named in known):
+def _atoms(entry: Limit, scenarios: Sequence[Scenario]) -> Iterator[Atom]:
+    for name in (scenario.name for scenario in scenarios):
         counts, residues = (
-            [count for pattern, count in table.items() if fnmatchcase(scenario, pattern)]
+            [count for pattern, count in table.items() if fnmatchcase(name, pattern)]
             for table in (entry.objects, entry.per_connection)
         )
-        memory = any(fnmatchcase(scenario, pattern) for pattern in entry.memory)
+        memory = any(fnmatchcase(name, pattern) for pattern in entry.memory)
         for connection in entry.connections if counts or residues or memory else ():
             for python in entry.pythons or KNOWN:
                 yield Atom(
                     entry=entry,
                     connection=connection,
                     python=python,
-                    scenario=scenario,
+                    scenario=name,
                     objects=counts[0] if counts else 0.0,
                     residue=residues[0] if residues else 0.0,
                     memory=memory,
@@ -130,8 +130,8 @@ def _narrowed(atom: Atom, release: str, releases: Sequence[str]) -> Iterator[Ato
         yield msgspec.structs.replace(atom, entry=entry)
 
 
-def _new(m: Measurement, before: Sequence[Atom], releases: Sequence[str], today: dt.date) -> Atom:
-    old = before[0].entry if before else None
+def _measured(m: Measurement, replaced: Sequence[Atom], releases: Sequence[str], today: dt.date) -> Atom:
+    old = replaced[0].entry if replaced else None
     operator = ">=" if _is_newest(m.release, releases) else "=="
     entry = Limit(
         gc=policy(m),

@@ -3,7 +3,7 @@
 - With gc off the survivors are judged, else the leaked objects. The count is exact and so is its limit.
 - More than the limit is `over`, less is `under`; both fail. As in a comparison, counts are equal within their
   errors; counts on a straight line have no error, but limits are rounded to thousandths.
-- What a connection leaves, apart from its requests, has an exact limit of its own.
+- What a connection leaves, apart from its requests, has its own exact limit.
 - A leak outside of objects (blocks, C heap, mapped memory, files, sockets, threads, tasks) is `over` unless
   the limits list it under `memory`. With gc off so are files and sockets that stay open until a collection.
 - A cell that deviates is measured a second time. If the two disagree it is `inconclusive`: neither passed nor
@@ -73,15 +73,15 @@ class Stale(msgspec.Struct, frozen=True, kw_only=True):
 
 def objects(measurement: Measurement) -> float:
     """Return the objects per request that are judged, rounded to thousandths like the limits."""
-    m = measurement
-    count = m.survivors_per_request if m.gc == "off" else m.leaked_per_request
+    survivors, leaked = measurement.survivors_per_request, measurement.leaked_per_request
+    count = survivors if measurement.gc == "off" else leaked
     return max(0.0, round(count or 0.0, 3))
 
 
 def residue(measurement: Measurement) -> float | None:
     """Return the objects per connection that are judged, rounded like the limits; None if unknown."""
-    m = measurement
-    count = m.survivors_per_connection if m.gc == "off" else m.leaked_per_connection
+    survivors, leaked = measurement.survivors_per_connection, measurement.leaked_per_connection
+    count = survivors if measurement.gc == "off" else leaked
     return None if count is None else max(0.0, round(count, 3))
 
 
@@ -95,7 +95,7 @@ def leaks_memory(measurement: Measurement) -> bool:
 
 
 class _Count(NamedTuple):
-    """How many objects a cell leaves and may leave: both have the same error and may be so far `apart`."""
+    """The objects that a cell leaves, and their limit; counts that differ by `apart` or less are equal."""
 
     left: float
     limit: float
@@ -105,19 +105,19 @@ class _Count(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether it is just as allowed."""
+        """Whether the count is exactly what is allowed."""
         return _same(self.left, self.limit, self.apart)
 
 
 def _counts(allowed: Allowed, m: Measurement) -> Iterator[_Count]:
     """Yield the objects per request, and those per connection if they are known."""
     error = 2 * sum(errors(m))
-    # Where nothing is allowed, no error hides what is there.
+    # If nothing is allowed, no error hides what is left.
     apart = error if allowed.place else min(error, float(LEAST_LEAK))
     yield _Count(objects(m), allowed.objects, apart, allowed.place, "objects per request")
     if (left := residue(m)) is not None:
-        what = "objects per connection, apart from its requests"
-        yield _Count(left, allowed.residue, RESIDUE + error, allowed.residue_place, what)
+        unit = "objects per connection, apart from its requests"
+        yield _Count(left, allowed.residue, RESIDUE + error, allowed.residue_place, unit)
 
 
 def agree(first: Measurement, second: Measurement) -> bool:
@@ -140,7 +140,7 @@ def fits(allowed: Allowed, measurement: Measurement) -> bool:
 
 def judge(limits: Limits, measurement: Measurement, again: Measurement | None = None) -> Judged:
     """Return the verdict on a cell. Raises UsageError if two limits apply to it."""
-    outcome, what, advice = _outcome(limits, measurement, again)
+    outcome, problem, advice = _outcome(limits, measurement, again)
     allowed = limits.allowed(measurement)
     place = allowed.place or allowed.residue_place or allowed.memory_place
     about_residue = [count.fits for count in _counts(allowed, measurement)] == [True, False]
@@ -155,7 +155,7 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
         residue=residue(measurement),
         residue_limit=allowed.residue,
         place=place,
-        what=what,
+        what=problem,
         advice=advice,
         why="" if about_residue and place is None else allowed.why,
     )
@@ -165,20 +165,20 @@ def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> t
     if first.status == "unsupported":
         return "unsupported", one_line(first.reason or ""), ""
     if again is not None and not agree(first, again):
-        twice = " and then ".join(map(_said, (first, again)))
-        return "inconclusive", f"does not repeat: {twice}", "run it again on an idle machine"
+        counts = " and then ".join(map(_summary, (first, again)))
+        return "inconclusive", f"does not repeat: {counts}", "run it again on an idle machine"
     if first.status == "failed":
         return "failed", one_line(first.reason or "no reason was recorded"), "see docs/gates.md, exit code 4"
-    return _against(limits.path, limits.allowed(first), first)
+    return _deviation(limits.path, limits.allowed(first), first)
 
 
-def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Outcome, str, str]:
-    deviating = (each for each in _counts(allowed, measurement) if not each.fits)
-    for count, limit, _, place, what in deviating:
-        leaves = f"leaves {exact(count)} {what}"
+def _deviation(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Outcome, str, str]:
+    deviating = (count for count in _counts(allowed, measurement) if not count.fits)
+    for count, limit, _, place, unit in deviating:
+        leaves = f"leaves {exact(count)} {unit}"
         if count > limit:
             bound = f"{exact(limit)} allowed" if place else "no limit allows any"
-            return "over", f"{leaves}, {bound}", _if_meant(path, place)
+            return "over", f"{leaves}, {bound}", _advice(path, place)
         assert place is not None
         key = place.text.partition("=")[0].strip()
         change = f"write `{key} = {exact(count)}` for it" if count else "delete it"
@@ -189,8 +189,8 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
         )
     if leaks_memory(measurement) and not allowed.memory:
         place = allowed.place or allowed.residue_place
-        said = f"leaks outside of objects: {listed(outside(measurement))} per request"
-        return "over", said, _if_meant(path, place)
+        problem = f"leaks outside of objects: {listed(outside(measurement))} per request"
+        return "over", problem, _advice(path, place)
     if (place := allowed.memory_place) and not leaks_memory(measurement):
         return (
             "under",
@@ -200,18 +200,18 @@ def _against(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Out
     return "within", "", ""
 
 
-def _if_meant(path: str, place: Place | None) -> str:
+def _advice(path: str, place: Place | None) -> str:
     where = f"{path}:{place.line}" if place else path
     return f"find what keeps them; if they are intended, --accept writes {where} and you add the reason"
 
 
-def _said(m: Measurement) -> str:
-    if m.status != "measured":
-        return one_line(m.reason or m.status)
-    left = residue(m)
+def _summary(measurement: Measurement) -> str:
+    if measurement.status != "measured":
+        return one_line(measurement.reason or measurement.status)
+    left = residue(measurement)
     per_connection = f", {exact(left)} per connection" if left else ""
-    memory = f" and leaked {listed(outside(m))}" if leaks_memory(m) else ""
-    return f"{exact(objects(m))} objects{per_connection}{memory}"
+    memory = f" and leaked {listed(outside(measurement))}" if leaks_memory(measurement) else ""
+    return f"{exact(objects(measurement))} objects{per_connection}{memory}"
 
 
 def stale(
@@ -223,9 +223,9 @@ def stale(
     """
     versions = list(releases)
     return tuple(
-        failing
+        entry
         for at in range(len(limits.entries))
-        for failing in _stale(limits, at, measurements, versions, today)
+        for entry in _stale(limits, at, measurements, versions, today)
     )
 
 
@@ -234,31 +234,30 @@ def _stale(
 ) -> Iterator[Stale]:
     entry = limits.entries[at]
 
-    def fails(kind: Kind, place: Place, what: str, change: str, *patterns: str) -> Stale:
+    def failure(kind: Kind, place: Place, problem: str, change: str, *patterns: str) -> Stale:
         advice = f"{limits.path}:{place.line}: {change.format(place.text)}"
-        return Stale(kind=kind, place=place, what=what, advice=advice, about=entry.about_what(patterns))
+        return Stale(kind=kind, place=place, what=problem, advice=advice, about=entry.about_what(patterns))
 
     if not any(SpecifierSet(entry.releases).contains(version, prereleases=True) for version in versions):
-        yield fails("unused", limits.place(at), f"no release is {entry.releases}", "delete the entry")
+        yield failure("unused", limits.place(at), f"no release is {entry.releases}", "delete the entry")
         return
-    about = [m for m in measurements if m.status == "measured" and entry.about(m)]
-    without = [m for m in measurements if m.status == "unsupported" and entry.about(m)]
-    if about and entry.expires < today:
-        what = f"expired on {entry.expires}: {entry.why}"
-        yield fails(
-            "expired", limits.place(at, "expires"), what, "give a new date after review, or delete the entry"
-        )
+    measured = [m for m in measurements if m.status == "measured" and entry.about(m)]
+    unsupported = [m for m in measurements if m.status == "unsupported" and entry.about(m)]
+    if measured and entry.expires < today:
+        problem = f"expired on {entry.expires}: {entry.why}"
+        change = "give a new date after review, or delete the entry"
+        yield failure("expired", limits.place(at, "expires"), problem, change)
     for pattern in entry.patterns:
         place = limits.place_of(at, pattern)
-        cells = [m for m in about if fnmatchcase(m.scenario, pattern)]
-        unserved = {m.connection for m in without if fnmatchcase(m.scenario, pattern)}
+        cells = [m for m in measured if fnmatchcase(m.scenario, pattern)]
+        unserved = {m.connection for m in unsupported if fnmatchcase(m.scenario, pattern)}
         if not cells and unserved == set(entry.connections):
-            yield fails("unused", place, f"{pattern}: no worker can serve it", "delete `{}`", pattern)
+            yield failure("unused", place, f"{pattern}: no worker can serve it", "delete `{}`", pattern)
         if cells and not any(map(entry.covers, cells)):
-            what = f"{pattern} no longer shows {entry.type or entry.fingerprint}"
-            yield fails("unused", place, what, "delete `{}`", pattern)
+            problem = f"{pattern} no longer shows {entry.type or entry.fingerprint}"
+            yield failure("unused", place, problem, "delete `{}`", pattern)
 
 
-def _same(count: float, other: float, error: float = 0.0) -> bool:
-    # Counts that have an error were both rounded, each away from the other at worst.
-    return abs(count - other) <= (error + 2 * ROUNDED if error else ROUNDED)
+def _same(first: float, second: float, error: float = 0.0) -> bool:
+    # Counts with an error were both rounded, at worst in opposite directions.
+    return abs(first - second) <= (error + 2 * ROUNDED if error else ROUNDED)

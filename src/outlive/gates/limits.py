@@ -21,8 +21,7 @@ from outlive.files import decode_toml, read_text
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Connection, Measurement
 from outlive.records.stack import PYTHON_MINOR, python_minor
-from outlive.service import scenarios
-from outlive.service.scenarios import Scenario
+from outlive.service.scenarios import Scenario, select
 from outlive.wording import one_line
 
 FILE = "releases/{framework}/limits.toml"
@@ -74,9 +73,9 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def about_what(self, patterns: Iterable[str] = ()) -> str:
         """Return a unique description of its cells, or of those of some of its patterns."""
-        what = [*self.connections, f"gc {self.gc}", *(f"Python {python}" for python in self.pythons)]
-        what += filter(None, [self.releases, self.type, self.fingerprint])
-        return f"{', '.join(what)}: {', '.join(sorted(set(patterns or self.patterns)))}"
+        fields = [*self.connections, f"gc {self.gc}", *(f"Python {python}" for python in self.pythons)]
+        fields += filter(None, [self.releases, self.type, self.fingerprint])
+        return f"{', '.join(fields)}: {', '.join(sorted(set(patterns or self.patterns)))}"
 
     def holds_for(self, release: str, python: str) -> bool:
         """Return whether it is about this release on this Python (`3.11`); without Pythons, about all."""
@@ -85,18 +84,18 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def covers(self, measurement: Measurement) -> bool:
         """Return whether it is about this cell, and the cell shows the entry's type and fingerprint."""
-        m = measurement
         return (
-            self.about(m)
-            and (self.type is None or self.type in m.types)
-            and (self.fingerprint is None or self.fingerprint in m.fingerprints)
+            self.about(measurement)
+            and (self.type is None or self.type in measurement.types)
+            and (self.fingerprint is None or self.fingerprint in measurement.fingerprints)
         )
 
     def about(self, measurement: Measurement) -> bool:
         """Return whether it is about this cell, whatever the cell leaves."""
-        m = measurement
         return (
-            self.gc == policy(m) and m.connection in self.connections and self.holds_for(m.release, m.python)
+            self.gc == policy(measurement)
+            and measurement.connection in self.connections
+            and self.holds_for(measurement.release, measurement.python)
         )
 
 
@@ -136,10 +135,10 @@ class Limits(msgspec.Struct, frozen=True):
 
     def allowed(self, measurement: Measurement) -> Allowed:
         """Return what a cell may leave. Raises UsageError if two limits apply to it."""
-        objects = self._only(measurement, "objects")
-        residue = self._only(measurement, "per_connection")
-        memory = self._only(measurement, "memory")
-        applies = objects or residue or memory
+        objects = self._match(measurement, "objects")
+        residue = self._match(measurement, "per_connection")
+        memory = self._match(measurement, "memory")
+        match = objects or residue or memory
         return Allowed(
             objects=self.entries[objects[0]].objects[objects[1]] if objects else 0.0,
             place=self.place(*objects, "objects") if objects else None,
@@ -147,7 +146,7 @@ class Limits(msgspec.Struct, frozen=True):
             residue_place=self.place(*residue, "per_connection") if residue else None,
             memory=memory is not None,
             memory_place=self.place(memory[0], "memory") if memory else None,
-            why=self.entries[applies[0]].why if applies else "",
+            why=self.entries[match[0]].why if match else "",
         )
 
     def place_of(self, at: int, pattern: str) -> Place:
@@ -164,14 +163,14 @@ class Limits(msgspec.Struct, frozen=True):
         if at >= len(starts):  # written as an inline table
             return Place(1, self.path)
         end = starts[at + 1] if at + 1 < len(starts) else len(lines)
-        wanted = re.compile(rf"""\s*["']?{re.escape(key or HEADER)}["']?\s*(=|$)""")
+        pattern = re.compile(rf"""\s*["']?{re.escape(key or HEADER)}["']?\s*(=|$)""")
         heading = f"[limits.{table}]"
         begin = next((n for n in range(starts[at], end) if lines[n].strip() == heading), starts[at])
-        line = next((n for n in range(begin, end) if wanted.match(lines[n])), starts[at])
+        line = next((n for n in range(begin, end) if pattern.match(lines[n])), starts[at])
         return Place(line + 1, lines[line].strip())
 
-    def _only(self, measurement: Measurement, field: str) -> tuple[int, str] | None:
-        """Return the one entry and pattern in its `field` that apply, or None."""
+    def _match(self, measurement: Measurement, field: str) -> tuple[int, str] | None:
+        """Return the number of the entry that applies and the pattern in its `field`, or None."""
         m = measurement
         matches = [
             (at, pattern)
@@ -204,10 +203,12 @@ def limits_path(project: Project, framework: str) -> Path:
     return project.root / FILE.format(framework=framework)
 
 
-def load(project: Project, framework: str, known: Sequence[Scenario], *, file: Path | None = None) -> Limits:
+def load(
+    project: Project, framework: str, scenarios: Sequence[Scenario], *, file: Path | None = None
+) -> Limits:
     """Return the limits of `framework`, or those in `file`; without a file there are none.
 
-    Raises UsageError, with the place, if the file is malformed or names a scenario that is not `known`.
+    Raises UsageError, with the place, if the file is malformed or a pattern matches none of the `scenarios`.
     """
     path = file or limits_path(project, framework)
     shown = (file or path.relative_to(project.root)).as_posix()
@@ -219,23 +220,23 @@ def load(project: Project, framework: str, known: Sequence[Scenario], *, file: P
         raise UsageError(f"{shown}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{shown}: not a limits file: it is not UTF-8 text") from None
-    return parse(text, shown, known)
+    return parse(text, shown, scenarios)
 
 
-def parse(text: str, path: str, known: Sequence[Scenario]) -> Limits:
+def parse(text: str, path: str, scenarios: Sequence[Scenario]) -> Limits:
     """Return the limits in `text`, as `load` does; messages name the file `path`."""
     try:
         limits = Limits(path, text, decode_toml(text, _File).limits)
     except msgspec.DecodeError as error:
-        raise UsageError(f"{path}: not a limits file: {_with_line(path, text, error)}") from None
+        raise UsageError(f"{path}: not a limits file: {_message(path, text, error)}") from None
     for at in range(len(limits.entries)):
-        if fault := _fault(limits, at, known):
+        if fault := _fault(limits, at, scenarios):
             place, reason = fault
             raise UsageError(f"{path}:{place.line}: {reason}")
     return limits
 
 
-def _with_line(path: str, text: str, error: Exception) -> str:
+def _message(path: str, text: str, error: Exception) -> str:
     """Return the error in one line, with the line of its entry."""
     message = " ".join(str(error).split())
     if at := re.search(r"\$\.limits\[(\d+)\]", message):
@@ -243,21 +244,20 @@ def _with_line(path: str, text: str, error: Exception) -> str:
     return message
 
 
-def _fault(limits: Limits, at: int, known: Sequence[Scenario]) -> tuple[Place, str] | None:
-    """Return the line at fault of the entry number `at` and why, or None."""
+def _fault(limits: Limits, at: int, scenarios: Sequence[Scenario]) -> tuple[Place, str] | None:
+    """Return the faulty line of entry number `at` and what is wrong with it, or None."""
     entry = limits.entries[at]
     try:
         SpecifierSet(entry.releases)
     except InvalidSpecifier:
-        return limits.place(
-            at, "releases"
-        ), f"{entry.releases!r} is not a version specifier, as in >=3.1,<3.2"
+        fault = f"{entry.releases!r} is not a version specifier, as in >=3.1,<3.2"
+        return limits.place(at, "releases"), fault
     for python in entry.pythons:
         if not PYTHON_MINOR.fullmatch(python):
             return limits.place(at, "pythons"), f"{python!r} is not a Python's minor version, as in 3.13"
     for pattern in entry.patterns:
         try:
-            scenarios.select(known, [pattern])
+            select(scenarios, [pattern])
         except UsageError as error:
             return limits.place_of(at, pattern), str(error)
     if not entry.patterns:
