@@ -1,4 +1,4 @@
-"""Turns the readings of a cell's phases into slopes and a verdict on growth, and plans the next phases.
+"""Turns the readings of a cell's phases into slopes and a kind of growth, and plans the next phases.
 
 Pure. Counts of objects are integers, and their slopes exact fractions. Memory is not exact, so it has
 thresholds.
@@ -22,18 +22,18 @@ SENSITIVITY = 105
 """By default, a leak of one object in this many requests is sure to be seen: the second phase is twice as
 long, so it has two of these objects; the last phase is shorter and has at most one."""
 TO_COMPARE = 50
-"""The sensitivity of a comparison for which somebody waits."""
+"""The sensitivity of a comparison that a user waits for."""
 LEAST_SENSITIVITY, MOST_SENSITIVITY = 37, 5000
 FIRST, LAST = 11, 37
-"""Requests of the first and the last of three phases. All lengths are primes, so that nothing that happens at
-every 2nd, 10th or 100th request can hide. The longest phase is not the last: whatever allocators and caches
-take once, they have taken before the last one."""
+"""Requests of the first and the last of three phases. All lengths are primes, so nothing that happens at
+every 2nd, 10th or 100th request can hide. The longest phase is not the last: allocators and caches have taken
+what they take once before the last phase begins."""
 SHOWN = (7, 61, 17)
 """Phases of a cell with a collector if the same cell with gc off has shown, with phases of full length, that
-nothing stays: of 4,661 such cells in the stored history none kept anything."""
+nothing stays. None of 4,661 such cells in the stored history kept anything."""
 SHOWN_LONG = (229, 419)
-"""Added if that cell has shown a leak of so many objects for each request: of 678 such cells 675 leaked just
-as many, and the others one object more in 1,009 requests."""
+"""Added if that cell has shown a leak of a whole number of objects per request. Of 678 such cells, 675 leaked
+exactly as many, and the others one object more in 1,009 requests."""
 SETS = 2
 """Most runs of these phases. If the first set is not on a straight line, something happened once (a cache
 filled, a thread pool grew), and the second set is."""
@@ -56,23 +56,23 @@ LEAST_LEAK = Fraction(1, 200)
 """Least objects per request that are a leak in the long phases. One object in 200 requests is a difference of
 2.5 objects between them; one or two can be chance, such as a timer that fired."""
 BOUNDED_OBJECTS = 32
-"""Least objects kept by growth that has stopped for it to be called bounded; fewer are first-time work."""
+"""Least objects that growth must keep to be called bounded once it has stopped. Fewer are first-time work."""
 BLOCKS_SUSPECT = 0.6
-"""Blocks kept per request in each of the last two phases for a cell to be run longer. An object kept by every
-request is at least one block; clean cells rarely reach 0.6, and then they only take longer."""
+"""Blocks kept per request in each of the last two phases that make a cell run longer. An object kept by every
+request is at least one block. Clean cells rarely reach 0.6, and then they only take longer."""
 BLOCKS_LEAK = 0.25
-"""Blocks kept per request in each long phase for a cell to leak; clean cells stayed below 0.21."""
+"""Blocks kept per request in each long phase that are a leak; clean cells stayed below 0.21."""
 HEAP_SUSPECT = 24.0
 """The same as BLOCKS_SUSPECT for bytes of C heap: glibc's smallest chunk (32), with room for others that are
 freed meanwhile. Clean cells reach 21."""
 HEAP_LEAK = 16.0
-"""The same as BLOCKS_LEAK for bytes of C heap; clean cells leave none in one of the long phases at least."""
+"""The same as BLOCKS_LEAK for bytes of C heap; clean cells leave none in at least one of the long phases."""
 CACHED = 4
-"""How many times as much C heap is suspect, and a leak, where glibc's caches of freed chunks, which it counts
-as used, are not switched off: in a process that is not ours."""
+"""Factor on the C heap that is suspect or a leak in a process that outlive did not start: glibc's caches of
+freed chunks are on there, and it counts them as used."""
 COUNT_LEAK = 1 / 50
 """Files, sockets, threads or tasks per request, and at least one, that each of two phases must add to be a
-leak. What is opened or started once and stays (a log, a pool) is added by one phase and not by the other."""
+leak. A resource that is opened or started once and stays (a log, a pool) is added by one phase only."""
 MAPPED_LEAK = 2048.0
 """The same for bytes mapped by neither malloc nor pymalloc: half a page."""
 HELD_LEAK = {**dict.fromkeys(("files", "sockets", "threads", "tasks"), COUNT_LEAK), "mapped": MAPPED_LEAK}
@@ -144,15 +144,15 @@ def slope(a: Phase, b: Phase, reading: str) -> Fraction:
 
 
 def per_request(a: Phase, b: Phase, reading: str) -> float:
-    """Return `slope` as the nearest float: of integers, a division is just that, and takes no fraction."""
+    """Return `slope` as the nearest float; dividing integers gives that without a Fraction."""
     change: int = getattr(b, reading) - getattr(a, reading)
     return change / (b.requests - a.requests)
 
 
 def shows(measurement: Measurement) -> int | None:
-    """Return the objects per request that stay after a collection, if a cell with gc off has shown them.
+    """Return the objects per request that stay after a collection, as shown by a cell with gc off.
 
-    None if there is doubt: they are no whole number, or not from the first request on the same.
+    None if in doubt: the number is not whole, or not the same from the first request on.
     """
     m = measurement
     asked = lengths()
@@ -172,7 +172,7 @@ def plan(
     shown: int | None = None,
     cached: bool = False,
 ) -> tuple[int, ...]:
-    """Return the lengths of the phases to run next; none if the phases that are `done` suffice.
+    """Return the lengths of the phases to run next, none if the phases that are `done` suffice.
 
     With the automatic collector (`collecting`) only leaked objects are exact, because it stops tracking some
     of the others while they live. `shown` is what `shows` returns for the same cell with gc off. `cached`:
@@ -185,7 +185,7 @@ def plan(
         if _confirms(done, shown):
             return SHOWN_LONG if shown and len(done) == len(SHOWN) else ()
         done = done[_brief(done) :]
-    short, memory, long = (of(done, some) for some in (asked.short, asked.memory, asked.long))
+    short, memory, long = (of(done, group) for group in (asked.short, asked.memory, asked.long))
     if not short:
         return asked.short
     if "threads" in _held(short[-2:]):
@@ -230,14 +230,14 @@ def analyse(
         or _gave_back(phases, long)
         or not _rises((phase.requests, phase.leaked) for phase in long)
     ):
-        leaked = Fraction(0)  # a full cache that makes room now and then
+        leaked = Fraction(0)  # a full cache that makes room from time to time
     survivors = cyclic + leaked
     last = _pair(phases)
     held = _held(last)
-    if long:  # what lasts for some seconds is bounded by the time; mapped memory comes in arenas
+    if long:  # resources that live for a few seconds do not rise; mapped memory comes in arenas
         held = {
-            name: each
-            for name, each in held.items()
+            name: amount
+            for name, amount in held.items()
             if name == "mapped" or _rises((phase.requests, phase.held[name]) for phase in last)
         }
     leaks = "threads" in held or (
@@ -272,7 +272,7 @@ def _decisive(tallies: Sequence[Tally], asked: Lengths, *, collecting: bool) -> 
 
 
 def _growth(phases: Sequence[Phase], cyclic: Fraction) -> Growth:
-    """Return how that grows which is no leak."""
+    """Return the kind of growth of a cell that does not leak."""
     if cyclic > 0:
         return "cyclic"
     if sum(phase.leaked for phase in phases[:-1]) >= BOUNDED_OBJECTS:
@@ -281,13 +281,13 @@ def _growth(phases: Sequence[Phase], cyclic: Fraction) -> Growth:
 
 
 def _brief(phases: Sequence[Phase]) -> int:
-    """Return how many of the phases are those of a cell of which it was shown what stays."""
-    known = (*SHOWN, *SHOWN_LONG)
-    return len(known) if tuple(phase.requests for phase in phases[: len(known)]) == known else len(SHOWN)
+    """Return how many of the phases are SHOWN, or SHOWN and SHOWN_LONG."""
+    both = (*SHOWN, *SHOWN_LONG)
+    return len(both) if tuple(phase.requests for phase in phases[: len(both)]) == both else len(SHOWN)
 
 
 def _confirms(phases: Sequence[Phase], shown: int) -> bool:
-    """Return whether such phases keep just the objects that were shown; others have shown it for memory."""
+    """Return whether brief phases keep exactly the objects that were shown; memory was shown with gc off."""
     leaked = [phase.leaked - shown * phase.requests for phase in phases]
     alone = len(phases) == _brief(phases)
     return alone and not _held(phases[-2:]) and (len({*leaked}) == 1 or not (shown or any(leaked[1:])))
@@ -306,7 +306,7 @@ def _held(phases: Sequence[Phase]) -> dict[str, Fraction]:
 def _exact(phases: Sequence[Phase], *, collecting: bool) -> bool:
     """Return whether the object counts of three phases lie exactly on a straight line.
 
-    Leaked objects may also come in the first phase alone: the other two prove that no more follow.
+    Leaked objects can also appear in the first phase only: the other two prove that no more follow.
     """
     leaked = [phase.leaked for phase in phases]
     cyclic = [phase.survivors - phase.leaked for phase in phases]
@@ -327,12 +327,12 @@ def _gave_back(phases: Sequence[Phase], long: Sequence[Phase]) -> bool:
     return min(phase.leaked for phase in long) <= 0 or held[-1] - most[-2] <= back
 
 
-def _rises(kept: Iterable[tuple[int, int]]) -> bool:
-    """Tell whether each longer phase kept more: what requests leak comes with them, and nothing else does.
+def _rises(amounts: Iterable[tuple[int, int]]) -> bool:
+    """Return whether each longer phase kept more, as only a leak per request does.
 
-    `kept` is (requests, what they kept) of each phase.
+    `amounts` are (requests, amount kept) of each phase.
     """
-    return all(less < more for (_, less), (_, more) in pairwise(sorted(kept)))
+    return all(less < more for (_, less), (_, more) in pairwise(sorted(amounts)))
 
 
 def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
@@ -345,7 +345,7 @@ def _keeps_memory(phases: Sequence[Phase], blocks: float, heap: float) -> bool:
 def _leaks_memory(phases: Sequence[Phase], asked: Lengths, *, cached: bool) -> bool:
     """Return whether all long phases keep memory: steadily, and more than short phases gave back.
 
-    What a phase gives back shows how far a reading varies by itself, as with threads that come and go.
+    The amount given back shows how far a reading varies by itself, as with threads that come and go.
     """
     long = of(phases, (*asked.long, asked.last))
     short = [phase for phase in phases if phase not in long]
@@ -353,11 +353,11 @@ def _leaks_memory(phases: Sequence[Phase], asked: Lengths, *, cached: bool) -> b
         ("blocks_kept", BLOCKS_LEAK),
         ("heap_kept", HEAP_LEAK * (CACHED if cached else 1)),
     ):
-        kept = [(phase.requests, getattr(phase, reading) or 0) for phase in long]
+        amounts = [(phase.requests, getattr(phase, reading) or 0) for phase in long]
         back = max([0, *(-(getattr(phase, reading) or 0) for phase in short[1:])])
-        each = [count / requests for requests, count in kept]
-        above = min(count - least * requests for requests, count in kept)
-        if above >= back and min(each) >= EVEN * max(each):
+        slopes = [amount / requests for requests, amount in amounts]
+        above = min(amount - least * requests for requests, amount in amounts)
+        if above >= back and min(slopes) >= EVEN * max(slopes):
             return True
     return False
 
