@@ -119,8 +119,8 @@ def _findings(gate: Gate) -> Iterator[tuple[str, str, str, int, tuple[str, ...]]
         m = cell.measurement
         left = f" Left: {types(cell)}." if types(cell) else ""
         why = f" Why the limit is there: {cell.why}." if cell.why else ""
-        said = f"{m.scenario}, {m.connection}, gc {m.gc}: {cell.what}.{left}{why} Next: {cell.advice}."
-        message = f"{said} Again: {reproduce(gate, cell)}"
+        finding = f"{m.scenario}, {m.connection}, gc {m.gc}: {cell.what}.{left}{why} Next: {cell.advice}."
+        message = f"{finding} Again: {reproduce(gate, cell)}"
         level = "error" if cell.outcome == "over" else "warning"
         line = cell.place.line if cell.place else 1
         yield cell.outcome, level, message, line, (m.scenario, m.connection, m.gc)

@@ -69,8 +69,7 @@ def run(
     """Return the verdict on a release under load; a release that deviates is loaded a second time.
 
     `watch` is called at each load test and returns what watches it. The proof comes first; without it nothing
-    is judged. Raises as `load.run.run` does, and UsageError if two
-    limits apply to one cell.
+    is judged. Raises as `loads.run.run` does, and UsageError if two limits apply to one cell.
     """
     app = apps.load(project, prepared.release.framework)
     worker = app.worker(wanted.connections[0], wanted.worker)
@@ -103,14 +102,14 @@ class _Bench(msgspec.Struct, frozen=True):
     wanted: Wanted
     watch: Watching
 
-    def left(self, app: App, patterns: tuple[str, ...], what: str) -> Left:
+    def left(self, app: App, patterns: tuple[str, ...], title: str) -> Left:
         """Return the objects that each additional request leaves in `app`, from two load tests."""
         tests = []
         for requests in REQUESTS:
             traffic = Traffic(requests=requests, scenarios=patterns, connection=self.wanted.connections[0])
             deployment = Deployment(worker=app.workers[0].name, gc=self.wanted.gc)
             plan = LoadTest(self.prepared, deployment, traffic)
-            test = load(self.project, plan, app=app, watch=self.watch(what, traffic))
+            test = load(self.project, plan, app=app, watch=self.watch(title, traffic))
             if fault := _fault(test):
                 return Left(longest=test, fault=fault)
             tests.append(test)
@@ -158,8 +157,8 @@ def _fault(test: LoadMeasurement) -> str | None:
     return None
 
 
-def _slope(short: LoadMeasurement, long: LoadMeasurement, what: str) -> float:
-    counts = [sum(getattr(worker, what) or 0 for worker in test.workers) for test in (short, long)]
+def _slope(short: LoadMeasurement, long: LoadMeasurement, field: str) -> float:
+    counts = [sum(getattr(worker, field) or 0 for worker in test.workers) for test in (short, long)]
     return (counts[1] - counts[0]) / (long.requests - short.requests)
 
 
@@ -179,9 +178,9 @@ def _control(connection: Connection, worker: str, plain: Left, planted: Left) ->
 
 def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None) -> Judged:
     """Return the verdict on `left`; `again` is the repetition after a deviation."""
-    outcome, objects, limit, what = _outcome(bench, limits, left)
+    outcome, objects, limit, problem = _outcome(bench, limits, left)
     if again is not None and _outcome(bench, limits, again)[0] != outcome:
-        outcome, what = "inconclusive", f"does not repeat: {_said(left)} and then {_said(again)}"
+        outcome, problem = "inconclusive", f"does not repeat: {_counts(left)} and then {_counts(again)}"
     advice = {
         "over": "outlive load --json lists the types: find what keeps them, or accept single scenarios",
         "inconclusive": "run it again on an idle machine",
@@ -195,7 +194,7 @@ def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None
         bench.wanted.gc,
         worker=test.deployment.worker,
         status="failed" if outcome == "failed" else "measured",
-        reason=what if outcome == "failed" else None,
+        reason=problem if outcome == "failed" else None,
         requests=test.requests,
         survivors_per_request=left.survivors,
         cyclic_per_request=left.cyclic,
@@ -208,7 +207,7 @@ def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None
         objects=max(0.0, round(objects, 3)),
         limit=round(limit, 3),
         place=None,
-        what=what,
+        what=problem,
         advice=advice.get(outcome, ""),
     )
 
@@ -219,16 +218,16 @@ def _outcome(bench: _Bench, limits: Limits, left: Left) -> tuple[Outcome, float,
         return "failed", 0.0, 0.0, left.fault or "nothing was loaded"
     leaked_limit = bench.limit(limits, left.longest, "on")
     if left.leaked - leaked_limit >= LEAST_LEAK:
-        what = f"leaks {exact(left.leaked)} objects per request, {exact(leaked_limit)} allowed"
-        return "over", left.leaked, leaked_limit, what
+        problem = f"leaks {exact(left.leaked)} objects per request, {exact(leaked_limit)} allowed"
+        return "over", left.leaked, leaked_limit, problem
     if bench.wanted.gc != "off":
         return "within", left.leaked, leaked_limit, ""
     limit = bench.limit(limits, left.longest, "off")
     if left.survivors > limit * (1 + MORE) + UNSURE:
-        what = f"leaves {exact(left.survivors)} objects per request, {exact(limit)} allowed in this mix"
-        return "over", left.survivors, limit, what
+        problem = f"leaves {exact(left.survivors)} objects per request, {exact(limit)} allowed in this mix"
+        return "over", left.survivors, limit, problem
     return "within", left.survivors, limit, ""
 
 
-def _said(left: Left) -> str:
+def _counts(left: Left) -> str:
     return left.fault or f"{exact(left.survivors)} objects, {exact(left.leaked)} leaked"

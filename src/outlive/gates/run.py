@@ -184,8 +184,8 @@ def run(
             by_name = served
             if plants:
                 by_name = {
-                    name: msgspec.structs.replace(one, app=proof.planted(one.app, *plants))
-                    for name, one in served.items()
+                    name: msgspec.structs.replace(subject, app=proof.planted(subject.app, *plants))
+                    for name, subject in served.items()
                 }
             worker = proof.marked(wanted.worker) if plants and wanted.worker else wanted.worker
             request = engine.Request(wanted.known, tuple(cells), worker=worker, jobs=wanted.jobs)
@@ -200,8 +200,8 @@ def run(
         rest = tuple(cell for cell in cells if cell not in reused)
         progress.start(2 * len(wanted.baseline) + len(rest))
 
-        def measured(wanted_now: Sequence[Task]) -> list[Measurement]:
-            return list(where.measure(wanted_now, progress.done)) if wanted_now else []
+        def measured(batch: Sequence[Task]) -> list[Measurement]:
+            return list(where.measure(batch, progress.done)) if batch else []
 
         for _ in range(PROOFS):
             attempt = measured([*tasks(wanted.baseline), *tasks(wanted.baseline, "leak", "cycle")])
@@ -216,7 +216,9 @@ def run(
         if proved:
             first = {cell: baseline[cell] for cell in reused} | _by_cell(measured(tasks(rest, *left_in)))
             verdicts = {cell: judge(limits, first[cell]) for cell in cells}
-            doubtful = tuple(c for c, v in verdicts.items() if v.outcome not in ("within", "unsupported"))
+            doubtful = tuple(
+                cell for cell, judged in verdicts.items() if judged.outcome not in ("within", "unsupported")
+            )
             for cell, again in _by_cell(measured(tasks(doubtful, *left_in))).items():
                 verdicts[cell] = judge(limits, first[cell], again)
     versions = [release.version for release in Catalogue.load(project, framework).releases]
@@ -260,7 +262,7 @@ def replay(
 ) -> Gate:
     """Return `gate` with the known-bad release `stack` judged by the same limits.
 
-    It must go red, or else the limits and the gate prove nothing. Raises UsageError if its framework or
+    It must go red, or the limits and the gate prove nothing. Raises UsageError if its framework or
     Python is not the gate's, and as `engine.run` does.
     """
     if stack.framework != gate.stack.framework or stack.python not in (None, gate.stack.python):
@@ -273,8 +275,8 @@ def replay(
     request = engine.Request(
         wanted.scenarios, wanted.cells, wanted.worker, jobs=wanted.jobs, scheduler=wanted.scheduler
     )
-    (measured,) = engine.run(project, [bad], request, progress)
-    as_gated = [msgspec.structs.replace(m, release=gate.stack.release) for m in measured]
+    (measurements,) = engine.run(project, [bad], request, progress)
+    as_gated = [msgspec.structs.replace(m, release=gate.stack.release) for m in measurements]
     verdicts = [judge(limits, measurement) for measurement in as_gated]
     replayed = Replayed(
         stack=f"{bad.release.framework}=={bad.release.version},python=={bad.record.python}",

@@ -20,7 +20,7 @@ MOST_CELLS = 5
 """Most cells that a screen shows in full; the files have all."""
 MOST_TYPES = 4
 AGAIN = "    again: "
-"""Before the command that repeats a cell, which is not folded: somebody copies it."""
+"""Prefix of the command that repeats a cell. The line is not folded, so that it can be copied."""
 MARKS: dict[Outcome, str] = {
     "over": "▲",
     "under": "▼",
@@ -40,7 +40,7 @@ WORDS: dict[ExitCode, str] = {
 def show(gate: Gate, console: Console, *, accepting: bool = False) -> None:
     """Print the verdict: what fails first, with what to do about it.
 
-    With `accepting` it is what becomes the limits, so there is no verdict and no exit code.
+    With `accepting`, the counts become the limits, so there is no verdict and no exit code.
     """
     lines = list(_screen(gate))
     if accepting:
@@ -78,10 +78,10 @@ def notable(gate: Gate) -> tuple[Judged, ...]:
 def reproduce(gate: Gate, cell: Judged) -> str:
     """Return the command that gates this cell again."""
     stack, m = gate.stack, cell.measurement
-    what = [*gate.app] or [stack.framework]
+    target = [*gate.app] or [stack.framework]
     if not gate.source and not gate.app:
-        what = [",".join([f"{stack.framework}=={stack.release}", *map(str, gate.pins)])]
-    words = ["outlive", "gate", *what, "--gc", gate.gc, *(["--load"] if gate.load else [])]
+        target = [",".join([f"{stack.framework}=={stack.release}", *map(str, gate.pins)])]
+    words = ["outlive", "gate", *target, "--gc", gate.gc, *(["--load"] if gate.load else [])]
     for pattern in gate.patterns if gate.load else (m.scenario,):
         words += ["--scenario", pattern]
     words += ["--connection", m.connection, "--python", stack.python]
@@ -124,7 +124,7 @@ def proved(gate: Gate) -> str:
 
 
 def unlimited(gate: Gate) -> str:
-    """Return what it means that no limit is about this release on this Python."""
+    """Return the note for a gate without limits about this release on this Python."""
     stack = gate.stack
     return (
         f"none in {gate.limits} is for {stack.framework} {stack.release} on Python {stack.python}, "
@@ -163,8 +163,8 @@ def _screen(gate: Gate) -> Iterator[str]:
         yield f"▼ {entry.what}"
         yield f"    next:  {entry.advice}"
     yield ""
-    said = f"{_within(gate)} " if gate.cells and gate.code != ExitCode.FINE else ""
-    yield f"{said}Exit code {int(gate.code)}."
+    counts = f"{_within(gate)} " if gate.cells and gate.code != ExitCode.FINE else ""
+    yield f"{counts}Exit code {int(gate.code)}."
 
 
 def _cell(gate: Gate, cell: Judged) -> Iterator[str]:
@@ -190,10 +190,12 @@ def _because(gate: Gate) -> str:
         "failed": _count(gate, "failed"),
         "inconclusive": _count(gate, "inconclusive"),
     }
-    said = [f"{count} {what}" for what, count in counts.items() if count]
+    problems = [f"{count} {name}" for name, count in counts.items() if count]
     if gate.replayed and not gate.replayed.over:
-        said.append("the known-bad release passes")
-    return f"{', '.join(said)}; {counted(len(gate.cells), 'cell')}" if said else _within(gate).rstrip(".")
+        problems.append("the known-bad release passes")
+    if not problems:
+        return _within(gate).rstrip(".")
+    return f"{', '.join(problems)}; {counted(len(gate.cells), 'cell')}"
 
 
 def _within(gate: Gate) -> str:
