@@ -1,4 +1,4 @@
-"""What pages show of load tests: of both sides of a report, and of tests by themselves."""
+"""What pages show of load tests: the two sides of a report, and tests on a page by themselves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from outlive.comparison.noisy import load_text
 from outlive.comparison.noisy.load import Loads, latencies
 from outlive.loads import text
 from outlive.pages.drawings import load_plots
-from outlive.pages.drawings.load_plots import Shown
 from outlive.pages.drawings.plots import Drawing
 from outlive.pages.page import ALONE, render
 from outlive.records.load import LoadMeasurement, percentile
 from outlive.wording import about, counted, number, size, step
 
-MOST_TESTS = 3  # kinds of load test, mostly gc policies, that one plot shows: two lines each
+MOST_TESTS = 3  # kinds of load test (mostly gc policies) in one plot, with two lines each
 
 LEGEND = f"A/A: the stack before against itself. {load_text.RULE.replace('*', '')}"
 
@@ -25,7 +24,7 @@ ONE_RUN = "One run each, so no verdict."
 
 
 def single(loads: Loads) -> dict[str, object]:
-    """Return what the page of a report shows of single load tests, each before beside after."""
+    """Return the values that a report's template shows of single load tests, before beside after."""
     pairs = tuple(zip(loads.before, loads.after, strict=True))
     return {
         "plots": list(_plots(pairs[:MOST_TESTS])),
@@ -38,17 +37,17 @@ def single(loads: Loads) -> dict[str, object]:
 
 
 def kind(test: LoadMeasurement) -> str:
-    """Return what sets a load test apart from others of a stack: `gc off`, `gc on, 2 workers`."""
-    d = test.deployment
-    parts = [f"gc {d.gc}"]
-    parts += [counted(d.workers, "worker")] if d.workers > 1 else []
-    parts += ["preload"] if d.preload else []
-    parts += [f"max_requests {d.max_requests}"] if d.max_requests else []
+    """Return what distinguishes a load test from others of its stack: `gc off`, `gc on, 2 workers`."""
+    deployment = test.deployment
+    parts = [f"gc {deployment.gc}"]
+    parts += [counted(deployment.workers, "worker")] if deployment.workers > 1 else []
+    parts += ["preload"] if deployment.preload else []
+    parts += [f"max_requests {deployment.max_requests}"] if deployment.max_requests else []
     return ", ".join(parts)
 
 
 def _plots(pairs: Sequence[tuple[LoadMeasurement, LoadMeasurement]]) -> Iterator[Drawing]:
-    sides = [Shown(f"{side.release}, {kind(side)}", side) for pair in pairs for side in pair]
+    sides = [(f"{side.release}, {kind(side)}", side) for pair in pairs for side in pair]
     for plots in (load_plots.memory, load_plots.latency, load_plots.pauses):
         for drawing in plots(sides):
             yield msgspec.structs.replace(drawing, caption=f"{drawing.caption}. {ONE_RUN}")
@@ -72,7 +71,7 @@ NUMBERS: tuple[tuple[str, Callable[[LoadMeasurement], str]], ...] = (
     ("gc pauses in all, ms", lambda test: about(1000 * test.collections.pause)),
     ("unexpected answers", lambda test: number(test.unexpected)),
 )
-"""What a load test comes to, and how each number is written."""
+"""The numbers of a load test: name, and the text of its value."""
 
 
 def _traffic(test: LoadMeasurement) -> str:
@@ -83,14 +82,13 @@ def _traffic(test: LoadMeasurement) -> str:
 
 
 def html(tests: Sequence[LoadMeasurement]) -> str:
-    """Return the page of load tests, which loads nothing; all have to be of one release."""
+    """Return the page of load tests of one release; it loads nothing."""
     named = [(_name(test, tests), test) for test in tests]
     measured = [(name, test) for name, test in named if test.samples]
     facts: dict[str, dict[str, str]] = defaultdict(dict)
     for name, test in measured:
         for fact, value in text.facts(test):
             facts[fact][name] = value
-    shown = [Shown(name, test) for name, test in measured[:MOST_TESTS]]
     plots = (load_plots.memory, load_plots.course, load_plots.latency, load_plots.pauses)
     subject, sent = text.subject(tests), text.sent(tests) or "Nothing was sent."
     return render(
@@ -101,7 +99,7 @@ def html(tests: Sequence[LoadMeasurement]) -> str:
         subject=subject,
         names=[name for name, _ in named],
         facts=facts,
-        plots=[drawing for plot in plots for drawing in plot(shown)],
+        plots=[drawing for plot in plots for drawing in plot(measured[:MOST_TESTS])],
         head=text.LATENCIES,
         latencies=[(name, list(text.by_scenario(test))) for name, test in named],
         warnings=[f"{name}: {line.strip()}" for name, test in named for line in text.warnings(test)],
@@ -109,8 +107,8 @@ def html(tests: Sequence[LoadMeasurement]) -> str:
 
 
 def _name(test: LoadMeasurement, tests: Sequence[LoadMeasurement]) -> str:
-    """Return what sets a test apart from the others, with a number where two are alike."""
-    worker = f"{test.deployment.worker}, " if len({one.deployment.worker for one in tests}) > 1 else ""
-    alike = [one for one in tests if one.deployment == test.deployment]
+    """Return what distinguishes a test from the others, with a number if two are alike."""
+    worker = f"{test.deployment.worker}, " if len({test.deployment.worker for test in tests}) > 1 else ""
+    alike = [candidate for candidate in tests if candidate.deployment == test.deployment]
     number = f", {alike.index(test) + 1}" if len(alike) > 1 else ""
     return f"{worker}{kind(test)}{number}"

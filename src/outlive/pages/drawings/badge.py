@@ -1,4 +1,4 @@
-"""The badge of a framework: what its newest measured release leaves, as a picture by itself."""
+"""The badge of a framework: what its newest measured release leaves, as an SVG file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ UNKNOWN = "#555e6a"
 
 
 def badge(history: Timeline, label: str = "outlive") -> Markup:
-    """Return a badge of a framework's newest release as a whole SVG file; `label` is its left half."""
-    value, colour = _said(newest(history))
+    """Return the badge of a framework's newest release as an SVG file; `label` is its left half."""
+    value, colour = _statement(newest(history))
     left, right = _wide(label), _wide(value)
     parts = joined(
         [
@@ -48,26 +48,26 @@ def badge(history: Timeline, label: str = "outlive") -> Markup:
     )
 
 
-def _said(last: Moment | None) -> tuple[str, str]:
-    """Return what a badge says of a release, and its colour."""
+def _statement(last: Moment | None) -> tuple[str, str]:
+    """Return what the badge says about a release, and its colour."""
     if last is None:
         return "not measured", UNKNOWN
     growth = worst([m.growth for m in last.measurements if m.growth])
     most = max((m.survivors_per_request or 0 for m in last.measurements if m.gc == "off"), default=0)
     leaking = sorted({m.scenario for m in last.measurements if m.growth == "leak"})
     where = leaking[0] if len(leaking) == 1 else f"{len(leaking)} scenarios"
-    said = {
+    statements = {
         "leak": f"leaks in {where}",
         "cyclic": f"{number(most)} cyclic per failed request",
         "bounded": "bounded",
         "none": "leaves nothing",
     }
-    return f"{last.release.version}: {said[growth]}", COLOURS[growth]
+    return f"{last.release.version}: {statements[growth]}", COLOURS[growth]
 
 
 def newest(history: Timeline) -> Moment | None:
-    """Return the newest measured release, None where none is measured."""
-    return next((one for one in reversed(history.moments) if one.measurements), None)
+    """Return the newest measured release, or None."""
+    return next((moment for moment in reversed(history.moments) if moment.measurements), None)
 
 
 def _wide(words: str) -> int:

@@ -1,4 +1,4 @@
-"""Curves over numbers, such as memory over time and the spread of latencies, as SVG."""
+"""Curves as SVG, such as memory over time and the distribution of latencies."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from outlive.pages.drawings.svg import Sheet, both, element, ends, figure, path,
 from outlive.wording import number
 
 NEAR = 0.5
-"""Where the least value is more than this part of the largest, an axis does not start at 0: a curve is about
-its shape, and a few MiB of growth would be flat above 70 that are always there."""
-
+"""An axis does not start at 0 if the smallest value is above this share of the largest. A curve shows a
+shape, and a few MiB of growth would look flat on top of a constant 70."""
 
 PIXEL = 1.0
-"""Least distance between two points of a curve that are drawn."""
+"""Smallest distance in pixels between two points of a curve that are drawn."""
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """A line through points. `style` is the number of its colour and dash."""
+    """A line through points; `style` is the number of its colour and dash."""
 
     label: str
     style: int
@@ -29,14 +28,14 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Axis(msgspec.Struct, frozen=True, kw_only=True):
-    """What an axis measures; `log` for one that spans powers of ten."""
+    """What an axis measures; `log` makes it logarithmic."""
 
     label: str
     log: bool = False
 
 
 class _Scale(msgspec.Struct, frozen=True, kw_only=True):
-    """The marks of an axis, and where values are on it in pixels."""
+    """The marks of an axis, and its ends in pixels."""
 
     marks: tuple[float, ...]
     start: float
@@ -52,15 +51,15 @@ class _Scale(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def curves(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve], desc: str) -> Markup:
-    """Return curves with their labels at their ends, on a phone without. Values must be finite."""
+    """Return curves, labelled at their ends except on a phone. Values must be finite."""
     return both(name, lambda sheet: _curves(sheet, title, axes, data, desc))
 
 
 def _curves(sheet: Sheet, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve], desc: str) -> Markup:
     left, right, top, bottom = 52.0, sheet.width - (12 if sheet.phone else 150), 14.0, 250.0
     across, up = axes
-    xs = _scale((x for one in data for x, _ in one.points), across, left, right)
-    ys = _scale((y for one in data for _, y in one.points), up, bottom, top)
+    xs = _scale((x for curve in data for x, _ in curve.points), across, left, right)
+    ys = _scale((y for curve in data for _, y in curve.points), up, bottom, top)
     parts: list[Markup] = []
     for mark in ys.marks:
         y = ys.place(mark)
@@ -73,35 +72,35 @@ def _curves(sheet: Sheet, title: str, axes: tuple[Axis, Axis], data: Sequence[Cu
     parts.append(text((left + right) / 2, bottom + 34, across.label, anchor="middle", class_="tick"))
     parts.append(text(left + 4, top - 2, up.label, class_="tick"))
     last: list[tuple[float, int, str]] = []
-    for one in data:
-        placed = _seen([(xs.place(x), ys.place(y)) for x, y in one.points])
-        parts.append(path(placed, f"line s{one.style}"))
+    for curve in data:
+        placed = _distinct([(xs.place(x), ys.place(y)) for x, y in curve.points])
+        parts.append(path(placed, f"line s{curve.style}"))
         if placed:
-            last.append((placed[-1][1], one.style, one.label))
+            last.append((placed[-1][1], curve.style, curve.label))
     if not sheet.phone:
         parts += ends(last, right + 8)
     return figure(sheet, bottom + 44, title, desc, parts)
 
 
-def _seen(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return points without those that nobody can tell from the one before, as thousands of a spread are."""
-    kept = list(points[:1])
+def _distinct(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points without those too close to the previous one, as thousands in a distribution are."""
+    distinct = list(points[:1])
     for point in points[1:-1]:
-        if math.dist(point, kept[-1]) >= PIXEL:
-            kept.append(point)
-    return [*kept, *points[1:][-1:]]
+        if math.dist(point, distinct[-1]) >= PIXEL:
+            distinct.append(point)
+    return [*distinct, *points[1:][-1:]]
 
 
 def _scale(values: Iterable[float], axis: Axis, start: float, end: float) -> _Scale:
-    found = sorted(values) or [0.0]
+    ordered = sorted(values) or [0.0]
     if axis.log:
-        low = math.floor(math.log10(max(found[0], 1e-9)))
-        high = max(math.ceil(math.log10(max(found[-1], 1e-9))), low + 1)
+        low = math.floor(math.log10(max(ordered[0], 1e-9)))
+        high = max(math.ceil(math.log10(max(ordered[-1], 1e-9))), low + 1)
         marks = tuple(10.0**power for power in range(low, high + 1))
-    elif found[0] > NEAR * found[-1] > 0:
-        step = ticks(found[-1] - found[0], 4)[1]
-        first = math.floor(found[0] / step) * step
-        marks = tuple(first + mark for mark in ticks(found[-1] - first, 5))
+    elif ordered[0] > NEAR * ordered[-1] > 0:
+        step = ticks(ordered[-1] - ordered[0], 4)[1]
+        first = math.floor(ordered[0] / step) * step
+        marks = tuple(first + mark for mark in ticks(ordered[-1] - first, 5))
     else:
-        marks = ticks(found[-1])
+        marks = ticks(ordered[-1])
     return _Scale(marks=marks, start=start, end=end, log=axis.log)

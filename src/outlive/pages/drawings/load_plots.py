@@ -1,10 +1,8 @@
-"""The plots of load tests: over time, and how latencies and pauses are spread."""
+"""The plots of load tests: values over time, and the distributions of latencies and pauses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-import msgspec
 
 from outlive.comparison.noisy.load import latencies
 from outlive.pages.drawings.curves import Axis, Curve, curves
@@ -13,37 +11,32 @@ from outlive.records.load import LoadMeasurement, Sample, percentile
 from outlive.wording import about, counted
 
 MINUTES = 600.0
-"""Seconds from which on a plot counts minutes."""
+"""A test of at least this many seconds is plotted in minutes."""
 SPEED_OVER = 2.0
-"""Fewest seconds between two speeds: answers are reported once a second, and memory looked at more often."""
+"""Fewest seconds between two speeds: answers are reported once a second, memory more often."""
 SHARES = (Axis(label="ms", log=True), Axis(label="%"))
 Points = Iterable[tuple[float, float]]
-"""Pairs of a second and a number."""
+"""Pairs of seconds and a value."""
+Tests = Sequence[tuple[str, LoadMeasurement]]
+"""Load tests, each with its label in a plot."""
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """A load test in a plot, with its label."""
-
-    label: str
-    test: LoadMeasurement
-
-
-def memory(tests: Sequence[Shown]) -> Iterator[Drawing]:
+def memory(tests: Tests) -> Iterator[Drawing]:
     """Yield the memory of all server processes over time."""
     title = "Memory of all server processes under load, MiB"
-    lines = {each.label: [(s.seconds, (s.pss or s.rss) / 2**20) for s in each.test.samples] for each in tests}
+    lines = {label: [(s.seconds, (s.pss or s.rss) / 2**20) for s in test.samples] for label, test in tests}
     yield from _over_time("memory", title, "MiB", lines)
 
 
-def course(tests: Sequence[Shown]) -> Iterator[Drawing]:
-    """Yield what else a load test shows over time: latency, answers, wrong ones, collections and pauses."""
+def course(tests: Tests) -> Iterator[Drawing]:
+    """Yield latency, speed, wrong answers, collections and pauses over time."""
     latencies = {
-        f"{name} {each.label}": [(s.seconds, 1e3 * getattr(s, name)) for s in each.test.samples if s.p99]
-        for each in tests
+        f"{name} {label}": [(s.seconds, 1e3 * getattr(s, name)) for s in test.samples if s.p99]
+        for label, test in tests
         for name in ("p50", "p99")
     }
     yield from _over_time("latency-over-time", "Latency of the last second's answers, ms", "ms", latencies)
-    speeds = {each.label: [*_speeds(each.test.samples)] for each in tests}
+    speeds = {label: [*_speeds(test.samples)] for label, test in tests}
     yield from _over_time("speed", "Answers a second", "a second", speeds)
     wholes: tuple[tuple[str, str, str, Callable[[Sample], float]], ...] = (
         ("wrong", "Wrong answers so far", "answers", lambda s: s.unexpected),
@@ -56,7 +49,7 @@ def course(tests: Sequence[Shown]) -> Iterator[Drawing]:
         ),
     )
     for name, title, unit, value in wholes:
-        lines = {each.label: [(s.seconds, value(s)) for s in each.test.samples] for each in tests}
+        lines = {label: [(s.seconds, value(s)) for s in test.samples] for label, test in tests}
         yield from _over_time(name, title, unit, lines)
 
 
@@ -69,57 +62,58 @@ def _speeds(samples: Sequence[Sample]) -> Points:
             last = s
 
 
-def latency(tests: Sequence[Shown]) -> Iterator[Drawing]:
-    """Yield the share of answers that came within so many milliseconds."""
+def latency(tests: Tests) -> Iterator[Drawing]:
+    """Yield the cumulative distribution of latencies in ms."""
     title = "Latency: share of answers (%) within so many ms"
-    spread = [(each, latencies(each.test)) for each in tests]
-    said = (
-        f"{each.label}: " + ", ".join(f"p{p} {about(1000 * percentile(found, p))} ms" for p in (50, 95, 99))
-        for each, found in spread
+    spread = [(label, latencies(test)) for label, test in tests]
+    parts = (
+        f"{label}: " + ", ".join(f"p{p} {about(1000 * percentile(histogram, p))} ms" for p in (50, 95, 99))
+        for label, histogram in spread
     )
-    yield from _spread("latency", title, spread, "; ".join(said))
+    yield from _spread("latency", title, spread, "; ".join(parts))
 
 
-def pauses(tests: Sequence[Shown]) -> Iterator[Drawing]:
-    """Yield the share of the collector's pauses that took no more than so many milliseconds."""
+def pauses(tests: Tests) -> Iterator[Drawing]:
+    """Yield the cumulative distribution of the collector's pauses in ms."""
     title = "Collector pauses: share (%) that took at most so many ms"
-    spread = [(each, each.test.collections.histogram) for each in tests]
-    said = (
-        f"{each.label}: {counted(done.count, 'collection')}, longest {about(1000 * done.longest)} ms"
-        for each in tests
-        if (done := each.test.collections).count
+    spread = [(label, test.collections.histogram) for label, test in tests]
+    parts = (
+        f"{label}: {counted(test.collections.count, 'collection')}, "
+        f"longest {about(1000 * test.collections.longest)} ms"
+        for label, test in tests
+        if test.collections.count
     )
-    yield from _spread("load-pauses", title, spread, "; ".join(said))
+    yield from _spread("load-pauses", title, spread, "; ".join(parts))
 
 
 def _over_time(
-    name: str, title: str, unit: str, found: Mapping[str, Sequence[tuple[float, float]]]
+    name: str, title: str, unit: str, series: Mapping[str, Sequence[tuple[float, float]]]
 ) -> Iterator[Drawing]:
-    """Yield a plot of lines over the time of the tests; none where all are zero."""
-    longest = max((points[-1][0] for points in found.values() if points), default=0.0)
-    time, part = ("minutes", 60.0) if longest >= MINUTES else ("seconds", 1.0)
+    """Yield a plot of lines over the time of the tests, unless every value is zero."""
+    longest = max((points[-1][0] for points in series.values() if points), default=0.0)
+    time, unit_seconds = ("minutes", 60.0) if longest >= MINUTES else ("seconds", 1.0)
     lines = [
-        Curve(label=label, style=at, points=tuple((second / part, value) for second, value in points))
-        for at, (label, points) in enumerate(found.items())
+        Curve(label=label, style=at, points=tuple((second / unit_seconds, value) for second, value in points))
+        for at, (label, points) in enumerate(series.items())
         if any(value for _, value in points)
     ]
     if lines:
         ends = [(line.label, line.points[0][1], line.points[-1][1]) for line in lines]
-        said = "; ".join(f"{label}: {about(first)} to {about(last)} {unit}" for label, first, last in ends)
+        desc = "; ".join(f"{label}: {about(first)} to {about(last)} {unit}" for label, first, last in ends)
         axes = (Axis(label=time), Axis(label=unit))
-        yield Drawing(curves(name, f"{title}, over {time}", axes, lines, said), title, _legend(lines))
+        yield Drawing(curves(name, f"{title}, over {time}", axes, lines, desc), title, _legend(lines))
 
 
 def _spread(
-    name: str, title: str, found: Sequence[tuple[Shown, Sequence[tuple[float, int]]]], said: str
+    name: str, title: str, spread: Sequence[tuple[str, Sequence[tuple[float, int]]]], desc: str
 ) -> Iterator[Drawing]:
     lines = [
-        Curve(label=each.label, style=at, points=tuple(_cumulated(histogram)))
-        for at, (each, histogram) in enumerate(found)
+        Curve(label=label, style=at, points=tuple(_cumulated(histogram)))
+        for at, (label, histogram) in enumerate(spread)
         if sum(count for _, count in histogram)
     ]
     if lines:
-        yield Drawing(curves(name, title, SHARES, lines, said), title, _legend(lines))
+        yield Drawing(curves(name, title, SHARES, lines, desc), title, _legend(lines))
 
 
 def _legend(lines: Sequence[Curve]) -> tuple[tuple[int, str], ...]:

@@ -19,11 +19,11 @@ from outlive.wording import number, step
 
 BAR, BARS_GAP, ABOVE = 9.0, 10.0, 14.0
 NEWEST = 12
-"""Releases that fit into a heat map on a phone."""
+"""Number of releases in a heat map on a phone."""
 
 
 class Drawing(msgspec.Struct, frozen=True):
-    """A plot and what it shows; `legend` names its lines, for a phone, where their ends are out of sight."""
+    """A plot with its caption; `legend` names its lines on a phone, where they have no labels."""
 
     svg: Markup
     caption: str
@@ -31,7 +31,7 @@ class Drawing(msgspec.Struct, frozen=True):
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """A pair of bars: before and after, with the part of each that no collection frees."""
+    """A pair of bars, before and after, with the part of each that no collection frees."""
 
     label: str
     before: float
@@ -41,12 +41,12 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def step(self) -> str:
-        """Both numbers."""
+        """Both numbers as text."""
         return step(number(self.before), number(self.after))
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        """Return what a cell leaves on both sides."""
+        """Return the bars of a cell."""
         before, after = row.before, row.after
         return cls(
             label=row.scenario,
@@ -58,7 +58,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
-    """Return pairs of bars, before above after, labels to the left, on a phone above."""
+    """Return pairs of bars, before above after. Labels are to the left, on a phone above."""
     return both(name, lambda sheet: _bars(sheet, title, unit, data))
 
 
@@ -88,9 +88,9 @@ def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[Bar]) -> Markup:
             ("after", bar.after, bar.after_leaked, y + BAR),
         ):
             shown = max(0.0, value)
-            said = sheet.hint(f"{bar.label}, {side}: {number(value)} {unit}")
+            hint = sheet.hint(f"{bar.label}, {side}: {number(value)} {unit}")
             parts.append(
-                element("rect", said, x=left, y=place, width=shown * factor, height=BAR - 1, class_=side)
+                element("rect", hint, x=left, y=place, width=shown * factor, height=BAR - 1, class_=side)
             )
             if leaked > 0:
                 wide = min(leaked, shown) * factor
@@ -104,15 +104,15 @@ def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[Bar]) -> Markup:
 
 
 def history(name: str, title: str, strips: Sequence[Strip], marked: tuple[str, str] | None = None) -> Markup:
-    """Return what each release leaves in a few scenarios, as steps; `marked` are two releases to point at.
+    """Return what each release leaves in a few scenarios, as steps; `marked` are before and after.
 
-    Where a release was not measured, the steps break off. On a phone a legend has the names of the lines.
+    A release that was not measured interrupts the steps. A phone needs a legend.
     """
     return both(name, lambda sheet: _history(sheet, title, strips, marked))
 
 
 def legend(strips: Sequence[Strip]) -> tuple[tuple[int, str], ...]:
-    """Return the names of the lines of a history, for a phone."""
+    """Return the legend of a history, for a phone."""
     return tuple(enumerate(strip.scenario for strip in strips)) if len(strips) > 1 else ()
 
 
@@ -141,8 +141,8 @@ def _history(sheet: Sheet, title: str, strips: Sequence[Strip], marked: tuple[st
     last_points: list[tuple[float, int, str]] = []
     for place, strip in enumerate(strips):
         last = None
-        for known, group in itertools.groupby(strip.points, key=lambda point: point.objects is not None):
-            if known:
+        for measured, group in itertools.groupby(strip.points, key=lambda point: point.objects is not None):
+            if measured:
                 run = [(p, at[p.release], bottom - (p.objects or 0) * factor) for p in group]
                 parts += _steps(sheet, strip.scenario, place, run)
                 last = run[-1]
@@ -155,9 +155,9 @@ def _history(sheet: Sheet, title: str, strips: Sequence[Strip], marked: tuple[st
 
 
 def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
-    """Return scenarios by releases, darker for more objects; runs of equal releases are one tile.
+    """Return scenarios by releases, darker for more objects; equal neighbours share a tile.
 
-    The kind of growth is a pattern and a letter, not a colour alone. A phone shows the newest releases.
+    A pattern shows the kind of growth, not colour alone. A phone shows the newest releases.
     """
     newest = [msgspec.structs.replace(strip, points=strip.points[-NEWEST:]) for strip in strips]
     few = f"{title}, the newest {len(newest[0].points)} releases"
@@ -186,16 +186,16 @@ def _heat(sheet: Sheet, title: str, strips: Sequence[Strip]) -> Markup:
 
 
 def lanes(name: str, title: str, timeline: Timeline) -> Markup:
-    """Return all releases over time, a lane for each minor version, newest on top.
+    """Return all releases over time, one lane per minor version, newest on top.
 
-    A square leaks, a full circle leaves cyclic garbage, an empty one nothing; a dash was not measured.
+    A square is a leak, a full circle cyclic garbage, an empty circle nothing, a dash not measured.
     """
     return both(name, lambda sheet: _lanes(sheet, title, timeline))
 
 
 def _lanes(sheet: Sheet, title: str, timeline: Timeline) -> Markup:
-    dated = [(one.release.date, one) for one in timeline.moments if one.release.date]
-    minors = sorted({one.release.parsed.release[:2] for _, one in dated}, reverse=True)
+    dated = [(moment.release.date, moment) for moment in timeline.moments if moment.release.date]
+    minors = sorted({moment.release.parsed.release[:2] for _, moment in dated}, reverse=True)
     left, right, top, high = (44.0 if sheet.phone else 60.0), sheet.width - 16, 12.0, 24.0
     first, last = (limit(date for date, _ in dated) for limit in (min, max))
     days = max(1, (last - first).days)
@@ -233,7 +233,7 @@ def runs(strip: Strip) -> str:
 
 
 def through(first: str, last: str) -> str:
-    """Return releases that follow each other: `3.8.3`, `3.8.3 to 3.10.10`."""
+    """Return a range of releases: `3.8.3`, `3.8.3 to 3.10.10`."""
     return first if first == last else f"{first} to {last}"
 
 
@@ -249,7 +249,7 @@ def leaves(point: Point) -> str:
     return f"{number(point.objects)} {point.growth}"
 
 
-def _said(scenario: str, point: Point) -> str:
+def _hint(scenario: str, point: Point) -> str:
     yanked = ", yanked" if point.yanked else ""
     return f"{point.release} ({point.date}{yanked}), {scenario}: {leaves(point)}"
 
@@ -257,7 +257,7 @@ def _said(scenario: str, point: Point) -> str:
 def _steps(
     sheet: Sheet, scenario: str, style: int, run: Sequence[tuple[Point, float, float]]
 ) -> Iterator[Markup]:
-    """Yield the steps over releases that follow each other, with a dot for each that a pointer can be at."""
+    """Yield the steps over consecutive releases, with a dot for each where a pointer shows a hint."""
     corners: list[tuple[float, float]] = []
     for _, x, y in run:
         if corners:
@@ -265,7 +265,7 @@ def _steps(
         corners.append((x, y))
     yield path(corners, f"line s{style}")
     for point, x, y in run if not sheet.phone or len(run) == 1 else ():
-        yield element("circle", sheet.hint(_said(scenario, point)), cx=x, cy=y, r=2.5, class_=f"dot s{style}")
+        yield element("circle", sheet.hint(_hint(scenario, point)), cx=x, cy=y, r=2.5, class_=f"dot s{style}")
 
 
 def _columns(points: Sequence[Point], left: float, right: float) -> dict[str, float]:
@@ -299,28 +299,28 @@ def _kind(moment: Moment) -> str:
     return names[growth] if moment.measurements else "not measured"
 
 
-def _sign(kind: str, x: float, y: float, said: Markup) -> Markup:
+def _sign(kind: str, x: float, y: float, hint: Markup) -> Markup:
     if kind == "leaks":
-        return element("rect", said, x=x - 5, y=y - 5, width=10, height=10, class_="release leaks")
+        return element("rect", hint, x=x - 5, y=y - 5, width=10, height=10, class_="release leaks")
     if kind == "not measured":
-        return element("line", said, x1=x - 4, x2=x + 4, y1=y, y2=y, class_="release missing")
-    known = "clean" if kind == "nothing" else "cyclic"
-    return element("circle", said, cx=x, cy=y, r=5, class_=f"release {known}")
+        return element("line", hint, x1=x - 4, x2=x + 4, y1=y, y2=y, class_="release missing")
+    shade = "clean" if kind == "nothing" else "cyclic"
+    return element("circle", hint, cx=x, cy=y, r=5, class_=f"release {shade}")
 
 
 def _tile(
     sheet: Sheet, first: Point, last: Point, box: tuple[float, float, float, float], most: float
 ) -> Iterator[Markup]:
     x, y, wide, high = box
-    said = sheet.hint(f"{through(first.release, last.release)}: {leaves(first)}")
+    hint = sheet.hint(f"{through(first.release, last.release)}: {leaves(first)}")
     if first.objects is None:
-        yield element("rect", said, x=x, y=y, width=wide, height=high, class_="tile unknown")
+        yield element("rect", hint, x=x, y=y, width=wide, height=high, class_="tile unknown")
         return
     kind: Growth = first.growth
     if kind == "cyclic" and not first.objects:
         kind = "none"
     level = min(4, int(4 * max(0.0, first.objects) / most + 0.999)) if first.objects > 0 else 0
-    yield element("rect", said, x=x, y=y, width=wide, height=high, class_=f"tile {kind} l{level}")
+    yield element("rect", hint, x=x, y=y, width=wide, height=high, class_=f"tile {kind} l{level}")
     if kind in {"leak", "bounded"}:
         yield element("rect", x=x, y=y, width=wide, height=high, fill=f"url(#{kind}-hatch)", class_="hatch")
     label = number(first.objects)

@@ -1,4 +1,4 @@
-"""A ring or path of references as a picture, from the trail that is stored of it."""
+"""A ring or path of references as a picture, drawn from its stored trail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUSPECT = "◀ suspect"
 
 
 class Box(msgspec.Struct, frozen=True):
-    """One object with the reference to the next, as lines of text, at `top` pixels."""
+    """An object and its reference to the next, as lines of text; `top` is in pixels."""
 
     lines: tuple[str, ...]
     suspect: bool
@@ -33,15 +33,15 @@ class Box(msgspec.Struct, frozen=True):
 
 
 def drawing(leak: Leak) -> Drawing:
-    """Return the objects from above to below, each with the reference to the next; the suspect is marked.
+    """Return the objects from top to bottom, each with its reference to the next; the suspect is marked.
 
-    The last object of a ring refers to the first, that of a path is what is kept.
+    The last object of a ring refers to the first. The last object of a path is what is kept.
     """
     steps = hops(leak.trail)
     ring = leak.trail.startswith("ring ")
     suspect = _suspect(steps, leak.suspect)
     title = "The ring: each refers to the next, the last to the first" if ring else "The path to what is kept"
-    said = " → ".join((*steps, steps[0]) if ring else steps)
+    desc = " → ".join((*steps, steps[0]) if ring else steps)
 
     def draw(sheet: Sheet) -> Markup:
         right = PHONE - 8 if sheet.phone else max(map(len, steps)) * CHARACTER + 2 * LEFT
@@ -52,13 +52,13 @@ def drawing(leak: Leak) -> Drawing:
         if ring:
             parts += _back(boxes[0], boxes[-1])
         wide = sheet if sheet.phone else msgspec.structs.replace(sheet, width=max(WIDTH, right + 2 * LEFT))
-        return figure(wide, boxes[-1].top + boxes[-1].height + GAP, title, said, parts)
+        return figure(wide, boxes[-1].top + boxes[-1].height + GAP, title, desc, parts)
 
     return Drawing(both("ring", draw), f"{title}.")
 
 
 def _suspect(steps: tuple[str, ...], suspect: str) -> int | None:
-    """Return the one step whose reference the suspect names, None where that is not one."""
+    """Return the index of the step whose reference the suspect names, None unless exactly one matches."""
     named = [at for at, step in enumerate(steps) if _last(step) == _last(suspect)]
     return named[0] if len(named) == 1 else None
 
@@ -68,7 +68,7 @@ def _last(words: str) -> str:
 
 
 def _boxes(steps: Sequence[str], suspect: int | None, room: int, *, below: bool) -> Iterator[Box]:
-    """Yield a box a step, with at most `room` characters a line; `below`: the mark of the suspect in it."""
+    """Yield a box per step, `room` characters wide; `below` puts the suspect's mark inside its box."""
     top = TOP
     for at, step in enumerate(steps):
         lines = [""]
@@ -99,7 +99,7 @@ def _down(box: Box, to: float) -> Iterator[Markup]:
 
 
 def _back(first: Box, last: Box) -> Iterator[Markup]:
-    """Yield the line from the last box around to the first; to itself where there is one."""
+    """Yield the line from the last box back to the first, which can be the same."""
     x, to = LEFT / 2, first.top + first.height / 3
     start = last.top + 2 * last.height / 3
     yield path([(LEFT, start), (x, start), (x, to), (LEFT, to)], _link(last))

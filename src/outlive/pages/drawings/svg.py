@@ -1,7 +1,7 @@
-"""The least that a plot is made of: elements with attributes, text, axes. What comes in is escaped.
+"""What plots are made of: elements with attributes, text, axes. All input is escaped.
 
-Colours are classes that the page's style sheet defines for light, dark and print. Each plot says in words
-what it shows (`title`, `desc`); the page has its numbers as a table, too.
+Colours are classes that the page's style sheet defines for light, dark and print. Each plot describes itself
+in words (`title`, `desc`), and the page also shows its numbers as a table.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import msgspec
 from markupsafe import Markup, escape
 
 WIDTH = 760.0  # of a plot, in pixels
-PHONE = 350.0  # the same on a phone, whose reader scrolls in one direction only
+PHONE = 350.0  # of a plot on a phone, so that readers scroll in one direction only
 CHARACTER = 6.4
-"""Width of a character of the plots' font (11 px) in pixels, near enough to make room for labels."""
+"""Approximate width in pixels of a character in the plots' font (11 px), to make room for labels."""
 
 
 def element(name: str, content: str = "", **attributes: object) -> Markup:
     """Return an element; `content` is escaped unless it is `Markup`.
 
-    `_` in the names of attributes stands for `-`, `class_` for `class`; one that is None is left out.
+    In attribute names `_` stands for `-`, and `class_` for `class`. Attributes that are None are omitted.
     """
-    said = "".join(
+    written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_plain(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
     inside = escape(content)
-    # What is not ours is escaped above; Markup.format would take most of the time of a page.
-    return Markup(f"<{name}{said}>{inside}</{name}>" if inside else f"<{name}{said}/>")  # noqa: S704
+    # All input is escaped above. Markup.format would take most of the time of a page.
+    return Markup(f"<{name}{written}>{inside}</{name}>" if inside else f"<{name}{written}/>")  # noqa: S704
 
 
 def text(x: float, y: float, content: str, *, anchor: str = "start", class_: str | None = None) -> Markup:
@@ -41,14 +41,14 @@ def text(x: float, y: float, content: str, *, anchor: str = "start", class_: str
 
 
 def joined(parts: Iterable[str]) -> Markup:
-    """Return elements one after the other."""
+    """Return the concatenation of elements."""
     return Markup("").join(parts)
 
 
 class Sheet(msgspec.Struct, frozen=True):
     """What a plot is drawn on: its name, its width in pixels, its classes.
 
-    The name is unique on a page, but for a plot and its form for a phone, which is told in the same words.
+    The name is unique on a page, except that a plot and its version for a phone share it.
     """
 
     name: str
@@ -57,21 +57,21 @@ class Sheet(msgspec.Struct, frozen=True):
 
     @property
     def phone(self) -> bool:
-        """Whether a phone shows it."""
+        """Whether this sheet is for a phone."""
         return self.width == PHONE
 
     def hint(self, content: str) -> Markup:
-        """Return what a pointer over an element shows; a phone has none."""
+        """Return the hint that a pointer over an element shows, empty for a phone."""
         return Markup("") if self.phone else element("title", content)
 
 
 def figure(sheet: Sheet, height: float, title: str, desc: str, parts: Iterable[str]) -> Markup:
-    """Return a whole plot of a `height` in pixels. A screen reader reads `title` and `desc`."""
+    """Return a plot as an SVG element, `height` in pixels. A screen reader reads `title` and `desc`."""
     name = sheet.name
-    told = [element("title", title, id=f"{name}-title"), element("desc", desc, id=f"{name}-desc")]
+    described = [element("title", title, id=f"{name}-title"), element("desc", desc, id=f"{name}-desc")]
     return element(
         "svg",
-        joined([*([] if sheet.phone else told), *parts]),
+        joined([*([] if sheet.phone else described), *parts]),
         class_=sheet.kind,
         viewBox=f"0 0 {_plain(sheet.width)} {_plain(height)}",
         width=sheet.width,
@@ -82,7 +82,7 @@ def figure(sheet: Sheet, height: float, title: str, desc: str, parts: Iterable[s
 
 
 def both(name: str, draw: Callable[[Sheet], Markup]) -> Markup:
-    """Return a plot for a wide screen and one for a phone, of which a page shows one."""
+    """Return a plot twice, for a wide screen and for a phone; the style sheet shows one of them."""
     sheets = Sheet(name, kind="plot wider"), Sheet(name, PHONE, "plot phone")
     return joined(map(draw, sheets))
 
@@ -104,7 +104,7 @@ def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
 
 
 def ends(last: Sequence[tuple[float, int, str]], x: float) -> Iterator[Markup]:
-    """Yield the labels of lines at their right ends, moved apart where they would cover each other."""
+    """Yield the labels at the right ends of lines, moved apart where they would overlap."""
     below = 0.0
     for y, style, label in sorted(last):
         placed = max(y + 4, below)
@@ -114,7 +114,7 @@ def ends(last: Sequence[tuple[float, int, str]], x: float) -> Iterator[Markup]:
 
 
 def _plain(value: object) -> str:
-    """Return an escaped value, a number with as few characters as a pixel needs."""
+    """Return an escaped value; floats have at most one digit after the point."""
     if isinstance(value, float):
         return f"{value:.1f}".rstrip("0").rstrip(".") if math.isfinite(value) else "0"
     return str(escape(value))
