@@ -1,4 +1,4 @@
-"""The feed of reports, which feed readers follow (Atom)."""
+"""The Atom feed of reports."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def verdicts(reports: Sequence[Report]) -> str:
     newest = sorted(reports, key=lambda report: report.provenance.created, reverse=True)
     entries = []
     for report in newest:
-        said, comparison = report.said, report.comparison
+        statements, comparison = report.said, report.comparison
         href = f"{comparison.after.stack.framework}/{report.name}.html"
-        answers = [f"{one.question} {one.answer}" for one in said.answers]
+        answers = [f"{answer.question} {answer.answer}" for answer in statements.answers]
         entries.append(
             {
                 "id": uuid.uuid5(NAMESPACE, href).urn,
-                "title": _printable(f"{comparison.subject}: {said.verdict}"),
+                "title": _printable(f"{comparison.subject}: {statements.verdict}"),
                 "updated": report.provenance.created,
                 "href": href,
-                "verdict": said.verdict,
-                "text": _printable("\n".join([f"{said.means} {said.because}", *answers])),
+                "verdict": statements.verdict,
+                "text": _printable("\n".join([f"{statements.means} {statements.because}", *answers])),
             }
         )
     template = environment().get_template("feed.xml.j2")
@@ -34,5 +34,5 @@ def verdicts(reports: Sequence[Report]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text without the characters that XML must not have."""
-    return "".join(one if one.isprintable() or one == "\n" else " " for one in text)
+    """Return a text with spaces for the characters that XML forbids."""
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)

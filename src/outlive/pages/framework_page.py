@@ -1,4 +1,4 @@
-"""The pages of the site beside the reports: home, a framework, a leak, the feed, the badge."""
+"""The home page of the site, and the page of a framework."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from outlive.pages import pair_page
 from outlive.pages.drawings import plots
 from outlive.pages.drawings.badge import badge, newest
 from outlive.pages.drawings.plots import Drawing
-from outlive.pages.leak_page import Known
+from outlive.pages.leak_page import Findings
 from outlive.pages.page import Frame, render
 from outlive.records.measurement import CONNECTIONS, Connection
 from outlive.wording import counted, listed, number
@@ -22,16 +22,17 @@ from outlive.wording import counted, listed, number
 MOST_STEPS = 10  # newest findings on the home page
 
 
-def home(frameworks: Sequence[Known], frame: Frame) -> str:
+def home(frameworks: Sequence[Findings], frame: Frame) -> str:
     """Return the home page."""
     steps = sorted(
-        ((step, known) for known in frameworks for step in known.steps.steps),
+        ((step, findings) for findings in frameworks for step in findings.steps.steps),
         key=lambda pair: str(pair[0].release.uploaded),
         reverse=True,
     )
-    names = listed([one.title for one in frameworks])
-    first = [known.timeline.moments[0].release for known in frameworks if known.timeline.moments]
-    choices = {one.name: one.choices for one in frameworks if one.choices}
+    names = listed([findings.title for findings in frameworks])
+    timelines = [findings.timeline for findings in frameworks]
+    first = [str(timeline.moments[0].release) for timeline in timelines if timeline.moments]
+    choices = {findings.name: findings.choices for findings in frameworks if findings.choices}
     return render(
         "home.html.j2",
         frame,
@@ -39,112 +40,119 @@ def home(frameworks: Sequence[Known], frame: Frame) -> str:
         summary=f"What releases of {names} leave in memory after failed requests, and what upgrades change.",
         scripts=("pick.js",) if choices else (),
         names=names,
-        since=listed(list(map(str, first))),
-        cards=list(map(_card, sorted(frameworks, key=lambda one: -len(one.steps.steps)))),
-        compared=[report for known in frameworks for report in known.reports],
-        newest=[_linked(step, known) for step, known in steps[:MOST_STEPS]],
+        since=listed(first),
+        cards=list(map(_card, sorted(frameworks, key=lambda findings: -len(findings.steps.steps)))),
+        compared=[report for findings in frameworks for report in findings.reports],
+        newest=[_linked(step, findings) for step, findings in steps[:MOST_STEPS]],
         choices=choices,
     )
 
 
-def _card(known: Known) -> dict[str, object]:
+def _card(findings: Findings) -> dict[str, object]:
     """Return what the home page shows of a framework: its heat map and its newest finding."""
-    last = next(reversed(known.steps.steps), None)
+    last = next(reversed(findings.steps.steps), None)
     return {
-        "name": known.name,
-        "title": known.title,
-        "status": status(known.timeline),
-        "measured": measured(known.timeline),
-        "heat": next(_heats(known, common=True), None),
-        "finding": _linked(last, known) if last else None,
-        "chart": _finding(last, known) if last else None,
+        "name": findings.name,
+        "title": findings.title,
+        "status": status(findings.timeline),
+        "measured": measured(findings.timeline),
+        "heat": next(_heats(findings, common=True), None),
+        "finding": _linked(last, findings) if last else None,
+        "chart": _finding(last, findings) if last else None,
     }
 
 
-def _finding(step: Step, known: Known) -> Drawing | None:
+def _finding(step: Step, findings: Findings) -> Drawing | None:
     """Return what each release leaves in the cell that the step changes most."""
     top = worst([row for row in step.rows if row.gc == "off"] or step.rows)
-    found = [one for one in _strips(known, top.connection) if one.scenario == top.scenario] if top else []
-    if not top or not found:
+    if not top:
         return None
-    title = f"Objects that a request leaves with gc off: {known.name}, {top.scenario}, {top.connection}"
-    svg = plots.history(f"finding-{known.name}", title, found, (step.before.version, step.release.version))
-    return Drawing(svg, f"{title}.", plots.legend(found))
+    strips = [strip for strip in _strips(findings, top.connection) if strip.scenario == top.scenario]
+    if not strips:
+        return None
+    title = f"Objects that a request leaves with gc off: {findings.name}, {top.scenario}, {top.connection}"
+    svg = plots.history(
+        f"finding-{findings.name}", title, strips, (step.before.version, step.release.version)
+    )
+    return Drawing(svg, f"{title}.", plots.legend(strips))
 
 
-def framework(known: Known, kept: Sequence[Kept], frame: Frame) -> str:
-    """Return the page of a framework; `kept` are the leaks and rings of all."""
-    summary = status(known.timeline)
-    sightings = ((one, [seen for seen in one.sightings if seen.framework == known.name]) for one in kept)
+def framework(findings: Findings, lifelines: Sequence[Kept], frame: Frame) -> str:
+    """Return the page of a framework; `lifelines` are the leaks and rings of all frameworks."""
+    summary = status(findings.timeline)
+    sightings = (
+        (lifeline, [seen for seen in lifeline.sightings if seen.framework == findings.name])
+        for lifeline in lifelines
+    )
     return render(
         "framework.html.j2",
         frame,
-        title=f"{known.name}: what its releases leave in memory after failed requests",
+        title=f"{findings.name}: what its releases leave in memory after failed requests",
         summary=summary,
-        scripts=("pick.js",) if known.choices else (),
-        known=known,
-        measured=measured(known.timeline),
-        choices={known.name: known.choices} if known.choices else {},
-        heats=_heats(known),
-        history=[strip for connection in CONNECTIONS for strip in _strips(known, connection)],
-        lanes=_lanes(known.timeline),
-        leaks=[(one, own) for one, own in sightings if own],
-        changes=[_linked(step, known) for step in reversed(known.steps.steps)],
-        badge=badge(known.timeline),
+        scripts=("pick.js",) if findings.choices else (),
+        findings=findings,
+        measured=measured(findings.timeline),
+        choices={findings.name: findings.choices} if findings.choices else {},
+        heats=_heats(findings),
+        history=[strip for connection in CONNECTIONS for strip in _strips(findings, connection)],
+        lanes=_lanes(findings.timeline),
+        leaks=[(lifeline, seen) for lifeline, seen in sightings if seen],
+        changes=[_linked(step, findings) for step in reversed(findings.steps.steps)],
+        badge=badge(findings.timeline),
     )
 
 
 def status(history: Timeline) -> str:
-    """Return in a sentence or two what the newest measured release leaves."""
+    """Return one or two sentences on what the newest measured release leaves."""
     last = newest(history)
     if last is None:
         return "No release is measured yet."
     leaking = sorted({m.scenario for m in last.measurements if m.growth == "leak"})
     off = [m for m in last.measurements if m.gc == "off" and m.scenario != BASELINE]
     top = max(off, key=lambda m: m.survivors_per_request or 0, default=None)
-    said = f"{last.release} leaks in {listed(leaking, 4)}." if leaking else f"{last.release} leaks nowhere."
+    text = f"{last.release} leaks in {listed(leaking, 4)}." if leaking else f"{last.release} leaks nowhere."
     if top is not None and (top.survivors_per_request or 0) > 0:
-        said += (
+        text += (
             f" With gc off it leaves up to {number(top.survivors_per_request or 0)} objects per request "
             f"({top.scenario})."
         )
     elif off:
-        said += " It leaves nothing behind, even with gc off."
-    return said
+        text += " It leaves nothing behind, even with gc off."
+    return text
 
 
 def measured(history: Timeline) -> str:
-    """Return how much of the history was measured."""
-    count = sum(bool(one.measurements) for one in history.moments)
-    said = f"{count} of {counted(len(history.moments), 'release')} measured on Python {history.python}."
-    return f"{said} {history.origin}".rstrip()
+    """Return a sentence on how much of the history is measured, and where from."""
+    count = sum(bool(moment.measurements) for moment in history.moments)
+    text = f"{count} of {counted(len(history.moments), 'release')} measured on Python {history.python}."
+    return f"{text} {history.origin}".rstrip()
 
 
-def _linked(step: Step, known: Known) -> tuple[Step, str]:
+def _linked(step: Step, findings: Findings) -> tuple[Step, str]:
     """Return a step with the address of its page."""
-    page = pair_page.name(step.before.version, step.release.version, known.timeline.python)
-    return step, f"{known.name}/{page}.html"
+    page = pair_page.name(step.before.version, step.release.version, findings.timeline.python)
+    return step, f"{findings.name}/{page}.html"
 
 
-def _strips(known: Known, connection: Connection) -> tuple[Strip, ...]:
-    return timeline.strips(known.timeline, known.facts.expected, connection)
+def _strips(findings: Findings, connection: Connection) -> tuple[Strip, ...]:
+    return timeline.strips(findings.timeline, findings.facts.expected, connection)
 
 
-def _heats(known: Known, *, common: bool = False) -> Iterator[Drawing]:
-    """Yield a heat map for each kind of connection; with `common` without what few releases were asked."""
+def _heats(findings: Findings, *, common: bool = False) -> Iterator[Drawing]:
+    """Yield a heat map per connection; `common` omits scenarios measured in less than half the releases."""
     for at, connection in enumerate(CONNECTIONS):
-        strips = _strips(known, connection)
+        strips = _strips(findings, connection)
         if common:
-            strips = tuple(one for one in strips if 2 * one.measured >= len(one.points)) or strips
+            strips = tuple(strip for strip in strips if 2 * strip.measured >= len(strip.points)) or strips
         if strips:
             title = f"Objects left per request with gc off, {connection} connections"
             yield Drawing(
-                plots.heat(f"heat-{known.name}-{at}", title, strips), f"{title}, by scenario and release."
+                plots.heat(f"heat-{findings.name}-{at}", title, strips), f"{title}, by scenario and release."
             )
 
 
 def _lanes(history: Timeline) -> Drawing | None:
-    if not any(one.release.date for one in history.moments):
+    if not any(moment.release.date for moment in history.moments):
         return None
     title = f"Releases of {history.framework} over time"
     caption = (

@@ -31,11 +31,11 @@ REMEDIES = {
 }
 
 
-class Known(msgspec.Struct, frozen=True):
-    """All that is known of one framework; `title` is its name as it writes it itself.
+class Findings(msgspec.Struct, frozen=True):
+    """Everything the site shows of one framework; `title` is its name as its authors write it.
 
-    `timeline` is its history on the Python with most releases, `timelines` are all. `choices` are what the
-    pickers of releases choose from.
+    `timeline` is its history on the Python with the most measured releases. `timelines` are those with at
+    least two. `choices` are the options of the release pickers.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Known(msgspec.Struct, frozen=True):
 
 
 def leak(
-    kept: Kept,
-    frameworks: Sequence[Known],
+    lifeline: Kept,
+    frameworks: Sequence[Findings],
     frame: Frame,
     scripted: Mapping[str, Container[str]],
     *,
@@ -59,14 +59,14 @@ def leak(
 ) -> str:
     """Return the page of a fingerprint.
 
-    `scripted` has the scenarios of each framework that a reproducer may send, `reproducer` the name of the
-    script beside the page, and `issue` where it is tracked upstream, if known.
+    `scripted` holds the scenarios that a reproducer can send, by framework. `reproducer` is the name of the
+    script beside the page, and `issue` the address of the upstream issue, if known.
     """
-    leak = kept.leak
-    explain, sent = _explain(kept, frameworks, scripted)
-    seen_in = {one.framework for one in kept.sightings}
-    own = [known for known in frameworks if known.name in seen_in]
-    name, lead, impact = short_name(leak.trail), LEADS[leak.growth], _impact(kept)
+    leak = lifeline.leak
+    explain, sent = _explain(lifeline, frameworks, scripted)
+    names = {sighting.framework for sighting in lifeline.sightings}
+    affected = [findings for findings in frameworks if findings.name in names]
+    name, lead, impact = short_name(leak.trail), LEADS[leak.growth], _impact(lifeline)
     return render(
         "leak.html.j2",
         frame,
@@ -80,53 +80,53 @@ def leak(
         reproducer=reproducer,
         writes=f"{explain} --fingerprint {leak.fingerprint} --reproducer leak.py" if sent else "",
         issue=issue,
-        releases="; ".join(_releases(kept, known) for known in own),
-        scenarios=list(dict.fromkeys(name for one in kept.sightings for name in one.scenarios)),
-        newest=kept.newest,
+        releases="; ".join(_releases(lifeline, findings) for findings in affected),
+        scenarios=list(dict.fromkeys(name for sighting in lifeline.sightings for name in sighting.scenarios)),
+        newest=lifeline.newest,
         explain=explain,
-        plots=[ring.drawing(leak), *(_seen_plot(kept, known) for known in own)],
-        sightings=_sightings(kept),
+        plots=[ring.drawing(leak), *(_plot(lifeline, findings) for findings in affected)],
+        sightings=_sightings(lifeline),
     )
 
 
 def _explain(
-    kept: Kept, frameworks: Sequence[Known], scripted: Mapping[str, Container[str]]
+    lifeline: Kept, frameworks: Sequence[Findings], scripted: Mapping[str, Container[str]]
 ) -> tuple[str, bool]:
-    """Return the command that explains it in the last release that has it, and whether a script may show it.
+    """Return the command that explains it in the last release that has it, and whether a script can show it.
 
-    Of the cells that show it, one that a script can send is named, and one of explain's default connection.
+    Prefers a cell whose scenario a script can send, then one that needs fewer options.
     """
-    last = kept.sightings[-1]
-    known = next(one for one in frameworks if one.name == last.framework)
-    moment = next(one for one in known.timeline.moments if one.release.version == last.release)
-    sendable = scripted.get(known.name, ())
+    last = lifeline.sightings[-1]
+    history = next(findings.timeline for findings in frameworks if findings.name == last.framework)
+    moment = next(moment for moment in history.moments if moment.release.version == last.release)
+    sendable = scripted.get(last.framework, ())
     cells = [
         (m.scenario not in sendable, leak.further, m.connection != "close", m.gc != "off", m)
         for m in moment.measurements
         for leak in m.leaks
-        if leak.fingerprint == kept.leak.fingerprint
+        if leak.fingerprint == lifeline.leak.fingerprint
     ]
-    alone, *_, m = min(cells, key=lambda cell: cell[:-1])
-    words = [f"outlive explain {last.framework}=={last.release} --scenario {m.scenario}"]
-    words += [f"--connection {m.connection}"] if m.connection != "close" else []
-    words += [f"--gc {m.gc}"] if m.gc != "off" else []
-    return " ".join([*words, f"--python {known.timeline.python}"]), not alone
+    unsendable, *_, cell = min(cells, key=lambda cell: cell[:-1])
+    words = [f"outlive explain {last.framework}=={last.release} --scenario {cell.scenario}"]
+    words += [f"--connection {cell.connection}"] if cell.connection != "close" else []
+    words += [f"--gc {cell.gc}"] if cell.gc != "off" else []
+    return " ".join([*words, f"--python {history.python}"]), not unsendable
 
 
-def _sightings(kept: Kept) -> Iterator[tuple[str, Sighting]]:
-    """Yield the releases that have it, newest first; neighbours that say the same are one."""
+def _sightings(lifeline: Kept) -> Iterator[tuple[str, Sighting]]:
+    """Yield the releases that have it, newest first; equal neighbours are one range."""
 
-    def says(one: Sighting) -> tuple[str, float, tuple[str, ...]]:
-        return one.framework, one.objects, one.scenarios
+    def content(sighting: Sighting) -> tuple[str, float, tuple[str, ...]]:
+        return sighting.framework, sighting.objects, sighting.scenarios
 
-    for _, group in itertools.groupby(reversed(kept.sightings), key=says):
+    for _, group in itertools.groupby(reversed(lifeline.sightings), key=content):
         run = list(group)
         yield f"{run[0].framework} {plots.through(run[-1].release, run[0].release)}", run[0]
 
 
-def _impact(kept: Kept) -> str:
-    """Return how much it keeps, in the last release that has it."""
-    last = kept.sightings[-1]
+def _impact(lifeline: Kept) -> str:
+    """Return a sentence on how much it keeps in the last release that has it."""
+    last = lifeline.sightings[-1]
     stays = {
         "cyclic": "none of it stays with the collector on, all of it with gc off",
         "leaked": "it stays whatever the collector does",
@@ -134,31 +134,36 @@ def _impact(kept: Kept) -> str:
     }
     return (
         f"{number(last.objects)} objects per {last.scenario} request in {last.framework} {last.release}; "
-        f"{stays[kept.leak.growth]}."
+        f"{stays[lifeline.leak.growth]}."
     )
 
 
-def _releases(kept: Kept, known: Known) -> str:
-    """Return the releases of a framework that have a fingerprint, as runs of those that were measured."""
-    own = {one.release for one in kept.sightings if one.framework == known.name}
-    measured = [one.release.version for one in known.timeline.moments if one.measurements]
-    runs = [list(run) for has, run in itertools.groupby(measured, key=own.__contains__) if has]
-    return f"{known.name} {listed([plots.through(run[0], run[-1]) for run in runs])}"
+def _releases(lifeline: Kept, findings: Findings) -> str:
+    """Return the releases of a framework that have a fingerprint, as ranges of measured releases."""
+    objects = _objects(lifeline, findings)
+    measured = [moment.release.version for moment in findings.timeline.moments if moment.measurements]
+    runs = [list(run) for has, run in itertools.groupby(measured, key=objects.__contains__) if has]
+    return f"{findings.name} {listed([plots.through(run[0], run[-1]) for run in runs])}"
 
 
-def _seen_plot(kept: Kept, known: Known) -> Drawing:
-    own = {one.release: one.objects for one in kept.sightings if one.framework == known.name}
+def _objects(lifeline: Kept, findings: Findings) -> dict[str, float]:
+    """Return the objects that it keeps per request, at most, by release of a framework."""
+    return {seen.release: seen.objects for seen in lifeline.sightings if seen.framework == findings.name}
+
+
+def _plot(lifeline: Kept, findings: Findings) -> Drawing:
+    objects = _objects(lifeline, findings)
     points = tuple(
         timeline.Point(
             release=moment.release.version,
             date=str(moment.release.date or ""),
             yanked=moment.release.yanked,
-            objects=own.get(moment.release.version, 0.0) if moment.measurements else None,
+            objects=objects.get(moment.release.version, 0.0) if moment.measurements else None,
             leaked=0.0,
             growth="cyclic",
         )
-        for moment in known.timeline.moments
+        for moment in findings.timeline.moments
     )
     strip = Strip(scenario="objects", connection="close", points=points)
-    title = f"Objects that it keeps per request, at most, by release of {known.name}"
-    return Drawing(plots.history(f"seen-{known.name}", title, [strip]), f"{title}; ✕ is yanked.")
+    title = f"Objects that it keeps per request, at most, by release of {findings.name}"
+    return Drawing(plots.history(f"seen-{findings.name}", title, [strip]), f"{title}; ✕ is yanked.")

@@ -1,6 +1,6 @@
-"""Pages for any two measured releases: those that are published, and the one that shows all others.
+"""Pages for two measured releases: one for each published pair, and one that shows any other pair.
 
-Each release ran with the dependencies of its time; a report holds them equal, and goes in a pair's place.
+Each release ran with the dependencies of its time. A report holds them equal, so it replaces the pair's page.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from outlive.reports.answers import MEANS
 from outlive.reports.record import Facts
 from outlive.wording import counted, step
 
-MOST_BARS = 12  # scenarios that the chart shows
+MOST_BARS = 12  # scenarios in the chart
 
 
 def name(before: str, after: str, python: str) -> str:
-    """Return the name of a pair's page, that of a report on the same two."""
+    """Return the name of a pair's page, which is also that of a report on the pair."""
     return f"{before}-to-{after}-py{python}"
 
 
 def pairs(timeline: Timeline) -> tuple[tuple[Moment, Moment], ...]:
-    """Return the pairs that have a page: neighbours, and each against the newest."""
-    measured = [one for one in timeline.moments if one.measurements]
-    last = measured[-1:]
-    found = [*itertools.pairwise(measured), *((one, new) for new in last for one in measured[:-1])]
-    return tuple({(a.release.version, b.release.version): (a, b) for a, b in found}.values())
+    """Return the pairs that have a page: neighbours, and each release against the newest."""
+    measured = [moment for moment in timeline.moments if moment.measurements]
+    neighbours, earlier = itertools.pairwise(measured), measured[:-1]
+    every = [*neighbours, *((moment, measured[-1]) for moment in earlier)]
+    return tuple({(a.release.version, b.release.version): (a, b) for a, b in every}.values())
 
 
 def pair(
@@ -56,7 +56,7 @@ def pair(
     framework = timeline.framework
     versions = before.release.version, after.release.version
     subject = f"{framework} {step(*versions)}"
-    policies = " and ".join(one.gc for one in judgement.policies)
+    policies = " and ".join(policy.gc for policy in judgement.policies)
     return render(
         "pair.html.j2",
         frame,
@@ -86,8 +86,9 @@ def any_pair(
     facts: Facts,
     frame: Frame,
 ) -> str:
-    """Return the page that shows any two releases of a framework, by a script, from the numbers in it."""
+    """Return the page whose script shows any two releases of a framework, from numbers in the page."""
     title = f"{name}: any two releases"
+    scenarios = [scenario for scenario, _ in facts.scenarios]
     return render(
         "any.html.j2",
         frame,
@@ -96,65 +97,69 @@ def any_pair(
         scripts=("pick.js", "any.js"),
         name=name,
         choices={name: picked},
-        data={one.python: _data(one, [scenario for scenario, _ in facts.scenarios]) for one in timelines},
+        data={timeline.python: _data(timeline, scenarios) for timeline in timelines},
     )
 
 
 def choices(timelines: Sequence[Timeline], reported: Iterable[str]) -> dict[str, Any]:
-    """Return what the pickers choose from: the releases on each Python, newest first, and their pages."""
-    known = set(reported)
-    found = {}
-    for one in timelines:
-        releases = [moment.release.version for moment in reversed(one.moments) if moment.measurements]
+    """Return the options of the pickers by Python: the releases, newest first, and the pairs with a page.
+
+    `reported` are the names of the stored reports. A pair is two places in the list of releases.
+    """
+    reports = set(reported)
+    options = {}
+    for timeline in timelines:
+        python = timeline.python
+        releases = [moment.release.version for moment in reversed(timeline.moments) if moment.measurements]
         at = {version: place for place, version in enumerate(releases)}
-        published = {(at[a.release.version], at[b.release.version]) for a, b in pairs(one)}
-        published |= {(at[a], at[b]) for a in releases for b in releases if name(a, b, one.python) in known}
-        found[one.python] = {"releases": releases, "pages": sorted(published)}
-    return found
+        published = {(at[a.release.version], at[b.release.version]) for a, b in pairs(timeline)}
+        published |= {(at[a], at[b]) for a in releases for b in releases if name(a, b, python) in reports}
+        options[python] = {"releases": releases, "pages": sorted(published)}
+    return options
 
 
 def _data(timeline: Timeline, scenarios: Sequence[str]) -> dict[str, Any]:
-    """Return the releases, and for each cell what they leave in words: an index into `texts` for each."""
-    measured = [one for one in timeline.moments if one.measurements]
+    """Return the releases and, for each cell, what each leaves: an index into `texts`, -1 for none."""
+    measured = [moment for moment in timeline.moments if moment.measurements]
     texts: dict[str, int] = {}
     cells: dict[str, list[int]] = {}
     order = {scenario: at for at, scenario in enumerate(scenarios)}
     for place, moment in enumerate(measured):
-        for m in moment.measurements:
-            said = _left(m)
-            key = f"{m.scenario}|{m.connection}|{m.gc}"
-            cells.setdefault(key, [-1] * len(measured))[place] = texts.setdefault(said, len(texts))
-    ranked = sorted(cells.items(), key=lambda one: order.get(one[0].partition("|")[0], len(order)))
+        for measurement in moment.measurements:
+            text = _text(measurement)
+            key = f"{measurement.scenario}|{measurement.connection}|{measurement.gc}"
+            cells.setdefault(key, [-1] * len(measured))[place] = texts.setdefault(text, len(texts))
+    ranked = sorted(cells.items(), key=lambda cell: order.get(cell[0].partition("|")[0], len(order)))
     return {
-        "releases": [one.release.version for one in measured],
-        "dates": [str(one.release.date or "") for one in measured],
-        "yanked": [one.release.yanked for one in measured],
+        "releases": [moment.release.version for moment in measured],
+        "dates": [str(moment.release.date or "") for moment in measured],
+        "yanked": [moment.release.yanked for moment in measured],
         "texts": list(texts),
         "cells": [[key, *values] for key, values in ranked],
     }
 
 
-def _left(m: Measurement) -> str:
-    """Return what a cell leaves, as the heat map says it."""
-    objects = m.survivors_per_request if m.gc == "off" else m.leaked_per_request
+def _text(measurement: Measurement) -> str:
+    """Return what a cell leaves, in the words of the heat map."""
+    leaked = measurement.leaked_per_request
     point = Point(
-        release=m.release,
+        release=measurement.release,
         date="",
         yanked=False,
-        objects=objects,
-        leaked=m.leaked_per_request,
-        growth=m.growth or "none",
+        objects=measurement.survivors_per_request if measurement.gc == "off" else leaked,
+        leaked=leaked,
+        growth=measurement.growth or "none",
     )
     return plots.leaves(point)
 
 
 def _chart(rows: Sequence[Row]) -> Drawing | None:
-    """Return the scenarios that change most with gc off, on the connection where most change."""
+    """Return a plot of the scenarios that change most with gc off, on the connection with most changes."""
     changed = [row for row in rows if row.gc == "off" and row.change]
     if not changed:
         return None
-    connection = max(CONNECTIONS, key=lambda one: sum(row.connection == one for row in changed))
-    own = sorted((row for row in changed if row.connection == connection), key=lambda row: -abs(row.change))
+    connection = max(CONNECTIONS, key=lambda kind: sum(row.connection == kind for row in changed))
+    shown = sorted((row for row in changed if row.connection == connection), key=lambda row: -abs(row.change))
     title = f"Objects that each request leaves with gc off, {connection}"
     caption = f"{title}: before (grey) above after (blue); what no collection frees is hatched."
-    return Drawing(plots.bars("bars", title, "objects", list(map(Bar.of, own[:MOST_BARS]))), caption)
+    return Drawing(plots.bars("bars", title, "objects", list(map(Bar.of, shown[:MOST_BARS]))), caption)

@@ -1,8 +1,8 @@
-"""The static site: all pages from what is stored, written only where they changed.
+"""The static site: every page is made from stored results and written only if it changed.
 
-What a site was made from and what was written is kept beside it, in `.outlive-site.json`. With the same
-inputs nothing is made anew; else all is, and files that are as they were stay untouched. Files that belonged
-to the site and no longer do are removed; others are never touched.
+`.outlive-site.json` in the site's folder records its inputs and files. If the inputs are the same, nothing
+is made. Otherwise all pages are, and unchanged files are not written. Files that no longer belong to the site
+are removed; files that never did are not touched.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from outlive.history import lifelines, steps, stored
 from outlive.pages import documents, framework_page, leak_page, pair_page, report_page
 from outlive.pages.drawings.badge import badge
 from outlive.pages.feed import verdicts
-from outlive.pages.leak_page import Known
+from outlive.pages.leak_page import Findings
 from outlive.pages.page import Frame, Link
 from outlive.project import Project
 from outlive.records.stack import KNOWN
@@ -39,7 +39,7 @@ ASV_HOME = b'\n        <li><a href="../index.html">outlive</a></li>'
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a site was made from, as one hash, and the hash of each file; `problems` are as they were told."""
+    """The hash of a site's inputs, the hash of each file, and the problems reported when it was made."""
 
     inputs: str
     files: dict[str, str]
@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """How many files there are and how many were written or removed; `problems` were left out, and why."""
+    """The number of files, and of those written or removed; `problems` say what was left out, and why."""
 
     files: int
     written: int
@@ -56,26 +56,26 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def publish(project: Project, folder: Path) -> Published:
-    """Bring the site in `folder` up to date with what is stored.
+    """Bring the site in `folder` up to date with the stored results.
 
-    Raises UsageError where the folder holds something else than a site of ours, FaultError where it cannot be
+    Raises UsageError if the folder holds anything other than an outlive site, FaultError if it cannot be
     written.
     """
-    known = _manifest(folder)
+    previous = _manifest(folder)
     inputs = _digest(project)
     if (
-        known
-        and known.inputs == inputs
-        and all(_intact(folder, name, sha) for name, sha in known.files.items())
+        previous
+        and previous.inputs == inputs
+        and all(_intact(folder, name, sha) for name, sha in previous.files.items())
     ):
-        return Published(len(known.files), 0, 0, known.problems)
+        return Published(len(previous.files), 0, 0, previous.problems)
     problems: list[str] = []
     files = {str(path): content for path, content in _files(project, problems)}
-    gone = sorted(set(known.files if known else ()) - files.keys())
+    gone = sorted(set(previous.files if previous else ()) - files.keys())
     for name in gone:
         (folder / name).unlink(missing_ok=True)
     manifest = Manifest(inputs, {name: _sha(content) for name, content in files.items()}, tuple(problems))
-    # before the files: what is interrupted is a site of ours that is not intact, and the next run goes on
+    # Before the files: an interrupted run leaves a site that is not intact, and the next run completes it.
     write_bytes(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     changed = [name for name, sha in manifest.files.items() if not _intact(folder, name, sha)]
     for name in changed:
@@ -84,47 +84,48 @@ def publish(project: Project, folder: Path) -> Published:
 
 
 def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Yield every file of the site; what cannot be read is a problem, and left out."""
+    """Yield every file of the site; add whatever cannot be read to `problems` and leave it out."""
     asv = project.work / "asv" / "html"
     asv_links = (Link("asv", "asv/index.html"),) if (asv / "index.html").is_file() else ()
-    frameworks = [known for name in project.frameworks() if (known := _known(project, name, problems))]
-    kept = lifelines.collect([one.timeline for one in frameworks])
+    frameworks = [
+        findings for name in project.frameworks() if (findings := _findings(project, name, problems))
+    ]
+    leaks = lifelines.collect([findings.timeline for findings in frameworks])
     try:
         texts = documents.build(project)
     except OutliveError as error:
         problems.append(str(error))
         texts = None
     links = (
-        *(Link(one.name, f"{one.name}/index.html") for one in frameworks),
+        *(Link(findings.name, f"{findings.name}/index.html") for findings in frameworks),
         *((Link("documents", "docs/index.html"),) if texts else ()),
         *asv_links,
         Link("feed", "feed.xml"),
     )
     top, below = (Frame(root, links, documents=texts is not None) for root in ("", "../"))
     yield PurePosixPath("index.html"), framework_page.home(frameworks, top).encode()
-    yield (
-        PurePosixPath("feed.xml"),
-        verdicts([r for one in frameworks for r in one.reports]).encode(),
-    )
+    reports = [report for findings in frameworks for report in findings.reports]
+    yield PurePosixPath("feed.xml"), verdicts(reports).encode()
     yield PurePosixPath("report.schema.json"), msgspec.json.encode(record.json_schema()) + b"\n"
-    for known in frameworks:
-        base = PurePosixPath(known.name)
-        yield base / "index.html", framework_page.framework(known, kept, below).encode()
-        yield base / "badge.svg", badge(known.timeline).encode()
-        reported = {report.name for report in known.reports}
-        for file, page in _pairs(known, reported, below):
+    for findings in frameworks:
+        base = PurePosixPath(findings.name)
+        yield base / "index.html", framework_page.framework(findings, leaks, below).encode()
+        yield base / "badge.svg", badge(findings.timeline).encode()
+        for file, page in _pairs(findings, below):
             yield base / file, page.encode()
-        for report in known.reports:
+        for report in findings.reports:
             yield base / f"{report.name}.html", report_page.html(report, below).encode()
             yield base / f"{report.name}.md", markdown.render(report).encode()
             yield base / f"{report.name}.json", report.to_json()
-    issues, scripted = _issues(project), {one.name: _scripted(project, one.name) for one in frameworks}
-    for one in kept:
-        script = project.published / "reproducers" / f"{one.leak.fingerprint}.py"
+    issues = _issues(project)
+    scripted = {findings.name: _scripted(project, findings.name) for findings in frameworks}
+    for lifeline in leaks:
+        fingerprint = lifeline.leak.fingerprint
+        script = project.published / "reproducers" / f"{fingerprint}.py"
         name = script.name if script.is_file() else ""
-        issue = issues.get(one.leak.fingerprint, "")
-        page = leak_page.leak(one, frameworks, below, scripted, reproducer=name, issue=issue)
-        yield PurePosixPath("leaks") / f"{one.leak.fingerprint}.html", page.encode()
+        issue = issues.get(fingerprint, "")
+        page = leak_page.leak(lifeline, frameworks, below, scripted, reproducer=name, issue=issue)
+        yield PurePosixPath("leaks") / f"{fingerprint}.html", page.encode()
         if name:
             yield PurePosixPath("leaks") / name, script.read_bytes()
     if texts:
@@ -139,7 +140,7 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
 
 
 def _issues(project: Project) -> dict[str, str]:
-    """Return where what outlives a request is tracked upstream, by fingerprint."""
+    """Return the addresses of upstream issues by fingerprint."""
     issues: dict[str, str] = {}
     for path in sorted(project.releases.glob("*/issues.toml")):
         issues |= decode_toml(path.read_bytes(), dict[str, str])
@@ -147,7 +148,7 @@ def _issues(project: Project) -> dict[str, str]:
 
 
 def _scripted(project: Project, framework: str) -> frozenset[str]:
-    """Return the scenarios that a reproducer may send."""
+    """Return the names of the scenarios that a reproducer can send."""
     main = app.load(project, framework)
     return frozenset(
         scenario.name
@@ -156,8 +157,8 @@ def _scripted(project: Project, framework: str) -> frozenset[str]:
     )
 
 
-def _known(project: Project, name: str, problems: list[str]) -> Known | None:
-    """Return all that is known of a framework, None where it has no readable catalogue."""
+def _findings(project: Project, name: str, problems: list[str]) -> Findings | None:
+    """Return everything the site shows of a framework, None if its catalogue cannot be read."""
     try:
         main = stored.load(project, name)
         facts = record.facts(project, name, main)
@@ -165,11 +166,14 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
         problems.append(str(error))
         return None
     elsewhere = [stored.load(project, name, python) for python in KNOWN if python != main.python]
-    timelines = sorted((main, *elsewhere), key=lambda one: one.measured, reverse=True)
-    problems += (*(found for one in timelines for found in one.problems), *facts.reliefs.problems)
+    timelines = sorted((main, *elsewhere), key=lambda timeline: timeline.measured, reverse=True)
+    problems += (
+        *(problem for timeline in timelines for problem in timeline.problems),
+        *facts.reliefs.problems,
+    )
     reports = _reports(project, name, facts, problems)
-    several = tuple(one for one in timelines if one.measured > 1)
-    return Known(
+    several = tuple(timeline for timeline in timelines if timeline.measured > 1)
+    return Findings(
         name,
         frameworks.load(project, name).title,
         timelines[0],
@@ -181,46 +185,53 @@ def _known(project: Project, name: str, problems: list[str]) -> Known | None:
     )
 
 
-def _pairs(known: Known, reported: set[str], frame: Frame) -> Iterator[tuple[str, str]]:
-    """Yield the pages of two releases for which no report is stored, and the one for all others."""
-    for timeline in known.timelines:
+def _pairs(findings: Findings, frame: Frame) -> Iterator[tuple[str, str]]:
+    """Yield the pages of pairs without a stored report, and the page for any pair."""
+    reported = {report.name for report in findings.reports}
+    for timeline in findings.timelines:
         for before, after in pair_page.pairs(timeline):
             name = pair_page.name(before.release.version, after.release.version, timeline.python)
             if name not in reported:
-                page = pair_page.pair(before, after, timeline, known.facts, frame)
+                page = pair_page.pair(before, after, timeline, findings.facts, frame)
                 yield f"{name}.html", page
-    if known.choices:
-        yield "any.html", pair_page.any_pair(known.name, known.timelines, known.choices, known.facts, frame)
+    if findings.choices:
+        yield (
+            "any.html",
+            pair_page.any_pair(findings.name, findings.timelines, findings.choices, findings.facts, frame),
+        )
 
 
 def _reports(project: Project, name: str, facts: Facts, problems: list[str]) -> list[Report]:
-    """Return the reports that are stored of a framework, newest release first."""
-    found: dict[str, Report] = {}
-    own, *others = record.folders(project, name)
-    paths = {path.name: path for folder in (*others, own) for path in sorted(folder.glob("*.json"))}
+    """Return the stored reports of a framework, newest release first."""
+    reports: dict[str, Report] = {}
+    folders = reversed(record.folders(project, name))  # a later path with the same name replaces the earlier
+    paths = {path.name: path for folder in folders for path in sorted(folder.glob("*.json"))}
     for path in paths.values():
         try:
-            made = evidence.read(path)
+            stored_evidence = evidence.read(path)
             if path.is_relative_to(project.published):
-                made = evidence.published(made)
-            report = record.build(made, facts, Rates())
+                stored_evidence = evidence.published(stored_evidence)
+            report = record.build(stored_evidence, facts, Rates())
             framework = report.comparison.after.stack.framework
             if framework != name:
                 raise FaultError(f"{path} is about {framework!r}, but the folder's name is {name!r}")
         except OutliveError as error:
             problems.append(str(error))
             continue
-        if report.name in found:
+        if report.name in reports:
             problems.append(f"{path} is the second report on {report.comparison.subject}: it is left out")
             continue
-        found[report.name] = report
+        reports[report.name] = report
     return sorted(
-        found.values(), key=lambda report: str(report.comparison.after.release.uploaded), reverse=True
+        reports.values(), key=lambda report: str(report.comparison.after.release.uploaded), reverse=True
     )
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    """Return what is known of the site in `folder`, None where there is none yet."""
+    """Return the manifest of the site in `folder`, None if there is none yet.
+
+    Raises UsageError if the folder holds anything else, FaultError if it cannot be read.
+    """
     path = folder / MANIFEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
@@ -235,24 +246,24 @@ def _manifest(folder: Path) -> Manifest | None:
     except OSError as error:
         raise FaultError(f"{path} cannot be read: {error.strerror}") from None
     except msgspec.DecodeError:
-        return Manifest("", {})  # damaged: all is written anew
+        return Manifest("", {})  # damaged: everything is written again
 
 
 def _digest(project: Project) -> str:
-    """Return one hash of all that a site is made from: our code, what is stored, documents, asv pages."""
-    hashed = hashlib.sha256(f"{__version__} {documents.possible()}".encode())
+    """Return one hash of all inputs: the code, stored results, documents and asv pages."""
+    digest = hashlib.sha256(f"{__version__} {documents.possible()}".encode())
     roots = [Path(__file__).parents[1], *(project.root / name for name in INPUTS)]
     roots += [results / name for results in project.results for name in RESULTS]
     for at, root in enumerate(roots):
         for path in _walk(root):
             if path.suffix not in {".pyc", ".txt"} or at == 0:
-                hashed.update(f"{at} {path.relative_to(root)}\0".encode())
-                hashed.update(hashlib.sha256(path.read_bytes()).digest())
+                digest.update(f"{at} {path.relative_to(root)}\0".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
     asv = project.work / "asv" / "html"
     for path in _walk(asv):
         status = path.stat()
-        hashed.update(f"{path.relative_to(asv)} {status.st_size} {status.st_mtime_ns}\0".encode())
-    return hashed.hexdigest()
+        digest.update(f"{path.relative_to(asv)} {status.st_size} {status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
 
 
 def _walk(folder: Path) -> Iterable[Path]:

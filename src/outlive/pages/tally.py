@@ -1,4 +1,4 @@
-"""How many cells got worse or better, as a bar with a sentence: what lists and pages show of a change."""
+"""How many cells got worse or better, as a bar with a sentence."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from outlive.pages.drawings.svg import element, joined
 from outlive.records.measurement import GC_POLICIES
 from outlive.wording import counted
 
-HIGH = 10.0  # of the bar, in its own units; it is 100 wide
+HIGH = 10.0  # of the bar, which is 100 wide
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """The change with one or several gc policies: the bar, and the sentence beside it."""
+    """The change under one or several gc policies: a bar, and the sentence beside it."""
 
     policies: str
     bar: Markup
@@ -25,20 +25,20 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 def tallies(rows: Sequence[Row], cells: Mapping[str, int] | None = None) -> tuple[Tally, ...]:
-    """Return a bar with a sentence for each gc policy; policies that say the same are one.
+    """Return a bar with a sentence for each gc policy; policies with the same result share one.
 
-    `cells` are how many there are by gc policy where `rows` are only those that changed.
+    `cells` is the number of cells by gc policy, given if `rows` holds only those that changed.
     """
-    said: dict[tuple[Markup, str], list[str]] = {}
-    for gc in policies(rows) if cells is None else (one for one in GC_POLICIES if one in cells):
-        own = [row for row in rows if row.gc == gc and row.decides]
-        if every := len(own) if cells is None else cells[gc]:
-            said.setdefault((_bar(own, every), _text(own, every)), []).append(gc)
-    return tuple(Tally(f"gc {', '.join(names)}", bar, text) for (bar, text), names in said.items())
+    tally: dict[tuple[Markup, str], list[str]] = {}
+    for gc in policies(rows) if cells is None else (policy for policy in GC_POLICIES if policy in cells):
+        deciding = [row for row in rows if row.gc == gc and row.decides]
+        if count := len(deciding) if cells is None else cells[gc]:
+            tally.setdefault((_bar(deciding, count), _text(deciding, count)), []).append(gc)
+    return tuple(Tally(f"gc {', '.join(names)}", bar, text) for (bar, text), names in tally.items())
 
 
-def _text(rows: Sequence[Row], every: int) -> str:
-    cells = counted(every, "cell")
+def _text(rows: Sequence[Row], count: int) -> str:
+    cells = counted(count, "cell")
     sentences = list(_sentences(rows, cells))
     if not sentences:
         leaking = sum(row.still_leaks for row in rows)
@@ -52,19 +52,19 @@ def _text(rows: Sequence[Row], every: int) -> str:
 def _sentences(rows: Sequence[Row], cells: str) -> Iterator[str]:
     """Yield what got worse, then what got better, each with the cell that changes most."""
     for direction, name, most in (("worse", "Worse", "Worst"), ("better", "Better", "Best")):
-        part = [row for row in rows if row.direction == direction]
-        if top := worst(part):
+        changed = [row for row in rows if row.direction == direction]
+        if top := worst(changed):
             yield (
-                f"{name} in {len(part)} of {cells}. {most}: {top.scenario} keeps {top.after} {top.noun} per "
-                f"{top.per}, was {top.before}."
+                f"{name} in {len(changed)} of {cells}. {most}: {top.scenario} keeps {top.after} {top.noun} "
+                f"per {top.per}, was {top.before}."
             )
 
 
-def _bar(rows: Sequence[Row], every: int) -> Markup:
-    """Return the shares of the cells that got worse and better; the rest is the same."""
+def _bar(rows: Sequence[Row], count: int) -> Markup:
+    """Return a bar with the shares of the cells that got worse and better."""
     parts, x = [], 0.0
     for direction in ("worse", "better"):
-        wide = 100 * sum(row.direction == direction for row in rows) / every
+        wide = 100 * sum(row.direction == direction for row in rows) / count
         if wide:
             parts.append(element("rect", x=x, y=0.0, width=wide, height=HIGH, class_=f"share {direction}"))
         x += wide
