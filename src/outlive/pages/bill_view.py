@@ -1,4 +1,4 @@
-"""What an upgrade costs, as the page of a report shows it, and what the page needs to compute it anew."""
+"""The bill of an upgrade as a report's page shows it, and the data from which the page recomputes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTE = (
 )
 
 COMPUTED = ("bytes_each", "garbage_each", "ok_bytes", "ok_garbage", "pause_each", "ok_pause")
-"""Fields of `Leaves` from which the page computes."""
+"""Fields of `Leaves` that the page's script uses."""
 COLUMNS: dict[str, tuple[str, Callable[[Cost], str]]] = {
     "mib": ("gc {}: MiB per hour", lambda cost: about(cost.mib_per_hour)),
     "hours": ("until the limit", lambda cost: span(cost.hours)),
@@ -32,11 +32,11 @@ COLUMNS: dict[str, tuple[str, Callable[[Cost], str]]] = {
     "restart": ("restart every", lambda cost: about(cost.max_requests)),
     "pause": ("collector, ms per s", lambda cost: about(cost.pause_ms_per_second)),
 }
-"""The numbers of the bill, by the names that the page's script has for them: heading, and how to write it."""
+"""The columns of the bill by their name in the page's script: heading, and the text of a value."""
 
 
 class BillCell(msgspec.Struct, frozen=True):
-    """A number of the bill; `key` says which one, so that the page can compute it anew."""
+    """A number of the bill; `key` identifies it for the page's script."""
 
     text: str
     key: str = ""
@@ -58,7 +58,7 @@ class BillTable(msgspec.Struct, frozen=True):
 
 
 def rates(bill: Bill) -> dict[str, str]:
-    """Return the reader's numbers as the page shows them."""
+    """Return the rates behind the bill as the page shows them."""
     given = bill.rates
     return {
         "rate": number(given.rate),
@@ -69,53 +69,53 @@ def rates(bill: Bill) -> dict[str, str]:
 
 
 def tables(bill: Bill) -> Iterator[BillTable]:
-    """Yield the bill, a table for each kind of connection, what costs most first."""
+    """Yield the bill as a table for each kind of connection, most expensive scenarios first."""
     policies = dict.fromkeys([*reversed(GC_POLICIES), *(charge.gc for charge in bill.charges)])
-    kept = [charge for charge in bill.charges if charge.gc != "off"]
-    leaks = any(charge.before.hours or charge.after.hours for charge in kept)
+    collected = [charge for charge in bill.charges if charge.gc != "off"]
+    leaks = any(charge.before.hours or charge.after.hours for charge in collected)
     for connection in CONNECTIONS:
-        own: dict[str, dict[str, tuple[int, Charge]]] = defaultdict(dict)
+        scenarios: dict[str, dict[str, tuple[int, Charge]]] = defaultdict(dict)
         for at, charge in enumerate(bill.charges):
             if charge.connection == connection:
-                own[charge.scenario][charge.gc] = at, charge
-        shown = [gc for gc in policies if any(gc in charges for charges in own.values())]
+                scenarios[charge.scenario][charge.gc] = at, charge
+        shown = [gc for gc in policies if any(gc in charges for charges in scenarios.values())]
         columns = [(gc, column) for gc in shown for column in _columns(gc, leaks)]
-        if own:
+        if scenarios:
             yield BillTable(
                 f"{connection} connections",
                 tuple(COLUMNS[column][0].format(gc) for gc, column in columns),
                 tuple(
                     BillLine(name, tuple(_cell(column, charges.get(gc)) for gc, column in columns))
-                    for name, charges in sorted(own.items(), key=_costliest)
+                    for name, charges in sorted(scenarios.items(), key=_costliest)
                 ),
             )
 
 
-def _costliest(own: tuple[str, dict[str, tuple[int, Charge]]]) -> tuple[float, str]:
-    name, charges = own
+def _costliest(scenario: tuple[str, dict[str, tuple[int, Charge]]]) -> tuple[float, str]:
+    name, charges = scenario
     return -max(charge.after.mib_per_hour for _, charge in charges.values()), name
 
 
 def _columns(gc: str, leaks: bool) -> tuple[str, ...]:
-    """Return the columns of a policy; with the collector on, hours only matter where something leaks."""
+    """Return the columns of a policy; with the collector on, hours matter only if something leaks."""
     if gc == "off":
         return "mib", "hours", "collect", "restart"
     return ("mib", "hours", "pause") if leaks else ("mib", "pause")
 
 
-def _cell(column: str, one: tuple[int, Charge] | None) -> BillCell:
-    if one is None:
+def _cell(column: str, placed: tuple[int, Charge] | None) -> BillCell:
+    if placed is None:
         return BillCell("not compared")
-    at, charge = one
+    at, charge = placed
     tell = COLUMNS[column][1]
     return BillCell(step(tell(charge.before), tell(charge.after)), f"{at} {column}")
 
 
 def data(bill: Bill) -> Any:
-    """Return what the page's script needs to compute the bill anew."""
+    """Return the data from which the page's script recomputes the bill."""
 
     def leaves(side: Sequence[costs.Leaves]) -> list[dict[str, float | None]]:
-        return [{field: getattr(one, field) for field in COMPUTED} for one in side]
+        return [{field: getattr(scenario, field) for field in COMPUTED} for scenario in side]
 
     return {
         "before": leaves(bill.leaves_before),

@@ -1,4 +1,4 @@
-"""The project's documents as pages of the site: made by Sphinx where it is installed (the extra `docs`)."""
+"""The project's documents as pages of the site, made by Sphinx if it is installed (the extra `docs`)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def possible() -> bool:
 
 
 def build(project: Project) -> Path | None:
-    """Return the folder of the documents' pages, brought up to date; None without documents or Sphinx.
+    """Make the documents' pages and return their folder; None without documents or Sphinx.
 
-    Raises FaultError where Sphinx fails, a dead link between documents included.
+    Raises FaultError if Sphinx fails, for example at a dead link between documents.
     """
     source = project.root / "docs"
     if not (source / "conf.py").is_file() or not possible():
@@ -44,6 +44,6 @@ def build(project: Project) -> Path | None:
 
 
 def published(folder: Path) -> list[Path]:
-    """Return the files of the pages that belong on the site."""
+    """Return the files in `folder` that belong on the site."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return [path for path in files if not set(UNPUBLISHED) & set(path.relative_to(folder).parts)]

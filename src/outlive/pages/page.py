@@ -1,4 +1,4 @@
-"""Templates to pages: each is one file that loads nothing, and whose own style and script alone may run."""
+"""Templates to pages: each page is one file that loads nothing and runs only its own style and script."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ SEEN_TONES: dict[Seen, str] = {
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link of the site's head; `href` is relative to the site's folder."""
+    """A link in the header of the site; `href` is relative to the site's folder."""
 
     text: str
     href: str
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """What is around a page: the way to the site's folder (`../`, None: a page by itself), and its links.
+    """The site around a page: the path to its folder (`../`; None for a page by itself) and its links.
 
-    `documents` is whether the site has pages of the documents.
+    `documents` tells whether the site includes the project's documents.
     """
 
     root: str | None = None
@@ -59,7 +59,7 @@ ALONE = Frame()
 def render(
     template: str, frame: Frame, *, title: str, summary: str, scripts: Sequence[str] = (), **values: object
 ) -> str:
-    """Return the page that `template` gives; `scripts` are the names of those in it."""
+    """Return the page made from `template`; `scripts` are the names of its scripts."""
     style, code = asset("style.css"), Markup("\n").join(map(asset, scripts))
     return (
         environment()
@@ -77,9 +77,9 @@ def render(
 
 
 def linked(text: str) -> Markup:
-    """Return `text` escaped, with plain addresses as links and what is in backticks as code.
+    """Return `text` escaped, with addresses as links and text in backticks as code.
 
-    Arrows stay with what they connect.
+    Lines do not break at arrows.
     """
     parts = LINK.split(text.replace(f" {ARROW} ", f"\u00a0{ARROW}\u00a0"))
     link = Markup('<a rel="nofollow noreferrer" href="{0}">{0}</a>')
@@ -96,16 +96,16 @@ def _coded(text: str) -> Markup:
 
 @functools.cache
 def asset(name: str) -> Markup:
-    """Return one of our own files beside the templates, as it is."""
+    """Return a file from the templates' folder unescaped."""
     source = resources.files("outlive.pages") / "templates" / name
-    return Markup(source.read_text("utf-8"))  # noqa: S704 - our own text, and nothing comes from elsewhere
+    return Markup(source.read_text("utf-8"))  # noqa: S704 - the package's own text, no input
 
 
 class _Compiled(jinja2.FileSystemBytecodeCache):
-    """Compiled templates in the user's cache; where they cannot be kept, each command compiles its own."""
+    """Compiled templates in the user's cache. If it cannot be written, each command compiles them anew."""
 
     def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-        """Keep a template if that can be done."""
+        """Store a template if the cache can be written."""
         with contextlib.suppress(OSError):
             Path(self.directory).mkdir(parents=True, exist_ok=True)
             super().dump_bytecode(bucket)
@@ -121,26 +121,26 @@ FILTERS: dict[str, Callable[..., object]] = {
         for write in (capital, counted, linked, listed, number, one_line, short_name, step_text, tallies)
     },
 }
-"""What writes the values of records, by the names that templates use."""
+"""Functions that templates use to write values, by name."""
 
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Return what reads templates, and keeps them compiled."""
-    found = jinja2.Environment(
+    """Return the environment that loads templates and caches them compiled."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("outlive.pages"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         bytecode_cache=_Compiled(str(cache_dir() / "templates")),
     )
-    found.filters |= FILTERS
-    found.globals["version"] = __version__
-    return found
+    templates.filters |= FILTERS
+    templates.globals["version"] = __version__
+    return templates
 
 
 def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """Return the policy by which a browser runs and loads these and nothing else."""
+    """Return the content security policy that allows these styles and scripts and nothing else."""
     parts = ["default-src 'none'", "img-src 'self' data:", "base-uri 'none'", "form-action 'none'"]
     parts += [f"style-src {' '.join(map(_hashed, styles))}"]
     parts += [f"script-src {' '.join(map(_hashed, scripts))}"] if scripts else []

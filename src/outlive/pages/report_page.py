@@ -1,4 +1,4 @@
-"""A report as one HTML page: the verdict, the answers, then what they rest on."""
+"""A report as one HTML page: the verdict, the answers, then the evidence."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from outlive.reports.verdict import OfScenario
 from outlive.retention import changes_text
 from outlive.wording import listed, one_line
 
-MOST_LINES = 5  # scenarios that one plot over the releases shows
-MOST_CHARGES = 6  # lines of the bill that are not folded
+MOST_LINES = 5  # scenarios in a plot over the releases
+MOST_CHARGES = 6  # lines of the bill shown unfolded
 
 
 def html(report: Report, frame: Frame = ALONE) -> str:
     """Return the report as one HTML page that loads nothing."""
     comparison, rows = report.comparison, report.comparison.rows
-    policies = " and ".join(one.gc for one in report.judgement.policies)
+    policies = " and ".join(policy.gc for policy in report.judgement.policies)
     columns = _columns(rows)
     differs = {row.scenario for row in rows if row.direction != "same"}
     lost = {gap.scenario for gap in comparison.unmeasured if gap.gap != "unsupported"}
@@ -42,8 +42,8 @@ def html(report: Report, frame: Frame = ALONE) -> str:
         said=report.said,
         bars=_bars(rows),
         heads=[f"{connection}, gc {gc}" for connection, gc in columns],
-        changed=[one for one in scenarios if one[0].scenario in differs | lost],
-        unchanged=[one for one in scenarios if one[0].scenario not in differs | lost],
+        changed=[line for line in scenarios if line[0].scenario in differs | lost],
+        unchanged=[line for line in scenarios if line[0].scenario not in differs | lost],
         rates=bill_view.rates(report.bill),
         bills=bill_view.tables(report.bill),
         most_charges=MOST_CHARGES,
@@ -78,14 +78,14 @@ def _columns(rows: Sequence[Row]) -> tuple[tuple[Connection, str], ...]:
 def _scenarios(
     report: Report, columns: Sequence[tuple[Connection, str]]
 ) -> Iterator[tuple[OfScenario, list[str]]]:
-    """Yield the verdict on each scenario with what its cells leave, a text for each column."""
+    """Yield the verdict on each scenario with what its cells leave, one text per column."""
     by_cell = {(row.scenario, row.connection, row.gc): step_text(row) for row in report.comparison.rows}
-    for one in report.judgement.scenarios:
-        yield one, [by_cell.get((one.scenario, *column), "not compared") for column in columns]
+    for judged in report.judgement.scenarios:
+        yield judged, [by_cell.get((judged.scenario, *column), "not compared") for column in columns]
 
 
 def _bars(rows: Sequence[Row]) -> Iterator[Drawing]:
-    """Yield a plot for each kind of connection; one for both where they say the same."""
+    """Yield a plot for each kind of connection; kinds with the same data share one."""
     drawn: dict[tuple[Bar, ...], list[Connection]] = {}
     for connection in CONNECTIONS:
         data = tuple(
@@ -95,7 +95,7 @@ def _bars(rows: Sequence[Row]) -> Iterator[Drawing]:
         )
         if data:
             drawn.setdefault(data, []).append(connection)
-    most_first = sorted(drawn.items(), key=lambda one: -sum(bar.before != bar.after for bar in one[0]))
+    most_first = sorted(drawn.items(), key=lambda item: -sum(bar.before != bar.after for bar in item[0]))
     for at, (data, connections) in enumerate(most_first):
         title = f"Objects that each request leaves with gc off, {listed(connections)}"
         leaked = any(bar.before_leaked or bar.after_leaked for bar in data)

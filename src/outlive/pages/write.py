@@ -12,9 +12,9 @@ from outlive.reports.record import Report
 
 
 def write(project: Project, report: Report) -> tuple[Report, Path]:
-    """Write a report's files among the user's results; return it as written, and the path of its page.
+    """Write a report's files to the user's results; return the report as written and the path of its page.
 
-    A report whose evidence was reported before keeps its date, so that the same files come of it.
+    A report on the same evidence as before keeps its date, so its files stay the same.
     """
     base = record.folder(project, report.comparison.after.stack.framework) / report.name
     path = base.with_name(f"{base.name}.json")
