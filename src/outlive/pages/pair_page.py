@@ -39,13 +39,7 @@ def pairs(timeline: Timeline) -> tuple[tuple[Moment, Moment], ...]:
     return tuple({(a.release.version, b.release.version): (a, b) for a, b in every}.values())
 
 
-def pair(
-    before: Moment,
-    after: Moment,
-    timeline: Timeline,
-    facts: Facts,
-    frame: Frame,
-) -> str:
+def pair(before: Moment, after: Moment, timeline: Timeline, facts: Facts, frame: Frame) -> str:
     """Return the page of two releases."""
     measured, gaps = match(before.measurements, after.measurements)
     rates = Rates()
@@ -80,11 +74,7 @@ def pair(
 
 
 def any_pair(
-    name: str,
-    timelines: Sequence[Timeline],
-    picked: dict[str, Any],
-    facts: Facts,
-    frame: Frame,
+    name: str, timelines: Sequence[Timeline], picked: dict[str, Any], facts: Facts, frame: Frame
 ) -> str:
     """Return the page whose script shows any two releases of a framework, from numbers in the page."""
     title = f"{name}: any two releases"

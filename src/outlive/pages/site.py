@@ -228,10 +228,7 @@ def _reports(project: Project, name: str, facts: Facts, problems: list[str]) -> 
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    """Return the manifest of the site in `folder`, None if there is none yet.
-
-    Raises UsageError if the folder holds anything else, FaultError if it cannot be read.
-    """
+    """Return the manifest of the site in `folder`, None if there is none yet."""
     path = folder / MANIFEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
