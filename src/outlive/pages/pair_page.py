@@ -34,8 +34,7 @@ def name(before: str, after: str, python: str) -> str:
 def pairs(timeline: Timeline) -> tuple[tuple[Moment, Moment], ...]:
     """Return the pairs that have a page: neighbours, and each release against the newest."""
     measured = [moment for moment in timeline.moments if moment.measurements]
-    neighbours, earlier = itertools.pairwise(measured), measured[:-1]
-    every = [*neighbours, *((moment, measured[-1]) for moment in earlier)]
+    every = [*itertools.pairwise(measured), *((moment, measured[-1]) for moment in measured[:-1])]
     return tuple({(a.release.version, b.release.version): (a, b) for a, b in every}.values())
 
 
@@ -92,10 +91,7 @@ def any_pair(
 
 
 def choices(timelines: Sequence[Timeline], reported: Iterable[str]) -> dict[str, Any]:
-    """Return the options of the pickers by Python: the releases, newest first, and the pairs with a page.
-
-    `reported` are the names of the stored reports. A pair is two places in the list of releases.
-    """
+    """Return the pickers' options by Python: releases, newest first, and pairs with a page, as indexes."""
     reports = set(reported)
     options = {}
     for timeline in timelines:

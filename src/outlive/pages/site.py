@@ -87,9 +87,8 @@ def _files(project: Project, problems: list[str]) -> Iterator[tuple[PurePosixPat
     """Yield every file of the site; add whatever cannot be read to `problems` and leave it out."""
     asv = project.work / "asv" / "html"
     asv_links = (Link("asv", "asv/index.html"),) if (asv / "index.html").is_file() else ()
-    frameworks = [
-        findings for name in project.frameworks() if (findings := _findings(project, name, problems))
-    ]
+    loaded = [_findings(project, name, problems) for name in project.frameworks()]
+    frameworks = [findings for findings in loaded if findings]
     leaks = lifelines.collect([findings.timeline for findings in frameworks])
     try:
         texts = documents.build(project)
