@@ -77,7 +77,7 @@ class Client:
             raise FaultError(f"{name}: the server's answer is not HTTP") from None
 
     def ask(self) -> Answer:
-        """Do as `send` does. Raises FaultError, too, for an answer that the scenario does not expect."""
+        """Do as `send` does. Also raises FaultError for an answer that the scenario does not expect."""
         answer = self.send()
         check(self.scenario, answer)
         return answer
@@ -90,7 +90,7 @@ class Client:
         return self.connections
 
     def close(self) -> None:
-        """Close the connection in good order, and the one that the step `stay` left open."""
+        """Close the connection properly, and the connection that the step `stay` left open."""
         for wire in filter(None, (self.wire, self.staying)):
             wire.close()
         self.wire = self.staying = None
@@ -122,7 +122,7 @@ class Client:
         elif self.connection == "close" or not exchange.keeps:
             wire.drain()
         elif self.connection == "client-close":
-            # Its number must be free before the next connection is accepted: servers keep tables by number.
+            # Servers keep tables by file number: it must be free before the next connection is accepted.
             wire.end()
             wire.drain()
         elif self.connection == "client-reset":
@@ -137,14 +137,14 @@ class Client:
 class _Exchange:
     """The state of one run through a scenario's steps; each step is a method.
 
-    `seen` is what the client has noted. `over`: no further step makes sense. `gone`: the client has closed
+    `seen` lists what the client has noted. `over`: no further step makes sense. `gone`: the client has closed
     the connection. `stays`: the client leaves it open. `keeps`: both sides can go on using it.
     """
 
     def __init__(self, client: Client, wire: Wire, messages: tuple[bytes, ...], *, reused: bool) -> None:
         self.wire = wire
         self.unsent = list(messages)
-        self.sent = 0  # bytes already sent of the first of them
+        self.sent = 0  # bytes already sent of the first unsent message
         self.rest = client.rest  # this is also a step
         self.bodyless = client.bodyless
         self.untouched = reused
@@ -189,7 +189,7 @@ class _Exchange:
         self.seen.append(head.status)
 
     def receive_head(self) -> None:
-        """Receive a head, which may be that of a 100 or a 101, and note its status."""
+        """Receive a head, which can be that of a 100 or a 101, and note its status."""
         if head := self._next_head(interim=True):
             self.seen.append(head.status)
 

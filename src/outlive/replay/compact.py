@@ -1,9 +1,8 @@
 """The compact form in which the measurements of one stack are stored, one cell a line.
 
 A line leaves out what the file says about the stack, default values, and what `_implied` derives from other
-fields. The texts of a leak are stored once for all cells. A phase is a list, in the order of the fields of
-`Phase`; whole numbers have no fraction. Older files hold a `Document` as `--json` prints it, schema version
-1.
+fields. The texts of a leak are stored once for all cells. A phase is a list in the order of the fields of
+`Phase`. Whole numbers have no fraction. Files of schema version 1 hold a `Document` as `--json` prints it.
 """
 
 from __future__ import annotations
@@ -62,9 +61,9 @@ def encode(document: Document) -> bytes:
 
 
 def decode(data: bytes, scenarios: Collection[str] | None = None) -> Document:
-    """Return the document that `encode` made, or only its cells of some scenarios, which takes less time.
+    """Return the document that `encode` made, or only its cells of `scenarios`, which is faster.
 
-    Raises msgspec.ValidationError if `data` is not one.
+    Raises msgspec.ValidationError if `data` has another form.
     """
     file = msgspec.json.decode(data, type=_File)
     if len(file.provenance.stacks) != 1:
@@ -85,7 +84,7 @@ def decode(data: bytes, scenarios: Collection[str] | None = None) -> Document:
 def _bare(measurement: Measurement, stack: StackRecord, texts: dict[str, _Plain]) -> _Plain:
     """Return the fields of a measurement that do not follow from others; add its leaks to `texts`."""
     plain = msgspec.to_builtins(measurement)
-    implied = _DEFAULTS | _of(stack) | _implied(measurement)
+    implied = _DEFAULTS | _shared(stack) | _implied(measurement)
     bare = {name: value for name, value in plain.items() if name not in implied or value != implied[name]}
     if measurement.leaks:
         bare["leaks"] = [_named(leak, texts) for leak in measurement.leaks]
@@ -97,11 +96,11 @@ def _bare(measurement: Measurement, stack: StackRecord, texts: dict[str, _Plain]
 
 
 def _whole(cell: _Plain, file: _File) -> Measurement:
-    """Return the measurement of which a line is the compact form."""
-    plain = _of(file.provenance.stacks[0]) | cell
+    """Return the measurement that a line holds in compact form."""
+    plain = _shared(file.provenance.stacks[0]) | cell
     plain["phases"] = [dict(zip(_PHASE, phase, strict=False)) for phase in cell.get("phases", ())]
     plain["leaks"] = [
-        file.leaks[name] | dict(zip(_OF_CELL, own, strict=False)) for name, *own in cell.get("leaks", ())
+        file.leaks[name] | dict(zip(_OF_CELL, rest, strict=False)) for name, *rest in cell.get("leaks", ())
     ]
     if "collector" in cell:
         plain["collector"] = dict(zip(_COLLECTOR, cell["collector"], strict=True))
@@ -112,7 +111,7 @@ def _whole(cell: _Plain, file: _File) -> Measurement:
     return msgspec.structs.replace(measurement, **implied)
 
 
-def _of(stack: StackRecord) -> _Plain:
+def _shared(stack: StackRecord) -> _Plain:
     """Return the fields that all cells of a file share."""
     return {name: getattr(stack, name) for name in ("framework", "release", "python", "lock")} | {
         "status": "measured"
@@ -146,15 +145,15 @@ def _sum(cyclic: float | None, leaked: float | None) -> float | None:
 def _named(leak: Leak, texts: dict[str, _Plain]) -> list[Any]:
     """Return the name under which `texts` has a leak, with the fields that differ between cells."""
     text = msgspec.to_builtins(leak)
-    own = [text.pop(name) for name in _OF_CELL]
+    differing = [text.pop(name) for name in _OF_CELL]
     name = leak.fingerprint
     while texts.setdefault(name, text) != text:
         name += "+"
-    return [name, *(own if leak.further else own[:1])]
+    return [name, *(differing if leak.further else differing[:1])]
 
 
 def _listed(phase: _Plain) -> list[Any]:
-    """Return the values of a phase in their order, without zeros and the like at the end."""
+    """Return the values of a phase in order, without trailing zeros and empty values."""
     values = list(phase.values())
     while not values[-1]:
         values.pop()

@@ -14,7 +14,7 @@ from outlive.service.scenarios import Answer, Scenario
 class Driver:
     """Sends the requests of one scenario over one kind of connection to a fresh worker of a server.
 
-    `line` is that to the worker's probe. Raises as `Server.fresh_worker` does.
+    `line` leads to the worker's probe. Raises as `Server.fresh_worker` does.
     """
 
     def __init__(self, server: Server, scenario: Scenario, connection: Connection) -> None:
@@ -25,7 +25,7 @@ class Driver:
         self._numbers = itertools.count()
 
     def verify(self) -> Answer:
-        """Send one request and return its answer. Raises FaultError if it is not an expected one."""
+        """Send one request and return its answer. Raises FaultError if it is unexpected."""
         with self._client(self.connection) as client:
             return client.ask()
 
@@ -39,7 +39,7 @@ class Driver:
         return connections
 
     def _client(self, connection: Connection) -> Client:
-        """Return a client, which logs in before the first request of all."""
+        """Return a client; it logs in before its first request."""
         server = self.server
         self.scenario = logged_in(self.scenario, server.address)
         return Client(server.address, self.scenario, connection, server.rest, numbers=self._numbers)

@@ -39,7 +39,7 @@ def cells(
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to measure of each stack, and how; `fresh`: reuse no stored result; `jobs`: servers at once."""
+    """What to measure of each stack, and how. `fresh`: reuse no stored result. `jobs`: servers at once."""
 
     scenarios: tuple[Scenario, ...]
     cells: tuple[Cell, ...]
@@ -58,8 +58,8 @@ def _nothing(_: object) -> None:
 class Progress(msgspec.Struct, frozen=True):
     """Callbacks: `start` gets the number of cells that must be measured, `done` each result.
 
-    `start` is called again where that number changes: with those that came, or below zero with those that
-    went. `doing` gets what is done before and between, as a text.
+    If that number changes, `start` is called again with the difference, which can be negative. `doing` gets a
+    text that describes the work before and between cells.
     """
 
     start: Callable[[int], object] = _nothing
@@ -88,13 +88,13 @@ def run(
     results: list[dict[Cell, Measurement]] = []
     lacking: list[tuple[Prepared, dict[str, Served], tuple[Cell, ...], tuple[Shown, ...]]] = []
     for at, (stack, served, cells) in enumerate(zip(stacks, all_served, wanted, strict=True)):
-        again = request.fresh or stack.identity in {other.identity for other in stacks[:at]}
-        kept = () if again else stored(stores[stack.identity], served, request)
-        have = {Cell.of(m): m for m in kept}
-        results.append({cell: have[cell] for cell in cells if cell in have})
-        missing = tuple(cell for cell in cells if cell not in have)
+        again = request.fresh or stack.identity in {earlier.identity for earlier in stacks[:at]}
+        reusable = () if again else stored(stores[stack.identity], served, request)
+        by_cell = {Cell.of(measurement): measurement for measurement in reusable}
+        results.append({cell: by_cell[cell] for cell in cells if cell in by_cell})
+        missing = tuple(cell for cell in cells if cell not in by_cell)
         if missing:
-            lacking.append((stack, served, missing, shown(have.values())))
+            lacking.append((stack, served, missing, shown(by_cell.values())))
     progress.start(sum(len(missing) for _, _, missing, _ in lacking))
 
     measured: list[Measurement] = []
@@ -116,12 +116,13 @@ def run(
                 progress.done(measurement)
 
             measured += where.measure(tasks, done)
-    for stack, of_cell, cells in zip(stacks, results, wanted, strict=True):
+    for stack, result, cells in zip(stacks, results, wanted, strict=True):
         for m in tuple(measured):
-            if _identity(m) == stack.identity and Cell.of(m) in cells and Cell.of(m) not in of_cell:
-                of_cell[Cell.of(m)] = msgspec.structs.replace(m, published=project.publishes)
+            cell = Cell.of(m)
+            if _identity(m) == stack.identity and cell in cells and cell not in result:
+                result[cell] = msgspec.structs.replace(m, published=project.publishes)
                 measured.remove(m)  # each measurement belongs to one side only
-    return [tuple(of_cell[cell] for cell in cells) for of_cell, cells in zip(results, wanted, strict=True)]
+    return [tuple(result[cell] for cell in cells) for result, cells in zip(results, wanted, strict=True)]
 
 
 def _about(served: Mapping[str, Served], framework: str, request: Request) -> tuple[Cell, ...]:
@@ -134,12 +135,12 @@ def _about(served: Mapping[str, Served], framework: str, request: Request) -> tu
     return cells
 
 
-def _identity(of: Measurement) -> Identity:
-    return of.framework, of.release, of.python, of.lock, of.remedy
+def _identity(m: Measurement) -> Identity:
+    return m.framework, m.release, m.python, m.lock, m.remedy
 
 
 class Served(msgspec.Struct, frozen=True):
-    """A scenario, the reference app that serves it, and what `App.sent` says of both."""
+    """A scenario, the reference app that serves it, and what `App.sent` returns for both."""
 
     scenario: Scenario
     app: apps.App
@@ -152,9 +153,10 @@ def serving(project: Project, framework: str, scenarios: Sequence[Scenario]) -> 
     Scenarios that no app of `framework` serves are left out. Raises UsageError as `apps.load` does.
     """
     main = apps.load(project, framework)
-    mine = [scenario for scenario in scenarios if main.serves(scenario)]
-    by_name = {name: apps.load(project, framework, name) for name in {scenario.app for scenario in mine}}
-    return {one.name: Served(one, by_name[one.app], by_name[one.app].sent(one)) for one in mine}
+    served = [scenario for scenario in scenarios if main.serves(scenario)]
+    by_name = {name: apps.load(project, framework, name) for name in {scenario.app for scenario in served}}
+    apps_served = ((scenario, by_name[scenario.app]) for scenario in served)
+    return {scenario.name: Served(scenario, app, app.sent(scenario)) for scenario, app in apps_served}
 
 
 def to_measure(
@@ -169,7 +171,7 @@ def to_measure(
 ) -> list[Task]:
     """Return the tasks that measure `cells` of an installed stack, one for each app that serves some of them.
 
-    `shown` is what cells that need not be measured have already shown.
+    `shown` is what cells that are not measured again have already shown.
     """
     by_app: dict[apps.App, list[Cell]] = {}
     for cell in cells:
@@ -177,36 +179,36 @@ def to_measure(
     return [
         Task(
             Subject(environment, app, project.apps / app.framework, request.worker, remedy),
-            tuple(mine),
+            tuple(app_cells),
             request.sensitivity,
             shown,
         )
-        for app, mine in by_app.items()
+        for app, app_cells in by_app.items()
     ]
 
 
-def stored(store: Store, served: Mapping[str, Served], asked: Request) -> tuple[Measurement, ...]:
-    """Return the stored measurements that answer `asked`.
+def stored(store: Store, served: Mapping[str, Served], request: Request) -> tuple[Measurement, ...]:
+    """Return the stored measurements that answer the request.
 
-    They were made with the current apps and the worker asked for, by what the scenario sends today, are at
-    least as sensitive, and explained.
+    They were made with the current apps, the requested worker and what the scenario sends today. They are
+    explained, and at least as sensitive as requested.
     """
     return tuple(
         m
         for m in store.load(served.keys())
-        if (one := served.get(m.scenario))
-        and m.app_version == one.app.app_version
-        and m.sent in (None, one.sent)
-        and one.scenario.over(m.connection)
+        if (current := served.get(m.scenario))
+        and m.app_version == current.app.app_version
+        and m.sent in (None, current.sent)
+        and current.scenario.over(m.connection)
         and m.explained
-        and m.sensitivity >= asked.sensitivity
-        and (worker := one.app.worker(m.connection, asked.worker))
+        and m.sensitivity >= request.sensitivity
+        and (worker := current.app.worker(m.connection, request.worker))
         and worker.name == m.worker
     )
 
 
 def known(project: Project, stack: Prepared, selected: str | None) -> tuple[Measurement, ...]:
-    """Return what is stored of a stack for all scenarios; `selected` names a worker."""
+    """Return the stored measurements of a stack for all scenarios; `selected` names a worker."""
     served = serving(project, stack.release.framework, load_set(project.scenarios, "all"))
     return stored(Store(project, stack.record, stack.remedy), served, of_any(selected))
 

@@ -37,10 +37,10 @@ class _Group:
         self.task = task
         self.subject = task.subject
         self.worker = worker
-        self.shown = {one.cell: one.objects for one in task.shown}
+        self.shown = {shown.cell: shown.objects for shown in task.shown}
         self.servers = 0
         runs: dict[Cell, deque[Cell]] = defaultdict(deque)
-        for cell in sorted(cells, key=lambda cell: cell.gc != "off"):  # those with gc off may shorten others
+        for cell in sorted(cells, key=lambda cell: cell.gc != "off"):  # cells with gc off can shorten others
             runs[cell.uncollected].append(cell)
         self.left = deque(runs.values())
 
@@ -84,7 +84,7 @@ class _Run:
                     self._report(subject.describe(cell, None, status="unsupported", reason=reason))
                 else:
                     cells[subject.serving(cell.connection)].append(cell)
-            groups += [_Group(task, worker, mine) for worker, mine in cells.items()]
+            groups += [_Group(task, worker, worker_cells) for worker, worker_cells in cells.items()]
         with ThreadPoolExecutor(jobs, thread_name_prefix="outlive-job") as pool:
             futures = [pool.submit(self._job, groups) for _ in range(jobs)]
             try:
@@ -107,11 +107,11 @@ class _Run:
         """Measure in one server after another, each for the group with most cells left per server."""
         while not self.stopped.is_set():
             with self.choice:
-                group = max(groups, key=lambda each: len(each.left) / (1 + each.servers), default=None)
+                group = max(groups, key=lambda group: len(group.left) / (1 + group.servers), default=None)
                 if group is None or not group.left:
                     break
                 group.servers += 1
-            # `_served` must not see what `done` raises: it would take that for a fault of the server.
+            # `_served` must not see what `done` raises: it would take it for a fault of the server.
             with closing(self._served(group)) as served:
                 for measurement in served:
                     self._report(measurement)
@@ -120,13 +120,13 @@ class _Run:
 
     def _served(self, group: _Group) -> Generator[Measurement]:
         """Measure cells of the group in one server until none is left or the server has failed."""
-        run: deque[Cell] = deque()
+        cells: deque[Cell] = deque()
         measured = 0
         try:
             with self._serving(group) as server:
-                while not self.stopped.is_set() and (run := run or group.take()):
-                    measurement = self._measured(group, server, run[0])
-                    del run[0]
+                while not self.stopped.is_set() and (cells := cells or group.take()):
+                    measurement = self._measured(group, server, cells[0])
+                    del cells[0]
                     measured += 1
                     if (stays := shows(measurement)) is not None:
                         group.shown[Cell.of(measurement)] = stays
@@ -135,12 +135,12 @@ class _Run:
                         break  # whatever the reason, the next cell gets a new server
         except OutliveError as error:
             # If the server does not even start, it will not start for the other cells either.
-            while not measured and not self.stopped.is_set() and (run := run or group.take()):
-                cell = run.popleft()
+            while not measured and not self.stopped.is_set() and (cells := cells or group.take()):
+                cell = cells.popleft()
                 yield group.subject.describe(cell, group.worker, status="failed", reason=str(error))
         finally:
-            if run:  # the server died between two cells: the next server takes the rest
-                group.left.appendleft(run)
+            if cells:  # the server died between two cells: the next server takes the rest
+                group.left.appendleft(cells)
 
     @contextmanager
     def _serving(self, group: _Group) -> Iterator[Server]:
@@ -202,7 +202,7 @@ class _Cell:
             "leaked_per_request": float(growth.leaked),
             "peak_rss_bytes": self.counts[-1].peak_rss,
             "phases": phases,
-            "held": {name: float(each) for name, each in growth.held.items()},
+            "held": {name: float(slope) for name, slope in growth.held.items()},
             "sensitivity": self.sensitivity,
         }
         if growth.growth in GROWING:  # the sample comes last, so that it does not change a count
@@ -225,7 +225,7 @@ class _Cell:
         }
 
     def _explained(self, growth: Growth) -> dict[str, object]:
-        """Return the fields that say what keeps the survivors alive, or why that is not known."""
+        """Return the fields that say what keeps the survivors alive, or why that is unknown."""
         try:
             graph = sample.take(self.driver)
         except FaultError as error:
@@ -248,25 +248,25 @@ class _Cell:
         return tuple(tally.phase for tally in self.tallies)
 
     def _residue(self, growth: Analysis) -> dict[str, object]:
-        """Return the fields that say what a connection leaves, if that can be told from its requests."""
-        done: list[Phase] = []
-        while following := residue.plan(self.phases, growth, done, collecting=self.collecting):
-            done += [self._phase(connections, "client-close").phase for connections in following]
-        if not done:
+        """Return the fields that say what a connection leaves, if that is separable from its requests."""
+        phases: list[Phase] = []
+        while following := residue.plan(self.phases, growth, phases, collecting=self.collecting):
+            phases += [self._phase(connections, "client-close").phase for connections in following]
+        if not phases:
             return {}
-        left = residue.analyse(growth, done)
-        leaked: dict[str, object] = {"leaked_per_connection": float(left.leaked)}
+        left = residue.analyse(growth, phases)
+        fields: dict[str, object] = {"leaked_per_connection": float(left.leaked)}
         if self.collecting:
-            return leaked
-        return leaked | {
+            return fields
+        return fields | {
             "survivors_per_connection": float(left.survivors),
             "cyclic_per_connection": float(left.survivors - left.leaked),
         }
 
     def _phase(self, requests: int, over: Connection | None = None) -> Tally:
-        """Replay and count; repeat if a thread was started meanwhile, because a thread has its own objects.
+        """Replay and count. Repeat if a thread was started meanwhile, because a thread has its own objects.
 
-        If every repetition starts equally many threads, the requests themselves start them, and that counts.
+        If every repetition starts the same number of threads, the requests start them, and they count.
         """
         started = []
         scenario = self.driver.scenario
@@ -292,9 +292,9 @@ class _Cell:
 
 
 def ours_alone(scenario: Scenario, handled: int, sent: int) -> None:
-    """Raise FaultError if a worker handled more than the `sent` requests; some of them no server counts."""
-    each, others = divmod(handled, sent)
-    if others or each > 1 + len(scenario.then):
+    """Raise FaultError if a worker handled more than the `sent` requests; servers do not count all."""
+    per_request, rest = divmod(handled, sent)
+    if rest or per_request > 1 + len(scenario.then):
         raise FaultError(
             f"{scenario.name}: the worker handled {counted(handled, 'request')} where {sent:,} were sent: "
             "something else sends to it"

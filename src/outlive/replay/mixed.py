@@ -24,16 +24,16 @@ from outlive.service.users import Deck
 from outlive.service.wire import Wire
 
 LENGTHS = (400, 1000)
-"""Requests of two phases, each over new connections: their difference is what requests leave; the rest came
+"""Requests of two phases, each over new connections: the difference is what requests leave; the rest came
 once, with the connections."""
 LOOK = 1
 """Milliseconds after each request in which the server may close the connection."""
 PATIENCE = 0.02
-"""Seconds that a client waits before it leaves in the middle, so that the server is in the middle too."""
+"""Seconds that a client waits before it leaves midway, so that the server is midway as well."""
 
 
 class Left(msgspec.Struct, frozen=True):
-    """Objects that were left: `per_request`, and `once`, with the connections of all clients."""
+    """Objects left `per_request`, and `once`, with the connections of all clients."""
 
     per_request: float
     once: float
@@ -113,7 +113,7 @@ def send(
 def _hang_up_closed(clients: Iterable[Client]) -> None:
     """Close the connections that the server has closed, as busy clients do.
 
-    gunicorn waits for that up to 2 s, in the thread that served the connection, which may be its only one.
+    gunicorn waits up to 2 s for that, in the thread that served the connection, which can be its only one.
     """
     poll = select.poll()
     by_file = {client.idle.socket.fileno(): client for client in clients if client.idle is not None}

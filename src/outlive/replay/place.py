@@ -17,9 +17,9 @@ from outlive.stacks.locks import Lock
 from outlive.stacks.pythons import Interpreter
 
 LOCAL = "local"
-"""The scheduler of as many worker processes on this machine as servers are to run at once."""
+"""The scheduler with one worker process on this machine for each server that runs at once."""
 WINDOW = 8
-"""Releases that this process measures in one pool. Only at its end a server may find nothing to do."""
+"""Releases that this process measures in one pool. A server can only be idle at the pool's end."""
 
 
 class Place:
@@ -45,16 +45,16 @@ class Place:
 
 @contextmanager
 def at(scheduler: str | None, project: Project, scenarios: Iterable[Scenario], jobs: int) -> Iterator[Place]:
-    """Yield this process where there is no `scheduler`, else its workers.
+    """Yield the workers of `scheduler`, or this process if it is None.
 
-    Raises UsageError for a scheduler that is none, and FaultError where it or all its workers are away, where
-    they have another version of outlive or other data, and where the extra is not installed.
+    Raises UsageError if `scheduler` names none, and FaultError if it or all its workers are unreachable, if
+    they have another version of outlive or other data, or if the extra is not installed.
     """
     if scheduler is None:
         yield Place(scenarios, jobs)
         return
     try:
-        from outlive.replay.cluster import workers  # noqa: PLC0415 - what it needs comes with an extra
+        from outlive.replay.cluster import workers  # noqa: PLC0415 - needs an extra
     except ModuleNotFoundError as error:
         raise FaultError(
             f"{error.name} is not installed: --scheduler needs it, as in pip install 'outlive[cluster]'"

@@ -1,8 +1,8 @@
 """Stores measurements in a folder: one file for each stack, named after it and written as a whole.
 
 `measurements/<framework>/<release>/py<X.Y>-<lock>.json` is a `Document` in its compact form. Measurements
-with a remedy are in `remedies/<framework>/<release>/<remedy>-v<N>/`, so that nobody takes them for the plain
-release's. There are two folders: the user's, which is written to and has precedence, and the published one.
+with a remedy are in `remedies/<framework>/<release>/<remedy>-v<N>/`, apart from the plain release's. There
+are two folders: the user's, which is written to and has precedence, and the published one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from outlive.wording import one_line
 from outlive.worker.probe import COUNTING
 
 KEEPING = 2.0
-"""Seconds of measuring that are written at a time; a process that is killed loses no more than that."""
+"""Seconds between writes: a process that is killed loses no more than that."""
 
 
 def provenance(stacks: Iterable[StackRecord]) -> Provenance:
@@ -47,7 +47,7 @@ def provenance(stacks: Iterable[StackRecord]) -> Provenance:
 
 
 def this_machine() -> Machine:
-    """Return what is to be known of the machine that this runs on."""
+    """Return a description of this machine."""
     return Machine(
         system=platform.system(),
         kernel=platform.release(),
@@ -74,8 +74,8 @@ def of_framework(results: Path, framework: str) -> Path:
     return results / "measurements" / framework
 
 
-def _name(of: StackRecord | Measurement) -> str:
-    return f"py{of.python}-{of.lock}.json"
+def _name(subject: StackRecord | Measurement) -> str:
+    return f"py{subject.python}-{subject.lock}.json"
 
 
 class Store:
@@ -88,11 +88,9 @@ class Store:
         self._published = folder(project.published, stack, remedy) / name
 
     def load(self, scenarios: Collection[str] | None = None) -> tuple[Measurement, ...]:
-        """Return what is stored and was counted by the present rules; the user's have precedence.
+        """Return the stored measurements counted by the current rules; the user's have precedence.
 
-        With `scenarios`, others may be left out.
-
-        Raises FaultError if a file is not such a document.
+        With `scenarios`, others can be missing. Raises FaultError if a file is not a valid document.
         """
         by_key: dict[tuple[str, str, str, str, int], Measurement] = {}
         for path in (self._published, self.path):
@@ -112,10 +110,10 @@ class Store:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 old = _counted_alike(self.path)
-                kept = {key(m): m for m in old.measurements} | replacing if old else replacing
+                by_key = {key(m): m for m in old.measurements} | replacing if old else replacing
                 document = Document(
                     provenance=provenance([_united(self.stack, old)]),
-                    measurements=tuple(kept[name] for name in sorted(kept)),
+                    measurements=tuple(by_key[name] for name in sorted(by_key)),
                 )
                 write_text(self.path, with_checksum(compact.encode(document)).decode())
         except OSError as error:
@@ -123,7 +121,7 @@ class Store:
 
 
 def _counted_alike(path: Path, scenarios: Collection[str] | None = None) -> Document | None:
-    """Return what is in a file, None if there is none or it was counted by other rules."""
+    """Return the document in a file, or None if there is none or it was counted by other rules."""
     try:
         document = read_in_place(path, scenarios)
     except FileNotFoundError:
@@ -132,16 +130,16 @@ def _counted_alike(path: Path, scenarios: Collection[str] | None = None) -> Docu
 
 
 def _united(stack: StackRecord, old: Document | None) -> StackRecord:
-    """Return `stack` with the interpreters on which its stored measurements were made as well."""
+    """Return `stack` with the interpreters of its stored measurements added."""
     stacks = (stack, *old.provenance.stacks) if old else (stack,)
-    interpreters = dict.fromkeys(interpreter for each in stacks for interpreter in each.interpreters)
+    interpreters = dict.fromkeys(interpreter for record in stacks for interpreter in record.interpreters)
     return msgspec.structs.replace(stack, interpreters=tuple(interpreters))
 
 
 class Keeper:
-    """A context manager that stores measurements as they come, those of a few seconds at a time.
+    """A context manager that stores measurements as they come, a few seconds' worth at a time.
 
-    However the context ends, even by an interruption, all of them are stored.
+    All are stored however the context ends, even if it is interrupted.
     """
 
     def __init__(self) -> None:
@@ -163,7 +161,7 @@ class Keeper:
                 self.keep()
 
     def keep(self) -> None:
-        """Keep now what has come."""
+        """Store everything that is waiting."""
         with self._lock:
             self._kept = time.monotonic()
             while self._waiting:
@@ -172,17 +170,17 @@ class Keeper:
 
 
 def read(path: Path, scenarios: Collection[str] | None = None) -> Document:
-    """Return the measurements in the file `path`; with `scenarios`, others may be left out.
+    """Return the measurements in the file `path`; with `scenarios`, others can be missing.
 
     Raises as `decode` does, and FaultError if its counts contradict each other or are too large.
     """
 
     def decoded(version: int, data: bytes) -> Document:
         compacted = version == compact.SCHEMA_VERSION
-        found = compact.decode(data, scenarios) if compacted else msgspec.json.decode(data, type=Document)
-        for fault in plausible.faults(found, data):
+        document = compact.decode(data, scenarios) if compacted else msgspec.json.decode(data, type=Document)
+        for fault in plausible.faults(document, data):
             raise FaultError(f"{path} cannot be right: {fault}; remove it to measure again")
-        return found
+        return document
 
     versions = (SCHEMA_VERSION, compact.SCHEMA_VERSION)
     document = decode(path, Document, {version: partial(decoded, version) for version in versions})
@@ -193,12 +191,12 @@ def read(path: Path, scenarios: Collection[str] | None = None) -> Document:
 
 
 def read_in_place(path: Path, scenarios: Collection[str] | None = None) -> Document:
-    """Return the same of a file in a folder of results. Raises FaultError also if it belongs elsewhere."""
+    """Do as `read` does, in a folder of results. Also raises FaultError if the file belongs elsewhere."""
     document = read(path, scenarios)
     for m in document.measurements:
         if path.name != _name(m) or m.release not in path.parts[-3:-1]:
-            of = one_line(f"{m.framework} {m.release}, Python {m.python}, lock {m.lock}")
-            raise FaultError(f"{path} has measurements of {of}: it was copied or renamed; remove it")
+            stack = one_line(f"{m.framework} {m.release}, Python {m.python}, lock {m.lock}")
+            raise FaultError(f"{path} has measurements of {stack}: it was copied or renamed; remove it")
     return document
 
 

@@ -30,12 +30,12 @@ class Subject(msgspec.Struct, frozen=True):
     def gunicorn(self, connection: Connection) -> Worker | str:
         """Return the worker, with the remedy, that serves such connections, or the reason why none does."""
         app = remedies.served(self.app, self.remedy) if self.remedy else self.app
-        against = self.remedy.against(self.environment.lock.release) if self.remedy else None
+        reason = self.remedy.against(self.environment.lock.release) if self.remedy else None
         worker = app.worker(connection, self.worker)
         if worker is None:
             chosen = app.named(self.worker) if self.worker else app.workers[0]
             return chosen.why_not(connection) or "only workers that --worker names can serve it"
-        return against or worker.lacks(self.environment.lock.versions) or worker
+        return reason or worker.lacks(self.environment.lock.versions) or worker
 
     def serving(self, connection: Connection) -> Worker:
         """Return the worker that serves such connections. Raises FaultError if none does."""
@@ -70,14 +70,14 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A cell with gc off that has shown exactly what stays after a collection: `objects` per request."""
+    """A cell with gc off that has shown exactly what a collection leaves: `objects` per request."""
 
     cell: Cell
     objects: int
 
 
 def shown(measurements: Iterable[Measurement]) -> tuple[Shown, ...]:
-    """Return what those of the measurements that leave no doubt have shown."""
+    """Return what the measurements that leave no doubt have shown."""
     stays = ((Cell.of(m), shows(m)) for m in measurements)
     return tuple(Shown(cell, objects) for cell, objects in stays if objects is not None)
 

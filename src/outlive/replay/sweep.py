@@ -37,7 +37,7 @@ from outlive.stacks.prepare import Prepared, prepare
 from outlive.wording import one_line
 
 Keep = Callable[[Release, Sequence[Measurement]], None]
-"""Is called with each release and all its measurements once they are complete."""
+"""Called with each release and all its measurements once they are complete."""
 
 
 class Outcome(JsonDocument, frozen=True):
@@ -58,7 +58,7 @@ class _Planned(msgspec.Struct, frozen=True):
 
 
 def releases(project: Project, frameworks: Sequence[str], since: str | None) -> tuple[Release, ...]:
-    """Return the covered releases of `frameworks` (by default all) from version `since` on.
+    """Return the covered releases of `frameworks` (default: all) from version `since` on.
 
     Raises UsageError for an unknown framework, and if there is no such release.
     """
@@ -115,7 +115,7 @@ class _Sweep:
         self.request = request
         self.progress = progress
         self.keep = keep
-        self.known = scenarios.load_set(project.scenarios, "all")
+        self.scenarios = scenarios.load_set(project.scenarios, "all")
         self.failed = 0
         self.unavailable: list[Unavailable] = []
 
@@ -125,11 +125,11 @@ class _Sweep:
             self.progress.doing(f"locking {release}, {at} of {len(swept)} releases")
             if plan := self._plan(release):
                 planned.append(plan)
-        todo = deque(each for each in planned if each.missing)
-        for each in planned:
-            if not each.missing:
-                self.keep(each.stack.release, self._stored(each))
-        total = sum(len(each.missing) for each in todo)
+        todo = deque(plan for plan in planned if plan.missing)
+        for plan in planned:
+            if not plan.missing:
+                self.keep(plan.stack.release, self._stored(plan))
+        total = sum(len(plan.missing) for plan in todo)
         self.progress.start(total)
         if todo:
             self.progress.doing(f"installing {todo[0].stack.release}")
@@ -141,7 +141,7 @@ class _Sweep:
     def _all(self, where: Place, todo: deque[_Planned]) -> None:
         with ThreadPoolExecutor(1, thread_name_prefix="outlive-build") as builder:
             built = deque(
-                builder.submit(where.install, each.stack.lock, each.stack.interpreter) for each in todo
+                builder.submit(where.install, plan.stack.lock, plan.stack.interpreter) for plan in todo
             )
             try:
                 while todo:
@@ -152,7 +152,7 @@ class _Sweep:
                 raise
 
     def record(self, swept: Sequence[Release]) -> None:
-        """Write down what is unavailable, in place of earlier entries for the same releases."""
+        """Record what is unavailable, in place of earlier entries for the same releases."""
         path = unavailable_path(self.project)
         again = {(release.framework, release.version, self.python) for release in swept}
         others = [
@@ -173,12 +173,12 @@ class _Sweep:
         except UnavailableError as error:
             self._lacks(release, str(error))
             return None
-        served = engine.serving(self.project, release.framework, self.known)
+        served = engine.serving(self.project, release.framework, self.scenarios)
         whole = _Planned(prepared, served, ())
-        have = {Cell.of(m) for m in self._stored(whole)}
+        stored = {Cell.of(m) for m in self._stored(whole)}
         if self.request.fresh:
-            have.clear()
-        missing = tuple(c for c in self.request.cells if c.scenario in served and c not in have)
+            stored.clear()
+        missing = tuple(c for c in self.request.cells if c.scenario in served and c not in stored)
         return msgspec.structs.replace(whole, missing=missing)
 
     def _stored(self, planned: _Planned) -> tuple[Measurement, ...]:
@@ -192,9 +192,9 @@ class _Sweep:
             release = planned.stack.release
             try:
                 environment = future.result()
-                kept = shown(m for m in self._stored(planned) if Cell.of(m) not in planned.missing)
+                certain = shown(m for m in self._stored(planned) if Cell.of(m) not in planned.missing)
                 tasks += engine.to_measure(
-                    self.project, environment, planned.served, self.request, planned.missing, shown=kept
+                    self.project, environment, planned.served, self.request, planned.missing, shown=certain
                 )
                 measured[release.framework, release.version] = planned, []
             except OutliveError as error:
@@ -206,20 +206,20 @@ class _Sweep:
         with Keeper() as keeper:
 
             def done(measurement: Measurement) -> None:
-                planned, mine = measured[measurement.framework, measurement.release]
+                planned, measurements = measured[measurement.framework, measurement.release]
                 keeper.add(Store(self.project, planned.stack.record), measurement)
                 self.progress.done(measurement)
                 with finishing:
-                    mine.append(measurement)
-                    if len(mine) == len(planned.missing):
+                    measurements.append(measurement)
+                    if len(measurements) == len(planned.missing):
                         keeper.keep()
-                        self._finish(planned, [m for m in mine if m.status == "failed"])
+                        self._finish(planned, [m for m in measurements if m.status == "failed"])
 
             for _ in where.measure(tasks, done):
                 pass  # `done` has seen it
 
     def _finish(self, planned: _Planned, failed: Sequence[Measurement]) -> None:
-        """Record what failed of a release that is measured, and keep the release."""
+        """Record what failed in a measured release, and keep the release."""
         self.failed += len(failed)
         for reason in sorted({m.reason or "" for m in failed}):
             cells = [m for m in failed if m.reason == reason]
@@ -230,13 +230,13 @@ class _Sweep:
         self.unavailable.append(Unavailable(release.framework, release.version, self.python, reason))
 
 
-def _window(built: deque[Future[Environment]], most: int | None) -> Iterator[Future[Environment]]:
-    """Yield the next environment once it is built, and those after it that are built, `most` at once.
+def _window(built: deque[Future[Environment]], limit: int | None) -> Iterator[Future[Environment]]:
+    """Yield the next environment once it is built, and those after it that are already built.
 
-    None for `most`: all of them, once they are built.
+    Yields at most `limit` of them; if that is None, waits for all.
     """
-    wait(built if most is None else [built[0]])
-    for _ in range(min(most or len(built), len(built))):
+    wait(built if limit is None else [built[0]])
+    for _ in range(min(limit or len(built), len(built))):
         if not built[0].done():
             return
         yield built.popleft()

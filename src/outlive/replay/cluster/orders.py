@@ -37,7 +37,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A `Task` without what is the worker machine's own: the app and the cells of it that are wanted."""
+    """A `Task` without the paths of one machine: an app and the cells to measure."""
 
     app: App
     cells: tuple[Cell, ...]
@@ -56,20 +56,20 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def exact(self) -> Work | None:
-        """Its first cell with gc off, None where it has none."""
+        """Its first cell with gc off, or None if it has none."""
         for part in self.parts:
             for cell in part.cells:
                 if cell.gc == "off":
-                    one = msgspec.structs.replace(part, cells=(cell,), shown=())
-                    return msgspec.structs.replace(self, parts=(one,))
+                    smallest = msgspec.structs.replace(part, cells=(cell,), shown=())
+                    return msgspec.structs.replace(self, parts=(smallest,))
         return None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What one worker is to do, with `jobs` servers at once.
+    """The work for one worker, with `jobs` servers at once.
 
-    `identity` is that of the client's code and data. `reference` is one exact cell, which each worker
-    measures before anything else: machines that do not count alike must not be mixed.
+    `identity` describes the client's code and data. `reference` is one exact cell, which each worker measures
+    before anything else: machines that do not count alike must not be mixed.
     """
 
     identity: str
@@ -79,7 +79,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What a worker measured, where, and what it counted of the reference."""
+    """What a worker measured, where, and its counts of the reference cell."""
 
     origin: Origin
     measurements: tuple[Measurement, ...]
@@ -87,7 +87,7 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Why a worker did not measure; `elsewhere`: another worker may be able to."""
+    """Why a worker did not measure. `elsewhere`: another worker might be able to."""
 
     reason: str
     elsewhere: bool = False
@@ -97,17 +97,17 @@ Answer = Filled | Refused
 
 
 def _digest(folder: Path, paths: Iterable[Path]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(paths):
         if path.is_file() and "__pycache__" not in path.parts:
             name = path.relative_to(folder).as_posix()
-            found.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return found.hexdigest()[:12]
+            digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 _PACKAGE = Path(__file__).parents[2]
 CODE = _digest(_PACKAGE, _PACKAGE.rglob("*.py"))
-"""A digest of the code as this process has it: files that change later are not what runs."""
+"""A digest of the code that this process runs, taken at import: files can change later."""
 
 
 def identity(project: Project) -> str:
@@ -122,30 +122,30 @@ def own_identity() -> str:
 
 
 def host() -> str:
-    """Return eight hex digits that tell this machine from others; results do not hold its name."""
+    """Return eight hex digits that distinguish this machine from others; results do not hold its name."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def fill(order: bytes) -> bytes:
-    """Return the answer to an order; this runs in a worker."""
+    """Return the answer to an order. This runs in a worker."""
     return msgspec.json.encode(_fill(msgspec.json.decode(order, type=Order)))
 
 
 def _fill(order: Order) -> Answer:
     try:
-        mine = own_identity()
-        if mine != order.identity:
-            return Refused(reason=f"it has outlive {mine}, the client {order.identity}", elsewhere=True)
+        identity = own_identity()
+        if identity != order.identity:
+            return Refused(reason=f"it has outlive {identity}, the client {order.identity}", elsewhere=True)
         interpreter = pythons.choose([], order.work.python)
         reference = _counted(order.reference) if order.reference else None
     except OutliveError as error:
         return Refused(reason=str(error), elsewhere=True)
     try:
-        found = _measured(order.work, order.jobs)
+        measurements = _measured(order.work, order.jobs)
     except OutliveError as error:
         return Refused(reason=str(error))
     origin = Origin(host=host(), machine=this_machine(), interpreter=interpreter.record)
-    return Filled(origin=origin, measurements=found, reference=reference)
+    return Filled(origin=origin, measurements=measurements, reference=reference)
 
 
 def _measured(work: Work, jobs: int) -> tuple[Measurement, ...]:
@@ -161,21 +161,21 @@ def _measured(work: Work, jobs: int) -> tuple[Measurement, ...]:
         )
         for part in work.parts
     ]
-    known = scenarios.load_set(project.scenarios, "all")
-    return tuple(measure(tasks, known, jobs, lambda _: None))
+    every_scenario = scenarios.load_set(project.scenarios, "all")
+    return tuple(measure(tasks, every_scenario, jobs, lambda _: None))
 
 
 _references: dict[bytes, Counts] = {}
 
 
 def _counted(reference: Work) -> Counts | None:
-    """Return what this process counts of the reference cell, once; None where that fails."""
+    """Return what this process counts of the reference cell, measured once, or None if that fails."""
     key = msgspec.json.encode(reference)
     if key not in _references:
-        (found,) = _measured(reference, jobs=1)
-        if found.status != "measured":
+        (m,) = _measured(reference, jobs=1)
+        if m.status != "measured":
             return None
         _references[key] = Counts(
-            found.survivors_per_request, found.cyclic_per_request, found.leaked_per_request, found.types
+            m.survivors_per_request, m.cyclic_per_request, m.leaked_per_request, m.types
         )
     return _references[key]

@@ -1,8 +1,8 @@
-"""Cluster: the workers of a Dask scheduler, on many machines or this one, measure.
+"""Measures with the workers of a Dask scheduler, on many machines or on this one.
 
 Each stack is one order: a worker builds its environment, measures its cells and sends the records back. The
-scheduler has no more orders than the workers have threads: a worker that dies takes with it only what it had
-in hand, and only that is held against a stack.
+scheduler never holds more orders than the workers have threads. A worker that dies therefore loses only the
+orders it was working on, and only those stacks are blamed.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from outlive.stacks.pythons import Interpreter
 from outlive.wording import counted, one_line
 
 JOIN_WITHIN = 60.0
-"""Seconds in which the first worker has to be there."""
+"""Seconds within which the first worker must join."""
 ALONE = 300.0
-"""Seconds without any worker after which nothing more is expected; one that restarts is back in seconds."""
+"""Seconds without any worker before giving up; a worker that restarts is back within seconds."""
 DEATHS = 2
-"""Workers that a stack may end; then it is recorded as failed."""
+"""Workers that may die while measuring a stack before it is recorded as failed."""
 
 
 class _SchedulerFile(msgspec.Struct, frozen=True):
@@ -60,12 +60,12 @@ class _SchedulerFile(msgspec.Struct, frozen=True):
 
 
 class Cluster(Place):
-    """The workers of a scheduler, as long as the context of `connected` lasts; they have the scenarios."""
+    """The workers of a scheduler, which load the scenarios themselves; valid inside `connected`."""
 
     window = None
 
     def __init__(self, client: Any, project: Project, jobs: int, *, here: bool) -> None:
-        """`jobs` is how many servers run at once in each worker; `here`: all workers are on this machine."""
+        """Each worker runs `jobs` servers at once. `here`: all workers are on this machine."""
         super().__init__((), jobs)
         self.client = client
         self.identity = identity(project)
@@ -75,22 +75,22 @@ class Cluster(Place):
         self.references: dict[str, tuple[Origin, Counts]] = {}  # by host
 
     def check(self) -> None:
-        """Raise FaultError where a worker has another version of outlive or of the data, or none at all."""
+        """Raise FaultError if no worker joins, or one has another version of outlive or of the data."""
         try:
             self.client.wait_for_workers(1, timeout=JOIN_WITHIN)
         except TimeoutError:
             raise FaultError(f"no worker has come to the scheduler within {JOIN_WITHIN:g} s") from None
-        for worker, mine in self.client.run(own_identity, on_error="return").items():
-            if isinstance(mine, BaseException):
-                raise FaultError(f"worker {worker} cannot measure: {one_line(str(mine))}")
-            if mine != self.identity:
+        for worker, worker_identity in self.client.run(own_identity, on_error="return").items():
+            if isinstance(worker_identity, BaseException):
+                raise FaultError(f"worker {worker} cannot measure: {one_line(str(worker_identity))}")
+            if worker_identity != self.identity:
                 raise FaultError(
-                    f"worker {worker} has outlive {mine}, the client {self.identity}: "
+                    f"worker {worker} has outlive {worker_identity}, the client {self.identity}: "
                     "install the same version and check out the same commit on both, and restart the worker"
                 )
 
     def install(self, lock: Lock, interpreter: Interpreter) -> Environment:
-        """Return the environment that workers build where they need it; nothing is built here."""
+        """Return the environment, which is not built here: workers build it when they need it."""
         if lock.wheels:
             names = ", ".join(str(wheel.package) for wheel in lock.wheels)
             raise UsageError(
@@ -100,16 +100,16 @@ class Cluster(Place):
         return environments.named(lock, interpreter)
 
     def measure(self, tasks: Sequence[Task], done: Callable[[Measurement], object]) -> Iterator[Measurement]:
-        """Yield a measurement of each cell, those of a stack together; `done` is called with each before.
+        """Yield a measurement of each cell, stack by stack, and call `done` with it first.
 
-        A stack that cannot be measured gives failed ones with the reason. Raises FaultError where machines
-        count differently, and where the scheduler or all workers are gone.
+        If a stack cannot be measured, its measurements are failed ones with the reason. Raises FaultError if
+        machines count differently, or the scheduler or all workers are gone.
         """
         stacks: dict[tuple[str, str], list[Task]] = {}
         for task in tasks:
             lock = task.subject.environment.lock
             stacks.setdefault((lock.digest, lock.python), []).append(task)
-        works = {key: self._work(mine) for key, mine in stacks.items()}
+        works = {key: self._work(group) for key, group in stacks.items()}
         references = [work.exact for work in works.values() if work.exact]
         reference = references[-1] if references and not self.here else None
         orders = {
@@ -129,10 +129,10 @@ class Cluster(Place):
             while todo or pending:
                 while todo and len(pending) < max(sum(self.client.nthreads().values()), 1):
                     key = todo.popleft()
-                    if reason := self._nobody(orders[key].work.python):
+                    if reason := self._refusal(orders[key].work.python):
                         yield key, Refused(reason=reason)
                     else:
-                        pending[self._sent(orders[key])] = key
+                        pending[self._submitted(orders[key])] = key
                 for future in self._finished(pending):
                     key = pending.pop(future)
                     worker, answer = self._answer(future)
@@ -179,26 +179,27 @@ class Cluster(Place):
         for measurement in answer.measurements:
             yield msgspec.structs.replace(measurement, origin=origin)
 
-    def _nobody(self, python: str) -> str | None:
-        """Return why no worker that is there measures on `python`, None where one may."""
+    def _refusal(self, python: str) -> str | None:
+        """Return why no present worker measures on `python`, or None if one might."""
         refusals = self.refusals.get(python)
-        if not refusals:  # the scheduler need not be asked
+        if not refusals:  # there is no need to ask the scheduler
             return None
         here = self.client.nthreads()
         if not here or not here.keys() <= refusals.keys():
             return None
         return f"no worker measures it: {'; '.join(sorted({refusals[worker] for worker in here}))}"
 
-    def _sent(self, order: Order) -> Any:
-        lacking = self.refusals.get(order.work.python, {})
-        others = sorted(self.client.nthreads().keys() - lacking.keys()) if lacking else []
-        # it is not bound to the others: they may all end, and new ones come
-        where: dict[str, Any] = {"workers": others, "allow_other_workers": True} if others else {}
+    def _submitted(self, order: Order) -> Any:
+        """Return the future of an order, given preferably to workers that have not refused its Python."""
+        refusals = self.refusals.get(order.work.python, {})
+        willing = sorted(self.client.nthreads().keys() - refusals.keys()) if refusals else []
+        # new workers may also take it: those that are willing today can all end
+        where: dict[str, Any] = {"workers": willing, "allow_other_workers": True} if willing else {}
         name = f"outlive-{order.work.lock.release}-{uuid.uuid4().hex[:12]}"
         return self.client.submit(_filled, fill, msgspec.json.encode(order), key=name, pure=False, **where)
 
     def _finished(self, pending: Iterable[Any]) -> Iterable[Any]:
-        """Return the futures that are done, one at least. Raises FaultError where no worker is left."""
+        """Return the futures that are done, at least one. Raises FaultError if no worker is left."""
         futures = list(pending)
         if not futures:
             return ()
@@ -229,13 +230,13 @@ class Cluster(Place):
         return "", Refused(reason=reason)
 
     def _compare(self, origin: Origin, counts: Counts) -> None:
-        """Raise FaultError where a machine counts the reference cell otherwise than another one did."""
-        first, known = next(iter(self.references.values()), (origin, counts))
+        """Raise FaultError if this machine counts the reference cell differently from the first machine."""
+        first, expected = next(iter(self.references.values()), (origin, counts))
         self.references.setdefault(origin.host, (origin, counts))
-        if counts != known:
+        if counts != expected:
             raise FaultError(
-                f"machines {first.host} and {origin.host} count one cell differently, {known.survivors} and "
-                f"{counts.survivors} objects per request, on Python {first.interpreter.version} "
+                f"machines {first.host} and {origin.host} count one cell differently, {expected.survivors} "
+                f"and {counts.survivors} objects per request, on Python {first.interpreter.version} "
                 f"({first.interpreter.compiler}) and {origin.interpreter.version} "
                 f"({origin.interpreter.compiler}): nothing more is measured"
             )
@@ -249,12 +250,12 @@ def _filled(function: Callable[[bytes], bytes], order: bytes) -> tuple[str, byte
 def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
     """Yield the workers of the scheduler with this address (`tcp://host:8786`), or in this scheduler file.
 
-    `local` stands for `jobs` workers on this machine, with one server each. Raises UsageError for what is
-    none of them, FaultError where nobody answers or workers are not like the client.
+    `local` stands for `jobs` workers on this machine, with one server each. Raises UsageError for anything
+    else, and FaultError if no scheduler answers or a worker's code or data differ from the client's.
     """
     here = scheduler == LOCAL
     address: Any = None if here else _address(scheduler)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is said by us, in one line
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # outlive reports errors itself, in one line
     with ExitStack() as ending:
         if here:
             address = ending.enter_context(local(project, jobs))
@@ -266,7 +267,7 @@ def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
             ) from None
         ending.enter_context(client)
 
-        def allow(dask_scheduler: Any, deaths: int = DEATHS) -> None:  # by value: it may not have outlive
+        def allow(dask_scheduler: Any, deaths: int = DEATHS) -> None:  # the scheduler may lack outlive
             dask_scheduler.allowed_failures = deaths - 1
 
         client.run_on_scheduler(allow)
@@ -276,7 +277,7 @@ def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
 
 
 def _address(scheduler: str) -> str:
-    """Return the address that `scheduler` is, or that this scheduler file names. Raises UsageError."""
+    """Return the address `scheduler`, or the one in that scheduler file. Raises UsageError for neither."""
     if Path(scheduler).is_file():
         try:
             return msgspec.json.decode(read_bytes(Path(scheduler)), type=_SchedulerFile).address
@@ -291,10 +292,10 @@ def _address(scheduler: str) -> str:
 
 @contextmanager
 def local(project: Project, workers: int) -> Iterator[Any]:
-    """Yield a cluster of so many worker processes on this machine."""
+    """Yield a cluster of worker processes on this machine."""
     with (
         temporary.folder() as folder,
-        # a worker that ended starts anew, which on a busy machine takes longer than Dask's 15 s
+        # on a busy machine, a worker that died takes longer than Dask's 15 s to restart
         dask.config.set({"distributed.deploy.lost-worker-timeout": f"{ALONE:g} s"}),
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=workers,

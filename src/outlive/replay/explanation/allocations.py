@@ -1,8 +1,8 @@
 """Allocations: where memory was taken that a full collection does not free, gc-tracked or not.
 
 Tracing changes the counts, so it has a separate run in a fresh worker. tracemalloc sees what goes through
-Python's allocators; memray, which is installed in addition to the lock, also sees what extensions take past
-them.
+Python's allocators. memray, which is installed in addition to the lock, also sees what extensions allocate
+themselves.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Allocations(msgspec.Struct, frozen=True, kw_only=True):
-    """All such sites, those with most bytes first; `requests` is the number sent while `tracer` watched."""
+    """The growing sites, those with most bytes first, and the number of requests that `tracer` watched."""
 
     tracer: Tracer
     requests: int

@@ -10,7 +10,7 @@ from outlive.service.scenarios import Scenario
 from outlive.wording import number, one_line
 
 NOTHING = "0"
-ABSENT = ""  # nobody measured it
+ABSENT = ""  # not measured
 APART = " / "
 MAIN = "main app"
 LEGEND = (
@@ -32,16 +32,16 @@ def _render(scenarios: Sequence[Scenario], measurements: Sequence[Measurement]) 
     yield LEGEND
     reasons: list[str] = []
     for framework in dict.fromkeys(m.framework for m in measurements):
-        mine = [m for m in measurements if m.framework == framework]
-        columns = tuple(dict.fromkeys(map(_column, mine)))
+        group = [m for m in measurements if m.framework == framework]
+        columns = tuple(dict.fromkeys(map(_column, group)))
         heads = (f"{release}, Python {python}, gc {gc}" for release, python, _, gc in columns)
         header = ("scenario", "what happens", *heads)
         yield from ("", f"## {framework}")
-        measured = {m.scenario for m in mine}
+        measured = {m.scenario for m in group}
         shown = [scenario for scenario in scenarios if scenario.name in measured]
         for app in dict.fromkeys(scenario.app for scenario in shown):
             yield from ("", f"### {framework}, {app or MAIN}", "")
-            rows = [_row(scenario, mine, columns, reasons) for scenario in shown if scenario.app == app]
+            rows = [_row(scenario, group, columns, reasons) for scenario in shown if scenario.app == app]
             yield from table(header, rows, right=len(columns))
     if reasons:
         yield ""
@@ -63,8 +63,8 @@ def _column(m: Measurement) -> Column:
 
 def _cell(measurements: Sequence[Measurement], reasons: list[str]) -> str:
     """Return the results of a cell's connections, or one result if they agree; number the reasons."""
-    whole = sorted(measurements, key=lambda m: m.connection, reverse=True)
-    texts = tuple(dict.fromkeys(_text(m, reasons) for m in whole))
+    by_connection = sorted(measurements, key=lambda m: m.connection, reverse=True)
+    texts = tuple(dict.fromkeys(_text(m, reasons) for m in by_connection))
     if not texts:
         return ABSENT
     kinds = {text.partition(" ")[2] for text in texts}
@@ -80,10 +80,10 @@ def _text(m: Measurement, reasons: list[str]) -> str:
             reasons.append(reason)
         return f"{m.status} ({reasons.index(reason) + 1})"
     leaked = m.leaked_per_request or 0
-    kept = f"{number(leaked)} leaked" if leaked else "memory leaked"
+    leak = f"{number(leaked)} leaked" if leaked else "memory leaked"
     if m.gc != "off":
-        return kept if m.growth == "leak" else "bounded" if m.growth == "bounded" else NOTHING
+        return leak if m.growth == "leak" else "bounded" if m.growth == "bounded" else NOTHING
     cyclic = f"{number(m.cyclic_per_request)} cyclic" if m.cyclic_per_request else ""
     if m.growth == "leak":
-        return " + ".join(filter(None, [kept, cyclic]))
+        return " + ".join(filter(None, [leak, cyclic]))
     return cyclic or ("bounded" if m.growth == "bounded" else NOTHING)

@@ -42,7 +42,7 @@ def reduce(source: str, keep: str, shows: Shows, trials: int) -> str:
 
 
 def _candidates(tree: ast.Module) -> list[int]:
-    """Return the numbers, in the order of `ast.walk`, of all nodes that can be removed; the last first."""
+    """Return the numbers (in the order of `ast.walk`) of all nodes that can be removed, last first."""
     numbers = {id(node): number for number, node in enumerate(ast.walk(tree))}
     removable: set[int] = set()
     for node in ast.walk(tree):
@@ -56,7 +56,7 @@ def _candidates(tree: ast.Module) -> list[int]:
 
 
 def _without(tree: ast.Module, removed: set[int], keep: str) -> str:
-    """Return the program without the nodes of these numbers, and without what is unused then."""
+    """Return the program without the nodes of these numbers and what is then unused."""
     smaller = copy.deepcopy(tree)
     gone = {id(node) for number, node in enumerate(ast.walk(smaller)) if number in removed}
     _Remover(gone).visit(smaller)
@@ -70,7 +70,7 @@ class _Remover(ast.NodeTransformer):
         self.gone = gone
 
     def visit(self, node: ast.AST) -> ast.AST | list[ast.AST] | None:
-        """Return the node without what is removed, or None if it is removed itself."""
+        """Return the node without its removed parts, or None if the node itself is removed."""
         if id(node) in self.gone:
             return None
         self.generic_visit(node)
@@ -97,12 +97,12 @@ def _drop_unused(tree: ast.Module, keep: str) -> bool:
     """Drop one top-level definition or import that nothing uses; return whether there was one."""
     for place, node in enumerate(tree.body):
         defined = _defined(node)
-        others = [other for other in tree.body if other is not node]
-        if defined and keep not in defined and not defined & set().union(*map(_used, others)):
+        rest = [statement for statement in tree.body if statement is not node]
+        if defined and keep not in defined and not defined & set().union(*map(_used, rest)):
             del tree.body[place]
             return True
         if isinstance(node, (ast.Import, ast.ImportFrom)) and len(node.names) > 1:
-            used = set().union(*map(_used, others))
+            used = set().union(*map(_used, rest))
             unused = [alias for alias in node.names if bound_by(alias) not in used]
             if unused:
                 node.names.remove(unused[0])
@@ -138,7 +138,7 @@ def _defined(node: ast.AST) -> set[str]:
 
 
 def bound_by(imported: ast.alias) -> str:
-    """Return the name under which what is imported is used."""
+    """Return the name that an import binds."""
     return imported.asname or imported.name.partition(".")[0]
 
 

@@ -1,7 +1,7 @@
 """Reproducers: a script that shows a fingerprint with the framework and the standard library alone.
 
-It is cut from the reference app, with a server and a client added. It is only offered after it was run in the
-release's environment and showed the same fingerprint there.
+It is cut from the reference app, with a server and a client added. It is only offered after a run in the
+release's environment has shown the same fingerprint.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def send(address, times):
 
 
 def lacks(scenario: Scenario, app: App) -> str:
-    """Return why no script can show what a scenario leaves in an app; empty where one may."""
+    """Return why no script can show what a scenario leaves in an app; empty if one might."""
     if app.own:
         return "it is cut from a reference app, and this app is none"
     if app.peer or not app.target.endswith(":app"):
@@ -132,9 +132,9 @@ class Reproducer(msgspec.Struct, frozen=True):
         )
         if ANSWERED in CLIENTS[client]:
             send += "    return answer[9:12].decode()\n"
-        own = self.module.with_name("reproducer.py")
-        serve = own if own.is_file() else PARTS / "wsgi.py"
-        parts = [app, serve.read_text(encoding="utf-8"), send, MAIN.read_text(encoding="utf-8")]
+        server = self.module.with_name("reproducer.py")
+        server = server if server.is_file() else PARTS / "wsgi.py"
+        parts = [app, server.read_text(encoding="utf-8"), send, MAIN.read_text(encoding="utf-8")]
         trees = [ast.parse(part) for part in parts]
         bodies = "\n\n\n".join(_without_head(part, tree) for part, tree in zip(parts, trees, strict=True))
         return f"{head}{_imports(trees)}\n\n\n{bodies}\n"
@@ -144,14 +144,14 @@ class Reproducer(msgspec.Struct, frozen=True):
         packages = ", ".join(
             f'"{package}"' for package in lock.packages if package.name not in ("gunicorn", "packaging")
         )
-        kept = "frees only when it collects" if structure.growth == "cyclic" else "never frees"
+        fate = "frees only when it collects" if structure.growth == "cyclic" else "never frees"
         return "\n".join(
             [
                 "# /// script",
                 f'# requires-python = "=={python_minor(lock.python).removesuffix("t")}.*"',
                 f"# dependencies = [{packages}]",
                 "# ///",
-                f'"""What {lock.framework} {lock.release} keeps of a request, which Python {kept}.',
+                f'"""What {lock.framework} {lock.release} keeps of a request, which Python {fate}.',
                 "",
                 *(line.rstrip() for line in picture),
                 "",
@@ -188,7 +188,7 @@ class Reproducer(msgspec.Struct, frozen=True):
 
 
 def _literal(request: bytes) -> Iterator[str]:
-    """Yield the lines of an expression for the bytes of a request; long runs of one byte are short."""
+    """Yield the lines of an expression for the bytes of a request; long runs of one byte are shortened."""
     at, joined = 0, "    "
     for run in (*RUN.finditer(request), None):
         for line in request[at : run.start() if run else None].splitlines(keepends=True):
@@ -199,14 +199,14 @@ def _literal(request: bytes) -> Iterator[str]:
             at, joined = run.end(), "    + "
 
 
-def _alike(one: Explanation, other: Explanation) -> bool:
-    """Return whether both are the same fault with the same types: fingerprints ignore which error it is."""
-    types = [sorted(step.vertex.type for step in each.steps) for each in (one, other)]
-    return one.fingerprint == other.fingerprint and types[0] == types[1]
+def _alike(first: Explanation, second: Explanation) -> bool:
+    """Return whether both are one fault with the same types, because fingerprints ignore the error's type."""
+    types = [sorted(step.vertex.type for step in explanation.steps) for explanation in (first, second)]
+    return first.fingerprint == second.fingerprint and types[0] == types[1]
 
 
 def _imports(trees: Sequence[ast.Module]) -> str:
-    """Return those imports of all parts that any part uses, one a line."""
+    """Return the imports of all parts that any part uses, one a line."""
     used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
     lines = {
         ast.unparse(node)

@@ -14,10 +14,10 @@ from outlive.service.gunicorn import Server
 from outlive.service.own import without_secrets
 from outlive.service.scenarios import Scenario
 
-OWN = (1,) * 11
-SAMPLE = {"keep-alive": (5, 5, 5), "close": OWN, "client-close": OWN, "client-reset": OWN}
-"""Requests of each connection of a sample: enough to tell what each request, or each connection, leaves from
-what comes only once."""
+SINGLY = (1,) * 11
+SAMPLE = {"keep-alive": (5, 5, 5), "close": SINGLY, "client-close": SINGLY, "client-reset": SINGLY}
+"""Requests of each connection of a sample: enough to distinguish what each request, or each connection,
+leaves from what comes only once."""
 
 
 def take(driver: Driver) -> Graph:
@@ -32,8 +32,8 @@ def take(driver: Driver) -> Graph:
         driver.send(requests)
     if not driver.line.snapshot(sum(sample), path).idle:
         raise FaultError(f"{driver.scenario.name}: the worker never came to rest, so it cannot be explained")
-    own = driver.server.app.own
-    return read(path.read_bytes(), lambda key: without_secrets(own, key) if own else key)
+    application = driver.server.app.own
+    return read(path.read_bytes(), lambda key: without_secrets(application, key) if application else key)
 
 
 WARM_UP = (53, 31)
@@ -51,7 +51,7 @@ def sample(subject: Subject, scenario: Scenario, cell: Cell) -> Graph:
 
 @contextmanager
 def warm(subject: Subject, scenario: Scenario, cell: Cell, **variables: str) -> Iterator[Driver]:
-    """Yield a driver of `cell` whose worker is warm and has these environment variables, too."""
+    """Yield a driver of `cell` whose worker is warm and also has these environment variables."""
     worker = subject.serving(cell.connection).told(**variables)
     with Server(subject.environment, subject.app, worker, subject.folder) as server:
         driver = Driver(server, scenario, cell.connection)

@@ -1,7 +1,7 @@
 """Compares the usual tools for finding leaks with the probe, on the same requests.
 
-This is a run of its own with several rounds. In each round the bare service, the probe and each tool serve
-the same requests one after another, each in a fresh worker with automatic collection off.
+This is a separate run of several rounds. In each round the bare service, the probe and each tool serve the
+same requests one after another, each in a fresh worker with automatic collection off.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from outlive.stacks.prepare import Prepared
 
 TOOLS: tuple[Tool, ...] = ("tracemalloc", "objgraph", "gc-debug")
 PACKAGES = ("objgraph==3.7.0",)
-"""What tools need in the environment; the bare service has it as well, so that costs can be compared."""
+"""Packages that tools need in the environment; the bare service has them as well, so that costs compare."""
 REQUESTS = 211
 """Requests between a tool's two looks, a prime number."""
 ROUNDS = 5
@@ -54,8 +54,8 @@ def run(
     with contextlib.ExitStack() as exits:
         servers = {}
         for name in names:
-            own = worker.told(OUTLIVE_TOOL=name) if name in TOOLS else worker
-            servers[name] = exits.enter_context(Server(environment, subject.app, own, subject.folder))
+            told = worker.told(OUTLIVE_TOOL=name) if name in TOOLS else worker
+            servers[name] = exits.enter_context(Server(environment, subject.app, told, subject.folder))
         for number in range(ROUNDS):
             for name in names if number % 2 else names[::-1]:
                 rounds[name].append(_round(servers[name], name, scenario, connection))
@@ -86,24 +86,22 @@ def _count(line: ProbeLine) -> Look:
 def _reading(
     name: str, rounds: dict[str, list[_Round]], scenario: Scenario, connection: Connection
 ) -> ToolReading:
-    mine, bare = rounds[name], rounds[BARE]
-    look = mine[-1].look
+    look = rounds[name][-1].look
+    pairs = list(zip(rounds[name], rounds[BARE], strict=True))
     grown = sorted(look.grown.items(), key=lambda item: (-item[1], item[0]))
     return ToolReading(
         tool=name,
         scenario=scenario.name,
         connection=connection,
         requests=REQUESTS,
-        objects=_each(look.objects),
-        blocks=_each(look.blocks),
-        bytes=_each(look.bytes),
-        grown={what: much / REQUESTS for what, much in grown if much > 0},
-        serving=median(own.serving / plain.serving for own, plain in zip(mine, bare, strict=True)),
-        total=median(
-            (own.serving + own.looking) / plain.serving for own, plain in zip(mine, bare, strict=True)
-        ),
+        objects=_per_request(look.objects),
+        blocks=_per_request(look.blocks),
+        bytes=_per_request(look.bytes),
+        grown={name: count / REQUESTS for name, count in grown if count > 0},
+        serving=median(tool.serving / bare.serving for tool, bare in pairs),
+        total=median((tool.serving + tool.looking) / bare.serving for tool, bare in pairs),
     )
 
 
-def _each(total: int | None) -> float | None:
+def _per_request(total: int | None) -> float | None:
     return None if total is None else total / REQUESTS

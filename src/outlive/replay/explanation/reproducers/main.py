@@ -14,7 +14,7 @@ def main():
         send(address, 100)
         time.sleep(0.5)
         left = gc.get_objects()
-        types = collections.Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in left)
+        types = collections.Counter(f"{type(obj).__module__}.{type(obj).__qualname__}" for obj in left)
         count = len(left)
         del left
         freed = gc.collect()
