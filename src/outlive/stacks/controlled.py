@@ -37,27 +37,28 @@ def locks(
 ) -> ControlledLocks:
     """Return locks for two sides that differ in as little as possible.
 
-    Packages in `asked` are what the comparison is about: each side has the version that it names, or else
-    that of its era. Metadata may allow what cannot even be imported, so a lock is only taken if `works`
-    returns True for it; without `works` the metadata is trusted. Raises UnavailableError if a side cannot be
+    Packages in `asked` are what the comparison is about: each side keeps the version that it names, or that
+    of its era. Metadata can allow what cannot even be imported, so a lock is only taken if `works` returns
+    True for it. Without `works`, the metadata is trusted. Raises UnavailableError if a side cannot be
     resolved, and FaultError if the index cannot be reached.
     """
-    if "gunicorn" not in asked:  # the same for both, on different Pythons too
+    if "gunicorn" not in asked:  # the same for both, even on different Pythons
         served = [pin for side in sides for pin in side.pins if pin.name == "gunicorn"]
         sides = [side.holding(min(served, key=lambda pin: Version(pin.version))) for side in sides]
 
     def find() -> ControlledLocks:
-        own = [of_era(project, side) for side in sides]
-        dated = [lock.until for lock in own if lock.until]
-        swap = len(dated) == len(own) and dated[0] > dated[1]
+        eras = [of_era(project, side) for side in sides]
+        dated = [lock.until for lock in eras if lock.until]
+        swap = len(dated) == len(eras) and dated[0] > dated[1]
         older, newer = (1, 0) if swap else (0, 1)
-        search = _Search((sides[older], sides[newer]), (own[older], own[newer]), asked, works)
+        search = _Search((sides[older], sides[newer]), (eras[older], eras[newer]), asked, works)
         pair = search.closest()
         differences = tuple(search.differences(pair))
         if swap:
-            turned = tuple(msgspec.structs.replace(d, before=d.after, after=d.before) for d in differences)
-            return ControlledLocks(pair[1], pair[0], turned)
-        return ControlledLocks(*pair, differences)
+            differences = tuple(
+                msgspec.structs.replace(d, before=d.after, after=d.before) for d in differences
+            )
+        return ControlledLocks(pair[older], pair[newer], differences)
 
     return kept(find, ControlledLocks, sides, asked, works is not None)
 
@@ -66,13 +67,13 @@ class _Search:
     """The search for the pair of locks with the fewest differences; `older` and `newer` are by era."""
 
     def __init__(
-        self, sides: tuple[Side, Side], own: Pair, asked: Sequence[str], works: Works | None
+        self, sides: tuple[Side, Side], eras: Pair, asked: Sequence[str], works: Works | None
     ) -> None:
         self.older, self.newer = sides
-        self.own, self.asked, self.works = own, asked, works
+        self.eras, self.asked, self.works = eras, asked, works
         self.tried: dict[Lock, bool] = {}
-        moments = [lock.until for lock in own if lock.until]
-        self.until = max(moments) if len(moments) == len(own) else None
+        moments = [lock.until for lock in eras if lock.until]
+        self.until = max(moments) if len(moments) == len(eras) else None
 
     def closest(self) -> Pair:
         """Return the pair with the fewest differences of which both sides work.
@@ -80,16 +81,16 @@ class _Search:
         It tries the newer release with the packages of the older one's era, then the other way round. If the
         older release does not work with all newer packages, it gets as many of them as it works with.
         """
-        older, newer = self.own
+        older, newer = self.eras
         forward = (older, self._like(self.newer, older) or newer)
-        raised = self._like(self.older, newer) if self._apart(forward) else None
-        if raised:
-            reverse = (raised, self._like(self.newer, raised) or newer)
+        upgraded = self._like(self.older, newer) if self._apart(forward) else None
+        if upgraded:
+            reverse = (upgraded, self._like(self.newer, upgraded) or newer)
             if len(self._apart(reverse)) < len(self._apart(forward)):
                 if all(map(self._fine, reverse)):
                     return reverse
-                return self._raise_each(forward if self._fine(forward[1]) else self.own)
-        return forward if self._fine(forward[1]) else self.own
+                return self._raise_each(forward if self._fine(forward[1]) else self.eras)
+        return forward if self._fine(forward[1]) else self.eras
 
     def differences(self, pair: Pair) -> Iterator[Difference]:
         """Yield the differences of `pair`, with the older side as `before`."""
@@ -105,50 +106,51 @@ class _Search:
         return [name for name, _, _ in pair[0].apart(pair[1]) if name not in named]
 
     def _fine(self, lock: Lock) -> bool:
-        if lock in self.own or self.works is None:
+        if lock in self.eras or self.works is None:
             return True
         if lock not in self.tried:
             self.tried[lock] = self.works(lock)
         return self.tried[lock]
 
-    def _like(self, wanted: Side, other: Lock) -> Lock | None:
+    def _like(self, side: Side, model: Lock) -> Lock | None:
         """Return the lock of `wanted` with the packages of `other` wherever allowed, or None."""
-        leave = {other.framework, *self.asked}
-        prefer = tuple(package for package in other.packages if package.name not in leave)
+        leave = {model.framework, *self.asked}
+        prefer = tuple(package for package in model.packages if package.name not in leave)
         try:
-            return resolve(wanted, self.until, prefer)
+            return resolve(side, self.until, prefer)
         except UnavailableError:
             return None
 
     def _raise_each(self, pair: Pair) -> Pair:
         older, newer = pair
-        wanted = self.older
+        side = self.older
         for name in self._apart(pair):
             if name in older.versions and name in newer.versions:
-                trial = wanted.holding(Package(name, newer.versions[name]))
+                trial = side.holding(Package(name, newer.versions[name]))
                 lock = self._like(trial, older)
                 closer = lock and len(self._apart((lock, newer))) < len(self._apart((older, newer)))
                 if lock and closer and self._fine(lock):
-                    older, wanted = lock, trial
+                    older, side = lock, trial
         return older, newer
 
     def _reason(self, name: str, pair: Pair) -> str:
         older, newer = (lock.versions.get(name) for lock in pair)
         if older is None or newer is None:
-            return f"only {self._needing(self.newer if older is None else self.older)} needs it"
+            return f"only {self._distinction(self.newer if older is None else self.older)} needs it"
         refusals = [
             self._refusal(self.newer, pair[1], Package(name, older)),
             self._refusal(self.older, pair[0], Package(name, newer)),
         ]
         return "; ".join(filter(None, refusals)) or "no choice of versions fits both"
 
-    def _needing(self, side: Side) -> str:
-        other = self.older if side is self.newer else self.newer
-        if side.release != other.release:
+    def _distinction(self, side: Side) -> str:
+        """Return what distinguishes a side from the opposite one: its release, Python or pins."""
+        opposite = self.older if side is self.newer else self.newer
+        if side.release != opposite.release:
             return str(side.release)
-        if side.python != other.python:
+        if side.python != opposite.python:
             return f"Python {side.python}"
-        return ", ".join(f"{pin.name} {pin.version}" for pin in side.pins if pin not in other.pins)
+        return ", ".join(f"{pin.name} {pin.version}" for pin in side.pins if pin not in opposite.pins)
 
     def _refusal(self, side: Side, lock: Lock, package: Package) -> str | None:
         """Return why `side` cannot have `package`, from the resolver or a trial, or None if it can."""
@@ -161,15 +163,15 @@ class _Search:
 
 
 def refusal(complaint: str, package: Package, versions: Mapping[str, str], python: str) -> str | None:
-    """Return why the resolver refused a package, in a few words, None where its complaint is about another.
+    """Return why the resolver refused a package, in a few words, or None if it complains about another.
 
-    `versions` are those of the lock that it was tried with.
+    `versions` are those of the lock that the package was tried with.
     """
-    said = " ".join(complaint.split())
-    for name, needed, specifier in DEPENDS.findall(said):
+    text = " ".join(complaint.split())
+    for name, needed, specifier in DEPENDS.findall(text):
         allowed = SpecifierSet(specifier.rstrip(",."))
         if needed == package.name and not allowed.contains(package.version, prereleases=True):
             return f"{name} {versions.get(name, '')} requires {needed}{allowed}"
-    if f"{package.name}=={package.version} has no usable wheels" in said:
+    if f"{package.name}=={package.version} has no usable wheels" in text:
         return f"{package.name} {package.version} has no wheel for Python {python}"
     return None

@@ -1,6 +1,6 @@
 """Environments: a virtual environment that holds the packages of one lock and nothing else.
 
-They are kept in the cache, named after their contents. A complete one is used without asking uv or the index.
+They are kept in the cache, named after their contents. A complete environment needs neither uv nor the index.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ for path in pathlib.Path(sys.argv[1]).rglob("*.%s.pyc" % sys.implementation.cach
     except Exception:
         sys.exit(int(sys.argv[2]))
 """
-"""Ends with a status if a module that this Python has compiled is not whole: Python writes what a full disk
-takes of it, and goes on."""
+"""Exits with a given status if a compiled module is cut off: on a full disk, Python writes a part of it and
+goes on."""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -56,8 +56,8 @@ class Environment(msgspec.Struct, frozen=True):
 def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
     """Return the environment of `lock` on `interpreter`; build it if it does not exist.
 
-    Several processes may ask for the same one. Raises UnavailableError if the index no longer has a package,
-    and FaultError if it cannot be reached, if a file does not have the lock's hash, or if the disk is full.
+    Several processes can ask for it at once. Raises UnavailableError if the index no longer has a package,
+    and FaultError if it cannot be reached, a file does not have the lock's hash, or the disk is full.
     """
     environment = named(lock, interpreter)
     path = environment.path
@@ -74,8 +74,8 @@ def ensure(lock: Lock, interpreter: Interpreter) -> Environment:
 
 
 def named(lock: Lock, interpreter: Interpreter) -> Environment:
-    """Return the environment of `lock` on `interpreter`, which may not be built."""
-    public = lock.release.partition("+")[0]  # an application's packages are the same for many of its states
+    """Return the environment of `lock` on `interpreter`, whether or not it is built."""
+    public = lock.release.partition("+")[0]  # many states of an application share their packages
     name = f"{lock.framework}-{public}-py{interpreter.key}-{lock.digest}"
     path = cache_dir() / "environments" / name
     return Environment(path, path / "bin" / "python", lock)
@@ -91,24 +91,24 @@ def import_error(environment: Environment, modules: str) -> str | None:
 
 
 def unimported(environment: Environment, modules: Collection[str]) -> tuple[str, ...]:
-    """Return the packages of an environment of whose top-level modules none is among `modules`."""
+    """Return the packages of an environment that have no top-level module among `modules`."""
     return tuple(
         name
-        for name, own in _modules(environment.path)
-        if name in environment.lock.versions and own and own.isdisjoint(modules)
+        for name, top_level in _modules(environment.path)
+        if name in environment.lock.versions and top_level and top_level.isdisjoint(modules)
     )
 
 
 @functools.cache
 def _modules(path: Path) -> tuple[tuple[str, frozenset[str]], ...]:
-    """Return the packages that are installed below `path` with their top-level modules, by name."""
-    found = []
+    """Return the names of the packages installed below `path`, with their top-level modules."""
+    packages = []
     for record in sorted(path.glob("lib/python*/site-packages/*.dist-info/RECORD")):
         files = (line.partition(",")[0] for line in record.read_text(encoding="utf-8").splitlines())
-        own = {file.partition("/")[0].partition(".")[0] for file in files if file.endswith((".py", ".so"))}
+        names = {file.partition("/")[0].partition(".")[0] for file in files if file.endswith((".py", ".so"))}
         name = canonicalize_name(record.parent.name.partition("-")[0])
-        found.append((name, frozenset(filter(None, own))))
-    return tuple(found)
+        packages.append((name, frozenset(filter(None, names))))
+    return tuple(packages)
 
 
 def _build(environment: Environment, interpreter: Interpreter) -> None:

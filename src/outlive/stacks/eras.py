@@ -1,4 +1,4 @@
-"""The committed era locks, with which the whole history installs the same way everywhere and at any time.
+"""The committed era locks: with them, the whole history installs the same way everywhere and at any time.
 
 A covered release has a lock for Python 3.11, on which the history is measured, one for the oldest Python that
 it supports and one for the newest Python of its time; the newest releases have one for every Python. Releases
@@ -41,16 +41,16 @@ class Unavailable(msgspec.Struct, frozen=True, order=True):
 
 
 class Added(msgspec.Struct, frozen=True):
-    """The locks that were written, and all releases that should have one and do not."""
+    """The locks that were written, and all releases that lack a lock that they should have."""
 
     locks: tuple[Path, ...]
     unavailable: tuple[Unavailable, ...]
 
 
 def pythons_of(release: Release, minors: Sequence[str], *, every: bool = False) -> tuple[str, ...]:
-    """Return those of `minors` (oldest first) for which `release` should have a committed lock.
+    """Return the `minors` (oldest first) for which `release` should have a committed lock.
 
-    They are PYTHON, the oldest, and the newest that was out at its upload; with `every`, all that it
+    They are PYTHON, the oldest, and the newest that was out at its upload. With `every`, they are all that it
     supports.
     """
     fitting = [minor for minor in minors if release.supports(minor)]
@@ -86,7 +86,7 @@ def add_missing(project: Project, framework: str, done: Callable[[str], object] 
     ]
     lacking = missing(project, framework)
     with ThreadPoolExecutor(JOBS) as pool:
-        written = pool.map(lambda each: _add(project, *each), lacking)
+        written = pool.map(lambda pair: _add(project, *pair), lacking)
         for (release, interpreter), result in zip(lacking, written, strict=True):
             results.append(result)
             done(f"locked {release} on Python {interpreter.minor}")
@@ -99,8 +99,8 @@ def add_missing(project: Project, framework: str, done: Callable[[str], object] 
 def unavailable(project: Project, release: Release, python: str) -> str | None:
     """Return why `release` is unavailable on `python`, or None if no reason is known."""
     listed = read_list(project.releases / release.framework / "unavailable.json")
-    known = {(each.release, each.python): each.reason for each in listed}
-    return release.why_not(python) or known.get((release.version, python_minor(python)))
+    reasons = {(entry.release, entry.python): entry.reason for entry in listed}
+    return release.why_not(python) or reasons.get((release.version, python_minor(python)))
 
 
 def read_list(path: Path) -> tuple[Unavailable, ...]:
@@ -113,9 +113,9 @@ def _add(project: Project, release: Release, interpreter: Interpreter) -> Path |
     try:
         lock = locks.era(project, release, interpreter.minor)
         environment = environments.ensure(lock, interpreter)
-        if said := environments.import_error(environment, modules):
-            said = MACHINE_PATH.sub("", said)
-            raise UnavailableError(f"{release} on Python {interpreter.minor} cannot be imported: {said}")
+        if complaint := environments.import_error(environment, modules):
+            complaint = MACHINE_PATH.sub("", complaint)
+            raise UnavailableError(f"{release} on Python {interpreter.minor} cannot be imported: {complaint}")
     except UnavailableError as error:
         return Unavailable(release.framework, release.version, interpreter.minor, str(error))
     return locks.write_era_lock(project, lock, release)

@@ -28,11 +28,10 @@ from outlive.releases.frameworks import Requirements
 from outlive.stacks.uv import explain, try_uv
 from outlive.wording import one_line
 
-ERA = dt.timedelta(days=1)  # a release's dependencies are those that existed this long after its upload
-# Days after that to look for a package that had no wheel yet for this Python, if that is newer than the
-# release.
+ERA = dt.timedelta(days=1)  # a release's dependencies are the newest that existed this long after its upload
+# Days after that at which to look for packages that had no wheel yet, on a Python newer than the release.
 LATER = (30, 90, 180, 365, 730, 1460, 2920)
-EVER = "2999-01-01T00:00:00Z"  # the cut-off of a package whose version is given anyway
+EVER = "2999-01-01T00:00:00Z"  # the cut-off of a package at an exact version
 CACHE_VERSION = 1  # of the records under locks/ in the cache
 
 HEADER = re.compile(r"# dependencies until (\S+)\n")
@@ -43,7 +42,7 @@ WHEELLESS = re.compile(
 )
 FOLDER = re.compile(r"(?<= @ )file://\S*/")  # of a wheel
 LINE = re.compile(r"(?:[A-Za-z0-9][\w.-]*==[^\s\\;]+(?: ;[^\\]+)?|    --hash=sha256:[0-9a-f]{64})(?: \\)?")
-"""A line of a lock: a package, or one of its hashes; a line that is continued ends in a backslash."""
+"""A line of a lock: a package, or one of its hashes. A line that is continued ends in a backslash."""
 AGAIN = "restore it, or remove it to have it resolved again"
 NO_TIMES = "missing an upload date"
 
@@ -54,7 +53,7 @@ class Lock(msgspec.Struct, frozen=True):
     """All packages of one stack; `text` is the requirements file with their hashes, sorted by name.
 
     `until` is the moment up to which dependencies were considered, None if the index gives no upload times.
-    `wheels` are the wheels of those packages that are not releases.
+    `wheels` are the wheels of the packages that are not releases.
     """
 
     framework: str
@@ -78,20 +77,20 @@ class Lock(msgspec.Struct, frozen=True):
         """The version of each package, by name."""
         return {package.name: package.version for package in self.packages}
 
-    def apart(self, other: Lock) -> Iterator[tuple[str, str | None, str | None]]:
-        """Yield (name, version here, version there) of the packages that differ, by name; None: not there."""
-        own, others = self.versions, other.versions
-        for name in sorted(own | others):
-            if own.get(name) != others.get(name):
-                yield name, own.get(name), others.get(name)
+    def apart(self, lock: Lock) -> Iterator[tuple[str, str | None, str | None]]:
+        """Yield (name, version here, version there) of the packages that differ, by name; None if absent."""
+        ours, theirs = self.versions, lock.versions
+        for name in sorted(ours | theirs):
+            if ours.get(name) != theirs.get(name):
+                yield name, ours.get(name), theirs.get(name)
 
 
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a lock is resolved from: a release, a Python (`3.11`), and `pins`, packages at exact versions.
 
     gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`; `wheels`
-    are the wheels of packages that are not releases. `application` is what an application of a user's own
-    asks for, which is no package itself; `changed` says that the user asks for other packages than it does.
+    are the wheels of packages that are not releases. `application` holds the requirements of the user's own
+    application, which is no package itself. `changed`: the user asks for other packages than it does.
     """
 
     release: Release
@@ -107,7 +106,7 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def exact(self) -> dict[str, str]:
-        """The versions of the framework and of the pins, by name, without those that are wheels."""
+        """The versions of the framework and the pins, by name, except for wheels."""
         exact = {self.release.framework: self.release.version} if self.application is None else {}
         exact |= {pin.name: pin.version for pin in self.pins}
         return {name: exact[name] for name in exact if name not in {wheel.name for wheel in self.wheels}}
@@ -158,12 +157,11 @@ def side(
 
 
 def local(project: Project, release: Release, pins: tuple[Package, ...]) -> tuple[Package, ...]:
-    """Return the sources of packages that an application has beside releases, but for those in `pins`."""
-    own = frameworks.load(project, release.framework).application.get(release.version)
+    """Return an application's packages that are not releases, with their sources, except those in `pins`."""
+    application = frameworks.load(project, release.framework).application.get(release.version)
     named = {pin.name for pin in pins}
-    return tuple(
-        Package(name, AT + source) for name, source in (own.local if own else {}).items() if name not in named
-    )
+    sources = application.local if application else {}
+    return tuple(Package(name, AT + source) for name, source in sources.items() if name not in named)
 
 
 def on(lock: Lock, python: str) -> Lock:
@@ -182,9 +180,9 @@ def era(project: Project, release: Release, python: str, pins: tuple[Package, ..
 def of_era(project: Project, wanted: Side) -> Lock:
     """Return the lock of a side with the dependencies of its release's time.
 
-    A committed lock has precedence over resolving. If a wheel needs newer packages, today's are taken; if a
-    pin does, those of the first later time that has them. Raises UnavailableError if no set of packages fits,
-    and FaultError if the index cannot be reached.
+    A committed lock has precedence over resolving. If a wheel needs newer packages, today's are taken. If a
+    pin does, they are those of the first later time that has them. Raises UnavailableError if no set of
+    packages fits, and FaultError if the index cannot be reached.
     """
     release, python = wanted.release, wanted.python
     plain = wanted == side(project, release, python)
@@ -211,16 +209,13 @@ def of_era(project: Project, wanted: Side) -> Lock:
     return kept(find, Lock, wanted)
 
 
-def _with_own_hashes(lock: Lock, own: Requirements | None) -> Lock:
-    """Return `lock` if each package is one that an application's files have a hash for, where they have any.
-
-    Raises FaultError where it is not.
-    """
-    for name, hashes in own.hashes.items() if own else ():
+def _with_own_hashes(lock: Lock, application: Requirements | None) -> Lock:
+    """Return `lock`. Raises FaultError if a package's hashes contradict those in an application's files."""
+    for name, hashes in application.hashes.items() if application else ():
         block = f"\n{lock.text}".partition(f"\n{name}==")[2].partition("==")[0]
-        given = {word.removeprefix("--hash=") for word in block.split()}
-        pinned = own is not None and own.pinned.get(name) == lock.versions.get(name)
-        if pinned and given.isdisjoint(hashes):
+        locked = {word.removeprefix("--hash=") for word in block.split()}
+        pinned = application is not None and application.pinned.get(name) == lock.versions.get(name)
+        if pinned and locked.isdisjoint(hashes):
             raise FaultError(f"{name}: the package index has no file with a hash from the requirements")
     return lock
 
@@ -228,14 +223,15 @@ def _with_own_hashes(lock: Lock, own: Requirements | None) -> Lock:
 def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock:
     """Return `lock` with what `extras` require in addition; `lock` itself without extras.
 
-    No package of `lock` changes, and the additional ones are those of its time. gunicorn, which is newer than
-    most releases, may need newer ones: these are of the first later time that has them. Raises as `era` does.
+    No package of `lock` changes, and additional packages are of its time. gunicorn is newer than most
+    releases and can need newer ones; those are of the first later time that has them. Raises as `era` does.
     """
     if not extras:
         return lock
     pins = tuple(package for package in lock.packages if package.name != release.framework)
-    own = None if release.framework in lock.versions else Requirements()  # an application is no package
-    wanted = Side(release, python_minor(lock.python).removesuffix("t"), pins, extras, lock.wheels, own)
+    application = None if release.framework in lock.versions else Requirements()  # it is no package
+    python = python_minor(lock.python).removesuffix("t")
+    wanted = Side(release, python, pins, extras, lock.wheels, application)
     extended = kept(lambda: _later(wanted, lock.until), Lock, wanted, lock.until)
     return on(extended, lock.python)
 
@@ -245,12 +241,12 @@ def _later(wanted: Side, until: dt.datetime | None) -> Lock:
         result = attempt(wanted, until and until + dt.timedelta(days=days))
         if isinstance(result, Lock) or until is None:
             break
-    beside = wanted.extras or [str(pin) for pin in wanted.pins if pin.name != "gunicorn"]
-    return _accepted(result, f"{wanted} cannot be served with {', '.join(beside)}")
+    required = wanted.extras or [str(pin) for pin in wanted.pins if pin.name != "gunicorn"]
+    return _accepted(result, f"{wanted} cannot be served with {', '.join(required)}")
 
 
 def _accepted(result: Lock | str, refusal: str) -> Lock:
-    """Return the lock. Raises what uv's complaint stands for, an UnavailableError after the `refusal`."""
+    """Return the lock, or raise the error in uv's complaint; `refusal` introduces an UnavailableError."""
     if isinstance(result, Lock):
         return result
     error = explain(result)
@@ -258,7 +254,7 @@ def _accepted(result: Lock | str, refusal: str) -> Lock:
 
 
 def era_lock_path(project: Project, release: Release, python: str) -> Path:
-    """Return the path of the committed era lock of `release`, which need not exist."""
+    """Return the path of the committed era lock of `release`, which might not exist."""
     return project.releases / release.framework / "locks" / f"py{python}" / f"{release.version}.txt"
 
 
@@ -286,7 +282,7 @@ def read_era_lock(project: Project, release: Release, python: str) -> Lock | Non
 
 
 def _check_whole(lock: Lock, wanted: Side, path: Path) -> None:
-    """Raise FaultError if a committed lock is cut off or damaged: results depend on every line of it."""
+    """Raise FaultError if a committed lock is cut off or damaged, because results depend on every line."""
     if missing := wanted.exact.keys() - lock.versions:
         raise FaultError(f"{path} does not hold {', '.join(sorted(missing))}; {AGAIN}")
     *lines, end = lock.text.split("\n")
@@ -304,7 +300,7 @@ def write_era_lock(project: Project, lock: Lock, release: Release) -> Path:
 
 
 def resolve(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock:
-    """Return the lock of `wanted` with dependencies up to `until`, and as in `prefer` wherever allowed.
+    """Return the lock of `wanted` with dependencies up to `until`, in versions of `prefer` where allowed.
 
     Raises as `era` does.
     """
@@ -316,10 +312,10 @@ def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
     """Return the lock as `resolve` does, or uv's complaint if there is none.
 
     A dependency that had no wheel for this Python by `until` is taken from the first later time that has one.
-    Where an application pins what does not go with the `pins`, it keeps its other versions if it can.
+    If an application's pins conflict with the side's `pins`, its other versions are kept where possible.
     """
     later: dict[str, int] = {}
-    own = wanted.application
+    application = wanted.application
     while True:
         status, text, complaint = _compile(wanted, until, prefer, later)
         if status == 0:
@@ -330,11 +326,11 @@ def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
         if until and NO_TIMES in complaint:
             until = None
             continue
-        if own and wanted.changed and own.loosened(wanted.exact) != own:
+        if application and wanted.changed and application.loosened(wanted.exact) != application:
             names = {*wanted.exact, *(wheel.name for wheel in wanted.wheels)}
-            pinned = {name: Package(name, version) for name, version in own.pinned.items()}
+            pinned = {name: Package(name, version) for name, version in application.pinned.items()}
             prefer = tuple((pinned | {package.name: package for package in prefer}).values())
-            loose = msgspec.structs.replace(wanted, application=own.loosened(names))
+            loose = msgspec.structs.replace(wanted, application=application.loosened(names))
             return attempt(loose, until, prefer)
         lacking = {match[1] or match[2] for match in WHEELLESS.finditer(complaint)} - set(wanted.exact)
         if until is None or not lacking or any(later.get(name) == LATER[-1] for name in lacking):
@@ -355,8 +351,8 @@ def _compile(
         for name, cutoff in cutoffs.items():
             arguments += ["--exclude-newer-package", f"{name}={cutoff}"]
     requirements = "".join(f"{name}=={version}\n" for name, version in wanted.exact.items())
-    own = wanted.application.lines if wanted.application else ()
-    requirements += "".join(f"{extra}\n" for extra in (*wanted.extras, *own))
+    lines = wanted.application.lines if wanted.application else ()
+    requirements += "".join(f"{extra}\n" for extra in (*wanted.extras, *lines))
     requirements += "".join(f"{wheel.requirement}\n" for wheel in wanted.wheels)
     with temporary.folder() as folder:
         output = folder / "lock.txt"
@@ -368,7 +364,7 @@ def _compile(
 
 
 def kept(find: Callable[[], Record], kind: type[Record], *inputs: object) -> Record:
-    """Return what `find` returned for these inputs before, or returns now; failures are not kept."""
+    """Return what `find` returned for these inputs before, or call it now; failures are not kept."""
     key = hashlib.sha256(msgspec.json.encode((CACHE_VERSION, kind.__name__, inputs))).hexdigest()[:24]
     path = cache_dir() / "locks" / f"{key}.json"
     with contextlib.suppress(OSError, msgspec.DecodeError):

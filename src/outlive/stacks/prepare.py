@@ -25,8 +25,8 @@ Identity = tuple[str, str, str, str, str | None]
 class Prepared(msgspec.Struct, frozen=True):
     """A stack with everything chosen: release, Python, lock. Its environment is built when needed.
 
-    `remedy` is the change to its app, or None. `extras` are the requirements in the lock that neither the
-    release nor its pins have: those of the remedy, and of the gunicorn worker.
+    `remedy` is the change to its app, or None. `extras` are the requirements in the lock that come neither
+    from the release nor from its pins, but from the remedy and the gunicorn worker.
     """
 
     release: Release
@@ -61,7 +61,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """Both sides of a comparison, and what could not be held equal apart from the framework."""
+    """Both sides of a comparison, and what apart from the framework could not be held equal."""
 
     before: Prepared
     after: Prepared
@@ -107,7 +107,7 @@ def prepare(
     *,
     packages: tuple[str, ...] = (),
 ) -> Prepared:
-    """Return `stack` with its era lock, on the Python that it names, on `python`, or on the best one.
+    """Return `stack` with its era lock, on the Python that it names, on `python`, or on the best Python.
 
     The packages of a `remedy` are locked with it if the remedy applies to the release, and so are further
     `packages`, such as those of a gunicorn worker. Raises as `pythons.choose`, `sources.build` and
@@ -164,14 +164,16 @@ def prepare_pair(
     asked = sorted({pin.name for stack in (before, after) for pin in stack.pins})
     pair = controlled.locks(project, sides, asked, works)
     first, second = (
-        Prepared(one.release, one.interpreter, locks.on(lock, one.interpreter.python), remedy, extras)
-        for one, lock in zip(choices, (pair.before, pair.after), strict=True)
+        Prepared(
+            choice.release, choice.interpreter, locks.on(lock, choice.interpreter.python), remedy, extras
+        )
+        for choice, lock in zip(choices, (pair.before, pair.after), strict=True)
     )
     return Pair(first, second, pair.differences)
 
 
 def _as_they_are(states: Sequence[Prepared]) -> Pair:
-    """Return two states of an application, each with the packages that its own requirements ask for."""
+    """Return two states of an application, each with the packages of its own requirements."""
     before, after = states
     reason = "as each side's requirements have it"
     differences = (Difference(*apart, reason, asked=True) for apart in before.lock.apart(after.lock))
@@ -182,7 +184,7 @@ def _choose(project: Project, stacks: Sequence[Stack], python: str | None) -> li
     """Return each stack's release, Python, and wheels of packages that are not releases.
 
     A stack that names no Python shares one with the others. A framework that is not a release is built with
-    the Python asked for, or else with the newest. Raises UsageError if the stacks have different frameworks.
+    the requested Python, by default the newest. Raises UsageError if the stacks have different frameworks.
     """
     if stacks[0].framework != stacks[-1].framework:
         raise UsageError(

@@ -35,7 +35,7 @@ level += str(sys.version_info[4]) if level else ""
 print(json.dumps({
     "implementation": platform.python_implementation(),
     "version": "%d.%d.%d" % sys.version_info[:3] + level,
-    "path": getattr(sys, "_base_executable", None) or sys.executable,  # not that of a virtual environment
+    "path": getattr(sys, "_base_executable", None) or sys.executable,  # not a virtual environment's
     "build": " ".join(platform.python_build()),
     "compiler": platform.python_compiler(),
     "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
@@ -65,12 +65,12 @@ class Interpreter(msgspec.Struct, frozen=True):
 
     @property
     def parsed(self) -> Version:
-        """Its version, which sorts as PEP 440 says."""
+        """Its version, which sorts as in PEP 440."""
         return Version(self.version)
 
     @property
     def python(self) -> str:
-        """Its name in results: the version as it was asked for, by default the minor version."""
+        """Its name in results: the version as requested, by default the minor version."""
         return self.name or f"{self.minor}{self.mark}"
 
     @property
@@ -91,7 +91,7 @@ class Interpreter(msgspec.Struct, frozen=True):
 
     @property
     def tried(self) -> bool:
-        """Whether the probe is tested on its minor version; if not, a self-check must come first."""
+        """Whether the probe is tested on its minor version. If not, a self-check must come first."""
         return self.minor in KNOWN and not self.free_threaded
 
     @property
@@ -130,9 +130,9 @@ class _Remembered(msgspec.Struct, frozen=True):
 def every() -> tuple[Interpreter, ...]:
     """Return all CPythons on PATH, managed by uv or pyenv, or known to the `py` launcher, oldest first.
 
-    Of several with the same version, the first one found counts; others can be named by their paths. Asking
-    them takes a second, so they are asked again only if one of the folders or executables has changed.
-    Raises FaultError if none is found because uv failed.
+    Of several with the same version, the first counts; others can be named by their paths. Asking them takes
+    a second, so they are asked again only if a folder or an executable has changed. Raises FaultError if none
+    is found because uv failed.
     """
     path = cache_dir() / "interpreters.json"
     folders = _folders()
@@ -148,9 +148,9 @@ def every() -> tuple[Interpreter, ...]:
     with ThreadPoolExecutor() as pool:
         answers = pool.map(ask, dict.fromkeys(paths))
     by_version: dict[tuple[Version, bool], Interpreter] = {}
-    for each in answers:
-        if isinstance(each, Interpreter):
-            by_version.setdefault((each.parsed, each.free_threaded), each)
+    for answer in answers:
+        if isinstance(answer, Interpreter):
+            by_version.setdefault((answer.parsed, answer.free_threaded), answer)
     interpreters = tuple(by_version[version] for version in sorted(by_version))
     if failure:
         if not interpreters:
@@ -167,13 +167,13 @@ def installed() -> tuple[Interpreter, ...]:
 
     Free-threaded builds are left out: they are only used if they are named.
     """
-    newest_last = sorted(every(), key=lambda each: (not each.parsed.is_prerelease, each.parsed))
-    best = {each.minor: each for each in newest_last if not each.free_threaded}
-    return tuple(sorted(best.values(), key=lambda each: each.parsed))
+    newest_last = sorted(every(), key=lambda cpython: (not cpython.parsed.is_prerelease, cpython.parsed))
+    best = {cpython.minor: cpython for cpython in newest_last if not cpython.free_threaded}
+    return tuple(sorted(best.values(), key=lambda cpython: cpython.parsed))
 
 
 def ask(path: str) -> Interpreter | str:
-    """Return the interpreter whose executable is `path`, or in one line why it cannot be used."""
+    """Return the interpreter whose executable is `path`, or one line that says why it cannot be used."""
     if not Path(path).is_file():
         return "there is no such program"
     if not os.access(path, os.X_OK):
@@ -191,7 +191,7 @@ def ask(path: str) -> Interpreter | str:
 
 
 def _changed(interpreters: Sequence[Interpreter]) -> dict[str, int]:
-    """Return the executables with their modification times in ns, 0 for one that is gone."""
+    """Return the executables with their modification times in ns, 0 if the file is gone."""
     paths = {interpreter.path: Path(interpreter.path) for interpreter in interpreters}
     return {name: path.stat().st_mtime_ns if path.exists() else 0 for name, path in paths.items()}
 
@@ -206,7 +206,7 @@ def _folders() -> dict[str, int]:
 
 
 def _pyenv_roots() -> list[Path]:
-    """Return the folders where pyenv may be: PYENV_ROOT, else in the home folder and beside shims on PATH."""
+    """Return where pyenv can be: in PYENV_ROOT, or else in the home folder and beside shims on PATH."""
     if named := os.environ.get("PYENV_ROOT"):
         return [Path(named)]
     shims = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry.endswith("shims")]
@@ -217,8 +217,8 @@ def choose(releases: Sequence[Release], requested: str | None = None) -> Interpr
     """Return an interpreter on which all of `releases` can be installed: the requested or the best one.
 
     The best is the newest that was out when the oldest release was uploaded, because metadata does not say
-    that an old release fails on a later Python; if there is none, the oldest. `requested` is a minor version,
-    a patch version, or `@` and the path of an interpreter. Raises UsageError if it is none of these,
+    that an old release fails on a later Python. If there is none, it is the oldest. `requested` is a minor
+    version, a patch version, or `@` and the path of an interpreter. Raises UsageError if it is none of these,
     FaultError if it is not installed or fails its self-check, and UnavailableError if the releases do not
     support it.
     """
@@ -232,17 +232,19 @@ def choose(releases: Sequence[Release], requested: str | None = None) -> Interpr
 
 
 def _best(releases: Sequence[Release]) -> Interpreter:
-    here = installed()
-    fitting = [each for each in here if all(release.supports(each.minor) for release in releases)]
+    available = installed()
+    fitting = [
+        cpython for cpython in available if all(release.supports(cpython.minor) for release in releases)
+    ]
     if not fitting:
-        raise _none_fits(releases, here)
+        raise _none_fits(releases, available)
     oldest = min((release.date for release in releases if release.date), default=max(KNOWN.values()))
-    of_their_time = [each for each in fitting if KNOWN.get(each.minor, dt.date.max) <= oldest]
+    of_their_time = [cpython for cpython in fitting if KNOWN.get(cpython.minor, dt.date.max) <= oldest]
     return of_their_time[-1] if of_their_time else fitting[0]
 
 
 def why(releases: Sequence[Release]) -> str:
-    """Return why `choose` takes a certain Python for these releases if none is requested."""
+    """Return why `choose` takes a Python for these releases if none is requested."""
     dated = [release for release in releases if release.date]
     oldest = min(dated, key=lambda release: release.date or dt.date.max, default=None)
     if oldest is None:
@@ -268,16 +270,16 @@ def _named(requested: str) -> Interpreter:
     minor, mark = parts.groups()
     if Version(minor).release < OLDEST:
         raise UsageError(f"Python {requested} is too old: outlive measures on 3.8 and newer")
-    of_minor = [each for each in every() if (each.minor, each.mark) == (minor, mark)]
-    final = [each for each in of_minor if not each.parsed.is_prerelease]
+    of_minor = [cpython for cpython in every() if (cpython.minor, cpython.mark) == (minor, mark)]
+    final = [cpython for cpython in of_minor if not cpython.parsed.is_prerelease]
     if requested == minor + mark and of_minor:
         return (final or of_minor)[-1]
-    for each in of_minor:
-        if each.version + mark == requested:
-            return msgspec.structs.replace(each, name=requested)
-    here = of_minor if requested != minor + mark and of_minor else installed()
+    for cpython in of_minor:
+        if cpython.version + mark == requested:
+            return msgspec.structs.replace(cpython, name=requested)
+    available = of_minor if requested != minor + mark and of_minor else installed()
     raise FaultError(
-        f"Python {requested} is not installed (there are {_names(here, of_minor)}): install it, as in "
+        f"Python {requested} is not installed (there are {_names(available, of_minor)}): install it, as in "
         f"`uv python install {requested}`, or choose another with --python"
     )
 
@@ -289,7 +291,7 @@ def _usable(interpreter: Interpreter) -> Interpreter:
     return interpreter
 
 
-def _none_fits(releases: Sequence[Release], here: Sequence[Interpreter]) -> UnavailableError:
+def _none_fits(releases: Sequence[Release], available: Sequence[Interpreter]) -> UnavailableError:
     sides = []
     oldest, *_, newest = KNOWN
     for release in dict.fromkeys(releases):
@@ -298,12 +300,12 @@ def _none_fits(releases: Sequence[Release], here: Sequence[Interpreter]) -> Unav
             return UnavailableError(f"{release.why_not(newest)}: outlive knows Python {oldest} to {newest}")
         sides.append(f"{release} runs on {', '.join(minors)}")
     return UnavailableError(
-        f"no installed Python fits: {'; '.join(sides)}; there are {_names(here)}: install one that fits"
+        f"no installed Python fits: {'; '.join(sides)}; there are {_names(available)}: install one that fits"
     )
 
 
-def _names(here: Sequence[Interpreter], exact: Sequence[Interpreter] = ()) -> str:
-    return ", ".join(each.version if each in exact else each.minor for each in here) or "none"
+def _names(cpythons: Sequence[Interpreter], exact: Sequence[Interpreter] = ()) -> str:
+    return ", ".join(cpython.version if cpython in exact else cpython.minor for cpython in cpythons) or "none"
 
 
 def _of_uv() -> list[str]:
@@ -320,5 +322,5 @@ def _of_uv() -> list[str]:
 
 
 def _of_pyenv() -> list[str]:
-    """Return the executables in pyenv's own folder; its shims on PATH only run the selected versions."""
+    """Return the executables in pyenv's folder; its shims on PATH only run the selected versions."""
     return [str(path) for root in _pyenv_roots() for path in sorted(root.glob("versions/*/bin/python"))]

@@ -16,24 +16,24 @@ from outlive.worker.probe import COUNTING
 
 SCRIPT = Path(__file__).parents[1] / "worker" / "selfcheck.py"
 LIMIT = 60.0
-"""Seconds that it may take; usually it takes a fraction of one."""
+"""Seconds that the self-check may take; it usually takes a fraction of a second."""
 
 
 def wrong(python: str, digest: str) -> str | None:
-    """Return what the probe does not see in the interpreter `python`, or None if it sees everything.
+    """Return what the probe misses in the interpreter `python`, or None if it sees everything.
 
     The answer is kept for each build (`digest`) and each version of the counting rules.
     """
     path = cache_dir() / "selfchecks" / f"{digest}-{COUNTING}.json"
     with contextlib.suppress(OSError, msgspec.DecodeError):
         return msgspec.json.decode(path.read_bytes(), type=str) or None
-    said = _look(python)
+    error = _error(python)
     with contextlib.suppress(FaultError):  # a full disk only makes the next call slow
-        write_text(path, msgspec.json.encode(said).decode())
-    return said or None
+        write_text(path, msgspec.json.encode(error).decode())
+    return error or None
 
 
-def _look(python: str) -> str:
+def _error(python: str) -> str:
     try:
         done = processes.run([python, "-I", SCRIPT], timeout=LIMIT)
         planted = msgspec.json.decode(done.stdout, type=dict[str, tuple[int, int]])

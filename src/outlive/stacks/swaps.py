@@ -24,7 +24,7 @@ from outlive.wording import NO_VERSION, step
 class Stage(msgspec.Struct, frozen=True):
     """A stack on the way, and how it differs from the stage before it, as in `yarl 1.9.4 → 1.18.0`.
 
-    `joined` says why what is swapped with others could not be swapped alone.
+    `joined` gives the reasons why packages that are swapped together could not be swapped alone.
     """
 
     stack: Prepared
@@ -35,7 +35,7 @@ class Stage(msgspec.Struct, frozen=True):
 def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, ...]:
     """Return the stages: `before`, then the Python and each dependency swapped in turn, then `after`.
 
-    The environments of the stages between are built, to see whether they work. Raises as
+    The environments of the stages in between are built to see whether they work. Raises as
     `environments.ensure` does, and FaultError if the index cannot be reached.
     """
     way = [Stage(before, ())]
@@ -50,7 +50,7 @@ def stages(project: Project, before: Prepared, after: Prepared) -> tuple[Stage, 
 
 
 def differences(before: Prepared, after: Prepared) -> tuple[str, ...]:
-    """Return the differences of two stacks as texts: the Python first, then packages by name."""
+    """Return the differences between two stacks as texts: the Python first, then packages by name."""
     python = step(before.lock.python, after.lock.python)
     return (
         *([f"Python {python}"] if before.lock.python != after.lock.python else []),
@@ -67,14 +67,14 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
     dependencies = [
         name for name in old if name != before.release.framework and new.get(name, old[name]) != old[name]
     ]
-    steps: list[str | None] = [None] if before.lock.python != after.lock.python else []
-    steps += dependencies
+    names: list[str | None] = [None] if before.lock.python != after.lock.python else []
+    names += dependencies
     if before.release == after.release:
-        steps = steps[:-1]  # the last swap would make `after` itself
+        names = names[:-1]  # the last swap would make `after` itself
     interpreter = before.interpreter
     pins: dict[str, Package] = {}
     stack = before
-    for name in steps:
+    for name in names:
         if name is None:
             interpreter = after.interpreter
         else:
@@ -85,9 +85,9 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
 
 
 def swapped(project: Project, before: Prepared, after: Prepared, name: str) -> Prepared | None:
-    """Return `before` with one package as `after` has it; None where that cannot be had or imported.
+    """Return `before` with one package in the version of `after`, or None if that does not work.
 
-    Raises as `environments.ensure` does, and FaultError where the index cannot be reached.
+    Raises as `environments.ensure` does, and FaultError if the index cannot be reached.
     """
     pins = {name: Package(name, after.lock.versions[name])}
     trial = _trial(project, (before, after), pins, before.interpreter, before.lock)
@@ -99,34 +99,34 @@ def _trial(
     ends: tuple[Prepared, Prepared],
     pins: Mapping[str, Package],
     interpreter: Interpreter,
-    like: Lock,
+    model: Lock,
 ) -> Prepared | str:
-    """Return the first end's release with these pins, otherwise as in `like`, or why that does not work."""
+    """Return the first end's release with these pins, otherwise as in `model`, or why that does not work."""
     release, remedy = ends[0].release, ends[0].remedy
-    served = Package("gunicorn", ends[0].lock.versions["gunicorn"])
-    wanted = ({"gunicorn": served} | dict(pins)).values()
-    here = {wheel.package: wheel for end in ends for wheel in end.lock.wheels}
+    gunicorn = Package("gunicorn", ends[0].lock.versions["gunicorn"])
+    wanted = ({"gunicorn": gunicorn} | dict(pins)).values()
+    wheels = {wheel.package: wheel for end in ends for wheel in end.lock.wheels}
     moments = [end.lock.until for end in ends if end.lock.until]
     until = max(moments) if len(moments) == 2 else None
-    prefer = tuple(package for package in like.packages if package.name != like.framework)
+    prefer = tuple(package for package in model.packages if package.name != model.framework)
     side = locks.side(
         project,
         release,
         interpreter.minor,
-        tuple(pin for pin in wanted if pin not in here),
-        tuple(here[pin] for pin in wanted if pin in here),
+        tuple(pin for pin in wanted if pin not in wheels),
+        tuple(wheels[pin] for pin in wanted if pin in wheels),
         extras=ends[0].extras,
     )
     try:
         lock = locks.kept(lambda: locks.resolve(side, until, prefer), Lock, side, until, prefer)
     except UnavailableError as error:
-        versions, minor = like.versions, interpreter.minor
-        whys = (controlled.refusal(str(error), pin, versions, minor) for pin in pins.values())
-        return next(filter(None, whys), str(error))
+        versions, minor = model.versions, interpreter.minor
+        reasons = (controlled.refusal(str(error), pin, versions, minor) for pin in pins.values())
+        return next(filter(None, reasons), str(error))
     trial = Prepared(release, interpreter, locks.on(lock, interpreter.python), remedy, ends[0].extras)
     environment = environments.ensure(trial.lock, interpreter)
     modules = frameworks.load(project, release.framework).modules
-    if said := environments.import_error(environment, modules):
-        what = [f"{pin.name} {pin.version}" for pin in pins.values()] or [f"Python {interpreter.minor}"]
-        return f"{release} cannot be imported with {', '.join(what)}: {said}"
+    if complaint := environments.import_error(environment, modules):
+        swaps = [f"{pin.name} {pin.version}" for pin in pins.values()] or [f"Python {interpreter.minor}"]
+        return f"{release} cannot be imported with {', '.join(swaps)}: {complaint}"
     return trial
