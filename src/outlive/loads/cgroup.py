@@ -1,4 +1,4 @@
-"""Puts a server into a control group of its own, which knows the peak memory of all its processes.
+"""Puts a server into its own control group, which knows the peak memory of all its processes.
 
 Linux counts anonymous memory, the page cache that the group filled, and kernel memory such as socket buffers.
 """
@@ -25,8 +25,8 @@ PEAKS = {"memory.peak": "cgroup v2 memory.peak", "memory.max_usage_in_bytes": "c
 class MemoryGroup:
     """A control group for memory; `source` names the origin of its peak, or is None if there is no group.
 
-    It is made below this process's own group or beside it, wherever that is permitted. Groups that a killed
-    harness has left behind are removed.
+    It is made below this process's group or beside it, wherever that is permitted. Groups that a killed
+    harness left behind are removed.
     """
 
     made = 0
@@ -84,10 +84,10 @@ class MemoryGroup:
 
 
 def parents(root: Path, own: Path) -> list[Path]:
-    """Return the memory groups below which we may make one.
+    """Return the memory groups below which a group can be made.
 
     In v1 that is this process's group. In v2 a group with processes cannot have children that count their
-    memory, unless it is the root: there, ours is made beside this process's group if no limit is escaped so.
+    memory, unless it is the root. A sibling of this process's group is then made, if that escapes no limit.
     """
     try:
         lines = own.read_text().splitlines()
@@ -98,10 +98,10 @@ def parents(root: Path, own: Path) -> list[Path]:
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
             for base in (root / "memory",) if controllers else (root, root / "unified"):
-                mine = base / path.lstrip("/")
-                groups.append(mine)
-                if not controllers and mine != base and not _limited(mine):
-                    groups.append(mine.parent)
+                group = base / path.lstrip("/")
+                groups.append(group)
+                if not controllers and group != base and not _limited(group):
+                    groups.append(group.parent)
     return [group for group in groups if (group / "cgroup.procs").is_file()]
 
 
@@ -112,7 +112,7 @@ def _limited(group: Path) -> bool:
 
 def _remove_left(parent: Path) -> None:
     for path in parent.glob("outlive-*"):
-        left = NAME.fullmatch(path.name)
-        if left and not psutil.pid_exists(int(left[1])):
+        name = NAME.fullmatch(path.name)
+        if name and not psutil.pid_exists(int(name[1])):
             with contextlib.suppress(OSError):
                 path.rmdir()

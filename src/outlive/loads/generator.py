@@ -1,4 +1,4 @@
-"""Runs locust and returns what it sent and received; locust dies with us."""
+"""Runs locust and returns what it sent and received; locust dies with this process."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def generate(
 ) -> Generated:
     """Send `traffic` to the server at `address` and return what came back.
 
-    `progress` is called about once a second with the result so far. A locustfile of the user's own is one in
-    `folder`, by default the current one. The test ends early if no request is
-    answered for `stall` seconds, or if one of several locust processes is lost; `stopped` then says why.
+    `progress` is called about once a second with the result so far. The user's own locustfile is in `folder`
+    (default: the current one). The test ends early if no request is answered for `stall` seconds, or if one
+    of several locust processes is lost; `stopped` then says why.
 
     Raises UsageError for traffic that cannot be sent, and FaultError if locust does not start, dies or hangs.
     """
@@ -54,14 +54,14 @@ def generate(
         raise FaultError(
             "a load test needs locust: pip install 'outlive[load]', or -e '.[load]' in a checkout"
         )
-    with temporary.folder() as place:
-        argv = command(address, traffic, project, stall, place / "result.json", folder=folder)
-        env = os.environ | told(address) | {"PYTHONDONTWRITEBYTECODE": "1"}  # a locustfile may be the user's
+    with temporary.folder() as scratch:
+        argv = command(address, traffic, project, stall, scratch / "result.json", folder=folder)
+        env = os.environ | told(address) | {"PYTHONDONTWRITEBYTECODE": "1"}  # for the user's locustfile
         with (
-            (place / "locust.log").open("wb") as log,
-            processes.running(argv, env=env, cwd=place, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,
+            (scratch / "locust.log").open("wb") as log,
+            processes.running(argv, env=env, cwd=scratch, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,
         ):
-            return _follow(locust, place, progress)
+            return _follow(locust, scratch, progress)
 
 
 def command(
@@ -69,8 +69,8 @@ def command(
 ) -> list[str]:
     """Return locust's command line for `traffic`."""
     files, names = [project.loadtests / "locustfile.py"], [traffic.user]
-    if own := users.locustfile(traffic.user):
-        file, name = own
+    if locustfile := users.locustfile(traffic.user):
+        file, name = locustfile
         files.append((folder / file).absolute())
         names = [name] if name else []
     options: dict[str, object] = {
@@ -163,7 +163,7 @@ def _read(path: Path) -> bytes:
 
 
 def _last_words(folder: Path) -> str:
-    """Return the line of locust's log that most likely says what has gone wrong."""
+    """Return the line of locust's log that most likely says what went wrong."""
     lines = (folder / "locust.log").read_text(errors="replace").splitlines()
     texts = [line.strip() for line in lines if line.strip()]
     errors = [text for text in texts if "Error" in text or "ERROR" in text]

@@ -36,7 +36,7 @@ def deployed(stack: Prepared, worker: Worker) -> Prepared:
 
 
 def recorded(project: Project, test: LoadTest) -> Prepared:
-    """Return the stack under which records of this test are stored; as it is if it cannot be deployed."""
+    """Return the stack under which records of this test are stored; the bare one if it cannot be deployed."""
     worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
     try:
         return deployed(test.stack, worker)
@@ -47,14 +47,15 @@ def recorded(project: Project, test: LoadTest) -> Prepared:
 def predictions(project: Project, test: LoadTest) -> dict[str, float]:
     """Return the objects that one request of each scenario leaves in stored measurements of the exact replay.
 
-    There are none unless gc is off: only then do replay and load count the same objects. A worker that closes
-    each connection after a request does so whatever its clients ask for.
+    There are none unless gc is off, because only then do replay and load count the same objects. A worker
+    that closes each connection after a request does so whatever its clients ask for.
     """
     if test.deployment.gc != "off":
         return {}
     worker = app.load(project, test.stack.release.framework).named(test.deployment.worker)
-    asked = test.traffic.connection
-    connection = asked if asked in worker.connections else worker.connections[0]
+    connection = test.traffic.connection
+    if connection not in worker.connections:
+        connection = worker.connections[0]
     names = mix(project.loadtests, test.traffic.user, test.traffic.scenarios)
     cells = {Cell(name, connection, "off") for name in names}
     measurements = engine.known(project, recorded(project, test), test.deployment.worker)

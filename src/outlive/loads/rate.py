@@ -1,4 +1,4 @@
-"""How fast memory grew under load, what requests left, and what the exact replay predicts of that. Pure."""
+"""How fast memory grew under load, what requests left, and what the exact replay predicts. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from outlive.loads.server import Counted
 from outlive.records.load import Rate, Sample, ScenarioTraffic
 
 LEAST_SAMPLES = 10
-"""Samples needed for a rate; a shorter test has no rate."""
+"""Fewest samples that give a rate."""
 SETTLING = 0.2
 """Fraction of a segment ignored at its start, while caches fill and allocators reserve memory."""
 CONFIDENCE = 0.95
@@ -22,7 +22,7 @@ LEAST_TYPE = 0.005
 
 
 def rate(samples: Sequence[Sample]) -> Rate | None:
-    """Return how the memory of all processes grew in the longest uninterrupted segment, None if it is short.
+    """Return how all processes' memory grew in the longest uninterrupted segment, None if it is too short.
 
     The rate is the median slope between all pairs of samples (Theil-Sen), which a few outliers do not move.
     Memory is proportional (PSS), or resident (RSS) on systems without PSS.
@@ -49,7 +49,7 @@ def rate(samples: Sequence[Sample]) -> Rate | None:
 def left(counts: Sequence[Counted], requests: int, *, collecting: bool) -> dict[str, Any]:
     """Return what the workers counted per request, as fields of a record; empty without requests.
 
-    Types are those of leaked objects if a collector runs, else of all survivors, most first.
+    The types are those of leaked objects if a collector runs, else of all survivors, most frequent first.
     """
     if not requests:
         return {}
@@ -67,7 +67,7 @@ def left(counts: Sequence[Counted], requests: int, *, collecting: bool) -> dict[
 def predicted(
     scenarios: Sequence[ScenarioTraffic], survivors_per_request: Mapping[str, float]
 ) -> float | None:
-    """Return the objects that replay predicts per request of this mix, None if it lacks a scenario."""
+    """Return the objects per request that replay predicts for this mix, None if it lacks a scenario."""
     requests = sum(traffic.requests for traffic in scenarios)
     if not requests or any(traffic.scenario not in survivors_per_request for traffic in scenarios):
         return None

@@ -45,10 +45,10 @@ from outlive.stacks import environments
 WARM_UP = 3
 """Requests of each scenario per worker before counting starts, for lazy imports and caches."""
 KEEP_EVERY = 30.0
-"""Seconds between two writes of the record, so that a soak loses little if it is killed."""
+"""Seconds between two writes of the record, so that a killed soak loses little."""
 ENDED = "the harness was ended in the middle"
 RECENT = 50
-"""Fewest answers of which latencies are told while a test runs: the p99 of fewer is the longest."""
+"""Fewest answers whose latencies are shown while a test runs: the p99 of fewer is just the longest."""
 
 Watching = Callable[[str, Traffic], Watch]
 """Called with the name of each load test and its traffic; returns what watches it."""
@@ -67,11 +67,11 @@ def run(
     """Run one load test and return its record; a fault is recorded with its reason, not raised.
 
     The record is stored among the user's results every KEEP_EVERY seconds and at the end. `app` replaces the
-    framework's reference app, for example one with a planted leak; nothing is stored then. `earlier` is the
-    record of the same test, interrupted: the run continues it. `predictions` are the objects per request of
-    each scenario in replay. With `replayed` and gc off, a new server is then sent the same mix one request at
-    a time. Raises UsageError for a worker or traffic that does not exist; on KeyboardInterrupt the record so
-    far is stored first.
+    framework's reference app, for example by one with a planted leak; nothing is stored then. `earlier` is
+    the record of the same test, interrupted, which the run continues. `predictions` are the objects per
+    request of each scenario in replay. With `replayed` and gc off, a new server is then sent the same mix one
+    request at a time. Raises UsageError for a worker or traffic that does not exist. On KeyboardInterrupt the
+    record so far is stored first.
     """
     served = app or apps.load(project, test.stack.release.framework)
     if remedy := test.stack.remedy:
@@ -96,7 +96,7 @@ def run(
 
 
 def _folder(app: App) -> Path:
-    """Return the folder in which a locustfile of the user's own is."""
+    """Return the folder of the user's own locustfile."""
     return Path(app.own.folder) if app.own else Path.cwd()
 
 
@@ -171,10 +171,10 @@ class _Run:
     def _scenarios(self) -> tuple[Scenario, ...]:
         """Return the scenarios of the mix, with the answers that the app gives under its remedy.
 
-        A locustfile of the user's own has no mix: all scenarios of the app warm the server up.
+        The user's own locustfile has no mix: all scenarios of the app warm the server up.
         """
         by_name = {scenario.name: scenario for scenario in scenarios.load(self.project.scenarios)}
-        served = [one.name for one in by_name.values() if not one.app and one.about(self.app.framework)]
+        served = [s.name for s in by_name.values() if not s.app and s.about(self.app.framework)]
         names = mix(self.project.loadtests, self.test.traffic.user, self.test.traffic.scenarios) or served
         return tuple(remedies.expecting(by_name[name], self.stack.remedy) for name in names)
 
@@ -224,14 +224,14 @@ class _Run:
                         raise
 
     def _counted(self, server: LoadServer) -> list[Counted] | None:
-        """Return the count of each worker, None if some requests were served by workers that are gone."""
+        """Return the count of each worker, None if workers that are gone served some requests."""
         if server.restarts or self.test.deployment.max_requests or self.earlier is not None:
             return None
         counts = server.count()
         return counts if all(count.idle for count in counts) else None
 
     def _answered(self, latest: Generated) -> Answers:
-        """Return the answers so far, `latest` among them."""
+        """Return the answers so far, including `latest`."""
         answers = self.answers
         whole = summed(s.histogram for s in latest.scenarios)
         recent = Counter(dict(whole)) - Counter(dict(self._latencies))
@@ -257,7 +257,7 @@ class _Run:
             self.keep(self.record("partial", ENDED))
 
     def _now(self) -> Sample:
-        """Return the latest sample with the answers of now: a soak samples once in a while."""
+        """Return the latest sample with the current answers, because a soak samples only now and then."""
         assert self.sampler is not None
         answers = msgspec.structs.asdict(self.answers)
         return msgspec.structs.replace(self.sampler.samples[-1], seconds=self.sampler.now, **answers)

@@ -17,8 +17,8 @@ from outlive.records.load import Answers, LoadMeasurement, Memory, Sample
 EVERY = 0.5
 """Seconds between two samples, at first."""
 MOST = 600
-"""Most samples kept. Beyond that every other one is dropped and the interval doubled, so that a soak takes
-no more memory than a minute."""
+"""Most samples kept. Beyond that, every other sample is dropped and the interval doubled, so that a soak
+takes no more memory than a short test."""
 HARNESS_EVERY = 10
 """Samples of the server per sample of the harness, whose memory hardly changes and is slow to read."""
 RESET_PEAK = "5"
@@ -28,7 +28,7 @@ RESET_PEAK = "5"
 class Sampler:
     """Samples a server at intervals in a separate thread, between `start` and `stop`.
 
-    `earlier` is the record of the load test that is continued, if one is.
+    `earlier` is the record of the load test that is continued, or None.
     """
 
     def __init__(
@@ -166,8 +166,8 @@ def _note(line: Line, seconds: float) -> None:
 def _spent(pid: int) -> Spent:
     """Return the processor time of a process so far; zeros if the kernel does not report it.
 
-    Running time is the sum over its threads. Waiting time is that of its busiest thread: the others take
-    turns with it, and threads that wait for each other do not lack a core.
+    Running time is the sum over its threads. Waiting time is that of its busiest thread: the other threads
+    take turns with it, and threads that wait for each other do not lack a core.
     """
     threads = []
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):

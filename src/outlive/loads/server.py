@@ -49,7 +49,7 @@ class Burden(msgspec.Struct, frozen=True, tag="collector"):
 
 
 class Farewell(Burden, frozen=True, tag="farewell"):
-    """A worker exits on its own; `aborted` means that gunicorn found it hanging."""
+    """A worker exits by itself; `aborted` means that gunicorn found it hanging."""
 
     aborted: bool
 
@@ -61,7 +61,7 @@ class Begun(msgspec.Struct, frozen=True, tag="begin"):
 
 
 class Counted(msgspec.Struct, frozen=True, tag="count"):
-    """The gc-tracked objects that requests left; by type before and after full collections."""
+    """The gc-tracked objects that requests left, and their types before and after full collections."""
 
     idle: bool
     survivors: int
@@ -77,7 +77,7 @@ _decode = msgspec.json.Decoder(Message).decode
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """Seconds that the threads of a process ran, and that the busiest of them waited for a core."""
+    """Seconds that the threads of a process ran, and that its busiest thread waited for a core."""
 
     ran: float = 0.0
     waited: float = 0.0
@@ -136,7 +136,7 @@ class Line:
         return Spent(now.ran - before.ran, now.waited - before.waited)
 
     def end(self) -> End:
-        """Return how the worker ended; one that has not `served`."""
+        """Return how the worker ended; `served` if it has not."""
         if self.farewell:
             return "hung" if self.farewell.aborted else "recycled"
         return "killed" if self.closed else "served"
@@ -170,7 +170,7 @@ class Line:
             select.select([self._connection], [], [], min(left, 1.0))
 
     def close(self) -> None:
-        """Close our end."""
+        """Close this end."""
         self._connection.close()
 
 
@@ -228,7 +228,7 @@ class LoadServer(Gunicorn):
         for line in self.lines:
             line.read()
             line.ask("collector")
-        for line in [live for live in self.lines if live.end() == "recycled"]:
+        for line in [line for line in self.lines if line.end() == "recycled"]:
             self.lines.remove(line)
             self.retired.append(line)
             self._before = total([self._before, line.collections])
@@ -243,7 +243,7 @@ class LoadServer(Gunicorn):
         return total([*earlier, self._before, *(line.collections for line in self.lines)])
 
     def fault(self) -> str | None:
-        """Return what went wrong with the server since the start, None if nothing did."""
+        """Return what went wrong with the server since the start, or None if nothing did."""
         assert self.process is not None
         status = self.process.poll()
         if status is not None:

@@ -2,7 +2,7 @@
 
 `loads/<framework>/<release>/py<X.Y>-<lock>-<worker>-<gc>-<start>.json` is a `LoadDocument` with one
 measurement: no load test replaces another. A remedy's load tests are under `loads/` beside its other results.
-Reports and statistics read only these files, the user's own and those that are published.
+Reports and statistics read only these files, both the user's and the published ones.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class LoadStore:
                 yield msgspec.structs.replace(measurement, published=published)
 
     def unfinished(self, deployment: Deployment, traffic: Traffic) -> LoadMeasurement | None:
-        """Return the newest such test if it was interrupted, else None."""
-        same = [m for m in self.load() if (m.deployment, m.traffic) == (deployment, traffic)]
-        return same[-1] if same and same[-1].status == "partial" else None
+        """Return the newest test of this deployment and traffic if it was interrupted, else None."""
+        alike = [m for m in self.load() if (m.deployment, m.traffic) == (deployment, traffic)]
+        return alike[-1] if alike and alike[-1].status == "partial" else None
 
 
 def read(path: Path) -> LoadDocument:

@@ -23,7 +23,7 @@ from outlive.records.measurement import StackRecord
 from outlive.records.remedy import Remedy
 
 MOST_SAMPLES = 240
-"""Most samples of one load test in a report: more than a plot has pixels to show."""
+"""Most samples of one load test in a report: a plot has no pixels for more."""
 
 
 class _Kept(JsonDocument, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class _Kept(JsonDocument, frozen=True, kw_only=True):
 
 
 def keep(project: Project, comparison: LoadComparison, name: str) -> Path:
-    """Store a comparison under load for the report `name`; it replaces one with the same gc policy."""
+    """Store a comparison under load for the report `name`, in place of one with the same gc policy."""
     policy = re.sub(r"\W", "-", comparison.deployment.gc)
     path = _folder(project.measured, comparison.after.stack.framework) / f"{name}-{policy}.json"
     write_text(path, _Kept(comparison=comparison).to_json())
@@ -44,7 +44,7 @@ def gather(
 ) -> Loads:
     """Return the stored load tests of two stacks that were tested alike, and their comparisons.
 
-    The newest test of each kind counts. Raises FaultError for a file that cannot be read or cannot be right.
+    The newest test of each kind counts. Raises FaultError if a file cannot be read or cannot be right.
     """
     kinds = [_by_kind(LoadStore(project, stack, remedy).load()) for stack in (before, after)]
     shared = sorted(kinds[0].keys() & kinds[1].keys(), key=lambda kind: (kind[0].gc != "on", str(kind)))
@@ -54,7 +54,7 @@ def gather(
         for path in sorted(_folder(results, after.framework).glob(f"{name}-*.json"))
     }
     comparisons = [decode(path, _Kept).comparison for path in paths.values()]
-    comparisons = [comparison for comparison in comparisons if _of(comparison, before, after)]
+    comparisons = [comparison for comparison in comparisons if _concerns(comparison, before, after)]
     comparisons.sort(key=lambda comparison: comparison.deployment.gc != "on")  # the usual policy first
     loads = Loads(
         comparisons=tuple(comparisons),
@@ -67,7 +67,7 @@ def gather(
 
 
 def thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """Return at most MOST_SAMPLES evenly spaced samples with the last one, without single processes."""
+    """Return at most MOST_SAMPLES evenly spaced samples, the last included, without single processes."""
     every = max(-(-len(samples) // MOST_SAMPLES), 1)
     return tuple(msgspec.structs.replace(sample, workers=()) for sample in samples[::-1][::every][::-1])
 
@@ -81,11 +81,11 @@ def _by_kind(tests: Iterable[LoadMeasurement]) -> dict[tuple[Deployment, Traffic
     }
 
 
-def _of(comparison: Compared, before: StackRecord, after: StackRecord) -> bool:
-    """Return whether a comparison is of two stacks, whichever interpreters they name."""
+def _concerns(comparison: Compared, before: StackRecord, after: StackRecord) -> bool:
+    """Return whether a comparison is of these two stacks, whichever interpreters they name."""
     stacks = (comparison.before.stack, comparison.after.stack, before, after)
-    of, other, first, second = (msgspec.structs.replace(stack, interpreters=()) for stack in stacks)
-    return (of, other) == (first, second)
+    compared = [msgspec.structs.replace(stack, interpreters=()) for stack in stacks]
+    return compared[:2] == compared[2:]
 
 
 def _folder(results: Path, framework: str) -> Path:

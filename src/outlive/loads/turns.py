@@ -1,7 +1,7 @@
 """Trials of remedies: the plain release and each remedy take turns under the same load.
 
-A round runs the plain release, each remedy, and the plain release again; every other round runs backwards. So
-every A/B has an A/A beside it, as in `comparison.rounds`, and one A/A serves all remedies.
+A round runs the plain release, each remedy, and the plain release again; every other round runs backwards.
+Every A/B therefore has an A/A beside it, as in `comparison.rounds`, and one A/A serves all remedies.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Arm(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """The load on each arm: gunicorn's worker, the traffic, and how many rounds."""
+    """The load on each arm: gunicorn's worker, the traffic, and the number of rounds."""
 
     worker: str
     traffic: Traffic
@@ -73,7 +73,7 @@ def run(
 
 def order(plain: Arm, arms: Sequence[Arm], rounds: int) -> Iterator[tuple[int, Arm]]:
     """Yield each round's number, from 1, with the arm whose turn it is."""
-    whole = [plain, *arms, plain]
+    arms_in_turn = [plain, *arms, plain]
     for number in range(1, rounds + 1):
-        for arm in whole if number % 2 else whole[::-1]:
+        for arm in arms_in_turn if number % 2 else arms_in_turn[::-1]:
             yield number, arm

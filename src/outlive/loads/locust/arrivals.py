@@ -16,8 +16,8 @@ NAP = 0.1
 class Share(msgspec.Struct, frozen=True):
     """The part of a load test that one locust process sends.
 
-    `requests` is their number (None: no limit), `rate` their number per second (None: as fast as they are
-    answered). The first is due `first` seconds after the start, so that processes take turns.
+    `requests` is the number of requests (None: no limit), `rate` their number per second (None: as fast as
+    they are answered). The first is due `first` seconds after the start, so that processes take turns.
     """
 
     requests: int | None = None
@@ -29,7 +29,7 @@ NOTHING = Share(requests=0)
 
 
 def shares(requests: int | None, rate: float | None, processes: int) -> tuple[Share, ...]:
-    """Return the parts that `processes` locust processes send; together exactly `requests` at `rate`."""
+    """Return the parts of `processes` locust processes, which together send `requests` at `rate`."""
     return tuple(
         Share(
             None if requests is None else requests // processes + (index < requests % processes),
@@ -65,11 +65,11 @@ class Arrivals:
 
     @property
     def over(self) -> bool:
-        """Whether no more requests come and all that were taken are finished."""
+        """Whether no more requests come and all taken requests are finished."""
         return (self.closed or self._taken == self.share.requests) and not self.pending
 
     def close(self) -> None:
-        """Begin no more requests; those under way finish."""
+        """Begin no more requests; requests under way finish."""
         if not self.closed and self.began is not None and self.share.rate is not None:
             due = math.ceil((self._clock() - self.began - self.share.first) * self.share.rate)
             self.unsent = max(0, min(due, self.share.requests or due) - self._taken)
@@ -77,7 +77,7 @@ class Arrivals:
 
     @contextlib.contextmanager
     def take(self) -> Iterator[float | None]:
-        """Wait for the next request and yield when it was due, on the clock; None once there are no more."""
+        """Wait for the next request and yield the time when it was due, or None if there are no more."""
         if self.closed or self._taken == self.share.requests:
             yield None
             return

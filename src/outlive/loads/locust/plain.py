@@ -1,7 +1,7 @@
 """FastHttpUser's client, sending the bytes of a scenario and nothing else. Imported by locust only.
 
-By default it adds headers, which a server that leaks requests would keep as well: load and replay could not
-be compared. It also breaks off answers whose status it considers an error.
+By default it adds headers, which a server that leaks requests would also keep, so that load and replay could
+not be compared. It also breaks off answers whose status it considers an error.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class PlainClient(HTTPClient):
     ) -> HTTPSocketPoolResponse:
         """Send the request with only the headers of its scenario.
 
-        Servers may close a kept connection silently, as gunicorn does after answering a large body that was
+        Servers can close a kept connection silently, as gunicorn does after answering a large body that was
         not read. The next request was then never seen and is sent again, as in a replay.
         """
-        asked = Headers(headers or {})
+        fields = Headers(headers or {})
         for name in UNASKED:
-            asked.discard(name)
+            fields.discard(name)
         reused, self.reused = self.reused, False
         try:
-            response = super().request(method, request_uri, body, asked)
+            response = super().request(method, request_uri, body, fields)
         except CLOSED:
             if not reused:
                 raise
-            response = super().request(method, request_uri, body, asked)
+            response = super().request(method, request_uri, body, fields)
         self.reused = True
         return response
 
@@ -96,8 +96,8 @@ class PlainAgent(LocustUserAgent):
     def minded(self) -> Iterator[None]:
         """Close idle connections as soon as the server does, as clients with an event loop do.
 
-        gunicorn's serving thread waits up to 2 s for that: a client that continues over another connection
-        would wait for itself, and with a single thread so would everybody else.
+        gunicorn's serving thread waits up to 2 s for that. A client that continues over another connection
+        would wait for itself, and with a single thread so would every other client.
         """
         minding = [gevent.spawn(_close_after, sock) for sock in self.pool.idle()]
         try:

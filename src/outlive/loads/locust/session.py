@@ -1,7 +1,7 @@
 """A load test in one locust process: distributes requests, counts answers, ends the test.
 
 Imported by locust only. The *head* is the process that was started: locust's master, or the only process. It
-tells the others what to send, collects their results, writes the sum and ends the test.
+tells the workers what to send, collects their results, writes the sum and ends the test.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class NoAnswer(Exception):  # noqa: N818 - the fate of a request, not a fault of
 
 
 class Meter:
-    """Measures how long this process runs and waits for a core, in seconds since the meter was made."""
+    """Measures how long this process has run and waited for a core since the meter was made."""
 
     def __init__(self) -> None:
         self._began, self._busy, self._waited = self._now()
 
     def read(self) -> tuple[float, float, float]:
-        """Return the seconds that have passed, those the process ran and those it waited."""
+        """Return the seconds that have passed, that the process ran, and that it waited."""
         now, busy, waited = self._now()
         return now - self._began, busy - self._busy, waited - self._waited
 
@@ -128,7 +128,7 @@ class Session:
 
     @property
     def options(self) -> Any:
-        """The options of the running test; the web interface may change them between tests."""
+        """The options of the running test; the web interface can change them between tests."""
         return self.environment.parsed_options
 
     # Events from locust, in every process
@@ -147,22 +147,22 @@ class Session:
         self._stopped = None
         self._own = Sent()
         self._last = time.perf_counter()
-        asked = (self.options.requests or None, self.options.rate or None)
+        limits = (self.options.requests or None, self.options.rate or None)
         if self.master:
             clients = self.master.clients
             ready = clients.ready + clients.running + clients.spawning
-            for worker, share in zip(ready, shares(*asked, len(ready)), strict=True):
+            for worker, share in zip(ready, shares(*limits, len(ready)), strict=True):
                 # Sent before the order to spawn, so that a worker has its share when its users begin.
                 self.master.send_message(SHARE, msgspec.to_builtins(share), client_id=worker.id)
                 self._seen[worker.id] = Sent()
         elif self.is_worker:
             # A worker that joins late has no share: everything is distributed already.
-            self.arrivals = Arrivals(self._share or (NOTHING if any(asked) else Share()))
+            self.arrivals = Arrivals(self._share or (NOTHING if any(limits) else Share()))
             self._share = None
         else:
-            self.arrivals = Arrivals(shares(*asked, 1)[0])
+            self.arrivals = Arrivals(shares(*limits, 1)[0])
         if not all(getattr(user, "deals", False) for user in self.environment.user_classes):
-            with self.arrivals.take():  # users of another locustfile send when they like, from now on
+            with self.arrivals.take():  # from now on, users of another locustfile send when they like
                 pass
         self._running = True
         gevent.spawn(self._watch)
@@ -236,7 +236,7 @@ class Session:
         return any(name not in clients or clients[name].state == STATE_MISSING for name in self._seen)
 
     def _fault(self) -> str | None:
-        """Return why the test cannot go on, None if it can."""
+        """Return why the test cannot go on, or None if it can."""
         if self._lost():
             return LOST
         senders = [sent for sent in self._sent() if not sent.done]
@@ -258,17 +258,17 @@ class Session:
         """Return the results of each sending process so far."""
         if self.master:
             return tuple(self._seen.values())
-        own = self._own
+        sent = self._own
         now = time.perf_counter()
-        own.quiet = now - self._last
-        own.done = self.arrivals.over
-        if not own.done:
-            own.silence = max(own.silence, own.quiet)
-        own.unsent = self.arrivals.unsent
-        _, own.busy, own.waiting = self._meter.read()
+        sent.quiet = now - self._last
+        sent.done = self.arrivals.over
+        if not sent.done:
+            sent.silence = max(sent.silence, sent.quiet)
+        sent.unsent = self.arrivals.unsent
+        _, sent.busy, sent.waiting = self._meter.read()
         if self.arrivals.began is not None:
-            own.seconds = (self._last if own.done else now) - self.arrivals.began
-        return (own,)
+            sent.seconds = (self._last if sent.done else now) - self.arrivals.began
+        return (sent,)
 
     def _report(self, final: bool = False) -> None:
         if self.is_worker:
@@ -284,16 +284,15 @@ class Session:
             )
             try:
                 write_text(Path(self.options.result), msgspec.json.encode(result).decode())
-            except FaultError:  # whoever waits for the report learns it at once; the log is on the same disk
+            except FaultError:  # the log is on the same disk: the status tells the waiting process at once
                 os._exit(UNWRITTEN)
 
     def _short(self, sent: tuple[Sent, ...], seconds: float) -> str | None:
-        """Return how far the test fell short of its requests or duration, None if it did not."""
-        asked, limit = self.options.requests, self.options.run_time
+        """Return how far the test fell short of its requests or duration, or None if it did not."""
+        wanted, limit = self.options.requests, self.options.run_time
         done = sum(tally.requests for part in sent for tally in part.scenarios.values())
         timed_out = limit and seconds >= limit - 1  # locust counts in whole seconds
-        if timed_out or not (asked or limit) or (asked and done == asked):
+        if timed_out or not (wanted or limit) or (wanted and done == wanted):
             return None
-        return (
-            f"ended after {done} of {asked} requests" if asked else f"ended after {seconds:.0f} of {limit} s"
-        )
+        extent = f"{done} of {wanted} requests" if wanted else f"{seconds:.0f} of {limit} s"
+        return f"ended after {extent}"

@@ -18,11 +18,11 @@ FINEST = 1e-5
 WIDTH = 1.005
 """Ratio of a bucket's upper to its lower bound: a percentile is at most half a percent too high."""
 MOST_FAULTS = 20
-"""Most different texts of unexpected answers kept; a broken server could give endless ones."""
+"""Most different texts of unexpected answers kept; a broken server could produce any number of them."""
 
 
 class Tally(msgspec.Struct):
-    """The answers to one scenario; `buckets` counts latencies by bucket number, `total` sums up seconds."""
+    """The answers to one scenario: `buckets` counts latencies by bucket number, `total` is in seconds."""
 
     requests: int = 0
     unexpected: int = 0
@@ -39,17 +39,17 @@ class Tally(msgspec.Struct):
         bucket = math.ceil(math.log(seconds / FINEST, WIDTH)) if seconds > FINEST else 0
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
-    def merge(self, other: Tally) -> None:
-        """Add the counts of `other`."""
-        self.requests += other.requests
-        self.unexpected += other.unexpected
-        self.total += other.total
-        self.longest = max(self.longest, other.longest)
-        for bucket, count in other.buckets.items():
+    def merge(self, tally: Tally) -> None:
+        """Add the counts of `tally`."""
+        self.requests += tally.requests
+        self.unexpected += tally.unexpected
+        self.total += tally.total
+        self.longest = max(self.longest, tally.longest)
+        for bucket, count in tally.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
     def traffic(self, scenario: str) -> ScenarioTraffic:
-        """Return the record of these answers, of which there must be some, to `scenario`."""
+        """Return the record of these answers to `scenario`; there must be at least one."""
         return ScenarioTraffic.of(
             scenario,
             requests=self.requests,
@@ -60,17 +60,17 @@ class Tally(msgspec.Struct):
         )
 
     def histogram(self) -> Histogram:
-        """Return the buckets that are not empty, the fastest first."""
+        """Return the non-empty buckets, the fastest first."""
         return tuple((FINEST * WIDTH**bucket, count) for bucket, count in sorted(self.buckets.items()))
 
 
 class Sent(msgspec.Struct):
     """The results of one locust process so far.
 
-    `seconds` is the time since the first request was due, at the end until the last answer. In that time the
-    process ran for `busy` and waited for a core for `waiting` seconds; it has one thread, so if busy +
-    waiting is near `seconds` it could not send more. The last answer came `quiet` seconds ago; `silence` is
-    the longest time without one so far. `done`: it has nothing more to send; `unsent` requests were due then.
+    `seconds` is the time since the first request was due, and ends with the last answer. In that time the
+    process ran for `busy` seconds and waited for a core for `waiting` seconds. It has one thread, so if busy
+    + waiting is near `seconds`, it could not send more. The last answer came `quiet` seconds ago; `silence`
+    is the longest time without an answer. `done`: it has nothing more to send; `unsent` requests were due.
     """
 
     seconds: float = 0.0
