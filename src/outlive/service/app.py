@@ -21,12 +21,12 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A gunicorn worker: `arguments` go on gunicorn's command line after `--worker-class`.
 
     `connections` are the kinds that it can serve, as clients ask for them. `packages` are requirements beyond
-    the framework and gunicorn, as in `gunicorn[gevent]`: a worker with packages serves only if it is asked
-    for by name, and they are part of the lock. `request_counter` is the attribute in which the server counts
-    requests, as `module:Class.attribute`; empty if gunicorn calls the `post_request` hook. `renewed` is one
-    that the server makes anew by the clock: the replay keeps its first value. `requires` is what a stack must
-    have for it, as in `gunicorn>=24`. Without `preload` each worker of the exact replay imports
-    the app by itself, because it replaces modules first.
+    the framework and gunicorn, as in `gunicorn[gevent]`. They are part of the lock, and a worker with
+    packages serves only if it is named. `request_counter` is the attribute in which the server counts
+    requests, as `module:Class.attribute`; empty if gunicorn calls the `post_request` hook. `renewed` is an
+    attribute that the server renews by the clock: the replay keeps its first value. `requires` is what a
+    stack must contain for it, as in `gunicorn>=24`. Without `preload`, each worker of the exact replay
+    imports the app by itself, because it replaces modules first.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Another reference app of a framework, for extended scenarios: a `[[further]]` table of its `app.toml`.
 
-    `peer`: it calls another service, a peer of ours on loopback; `tls`: it is served over TLS.
+    `peer`: it calls another service, a peer on loopback that outlive starts. `tls`: it is served over TLS.
     """
 
     name: str
@@ -75,12 +75,12 @@ class Further(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an application of a user's own needs: each server gets a copy of its code, which it may write to.
+    """What the user's own application needs. Each server gets a copy of its code, which it can write to.
 
-    `folder` is the user's, `code` that with the code of each release, named by it. `env` are variables with
-    their values, `secrets` those whose values are taken from the environment of now. `before` are commands
-    that are run in the copy before the server starts, `start_limit` is how many seconds that and the start
-    may take. `user` sends in load tests if none is named. An async factory is awaited as `protocol` has it.
+    `folder` is the user's folder; `code` has a folder for the code of each release, named after it. `env` are
+    variables with their values, `secrets` variables whose values come from the current environment. `before`
+    are commands that run in the copy before the server starts; `start_limit` is how many seconds they and the
+    start may take. `user` is the default user of load tests. `protocol` says how an async factory is awaited.
     """
 
     folder: str
@@ -97,8 +97,8 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A framework's reference app, as `apps/<framework>/app.toml` describes it.
 
     `target` is what gunicorn imports in the app's folder. The first of `workers` that can serve a kind of
-    connection, and needs no packages, is the default for it. `peer` and `tls` are as in `Further`, `own` is
-    of an application that is no reference app.
+    connection, and needs no packages, is the default for it. `peer` and `tls` are as in `Further`. `own` is
+    None for reference apps.
     """
 
     framework: str
@@ -113,7 +113,7 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def worker(self, connection: Connection, selected: str | None = None) -> Worker | None:
         """Return the worker that serves `connection`: the default one, or the one named `selected`.
 
-        None means that it, or every worker, cannot serve such a connection: the cell is unsupported. Raises
+        None means that it, or every worker, cannot serve that connection, so the cell is unsupported. Raises
         UsageError if no worker is named `selected`.
         """
         usual = (worker for worker in self.workers if not worker.packages)
@@ -133,15 +133,15 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return by_name[name]
 
     def sent(self, scenario: Scenario) -> str:
-        """Return eight hex digits of what counts follow from, but neither a name nor a version says.
+        """Return eight hex digits of what determines counts beside names and versions.
 
-        That is what the scenario sends and, for an application of a user's own, how it is served. A login has
-        a password in it, and is left out.
+        That is what the scenario sends and, for the user's own application, how it is served. A login is left
+        out because it contains a password.
         """
-        own = self.own and msgspec.structs.replace(self.own, folder="", code="", user="", start_limit=0.0)
-        served = (self.target, self.workers, own) if own else ()
-        asked = (scenario.request, scenario.steps, scenario.then, scenario.tls, served)
-        return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:8]
+        app = self.own and msgspec.structs.replace(self.own, folder="", code="", user="", start_limit=0.0)
+        served = (self.target, self.workers, app) if app else ()
+        inputs = (scenario.request, scenario.steps, scenario.then, scenario.tls, served)
+        return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()[:8]
 
 
 def load(project: Project, framework: str, name: str = "") -> App:
@@ -150,9 +150,9 @@ def load(project: Project, framework: str, name: str = "") -> App:
     `name` names a further app; empty means the main one. Raises UsageError with the nearest names if the
     framework has no app of that name, and for a malformed `app.toml`.
     """
-    known = project.frameworks()
-    if framework not in known:
-        raise UsageError(f"no framework {framework!r}; try {nearest(framework, known)}")
+    frameworks = project.frameworks()
+    if framework not in frameworks:
+        raise UsageError(f"no framework {framework!r}; try {nearest(framework, frameworks)}")
     path = project.apps / framework / "app.toml"
     try:
         app = decode_toml(read_bytes(path), App)

@@ -1,4 +1,4 @@
-"""A certificate for our own servers on loopback, made when needed and deleted with its folder."""
+"""A certificate for outlive's servers on loopback, made when needed and deleted with its folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make(folder: Path) -> Path:
         [*COMMAND.split(), *SUBJECT, "-keyout", key, "-out", path], cwd=folder, timeout=TIMEOUT
     )
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise FaultError(f"openssl cannot make the certificate that scenarios with TLS need: {said}")
+        complaint = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise FaultError(f"openssl cannot make the certificate that scenarios with TLS need: {complaint}")
     path.write_text(path.read_text() + key.read_text())
     return path

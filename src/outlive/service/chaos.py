@@ -1,8 +1,8 @@
 """A peer that fails on request: `python -I chaos.py CERTIFICATE` prints its ports as JSON and serves.
 
 It runs as a separate process on loopback and uses the standard library only. Apps that call another service
-get the ports in OUTLIVE_PEER: `http` does what the path says, `tls` does so over TLS with a certificate that
-nobody trusts, `refused` takes no connection, and at `full` an attempt to connect hangs.
+get the ports in OUTLIVE_PEER: `http` does what the path says, `tls` does so over TLS with an untrusted
+certificate, `refused` takes no connection, and attempts to connect to `full` hang.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def stall(wire: Wire, _: bytes) -> None:
 
 
 async def stall_announced(wire: Wire, _: bytes) -> None:
-    """Never answer, but let one request for `/announced` be answered now."""
+    """Never answer, but release the answer to one request for `/announced`."""
     ANNOUNCED.release()
     await wire[0].read()
 
@@ -113,7 +113,7 @@ FAULTS: dict[str, Callable[[Wire, bytes], Awaitable[None]]] = {
 
 
 def answer(path: str) -> bytes:
-    """Return the answer to a path where nothing fails; the connection stays open."""
+    """Return the answer to a path that does not fail; the connection stays open."""
     if path == "/long":
         chunk = b"1000\r\n" + b"\x5a" * 4096 + b"\r\n"
         return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * LONG_CHUNKS + b"0\r\n\r\n"
@@ -134,8 +134,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            if found := LENGTH.search(head):
-                await reader.readexactly(int(found[1]))
+            if length := LENGTH.search(head):
+                await reader.readexactly(int(length[1]))
             path = head.split(b" ", 2)[1].decode()
             if path in FAULTS:
                 await FAULTS[path]((reader, writer), head)
@@ -156,7 +156,7 @@ async def main(certificate: str) -> None:
     http = await asyncio.start_server(serve, HOST, 0)
     tls = await asyncio.start_server(serve, HOST, 0, ssl=context)
     refused, full, queued = socket.socket(), socket.socket(), socket.socket()
-    refused.bind((HOST, 0))  # bound, so that nobody else takes the port, but not listening
+    refused.bind((HOST, 0))  # bound, so that no other process takes the port, but not listening
     full.bind((HOST, 0))
     full.listen(0)
     queued.connect(full.getsockname())  # the queue is full now: the kernel drops further attempts

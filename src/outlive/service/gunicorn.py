@@ -25,22 +25,22 @@ from outlive.stacks.environments import Environment
 BOOT_LIMIT = 30.0
 """Seconds that a server may take to load the app and start its worker."""
 BACKLOG = 2048
-"""Connections that wait to be accepted; gunicorn's own default."""
+"""Most connections that wait to be accepted; gunicorn's default."""
 LONGEST_FOLDER = 90
-"""Most bytes of a folder's path for a Unix socket in it: the whole path has 108 at most, 104 on macOS."""
+"""Most bytes of the path of a folder with a Unix socket: the whole path can have 108, on macOS 104."""
 SOCKET = "OUTLIVE_PROBE_SOCKET"
-"""The variable with the socket that probes connect to; it is another for each server."""
+"""The variable with the socket that probes connect to; each server has a different one."""
 PRELOAD = "--preload"
 UNCACHED = "glibc.malloc.tcache_count=0"
-"""Each thread keeps freed chunks for itself, and glibc counts them as used, so C heap would seem to grow."""
+"""Turns off each thread's cache of freed chunks. glibc counts them as used, so C heap would seem to grow."""
 GUNICORN_CONF = Path(__file__).parents[1] / "worker" / "gunicorn_conf.py"
 
 
 class Gunicorn:
     """A context manager: within it, a real gunicorn serves an app from an environment.
 
-    `options` go on gunicorn's command line. With a gc `policy` its workers are prepared for a load test,
-    without one for exact counts; they connect to `probes`. An app that calls another service gets a `peer`.
+    `options` go on gunicorn's command line. With a gc `policy`, its workers are prepared for a load test,
+    otherwise for exact counts. They connect to `probes`. An app that calls another service gets a `peer`.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Gunicorn:
         self._stack.close()
 
     def kill(self) -> None:
-        """End gunicorn and its worker at once; whoever talks to them gets a FaultError."""
+        """End gunicorn and its workers at once; calls that talk to them raise FaultError."""
         if self.process is not None:
             processes.kill(self.process)
 
@@ -98,7 +98,7 @@ class Gunicorn:
     def _launch(self) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             self.address = seal.sealed(listener)
-            with self._log_path.open("ab") as log:  # gunicorn writes to it too: always append
+            with self._log_path.open("ab") as log:  # gunicorn writes to it as well: always append
                 self.process = processes.start(
                     self._command(listener.fileno()),
                     cwd=self._copy if self.app.own else self.app_folder,
@@ -109,7 +109,7 @@ class Gunicorn:
                 )
 
     def _bind(self) -> str:
-        """Listen for probes in our folder; return the path of the socket that workers connect to."""
+        """Listen for probes in the server's folder; return the path of the socket that workers connect to."""
         folder = str(self._folder)
         if len(os.fsencode(folder)) > LONGEST_FOLDER:
             opened = os.open(folder, os.O_RDONLY)
@@ -145,20 +145,20 @@ class Gunicorn:
         ]
 
     def _variables(self, probe: str) -> dict[str, str]:
-        """Return the server's environment variables: of the user's, only PATH and the language reach it."""
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        """Return the server's environment variables; it inherits only PATH and the language."""
+        variables = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         folders = dict.fromkeys(
             ("HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"), str(self._folder)
         )
         if own := self.app.own:
-            kept["PATH"] = os.pathsep.join(
-                (str(self.environment.python.parent), kept.get("PATH", os.defpath))
+            variables["PATH"] = os.pathsep.join(
+                (str(self.environment.python.parent), variables.get("PATH", os.defpath))
             )
-            kept |= own_variables(own) | {"OUTLIVE_PROTOCOL": own.protocol}
-        tunables = ":".join(filter(None, (kept.get("GLIBC_TUNABLES"), UNCACHED)))
+            variables |= own_variables(own) | {"OUTLIVE_PROTOCOL": own.protocol}
+        tunables = ":".join(filter(None, (variables.get("GLIBC_TUNABLES"), UNCACHED)))
         return (
             folders
-            | kept
+            | variables
             | ({"OUTLIVE_PEER": self.peer.ports} if self.peer else {})
             | {
                 SOCKET: probe,
@@ -180,12 +180,12 @@ class Gunicorn:
         deadline = time.monotonic() + limit
         while not select.select([self.probes], [], [], 0.02)[0]:
             if (status := self.process.poll()) is not None:
-                said = self.last_words()
-                said += "" if self.raised or self.app.own is None else f" (exit status {status})"
-                raise FaultError(f"{self.app.framework} app does not start: {said}")
+                complaint = self.last_words()
+                complaint += "" if self.raised or self.app.own is None else f" (exit status {status})"
+                raise FaultError(f"{self.app.framework} app does not start: {complaint}")
             if time.monotonic() > deadline:
-                more = ": start_limit in outlive.toml gives it more" if self.app.own else ""
-                raise FaultError(f"no worker within {limit:g} s{more}: {self.last_words()}")
+                hint = ": start_limit in outlive.toml gives it more" if self.app.own else ""
+                raise FaultError(f"no worker within {limit:g} s{hint}: {self.last_words()}")
         return self.probes.accept()[0]
 
     @property
@@ -195,7 +195,7 @@ class Gunicorn:
 
     @property
     def raised(self) -> str:
-        """The last exception that an application of a user's own has raised; empty for reference apps."""
+        """The last exception that the user's own application raised; empty for reference apps."""
         own = self.app.own
         return raised(without_secrets(own, self.log), self._copy) if own else ""
 
@@ -205,8 +205,8 @@ class Gunicorn:
             return last_words(without_secrets(own, self.log), self._copy)
         lines = self.log.splitlines()
         errors = [line.strip() for line in lines if "Error" in line and not line.startswith("[")]
-        said = errors or [line.strip() for line in lines if line.strip()]
-        return said[-1] if said else "it said nothing"
+        texts = errors or [line.strip() for line in lines if line.strip()]
+        return texts[-1] if texts else "it said nothing"
 
 
 class Server(Gunicorn):
@@ -227,13 +227,13 @@ class Server(Gunicorn):
         """Wait until the worker and its peer have handled everything that they were sent."""
         assert self._line is not None
         self._line.rest()
-        if self.peer is not None:  # each may still have sent something to the other
+        if self.peer is not None:  # worker and peer can still have sent something to each other
             for _ in range(2):
                 self.peer.rest()
                 self._line.rest()
 
     def settle(self) -> None:
-        """If there is a peer, wait for it and the worker: a late answer would count for the next phase."""
+        """Wait for the worker and its peer, if any: a late answer would count for the next phase."""
         if self.peer is not None:
             self.rest()
 
@@ -245,8 +245,8 @@ class Server(Gunicorn):
     def fresh_worker(self) -> ProbeLine:
         """End the present worker, if any, and return the line to the probe of the next one.
 
-        Where the app has started threads in the master, from which no worker has them, each worker loads the
-        app by itself instead. Raises FaultError as `wait_for_worker` does.
+        If the app started threads in the master, workers do not inherit them, so each worker loads the app by
+        itself instead. Raises FaultError as `wait_for_worker` does.
         """
         if self._line is not None:
             self._line.close()

@@ -1,4 +1,4 @@
-"""Logs a client in, and has a scenario's requests carry the cookies or the token that it was given."""
+"""Logs a client in, and adds the cookies or the token that it gets to a scenario's requests."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from outlive.service.wire import Wire
 
 
 class _Received(io.BytesIO):
-    """What `http.client` reads an answer from in place of a socket."""
+    """The bytes from which `http.client` reads an answer in place of a socket."""
 
     def makefile(self, _mode: str) -> _Received:
         return self
 
 
 def logged_in(scenario: Scenario, address: Address) -> Scenario:
-    """Return the scenario with what its `login` gives, sent by each request; itself where it has none.
+    """Return the scenario whose requests carry what its `login` gives; itself without a login.
 
-    Raises FaultError where the login is answered wrongly, or gives nothing.
+    Raises FaultError if the login is answered unexpectedly or gives nothing.
     """
     login = scenario.login
     if login is None:
@@ -72,10 +72,10 @@ def _token(scenario: Scenario, field: str, body: bytes) -> str:
 
 
 def _cookies(lines: Sequence[str]) -> str:
-    found: dict[str, str] = {}
+    cookies: dict[str, str] = {}
     for line in lines:
         try:
-            found |= {name: morsel.coded_value for name, morsel in SimpleCookie(line).items()}
+            cookies |= {name: morsel.coded_value for name, morsel in SimpleCookie(line).items()}
         except CookieError:
             continue
-    return "; ".join(f"{name}={value}" for name, value in found.items())
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())

@@ -1,4 +1,4 @@
-"""The service that apps call: a process beside the server, which dies with us; see `chaos`."""
+"""The service that apps call: a process beside the server that dies with this process; see `chaos`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Peer:
         self._stillness = Stillness(self._process.pid)
 
     def rest(self) -> None:
-        """Wait until the peer has done what it was asked for. Raises FaultError if it dies or never rests."""
+        """Wait until the peer has done what it was asked to. Raises FaultError if it dies or never rests."""
         with contextlib.suppress(OSError):  # it has died
             if self._stillness.wait():
                 return

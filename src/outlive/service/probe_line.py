@@ -1,4 +1,4 @@
-"""The line to the probe in a worker: the commands that we send, and the records that it answers with."""
+"""The line to the probe in a worker: the commands that it takes and the records that it answers with."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from outlive.records.measurement import Phase
 from outlive.retention.growth import Tally
 from outlive.service.stillness import Stillness
 
-RAISED = b'{"raised":'  # how the last answer of a probe begins that met an exception
+RAISED = b'{"raised":'  # the start of the last answer of a probe that met an exception
 ANSWER_LIMIT = 60.0
-"""Seconds that a probe may take for one command, full collections of a large heap included."""
+"""Seconds that a probe may take for one command, including full collections of a large heap."""
 DEATH_TAKES = 0.5
-"""Seconds within which a worker that was killed has closed all its sockets."""
+"""Seconds within which a killed worker closes all its sockets."""
 T = TypeVar("T")
 
 
 class Hello(msgspec.Struct, frozen=True):
     """A worker's introduction: its process id, full Python version, and version of the counting rules.
 
-    `lost` is how many threads of the app are in the master, and not in the worker.
+    `lost` is the number of the app's threads that are in the master but not in the worker.
     """
 
     pid: int
@@ -50,13 +50,13 @@ class Modules(msgspec.Struct, frozen=True):
 
 
 class Written(Rest, frozen=True):
-    """A file was written, unless `errno` says why not."""
+    """Whether a file was written: `errno` is 0, or says why not."""
 
     errno: int = 0
 
 
 class Begun(Rest, frozen=True):
-    """Counting has begun; `threads` is how many threads the worker had."""
+    """Counting has begun; `threads` is the worker's number of threads."""
 
     threads: int
 
@@ -73,7 +73,7 @@ class Automatic(msgspec.Struct, frozen=True):
 class Count(msgspec.Struct, frozen=True):
     """What the probe counted for a phase. `idle` is False if the worker never came to rest.
 
-    `requests` is how many the server says that it handled: some do not count one that they cannot parse.
+    `requests` is how many the server reports: some servers do not count a request that they cannot parse.
     `held` is the growth of the process's other resources, see `outlive.records.measurement.Phase`.
     """
 
@@ -96,14 +96,14 @@ class Count(msgspec.Struct, frozen=True):
 
 
 def tally(count: Mapping[str, Any], requests: int, connections: int | None = None) -> Tally:
-    """Return the phase of so many requests, of which a probe has answered the fields of `count`."""
-    held = {name: more for name, more in count["held"].items() if more}
+    """Return the tally of a phase with this number of requests; `count` has the fields of a `Count`."""
+    held = {name: growth for name, growth in count["held"].items() if growth}
     phase = {**count, "requests": requests, "connections": connections, "held": held}
     return Tally(msgspec.convert(phase, Phase), count["types"], count["types_kept"])
 
 
 class TracedFrame(msgspec.Struct, frozen=True):
-    """A caller of an allocation: `file:line`, that line's source, whether it is the standard library's."""
+    """A caller of an allocation: `file:line`, that line's source, whether it is in the standard library."""
 
     place: str
     source: str
@@ -111,7 +111,7 @@ class TracedFrame(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Where memory was allocated that is still in use; `frames` are its callers, outermost first."""
+    """A place that allocated memory that is still in use; `frames` are its callers, outermost first."""
 
     frames: tuple[TracedFrame, ...]
     blocks: int
@@ -119,7 +119,7 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Traced(msgspec.Struct, frozen=True):
-    """The sites at which more memory is in use than at the last call."""
+    """The sites that have more memory in use than at the last call."""
 
     idle: bool
     sites: tuple[Site, ...]
@@ -168,7 +168,7 @@ class ProbeLine:
         return self._ask("modules", Modules).names
 
     def snapshot(self, requests: int, path: Path) -> Rest:
-        """Write the graph of what the `requests` since the last `count` left to `path`.
+        """Write the graph of what the `requests` since the last `count` left to the file `path`.
 
         Nothing can be counted afterwards. Raises OSError if the file cannot be written.
         """

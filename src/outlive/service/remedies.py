@@ -1,10 +1,10 @@
 """Remedies, which are said to reduce what requests leave, and practices, which are said to add to it.
 
-Both are functions in files. One that takes nothing is called before the app is imported; one that takes the
-app is called once that is loaded, and what it returns, if anything, is served instead. The packages that a
-file needs are its script metadata (PEP 723), without versions: those are up to the stack.
-`apps/<framework>/remedies.toml` describes ours; a user's are named as `FILE.py:function`. A remedy, like the
-gc policy, is part of what is measured: its results are stored apart.
+Both are functions in files. A function without parameters is called before the app is imported. A function
+that takes the app is called once the app is loaded; if it returns something, that is served instead. The
+packages that a file needs are in its script metadata (PEP 723), without versions: the stack decides those.
+`apps/<framework>/remedies.toml` describes the built-in ones; a user's are named as `FILE.py:function`. A
+remedy, like the gc policy, is part of what is measured: its results are stored apart.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from outlive.wording import nearest, one_line
 
 VARIABLE = "OUTLIVE_PRACTICES"
 SCRIPT = re.compile(r"^# /// script$\n((?:^#(?:| .*)$\n)+?)^# ///$", re.MULTILINE)
-"""The metadata of a script, as PEP 723 has it."""
+"""The metadata of a script, as in PEP 723."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,9 +47,9 @@ def load(project: Project, framework: str) -> tuple[Remedy, ...]:
     """
     path = project.apps / framework / "remedies.toml"
     try:
-        found = decode_toml(read_bytes(path), _File).remedy
-        names = [remedy.name for remedy in found]
-        for remedy in found:
+        listed = decode_toml(read_bytes(path), _File).remedy
+        names = [remedy.name for remedy in listed]
+        for remedy in listed:
             SpecifierSet(remedy.versions)
             if names.count(remedy.name) > 1:
                 raise ValueError(f"two are named {remedy.name}")
@@ -59,21 +59,21 @@ def load(project: Project, framework: str) -> tuple[Remedy, ...]:
         return ()
     except (OSError, ValueError, InvalidSpecifier, msgspec.ValidationError, UsageError) as error:
         raise UsageError(f"{path}: not a file of remedies: {one_line(str(error))}") from None
-    return tuple(_resolved(remedy, path.parent) for remedy in found)
+    return tuple(_resolved(remedy, path.parent) for remedy in listed)
 
 
 def find(project: Project, framework: str, name: str) -> Remedy:
     """Return the remedy named `name`. Raises UsageError with the nearest names if there is none."""
-    known = {remedy.name: remedy for remedy in load(project, framework)}
-    if name not in known:
-        raise UsageError(f"no remedy {name!r} for {framework}; try {nearest(name, known)}")
-    return known[name]
+    by_name = {remedy.name: remedy for remedy in load(project, framework)}
+    if name not in by_name:
+        raise UsageError(f"no remedy {name!r} for {framework}; try {nearest(name, by_name)}")
+    return by_name[name]
 
 
 def practice(words: str, folder: Path) -> Remedy:
-    """Return the practice that `FILE.py:function` names; a relative path is one in `folder`.
+    """Return the practice that `FILE.py:function` names; a relative path starts in `folder`.
 
-    Raises UsageError where there is no such file or function, or its script metadata are none.
+    Raises UsageError if there is no such file or function, or its script metadata are malformed.
     """
     path, function, text = _function(words, folder)
     name = f"{path.name}:{function.name}"
@@ -90,30 +90,30 @@ def practice(words: str, folder: Path) -> Remedy:
 def practices(
     project: Project, framework: str, words: Sequence[str], folder: Path | None = None
 ) -> Remedy | None:
-    """Return all that several words name, as one: a remedy of ours, or `FILE.py:function`; None without any.
+    """Return one practice that combines all that `words` name, or None without words.
 
-    They are applied in this order. A relative path is one in `folder`, or in the current one. Raises
-    UsageError as `find` and `practice` do.
+    A word is the name of a built-in remedy, or `FILE.py:function`; they are applied in this order. A relative
+    path starts in `folder` (default: the current one). Raises UsageError as `find` and `practice` do.
     """
     folder = folder or Path.cwd()
-    each = [practice(one, folder) if ".py" in one else find(project, framework, one) for one in words]
-    if len(each) <= 1:
-        return each[0] if each else None
-    for one in each:
-        if one.unsupported:
-            raise UsageError(f"{one.name} does not apply to {framework}: {one.unsupported}")
-    versions = ",".join(filter(None, (one.versions for one in each)))
+    parts = [practice(word, folder) if ".py" in word else find(project, framework, word) for word in words]
+    if len(parts) <= 1:
+        return parts[0] if parts else None
+    for part in parts:
+        if part.unsupported:
+            raise UsageError(f"{part.name} does not apply to {framework}: {part.unsupported}")
+    versions = ",".join(filter(None, (part.versions for part in parts)))
     return Remedy(
-        name="+".join(one.name for one in each),
-        summary="; ".join(one.summary for one in each),
+        name="+".join(part.name for part in parts),
+        summary="; ".join(part.summary for part in parts),
         kind="practice",
-        arguments=tuple(word for one in each for word in one.arguments),
-        packages=tuple(dict.fromkeys(package for one in each for package in one.packages)),
+        arguments=tuple(word for part in parts for word in part.arguments),
+        packages=tuple(dict.fromkeys(package for part in parts for package in part.packages)),
         versions=versions,
-        needs="; ".join(one.needs for one in each if one.needs) or None,
-        answers={name: answers for one in each for name, answers in one.answers.items()},
-        functions=tuple(function for one in each for function in one.functions),
-        digest=hashlib.sha256(" ".join(one.key for one in each).encode()).hexdigest()[:8],
+        needs="; ".join(part.needs for part in parts if part.needs) or None,
+        answers={name: answers for part in parts for name, answers in part.answers.items()},
+        functions=tuple(function for part in parts for function in part.functions),
+        digest=hashlib.sha256(" ".join(part.key for part in parts).encode()).hexdigest()[:8],
     )
 
 
@@ -129,7 +129,7 @@ def served(app: App, remedy: Remedy) -> App:
 
 
 def with_practice(workers: Sequence[Worker], remedy: Remedy) -> tuple[Worker, ...]:
-    """Return workers that apply `remedy`, after what they apply already."""
+    """Return workers that apply `remedy` after what they already apply."""
     added = remedy.arguments
     if remedy.functions:
         added = (*added, "--env", f"{VARIABLE}={chr(10).join(remedy.functions)}")
@@ -137,7 +137,7 @@ def with_practice(workers: Sequence[Worker], remedy: Remedy) -> tuple[Worker, ..
 
 
 def _resolved(remedy: Remedy, folder: Path) -> Remedy:
-    """Return one of ours with the function that its entry names, and what that needs."""
+    """Return a built-in remedy with the function that its entry names, and the packages that it needs."""
     if remedy.function is None:
         return remedy
     path, function, text = _function(remedy.function, folder)
@@ -147,7 +147,7 @@ def _resolved(remedy: Remedy, folder: Path) -> Remedy:
 
 
 def _function(words: str, folder: Path) -> tuple[Path, ast.FunctionDef, str]:
-    """Return the file, its function and its text."""
+    """Return the file that `words` name, its function, and its text."""
     file, _, name = words.rpartition(":")
     if not file.endswith(".py"):
         raise UsageError(f"{one_line(words)}: a practice is FILE.py:function, as in tracing.py:tracing")
@@ -174,14 +174,14 @@ def _function(words: str, folder: Path) -> tuple[Path, ast.FunctionDef, str]:
 
 def _needs(path: Path, text: str) -> tuple[str, ...]:
     """Return the packages that a file's script metadata name."""
-    found = SCRIPT.search(text)
-    if found is None:
+    script = SCRIPT.search(text)
+    if script is None:
         return ()
-    toml = "".join(line.removeprefix("#").removeprefix(" ") for line in found[1].splitlines(keepends=True))
+    toml = "".join(line.removeprefix("#").removeprefix(" ") for line in script[1].splitlines(keepends=True))
     try:
         needed = decode_toml(toml, _Script).dependencies
-        for one in needed:
-            Requirement(one)
+        for requirement in needed:
+            Requirement(requirement)
     except (msgspec.DecodeError, InvalidRequirement) as error:
         raise UsageError(f"{path}: its script metadata are none: {one_line(str(error))}") from None
     return needed

@@ -1,6 +1,6 @@
 """Scenarios: kinds of traffic, each with the bytes to send and the answers that are right.
 
-`loadtests/scenarios.toml` is the default set, the files of `loadtests/extended/` are the extended one.
+`loadtests/scenarios.toml` is the default set, the files of `loadtests/extended/` are the extended set.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Step = Literal[
 """The steps of which an exchange consists; docs/paths.md says what each means."""
 Answer = str
 Tls = bool | Literal["refused"]
-"""Whether a client uses TLS; `refused`: it begins to, and refuses the server's certificate."""
+"""Whether a client uses TLS; `refused`: it starts to, but refuses the server's certificate."""
 Connections = Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
 Set = Literal["default", "extended", "all"]
 SETS: tuple[Set, ...] = get_args(Set)
@@ -63,7 +63,7 @@ BODIES = {
     "broken-gzip": (GZIP_BODY[:12] + b"\xff" * 12 + GZIP_BODY[24:], JSON),
     "form": (b"name=widget&note=from+the+shop", FORM),
 }
-"""The body that each name stands for, and its type; an image depends on the request."""
+"""The body that each name stands for, and its type; an image body depends on the request."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RANGE = re.compile(r"[1-5](?:\d\d|xx|\d\d-[1-5]\d\d)")
 """A status, or several: `404`, `4xx`, `400-404`."""
@@ -81,8 +81,8 @@ CHUNKS = 8
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a client sends. `bytes` is the size of an image body; `raw` (Latin-1) replaces everything else.
 
-    `json` is a document to send as the body, `form` the fields of one. `headers` are added to those that the
-    request has anyway, or replace those of the same name.
+    `json` is a document to send as the body, `form` the fields of a form. `headers` are added to the headers
+    that the request has anyway, or replace those of the same name.
     """
 
     method: str = "GET"
@@ -99,8 +99,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A request that logs a client in, once per worker, before anything is counted.
 
-    Its answer is one of `expect`. Its cookies come back with each request of the scenario; where `token`
-    names a field of its JSON document, that is sent as a bearer token.
+    Its answer is one of `expect`. Each request of the scenario sends its cookies back. If `token` names a
+    field of its JSON answer, that field is sent as a bearer token.
     """
 
     request: Request
@@ -112,12 +112,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """One kind of traffic with its expected answer, as `loadtests/` defines it.
 
     `then` are further requests of the same exchange. `app` is the reference app that serves it (empty: the
-    framework's main app), over TLS with `tls`. `frameworks` and `connections` are those for which it makes
-    sense (empty: all). It needs a release that satisfies the specifier `releases`, and the `packages` beside
-    the framework. `statistical` says why its counts do not repeat exactly, or is None if they do.
-    `development`: no service in production meets such traffic, so it does not decide anything. `login` comes
-    before it.
-    `expect` has answers as `Client.send` returns them; `2xx` and `400-404` stand for several statuses.
+    framework's main app), over TLS with `tls`. It makes sense for `frameworks` and over `connections` (empty:
+    all). It needs a release that satisfies the specifier `releases`, and `packages` beside the framework.
+    `statistical` says why its counts do not repeat exactly, or is None if they do. `development`: services in
+    production do not meet such traffic, so it does not affect the verdict. `login` comes before it. `expect`
+    has answers as `Client.send` returns them; `2xx` and `400-404` stand for several statuses.
     """
 
     name: str
@@ -147,12 +146,12 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     @property
     def ordinary(self) -> bool:
-        """Whether any HTTP client would send it: complete, well-formed, and it waits for the answer."""
+        """Whether any HTTP client would send it: complete, well-formed, and waiting for the answer."""
         return self.client == "complete" and self.request.raw is None
 
     @property
     def fails(self) -> bool:
-        """Whether a request of it fails: it can have an answer that is not a success."""
+        """Whether its requests can fail: some expected answer is not a success."""
         return not all(RANGE.fullmatch(answer) and answer < "4" for answer in self.expect)
 
     def expects(self, answer: Answer) -> bool:
@@ -197,19 +196,19 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def expected(answers: Sequence[Answer], answer: Answer) -> bool:
-    """Return whether an answer is one of those that are right."""
-    for one in answers:
-        low, _, high = one.replace("xx", "00").partition("-")
-        high = f"{one[0]}99" if one.endswith("xx") else high
-        if answer == one or (high and answer.isdigit() and low <= answer <= high):
+    """Return whether `answer` is one of `answers`, which can also be ranges of statuses."""
+    for right in answers:
+        low, _, high = right.replace("xx", "00").partition("-")
+        high = f"{right[0]}99" if right.endswith("xx") else high
+        if answer == right or (high and answer.isdigit() and low <= answer <= high):
             return True
     return False
 
 
 def fault(scenario: Scenario) -> str | None:
-    """Return why no client can send a scenario, or never sees what it expects; None where one can."""
+    """Return why no client can send a scenario or see what it expects, or None if one can."""
     requests = (scenario.request, *scenario.then, *((scenario.login.request,) if scenario.login else ()))
-    faults = [*_unseen(scenario.expect), *(one for request in requests for one in _unsendable(request))]
+    faults = [*_unseen(scenario.expect), *(text for request in requests for text in _unsendable(request))]
     return f"scenario {one_line(scenario.name)}: {faults[0]}" if faults else None
 
 
@@ -218,8 +217,8 @@ def _unseen(answers: Sequence[Answer]) -> Iterator[str]:
         yield "expect: there is no answer"
     for answer in answers:
         if not all(map(SEEN.fullmatch, answer.split(" "))):
-            known = "a status (404, 4xx, 400-404), aborted, closed, refused or silent"
-            yield f"expect {one_line(answer)!r}: an answer is {known}"
+            forms = "a status (404, 4xx, 400-404), aborted, closed, refused or silent"
+            yield f"expect {one_line(answer)!r}: an answer is {forms}"
 
 
 def _unsendable(request: Request) -> Iterator[str]:
@@ -265,7 +264,7 @@ def _decoded(data: bytes) -> tuple[Scenario, ...]:
 
 
 def load_set(path: Path, chosen: Set) -> tuple[Scenario, ...]:
-    """Return a set of scenarios: `path` is the file of the default set; the extended set lies beside it.
+    """Return a set of scenarios: `path` is the file of the default set, and the extended set is beside it.
 
     Raises UsageError as `load` does, and if two scenarios have the same name.
     """
@@ -273,8 +272,8 @@ def load_set(path: Path, chosen: Set) -> tuple[Scenario, ...]:
     files = sorted((path.parent / "extended").glob("*.toml")) if chosen != "default" else []
     scenarios = (*default, *(scenario for file in files for scenario in load(file)))
     names = [scenario.name for scenario in scenarios]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UsageError(f"{path.parent}: two scenarios have the same name: {', '.join(sorted(twice))}")
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"{path.parent}: two scenarios have the same name: {', '.join(sorted(repeated))}")
     return scenarios
 
 
@@ -300,22 +299,22 @@ def find(path: Path, patterns: Sequence[str], chosen: Set | None = None) -> tupl
     if chosen or not patterns:
         return _of_set(path, chosen or "default", patterns)
     default, every = load_set(path, "default"), load_set(path, "all")
-    wanted: set[str] = set()
+    names: set[str] = set()
     for pattern in patterns:
         matching = [s.name for s in default if fnmatchcase(s.name, pattern)]
-        wanted.update(matching or (s.name for s in select(every, [pattern])))
-    return tuple(s for s in every if s.name in wanted)
+        names.update(matching or (s.name for s in select(every, [pattern])))
+    return tuple(s for s in every if s.name in names)
 
 
 def _of_set(path: Path, chosen: Set, patterns: Sequence[str]) -> tuple[Scenario, ...]:
-    """Return what `select` does, of one set. A UsageError says which of them are in the other."""
-    within = load_set(path, chosen)
+    """Do as `select` does, within one set. A UsageError says which scenarios are in the other."""
+    chosen_scenarios = load_set(path, chosen)
     try:
-        return select(within, patterns)
+        return select(chosen_scenarios, patterns)
     except UsageError:
-        others = [each.name for each in select(load_set(path, "all"), patterns) if each not in within]
+        absent = [s.name for s in select(load_set(path, "all"), patterns) if s not in chosen_scenarios]
         raise UsageError(
-            f"--set {chosen} is without {', '.join(others)}: --set all has every scenario"
+            f"--set {chosen} is without {', '.join(absent)}: --set all has every scenario"
         ) from None
 
 

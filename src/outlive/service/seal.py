@@ -1,8 +1,8 @@
-"""Seals a server, so that only we can talk to it: the kernel drops TCP segments not signed with our key.
+"""Seals a server against other processes: the kernel drops TCP segments that are not signed with its key.
 
 Any user of a machine can connect to a port on its loopback interface, and a stranger's requests would be
-counted as ours. TCP signatures (RFC 2385) keep strangers out and change nothing else about TCP, resets and
-TLS included. On Linux they need no privilege. On other kernels anybody can connect.
+counted. TCP signatures (RFC 2385) keep strangers out and change nothing else about TCP, including resets and
+TLS. On Linux they need no privilege. On other kernels any user can connect.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ TCP_MD5SIG_EXT = 32
 TCP_MD5SIG_FLAG_PREFIX = 1
 KEY_LENGTH = 32  # bytes; the kernel takes up to 80
 VARIABLE = "OUTLIVE_SEAL"
-"""The environment variable by which a load generator of ours gets the key, in hexadecimal digits."""
+"""The environment variable with the key for outlive's load generators, in hexadecimal digits."""
 
 
 class Sealed(NamedTuple):
-    """The address of a server that only answers those who have the key."""
+    """The address of a server that only answers clients with the key."""
 
     host: str
     port: int
@@ -34,7 +34,7 @@ Address = tuple[str, int] | Sealed
 def seal(sock: socket.socket, key: bytes) -> None:
     """Make a TCP socket sign what it sends and drop whatever is not signed, from any address.
 
-    The connections of a listening socket inherit that. Raises OSError if the kernel has no TCP signatures.
+    A listening socket's connections inherit this. Raises OSError if the kernel has no TCP signatures.
     """
     # struct tcp_md5sig: an address, how many bits of it count (none), the length of the key, the key
     option = struct.pack("=H126xBBHi80s", socket.AF_INET, TCP_MD5SIG_FLAG_PREFIX, 0, len(key), 0, key)
@@ -59,7 +59,7 @@ def given(host: str, port: int) -> Address:
 
 
 def told(address: Address) -> dict[str, str]:
-    """Return the environment variables that let another process of ours talk to `address`."""
+    """Return the environment variables that let another process talk to `address`."""
     return {VARIABLE: address.key.hex()} if isinstance(address, Sealed) else {}
 
 
@@ -71,7 +71,7 @@ def connect(sock: socket.socket, address: Address) -> None:
 
 
 def in_all(sockets: type[socket.socket], address: Address) -> None:
-    """Have all sockets of a class that connect to `address` do so with its key, whoever makes them."""
+    """Make all sockets of a class use the key when they connect to `address`, whoever creates them."""
     plain = sockets.connect
 
     def connected(sock: socket.socket, to: Any) -> None:

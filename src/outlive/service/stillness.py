@@ -9,7 +9,7 @@ import time
 PAUSE = 0.0001
 """Seconds for which every thread must sleep; data on its way through the kernel arrives meanwhile."""
 LIMIT = 5.0
-"""Seconds after which we stop waiting for a process that never rests."""
+"""Seconds after which waiting for a process that never rests ends."""
 
 
 class Stillness:
@@ -26,7 +26,7 @@ class Stillness:
         while time.monotonic() < deadline:
             spent = time.clock_gettime_ns(self.clock)
             threads = os.listdir(self.folder)  # noqa: PTH208 - names are enough
-            # A thread that waits for the GIL sleeps too, but then another thread has it and is awake.
+            # A thread that waits for the GIL also sleeps, but then another thread holds it and is awake.
             if self._asleep(threads):
                 time.sleep(PAUSE)
                 if self._asleep(threads) and time.clock_gettime_ns(self.clock) == spent:

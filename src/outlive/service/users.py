@@ -1,4 +1,4 @@
-"""Users of a load test: each sends its own mix of scenarios, or what a locustfile of the user's own says.
+"""Users of a load test: each sends its own mix of scenarios, or what the user's own locustfile says.
 
 A user is a name in `users.toml`, or `FILE.py` or `FILE.py:Class`: all users of a locustfile, or one.
 """
@@ -25,7 +25,7 @@ Weight = Annotated[int, msgspec.Meta(ge=0)]
 
 
 def load(path: Path) -> dict[str, dict[str, int]]:
-    """Return the users in the file `path` with their weights. Raises UsageError if it is no such file."""
+    """Return the users in the file `path` with their weights. Raises UsageError if it is malformed."""
     try:
         return decode_toml(read_bytes(path), dict[str, dict[str, Weight]])
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
@@ -33,7 +33,7 @@ def load(path: Path) -> dict[str, dict[str, int]]:
 
 
 def locustfile(user: str) -> tuple[str, str] | None:
-    """Return the file of a user and its class, empty for all of the file; None for one of `users.toml`."""
+    """Return a user's locustfile and class (empty: all in the file), or None for a user of `users.toml`."""
     file, _, name = user.partition(":")
     return (file, name) if file.endswith(".py") else None
 
@@ -47,22 +47,24 @@ def weights(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[st
     """
     if locustfile(user):
         return {}
-    known = scenarios.load(loadtests / "scenarios.toml")
+    every_scenario = scenarios.load(loadtests / "scenarios.toml")
     path = loadtests / "users.toml"
     users = load(path)
     if user not in users:
         raise UsageError(f"no user {user!r}; try {nearest(user, sorted(users))}")
     sent = {name: weight for name, weight in users[user].items() if weight}
-    unknown = sorted(users[user].keys() - {scenario.name for scenario in known})
+    unknown = sorted(users[user].keys() - {scenario.name for scenario in every_scenario})
     if unknown or not sent:
         raise UsageError(f"{path}: {user} sends {', '.join(unknown) or 'nothing'}: not a scenario")
     if not patterns:
         return sent
-    return {scenario.name: sent.get(scenario.name, 1) for scenario in scenarios.select(known, patterns)}
+    return {
+        scenario.name: sent.get(scenario.name, 1) for scenario in scenarios.select(every_scenario, patterns)
+    }
 
 
 def mix(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[str, float]:
-    """Return the fraction that each scenario has of the requests that `user` sends; they add up to 1.
+    """Return each scenario's fraction of the requests that `user` sends; the fractions add up to 1.
 
     Arguments and errors are those of `weights`.
     """
@@ -72,12 +74,12 @@ def mix(loadtests: Path, user: str, patterns: Sequence[str] = ()) -> dict[str, f
 
 
 def check(loadtests: Path, traffic: Traffic, *, folder: Path = HERE) -> None:
-    """Raise UsageError if users cannot send such traffic; a locustfile of the user's own is in `folder`."""
+    """Raise UsageError if users cannot send this traffic; the user's own locustfile is in `folder`."""
     traffic.check()
-    own = locustfile(traffic.user)
-    if own and not (folder / own[0]).is_file():
-        raise UsageError(f"{folder / own[0]}: there is no such locustfile")
-    if own and (traffic.requests or traffic.rate or traffic.scenarios):
+    parts = locustfile(traffic.user)
+    if parts and not (folder / parts[0]).is_file():
+        raise UsageError(f"{folder / parts[0]}: there is no such locustfile")
+    if parts and (traffic.requests or traffic.rate or traffic.scenarios):
         raise UsageError(
             f"{traffic.user} decides what is sent, and how fast: name a duration, and neither a number of "
             "requests nor a rate or scenarios"

@@ -19,7 +19,7 @@ from outlive.service.seal import Address
 TIMEOUT = 20.0
 """Seconds for one socket operation; a server that takes longer is a fault, not a slow measurement."""
 CONNECT_TIMEOUT = 5.0
-"""Seconds to connect, which the kernel does without the server."""
+"""Seconds to connect, which the kernel does by itself."""
 SMALL_WINDOW = 16384
 """Bytes of a client's receive buffer if it leaves during the answer: the server must still be sending."""
 LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -27,9 +27,9 @@ LINGER_ZERO = struct.pack("ii", 1, 0)
 BODYLESS = ("101", "204", "304")
 """Statuses whose answers end with the head."""
 HEADS = 64
-"""Heads whose parsed form is cached: answers differ in little but the second of their date."""
+"""Heads whose parsed form is cached: answers hardly differ except in the seconds of their date."""
 END = re.compile(rb"\r?\n\r?\n")
-"""What ends a head: an empty line, also one of a line feed alone, as RFC 9112 lets a client accept (2.2)."""
+"""The end of a head: an empty line, which RFC 9112 (2.2) lets a client accept as a bare line feed."""
 FRAMES = {1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 """WebSocket frames by opcode."""
 
@@ -66,7 +66,7 @@ class Wire:
         self.buffer = b""
 
     def send(self, data: bytes) -> None:
-        """Send `data`. A server may answer and close before it has read everything: that is not an error."""
+        """Send `data`. It is no error if the server answers and closes before it has read everything."""
         try:
             self.socket.sendall(data)
         except BlockingIOError:
@@ -87,7 +87,7 @@ class Wire:
         self.close()
 
     def close(self) -> None:
-        """Close in good order."""
+        """Close the connection properly."""
         self.socket.close()
 
     def drain(self) -> None:
@@ -134,7 +134,7 @@ class Wire:
         return True
 
     def frame(self) -> str | None:
-        """Read a WebSocket frame of a server; return its kind, or None if there is none."""
+        """Read a WebSocket frame from the server; return its kind, or None if there is none."""
         while len(self.buffer) < 2:
             if not self.more():
                 return None
@@ -180,9 +180,9 @@ def _parsed(text: bytes) -> Head:
 
 
 def _connect(plain: socket.socket, address: Address) -> None:
-    """Connect, or raise ConnectionRefusedError: of a sealed server the kernel does not report the death.
+    """Connect. Also raises ConnectionRefusedError on a time-out, because a dead sealed server is silent.
 
-    The kernel also keeps the time-outs: with Python's, each call would take two system calls.
+    The kernel enforces the time-outs: with Python's, each call would take two system calls.
     """
     _limit(plain, socket.SO_SNDTIMEO, CONNECT_TIMEOUT)
     try:
@@ -199,9 +199,9 @@ def _limit(plain: socket.socket, option: int, seconds: float) -> None:
 
 @functools.cache
 def _client(*, trusting: bool) -> ssl.SSLContext:
-    """Return the TLS context of a client; our servers on loopback have no host name to check.
+    """Return the TLS context of a client; servers on loopback have no host name to check.
 
-    A client that is not `trusting` demands a certificate signed by an authority, which ours is not.
+    A client that is not `trusting` demands a certificate signed by an authority, which theirs is not.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
