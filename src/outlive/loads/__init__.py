@@ -1,1 +1,1 @@
-"""Load tests: many clients at once, by locust, against a server of ours."""
+"""Load tests: many clients at once, simulated by locust, against one server."""

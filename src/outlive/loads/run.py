@@ -233,10 +233,10 @@ class _Run:
     def _answered(self, latest: Generated) -> Answers:
         """Return the answers so far, including `latest`."""
         answers = self.answers
-        whole = summed(s.histogram for s in latest.scenarios)
-        recent = Counter(dict(whole)) - Counter(dict(self._latencies))
+        histogram = summed(s.histogram for s in latest.scenarios)
+        recent = Counter(dict(histogram)) - Counter(dict(self._latencies))
         if recent.total() >= RECENT:
-            self._latencies = whole
+            self._latencies = histogram
             p50, p99 = (percentile(tuple(recent.items()), percent) for percent in (50, 99))
             answers = msgspec.structs.replace(answers, p50=p50, p99=p99)
         return msgspec.structs.replace(

@@ -155,12 +155,12 @@ class _Sweep:
         """Record what is unavailable, in place of earlier entries for the same releases."""
         path = unavailable_path(self.project)
         again = {(release.framework, release.version, self.python) for release in swept}
-        others = [
+        entries = [
             entry
             for entry in eras.read_list(path)
             if (entry.framework, entry.release, entry.python) not in again
         ]
-        write_list(path, sorted([*others, *self.unavailable]))
+        write_list(path, sorted([*entries, *self.unavailable]))
 
     def _plan(self, release: Release) -> _Planned | None:
         if reason := eras.unavailable(self.project, release, self.python):
@@ -174,12 +174,12 @@ class _Sweep:
             self._lacks(release, str(error))
             return None
         served = engine.serving(self.project, release.framework, self.scenarios)
-        whole = _Planned(prepared, served, ())
-        stored = {Cell.of(m) for m in self._stored(whole)}
+        plan = _Planned(prepared, served, ())
+        stored = {Cell.of(m) for m in self._stored(plan)}
         if self.request.fresh:
             stored.clear()
         missing = tuple(c for c in self.request.cells if c.scenario in served and c not in stored)
-        return msgspec.structs.replace(whole, missing=missing)
+        return msgspec.structs.replace(plan, missing=missing)
 
     def _stored(self, planned: _Planned) -> tuple[Measurement, ...]:
         store = Store(self.project, planned.stack.record)

@@ -19,17 +19,17 @@ def reduce(source: str, keep: str, shows: Shows, trials: int) -> str:
 
     The function named `keep` stays. Comments and docstrings are dropped.
     """
-    whole = ast.parse(source)
+    program = ast.parse(source)
     removed: set[int] = set()
-    text = _without(whole, removed, keep)
-    candidates = _candidates(whole)
+    text = _without(program, removed, keep)
+    candidates = _candidates(program)
     part = len(candidates)
     while part > 1 and trials > 0:
         part = -(-part // 2)
         left = [number for number in candidates if number not in removed]
         for start in range(0, len(left), part):
             trial = removed | set(left[start : start + part])
-            smaller = _without(whole, trial, keep)
+            smaller = _without(program, trial, keep)
             if smaller == text:
                 removed = trial
             elif trials > 0 and not _undefined(smaller):
