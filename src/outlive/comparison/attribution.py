@@ -63,30 +63,30 @@ def waterfall(reached: Sequence[Reached]) -> Waterfall:
     bars: list[Bar] = []
     last: Measurement | None = None
     for stage in reached:
-        m = stage.measurement
-        objects = _objects(m)
+        measurement = stage.measurement
+        objects = _objects(measurement)
         before = None if last is None else _objects(last)
         bars.append(
             Bar(
                 swapped=stage.swapped,
                 joined=stage.joined,
                 stack=stage.stack,
-                gc=m.gc,
+                gc=measurement.gc,
                 objects=None if objects is None else objects.value,
-                python_own=python_own(m),
+                python_own=python_own(measurement),
                 change=None if objects is None or before is None else _change(before, objects),
-                fingerprints=changes([(last, m)]) if last is not None else (),
-                reason=m.reason,
+                fingerprints=changes([(last, measurement)]) if last is not None else (),
+                reason=measurement.reason,
             )
         )
         if objects is not None:
-            last = m
+            last = measurement
     first = reached[0].measurement
     return Waterfall(scenario=first.scenario, connection=first.connection, bars=tuple(bars))
 
 
-def _objects(m: Measurement) -> Amount | None:
-    return OBJECTS.of(m) if m.status == "measured" else None
+def _objects(measurement: Measurement) -> Amount | None:
+    return OBJECTS.of(measurement) if measurement.status == "measured" else None
 
 
 def _change(before: Amount, after: Amount) -> float:

@@ -118,11 +118,12 @@ def _before_all(
 def _unimported(both: BothMeasurements, differences: Sequence[Difference]) -> tuple[str, ...]:
     """Return the packages that were varied on purpose and that no worker of a side that has them imported."""
     return tuple(
-        one.package
-        for one in differences
-        if one.asked
+        difference.package
+        for difference in differences
+        if difference.asked
         and never_imported(
-            [one.package], (*(both.before if one.before else ()), *(both.after if one.after else ()))
+            [difference.package],
+            (*(both.before if difference.before else ()), *(both.after if difference.after else ())),
         )
     )
 
@@ -131,4 +132,6 @@ def held_equal(before: StackRecord, after: StackRecord) -> tuple[Package, ...]:
     """Return the packages other than the framework that have the same version in both stacks."""
     others = set(after.packages)
     frameworks = {before.framework, after.framework}
-    return tuple(one for one in before.packages if one in others and one.name not in frameworks)
+    return tuple(
+        package for package in before.packages if package in others and package.name not in frameworks
+    )

@@ -18,7 +18,7 @@ Arm = Literal["before", "after", "again"]
 Readings = Mapping[Metric, float]
 
 FORWARDS: tuple[Arm, ...] = ("before", "after", "again")
-"""The order of the first round; every other round has it backwards."""
+"""The order of the first round; every other round reverses it."""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -48,9 +48,9 @@ def samples(runs: Sequence[tuple[Turn, Readings]], metrics: Sequence[Metric] = (
     by_turn = dict(runs)
     appearing = dict.fromkeys(metric for _, readings in runs for metric in readings)
     numbers = sorted({turn.round for turn, _ in runs})
-    found = []
+    by_metric = []
     for metric in metrics or appearing:
         values = [[by_turn.get(Turn(number, arm), {}).get(metric) for arm in FORWARDS] for number in numbers]
-        whole = (Round(*one) for one in values if None not in one)  # type: ignore[arg-type]
-        found.append(Samples(metric, tuple(whole)))
-    return tuple(found)
+        whole = (Round(*row) for row in values if None not in row)  # type: ignore[arg-type]
+        by_metric.append(Samples(metric, tuple(whole)))
+    return tuple(by_metric)
