@@ -7,6 +7,7 @@ import msgspec
 from outlive.errors import UsageError
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, USUAL_CONNECTIONS, Connection
+from outlive.records.remedy import Remedy
 from outlive.records.stack import Stack, is_stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
@@ -64,8 +65,7 @@ class Selection(msgspec.Struct, frozen=True):
 
     def prepared(self, project: Project, stack: Stack, python: str | None) -> Prepared:
         """Return a stack with its era lock, for the selected worker and practices. Raises as `prepare`."""
-        practice = remedies.practices(project, stack.framework, self.practices)
-        packages = apps.packages(project, stack.framework, self.worker)
+        practice, packages = self._added(project, stack.framework)
         return prepare(project, stack, python, practice, packages=packages)
 
     def pair(self, project: Project, stacks: tuple[Stack, Stack], python: str | None) -> Pair:
@@ -73,9 +73,15 @@ class Selection(msgspec.Struct, frozen=True):
 
         Raises as `prepare_pair` does.
         """
-        practice = remedies.practices(project, stacks[0].framework, self.practices)
-        packages = apps.packages(project, stacks[0].framework, self.worker)
+        practice, packages = self._added(project, stacks[0].framework)
         return prepare_pair(project, *stacks, python, practice, packages=packages)
+
+    def _added(self, project: Project, framework: str) -> tuple[Remedy | None, tuple[str, ...]]:
+        """Return the selected practices as one, and the packages that the selected worker needs."""
+        return (
+            remedies.practices(project, framework, self.practices),
+            apps.packages(project, framework, self.worker),
+        )
 
     def request(
         self, project: Project, *, always: tuple[str, ...] = (), sensitivity: int = SENSITIVITY

@@ -19,7 +19,7 @@ from outlive import processes
 from outlive.errors import FaultError
 from outlive.records.load import Collections, Deployment, End, total
 from outlive.service.app import App
-from outlive.service.gunicorn import Gunicorn
+from outlive.service.gunicorn import PRELOAD, Gunicorn
 from outlive.service.probe_line import ANSWER_LIMIT
 from outlive.stacks.environments import Environment
 
@@ -181,7 +181,7 @@ class LoadServer(Gunicorn):
         options = ["--workers", str(deployment.workers), "--max-requests", str(deployment.max_requests)]
         options += ["--graceful-timeout", str(deployment.graceful_timeout)]
         if deployment.preload:
-            options.append("--preload")
+            options.append(PRELOAD)
         worker = app.named(deployment.worker)
         super().__init__(environment, app, worker, folder, options=options, policy=deployment.gc)
         self.deployment = deployment
