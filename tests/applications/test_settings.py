@@ -228,7 +228,6 @@ def test_a_revision_is_part_of_a_version(name: str, said: str) -> None:
 JSON = st.recursive(
     st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
-    max_leaves=12,
 )
 
 
