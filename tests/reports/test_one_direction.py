@@ -107,8 +107,9 @@ def test_headline_steps_and_json_say_the_same(framework: str, version: str) -> N
     }
     rows = json.loads(report.to_json())["comparison"]["rows"]
     assert {(row["scenario"], row["connection"], row["gc"]): row["direction"] for row in rows} == cells
-    for gc, sentence in zip(("on", "off"), re.split(r"\. With gc off,", step.summary), strict=True):
-        counts = [int(count) for count in re.findall(r"(?:worse|better) in (\d+)", sentence)]
+    for gc, sentence in zip(("on", "off"), step.changes, strict=True):
+        assert sentence.lead == f"with gc {gc}"
+        counts = [int(count) for count in re.findall(r"(?:worse|better) in (\d+)", str(sentence))]
         assert sum(counts) == sum(way != "same" for (*_, own), way in cells.items() if own == gc)
 
 

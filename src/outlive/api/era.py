@@ -8,7 +8,7 @@ import msgspec
 
 from outlive.comparison.cells import BASELINE, Row, judge, match
 from outlive.comparison.changes import OBJECTS, exact
-from outlive.comparison.headline import changes
+from outlive.comparison.headline import changes, one_paragraph
 from outlive.errors import FaultError, UnavailableError
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
@@ -18,7 +18,7 @@ from outlive.replay.engine import Progress, Request
 from outlive.service import app as apps
 from outlive.stacks import swaps
 from outlive.stacks.prepare import Pair, Prepared, prepare_each
-from outlive.wording import number, step
+from outlive.wording import counted, number, step
 
 
 def sentences(
@@ -49,9 +49,8 @@ def sentences(
     rows = judge(measured)
     if not rows:
         return None
-    text = (
-        f"{changes(rows)} ({'1 package differs' if len(differ) == 1 else f'{len(differ)} packages differ'})"
-    )
+    differing = f"{counted(len(differ), 'package')} {'differs' if len(differ) == 1 else 'differ'}"
+    text = f"{one_paragraph(changes(rows))} ({differing})"
     apart = [row for row in rows if _apart(row, controlled)]
     if not apart:
         return f"With the dependencies of each release date: {text}."

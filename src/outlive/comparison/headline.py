@@ -1,4 +1,4 @@
-"""The headline of a comparison: a few sentences, built by rules, that claim no more than was measured. Pure.
+"""What changes in a comparison: a few sentences, built by rules, that claim no more than was measured. Pure.
 
 Those who run with the collector on come first, and what changes for those who do not stands beside it.
 """
@@ -18,6 +18,36 @@ from outlive.wording import ARROW, NO_VERSION, capital, counted, listed, number,
 
 MOST_NAMES = 3
 UNTRACKED = "in no object that the collector tracks"
+
+
+class Sentence(msgspec.Struct, frozen=True):
+    """Clauses that hold under one condition, as in `with gc on`; an empty `lead` is no condition.
+
+    As a string it is one line. As a list it is a `head` and its `points`. Neither ends in a full stop.
+    """
+
+    clauses: tuple[str, ...]
+    lead: str = ""
+
+    def __str__(self) -> str:
+        """Return the sentence as one line that starts in lower case."""
+        return ", ".join(filter(None, [self.lead, "; ".join(self.clauses)]))
+
+    @property
+    def head(self) -> str:
+        """The line of the list: the condition, or the whole sentence if it has one clause."""
+        return capital(f"{self.lead}:" if self.points else str(self))
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The lines below the head."""
+        return self.clauses if len(self.clauses) > 1 else ()
+
+
+def one_paragraph(sentences: Iterable[Sentence]) -> str:
+    """Return the sentences in one line, without a capital at its start and a full stop at its end."""
+    first, *others = map(str, sentences)
+    return ". ".join([first, *map(capital, others)])
 
 
 def subject(before: StackRecord, after: StackRecord, differences: Sequence[Difference]) -> str:
@@ -57,21 +87,6 @@ def policies(rows: Iterable[Row | Unmeasured]) -> tuple[str, ...]:
     return (*(one for one in GC_POLICIES if one in found), *sorted(found - set(GC_POLICIES)))
 
 
-def headline(
-    about: str,
-    rows: Sequence[Row],
-    gaps: Sequence[Unmeasured],
-    differences: Sequence[Difference],
-    releases: Iterable[Release],
-    *,
-    first: Sequence[str] = (),
-) -> str:
-    """Return the sentences: `first`, what changes, and one for each reason for which a release is yanked."""
-    yanked = withdrawn(releases)
-    lead, *others = *first, changes(rows, gaps, differences)
-    return f"{about}: {'. '.join([lead, *map(capital, others), *yanked])}{'' if yanked else '.'}"
-
-
 ONE_STACK = "both sides are one stack, measured twice"
 SAME = "both sides are the same measurements, so they cannot differ"
 
@@ -84,12 +99,12 @@ def untouched(unimported: Sequence[str]) -> str:
 
 def changes(
     rows: Sequence[Row], gaps: Sequence[Unmeasured] = (), differences: Sequence[Difference] = ()
-) -> str:
-    """Return what changes, without subject and full stop: a sentence for each gc policy, then the rest."""
-    said: dict[str, list[str]] = {}
+) -> tuple[Sentence, ...]:
+    """Return what changes: a sentence for each gc policy, or for several that are alike, then the rest."""
+    by_clauses: dict[tuple[str, ...], list[str]] = {}
     for gc in policies(rows):
-        said.setdefault("; ".join(_claims([row for row in rows if row.gc == gc])), []).append(gc)
-    sentences = [f"with gc {listed(names)}, {text}" for text, names in said.items()]
+        by_clauses.setdefault(tuple(_clauses([row for row in rows if row.gc == gc])), []).append(gc)
+    sentences = []
     if not rows:
         sentences.append("no cell was measured on both sides")
     apart = sum(not one.asked for one in differences)
@@ -102,8 +117,10 @@ def changes(
         sentences.append(f"{counted(failed, 'cell')} failed")
     if len(lost) > failed:
         sentences.append(f"{counted(len(lost) - failed, 'cell')} could not be compared")
-    first, *others = sentences
-    return ". ".join([first, *map(capital, others)])
+    return (
+        *(Sentence(clauses, f"with gc {listed(names)}") for clauses, names in by_clauses.items()),
+        *(Sentence((sentence,)) for sentence in sentences),
+    )
 
 
 def leaking(reading: Reading) -> Quantity:
@@ -114,14 +131,14 @@ def leaking(reading: Reading) -> Quantity:
     return LEAKED
 
 
-def _claims(rows: Sequence[Row]) -> Iterator[str]:
+def _clauses(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what changes in the rows of one gc policy."""
     deciding = [row for row in rows if row.decides]
     changed = [row for row in deciding if row.direction != "same"]
     cells = counted(len(deciding), "cell")
     if deciding and not changed:
         yield f"nothing changes in {cells}"
-    yield from _clauses(deciding)
+    yield from _by_kind(deciding)
     yield from _residue(deciding)
     if not changed:
         yield from _state(deciding)
@@ -137,7 +154,7 @@ def _claims(rows: Sequence[Row]) -> Iterator[str]:
             name, other = ("worse", "better") if worse else ("better", "worse")
             yield f"{name} in {len(changed)} of {cells}, {other} in none"
     shown = [row for row in rows if not row.decides and row.direction != "same"]
-    for clause in _clauses(shown):
+    for clause in _by_kind(shown):
         yield f"for development only, {clause}"
     if peaks := [(row, row.peaks) for row in rows if row.peaks]:
         top, most = max(peaks, key=lambda one: abs(one[1][1] - one[1][0]))
@@ -156,7 +173,7 @@ def _residue(rows: Sequence[Row]) -> Iterator[str]:
             return
 
 
-def _clauses(rows: Sequence[Row]) -> Iterator[str]:
+def _by_kind(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a clause for each kind of change, the gravest first, and of `ok` apart from all others."""
     own = [row for row in rows if not row.as_ok]
     for kind in _VERBS:

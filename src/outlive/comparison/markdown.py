@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from outlive.comparison import lines
 from outlive.comparison.cells import Row
+from outlive.comparison.headline import Sentence
 from outlive.comparison.pair import Compared, Comparison
 from outlive.markdown import details, escape, table
 from outlive.retention import changes_text
@@ -38,6 +39,13 @@ def body(comparison: Comparison) -> Iterator[str]:
     yield from details(
         "Releases and packages", about(comparison, (*lines.facts(comparison), *lines.peaks(comparison)))
     )
+
+
+def bullets(sentences: Iterable[Sentence]) -> Iterator[str]:
+    """Yield sentences as a list: each head, and its points below it."""
+    for sentence in sentences:
+        yield f"- {escape(sentence.head)}"
+        yield from (f"  - {escape(point)}" for point in sentence.points)
 
 
 def _rows(rows: Sequence[Row]) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""A comparison: what changes between two stacks, cell by cell, and a headline that says it. Pure.
+"""A comparison: what changes between two stacks, cell by cell, and sentences that say it. Pure.
 
-`cells` judges the cells, `headline` builds the headline.
+`cells` judges the cells, `headline` builds the sentences.
 """
 
 from __future__ import annotations
@@ -11,12 +11,22 @@ from collections.abc import Container, Iterator, Sequence
 import msgspec
 
 from outlive.comparison.cells import Row, Unmeasured, judge, match
-from outlive.comparison.headline import ONE_STACK, SAME, headline, subject, untouched
+from outlive.comparison.headline import (
+    ONE_STACK,
+    SAME,
+    Sentence,
+    changes,
+    one_paragraph,
+    subject,
+    untouched,
+    withdrawn,
+)
 from outlive.comparison.sizes import Rates
 from outlive.records.measurement import Measurement, StackRecord, never_imported
 from outlive.records.release import Release
 from outlive.records.stack import Difference, Package
-from outlive.retention.fingerprints import Change, changes
+from outlive.retention import fingerprints
+from outlive.retention.fingerprints import Change
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -44,10 +54,12 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(Compared, frozen=True, kw_only=True):
     """What changes from `before` to `after` in exact cells.
 
-    `rows` are the cells that both sides measured, `unmeasured` all others; `better`, `worse` and `same` count
-    the rows that decide. `fingerprints` say what became of each leak and ring.
+    `changes` are the sentences of the headline, but not those about yanked releases. `rows` are the cells
+    that both sides measured, `unmeasured` all others; `better`, `worse` and `same` count those that decide.
+    `fingerprints` say what became of each leak and ring.
     """
 
+    changes: tuple[Sentence, ...]
     better: int
     worse: int
     same: int
@@ -81,16 +93,13 @@ def compare(
     rows = judge(measured, rates, development)
     counts = Counter(row.direction for row in rows if row.decides)
     about = subject(before.stack, after.stack, differences)
+    first = _before_all(before.stack, after.stack, measurements, differences)
+    yanked = withdrawn((before.release, after.release))
+    sentences = (*(Sentence((text,)) for text in first), *changes(rows, gaps, differences))
     return Comparison(
         subject=about,
-        headline=headline(
-            about,
-            rows,
-            gaps,
-            differences,
-            (before.release, after.release),
-            first=tuple(_before_all(before.stack, after.stack, measurements, differences)),
-        ),
+        headline=f"{about}: {'. '.join([one_paragraph(sentences), *yanked])}{'' if yanked else '.'}",
+        changes=sentences,
         before=before,
         after=after,
         held_equal=held_equal(before.stack, after.stack),
@@ -100,7 +109,7 @@ def compare(
         same=counts["same"],
         rows=rows,
         unmeasured=gaps,
-        fingerprints=changes(measured.values()),
+        fingerprints=fingerprints.changes(measured.values()),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from outlive.comparison import lines
 from outlive.comparison.changes import Direction
+from outlive.comparison.headline import Sentence
 from outlive.comparison.pair import Compared, Comparison
 from outlive.retention import changes_text
 from outlive.tables import WIDE, columns, indented, say
@@ -38,6 +39,14 @@ def show(comparison: Comparison, console: Console, *, everything: bool = False) 
         indented(console, gap.cells)
     hidden = "" if everything else "--all shows every cell. "
     say(console, f"{hidden}--json has all numbers and how they were measured.", "dim")
+
+
+def show_changes(sentences: Iterable[Sentence], console: Console, indent: str = "") -> None:
+    """Print sentences as a list: each head, and its points below it."""
+    for sentence in sentences:
+        say(console, f"{indent}{sentence.head}")
+        for point in sentence.points:
+            say(console, f"{indent}  - {point}", hang=len(indent) + 4)
 
 
 def show_facts(compared: Compared, known: Sequence[lines.Fact], console: Console) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from outlive.comparison.cells import Row, judge, match
-from outlive.comparison.headline import changes
+from outlive.comparison.headline import Sentence, changes, one_paragraph
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.release import Release
@@ -25,15 +25,16 @@ from outlive.wording import NO_VERSION, step
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A release whose cells differ from those of the one before it.
 
-    `summary` describes the change, `rows` are the cells that changed, `packages` the dependencies that
-    changed as well, as in `yarl 1.9.4 → 1.9.5`. `cells` are
-    how many were compared, by gc policy. `claims` are the entries of its changelog about memory; None
-    if no changelog was available.
+    `changes` describe the change, `summary` does so in one line. `rows` are the cells that changed,
+    `packages` the dependencies that changed as well, as in `yarl 1.9.4 → 1.9.5`. `cells` are how many were
+    compared, by gc policy. `claims` are the entries of its changelog about memory; None if no changelog was
+    available.
     """
 
     release: Release
     before: Release
     summary: str
+    changes: tuple[Sentence, ...]
     rows: tuple[Row, ...]
     packages: tuple[str, ...]
     claims: tuple[Claim, ...] | None
@@ -73,11 +74,13 @@ def find(timeline: Timeline, logs: Iterable[Changelog] | None) -> Steps:
         rows = judge(match(before.measurements, after.measurements)[0])
         changed = tuple(row for row in rows if row.direction != "same")
         if changed:
+            sentences = changes(rows)
             steps.append(
                 Step(
                     release=after.release,
                     before=before.release,
-                    summary=changes(rows),
+                    summary=one_paragraph(sentences),
+                    changes=sentences,
                     rows=changed,
                     packages=changed_packages(before, after),
                     claims=claimed.get(after.release.version),

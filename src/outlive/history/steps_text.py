@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from outlive.comparison.markdown import bullets
+from outlive.comparison.terminal import show_changes
 from outlive.history.steps import Step, Steps
-from outlive.tables import described, say
+from outlive.tables import say
 from outlive.wording import counted, listed, one_line
 
 HEAD = """\
@@ -22,6 +24,7 @@ the release's changelog says about memory.
 """
 SCENARIOS = "all scenarios, both kinds of connection, gc on and off"
 SILENT = "nothing about memory"
+UNDATED = "date unknown"
 UNKNOWN = "no changelog was available"
 ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "*": "\\*", "_": "\\_", "`": "\\`", "[": "\\["})
 
@@ -37,14 +40,12 @@ def markdown(histories: Sequence[Steps]) -> str:
 
 
 def show(histories: Sequence[Steps], console: Console) -> None:
-    """Print the steps of each framework, one paragraph a release."""
+    """Print the steps of each framework, one list a release."""
     for history in histories:
         say(console, history.framework, "bold")
-        wide = max((len(step.release.version) for step in history.steps), default=0)
-        described(
-            console,
-            ((f"{s.release.version:<{wide}}  {s.release.date or ''}", s.summary) for s in history.steps),
-        )
+        for step in history.steps:
+            say(console, f"{step.release.version} ({step.release.date or UNDATED})", "bold")
+            show_changes(step.changes, console, "  ")
         say(console, _sentence(history))
 
 
@@ -60,10 +61,9 @@ def _sentence(history: Steps) -> str:
 
 def _section(step: Step) -> list[str]:
     lines = [
-        f"### {step.release.version} ({step.release.date or 'date unknown'}), after {step.before.version}",
+        f"### {step.release.version} ({step.release.date or UNDATED}), after {step.before.version}",
         "",
-        f"{step.summary[:1].upper()}{step.summary[1:]}.",
-        "",
+        *bullets(step.changes),
     ]
     if step.release.yanked:
         lines.append(f"- Yanked: {_escaped(step.release.yanked_reason or 'no reason is given')}")

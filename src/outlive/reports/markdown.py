@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from outlive.comparison.markdown import body
+from outlive.comparison.markdown import body, bullets
 from outlive.comparison.noisy import load_text
 from outlive.markdown import details, escape, table
 from outlive.reports import remedies_text
@@ -12,7 +12,7 @@ from outlive.reports.claims import Held
 from outlive.reports.record import Report
 from outlive.reports.remedies_text import caption, missing, notes
 from outlive.reports.verdict import SIGNS
-from outlive.wording import about, capital, number, one_line, span, step
+from outlive.wording import about, number, one_line, span, step
 
 LONGEST = 65_000
 """Most characters in a comment: GitHub's limit, with room for characters that it counts as more than one."""
@@ -22,7 +22,14 @@ MOST_CHARGES = 5  # lines of the bill
 def render(report: Report) -> str:
     """Return the report as Markdown that ends in a newline. If it is too long, a note replaces the tables."""
     head = "\n".join(_head(report))
-    parts = (_bill(report), _load(report), _relief(report), _claims(report), body(report.comparison))
+    parts = (
+        _era(report),
+        _bill(report),
+        _load(report),
+        _relief(report),
+        _claims(report),
+        body(report.comparison),
+    )
     rest = "\n".join(line for part in parts for line in part)
     if len(head) + len(rest) > LONGEST:
         rest = "\nThe tables are too long for a comment: see the page of this report."
@@ -38,10 +45,10 @@ def _head(report: Report) -> Iterator[str]:
     yield ""
     yield from (f"- {escape(line)}" for line in statements.policies)
     yield ""
-    yield f"**{escape(capital(statements.changes))}**"
+    yield "What changes:"
     yield ""
-    if statements.era:
-        yield from (escape(statements.era), "")
+    yield from bullets(report.comparison.changes)
+    yield ""
     context = (statements.scope, statements.sizes, statements.python, statements.origin)
     yield " ".join(map(escape, context))
     yield ""
@@ -50,6 +57,11 @@ def _head(report: Report) -> Iterator[str]:
     commands = [statements.repeat, *([statements.repeat_load] if report.loads.comparisons else [])]
     quoted = (f"`{command.replace('`', '')}`" for command in commands)
     yield f"Repeat it: {' and '.join(quoted)}"
+
+
+def _era(report: Report) -> Iterator[str]:
+    if report.said.era:
+        yield from details("With the dependencies of each release's time", [escape(report.said.era)])
 
 
 def _bill(report: Report) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from outlive.comparison.terminal import show_changes
 from outlive.reports.record import Report
 from outlive.tables import described, indented, say
-from outlive.wording import capital
 
 
 def head(report: Report, console: Console) -> None:
@@ -16,7 +16,7 @@ def head(report: Report, console: Console) -> None:
     say(console, statements.means)
     for line in statements.policies:
         indented(console, line)
-    say(console, capital(statements.changes))
+    show_changes(report.comparison.changes, console)
     if statements.era:
         say(console, statements.era)
     for line in (statements.scope, statements.sizes, statements.python, statements.origin):
