@@ -434,7 +434,7 @@ def test_headline_claims_nothing_where_nothing_was_measured() -> None:
 @pytest.mark.parametrize(
     ("reasons", "said"),
     [
-        ((None, ""), "aiohttp 3.10.11 is yanked, no reason given"),
+        ((None, ""), "aiohttp 3.10.11 is yanked: no reason is given"),
         ((REASON, REASON), f"aiohttp 3.10.10 and aiohttp 3.10.11 are yanked: {REASON}"),
         (("old", "evil\n\x1b[31m"), "aiohttp 3.10.10 is yanked: old. aiohttp 3.10.11 is yanked: evil [31m"),
     ],

@@ -14,7 +14,7 @@ from outlive.comparison.changes import LEAKED, NAMED, OBJECTS, PER_CONNECTION, Q
 from outlive.records.measurement import GC_POLICIES, Connection, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
-from outlive.wording import ARROW, NO_VERSION, capital, counted, listed, number, one_line, size, step
+from outlive.wording import ARROW, NO_VERSION, capital, counted, listed, number, size, step
 
 MOST_NAMES = 3
 UNTRACKED = "in no object that the collector tracks"
@@ -73,10 +73,9 @@ def withdrawn(releases: Iterable[Release]) -> tuple[str, ...]:
     by_reason: dict[str, list[str]] = {}
     for release in dict.fromkeys(releases):
         if release.yanked:
-            by_reason.setdefault(one_line(release.yanked_reason or ""), []).append(str(release))
+            by_reason.setdefault(release.why_yanked, []).append(str(release))
     return tuple(
-        f"{listed(names)} {'is' if len(names) == 1 else 'are'} yanked"
-        + (f": {reason}" if reason else ", no reason given")
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} yanked: {reason}"
         for reason, names in by_reason.items()
     )
 

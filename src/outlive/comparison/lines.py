@@ -294,9 +294,7 @@ def _requires(side: Side) -> str:
 def _yanked(side: Side) -> str:
     if side.release.date is None:
         return NOT_RELEASED
-    if not side.release.yanked:
-        return "no"
-    return f"yes: {one_line(side.release.yanked_reason or '') or 'no reason is given'}"
+    return f"yes: {side.release.why_yanked}" if side.release.yanked else "no"
 
 
 def _any_request(row: Row) -> str:

@@ -66,7 +66,7 @@ def _section(step: Step) -> list[str]:
         *bullets(step.changes),
     ]
     if step.release.yanked:
-        lines.append(f"- Yanked: {_escaped(step.release.yanked_reason or 'no reason is given')}")
+        lines.append(f"- Yanked: {_escaped(step.release.why_yanked)}")
     if step.packages:
         lines.append(f"- Changed with it: {listed(step.packages)}")
     if step.claims is None:

@@ -63,6 +63,11 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The day (UTC) on which it was uploaded, or None if the index does not say."""
         return self.uploaded.date() if self.uploaded else None
 
+    @property
+    def why_yanked(self) -> str:
+        """The reason that its authors gave for yanking it, in one line."""
+        return one_line(self.yanked_reason or "") or "no reason is given"
+
     def supports(self, python: str) -> bool:
         """Return whether it supports `python` (`3.11`) and has a wheel for it."""
         return self.why_not(python) is None

@@ -17,7 +17,6 @@ from outlive.releases.catalogue import Catalogue
 from outlive.stacks import controlled, environments, locks, pythons, sources
 from outlive.stacks.locks import Lock, Side
 from outlive.stacks.pythons import Interpreter
-from outlive.wording import one_line
 
 Identity = tuple[str, str, str, str, str | None]
 
@@ -230,4 +229,4 @@ def _interpreters(
 def check_withdrawn(release: Release) -> None:
     """Raise UnavailableError if the release was withdrawn from the index."""
     if release.yanked:
-        raise UnavailableError(f"{release} is yanked: {one_line(release.yanked_reason or 'no reason given')}")
+        raise UnavailableError(f"{release} is yanked: {release.why_yanked}")

@@ -40,8 +40,7 @@ def show_releases(releases: Sequence[Release], console: Console) -> None:
         cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         whole(console, cells, "" if release else "bold")
         if release and release.yanked:
-            reason = one_line(release.yanked_reason or "no reason given")
-            say(console, f"{' ' * (widths[0] + 2)}yanked: {reason}")
+            say(console, f"{' ' * (widths[0] + 2)}yanked: {release.why_yanked}")
 
 
 def show_update(update: Update, console: Console) -> None:
