@@ -149,6 +149,38 @@ class TestProbe:
             worker.begin()
             worker.do("assert sys.getswitchinterval() == 0.005")
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's threads")
+    def test_a_thread_that_waits_for_a_core_is_not_at_rest(self, tmp_path: Path) -> None:
+        """It uses no CPU time meanwhile, just as one that has nothing to do."""
+        core = f"os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})"
+        hog = [sys.executable, "-c", f"import os; {core}\nprint(flush=True)\nwhile True: pass"]
+        with (
+            working(sys.executable, tmp_path, "off") as worker,
+            subprocess.Popen(hog, stdout=subprocess.PIPE) as other,
+        ):
+            try:
+                assert other.stdout is not None
+                other.stdout.readline()
+                worker.do("import os, threading, zlib; data = bytes(1 << 26); load_probe.REST_LIMIT = 0.5")
+                idle = "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
+                work = "any(zlib.crc32(data) < 0 for _ in iter(int, 1))"  # without the GIL
+                worker.do(f"threading.Thread(target=lambda: ({core}, {idle}, {work}), daemon=True).start()")
+                worker.line.ask("begin")
+                assert not worker.line.wait(Begun).idle
+            finally:
+                other.kill()
+
+    def test_what_abstract_classes_remember_of_types_is_not_counted(
+        self, interpreter: Interpreter, tmp_path: Path
+    ) -> None:
+        """Which types they meet first under load, and when, is chance: it is no leak."""
+        with working(interpreter.path, tmp_path, "off") as worker:
+            worker.do("from collections.abc import Mapping")
+            worker.do("classes = [type(f'M{i}', (Mapping,), {}) for i in range(70)]")
+            worker.begin()
+            worker.do("assert not isinstance(3.5, Mapping)")
+            assert worker.count().survivors == pytest.approx(0, abs=OWN)
+
     def test_a_farewell_is_no_death(self, tmp_path: Path) -> None:
         with working(sys.executable, tmp_path, "on") as worker:
             worker.do("found.farewell()")
