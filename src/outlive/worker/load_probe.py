@@ -186,7 +186,7 @@ def clear_abc_caches() -> None:
             seen.add(cls)
             left += type.__subclasses__(cls)
             if isinstance(cls, ABCMeta):
-                cls._abc_caches_clear()
+                cls._abc_caches_clear()  # type: ignore[attr-defined]
     Counter(map(type, ()))  # compared in the middle of each count: so they remember it before, too
 
 
