@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from measuring import CHECKOUT
 from outlive import processes
 from outlive.cli import VERBS, cli
-from outlive.errors import UsageError
+from outlive.errors import ExitCode, OutliveError, UsageError
 from outlive.project import Project
+from reporting import checkout
 from verbs import NAMES, verb
 
 HEAVY = {"outlive.commands", "outlive.records", "msgspec", "rich", "requests", "bs4"}
@@ -80,6 +81,20 @@ def test_what_one_reads_is_not_folded_into_one_line(words: list[str]) -> None:
     done = processes.run([sys.executable, "-m", "outlive", *words], timeout=60, cwd=CHECKOUT.root)
     assert done.returncode == (0 if words else 2)
     assert len((done.stdout + done.stderr).splitlines()) > 10
+
+
+@pytest.mark.parametrize("verb", ["leaks", "steps"])
+def test_results_of_which_none_can_be_read_are_a_fault(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = checkout(tmp_path)
+    monkeypatch.setenv("OUTLIVE_ROOT", str(tmp_path))
+    project.published.mkdir()
+    os.mkfifo(project.published / "measurements")
+    done = CliRunner().invoke(cli, [verb, "flask"], standalone_mode=False)
+    assert "cannot be read: Not a directory" in f"{done.stderr}{done.exception}"
+    code = done.exception.exit_code if isinstance(done.exception, OutliveError) else done.return_value
+    assert code == ExitCode.FAULT
 
 
 @pytest.mark.parametrize("words", [["leaks", "flask"], ["steps", "flask"], ["releases", "list", "flask"]])

@@ -158,6 +158,31 @@ def test_output_that_cannot_be_written_is_a_fault(environment: dict[str, str] | 
     assert (done.returncode, done.stderr) == (ExitCode.FAULT, b"outlive: " + FULL)
 
 
+@pytest.mark.parametrize(
+    ("printed", "code"), [("", ExitCode.FINE), ("raise errors.UsageError('x')", ExitCode.USAGE)]
+)
+def test_standard_error_that_nobody_reads_ends_nothing(printed: str, code: int) -> None:
+    program = (
+        "import sys\nfrom outlive import ending, errors\nfrom rich.console import Console\n"
+        "def command():\n"
+        "    sys.stdin.readline()\n"
+        "    Console(stderr=True).print('progress')\n"
+        f"    {printed or 'print(7)'}\n"
+        "ending.run(command)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        process.stderr.close()
+        out, _ = process.communicate("\n")
+    assert (process.returncode, out) == (code, "" if printed else "7\n")
+
+
 @pytest.mark.parametrize(("closed", "code"), [("<&-", 0), ("2>&-", 0), (">&-", 4), ("<&- >&- 2>&-", 4)])
 def test_no_file_takes_the_place_of_a_closed_stream(closed: str, code: int, tmp_path: Path) -> None:
     program = (

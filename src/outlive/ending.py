@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -21,6 +21,9 @@ from outlive import __version__
 from outlive.errors import ExitCode, OutliveError
 from outlive.project import cache_dir
 from outlive.wording import USERINFO, one_line
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 POLITE = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that end a command cleanly: Ctrl-C, `kill`, a terminal that closes."""
@@ -49,6 +52,9 @@ def run(command: Callable[[], object]) -> NoReturn:
     _interruptible()
     if _closed():
         sys.exit(_report("standard output is closed: redirect it, to /dev/null for example", ExitCode.FAULT))
+    if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
+        kept = io.BufferedWriter(_StandardError(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(kept, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # for a terminal without arrows
     code: int | str | None = ExitCode.INTERRUPTED
@@ -61,6 +67,17 @@ def run(command: Callable[[], object]) -> NoReturn:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     exec("")  # noqa: S102 - Python remembers a KeyboardInterrupt in `exec`, as dataclasses use it, and ends by SIGINT
     sys.exit(code)
+
+
+class _StandardError(io.FileIO):
+    """Standard error that drops what its reader no longer takes: progress must not end a measurement."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Return the number of bytes written or dropped."""
+        with contextlib.suppress(OSError):
+            if written := super().write(data):
+                return written
+        return memoryview(data).nbytes
 
 
 def _closed() -> bool:

@@ -99,6 +99,18 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
+def check_writable(path: Path) -> None:
+    """Raise FaultError if a file or folder cannot be written, or made in the nearest folder that exists."""
+    place = next(place for place in (path, *path.parents) if place.exists())
+    try:
+        if not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, f"{place} is not writable")
+        if not _in_place(path):
+            tempfile.TemporaryFile(dir=place if place.is_dir() else place.parent).close()
+    except OSError as error:
+        raise unwritten(path, error) from None
+
+
 def unwritten(path: Path, error: OSError) -> FaultError:
     """Return the error for a file or a folder that cannot be written."""
     return FaultError(f"{path} cannot be written: {why(path, error)}")
@@ -118,7 +130,8 @@ def why(path: Path, error: OSError) -> str:
 def _elsewhere(path: Path) -> str:
     if path.is_relative_to(cache_dir()):
         return "set OUTLIVE_CACHE to another folder"
-    if f"/{WORK}/results/" in path.as_posix():
+    named = os.environ.get("OUTLIVE_RESULTS")
+    if f"/{WORK}/results/" in f"{path}/" or (named and path.is_relative_to(Path(named).absolute())):
         return "set OUTLIVE_RESULTS to another folder"
     if tempfile.tempdir and path.is_relative_to(tempfile.tempdir):
         return "set TMPDIR to another folder"
@@ -232,7 +245,7 @@ def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]]
     """Return the document of type `kind` in the file `path`; `others` decode other schema versions.
 
     Raises FileNotFoundError if there is no file, and FaultError if it cannot be read, is not such a document,
-    or has an unknown schema version.
+    has an unknown schema version, or is a link to nothing.
     """
     try:
         data = read_bytes(path)
@@ -248,6 +261,8 @@ def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]]
             )
         return msgspec.json.decode(data, type=kind)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise FaultError(f"{path} is a link to a file that does not exist") from None
         raise
     except OSError as error:
         raise FaultError(f"{path} cannot be read: {error.strerror}") from None

@@ -52,8 +52,10 @@ class Project:
         start = (Path(root) if root else start or Path.cwd()).absolute()
         results = os.environ.get("OUTLIVE_RESULTS")
         measured = Path(results).absolute() if results else None
-        if measured and measured.exists() and not measured.is_dir():
-            raise UsageError(f"results are kept in a folder, but {measured} is not one")
+        if measured:
+            place = next(place for place in (measured, *measured.parents) if place.exists())
+            if not place.is_dir():
+                raise UsageError(f"results are kept in a folder, but {place} is not one")
         for folder in [start.resolve(), *start.resolve().parents]:
             if _is_root(folder):
                 return cls(folder, None, measured)

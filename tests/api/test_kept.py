@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     Store(project.publishing(), stack("aiohttp", "3.11.14")).add([cell("ok", 0)])
     write.write(project, aiohttp_report())
     return project
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nothing")])
+def test_what_stands_in_place_of_a_file_can_be_removed(
+    project: Project, make: Callable[[Path], object]
+) -> None:
+    old, *_ = kept(project, ["aiohttp==3.10.10"])
+    old.path.unlink()
+    make(old.path)
+    new, *_ = kept(project, ["aiohttp==3.10.10"])
+    assert (new.path, new.cells) == (old.path, 0)
+    forget(project, [new])
+    assert not os.path.lexists(old.path)
 
 
 def test_all_of_it_with_what_it_is(project: Project) -> None:

@@ -25,9 +25,11 @@ from outlive.replay.store import Store
 from outlive.service import scenarios
 from outlive.stacks import environments
 from outlive.stacks.prepare import prepare
+from outlive.stacks.sources import BuildError
 
 CHECKOUT = Path(__file__).parents[2]
 STACK = "flask==3.1.3,python==3.11"
+HERE = ("--scenario", "ok", "--repo", ".")
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +198,11 @@ def test_a_step_is_one_line(step: Step, line: str) -> None:
         (["flask", "no-such", "HEAD", "--scenario", "ok", "--repo", "."], "has no commit 'no-such'"),
         (["flask", "HEAD", "HEAD", "--scenario", "ok", "--repo", "."], "are the same commit"),
         (["flask", "HEAD~1", "HEAD", "--scenario", "ok", "--repo", "."], "that is outlive 0.1.0, not flask"),
+        (["flask", "HEAD", "HEAD~1", *HERE], "HEAD~1 is older than HEAD: name the older one first"),
+        (["flask==9.9.9", "HEAD~1", "HEAD", *HERE], "flask has no release 9.9.9 in the catalogue"),
+        (["flask", "HEAD~1", "HEAD", *HERE, "--worker", "no-such"], "no worker 'no-such' for flask"),
+        (["flask", "HEAD~1", "HEAD", *HERE, "--paths", "no-such"], " touches no-such"),
+        (["flask", "HEAD~1", "HEAD", *HERE, "--paths", ":(no)"], "--paths: Invalid pathspec magic 'no'"),
     ],
 )
 def test_wrong_words_are_one_line(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,3 +211,9 @@ def test_wrong_words_are_one_line(words: list[str], said: str, monkeypatch: pyte
     text = done.output or str(done.exception)
     assert said in text
     assert isinstance(done.exception, (UsageError, SystemExit))
+
+
+@pytest.mark.real
+def test_an_end_that_does_not_build_is_named(repository: Repository) -> None:
+    with pytest.raises(BuildError, match=r"^[0-9a-f]{10}, an end of the search: does not build with Python"):
+        run(repository, "main~5", "main~3")

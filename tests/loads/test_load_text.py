@@ -57,7 +57,7 @@ def test_one_that_failed_says_why_and_what_else_was_wrong() -> None:
     failed = load_measurement(
         **ON,
         status="failed",
-        reason="worker 7 died: it was sent SIGKILL",
+        reason="worker 7 died (SIGKILL: perhaps out of memory)",
         unexpected=12,
         faults=(("ok got no answer: ConnectionRefusedError", 11), ("odd", 1)),
         generator_saturated=True,
@@ -81,7 +81,7 @@ harness       100.0 MiB halfway, 100.0 MiB in the end, locust included
 latency, ms  requests   p50   p95   p99  longest  wrong
 not-found        2400  10.0  10.0  50.0     50.0
 ok               3600  10.0  10.0  50.0     50.0
-! failed: worker 7 died: it was sent SIGKILL
+! failed: worker 7 died (SIGKILL: perhaps out of memory)
 ! 12 unexpected answers:
     11 times: ok got no answer: ConnectionRefusedError
     1 times: odd

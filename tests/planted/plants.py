@@ -115,6 +115,13 @@ def die(port):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def exit_with_3(port):
+    if next(numbers) == 100:
+        import os
+
+        os._exit(3)
+
+
 def kill_the_master(port):
     if next(numbers) == 100:
         import os

@@ -229,6 +229,12 @@ class TestRead:
         with pytest.raises(FaultError, match=r"cannot be read: Is a directory$"):
             read(tmp_path)
 
+    def test_a_link_to_nothing_is_not_the_same_as_no_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "results.json"
+        path.symlink_to(tmp_path / "gone.json")
+        with pytest.raises(FaultError, match=r"results\.json is a link to a file that does not exist$"):
+            read(path)
+
     @pytest.mark.parametrize("number", [b"1e300", b"-1e16", b"10000000000000000", b"2.5E+20", b"9" * 30])
     @pytest.mark.parametrize("space", [b"", b" ", b"\n  "])
     @pytest.mark.parametrize("form", ["plain", "compact"])

@@ -61,11 +61,12 @@ def gunicorns(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("TMPDIR", "").startswith(f"{folder}/outlive-"):
+            ended = process.status() == psutil.STATUS_ZOMBIE
+            if not ended and process.environ().get("TMPDIR", "").startswith(f"{folder}/outlive-"):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    return found
 
 
 class TestStart:
@@ -120,10 +121,17 @@ class TestWhileMeasuring:
 
     @pytest.mark.parametrize("connection", CONNECTIONS)
     def test_the_worker_is_killed(self, framework: str, connection: Connection) -> None:
-        assert self.others_go_on(framework, "die", connection) == "the worker died"
+        assert self.others_go_on(framework, "die", connection) == (
+            "the worker died (SIGKILL: perhaps out of memory)"
+        )
+
+    def test_the_worker_exits(self, framework: str) -> None:
+        assert self.others_go_on(framework, "exit_with_3") == "the worker died (exit code 3)"
 
     def test_the_master_is_killed(self, framework: str) -> None:
-        assert self.others_go_on(framework, "kill_the_master") == "the worker died"
+        assert self.others_go_on(framework, "kill_the_master") == (
+            "the worker died (gunicorn's master was killed by signal 9)"
+        )
 
     def test_an_answer_does_not_come(self, framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
         for module in (client, wire):

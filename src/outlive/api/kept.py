@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from outlive.errors import FaultError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import SCHEMA_VERSION, JsonDocument, read_bytes
 from outlive.project import Project
 
 Kind = Literal["measurements", "loads", "remedies", "reports"]
@@ -73,7 +73,7 @@ def kept(project: Project, words: Sequence[str] = ()) -> tuple[Kept, ...]:
         _file(project.measured, path)
         for kind in get_args(Kind)
         for path in sorted((project.measured / kind).rglob("*"))
-        if path.is_file() and len(path.relative_to(project.measured).parts) > 2
+        if (path.is_symlink() or not path.is_dir()) and len(path.relative_to(project.measured).parts) > 2
     )
     for word in words:
         if not any(file.of(word) for file in files):
@@ -98,7 +98,7 @@ def forget(project: Project, files: Sequence[Kept]) -> None:
 def _file(measured: Path, path: Path) -> Kept:
     kind, framework, *folders, name = path.relative_to(measured).parts
     stem = name.rpartition(".")[0]
-    status = path.stat()
+    status = path.lstat()
     python = PYTHON.search(stem)
     return Kept(
         path=path,
@@ -115,6 +115,6 @@ def _file(measured: Path, path: Path) -> Kept:
 
 def _cells(path: Path) -> int:
     try:
-        return len(msgspec.json.decode(path.read_bytes(), type=_Counted).measurements)
+        return len(msgspec.json.decode(read_bytes(path), type=_Counted).measurements)
     except (OSError, msgspec.DecodeError):
         return 0

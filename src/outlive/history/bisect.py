@@ -6,9 +6,10 @@ Earlier builds and measurements come from the cache.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from outlive import temporary
 from outlive.comparison.cells import judge, match
 from outlive.comparison.changes import OBJECTS
 from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, copy_tree
+from outlive.files import SCHEMA_VERSION, JsonDocument, check_writable, copy_tree
 from outlive.history.clone import Clone, Commit, Outcome
 from outlive.history.steps import changed_versions
 from outlive.project import Project
@@ -133,8 +134,9 @@ def bisect(project: Project, question: Question, watch: Callable[[Step], None]) 
     """Return the bisection; `watch` is called with each step.
 
     Raises UsageError for revisions that do not exist or are the same commit, and UnavailableError or
-    FaultError if an end cannot be built or measured.
+    FaultError if an end cannot be built or measured, or if results cannot be stored.
     """
+    check_writable(project.measured)
     with Clone.of(question.repository) as clone, ThreadPoolExecutor(question.jobs) as pool:
         return _Bisect(project, question, clone, pool, watch).run()
 
@@ -152,8 +154,10 @@ class _Bisect:
         self.building: dict[str, Future[_Built]] = {}
         self.tried: dict[str, _Tried] = {}
         stack = question.stack
+        self.extras = apps.packages(project, stack.framework, question.worker)
         catalogue = Catalogue.load(project, stack.framework)
-        self.release = None if question.package == stack.framework else catalogue.find(stack.release)
+        named = catalogue.find(stack.release)
+        self.release = None if question.package == stack.framework else named
         suits = self.release or catalogue.newest()
         self.interpreter = pythons.choose([suits], stack.python or question.python)
         self.basis: Lock | None = None
@@ -165,6 +169,9 @@ class _Bisect:
         if old == new:
             raise UsageError(f"{question.old} and {question.new} are the same commit")
         old = self.clone.parting(old, new)
+        if old == new:
+            raise UsageError(f"{question.new} is older than {question.old}: name the older one first")
+        self.clone.check_paths(old, new, question.paths)
         self.until = dt.datetime.fromisoformat(new.date) + ERA
         if self.release and self.release.uploaded:
             self.until = max(self.until, self.release.uploaded + ERA)
@@ -224,9 +231,11 @@ class _Bisect:
         for commit in (new, old):
             try:
                 self.basis = None
-                self.basis = self._prepared(commit).lock
+                with _an_end(commit):
+                    self.basis = self._prepared(commit).lock
                 for other in (old, new):
-                    self._importable(self._prepared(other))
+                    with _an_end(other):
+                        self._importable(self._prepared(other))
             except UnavailableError:
                 if commit is old:
                     raise
@@ -240,10 +249,8 @@ class _Bisect:
             raise UnavailableError(f"cannot be imported: {one_line(error)}")
 
     def _end(self, commit: Commit) -> _Tried:
-        try:
+        with _an_end(commit):
             return self._measured(commit)
-        except OutliveError as error:
-            raise type(error)(f"{commit.short}, an end of the search: {error}") from None
 
     def _judged(self, commit: Commit, before: _Tried) -> Step:
         try:
@@ -301,7 +308,8 @@ class _Bisect:
 
     def _prepared(self, commit: Commit) -> Prepared:
         name = self.question.package
-        wheel = sources.kept(name, commit.tree, self.interpreter)
+        label = f"{name}{AT}{self.question.repository}"
+        wheel = sources.kept(name, commit.tree, self.interpreter, label)
         if wheel is None:
             with self.clone.checkout(commit) as tree:
                 wheel = self._wheel(tree, commit)
@@ -309,8 +317,8 @@ class _Bisect:
         if reason := release.why_not(self.interpreter.name or self.interpreter.minor):
             raise UnavailableError(reason)
         pins = tuple(pin for pin in self.question.stack.pins if pin.name != name)
-        extras = apps.packages(self.project, release.framework, self.question.worker)
-        wanted = locks.side(self.project, release, self.interpreter.minor, pins, (wheel,), extras=extras)
+        minor = self.interpreter.minor
+        wanted = locks.side(self.project, release, minor, pins, (wheel,), extras=self.extras)
         lock = self._lock(wanted)
         return Prepared(release, self.interpreter, locks.on(lock, self.interpreter.python))
 
@@ -338,6 +346,15 @@ class _Bisect:
         leave = {self.question.package, self.question.stack.framework}
         prefer = tuple(package for package in prefer if package.name not in leave)
         return locks.kept(lambda: locks.resolve(wanted, self.until, prefer), Lock, wanted, self.until, prefer)
+
+
+@contextlib.contextmanager
+def _an_end(commit: Commit) -> Iterator[None]:
+    """Name the commit, an end of the search, in errors."""
+    try:
+        yield
+    except OutliveError as error:
+        raise type(error)(f"{commit.short}, an end of the search: {error}") from None
 
 
 def objects(measurement: Measurement) -> float | None:

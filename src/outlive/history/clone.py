@@ -89,6 +89,14 @@ class Clone:
             raise UsageError(f"{old.short} and {new.short} have no history in common")
         return self.commit(done.stdout.strip())
 
+    def check_paths(self, old: Commit, new: Commit, paths: Sequence[str]) -> None:
+        """Raise UsageError if no commit after `old`, up to `new`, touches one of these paths of any."""
+        done = git.run(["-C", self.folder, "rev-list", "--max-count=1", new.sha, f"^{old.sha}", "--", *paths])
+        if done.returncode:
+            raise UsageError(f"--paths: {git.said(done)}")
+        if not done.stdout:
+            raise UsageError(f"no commit from {old.short} to {new.short} touches {', '.join(paths)}")
+
     def parent(self, commit: Commit) -> Commit:
         """Return the first parent of a commit that has one."""
         return self.commit(self._run("rev-parse", f"{commit.sha}^1").strip())

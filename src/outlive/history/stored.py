@@ -144,7 +144,7 @@ def lifelines(
 ) -> tuple[LifeLinesDocument, tuple[str, ...]]:
     """Return the life lines of a framework from the stored measurements, and the problems of its files.
 
-    Raises UsageError if nothing is measured.
+    Raises UsageError if nothing is measured, and FaultError if all of that is unreadable.
     """
     if python and not PYTHON_NAME.fullmatch(python):
         raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
@@ -154,6 +154,9 @@ def lifelines(
     measured = tuple(part for timeline in timelines if (part := _measured(timeline)).releases)
     if own:  # of which nothing is published
         measured = tuple(msgspec.structs.replace(part, origin="") for part in measured)
+    problems = tuple(problem for timeline in timelines for problem in timeline.problems)
+    if not measured and problems:
+        raise FaultError(f"no measurement of {framework} can be read: {problems[0]}")
     if not measured:
         where = f" on Python {python}" if python else ""
         verb = "measure" if own else "sweep"
@@ -165,7 +168,7 @@ def lifelines(
         lines=life_lines(timelines),
         residues=residues(timelines),
     )
-    return document, tuple(problem for timeline in timelines for problem in timeline.problems)
+    return document, problems
 
 
 def _measured(timeline: Timeline) -> Measured:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from outlive.errors import FaultError, OutliveError, UnavailableError
+from outlive.files import check_writable
 from outlive.loads import plan, rate, soak
 from outlive.loads.cgroup import MemoryGroup
 from outlive.loads.generator import STALL, generate
@@ -70,13 +71,15 @@ def run(
     framework's reference app, for example by one with a planted leak; nothing is stored then. `earlier` is
     the record of the same test, interrupted, which the run continues. `predictions` are the objects per
     request of each scenario in replay. With `replayed` and gc off, a new server is then sent the same mix one
-    request at a time. Raises UsageError for a worker or traffic that does not exist. On KeyboardInterrupt the
+    request at a time. Raises UsageError for a worker or traffic that does not exist, and FaultError if the
+    record cannot be stored. On KeyboardInterrupt the
     record so far is stored first.
     """
     served = app or apps.load(project, test.stack.release.framework)
     if remedy := test.stack.remedy:
         served = remedies.served(served, remedy)
     users.check(project.loadtests, test.traffic, folder=_folder(served))
+    check_writable(project.measured)
     running = _Run(project, served, test, earlier, watch, predictions or {}, keeps=app is None)
     try:
         stack = plan.deployed(test.stack, served.named(test.deployment.worker))

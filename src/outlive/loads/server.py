@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,9 +26,6 @@ MOST_RETIRED = 100
 """Most replaced workers that have a record; --max-requests can replace any number of them."""
 LONGEST_LOG = 16 * 1024**2
 """Bytes at which the server's log is truncated: a soak's tracebacks would fill the disk."""
-REAPED = 2.0
-"""Seconds that gunicorn may take to log how a worker ended."""
-LAST_WORDS = r"Worker \(pid:{}\) (?:was sent (?P<signal>SIG\w+)|exited with code (?P<code>-?\d+))"
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -88,12 +84,13 @@ class Line:
 
     `first` and `last` are when the worker was seen, in seconds of the load test; `spent` is its processor
     time at both. `peak` is its peak of resident bytes, `collections` the work of its collector, as last
-    reported.
+    reported. `ended` tells how the worker with this process id ended.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, ended: Callable[[int], str]) -> None:
         connection.setblocking(False)
         self._connection = connection
+        self._ended = ended
         self._buffer = b""
         self._messages: list[Message] = []
         self.closed = False
@@ -141,6 +138,12 @@ class Line:
             return "hung" if self.farewell.aborted else "recycled"
         return "killed" if self.closed else "served"
 
+    @property
+    def death(self) -> str:
+        """How the worker died, as in `worker 123 died (exit code 3)`."""
+        how = self._ended(self.pid) if self.pid else ""
+        return f"worker {self.pid} died ({how})" if how else f"worker {self.pid} died"
+
     def _take(self, message: Message) -> None:
         if isinstance(message, Hello):
             self.pid = message.pid
@@ -163,7 +166,7 @@ class Line:
                     self._messages.remove(message)
                     return message
             if self.closed:
-                raise FaultError(f"worker {self.pid} died: its probe is gone")
+                raise FaultError(self.death)
             left = deadline - time.monotonic()
             if left <= 0:
                 raise FaultError(f"worker {self.pid} did not answer its probe within {limit:g} s")
@@ -200,7 +203,7 @@ class LoadServer(Gunicorn):
         """Wait until all workers have loaded the app. Raises as `wait_for_worker` does."""
         self.probes.setblocking(False)
         while len(self.lines) < self.deployment.workers:
-            self.lines.append(Line(self.wait_for_worker()))
+            self.lines.append(Line(self.wait_for_worker(), self.how_it_ended))
         for line in self.lines:
             while line.pid is None:
                 line.read()
@@ -235,7 +238,7 @@ class LoadServer(Gunicorn):
             line.close()
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.lines.append(Line(self.probes.accept()[0]))
+                self.lines.append(Line(self.probes.accept()[0], self.how_it_ended))
                 self.restarts += 1
 
     def collections(self, earlier: Sequence[Collections] = ()) -> Collections:
@@ -250,17 +253,7 @@ class LoadServer(Gunicorn):
             return f"gunicorn's master {processes.ending(status)}"
         for line in self.lines:
             if line.end() == "killed":
-                return f"worker {line.pid} died: {self.how_it_ended(line)}"
+                return line.death
             if line.end() == "hung":
                 return f"worker {line.pid} hung until gunicorn ended it"
         return None
-
-    def how_it_ended(self, line: Line) -> str:
-        """Return how gunicorn's log says that a worker ended."""
-        pattern = re.compile(LAST_WORDS.format(line.pid))
-        deadline = time.monotonic() + REAPED
-        while (ended := pattern.search(self.log)) is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if ended is None:
-            return "for an unknown reason"
-        return f"it was sent {ended['signal']}" if ended["signal"] else f"it exited with code {ended['code']}"

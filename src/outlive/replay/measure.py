@@ -162,7 +162,7 @@ class _Run:
             if "unexplained" in fields and self.stopped.is_set():
                 raise FaultError("interrupted while its leaks were being explained")
         except OutliveError as error:
-            reason = "the worker died" if driver.line.died() and not self.stopped.is_set() else str(error)
+            reason = driver.line.death if driver.line.died() and not self.stopped.is_set() else str(error)
             reason += f"; it raised {server.raised}" if server.raised else ""
             return group.subject.describe(cell, group.worker, status="failed", reason=reason)
         with suppress(FaultError):  # the sample for an explanation may have been its last

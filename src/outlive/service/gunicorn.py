@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import socket
 import time
@@ -28,6 +29,9 @@ BACKLOG = 2048
 """Most connections that wait to be accepted; gunicorn's default."""
 LONGEST_FOLDER = 90
 """Most bytes of the path of a folder with a Unix socket: the whole path can have 108, on macOS 104."""
+REAPED = 2.0
+"""Seconds that gunicorn may take to log how a worker ended."""
+LAST_WORDS = r"Worker \(pid:{}\) (?:was sent (?P<signal>\w+)|exited with code (?P<code>-?\d+))"
 SOCKET = "OUTLIVE_PROBE_SOCKET"
 """The variable with the socket that probes connect to; each server has a different one."""
 PRELOAD = "--preload"
@@ -193,6 +197,21 @@ class Gunicorn:
         """The text of the server's log so far."""
         return self._log_path.read_text(errors="replace")
 
+    def how_it_ended(self, pid: int) -> str:
+        """Return how a worker ended, as in `exit code 3`; empty if gunicorn does not log it in time."""
+        assert self.process is not None
+        pattern = re.compile(LAST_WORDS.format(pid))
+        deadline = time.monotonic() + REAPED
+        while (ended := pattern.search(self.log)) is None and time.monotonic() < deadline:
+            if (status := self.process.poll()) is not None:  # workers end with their master
+                return f"gunicorn's master {processes.ending(status)}"
+            time.sleep(0.05)
+        if ended is None:
+            return ""
+        if ended["code"]:
+            return f"exit code {ended['code']}"
+        return "SIGKILL: perhaps out of memory" if ended["signal"] == "SIGKILL" else ended["signal"]
+
     @property
     def raised(self) -> str:
         """The last exception that the user's own application raised; empty for reference apps."""
@@ -251,11 +270,11 @@ class Server(Gunicorn):
         if self._line is not None:
             self._line.close()
             self._line = None
-        self._line = ProbeLine(self.wait_for_worker())
+        self._line = ProbeLine(self.wait_for_worker(), self.how_it_ended)
         if self._line.hello.lost and PRELOAD in self._options:
             self.kill()
             self._line.close()
             self._options = tuple(option for option in self._options if option != PRELOAD)
             self._launch()
-            self._line = ProbeLine(self.wait_for_worker())
+            self._line = ProbeLine(self.wait_for_worker(), self.how_it_ended)
         return self._line

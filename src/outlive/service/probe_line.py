@@ -6,7 +6,8 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,17 +136,19 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class ProbeLine:
-    """The connection to the probe of one worker."""
+    """The connection to the probe of one worker; `ended` tells how a worker with this process id ended."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, ended: Callable[[int], str]) -> None:
         connection.settimeout(ANSWER_LIMIT)
         self._connection = connection
         self._stream = connection.makefile("rwb")
+        self._ended: Callable[[], str] = str
         try:
             self.hello = self._read(Hello, "hello")
         except FaultError:
             self.close()
             raise
+        self._ended = partial(ended, self.hello.pid)
         self._stillness = Stillness(self.hello.pid)
 
     def rest(self) -> None:
@@ -194,6 +197,12 @@ class ProbeLine:
         readable, _, _ = select.select([self._connection], [], [], DEATH_TAKES)
         return bool(readable)
 
+    @property
+    def death(self) -> str:
+        """The reason for a failed measurement whose worker has died, as in `the worker died (SIGSEGV)`."""
+        how = self._ended()
+        return f"the worker died ({how})" if how else "the worker died"
+
     def close(self) -> None:
         """Close the line, which also ends the worker."""
         with contextlib.suppress(OSError):  # a command that the worker did not live to read
@@ -207,7 +216,7 @@ class ProbeLine:
             self._stream.write(command.encode() + b"\n")
             self._stream.flush()
         except OSError:
-            raise FaultError("the worker died: its probe is gone") from None
+            raise FaultError(self.death) from None
         return self._read(kind, command)
 
     def _read(self, kind: type[T], command: str) -> T:
@@ -218,7 +227,7 @@ class ProbeLine:
         except OSError:
             line = b""
         if not line.endswith(b"\n"):
-            raise FaultError("the worker died: its probe is gone")
+            raise FaultError(self.death)
         if line.startswith(RAISED):
             raise FaultError(f"the worker died: its probe met {msgspec.json.decode(line)['raised']}")
         return msgspec.json.decode(line, type=kind)

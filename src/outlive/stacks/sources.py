@@ -53,7 +53,7 @@ def build(name: str, source: str, interpreter: Interpreter, *, key: str | None =
     or source tree of `name`, and FaultError if it does not build.
     """
     label = f"{name}{AT}{source}"
-    if key and (wheel := kept(name, key, interpreter)):
+    if key and (wheel := kept(name, key, interpreter, label)):
         return wheel
     with temporary.folder() as folder:
         path = _fetched(source, label, folder) if "://" in source else Path(source).expanduser()
@@ -64,21 +64,24 @@ def build(name: str, source: str, interpreter: Interpreter, *, key: str | None =
             path = _copied(path.resolve(), label, folder.resolve())
         digest = key or _digest(path)
         with FileLock(_folder(digest).with_suffix(".lock")):
-            if not kept(name, digest, interpreter):
+            if not kept(name, digest, interpreter, label):
                 built = path if path.suffix == ".whl" else _built(path, label, interpreter, folder)
                 _read(built, label, name)
                 place = "any" if built.name.endswith(EVERYWHERE) else interpreter.key
                 write_bytes(_folder(digest) / place / built.name, built.read_bytes())
-    wheel = kept(name, digest, interpreter)
+    wheel = kept(name, digest, interpreter, label)
     assert wheel
     return wheel
 
 
-def kept(name: str, digest: str, interpreter: Interpreter) -> Wheel | None:
-    """Return the wheel that was built from the source with this digest, or None if there is none."""
+def kept(name: str, digest: str, interpreter: Interpreter, label: str) -> Wheel | None:
+    """Return the wheel that was built from the source with this digest, or None if there is none.
+
+    Raises UsageError, which calls the source `label`, if it is another package.
+    """
     for place in ("any", interpreter.key):
         for path in sorted((_folder(digest) / place).glob("*.whl")):
-            version, requires_python = _read(path, f"{name}{AT}{path}", name)
+            version, requires_python = _read(path, label, name)
             local = "." if "+" in version else "+"
             return Wheel(canonicalize_name(name), f"{version}{local}{digest[:8]}", str(path), requires_python)
     return None

@@ -47,6 +47,8 @@ def steps_command(
     for problem in problems:
         click.echo(f"outlive: left out: {one_line(problem)}", err=True)
     histories = [steps.find(timeline, claims.load(project, timeline.framework)) for timeline in timelines]
+    if problems and not any(history.measured for history in histories):
+        return ExitCode.FAULT
     if not any(history.measured for history in histories):
         where = f" on Python {python}" if python else ""
         raise UsageError(f"nothing has been measured{where} yet: run `outlive sweep`")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Callable
@@ -65,10 +64,11 @@ def _writable(ctx: click.Context, option: click.Parameter, file: Path | None) ->
         raise UsageError(f"{first} and {flag} cannot both be written to {file}")
     if file == files.STANDARD_OUTPUT:
         _alone(ctx)
-    elif not os.access(place := next(p for p in (Path(path), *Path(path).parents) if p.exists()), os.W_OK):
-        raise files.unwritten(file, OSError(errno.EACCES, f"{place} is not writable"))
-    elif place != Path(path) and not place.is_dir():
-        raise UsageError(f"{flag} {file}: {place} is not a folder")
+    else:
+        above = next(folder for folder in Path(path).parents if folder.exists())
+        if not above.is_dir():
+            raise UsageError(f"{flag} {file}: {above} is not a folder")
+        files.check_writable(Path(path))
     return file
 
 
