@@ -242,7 +242,10 @@ def begin(environment: Environment, **_: object) -> None:
         if options.processes:
             die_with_master()
     elif not options.user_classes and not options.class_picker:
+        files = str(options.locustfile).split(",")[1:]
         others = [user for user in environment.user_classes if not issubclass(user, ScenarioUser)]
+        if files and not others:
+            sys.exit(f"{', '.join(files)}: no user in it")
         environment.user_classes = others or [ErrorHeavy]
     if not all(issubclass(user, ScenarioUser) for user in environment.user_classes):
         url = urlsplit(str(options.host))

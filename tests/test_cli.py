@@ -83,6 +83,15 @@ def test_what_one_reads_is_not_folded_into_one_line(words: list[str]) -> None:
     assert len((done.stdout + done.stderr).splitlines()) > 10
 
 
+@pytest.mark.parametrize("python", ["three", "-1", "\N{ARABIC-INDIC DIGIT THREE}.11", "3.11/../../x"])
+@pytest.mark.parametrize("verb", ["leaks", "steps"])
+def test_a_python_that_is_none_is_the_user_s_mistake(verb: str, python: str) -> None:
+    words = [verb, "flask", "--python", python]
+    done = CliRunner().invoke(cli, words, env={"OUTLIVE_ROOT": str(CHECKOUT.root)}, standalone_mode=False)
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).startswith("--python takes a version, as in 3.11 or 3.12.1, not ")
+
+
 @pytest.mark.parametrize("verb", ["leaks", "steps"])
 def test_results_of_which_none_can_be_read_are_a_fault(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -22,7 +22,7 @@ from typing import TextIO, TypeVar
 import msgspec
 
 from outlive.errors import FaultError
-from outlive.project import WORK, cache_dir
+from outlive.project import TEMPORARY, WORK, cache_dir
 from outlive.wording import one_line
 
 
@@ -44,6 +44,8 @@ CHECKSUM_LENGTH = 33
 COPIED = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 LARGEST = 256 * 1024**2
 """Bytes of the largest file that is read; results are a few MiB."""
+LONGEST_LOG = 16 * 1024**2
+"""Bytes of a log after which it is emptied: tracebacks of a long load test would fill the disk."""
 AGAIN = "restore it, or remove it to measure again"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ERRNO = re.compile(r"^\[Errno (\d+)\] ")
@@ -133,7 +135,7 @@ def _elsewhere(path: Path) -> str:
     named = os.environ.get("OUTLIVE_RESULTS")
     if f"/{WORK}/results/" in f"{path}/" or (named and path.is_relative_to(Path(named).absolute())):
         return "set OUTLIVE_RESULTS to another folder"
-    if tempfile.tempdir and path.is_relative_to(tempfile.tempdir):
+    if tempfile.tempdir and str(path).startswith(f"{tempfile.tempdir}/{TEMPORARY}"):
         return "set TMPDIR to another folder"
     return "name another place"
 
@@ -143,6 +145,12 @@ def _in_place(path: Path) -> bool:
     target = path.readlink() if path.is_symlink() else path
     opened = any(place.is_relative_to("/proc") for place in (path.parent.resolve(), target))
     return path.exists() and (opened or not path.is_file())
+
+
+def keep_short(log: Path) -> None:
+    """Empty a log that is longer than LONGEST_LOG. Whoever writes it must append."""
+    if log.stat().st_size > LONGEST_LOG:
+        os.truncate(log, 0)
 
 
 def read_bytes(path: Path) -> bytes:

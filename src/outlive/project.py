@@ -18,6 +18,8 @@ SOURCE = Path(__file__).parents[2]
 """The checkout from which an editable install runs."""
 WORK = ".outlive"
 """The folder for what users measure; git ignores it."""
+TEMPORARY = "outlive-"
+"""The start of the name of each temporary folder."""
 INDEX_VARIABLES = ("OUTLIVE_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 

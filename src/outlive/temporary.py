@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from outlive.errors import FaultError
+from outlive.project import TEMPORARY
 
-PREFIX = "outlive-"
 OWNER = ".owner"
 EMPTY = 60.0
 """Seconds after which an empty folder cannot be a new one."""
@@ -32,7 +32,7 @@ def folder() -> Iterator[Path]:
     """
     try:
         _remove_left(tempfile.gettempdir())
-        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        path = Path(tempfile.mkdtemp(prefix=TEMPORARY))
     except OSError as error:
         raise FaultError(
             f"temporary files cannot be written: {error.strerror}: "
@@ -58,7 +58,7 @@ def _owned(path: Path) -> Iterator[None]:
 @functools.cache
 def _remove_left(parent: str) -> None:
     """Remove this user's folders in `parent` whose processes have ended; once per process."""
-    for path in Path(parent).glob(f"{PREFIX}*"):
+    for path in Path(parent).glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):  # another process is removing it
             status = path.lstat()
             if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -53,6 +54,13 @@ def locusts() -> list[psutil.Process]:
     """Return the live locust processes that we started, the master first."""
     found = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
     return [p for p in found if "locust" in p.cmdline()]
+
+
+def own(stub: Stub, folder: Path, code: str) -> Generated:
+    """Send what the user's own locustfile says."""
+    (folder / "user.py").write_text(f"from locust import HttpUser, task\n{code}\n")
+    traffic = Traffic(user=str(folder / "user.py"), seconds=1.0, clients=1)
+    return generate(stub.address, traffic, project=CHECKOUT)
 
 
 def counts(generated: Generated) -> dict[str, int]:
@@ -217,6 +225,58 @@ class TestFaults:
         wording = "ModuleNotFoundError: No module named 'no_such_module'"
         assert str(caught.value) == f"locust ended with status 1: {wording}"
         assert not reports
+
+    @pytest.mark.parametrize(
+        ("code", "reason"),
+        [
+            ("x = 1", "user.py: no user in it"),
+            ("class User(HttpUser):\n    abstract = True", "user.py: no user in it"),
+            ("raise RuntimeError('no')", "RuntimeError: no"),
+        ],
+    )
+    def test_a_locustfile_that_sends_nothing(self, tmp_path: Path, code: str, reason: str) -> None:
+        """Otherwise our own users would send, under its name."""
+        with Stub() as stub, pytest.raises(FaultError, match=rf"status 1: .*{reason}$"):
+            own(stub, tmp_path, code)
+        assert stub.seen.total() == 0
+
+    def test_tasks_that_only_raise(self, tmp_path: Path) -> None:
+        with Stub() as stub:
+            found = own(
+                stub, tmp_path, "class User(HttpUser):\n    @task\n    def ok(self): raise ValueError(7)"
+            )
+        assert found.stopped == "no request was answered: a task raised OSError: 7"
+        assert found.faults[0][0] == "a task raised OSError: 7"
+
+    def test_a_daemon_of_a_locustfile_ends_with_it(self, tmp_path: Path) -> None:
+        daemon = "Popen(['sleep', '600'], start_new_session=True)"
+        code = f"from subprocess import Popen\nprint({daemon}.pid, file=open({str(tmp_path / 'pid')!r}, 'w'))"
+        with Stub() as stub, pytest.raises(FaultError):
+            own(stub, tmp_path, code)
+        pid = int((tmp_path / "pid").read_text())
+        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+    def test_its_log_stays_small(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("outlive.files.LONGEST_LOG", 1000)
+        sizes: list[int] = []
+
+        def fill(_: Generated) -> None:
+            (log,) = tmp_path.glob("outlive-*/locust.log")
+            sizes.append(log.stat().st_size)
+            with log.open("ab") as file:
+                file.write(b"a traceback" * 200)
+
+        traffic = Traffic(user="Steady", seconds=3.0, clients=1, rate=20)
+        with Stub() as stub:
+            generate(stub.address, traffic, project=CHECKOUT, progress=fill)
+        assert len(sizes) > 1
+        assert max(sizes) <= 2200
+
+    def test_a_limit_of_open_files_that_is_too_low(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its clients would fail for want of files, and the server would be blamed."""
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+        with pytest.raises(FaultError, match=r"^1000 clients need 1050 open files: `ulimit -n` allows 1024$"):
+            generate(("127.0.0.1", 1), Traffic(requests=1, clients=1000), project=CHECKOUT)
 
     def test_traffic_that_cannot_be_sent(self) -> None:
         with pytest.raises(UsageError, match="no user 'Nobody'"):

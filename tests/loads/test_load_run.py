@@ -145,6 +145,11 @@ def test_workers_that_come_and_go(project: Project, framework: str, worker: str)
     assert 2 <= len(found.workers) <= 2 + found.restarts  # the last may not have said hello
 
 
+def test_workers_that_are_replaced_while_they_are_warmed_up(project: Project) -> None:
+    found = run(project, load_test("flask", "gthread", max_requests=2, requests=20, scenarios=("ok",)))
+    assert (found.status, found.reason, found.requests) == ("measured", None, 20)
+
+
 def test_silence_while_workers_are_replaced_is_measured(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +326,7 @@ def test_a_soak_that_is_killed_is_kept_and_continued(project: Project) -> None:
 
 
 def test_the_log_of_a_soak_stays_small(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outlive.loads.server.LONGEST_LOG", 2000)
+    monkeypatch.setattr("outlive.files.LONGEST_LOG", 2000)
     test = load_test()
     app = apps.load(project, "flask")
     environment = environments.ensure(test.stack.lock, test.stack.interpreter)

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from outlive.errors import FaultError
 from outlive.loads.cgroup import MemoryGroup, parents
-from outlive.loads.server import Begun, Counted, Line
+from outlive.loads.server import Begun, Counted, Farewell, Line
 from outlive.stacks import pythons
 from outlive.stacks.pythons import Interpreter
 from outlive.worker import collector, load_probe
@@ -296,3 +297,15 @@ def test_messages_are_json_lines() -> None:
         theirs.send(json.dumps({"type": "hello", "pid": 7, "python": "3.11.1"}).encode()[9:] + b"\n")
         line.read()
         assert line.pid == 7
+
+
+def test_the_last_words_of_a_worker_are_read_although_it_takes_no_more_commands() -> None:
+    ours, theirs = socket.socketpair()
+    line = Line(ours, lambda _: "")
+    with ours:
+        with theirs:
+            farewell = Farewell(collections=0, freed=0, pause=0, longest=0, pauses=(), aborted=False)
+            theirs.send(msgspec.json.encode(farewell) + b"\n")
+        line.ask("collector")
+        line.read()
+    assert line.end() == "recycled"

@@ -86,6 +86,10 @@ class TestTraffic:
             (Traffic(requests=1, seconds=1), "a load test has either a number of requests or a duration"),
             (Traffic(requests=0), "requests is 0: it must be more than 0, and finite"),
             (Traffic(seconds=math.nan), "seconds is nan: it must be more than 0, and finite"),
+            (
+                Traffic(requests=1, rate=1e300),
+                "rate is 1e+300: no server answers more than 1,000,000 a second",
+            ),
             (Traffic(requests=1, rate=-2.5), "rate is -2.5: it must be more than 0, and finite"),
             (Traffic(requests=1, workers=0), "workers is 0: at least one process has to send"),
             (Traffic(requests=9, clients=2, workers=3), "2 clients cannot be spread over 3 workers"),

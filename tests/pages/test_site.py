@@ -291,6 +291,23 @@ class TestAgain:
         assert site.publish(project, folder).written == 0  # the files were as they should be
         assert json.loads((folder / site.MANIFEST).read_bytes())["files"]
 
+    @pytest.mark.parametrize("name", ["../mine.txt", "{0}/mine.txt"])
+    def test_a_manifest_names_no_file_elsewhere(self, project: Project, folder: Path, name: str) -> None:
+        """A site can come from somebody else; what is no longer in it is removed."""
+        mine = folder.parent / "mine.txt"
+        mine.write_text("mine")
+        folder.mkdir()
+        manifest = {"inputs": "x", "files": {name.format(folder.parent): "0"}}
+        (folder / site.MANIFEST).write_text(json.dumps(manifest))
+        assert site.publish(project, folder).removed == 0
+        assert mine.read_text() == "mine"
+
+    def test_a_pipe_is_not_read(self, project: Project, folder: Path) -> None:
+        folder.mkdir()
+        os.mkfifo(folder / site.MANIFEST)
+        with pytest.raises(FaultError, match="cannot be read: not a regular file"):
+            site.publish(project, folder)
+
 
 class TestRefused:
     def test_a_folder_of_somebody_elses(self, project: Project, folder: Path) -> None:

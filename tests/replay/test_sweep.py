@@ -170,6 +170,17 @@ class TestSweep:
         assert all(lab.stored(version) == {"ok", "not-found"} for version in VERSIONS)
         assert lab.unavailable() == []
 
+    @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.write_text("x"), Path.mkdir])
+    def test_a_bad_list_of_what_is_unavailable_is_noticed_first(
+        self, lab: Lab, make: Callable[[Path], object]
+    ) -> None:
+        path = sweep.unavailable_path(lab.project)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make(path)
+        with pytest.raises(FaultError, match=r"unavailable\.json (cannot be read|is not a list)"):
+            lab.sweep()
+        assert lab.measured == []
+
     def test_what_is_stored_is_not_measured_but_kept(self, lab: Lab) -> None:
         lab.sweep("3.0.1")
         lab.measured.clear()

@@ -384,10 +384,15 @@ def test_an_unknown_remedy_is_refused(root: Path) -> None:
         ran("flask==3.1.3", "--remedy", "freze")
 
 
+def test_a_locustfile_has_no_mix_to_weigh_scenarios_by(root: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--user mine\.py: a locustfile has no mix"):
+        ran("flask==3.1.3", "--user", "mine.py")
+
+
 @pytest.mark.real
 def test_the_command_on_a_real_release(root: Path) -> None:
     asked = ["--python", "3.11", "--scenario", "ok", "--scenario", "handler-error"]
-    asked += ["--remedy", "clear-all", "--remedy", "freeze"]
+    asked += ["--remedy", "clear-all", "--remedy", "freeze", "--remedy", "clear-all"]
     done = ran("flask==3.1.3", *asked)
     assert done.exit_code == 0
     assert "Take clear-all:" in done.stdout

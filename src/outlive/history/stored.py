@@ -58,9 +58,10 @@ def load(
     """Return the measured history of `framework`; its problems name the files that cannot be read.
 
     It has the scenarios of the default set, or those that are given; with `releases`, the others have no
-    measurements. Raises UsageError if the framework has no reference app.
+    measurements. Raises UsageError if the framework has no reference app, or `python` is not a version.
     """
     known = load_set(project.scenarios, "default") if scenarios is None else scenarios
+    _check_name(python)
     served = engine.serving(project, framework, known)
     moments: list[Moment] = []
     problems: list[str] = []
@@ -99,6 +100,7 @@ def states(project: Project, application: str, python: str = PYTHON) -> Timeline
     States of its code are in the order in which they were measured. Those of the same code are told apart by
     their packages, and in the order of their versions.
     """
+    _check_name(python)
     served = engine.serving(project, application, load_set(project.scenarios, "default"))
     found: list[tuple[str, StackRecord, tuple[Measurement, ...]]] = []
     problems: list[str] = []
@@ -125,6 +127,12 @@ def states(project: Project, application: str, python: str = PYTHON) -> Timeline
     return Timeline(application, python, tuple(moments), tuple(problems))
 
 
+def _check_name(python: str) -> None:
+    """Raise UsageError if it is not the name of a Python: it becomes part of file names and patterns."""
+    if not PYTHON_NAME.fullmatch(python):
+        raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
+
+
 def _versions(packages: Iterable[Package]) -> list[tuple[str, Version]]:
     return [(package.name, Version(package.version)) for package in packages]
 
@@ -146,8 +154,6 @@ def lifelines(
 
     Raises UsageError if nothing is measured, and FaultError if all of that is unreadable.
     """
-    if python and not PYTHON_NAME.fullmatch(python):
-        raise UsageError(f"--python takes a version, as in 3.11 or 3.12.1, not {python!r}")
     own = bool(frameworks.load(project, framework).application)
     told = states if own else load
     timelines = [told(project, framework, minor) for minor in ((python,) if python else KNOWN)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import resource
 import socket
 import sys
 import time
@@ -17,6 +18,7 @@ import msgspec
 
 from outlive import processes, temporary
 from outlive.errors import FaultError
+from outlive.files import keep_short
 from outlive.loads.locust.tally import UNWRITTEN, Result, merged
 from outlive.project import Project
 from outlive.records.load import Generated, Traffic
@@ -28,6 +30,11 @@ STALL = 10.0
 SILENCE = 60.0
 """Seconds without a report after which locust itself counts as hanging; it reports each second."""
 HERE = Path()
+LOG = "locust.log"
+FILES = 50
+"""Files that a locust process opens, not counting the connections of its clients."""
+SCRATCH = "OUTLIVE_SCRATCH"
+"""The variable with the folder of one locust, by which daemons of the user's own locustfile are found."""
 LOOK = 0.2
 """Seconds between two reads of locust's report."""
 
@@ -47,21 +54,32 @@ def generate(
     (default: the current one). The test ends early if no request is answered for `stall` seconds, or if one
     of several locust processes is lost; `stopped` then says why.
 
-    Raises UsageError for traffic that cannot be sent, and FaultError if locust does not start, dies or hangs.
+    Raises UsageError for traffic that cannot be sent, and FaultError if locust does not start, dies, hangs or
+    may not open a connection for each client.
     """
     users.check(project.loadtests, traffic, folder=folder)
     if importlib.util.find_spec("locust") is None:
         raise FaultError(
             "a load test needs locust: pip install 'outlive[load]', or -e '.[load]' in a checkout"
         )
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < (needed := traffic.clients // traffic.workers + FILES):
+        raise FaultError(f"{traffic.clients} clients need {needed} open files: `ulimit -n` allows {files}")
     with temporary.folder() as scratch:
         argv = command(address, traffic, project, stall, scratch / "result.json", folder=folder)
         env = os.environ | told(address) | {"PYTHONDONTWRITEBYTECODE": "1"}  # for the user's locustfile
-        with (
-            (scratch / "locust.log").open("wb") as log,
-            processes.running(argv, env=env, cwd=scratch, stdin=DEVNULL, stdout=log, stderr=STDOUT) as locust,
-        ):
-            return _follow(locust, scratch, progress)
+        env[SCRATCH] = str(scratch)
+        try:
+            with (
+                (scratch / LOG).open("ab") as log,
+                processes.running(
+                    argv, env=env, cwd=scratch, stdin=DEVNULL, stdout=log, stderr=STDOUT
+                ) as locust,
+            ):
+                return _follow(locust, scratch, progress)
+        finally:
+            if users.locustfile(traffic.user):
+                processes.kill_daemons(SCRATCH, str(scratch))
 
 
 def command(
@@ -120,6 +138,7 @@ def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], 
             raise FaultError(f"locust {processes.ending(locust.returncode)}: {_last_words(folder)}")
         if time.monotonic() - changed > SILENCE:
             raise FaultError(f"locust hangs: no report for {SILENCE:g} s")
+        keep_short(folder / LOG)
         time.sleep(LOOK)
 
 
@@ -164,7 +183,7 @@ def _read(path: Path) -> bytes:
 
 def _last_words(folder: Path) -> str:
     """Return the line of locust's log that most likely says what went wrong."""
-    lines = (folder / "locust.log").read_text(errors="replace").splitlines()
+    lines = (folder / LOG).read_text(errors="replace").splitlines()
     texts = [line.strip() for line in lines if line.strip()]
     errors = [text for text in texts if "Error" in text or "ERROR" in text]
     return (errors or texts or ["it said nothing"])[-1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import time
@@ -16,6 +15,7 @@ import msgspec
 
 from outlive import processes
 from outlive.errors import FaultError
+from outlive.files import keep_short
 from outlive.records.load import Collections, Deployment, End, total
 from outlive.service.app import App
 from outlive.service.gunicorn import PRELOAD, Gunicorn
@@ -24,8 +24,6 @@ from outlive.stacks.environments import Environment
 
 MOST_RETIRED = 100
 """Most replaced workers that have a record; --max-requests can replace any number of them."""
-LONGEST_LOG = 16 * 1024**2
-"""Bytes at which the server's log is truncated: a soak's tracebacks would fill the disk."""
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -102,13 +100,9 @@ class Line:
         self.farewell: Farewell | None = None
 
     def ask(self, word: str) -> None:
-        """Send a command, unless the worker is gone."""
-        try:
+        """Send a command. If the worker is gone, `read` finds that out, after its last words."""
+        with contextlib.suppress(OSError):
             self._connection.send(word.encode() + b"\n")
-        except BlockingIOError:
-            pass  # the worker is stopped and has not read earlier commands
-        except OSError:
-            self.closed = True
 
     def read(self) -> None:
         """Read all messages that have arrived."""
@@ -216,7 +210,11 @@ class LoadServer(Gunicorn):
         for line in self.lines:
             line.ask("begin")
         for line in self.lines:
-            line.wait(Begun)
+            try:
+                line.wait(Begun)
+            except FaultError:
+                if line.end() != "recycled":  # as many may be, by the requests that warmed them up
+                    raise
 
     def count(self) -> list[Counted]:
         """Return each worker's count, in the order of `lines`. Raises FaultError if one dies."""
@@ -226,8 +224,7 @@ class LoadServer(Gunicorn):
 
     def look(self) -> None:
         """Accept new workers, read all messages, and ask for the work of the collectors."""
-        if self._log_path.stat().st_size > LONGEST_LOG:
-            os.truncate(self._log_path, 0)
+        keep_short(self._log_path)
         for line in self.lines:
             line.read()
             line.ask("collector")

@@ -137,8 +137,10 @@ def warnings(test: LoadMeasurement) -> Iterator[str]:
         yield f"{test.status}: {one_line(test.reason or '')}"
     if test.unexpected:
         yield f"{counted(test.unexpected, 'unexpected answer')}:"
-        for text, count in test.faults[:MOST_FAULTS]:
-            yield f"    {count} times: {one_line(text)}"
+    elif test.faults:
+        yield "not all that was to be sent was sent:"
+    for text, count in test.faults[:MOST_FAULTS]:
+        yield f"    {count} times: {one_line(text)}"
     if test.unsent:
         yield f"{counted(test.unsent, 'request')} came due while no client was free: raise --clients"
     if test.generator_saturated:

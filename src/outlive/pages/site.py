@@ -16,7 +16,7 @@ import msgspec
 from outlive import __version__
 from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError, OutliveError, UsageError
-from outlive.files import decode_toml, write_bytes
+from outlive.files import check_writable, decode_toml, read_bytes, write_bytes
 from outlive.history import lifelines, steps, stored
 from outlive.pages import documents, framework_page, leak_page, pair_page, report_page
 from outlive.pages.drawings.badge import badge
@@ -69,6 +69,7 @@ def publish(project: Project, folder: Path) -> Published:
         and all(_intact(folder, name, sha) for name, sha in previous.files.items())
     ):
         return Published(len(previous.files), 0, 0, previous.problems)
+    check_writable(folder / MANIFEST)
     problems: list[str] = []
     files = {str(path): content for path, content in _files(project, problems)}
     gone = sorted(set(previous.files if previous else ()) - files.keys())
@@ -230,7 +231,7 @@ def _manifest(folder: Path) -> Manifest | None:
     """Return the manifest of the site in `folder`, None if there is none yet."""
     path = folder / MANIFEST
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(read_bytes(path), type=Manifest)
     except FileNotFoundError:
         if folder.is_dir() and any(folder.iterdir()):
             raise UsageError(
@@ -243,6 +244,8 @@ def _manifest(folder: Path) -> Manifest | None:
         raise FaultError(f"{path} cannot be read: {error.strerror}") from None
     except msgspec.DecodeError:
         return Manifest("", {})  # damaged: everything is written again
+    names = map(PurePosixPath, manifest.files)
+    return Manifest("", {}) if any(name.is_absolute() or ".." in name.parts for name in names) else manifest
 
 
 def _digest(project: Project) -> str:
@@ -268,7 +271,7 @@ def _walk(folder: Path) -> Iterable[Path]:
 
 def _intact(folder: Path, name: str, sha: str) -> bool:
     try:
-        return _sha((folder / name).read_bytes()) == sha
+        return _sha(read_bytes(folder / name)) == sha
     except OSError:
         return False
 

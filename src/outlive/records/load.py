@@ -22,6 +22,8 @@ SATURATED = 0.9
 it locust could hardly have sent more, and latencies include its delays."""
 HOURLY = 60.0
 """Seconds that memory must have been watched, once settled, to be told per hour: sixty times as long."""
+FASTEST = 1_000_000
+"""Highest rate of requests per second that is sent."""
 GRACEFUL_TIMEOUT = 30
 """gunicorn's own default, in seconds."""
 
@@ -344,6 +346,8 @@ class Traffic(msgspec.Struct, frozen=True):
         for name, value in (("requests", self.requests), ("seconds", self.seconds), ("rate", self.rate)):
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} is {value:g}: it must be more than 0, and finite")
+        if self.rate and self.rate > FASTEST:
+            raise UsageError(f"rate is {self.rate:g}: no server answers more than {FASTEST:,} a second")
         if self.workers < 1:
             raise UsageError(f"workers is {self.workers}: at least one process has to send")
         if self.clients < self.workers:

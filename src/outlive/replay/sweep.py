@@ -17,7 +17,7 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import OutliveError, UnavailableError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, write_list
+from outlive.files import SCHEMA_VERSION, JsonDocument, check_writable, write_list
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
@@ -70,7 +70,7 @@ def releases(project: Project, frameworks: Sequence[str], since: str | None) -> 
         ) from None
     swept = tuple(
         release
-        for framework in frameworks or project.frameworks()
+        for framework in dict.fromkeys(frameworks) or project.frameworks()
         for release in covered(project, framework)
         if first is None or release.parsed >= first
     )
@@ -99,6 +99,8 @@ def sweep(
     is stored. Raises FaultError if `python` is not installed or nothing can be stored, and as `place.at` and
     `Cluster.measure` do.
     """
+    check_writable(project.measured)
+    eras.read_list(unavailable_path(project))  # it is updated at the end
     run = _Sweep(project, python, request, progress, keep)
     try:
         return run.all(swept)

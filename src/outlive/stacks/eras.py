@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from outlive.errors import UnavailableError
-from outlive.files import write_list
+from outlive.errors import FaultError, UnavailableError
+from outlive.files import AGAIN, read_bytes, write_list
 from outlive.project import Project
 from outlive.records.release import Release
 from outlive.records.stack import KNOWN, python_minor
@@ -104,8 +104,15 @@ def unavailable(project: Project, release: Release, python: str) -> str | None:
 
 
 def read_list(path: Path) -> tuple[Unavailable, ...]:
-    """Return the list in the file `path`; empty if there is no such file."""
-    return msgspec.json.decode(path.read_bytes(), type=tuple[Unavailable, ...]) if path.is_file() else ()
+    """Return the list in the file `path`; empty if there is no such file. Raises FaultError if it is bad."""
+    try:
+        return msgspec.json.decode(read_bytes(path), type=tuple[Unavailable, ...])
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FaultError(f"{path} is not a list of what is unavailable: {error}; {AGAIN}") from None
 
 
 def _add(project: Project, release: Release, interpreter: Interpreter) -> Path | Unavailable:

@@ -53,6 +53,7 @@ def sweep_command(
     if project.inside and not project.named:
         project = project.publishing()
     if project.publishes:
+        project.renewable("sweep of published results")
         try:
             from outlive.asv.results import AsvResults  # noqa: PLC0415 - only this verb needs asv
         except ModuleNotFoundError as error:

@@ -63,7 +63,7 @@ def duration(text: str) -> float:
 )
 @click.option(
     "--graceful-timeout",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 86_400),
     default=GRACEFUL_TIMEOUT,
     show_default=True,
     help="Seconds for a replaced worker to finish its requests.",

@@ -65,7 +65,7 @@ def measure_command(
     if attached and max(len(stacks), 1) * max(len(names), 1) > 1:
         raise UsageError("--with takes one stack and at most one remedy")
     project, wanted = stacks_named(app, stacks)
-    changes: list[tuple[str, ...]] = [(name, *practices) for name in names] or [practices]
+    changes: list[tuple[str, ...]] = [(name, *practices) for name in dict.fromkeys(names)] or [practices]
     selections = [Selection(**selected, practices=change) for change in changes]
     request = selections[0].request(project)
     runs = [*itertools.product(wanted, selections)]

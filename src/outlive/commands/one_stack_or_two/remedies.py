@@ -25,7 +25,7 @@ from outlive.reports import remedies as relief
 from outlive.reports import remedies_text as report
 from outlive.reports.remedies import Relief, ReliefDocument, Row
 from outlive.service import app, remedies, scenarios
-from outlive.service.users import mix
+from outlive.service.users import locustfile, mix
 from outlive.stacks.prepare import Prepared, prepare
 from outlive.tables import output
 
@@ -54,7 +54,9 @@ REQUESTS = 3000
     show_default=True,
     help="Requests in each load test.",
 )
-@click.option("--clients", type=click.IntRange(1), default=16, show_default=True, help="Concurrent clients.")
+@click.option(
+    "--clients", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Concurrent clients."
+)
 @click.option("--python", metavar="X.Y", help="Python for a stack that names none.")
 @click.option("--fresh", is_flag=True, help="Replay even what is stored.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=JOBS, show_default=True)
@@ -90,11 +92,13 @@ def remedies_command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     if 0 < rounds < LEAST_ROUNDS:
         raise UsageError(f"--rounds {rounds}: {LEAST_ROUNDS} at least, or an interval says nothing")
+    if locustfile(user):
+        raise UsageError(f"--user {user}: a locustfile has no mix to weigh scenarios by: name a user of ours")
     project = Project.find()
     wanted = Stack.parse(stack)
     shares = mix(project.loadtests, user)
     every = remedies.load(project, wanted.framework)
-    chosen = [remedies.find(project, wanted.framework, name) for name in names] or list(every)
+    chosen = [remedies.find(project, wanted.framework, name) for name in dict.fromkeys(names)] or list(every)
     plain = prepare(project, wanted, python)
     stacks = [prepare(project, wanted, python, remedy) for remedy in chosen]
     selected = scenarios.find(project.scenarios, patterns)

@@ -90,7 +90,7 @@ def write_load_page(words: Sequence[str]) -> Path:
 
     files = [Path(word) for word in words]
     for file in files:
-        if not file.is_file():
+        if not file.exists():
             raise UsageError(f"{file}: there is no such file")
     tests = [test for file in files for test in store.read(file).measurements]
     if len({(test.framework, test.release, test.python) for test in tests}) != 1:

@@ -101,6 +101,7 @@ class Session:
             self.master.register_message(SENT, self._on_sent)
         else:
             events.request.add_listener(self._on_request)
+            events.user_error.add_listener(self._on_user_error)
         if self.is_worker:
             self.runner.register_message(SHARE, self._on_share)
             self.runner.register_message(CLOSE, self._on_close)
@@ -191,6 +192,9 @@ class Session:
             self._last = now
         self._own.add(name, (response_time or 0) / 1000, None if exception is None else str(exception))
 
+    def _on_user_error(self, exception: Exception, **_: object) -> None:
+        self._own.blame(f"a task raised {type(exception).__name__}: {exception}")
+
     # Messages between the head and the workers
 
     def _on_share(self, msg: Message, **_: object) -> None:
@@ -267,7 +271,7 @@ class Session:
         sent.unsent = self.arrivals.unsent
         _, sent.busy, sent.waiting = self._meter.read()
         if self.arrivals.began is not None:
-            sent.seconds = (self._last if sent.done else now) - self.arrivals.began
+            sent.seconds = max(0.0, (self._last if sent.done else now) - self.arrivals.began)
         return (sent,)
 
     def _report(self, final: bool = False) -> None:
@@ -291,6 +295,9 @@ class Session:
         """Return how far the test fell short of its requests or duration, or None if it did not."""
         wanted, limit = self.options.requests, self.options.run_time
         done = sum(tally.requests for part in sent for tally in part.scenarios.values())
+        if not done:
+            fault = next((fault for part in sent for fault in part.faults), None)
+            return f"no request was answered: {fault}" if fault else "no request was answered"
         timed_out = limit and seconds >= limit - 1  # locust counts in whole seconds
         if timed_out or not (wanted or limit) or (wanted and done == wanted):
             return None

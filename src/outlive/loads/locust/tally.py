@@ -86,7 +86,12 @@ class Sent(msgspec.Struct):
     def add(self, scenario: str, seconds: float, fault: str | None) -> None:
         """Count one answer to `scenario`; `fault` says what was wrong with it."""
         self.scenarios.setdefault(scenario, Tally()).add(seconds, fault is None)
-        if fault is not None and (fault in self.faults or len(self.faults) < MOST_FAULTS):
+        if fault is not None:
+            self.blame(fault)
+
+    def blame(self, fault: str) -> None:
+        """Count a text that says what was wrong."""
+        if fault in self.faults or len(self.faults) < MOST_FAULTS:
             self.faults[fault] = self.faults.get(fault, 0) + 1
 
 
