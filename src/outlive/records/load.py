@@ -347,7 +347,7 @@ class Traffic(msgspec.Struct, frozen=True):
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} is {value:g}: it must be more than 0, and finite")
         if self.rate and self.rate > FASTEST:
-            raise UsageError(f"rate is {self.rate:g}: no server answers more than {FASTEST:,} a second")
+            raise UsageError(f"rate is {self.rate:g}: it must be at most {FASTEST:,} a second")
         if self.workers < 1:
             raise UsageError(f"workers is {self.workers}: at least one process has to send")
         if self.clients < self.workers:
