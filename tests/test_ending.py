@@ -40,7 +40,8 @@ ending.run(command)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Tracebacks are written here; signals are as they were afterwards."""
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
-    before = {name: signal.getsignal(getattr(signal, name)) for name in ending.POLITE}
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = {name: signal.getsignal(getattr(signal, name)) for name in (*ending.POLITE, "SIGALRM")}
     yield tmp_path / "cache"
     for name, handler in before.items():
         signal.signal(getattr(signal, name), handler)
@@ -211,6 +212,26 @@ def test_a_signal_ends_in_good_order_and_further_ones_change_nothing(name: str) 
         out, err = process.communicate("\n")
     assert out == "clean\n"
     assert (process.returncode, err) == (130, "outlive: interrupted; finished measurements are kept\n")
+
+
+def test_an_interruption_that_python_drops_comes_again() -> None:
+    code = """
+import os, signal, sys, time
+from outlive import ending
+
+class Closed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def command():
+    Closed()
+    time.sleep(60)
+
+ending.run(command)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.INTERRUPTED
+    assert done.stderr == "outlive: interrupted; finished measurements are kept\n"
 
 
 def test_an_interruption_in_code_from_a_string_ends_with_the_same_code(tmp_path: Path) -> None:

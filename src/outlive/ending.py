@@ -29,6 +29,8 @@ POLITE = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that end a command cleanly: Ctrl-C, `kill`, a terminal that closes."""
 AGAIN = 10.0
 """Seconds during which further signals are ignored: interrupting the clean-up would leave servers behind."""
+SOON = 0.01
+"""Seconds after which a dropped interruption comes again: by then the code that dropped it has ended."""
 LIMITS = {
     errno.EAGAIN: "no more processes or threads can be started: see `ulimit -u`",
     errno.EMFILE: "too many open files: see `ulimit -n`",
@@ -108,6 +110,16 @@ def _interruptible() -> None:
         number = getattr(signal, name)
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
+    """Interrupt again if Python has dropped an interruption, as in a `__del__`; report any other error."""
+    if isinstance(dropped.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _code(command: Callable[[], object]) -> int | str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from outlive.errors import OutliveError
+from outlive.errors import OutliveError, UsageError
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.project import Project, cache_dir
 from outlive.records.measurement import Cell
@@ -102,5 +102,7 @@ def _plain_request(project: Project, framework: str) -> str:
 def _check(name: str, attempt: Callable[[], str], remedy: str, *, needed: bool = True) -> Check:
     try:
         return Check(name, True, attempt(), needed=needed)
+    except UsageError as error:  # no words are checked, only variables
+        return Check(name, False, str(error), "correct that variable, or unset it", needed)
     except OutliveError as error:
         return Check(name, False, str(error), remedy, needed)
