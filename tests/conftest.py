@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 
 import pytest
@@ -15,6 +16,10 @@ settings.load_profile("outlive")
 
 # tox names a width, and what is printed to no terminal would be folded at it.
 os.environ.pop("COLUMNS", None)
+
+# Else each process that tests start would compile all that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A shell ignores Ctrl-C for what it runs in the background, and so would all that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
