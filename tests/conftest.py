@@ -32,6 +32,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort files with many tests of real servers to the front: what takes longest may not come last."""
-    real = Counter(item.path for item in items if item.get_closest_marker("real"))
-    items.sort(key=lambda item: -real[item.path])
+    """Sort files with many tests of servers or pytest to the front: what takes longest may not come last."""
+    starting = Counter(item.path for item in items if _starts_processes(item))
+    items.sort(key=lambda item: -starting[item.path])
+
+
+def _starts_processes(item: pytest.Item) -> bool:
+    return bool(item.get_closest_marker("real")) or "pytester" in getattr(item, "fixturenames", ())

@@ -30,27 +30,23 @@ STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 class Tracemalloc:
     """Traces the memory that Python's allocators hand out."""
 
-    filters = (
-        tracemalloc.Filter(False, os.path.join(HERE, "*")),
-        tracemalloc.Filter(False, tracemalloc.__file__),
-        tracemalloc.Filter(False, linecache.__file__),
-    )
+    own = (os.path.join(HERE, ""), tracemalloc.__file__, linecache.__file__)
 
     def start(self) -> None:
         """Start tracing."""
         tracemalloc.start(FRAMES)
-        self.last = self.snapshot()
-
-    def snapshot(self) -> tracemalloc.Snapshot:
-        """Return the memory in use, without what tracing itself uses."""
-        return tracemalloc.take_snapshot().filter_traces(self.filters)
+        self.last = tracemalloc.take_snapshot()
 
     def kept(self) -> Iterator[Site]:
-        """Yield (callers, outermost first; blocks; bytes) of memory taken since the last call and kept."""
-        last, self.last = self.last, self.snapshot()
+        """Yield (callers, outermost first; blocks; bytes) of memory taken since the last call and kept.
+
+        What tracing itself uses is left out here: filters of tracemalloc's would compare each single block.
+        """
+        last, self.last = self.last, tracemalloc.take_snapshot()
         for change in self.last.compare_to(last, "traceback"):
             callers = tuple((frame.filename, frame.lineno) for frame in change.traceback)
-            yield callers, change.count_diff, change.size_diff
+            if not callers[-1][0].startswith(self.own):
+                yield callers, change.count_diff, change.size_diff
 
 
 class Memray:
