@@ -80,14 +80,16 @@ def _between(project: Project, before: Prepared, after: Prepared) -> Iterator[Pr
         else:
             pins[name] = Package(name, new[name])
         trial = _trial(project, (before, after), pins, interpreter, stack.lock)
+        if isinstance(trial, Prepared) and (reason := _unusable(project, trial, pins)):
+            trial = reason
         stack = stack if isinstance(trial, str) else trial
         yield trial
 
 
 def swapped(project: Project, before: Prepared, after: Prepared, name: str) -> Prepared | None:
-    """Return `before` with one package in the version of `after`, or None if that does not work.
+    """Return `before` with one package in the version of `after`, or None if a release does not allow it.
 
-    Raises as `environments.ensure` does, and FaultError if the index cannot be reached.
+    Nothing is installed: what it leaves can be stored. Raises FaultError if the index cannot be reached.
     """
     pins = {name: Package(name, after.lock.versions[name])}
     trial = _trial(project, (before, after), pins, before.interpreter, before.lock)
@@ -101,7 +103,7 @@ def _trial(
     interpreter: Interpreter,
     model: Lock,
 ) -> Prepared | str:
-    """Return the first end's release with these pins, otherwise as in `model`, or why that does not work."""
+    """Return the first end's release with these pins, otherwise as in `model`, or why there is none."""
     release, remedy = ends[0].release, ends[0].remedy
     gunicorn = Package("gunicorn", ends[0].lock.versions["gunicorn"])
     wanted = ({"gunicorn": gunicorn} | dict(pins)).values()
@@ -123,10 +125,15 @@ def _trial(
         versions, minor = model.versions, interpreter.minor
         reasons = (controlled.refusal(str(error), pin, versions, minor) for pin in pins.values())
         return next(filter(None, reasons), str(error))
-    trial = Prepared(release, interpreter, locks.on(lock, interpreter.python), remedy, ends[0].extras)
-    environment = environments.ensure(trial.lock, interpreter)
-    modules = frameworks.load(project, release.framework).modules
-    if complaint := environments.import_error(environment, modules):
-        swaps = [f"{pin.name} {pin.version}" for pin in pins.values()] or [f"Python {interpreter.minor}"]
-        return f"{release} cannot be imported with {', '.join(swaps)}: {complaint}"
-    return trial
+    return Prepared(release, interpreter, locks.on(lock, interpreter.python), remedy, ends[0].extras)
+
+
+def _unusable(project: Project, trial: Prepared, pins: Mapping[str, Package]) -> str | None:
+    """Return why a stack cannot be imported, or None if it can. Its environment is built."""
+    environment = environments.ensure(trial.lock, trial.interpreter)
+    modules = frameworks.load(project, trial.release.framework).modules
+    complaint = environments.import_error(environment, modules)
+    if complaint is None:
+        return None
+    swaps = [f"{pin.name} {pin.version}" for pin in pins.values()] or [f"Python {trial.interpreter.minor}"]
+    return f"{trial.release} cannot be imported with {', '.join(swaps)}: {complaint}"
