@@ -61,6 +61,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def singular(noun: str) -> str:
+    """Return `file` for `files`, `process` for `processes`."""
+    return noun.removesuffix("es" if noun.endswith("sses") else "s")
+
+
 def listed(names: Sequence[str], most: int | None = None) -> str:
     """Return `a, b and c`; if there are more than `most`, the first ones `and 5 more`."""
     if most is not None and len(names) > most:

@@ -88,6 +88,19 @@ def thread(port):
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 
+def zombie(port):
+    import os
+
+    if not os.fork():
+        os._exit(0)
+
+
+def child_waited_for(port):
+    import subprocess
+
+    subprocess.run(["true"], check=False)
+
+
 def cache_of_500(port):
     number = next(numbers) % 500
     cache[number] = cache.get(number) or [number]

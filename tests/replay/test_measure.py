@@ -106,7 +106,7 @@ class TestPlanted:
         assert list(found.held) == ["mapped"]
         assert found.held["mapped"] == pytest.approx(4096, rel=0.02)
 
-    @pytest.mark.parametrize("plant", ["file_that_is_closed", "mapped_and_unmapped"])
+    @pytest.mark.parametrize("plant", ["file_that_is_closed", "mapped_and_unmapped", "child_waited_for"])
     def test_what_is_given_back_is_none(self, framework: str, plant: str) -> None:
         found = one(planted(framework, plant), gc="on")
         assert (found.growth, found.held) == ("none", {})
@@ -121,6 +121,12 @@ class TestPlanted:
         assert (found.growth, found.reason) == ("leak", None)
         assert found.held is not None
         assert found.held["threads"] == 1
+        assert found.requests == sum(lengths().short)
+
+    @pytest.mark.parametrize("gc", ["off", "on"])
+    def test_a_child_for_each_request_that_nothing_waits_for(self, framework: str, gc: str) -> None:
+        found = one(planted(framework, "zombie"), gc=gc)
+        assert (found.growth, found.leaked_per_request, found.held) == ("leak", 0, {"processes": 1})
         assert found.requests == sum(lengths().short)
 
     def test_a_cache_is_bounded(self, framework: str) -> None:

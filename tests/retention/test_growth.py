@@ -114,6 +114,10 @@ def every(requests: int, offset: int = 0) -> Kept:
     return lambda first, last: (last + offset) // requests - (first - 1 + offset) // requests
 
 
+def later_than(requests: int) -> Kept:
+    return lambda first, last: max(0, last - max(first - 1, requests))
+
+
 def cache(entries: int) -> Kept:
     return lambda first, last: max(0, min(last, entries) - first + 1)
 
@@ -400,6 +404,17 @@ class TestShown:
         assert analyse(tallies(*phases), collecting=True, shown=4).growth == "none"
 
 
+@pytest.mark.parametrize(
+    ("starts", "default", "finer"), [(400, "none", 200), (2000, "none", 1000), (279, "leak", 200)]
+)
+def test_a_leak_that_begins_later_is_seen_if_the_sensitivity_is_finer(
+    starts: int, default: str, finer: int
+) -> None:
+    assert verdict(served(later_than(starts))).growth == default
+    found = verdict(served(later_than(starts), sensitivity=finer), finer)
+    assert of(found, "growth", "leaked") == ("leak", 1)
+
+
 class TestHeld:
     """What is neither an object nor memory of Python's."""
 
@@ -452,7 +467,8 @@ class TestHeld:
         found = verdict(served(nothing, held={"mapped": lambda first, last: 2**20 * (first <= 200 <= last)}))
         assert found.growth == "none"
 
-    def test_threads_are_not_started_by_the_thousand_to_be_sure(self) -> None:
-        phases = served(each(25), held={"threads": each(1)})
+    @pytest.mark.parametrize("name", ["threads", "processes"])
+    def test_threads_and_processes_are_not_started_by_the_thousand_to_be_sure(self, name: str) -> None:
+        phases = served(each(25), held={name: each(1)})
         assert [one.requests for one in phases] == list(PHASES)
-        assert of(verdict(phases), "growth", "held") == ("leak", {"threads": 1})
+        assert of(verdict(phases), "growth", "held") == ("leak", {name: 1})

@@ -29,6 +29,7 @@ from outlive.retention.error import errors
 from outlive.retention.growth import (
     BLOCKS_LEAK,
     BOUNDED_OBJECTS,
+    COUNTS,
     HEAP_LEAK,
     HELD_LEAK,
     LEAST_LEAK,
@@ -164,7 +165,7 @@ def _leaks(field: str) -> Callable[[Measurement], Amount | None]:
 
 
 def _held(name: str) -> Callable[[Measurement], Amount | None]:
-    """Return a reader of how many files, sockets, threads, tasks or mapped bytes each request leaks."""
+    """Return a reader of how many files, threads, mapped bytes and so on each request leaks."""
 
     def read(one: Measurement) -> Amount | None:
         if one.held is None:
@@ -245,7 +246,7 @@ PER_CONNECTION = (
 HELD = tuple(
     Quantity(name, _held(name), noun, write, least=least, leaks=HELD_LEAK[name])
     for name, noun, write, least in (
-        *((name, name, number, FILES_TOLD) for name in ("files", "sockets", "threads", "tasks")),
+        *((name, name, number, FILES_TOLD) for name in COUNTS),
         ("mapped", "of mapped memory", size, HELD_LEAK["mapped"]),
     )
 )

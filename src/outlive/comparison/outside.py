@@ -1,10 +1,11 @@
-"""Says what requests leak that is no object: memory, files, sockets, threads, tasks. Pure."""
+"""Says what requests leak that is no object: memory, files, threads, child processes and so on. Pure."""
 
 from __future__ import annotations
 
 from outlive.comparison.changes import HELD, LEAKED_BLOCKS, LEAKED_HEAP, OPEN_FILES, Quantity
 from outlive.records.measurement import Measurement
 from outlive.retention.growth import COUNT_LEAK, LEAST_LEAK
+from outlive.wording import singular
 
 
 def outside(measurement: Measurement) -> list[str]:
@@ -25,7 +26,7 @@ def open_files(measurement: Measurement) -> list[str]:
 
 
 def held(measurement: Measurement) -> list[str]:
-    """Return texts that say which files, sockets, threads, tasks and mapped memory leak."""
+    """Return texts that say which resources leak, such as files, threads and mapped memory."""
     amounts = [(quantity, quantity.of(measurement)) for quantity in HELD]
     return [_counted(quantity, amount.value) for quantity, amount in amounts if amount and amount.value]
 
@@ -33,4 +34,4 @@ def held(measurement: Measurement) -> list[str]:
 def _counted(quantity: Quantity, value: float) -> str:
     first, _, rest = quantity.short.partition(" ")
     text = quantity.write(value)
-    return " ".join(filter(None, [text, first.removesuffix("s") if text == "1" else first, rest]))
+    return " ".join(filter(None, [text, singular(first) if text == "1" else first, rest]))

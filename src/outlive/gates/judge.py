@@ -4,7 +4,7 @@
 - More than the limit is `over`, less is `under`; both fail. As in a comparison, counts are equal within their
   errors; counts on a straight line have no error, but limits are rounded to thousandths.
 - What a connection leaves, apart from its requests, has its own exact limit.
-- A leak outside of objects (blocks, C heap, mapped memory, files, sockets, threads, tasks) is `over` unless
+- A leak outside of objects (blocks, C heap, mapped memory, files, threads and so on) is `over` unless
   the limits list it under `memory`. With gc off so are files and sockets that stay open until a collection.
 - A cell that deviates is measured a second time. If the two disagree it is `inconclusive`: neither passed nor
   failed.

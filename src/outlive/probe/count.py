@@ -51,9 +51,9 @@ class Survivors(msgspec.Struct, frozen=True, kw_only=True):
 
     A full collection frees `cyclic` of the `per_request` objects, and does not free `leaked`. `types` is
     objects per request by type name, `requests` the number of requests counted. `held` is how many files,
-    sockets, threads, tasks and mapped bytes each request adds, without zeros. If something leaks, `blocks` is
-    how many blocks and `memory` is at least how many bytes each request keeps, and `allocations` says where
-    they were allocated; otherwise these are 0 and None.
+    sockets, threads, child processes, tasks and mapped bytes each request adds, without zeros. If something
+    leaks, `blocks` is how many blocks and `memory` is at least how many bytes each request keeps, and
+    `allocations` says where they were allocated; otherwise these are 0 and None.
     """
 
     per_request: float

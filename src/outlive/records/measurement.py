@@ -43,8 +43,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     automatic collections freed), `leaked` of those still there after the full collection. `blocks`
     (pymalloc's) and `heap` (bytes of C heap; None: not available here) are read before that collection,
     `blocks_kept` and `heap_kept` after it. So is `held`: the change of `files` (without sockets), `sockets`,
-    `threads`, `tasks` (of asyncio, unfinished) and `mapped` (bytes mapped by neither malloc nor pymalloc),
-    without zeros.
+    `threads`, `processes` (children; those that ended count until they are waited for), `tasks` (of asyncio,
+    unfinished) and `mapped` (bytes mapped by neither malloc nor pymalloc), without zeros.
     """
 
     requests: int

@@ -71,11 +71,15 @@ CACHED = 4
 """Factor on the C heap that is suspect or a leak in a process that outlive did not start: glibc's caches of
 freed chunks are on there, and it counts them as used."""
 COUNT_LEAK = 1 / 50
-"""Files, sockets, threads or tasks per request, and at least one, that each of two phases must add to be a
-leak. A resource that is opened or started once and stays (a log, a pool) is added by one phase only."""
+"""Files, sockets, threads, child processes or tasks per request, and at least one, that each of two phases
+must add to be a leak. A resource that is opened or started once and stays (a log, a pool) is added by one
+phase only."""
 MAPPED_LEAK = 2048.0
 """The same for bytes mapped by neither malloc nor pymalloc: half a page."""
-HELD_LEAK = {**dict.fromkeys(("files", "sockets", "threads", "tasks"), COUNT_LEAK), "mapped": MAPPED_LEAK}
+COUNTS = ("files", "sockets", "threads", "processes", "tasks")
+HELD_LEAK = {**dict.fromkeys(COUNTS, COUNT_LEAK), "mapped": MAPPED_LEAK}
+SCARCE = ("threads", "processes")
+"""Resources that a leak exhausts soon: if one of them leaks, no further phases run to be sure of it."""
 
 
 class Lengths(msgspec.Struct, frozen=True):
@@ -188,8 +192,8 @@ def plan(
     short, memory, long = (of(done, group) for group in (asked.short, asked.memory, asked.long))
     if not short:
         return asked.short
-    if "threads" in _held(short[-2:]):
-        return ()  # further phases could exhaust what the system allows
+    if any(name in _held(short[-2:]) for name in SCARCE):
+        return ()
     exact = _exact(short[-3:], collecting=collecting)
     if not exact and len(short) < SETS * len(asked.short):
         return asked.short
@@ -240,7 +244,7 @@ def analyse(
             for name, amount in held.items()
             if name == "mapped" or _rises((phase.requests, phase.held[name]) for phase in last)
         }
-    leaks = "threads" in held or (
+    leaks = any(name in held for name in SCARCE) or (
         bool(long) and (bool(held) or leaked > 0 or _leaks_memory(phases, asked, cached=cached))
     )
     countable = last[0].heap is not None

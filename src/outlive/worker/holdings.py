@@ -1,4 +1,4 @@
-"""Reads the resources of a process other than Python objects: memory, files, sockets, threads, tasks."""
+"""Reads the resources of a process other than Python objects: memory, files, threads, children and so on."""
 
 from __future__ import annotations
 
@@ -141,6 +141,26 @@ class Holdings:
             return None
 
     @staticmethod
+    def processes() -> int | None:
+        """Return the number of child processes; those that ended count until the process waits for them."""
+        children = 0
+        try:
+            names = os.listdir("/proc")
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # only looks: nothing is reaped
+        except ChildProcessError:  # without any, the search is spared
+            return 0
+        except OSError:
+            return None
+        for name in filter(str.isdigit, names):
+            try:
+                with open("/proc/" + name + "/stat", "rb") as status:
+                    parent = status.read().rpartition(b")")[2].split()[1]
+            except OSError:  # it has ended
+                continue
+            children += int(parent) == os.getpid()
+        return children
+
+    @staticmethod
     def tasks(loop: Any) -> int | None:
         """Return the number of unfinished tasks of an asyncio event loop, or None without a loop."""
         asyncio: Any = sys.modules.get("asyncio")
@@ -154,5 +174,6 @@ class Holdings:
             "files": files,
             "sockets": sockets,
             "threads": self.threads(),
+            "processes": self.processes(),
             "tasks": self.tasks(loop),
         }
