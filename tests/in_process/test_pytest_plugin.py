@@ -14,7 +14,7 @@ from outlive.probe.count import count
 pytest_plugins = ["pytester"]
 
 APPS = """
-import asyncio, ctypes, gc, logging, os, warnings
+import asyncio, ctypes, gc, logging, os, subprocess, warnings
 import pytest
 
 class Kept:
@@ -38,6 +38,10 @@ def wsgi(environ, start_response):
         [PyMem_Malloc(64) for _ in range(7)]
     if path == "/file":
         os.dup(1)
+    if path == "/waited":
+        subprocess.run(["true"])
+    if path == "/zombie" and not os.fork():
+        os._exit(0)
     if path == "/malloc":
         libc.malloc(200)
     if path == "/log":
@@ -93,7 +97,7 @@ def test_installing_it_is_enough() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["/", "/none", "/log", "/?a=b"])
+@pytest.mark.parametrize("path", ["/", "/none", "/log", "/?a=b", "/waited"])
 def test_an_app_that_leaves_nothing_passes(pytester: pytest.Pytester, path: str) -> None:
     tests = f"""
 @pytest.mark.limit_survivors(per_request=0)
@@ -150,6 +154,12 @@ def test_files_that_stay_open_fail(pytester: pytest.Pytester) -> None:
     result = limited(pytester, ("/file", {"per_request": 50}))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["each GET /file leaves 1 open file more, 0 allowed"])
+
+
+def test_children_that_nothing_waits_for_fail(pytester: pytest.Pytester) -> None:
+    result = limited(pytester, ("/zombie", {"per_request": 50}))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["each GET /zombie leaves 1 child process more, 0 allowed"])
 
 
 @pytest.mark.parametrize("path", ["/bytes", "/blocks", "/malloc"])
@@ -259,6 +269,9 @@ def test_errors_are_answered_500_and_dropped(count_survivors):
         raise RuntimeError
     assert count_survivors.asgi(raises_after_its_answer, status=200).per_request == 0
     assert count_survivors.asgi(raises, status=500).per_request == 0
+    async def cancelled(scope, receive, send):
+        raise asyncio.CancelledError
+    assert count_survivors.asgi(cancelled, status=500).per_request == 0
     assert count_survivors.wsgi(raises_as_wsgi, status=500).per_request == 0
 
 def test_leak(count_survivors):
@@ -369,6 +382,28 @@ def test_app(count_survivors):
     result.stdout.fnmatch_lines(["GET /none was answered 404, not 200: nothing was counted"])
 
 
+def test_what_is_no_application_is_not_counted(pytester: pytest.Pytester) -> None:
+    tests = """
+def test_nothing(count_survivors):
+    count_survivors.wsgi(None)
+
+def test_asgi_as_wsgi(count_survivors):
+    count_survivors.wsgi(asgi)
+
+def test_wsgi_as_asgi(count_survivors):
+    count_survivors.asgi(wsgi)
+"""
+    result = run(pytester, tests)
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "no WSGI application, which takes (environ, start_response): None",
+            "no WSGI application, which takes (environ, start_response): <function asgi at *>",
+            "no ASGI application, which takes (scope, receive, send): <function wsgi at *>",
+        ]
+    )
+
+
 def test_recorded_warnings_are_no_survivors(pytester: pytest.Pytester) -> None:
     tests = """
 @pytest.mark.filterwarnings("always")
@@ -426,6 +461,8 @@ class TestAll:
 
 
 ASYNC = """
+import anyio
+
 async def factory():
     return application()
 
@@ -460,6 +497,15 @@ async def test_in_its_own_loop(count_survivors, aiohttp_client):
 async def test_of_anyio(count_survivors, anyio_backend):
     assert count_survivors.asgi(asgi).per_request == 0
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+@pytest.mark.parametrize("leaked", [0, 1])
+async def test_in_trios_own_run(count_survivors, anyio_backend, leaked):
+    async def send():
+        await anyio.sleep(0)
+        kept.extend(Kept() for _ in range(leaked))
+    assert (await count_survivors(send)).per_request == leaked
+
 @pytest.mark.asyncio
 @pytest.mark.limit_survivors(leaked=1)
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
@@ -471,7 +517,7 @@ async def test_nobody_awaited(count_survivors):
 def test_async_tests_and_factories(pytester: pytest.Pytester) -> None:
     plugins = ("-p", "pytest_asyncio.plugin", "-p", "anyio.pytest_plugin", "-p", "pytest_aiohttp.plugin")
     result = run(pytester, AIOHTTP + ASYNC, *plugins)
-    result.assert_outcomes(passed=4, failed=2)
+    result.assert_outcomes(passed=6, failed=2)
     result.stdout.fnmatch_lines(
         [
             "*leaks 13 objects, 1 allowed",

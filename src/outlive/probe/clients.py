@@ -22,6 +22,7 @@ import msgspec
 
 from outlive.errors import FaultError
 from outlive.service.scenarios import expected
+from outlive.wording import one_line
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,8 @@ class Answer(NamedTuple):
     body: bytes = b""
 
 
+RAISED = (Exception, asyncio.CancelledError)
+"""Errors of an ASGI application that servers drop; Ctrl-C is none of them."""
 Send = Callable[[], Answer]
 """Sends one request and returns its answer."""
 Open = Callable[[Request], Send]
@@ -82,10 +85,25 @@ def made(app: Any, loop: asyncio.AbstractEventLoop) -> Any:
     return loop.run_until_complete(product) if inspect.isawaitable(product) else product
 
 
+def _called_with(app: Any, kind: str, *arguments: str) -> Any:
+    """Return the application. Raises FaultError if it does not take these arguments.
+
+    Each answer would be 500, and would leave nothing.
+    """
+    try:
+        inspect.signature(app).bind(*arguments)
+    except TypeError:
+        name = one_line(repr(app))
+        raise FaultError(f"no {kind} application, which takes ({', '.join(arguments)}): {name}") from None
+    except ValueError:  # code in C need not tell
+        pass
+    return app
+
+
 @contextmanager
 def wsgi(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
-    """Yield the `Open` of a WSGI application."""
-    target = made(app, loop)
+    """Yield the `Open` of a WSGI application. Raises FaultError if it cannot be one."""
+    target = _called_with(made(app, loop), "WSGI", "environ", "start_response")
     yield lambda request: _wsgi_send(target, request)
 
 
@@ -136,8 +154,11 @@ def _wsgi_send(app: Callable[..., Any], request: Request) -> Send:
 
 @contextmanager
 def asgi(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
-    """Yield the `Open` of an ASGI 3 application; it is started before and shut down after."""
-    target = made(app, loop)
+    """Yield the `Open` of an ASGI 3 application; it is started before and shut down after.
+
+    Raises FaultError if it cannot be one.
+    """
+    target = _called_with(made(app, loop), "ASGI", "scope", "receive", "send")
     with _lifespan(target, loop):
         yield lambda request: _asgi_send(target, request, loop)
 
@@ -184,7 +205,7 @@ def _asgi_send(app: Callable[..., Any], request: Request, loop: asyncio.Abstract
 
         try:
             await app(scope(), receive, answer)
-        except Exception as error:  # noqa: BLE001 - Starlette re-raises what it has answered with 500
+        except RAISED as error:  # Starlette re-raises what it has answered with 500
             raised = type(error).__name__
         return Answer(status, raised, tuple(fields), body)
 
@@ -203,7 +224,7 @@ def _lifespan(app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> Itera
     async def live() -> None:
         try:
             await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, events.get, answer)
-        except Exception:  # noqa: BLE001 - by the specification, an application without lifespan raises
+        except RAISED:  # by the specification, an application without lifespan raises
             answers.put_nowait({"type": "unknown"})
 
     async def tell(kind: str) -> str:

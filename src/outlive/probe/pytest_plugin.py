@@ -15,6 +15,7 @@ pytest imports this module in every run, so heavy modules are imported only when
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Generator
@@ -103,15 +104,16 @@ class CountSurvivors:
         baseline: Callable[[], Awaitable[object]] | None,
     ) -> Survivors:
         """Count from another thread what this test's event loop serves."""
-        loop = asyncio.get_running_loop()
-
-        def run(sent: Awaitable[object]) -> None:
-            asyncio.run_coroutine_threadsafe(_await(sent), loop).result()
-
         await first
-        return await asyncio.to_thread(
-            self._count, lambda: run(send()), baseline and (lambda: run(baseline())), loop
-        )
+        loop = asyncio._get_running_loop()
+        run: Callable[[Callable[[], Awaitable[object]]], None]
+        in_thread: Callable[..., Awaitable[Survivors]]
+        if loop is None:
+            run, in_thread = _in_trio, sys.modules["trio"].to_thread.run_sync
+        else:
+            run, in_thread = functools.partial(_in_asyncio, loop), asyncio.to_thread
+        plain = functools.partial(run, baseline) if baseline else None
+        return await in_thread(self._count, functools.partial(run, send), plain, loop)
 
     def wsgi(self, app: Callable[..., Any], path: str = "/", **request: Any) -> Survivors:
         """Return what one request to a WSGI application leaves; `app` may be a factory.
@@ -218,6 +220,16 @@ class CountSurvivors:
 
 async def _await(sent: Awaitable[object]) -> None:
     await sent
+
+
+def _in_asyncio(loop: asyncio.AbstractEventLoop, send: Callable[[], Awaitable[object]]) -> None:
+    """Have the loop, which runs in another thread, send a request."""
+    asyncio.run_coroutine_threadsafe(_await(send()), loop).result()
+
+
+def _in_trio(send: Callable[[], Awaitable[object]]) -> None:
+    """Have the trio run that started this thread send a request."""
+    sys.modules["trio"].from_thread.run(send)
 
 
 def _in_async() -> bool:
