@@ -22,6 +22,7 @@ from measuring import CHECKOUT, SCENARIOS, environment
 from outlive import processes
 from outlive.probe import monitor, readings
 from outlive.replay.client import Client
+from outlive.worker.collector import CollectorLog
 
 SERVICE = """
 import gc, outlive.probe
@@ -319,6 +320,112 @@ def test_a_client_that_says_nothing_and_leaves_does_no_harm(folder: Path) -> Non
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))
     assert readings.read(path)["pid"] == os.getpid()
+
+
+def script(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script with the folder as its argument, until it ends."""
+    variables = {"PYTHONPATH": str(CHECKOUT.root / "src")}
+    command = [sys.executable, "-c", code, str(folder)]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+
+
+NO_FILES = """
+import os, resource, socket, sys, time
+import outlive.probe
+from outlive.probe import monitor
+
+taken = []
+
+def lack_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+
+def free_files(_=0):
+    while taken:
+        os.close(taken.pop())
+"""
+
+
+def test_a_process_that_lacked_files_answers_again(folder: Path) -> None:
+    code = """
+time.sleep = free_files  # called once the probe has failed to accept
+path = outlive.probe.start(sys.argv[1])
+client = socket.socket(socket.AF_UNIX)
+client.settimeout(30)
+lack_files()
+client.connect(str(path))
+print(client.recv(100))
+"""
+    done = script(NO_FILES + code, folder)
+    assert (done.stdout, done.stderr) == ("b'outlive-probe 1\\n'\n", "")
+
+
+def test_a_child_that_can_have_no_probe_leaves_that_of_its_parent(folder: Path) -> None:
+    code = """
+monitor.PATIENCE = 0.01
+path = outlive.probe.start(sys.argv[1])
+lack_files()
+child = os.fork()
+if not child:
+    sys.exit()
+os.waitpid(child, 0)
+free_files()
+print(outlive.probe.read(path)["pid"] == os.getpid())
+"""
+    done = script(NO_FILES + code, folder)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_a_default_timeout_of_the_service_does_not_end_the_probe(folder: Path) -> None:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0)
+    try:
+        path = monitor.start(folder)
+        assert path
+        assert {readings.read(path)["pid"] for _ in range(20)} == {os.getpid()}
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def test_a_service_that_clears_the_callbacks_of_gc_can_stop_the_probe(folder: Path) -> None:
+    path = monitor.start(folder)
+    assert path
+    gc.callbacks.remove(next(callback for callback in gc.callbacks if isinstance(callback, CollectorLog)))
+    monitor.stop()
+    assert not path.exists()
+
+
+def test_a_socket_that_cannot_be_made_is_named(folder: Path) -> None:
+    with pytest.raises(OSError, match=rf": '/proc/outlive-{os.getpid()}\.sock'$"):
+        monitor.start("/proc")
+
+
+def test_under_gevent_processes_answer_while_their_hub_is_busy(folder: Path) -> None:
+    code = """
+from gevent import monkey
+monkey.patch_all()
+import os, sys, outlive.probe
+outlive.probe.start(sys.argv[1])
+child = os.fork()
+os.write(1, b"x")
+os.read(0, 1)  # blocks the process, hub and all
+if child:
+    os.waitpid(child, 0)
+"""
+    command = [sys.executable, "-c", code, str(folder)]
+    variables = {"PYTHONPATH": str(CHECKOUT.root / "src")}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout
+        assert process.stdout.read(2) == b"xx"
+        assert process.pid in [reading["pid"] for reading in readings.ask(folder)]
+        assert len(readings.ask(folder)) == 2
+        assert process.communicate(timeout=60) == (b"", b"")
+    assert list(folder.iterdir()) == []
 
 
 def test_a_forked_process_has_a_probe_of_its_own(folder: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -20,8 +21,10 @@ import socket
 import sys
 import threading
 import time
+from _socket import socket as plain_socket
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from outlive.probe.readings import ASK, GREETING, Reading, reach, short_name, sockets
 from outlive.worker.collector import CollectorLog
@@ -43,7 +46,9 @@ PART = ".outlive-{}.part"
 PART_AGE = 60.0
 """Seconds after which such a file can only be a leftover of a process that was killed."""
 PATIENCE = 1.0
-"""Seconds that a client may take for each step."""
+"""Seconds that a client may take for each step, and after which the probe tries again if it lacks a file."""
+LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors of a process that has no file or memory left, perhaps only for now: just then the probe is asked."""
 
 
 class _Monitor:
@@ -57,6 +62,7 @@ class _Monitor:
 
     def begin(self) -> None:
         """Start answering; a forked child calls this again."""
+        self.path = self.folder / f"outlive-{os.getpid()}.sock"  # first: a child must not remove its parent's
         self.log.clear()
         self.started = time.monotonic()
         self.first: Counter[str] | None = None
@@ -65,28 +71,33 @@ class _Monitor:
         self.objects = 0
         self.growth: dict[str, int] = {}
         _remove_dead(self.folder)
-        self.path = self.folder / f"outlive-{os.getpid()}.sock"
         self.listener = _listen(self.path)
-        thread = threading.Thread(target=self.serve, args=(self.listener,), name="outlive-probe", daemon=True)
-        thread.start()
+        # A greenlet would wait for the requests that are served, and live on in a forked child.
+        _original("_thread", "start_new_thread")(self.serve, (self.listener,))
 
     def end(self) -> None:
         """Stop answering and remove the socket."""
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self.listener.close()
+            self.listener.close()
         self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             _remove_dead(self.folder)  # children that ended with `os._exit` left their sockets
 
-    def serve(self, listener: socket.socket) -> None:
+    def serve(self, listener: Any) -> None:
         """Answer one client after another until the socket is closed."""
+        sleep = _original("time", "sleep")
         while True:
             try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            with client, contextlib.suppress(Exception):  # no error of ours may disturb the service
+                number, _ = listener._accept()
+            except OSError as error:
+                if error.errno not in LACKING:
+                    return
+                sleep(PATIENCE)
+                continue
+            client = plain_socket(fileno=number)
+            # No error of ours may disturb the service.
+            with contextlib.closing(client), contextlib.suppress(Exception):
                 client.settimeout(PATIENCE)
                 client.sendall(GREETING)
                 if client.recv(len(ASK)) == ASK:
@@ -126,9 +137,10 @@ class _Monitor:
         kinds = list(map(type, gc.get_objects()))  # keep no reference to an object while other threads run
         self.objects = len(kinds) + gc.get_freeze_count()
         counts: Counter[type] = Counter()
+        sleep = _original("time", "sleep")
         for at in range(0, len(kinds), CHUNK):
             counts.update(kinds[at : at + CHUNK])
-            time.sleep(0)
+            sleep(0)
         named = by_name(counts)
         if self.first is None:
             self.first = named
@@ -172,7 +184,8 @@ def stop() -> None:
     global _monitor  # noqa: PLW0603
     with _lock:
         if _monitor is not None:
-            gc.callbacks.remove(_monitor.log)
+            with contextlib.suppress(ValueError):  # the service may have cleared the list
+                gc.callbacks.remove(_monitor.log)
             _monitor.end()
             _monitor = None
 
@@ -182,18 +195,26 @@ def _after_fork() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()  # the parent may have held it
     if _monitor is not None:
-        _monitor.listener.close()
+        with contextlib.suppress(OSError):
+            _monitor.listener.close()
         with contextlib.suppress(OSError):  # a full disk must not keep a worker from starting
             _monitor.begin()
 
 
-def _listen(path: Path) -> socket.socket:
+def _original(module: str, name: str) -> Any:
+    """Return a function of a module as it was before gevent replaced it, if gevent did."""
+    monkey: Any = sys.modules.get("gevent.monkey")
+    return monkey.get_original(module, name) if monkey else getattr(sys.modules[module], name)
+
+
+def _listen(path: Path) -> plain_socket:
     """Return a listening socket at `path`, where it appears only once it listens.
 
     At no instant can another user connect to it.
     """
     part = path.with_name(PART.format(os.getpid()))
-    listener = socket.socket(socket.AF_UNIX)
+    listener = plain_socket(socket.AF_UNIX)
+    listener.settimeout(None)  # the service may have set another default
     try:
         part.unlink(missing_ok=True)
         with short_name(part) as name:
@@ -201,9 +222,11 @@ def _listen(path: Path) -> socket.socket:
         part.chmod(0o600)
         listener.listen(8)
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         listener.close()
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # which the system does not say
         raise
     return listener
 
