@@ -235,6 +235,29 @@ def test_pyenv_is_looked_into_and_every_version_found_once(
     assert [one.version for one in pythons.installed()] == ["3.8.19", "3.16.0a2"]
 
 
+def test_they_are_asked_once_for_each_of_the_last_paths(
+    looked_up: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = looked_up / "mine" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    program(python, f"echo >> {tmp_path / 'asked'}\n{answer(path=str(python), version='3.8.9')}")
+    monkeypatch.setattr(pythons, "_of_uv", list)
+
+    def asked(number: int) -> int:
+        """Return how often the interpreter was asked when the folder with this number is on PATH."""
+        folder = tmp_path / f"bin-{number}"
+        folder.mkdir(exist_ok=True)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+        before = (tmp_path / "asked").stat().st_size if (tmp_path / "asked").exists() else 0
+        pythons.every.cache_clear()
+        assert [one.version for one in pythons.every()] == ["3.8.9"]
+        return (tmp_path / "asked").stat().st_size - before
+
+    assert [asked(number) for number in (0, 1, 0, 1)] == [1, 1, 0, 0]
+    assert [asked(number) for number in range(2, pythons.REMEMBERED + 1)] == [1] * (pythons.REMEMBERED - 1)
+    assert (asked(1), asked(0)) == (0, 1)
+
+
 def test_a_cache_that_cannot_be_written_only_makes_the_next_call_slow(
     looked_up: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

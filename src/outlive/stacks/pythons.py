@@ -26,6 +26,8 @@ from outlive.stacks.uv import run_uv
 from outlive.wording import one_line
 
 OLDEST = (3, 8)
+REMEMBERED = 8
+"""Most PATHs for which the interpreters are remembered: each virtual environment has its own."""
 ANSWERS_WITHIN = 20.0
 """Seconds that an interpreter may take to describe itself."""
 ASK = """
@@ -136,10 +138,12 @@ def every() -> tuple[Interpreter, ...]:
     """
     path = cache_dir() / "interpreters.json"
     folders = _folders()
+    remembered: tuple[_Remembered, ...] = ()
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        remembered = msgspec.json.decode(path.read_bytes(), type=_Remembered)
-        if remembered.looked_in == folders | _changed(remembered.found):
-            return remembered.found
+        remembered = msgspec.json.decode(path.read_bytes(), type=tuple[_Remembered, ...])
+    for entry in remembered:
+        if entry.looked_in == folders | _changed(entry.found):
+            return entry.found
     paths, failure = _of_pyenv(), None
     try:
         paths += _of_uv()
@@ -156,9 +160,10 @@ def every() -> tuple[Interpreter, ...]:
         if not interpreters:
             raise failure
         return interpreters
-    remembered = _Remembered(folders | _changed(interpreters), interpreters)
+    latest = _Remembered(folders | _changed(interpreters), interpreters)
+    others = [entry for entry in remembered if entry.looked_in.keys() != latest.looked_in.keys()]
     with contextlib.suppress(FaultError):  # a full disk only makes the next call slow
-        write_text(path, msgspec.json.encode(remembered).decode())
+        write_text(path, msgspec.json.encode([latest, *others[: REMEMBERED - 1]]).decode())
     return interpreters
 
 
