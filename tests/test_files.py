@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from outlive.errors import FaultError
-from outlive.files import copy_tree, read_bytes, read_text, unwritten, write_bytes, write_text
+from outlive.files import JsonDocument, copy_tree, read_bytes, read_text, unwritten, write_bytes, write_text
 
 
 class Full(io.BytesIO):
@@ -139,3 +139,10 @@ def test_a_socket_in_a_folder_does_not_keep_it_from_being_copied(tmp_path: Path)
     os.mkfifo(tmp_path / "app" / "pipe")
     copy_tree(tmp_path / "app", tmp_path / "copy", lambda *_: [], "app")
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["file"]
+
+
+def test_a_path_that_is_no_text_can_be_in_a_document() -> None:
+    class Named(JsonDocument, frozen=True):
+        path: Path
+
+    assert Named(Path(os.fsdecode(b"a\xff"))).to_json() == '{\n "path": "a\N{REPLACEMENT CHARACTER}"\n}\n'

@@ -30,8 +30,11 @@ class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is written as indented JSON, for people to read."""
 
     def to_json(self) -> str:
-        """Return the document as indented JSON that ends with a newline; paths are text."""
-        encoded = msgspec.json.encode(self, enc_hook=os.fspath)
+        """Return the document as indented JSON that ends with a newline.
+
+        Paths are text; bytes of theirs that are not UTF-8 are replaced.
+        """
+        encoded = msgspec.json.encode(self, enc_hook=lambda path: os.fsencode(path).decode(errors="replace"))
         return msgspec.json.format(encoded, indent=1).decode() + "\n"
 
 

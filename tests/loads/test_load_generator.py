@@ -256,6 +256,15 @@ class TestFaults:
         pid = int((tmp_path / "pid").read_text())
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
+    def test_options_of_locust_in_the_environment_change_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in (("LOCUST_TAGS", "ok"), ("LOCUST_USERS", "3")):
+            monkeypatch.setenv(name, value)
+        with Stub() as stub:
+            found = generate(stub.address, Traffic(requests=100, clients=1), project=CHECKOUT)
+        assert counts(found) == WEIGHTS
+
     def test_its_log_stays_small(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("outlive.files.LONGEST_LOG", 1000)
         sizes: list[int] = []

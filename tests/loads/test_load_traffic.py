@@ -101,6 +101,12 @@ class TestTraffic:
             check(LOADTESTS, traffic)
         assert str(caught.value).startswith(reason)
 
+    @pytest.mark.parametrize("name", ["a,b.py", "a\udcff.py"])
+    def test_a_locustfile_whose_name_locust_cannot_read(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).touch()
+        with pytest.raises(UsageError, match=r"locust cannot read a file of that name: rename it$"):
+            check(LOADTESTS, Traffic(user=name, seconds=1), folder=tmp_path)
+
     def test_what_can(self) -> None:
         check(LOADTESTS, Traffic(requests=1))
         steady = Traffic(user="Steady", clients=2, seconds=0.5, rate=1, workers=2, scenarios=("ok",))

@@ -72,6 +72,14 @@ class TestStore:
         assert str(error.value).endswith("; remove it to measure again")
         assert "\n" not in str(error.value)
 
+    def test_a_framework_that_is_a_path_is_refused(self, tmp_path: Path) -> None:
+        """The page of a record from somebody else would be written there."""
+        path = tmp_path / "record.json"
+        test = load_measurement(framework="../../evil")
+        path.write_text(LoadDocument(provenance=provenance([STACK]), measurements=(test,)).to_json())
+        with pytest.raises(FaultError, match=r"cannot be right: '../../evil' is not a framework$"):
+            read(path)
+
     def test_the_schema_names_what_is_written(self) -> None:
         document = LoadDocument(provenance=provenance([STACK]), measurements=(load_measurement(),))
         written = msgspec.json.decode(document.to_json())

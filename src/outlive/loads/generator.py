@@ -33,6 +33,8 @@ HERE = Path()
 LOG = "locust.log"
 FILES = 50
 """Files that a locust process opens, not counting the connections of its clients."""
+OPTIONS = "LOCUST_"
+"""Variables that locust takes as options: they would change what is sent."""
 SCRATCH = "OUTLIVE_SCRATCH"
 """The variable with the folder of one locust, by which daemons of the user's own locustfile are found."""
 LOOK = 0.2
@@ -67,7 +69,8 @@ def generate(
         raise FaultError(f"{traffic.clients} clients need {needed} open files: `ulimit -n` allows {files}")
     with temporary.folder() as scratch:
         argv = command(address, traffic, project, stall, scratch / "result.json", folder=folder)
-        env = os.environ | told(address) | {"PYTHONDONTWRITEBYTECODE": "1"}  # for the user's locustfile
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OPTIONS)}
+        env = inherited | told(address) | {"PYTHONDONTWRITEBYTECODE": "1"}  # for the user's locustfile
         env[SCRATCH] = str(scratch)
         try:
             with (

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import msgspec
 
+from outlive.errors import FaultError
 from outlive.files import decode, write_text
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadDocument, LoadMeasurement, Traffic
 from outlive.records.measurement import StackRecord
 from outlive.records.remedy import Remedy
+from outlive.records.stack import NAME
 from outlive.replay.store import folder, own, provenance
+from outlive.wording import one_line
 
 
 class LoadStore:
@@ -67,5 +70,9 @@ class LoadStore:
 
 
 def read(path: Path) -> LoadDocument:
-    """Return the document in the file `path`. Raises as `store.decode` does."""
-    return decode(path, LoadDocument)
+    """Return the document in the file `path`. Raises as `store.decode` does, also for names that are none."""
+    document = decode(path, LoadDocument)
+    for test in document.measurements:
+        if not NAME.fullmatch(test.framework):  # it becomes part of a path
+            raise FaultError(f"{path} cannot be right: {one_line(test.framework)!r} is not a framework")
+    return document

@@ -16,7 +16,7 @@ from outlive.errors import UsageError
 from outlive.files import decode_toml, read_bytes
 from outlive.records.load import Traffic
 from outlive.service import scenarios
-from outlive.wording import nearest
+from outlive.wording import nearest, one_line
 
 HERE = Path()
 USUAL = "ErrorHeavy"
@@ -79,6 +79,8 @@ def check(loadtests: Path, traffic: Traffic, *, folder: Path = HERE) -> None:
     parts = locustfile(traffic.user)
     if parts and not (folder / parts[0]).is_file():
         raise UsageError(f"{folder / parts[0]}: there is no such locustfile")
+    if parts and ("," in parts[0] or not parts[0].isprintable()):
+        raise UsageError(f"{one_line(parts[0])!r}: locust cannot read a file of that name: rename it")
     if parts and (traffic.requests or traffic.rate or traffic.scenarios):
         raise UsageError(
             f"{traffic.user} decides what is sent, and how fast: name a duration, and neither a number of "
