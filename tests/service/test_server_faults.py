@@ -98,6 +98,16 @@ class TestStart:
         assert found.reason is not None
         assert found.reason.startswith("no worker within 0.5 s: ")
 
+    def test_an_app_whose_workers_end_again_and_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gunicorn, "BOOT_LIMIT", 3.0)
+        (tmp_path / "broken.py").write_text(
+            "import os\nos.register_at_fork(after_in_child=lambda: os._exit(9))\napp = print"
+        )
+        (found,) = measured(served("flask", "broken:app", tmp_path), KEYS[0])
+        assert found.reason == "no worker within 3 s: the last one died (exit code 9)"
+
     def test_another_app_goes_on(self, tmp_path: Path) -> None:
         (tmp_path / "broken.py").write_text("import no_such_module")
         tasks = [

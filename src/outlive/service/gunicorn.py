@@ -32,6 +32,7 @@ LONGEST_FOLDER = 90
 REAPED = 2.0
 """Seconds that gunicorn may take to log how a worker ended."""
 LAST_WORDS = r"Worker \(pid:{}\) (?:was sent (?P<signal>\w+)|exited with code (?P<code>-?\d+))"
+OUT_OF_MEMORY = ": perhaps out of memory"
 SOCKET = "OUTLIVE_PROBE_SOCKET"
 """The variable with the socket that probes connect to; each server has a different one."""
 PRELOAD = "--preload"
@@ -189,7 +190,9 @@ class Gunicorn:
                 raise FaultError(f"{self.app.framework} app does not start: {complaint}")
             if time.monotonic() > deadline:
                 hint = ": start_limit in outlive.toml gives it more" if self.app.own else ""
-                raise FaultError(f"no worker within {limit:g} s{hint}: {self.last_words()}")
+                how = self._logged(r"\d+")
+                why = f"the last one died ({how})" if how else self.last_words()
+                raise FaultError(f"no worker within {limit:g} s{hint}: {why}")
         return self.probes.accept()[0]
 
     @property
@@ -200,17 +203,20 @@ class Gunicorn:
     def how_it_ended(self, pid: int) -> str:
         """Return how a worker ended, as in `exit code 3`; empty if gunicorn does not log it in time."""
         assert self.process is not None
-        pattern = re.compile(LAST_WORDS.format(pid))
         deadline = time.monotonic() + REAPED
-        while (ended := pattern.search(self.log)) is None and time.monotonic() < deadline:
+        while not (how := self._logged(str(pid))) and time.monotonic() < deadline:
             if (status := self.process.poll()) is not None:  # workers end with their master
                 return f"gunicorn's master {processes.ending(status)}"
             time.sleep(0.05)
-        if ended is None:
+        return how
+
+    def _logged(self, pid: str) -> str:
+        """Return how the last worker with a process id of this pattern ended, or an empty text."""
+        ends = list(re.finditer(LAST_WORDS.format(pid), self.log))
+        if not ends:
             return ""
-        if ended["code"]:
-            return f"exit code {ended['code']}"
-        return "SIGKILL: perhaps out of memory" if ended["signal"] == "SIGKILL" else ended["signal"]
+        signal, code = ends[-1].group("signal", "code")
+        return f"exit code {code}" if code else f"{signal}{OUT_OF_MEMORY if signal == 'SIGKILL' else ''}"
 
     @property
     def raised(self) -> str:

@@ -203,5 +203,6 @@ def all_measured(measurements: Iterable[Measurement]) -> int:
     """Return the exit code. Raises FaultError, with the reason, for the first cell that failed."""
     for measurement in measurements:
         if measurement.status == "failed":
-            raise FaultError(f"{measurement.scenario} could not be measured: {measurement.reason}")
+            remedy = f" with {measurement.remedy}" if measurement.remedy else ""
+            raise FaultError(f"{measurement.scenario}{remedy} could not be measured: {measurement.reason}")
     return ExitCode.FINE
