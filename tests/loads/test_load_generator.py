@@ -245,8 +245,8 @@ class TestFaults:
             found = own(
                 stub, tmp_path, "class User(HttpUser):\n    @task\n    def ok(self): raise ValueError(7)"
             )
-        assert found.stopped == "no request was answered: a task raised OSError: 7"
-        assert found.faults[0][0] == "a task raised OSError: 7"
+        assert found.stopped == "no request was answered: a task raised ValueError: 7"
+        assert found.faults[0][0] == "a task raised ValueError: 7"
 
     def test_a_daemon_of_a_locustfile_ends_with_it(self, tmp_path: Path) -> None:
         daemon = "Popen(['sleep', '600'], start_new_session=True)"
