@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ import outlive
 from outlive import api
 from outlive.errors import UsageError
 from outlive.project import Project
+from outlive.records.load import Deployment
 from outlive.records.measurement import Measurement
 from outlive.replay.engine import Progress
 
@@ -68,12 +71,75 @@ def test_what_is_stored_of_leaks() -> None:
         (lambda: api.explain(STACK, "ok", gc=["on", "off"], project=CHECKOUT), "one gc policy, not 2"),
         (lambda: api.leaks("flask", python="three", project=CHECKOUT), "--python takes a version"),
         (lambda: api.gate("flsk", project=CHECKOUT), "flsk"),
+        (
+            lambda: api.gate("flask", limits=Path("none.toml"), project=CHECKOUT),
+            "limits none.toml: there is no",
+        ),
+        (
+            lambda: api.explain(STACK, "ok", connection=any_word("shut"), project=CHECKOUT),
+            "no connection 'shut'",
+        ),
+        (lambda: api.explain(STACK, "ok", tracers=[any_word("gdb")], project=CHECKOUT), "no tracer 'gdb'"),
+        (lambda: api.explain(STACK, "ok", connections=["close"]), "connections: this function does not take"),
+        (lambda: api.gate("flask", sensitivity=50), "sensitivity: this function does not take it"),
+        (lambda: api.measure(project=CHECKOUT), "name at least one stack"),
+        (
+            lambda: api.measure(any_word([STACK]), project=CHECKOUT),
+            "['flask==3.1.3,python==3.11'] is not a stack",
+        ),
+        (lambda: api.measure(STACK, requirements=["new.txt"], project=CHECKOUT), "those of an application"),
     ],
 )
 def test_words_that_name_nothing(call: object, reason: str) -> None:
     assert callable(call)
     with pytest.raises(UsageError, match=re.escape(reason)):
         call()
+
+
+def any_word(value: object) -> Any:
+    """Return a value that the types of the functions forbid."""
+    return value
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"scenario": ["ok"]}, "Object contains unknown field scenario"),
+        ({"scenarios": "ok"}, "scenarios: Expected array, got str"),
+        ({"scenarios": [3]}, "scenarios[0]: Expected str, got int"),
+        ({"connections": ["closed"]}, "connections[0]: Invalid enum value 'closed'"),
+        ({"gc": None}, "gc: Expected array, got null"),
+        ({"set": "most"}, "set: Invalid enum value 'most'"),
+        ({"jobs": 0}, "jobs: Expected int >= 1"),
+        ({"sensitivity": 1}, "sensitivity: Expected int >= 37"),
+        ({"sensitivity": 10**9}, "sensitivity: Expected int <= 5000"),
+        ({"fresh": "no"}, "fresh: Expected bool, got str"),
+    ],
+)
+@pytest.mark.parametrize("function", [api.measure, api.compare])
+def test_options_that_are_wrong(
+    function: Callable[..., object], options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        function(STACK, STACK, project=CHECKOUT, **options)
+
+
+def test_an_iterator_is_as_good_as_a_list() -> None:
+    with pytest.raises(UsageError, match="no scenario 'not-fund'"):
+        api.measure(STACK, scenarios=any_word(iter(["not-fund"])), project=CHECKOUT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"gc": "of"}, "no gc policy 'of'"),
+        ({"workers": 0}, "workers is 0"),
+        ({"max_requests": -1}, "cannot be less than 0"),
+    ],
+)
+def test_deployments_that_gunicorn_cannot_serve(wrong: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        api.load(STACK, deployment=Deployment(worker="gthread", **wrong), project=CHECKOUT)
 
 
 def test_the_public_names_are_the_functions() -> None:

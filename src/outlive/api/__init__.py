@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, get_args
 
 from msgspec.structs import replace
 
@@ -30,9 +30,8 @@ from outlive.history.lifelines import LifeLinesDocument
 from outlive.history.stored import lifelines
 from outlive.loads.plan import LoadTest
 from outlive.project import Project
-from outlive.records.gcpolicy import GcPolicy
 from outlive.records.load import Deployment, LoadMeasurement, Traffic, Watch
-from outlive.records.measurement import Connection, Document
+from outlive.records.measurement import CONNECTIONS, Connection, Document
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.engine import SILENT, Progress
@@ -43,11 +42,14 @@ from outlive.reports.record import Report
 from outlive.service import app as apps
 from outlive.service import scenarios
 from outlive.stacks.prepare import check_withdrawn, prepare
+from outlive.wording import listed, one_line
 
 States = Callable[[Sequence[str], Sequence[str]], list[State]]
 """Returns the states of an application that words and requirements files name."""
 SECONDS = 30.0
 """Default seconds of a load test."""
+ELSEWHERE = ("python", "app", "requirements", "project", "progress")
+"""Options that select nothing: they say what is opened, and who is told."""
 
 
 class Options(TypedDict, total=False):
@@ -60,8 +62,9 @@ class Options(TypedDict, total=False):
     `"FILE.py:function"` or the name of a built-in one. `scheduler` is the address or file of a Dask
     scheduler whose workers measure. `app` is the folder of your own application: stacks are then states of
     it, as with `--app` on the command line (`""` is the present one), with the files in `requirements`.
-    `project` is a checkout, by default that of the current folder. `progress` is called with each
-    measurement.
+    `project` is a checkout, by default that of the current folder: `outlive.project.Project.find(folder)`.
+    `progress` is told of each measurement: `outlive.replay.engine.Progress(done=print)`. Other options, and
+    values that an option does not take, raise UsageError.
     """
 
     scenarios: Sequence[str]
@@ -87,8 +90,8 @@ def measure(*stacks: str, **options: Unpack[Options]) -> Document:
     >>> document = outlive.measure("flask==3.1.3", scenarios=["not-found"], gc=["off"])
     >>> document.measurements[0].survivors_per_request  # gc-tracked objects
     """
+    selection = _selection(options)
     with _opened(stacks, options) as (project, named):
-        selection = _selection(options)
         prepared = [selection.prepared(project, stack, options.get("python")) for stack in named]
         by_stack = engine.run(project, prepared, selection.request(project), options.get("progress", SILENT))
     return Document(
@@ -132,18 +135,22 @@ def explain(
     >>> document = outlive.explain("flask==2.3.3", "not-found")
     >>> document.analysis.structures[0].fingerprint
     """
+    selection = _selection(options, "scenarios", "set", "connections", "jobs", "sensitivity", "scheduler")
+    _check_word("connection", connection, CONNECTIONS)
+    for tracer in tracers:
+        _check_word("tracer", tracer, get_args(Tracer))
     with _opened((stack,), options) as (project, (named,)):
         return explained(
             project,
             named,
             scenario,
             connection=connection,
-            policy=_policy(options),
-            practices=options.get("practices", ()),
+            policy=_policy(selection),
+            practices=selection.practices,
             tracers=tracers,
             python=options.get("python"),
-            worker=options.get("worker"),
-            fresh=options.get("fresh", False),
+            worker=selection.worker,
+            fresh=selection.fresh,
             progress=options.get("progress", SILENT),
         ).document
 
@@ -183,7 +190,7 @@ def load(
 def gate(
     stack: str,
     *,
-    limits: Path | None = None,
+    limits: str | Path | None = None,
     plant: bool = False,
     allow_yanked: bool = False,
     **options: Unpack[Options],
@@ -196,24 +203,27 @@ def gate(
 
     >>> outlive.gate("flask", gc=["off"]).code  # an ExitCode
     """
+    selection = _selection(options, "set", "sensitivity", "practices", "fresh")
+    if limits and not Path(limits).exists():
+        raise UsageError(f"limits {limits}: there is no such file")
     app = options.get("app")
     word = stack if app is not None else str(stack_of(_project(options), stack))
     with _opened((word,), options) as (project, (named,)):
         wanted = gating.Wanted.of(
             project,
-            options.get("scenarios", ()),
-            options.get("connections", ()),
-            gc=_policy(options),
-            jobs=options.get("jobs", 2),
-            worker=options.get("worker"),
-            scheduler=options.get("scheduler"),
+            selection.patterns,
+            selection.connections,
+            gc=_policy(selection),
+            jobs=selection.jobs,
+            worker=selection.worker,
+            scheduler=selection.scheduler,
             plant=plant,
         )
         packages = apps.packages(project, named.framework, wanted.worker)
         prepared = prepare(project, named, options.get("python"), packages=packages)
         if not allow_yanked:
             check_withdrawn(prepared.release)
-        file = limits or (Path(app) / LIMITS if app else None)
+        file = Path(limits) if limits else Path(app) / LIMITS if app else None
         reviewed = reviewed_limits.load(project, named.framework, wanted.known, file=file)
         return gating.run(project, prepared, wanted, reviewed, options.get("progress", SILENT))
 
@@ -244,7 +254,14 @@ def _opened(
 ) -> Iterator[tuple[Project, list[Stack]]]:
     """Yield the project and the stacks that the words name; with an `app`, its project and `states`."""
     project, app = _project(options), options.get("app")
+    for word in words:
+        if not isinstance(word, str):
+            raise UsageError(f"{one_line(repr(word))} is not a stack: write it as in flask==3.1.3")
     if app is None:
+        if not words:
+            raise UsageError("name at least one stack, as in flask==3.1.3")
+        if options.get("requirements"):
+            raise UsageError("requirements are those of an application: name its folder as app")
         yield project, [Stack.parse(word) for word in words]
     else:
         named = states(words, options.get("requirements", ()))
@@ -257,12 +274,13 @@ def _compared(
     before: str, after: str, rates: Rates | None, options: Options
 ) -> Iterator[tuple[Project, Report]]:
     """Yield the open project, and the comparison of two stacks."""
+    selection = _selection(options)
     with _opened((before, after), options, applications.two) as (project, (first, second)):
         measured = evidence.measured(
             project,
             (first, second),
             options.get("python"),
-            _selection(options),
+            selection,
             options.get("progress", SILENT),
             words=_app_words(before, after, options),
         )
@@ -278,28 +296,24 @@ def _app_words(before: str, after: str, options: Options) -> tuple[str, ...]:
     return ("--app", str(app), *files, *filter(None, (before, after)))
 
 
-def _policy(options: Options) -> str:
+def _policy(selection: Selection) -> str:
     """Return the requested gc policy, by default off. Raises UsageError for several."""
-    policies = [str(GcPolicy.parse(policy)) for policy in options.get("gc", ("off",))]
+    policies = selection.policies or ("off",)
     if len(policies) != 1:
         raise UsageError(f"it takes one gc policy, not {len(policies)}")
     return policies[0]
+
+
+def _check_word(name: str, word: str, words: Sequence[str]) -> None:
+    """Raise UsageError for a word that is none of the words."""
+    if word not in words:
+        raise UsageError(f"no {name} {word!r}; there are {listed(words)}")
 
 
 def _project(options: Options) -> Project:
     return options.get("project") or Project.find()
 
 
-def _selection(options: Options) -> Selection:
-    return Selection(
-        patterns=tuple(options.get("scenarios", ())),
-        chosen=options.get("set"),
-        connections=tuple(options.get("connections", ())),
-        policies=tuple(str(GcPolicy.parse(policy)) for policy in options.get("gc", ())),
-        worker=options.get("worker"),
-        fresh=options.get("fresh", False),
-        jobs=options.get("jobs", 2),
-        sensitivity=options.get("sensitivity"),
-        scheduler=options.get("scheduler"),
-        practices=tuple(options.get("practices", ())),
-    )
+def _selection(options: Options, *ignored: str) -> Selection:
+    """Return what the options select. Raises UsageError as `Selection.of` does."""
+    return Selection.of({name: value for name, value in options.items() if name not in ELSEWHERE}, ignored)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated
+
 import msgspec
 
 from outlive.errors import UsageError
 from outlive.project import Project
+from outlive.records.gcpolicy import GcPolicy
 from outlive.records.measurement import CONNECTIONS, USUAL_CONNECTIONS, Connection
 from outlive.records.remedy import Remedy
 from outlive.records.stack import Stack, is_stack
 from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
-from outlive.retention.growth import SENSITIVITY
+from outlive.retention.growth import LEAST_SENSITIVITY, MOST_SENSITIVITY, SENSITIVITY
 from outlive.service import app as apps
 from outlive.service import remedies, scenarios
 from outlive.stacks.prepare import Pair, Prepared, prepare, prepare_pair
@@ -32,7 +37,12 @@ def one_scenario(project: Project, pattern: str, verb: str) -> scenarios.Scenari
     return chosen[0]
 
 
-class Selection(msgspec.Struct, frozen=True):
+class Selection(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"patterns": "scenarios", "chosen": "set", "policies": "gc"},
+):
     """What a user selected; empty tuples stand for the defaults."""
 
     patterns: tuple[str, ...] = ()
@@ -41,10 +51,27 @@ class Selection(msgspec.Struct, frozen=True):
     policies: tuple[str, ...] = ()
     worker: str | None = None
     fresh: bool = False
-    jobs: int = 2
-    sensitivity: int | None = None
+    jobs: Annotated[int, msgspec.Meta(ge=1)] = 2
+    sensitivity: Annotated[int, msgspec.Meta(ge=LEAST_SENSITIVITY, le=MOST_SENSITIVITY)] | None = None
     scheduler: str | None = None
     practices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, options: Mapping[str, object], ignored: Collection[str] = ()) -> Selection:
+        """Return the selection that options of the library make.
+
+        Raises UsageError for options that there are not or that are `ignored`, and for wrong values.
+        """
+        if useless := sorted(options.keys() & ignored):
+            raise UsageError(f"{useless[0]}: this function does not take it")
+        words = {name: [*value] if isinstance(value, Iterator) else value for name, value in options.items()}
+        try:
+            selection = msgspec.convert(words, cls)
+        except msgspec.ValidationError as error:
+            what, _, where = str(error).partition(" - at ")
+            raise UsageError(re.sub(r"`(\$\.)?", "", f"{where}: {what}").removeprefix(": ")) from None
+        policies = tuple(str(GcPolicy.parse(policy)) for policy in selection.policies)
+        return msgspec.structs.replace(selection, policies=policies)
 
     @property
     def kinds(self) -> tuple[Connection, ...]:

@@ -79,6 +79,7 @@ def run(
     if remedy := test.stack.remedy:
         served = remedies.served(served, remedy)
     users.check(project.loadtests, test.traffic, folder=_folder(served))
+    test.deployment.check()
     check_writable(project.measured)
     running = _Run(project, served, test, earlier, watch, predictions or {}, keeps=app is None)
     try:

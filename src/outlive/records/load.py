@@ -11,6 +11,7 @@ import msgspec
 
 from outlive.errors import UsageError
 from outlive.files import SCHEMA_VERSION
+from outlive.records.gcpolicy import GcPolicy
 from outlive.records.measurement import Connection, Provenance
 
 Status = Literal["measured", "partial", "failed", "unsupported"]
@@ -43,6 +44,14 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     graceful_timeout: int = GRACEFUL_TIMEOUT
     gc: str = "on"
     remedy: str | None = None
+
+    def check(self) -> None:
+        """Raise UsageError for a deployment that gunicorn cannot serve."""
+        GcPolicy.parse(self.gc)
+        if self.workers < 1:
+            raise UsageError(f"workers is {self.workers}: at least one has to serve")
+        if self.max_requests < 0 or self.graceful_timeout < 0:
+            raise UsageError("max_requests and graceful_timeout cannot be less than 0")
 
 
 class Collections(msgspec.Struct, frozen=True, kw_only=True):
