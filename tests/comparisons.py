@@ -47,6 +47,7 @@ def cell(
         "worker": "asyncio",
         "lock": "0" * 12,
         "status": "measured",
+        "requests": 149,
         "growth": found,
         "survivors_per_request": float(objects),
         "cyclic_per_request": float(objects - leaked),
@@ -95,7 +96,7 @@ def off_the_line(objects: float, off: int = 7) -> Measurement:
 
 def collector(freed: float) -> Collector:
     return Collector(
-        collections_per_1000_requests=freed / 7,
+        collections_per_1000_requests=1000.0,
         pause_ms_per_1000_requests=freed / 10,
         longest_pause_ms=0.4,
         freed_per_request=float(freed),

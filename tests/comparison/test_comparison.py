@@ -314,6 +314,14 @@ def test_what_is_noisy_is_not_compared_across_machines() -> None:
     assert one(both, after).peaks == (2 * 2**30, 100 * 2**20)
 
 
+@pytest.mark.parametrize(("each_1000", "told"), [(0.0, None), (130.0, None), (131.0, 5.0)])
+def test_pauses_of_few_collections_are_not_told(each_1000: float, told: float | None) -> None:
+    """The harness collects after each phase, so one collection of each is missing."""
+    seen = msgspec.structs.replace(collector(50), collections_per_1000_requests=each_1000)
+    row = one(cell(gc="on", requests=149, collector=seen), cell(gc="on", requests=149, collector=seen))
+    assert row.before.pause_ms_per_1000_requests == told
+
+
 # what nothing imports
 
 

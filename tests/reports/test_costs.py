@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparisons import cell, collector, compared
+from comparisons import cell, compared
 from outlive.comparison.cells import Row
 from outlive.comparison.sizes import BYTES_PER_BLOCK, MIB, Rates
 from outlive.errors import UsageError
@@ -21,8 +21,6 @@ def leaves(
     garbage: float | None = None,
     *,
     ok: float = 0,
-    pause: float | None = None,
-    ok_pause: float | None = None,
 ) -> Leaves:
     return Leaves(
         scenario="not-found",
@@ -32,8 +30,6 @@ def leaves(
         garbage_each=each if garbage is None else garbage,
         ok_bytes=ok,
         ok_garbage=0,
-        pause_each=pause,
-        ok_pause=ok_pause,
     )
 
 
@@ -56,7 +52,6 @@ class TestCost:
         assert found.hours == pytest.approx(room / (100 * 0.1 * 1000 * 3600))
         assert found.max_requests == 510_000  # half of 98 MiB a worker, 100 bytes a request, rounded down
         assert found.periodic == 100_000  # a tenth of it
-        assert found.pause_ms_per_second is None
 
     def test_requests_that_do_not_fail_cost_too(self) -> None:
         found = cost(leaves(0, ok=100), Rates(rate=1, errors=0.5, workers=1), BASE)
@@ -74,10 +69,6 @@ class TestCost:
     def test_a_limit_that_fresh_workers_fill_leaves_no_time(self) -> None:
         found = cost(leaves(1000), Rates(workers=100), BASE)
         assert (found.hours, found.max_requests) == (0, 1)
-
-    def test_pauses_are_of_all_requests(self) -> None:
-        found = cost(leaves(0, pause=0.02, ok_pause=0.01), Rates(rate=100, errors=0.5), BASE)
-        assert found.pause_ms_per_second == pytest.approx(1.5)
 
     @given(
         st.floats(0, 1e9),
@@ -112,14 +103,6 @@ class TestBill:
     def test_half_leaked_is_half_garbage(self) -> None:
         found = bill(rows(10, growth="leak", leaked=5), Rates()).leaves_before[0]
         assert found.garbage_each == found.bytes_each / 2
-
-    def test_the_collectors_time(self) -> None:
-        cells = [
-            cell("ok", 0, gc="on", collector=collector(10)),
-            cell("not-found", 0, gc="on", collector=collector(50)),
-        ]
-        found = bill(compared(cells, cells).rows, Rates(rate=1000, errors=0.5))
-        assert found.charges[0].before.pause_ms_per_second == pytest.approx(0.5 * 5 + 0.5 * 1)
 
     def test_without_ok_only_failures_count(self) -> None:
         cells = [cell("not-found", 1, blocks_per_request=1.0, heap_bytes_per_request=0.0)]

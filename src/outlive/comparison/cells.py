@@ -37,6 +37,9 @@ PEAK_TOLD = 1.5
 """Least ratio of the two sides' peak RSS that a row shows, if they also differ by PEAK_LEAST. The peak is
 that of one run and noisy, so it decides nothing."""
 PEAK_LEAST = 64 * MIB
+LEAST_COLLECTIONS = 20
+"""Fewest automatic collections of a cell whose time is told. The harness itself collects after each phase, so
+up to one automatic collection a phase is missing; full ones are rarer than most cells are long."""
 GAPS: tuple[Gap, ...] = ("unsupported", "missing", "incomparable", "failed")  # the gravest last
 
 
@@ -48,7 +51,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     collection frees. `once` is how many objects were kept before growth stopped, `ok` how many objects the
     scenario `ok` leaves as well (None: unknown), `ok_python` how many of these the standard library keeps.
     `freed` is the garbage that collections free, in the long run. It, `peak_rss_bytes` and the pauses are
-    noisy and decide nothing.
+    noisy and decide nothing; of fewer than LEAST_COLLECTIONS, pauses are None.
     """
 
     growth: Growth
@@ -252,7 +255,7 @@ def _reading(one: Measurement) -> Reading:
         ok_python=python_own(one),
         peak_rss_bytes=one.peak_rss_bytes,
         freed=_garbage(one, one.collector) if one.collector else None,
-        pause_ms_per_1000_requests=one.collector.pause_ms_per_1000_requests if one.collector else None,
+        pause_ms_per_1000_requests=_pause(one, one.collector) if one.collector else None,
     )
 
 
@@ -270,6 +273,12 @@ def _garbage(one: Measurement, collector: Collector) -> float:
         return collector.freed_per_request
     a, b = one.phases[-2:]
     return per_request(a, b, "survivors") - per_request(a, b, "leaked")
+
+
+def _pause(one: Measurement, collector: Collector) -> float | None:
+    """Return the collector's time in ms per 1000 requests, or None if too few collections were seen."""
+    seen = collector.collections_per_1000_requests * one.requests / 1000
+    return collector.pause_ms_per_1000_requests if round(seen) >= LEAST_COLLECTIONS else None
 
 
 def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Rates, *, decides: bool) -> Row:

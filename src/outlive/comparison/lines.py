@@ -104,10 +104,16 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         freed = _most(self.rows, "freed", number)
         if not self.collected or freed == UNKNOWN:
             return ""
+        burden = f"collector: frees up to {freed} objects per request"
+        if not self.paused:
+            return burden
         pauses = _most(self.rows, "pause_ms_per_1000_requests", pause)
-        return (
-            f"collector: frees up to {freed} objects per request, pauses up to {pauses} ms per 1000 requests"
-        )
+        return f"{burden}, pauses up to {pauses} ms per 1000 requests"
+
+    @property
+    def paused(self) -> bool:
+        """Whether enough collections were seen on both sides to tell how long they take."""
+        return self.collected and _largest(self.rows, "pause_ms_per_1000_requests") is not None
 
 
 class Fact(msgspec.Struct, frozen=True):

@@ -50,20 +50,26 @@ def bullets(sentences: Iterable[Sentence]) -> Iterator[str]:
 
 def _rows(rows: Sequence[Row]) -> Iterator[str]:
     """Yield one table; objects per request, and the collector's work where one runs."""
+    sections = lines.sections(rows)
+    paused = any(section.paused for section in sections)
+    heads = ("", "scenario", "connection", "gc", "before", "after", "MiB per hour", "freed")
     yield from table(
-        ("", "scenario", "connection", "gc", "before", "after", "MiB per hour", "freed", "pauses, ms"),
-        (_cells(line) for section in lines.sections(rows) for line in section.lines),
-        right=5,
+        (*heads, "pauses, ms") if paused else heads,
+        (_cells(line, paused=paused) for section in sections for line in section.lines),
+        right=4 + paused,
+    )
+    work = (
+        "*Freed* (objects per request) and *pauses* (per 1000 requests) show" if paused else "*Freed* shows"
     )
     yield ""
     yield (
         "Objects per request: with gc off, all that are left; otherwise, those that no collection "
-        "frees. *MiB per hour* is an estimate for the traffic above. *Freed* (objects per request) "
-        "and *pauses* (per 1000 requests) show the collector's work, at most; they are noisy."
+        f"frees. *MiB per hour* is an estimate for the traffic above. {work} the collector's work, at most; "
+        f"{'they are' if paused else 'it is'} noisy."
     )
 
 
-def _cells(line: lines.Line) -> tuple[str, ...]:
+def _cells(line: lines.Line, *, paused: bool) -> tuple[str, ...]:
     collected = "off" not in line.policies
     return (
         lines.MARKS[line.direction],
@@ -74,7 +80,7 @@ def _cells(line: lines.Line) -> tuple[str, ...]:
         line.after,
         line.hourly,
         line.freed if collected else "",
-        line.pauses if collected else "",
+        *([line.pauses if collected else ""] if paused else []),
     )
 
 

@@ -80,12 +80,14 @@ def _section(section: lines.Section, console: Console) -> None:
     table.add_column("", no_wrap=True)
     table.add_column("scenario", overflow="fold")
     names = ["before", "after", "MiB per hour"]
-    names += ["freed", "pauses, ms"] if wide and section.burden else []
+    names += ["freed"] if wide and section.burden else []
+    names += ["pauses, ms"] if wide and section.paused else []
     for name in names:
         table.add_column(name, justify="right")
     for line in section.lines:
         cells = [line.before, line.after, line.hourly]
-        cells += [line.freed, line.pauses] if wide and section.burden else []
+        cells += [line.freed] if wide and section.burden else []
+        cells += [line.pauses] if wide and section.paused else []
         mark = Text(lines.MARKS[line.direction], style=COLOURS[line.direction])
         scenario = f"{line.scenario}\n  {line.note}" if line.note else line.scenario
         table.add_row(mark, Text(scenario), *map(Text, cells))

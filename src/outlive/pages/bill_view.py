@@ -23,14 +23,13 @@ NOTE = (
     f"{costs.GARBAGE_SHARE:.0%} of it, both in requests per worker."
 )
 
-COMPUTED = ("bytes_each", "garbage_each", "ok_bytes", "ok_garbage", "pause_each", "ok_pause")
+COMPUTED = ("bytes_each", "garbage_each", "ok_bytes", "ok_garbage")
 """Fields of `Leaves` that the page's script uses."""
 COLUMNS: dict[str, tuple[str, Callable[[Cost], str]]] = {
     "mib": ("gc {}: MiB per hour", lambda cost: about(cost.mib_per_hour)),
     "hours": ("until the limit", lambda cost: span(cost.hours)),
     "collect": ("collect every", lambda cost: about(cost.periodic)),
     "restart": ("restart every", lambda cost: about(cost.max_requests)),
-    "pause": ("collector, ms per s", lambda cost: about(cost.pause_ms_per_second)),
 }
 """The columns of the bill by their name in the page's script: heading, and the text of a value."""
 
@@ -100,7 +99,7 @@ def _columns(gc: str, leaks: bool) -> tuple[str, ...]:
     """Return the columns of a policy; with the collector on, hours matter only if something leaks."""
     if gc == "off":
         return "mib", "hours", "collect", "restart"
-    return ("mib", "hours", "pause") if leaks else ("mib", "pause")
+    return ("mib", "hours") if leaks else ("mib",)
 
 
 def _cell(column: str, placed: tuple[int, Charge] | None) -> BillCell:

@@ -35,8 +35,7 @@ class Leaves(msgspec.Struct, frozen=True, kw_only=True):
     """What one failed request of a scenario costs on one side with one gc policy.
 
     `bytes_each` stay in memory, and `garbage_each` of them only until a collection. `ok_bytes` and
-    `ok_garbage` are the same for a plain 200. `pause_each` and `ok_pause` are the collector's time in ms,
-    None if not measured.
+    `ok_garbage` are the same for a plain 200.
     """
 
     scenario: str
@@ -46,23 +45,19 @@ class Leaves(msgspec.Struct, frozen=True, kw_only=True):
     garbage_each: float
     ok_bytes: float
     ok_garbage: float
-    pause_each: float | None
-    ok_pause: float | None
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What the reader's traffic costs if all failures are of one scenario.
 
     `hours` is the time until the limit, None if it is never reached. `max_requests` and `periodic` (requests
-    between collections) are per worker, None if they are not needed or cannot help. `pause_ms_per_second` is
-    over all workers.
+    between collections) are per worker, None if they are not needed or cannot help.
     """
 
     mib_per_hour: float
     hours: float | None
     max_requests: int | None
     periodic: int | None
-    pause_ms_per_second: float | None
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,16 +119,12 @@ def cost(leaves: Leaves, rates: Rates, base_bytes: int | None) -> Cost:
     garbage = share * leaves.garbage_each + (1 - share) * leaves.ok_garbage
     room = max(0.0, rates.limit - rates.workers * (base_bytes or 0))
     growth = size * rates.rate
-    pause = None
-    if leaves.pause_each is not None and leaves.ok_pause is not None:
-        pause = (share * leaves.pause_each + (1 - share) * leaves.ok_pause) * rates.rate
     room_each = room / rates.workers
     return Cost(
         mib_per_hour=growth * 3600 / MIB,
         hours=room / growth / 3600 if growth > 0 else None,
         max_requests=_round(RESTART_SHARE * room_each / size) if size > 0 else None,
         periodic=_round(GARBAGE_SHARE * room_each / garbage) if garbage > 0 else None,
-        pause_ms_per_second=pause,
     )
 
 
@@ -191,15 +182,7 @@ def _leaves(row: Row, ok_row: Row | None, side: Side) -> Leaves:
         garbage_each=garbage,
         ok_bytes=ok_total,
         ok_garbage=ok_garbage,
-        pause_each=_pause(reading),
-        ok_pause=_pause(ok) if ok else None,
     )
-
-
-def _pause(reading: Reading) -> float | None:
-    """Return the collector's time for one request in ms."""
-    pause = reading.pause_ms_per_1000_requests
-    return None if pause is None else pause / 1000
 
 
 def _reading(row: Row, side: Side) -> Reading:

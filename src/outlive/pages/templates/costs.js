@@ -33,13 +33,11 @@
     const garbage = mixed(one.garbage_each, one.ok_garbage);
     const room = Math.max(0, rates.limit - rates.workers * (base || 0));
     const growth = each * rates.rate;
-    const timed = one.pause_each !== null && one.ok_pause !== null;
     return {
       mib: about(growth * 3600 / MIB),
       hours: span(growth > 0 ? room / growth / 3600 : null),
       restart: about(each > 0 ? round(data.restart_share * room / rates.workers / each) : null),
       collect: about(garbage > 0 ? round(data.garbage_share * room / rates.workers / garbage) : null),
-      pause: about(timed ? mixed(one.pause_each, one.ok_pause) * rates.rate : null),
     };
   };
 
