@@ -124,6 +124,7 @@ def test_a_reader_who_only_sees_the_page_can_decide() -> None:
         "What does not? With gc off it leaves up to 32 objects per request (not-found)",
         "On which path? Better: not-found and upload-method-not-allowed on keep-alive and close connections",
         "Is it withdrawn? Yes: aiohttp 3.11.14 is yanked: Regression: https://github.com/aio-libs/aiohttp/issues/",
+        "scenario verdict, gc on keep-alive",
         "How sure is this? Objects were counted exactly",
         "How do I repeat it? outlive report aiohttp 3.10.10 3.11.14 --python 3.11 --fresh",
         "No load test of this pair is stored",
