@@ -52,7 +52,7 @@ def sample(seconds: float, requests: int) -> Sample:
 class TestInALog:
     def test_a_line_now_and_then_with_the_time_left(self, now: list[float]) -> None:
         out = io.StringIO()
-        with Meter(Console(file=out), "cells") as meter:
+        with Meter(Console(file=out), "cell") as meter:
             meter.more(8)
             for _ in range(8):
                 now[0] += 4.0
@@ -65,7 +65,7 @@ class TestInALog:
 
     def test_colours_that_a_log_is_forced_to_have_make_no_bar(self) -> None:
         out = io.StringIO()
-        with Meter(Console(file=out, force_terminal=True), "cells") as meter:
+        with Meter(Console(file=out, force_terminal=True), "cell") as meter:
             meter.more(2)
             meter.advance("one")
         assert out.getvalue() == ""
@@ -78,26 +78,26 @@ class TestInALog:
             watch(sample(10.0, 3100))
         assert out.getvalue() == (
             "gc off, 2 of 3,100 answers wrong, p99 12.3 ms, memory 50.0 MiB, 12 collections: "
-            "10 of 60 s, 0:50 left\n"
+            "10 of 60 seconds, 0:50 left\n"
         )
 
 
 class TestOnATerminal:
     def test_nothing_to_do_is_no_count_of_nothing(self) -> None:
-        meter = Meter(Console(file=Terminal()), "cells")
+        meter = Meter(Console(file=Terminal()), "cell")
         meter.more(0)
         assert drawn(meter, 60)[0].startswith("preparing")
         assert "0" not in "".join(drawn(meter, 60))
 
     def test_no_part_of_a_bar_stays_above_what_is_printed(self) -> None:
-        with Meter(Console(file=Terminal(), force_terminal=True), "locks") as meter:
+        with Meter(Console(file=Terminal(), force_terminal=True), "lock") as meter:
             assert meter._live.is_started
             with meter.aside():
                 assert not meter._live.is_started
             assert meter._live.is_started
 
     def test_never_more_is_done_than_there_is(self) -> None:
-        meter = Meter(Console(file=Terminal()), "cells")
+        meter = Meter(Console(file=Terminal()), "cell")
         meter.more(6)
         for _ in range(8):
             meter.advance("aiohttp 3.11.13")
@@ -107,11 +107,11 @@ class TestOnATerminal:
         assert meter.far.startswith("7 of 8 cells, ")
 
     def test_what_cannot_be_done_leaves_no_rest(self) -> None:
-        meter = Meter(Console(file=Terminal()), "cells")
+        meter = Meter(Console(file=Terminal()), "cell")
         meter.more(6)
         meter.advance("aiohttp 3.11.13")
         meter.more(-5)
-        assert meter.far == "1 of 1 cells"
+        assert meter.far == "1 of 1 cell"
 
     @pytest.mark.parametrize("width", [60, 80])
     def test_a_load_test_is_live(self, now: list[float], width: int) -> None:

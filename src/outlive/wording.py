@@ -56,14 +56,12 @@ def step(before: str, after: str) -> str:
     return before if before == after else f"{before} {ARROW} {after}"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return `1 cell`, `2 cells`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def singular(noun: str) -> str:
-    """Return `file` for `files`, `process` for `processes`."""
-    return noun.removesuffix("es" if noun.endswith("sses") else "s")
+def counted(count: float | str, noun: str, plural: str = "") -> str:
+    """Return `1 cell`, `2 cells`; if the count is a text such as `2 → 1`, its last number decides."""
+    text = count if isinstance(count, str) else number(count)
+    if text.split()[-1] == "1":
+        return f"{text} {noun}"
+    return f"{text} {plural or (f'{noun}es' if noun.endswith('s') else f'{noun}s')}"
 
 
 def listed(names: Sequence[str], most: int | None = None) -> str:

@@ -406,6 +406,23 @@ def test_headline_without_a_difference_says_what_both_leave() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "nothing is left behind, before or after."),
+        (1, "up to 1 object per request stays (not-found on close), cyclic garbage: a collection frees it."),
+        (2, "up to 2 objects per request stay (not-found on close), cyclic garbage: a collection frees it."),
+    ],
+)
+def test_headline_counts_one_object_as_one(count: int, text: str) -> None:
+    assert compared([cell(objects=count)], [cell(objects=count)]).headline.endswith(f"1 cell; {text}")
+    more = compared([cell(objects=count)], [cell(objects=count + 1)]).headline
+    objects = "object" if count == 0 else "objects"
+    assert (
+        f"not-found leaves more ({count} → {count + 1} {objects} per request); worse in 1 of 1 cell" in more
+    )
+
+
 def test_headline_puts_what_got_worse_first_and_says_where() -> None:
     before = [cell(name, connection=c) for c in ASKED for name in ("ok", "upload", "not-found")]
     after = [cell("ok"), cell("ok", connection="keep-alive"), cell("upload", 3), cell(objects=5, leaked=5)]

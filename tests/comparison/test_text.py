@@ -20,6 +20,7 @@ from comparisons import (
 from goldens import same_as_golden
 from outlive import wording
 from outlive.comparison import markdown, terminal
+from outlive.comparison.changes import NAMED
 from outlive.comparison.lines import sections
 from outlive.comparison.pair import Comparison
 from outlive.markdown import escape
@@ -234,6 +235,51 @@ def test_signed() -> None:
 )
 def test_size(value: float, text: str) -> None:
     assert wording.size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 entries"),
+        (1, "1 entry"),
+        (1.0, "1 entry"),
+        (2, "2 entries"),
+        (0.5, "0.5 entries"),
+        ("2 → 1", "2 → 1 entry"),
+        ("1 → 0", "1 → 0 entries"),
+        ("1 ±0.5", "1 ±0.5 entries"),
+    ],
+)
+def test_counted(count: float | str, text: str) -> None:
+    assert wording.counted(count, "entry", "entries") == text
+    assert wording.counted(count, "cell") == text.replace("entries", "cells").replace("entry", "cell")
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("objects", ("0 objects", "1 object", "2 objects")),
+        ("leaked_connection", ("0 leaked objects", "1 leaked object", "2 leaked objects")),
+        ("blocks", ("0 blocks of memory", "1 block of memory", "2 blocks of memory")),
+        ("heap", ("0 B of C heap", "1 B of C heap", "2 B of C heap")),
+        ("sockets", ("0 sockets", "1 socket", "2 sockets")),
+        (
+            "open_files",
+            (
+                "0 files open until a collection",
+                "1 file open until a collection",
+                "2 files open until a collection",
+            ),
+        ),
+    ],
+)
+def test_amounts_with_their_noun(name: str, texts: tuple[str, ...]) -> None:
+    quantity = NAMED[name]
+    assert tuple(quantity.text(quantity.write(amount)) for amount in (0.0, 1.0, 2.0)) == texts
+
+
+def test_a_table_has_no_room_for_what_blocks_are_of() -> None:
+    assert [NAMED["blocks"].short(amounts) for amounts in ("1", "1 → 2")] == ["1 block", "1 → 2 blocks"]
 
 
 def test_listed() -> None:

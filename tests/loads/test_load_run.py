@@ -375,7 +375,7 @@ class TestCommand:
             (["--rate", "inf"], "rate is inf: it must be more than 0, and finite"),
             (["--gc", "offf"], f"no gc policy 'offf'; try on, off, freeze, {EXAMPLES}"),
             (["--python", "2.7"], "'2.7' is not a Python version, as in 3.11 or 3.12.1, nor a path"),
-            (["--clients", "1", "--processes", "2"], "1 clients cannot be spread over 2 workers"),
+            (["--clients", "1", "--processes", "2"], "1 client cannot be spread over 2 workers"),
         ],
     )
     def test_bad_words_are_one_line(self, words: list[str], said: str) -> None:

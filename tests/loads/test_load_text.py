@@ -84,7 +84,7 @@ ok               3600  10.0  10.0  50.0     50.0
 ! failed: worker 7 died (SIGKILL: perhaps out of memory)
 ! 12 unexpected answers:
     11 times: ok got no answer: ConnectionRefusedError
-    1 times: odd
+    1 time: odd
 ! 3 requests came due while no client was free: raise --clients
 ! locust was the bottleneck, and latencies include its delays: see --processes
 and --rate
@@ -145,7 +145,7 @@ ones.
 gc: collections; p99 of the latency and pauses in ms.
 off, left in replay: same mix 26.4 (-0.2 %), sum of its scenarios 26 (+1.5 %)
 ! periodic:1000: 1 unexpected answer:
-    1 times: odd
+    1 time: odd
 ! freeze: failed: app does not start
 """
     )
@@ -218,7 +218,7 @@ Growth and left: per request; left counts all objects with gc off, else leaked o
 off, left in replay: same mix 26.4 (-0.2 %), sum of its scenarios 26 (+1.5 %)
 
 - off: 1 unexpected answer:
-- off: 1 times: \\<odd\\>
+- off: 1 time: \\<odd\\>
 - freeze: failed: no such module
 
 <details>

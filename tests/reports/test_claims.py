@@ -131,7 +131,7 @@ class TestHeld:
     def test_most_of_it_left_is_partly(self) -> None:
         assert seen("Break cycles after a 404", ("not-found", 47, 43)) == (
             "partly",
-            "less is left in 1 of 1 cells: not-found 47 → 43",
+            "less is left in 1 of 1 cell: not-found 47 → 43",
         )
 
     def test_some_better_some_worse_is_partly(self) -> None:

@@ -120,8 +120,8 @@ def _blamed(
         if OBJECTS.change(early, alone) and early and late and alone:
             whole = " causes the difference" if not OBJECTS.change(alone, late) else ""
             version = step(before.lock.versions.get(name, "none"), after.lock.versions[name])
-            counts = step(number(early.value), number(alone.value))
-            return f"{name} {version}{whole}: {counts} objects per request on its own ({where})."
+            objects = counted(step(number(early.value), number(alone.value)), "object")
+            return f"{name} {version}{whole}: {objects} per request on its own ({where})."
     command = f"outlive attribute {before.release.framework}=={before.release.version}"
     command += f" {after.release.framework}=={after.release.version} --python {after.lock.python}"
     command += f" --scenario {cell.scenario} --connection {cell.connection} --gc {cell.gc}"

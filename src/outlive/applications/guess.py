@@ -21,7 +21,7 @@ from outlive.errors import UsageError
 from outlive.files import read_bytes, read_text, toml_value
 from outlive.project import Project
 from outlive.releases import frameworks
-from outlive.wording import one_line
+from outlive.wording import counted, one_line
 
 NO_APPS = ("test", "tests", "testing", "docs", "migrations", "benchmarks", "setup.py", "conftest.py")
 PLAIN = ("/", "/health", "/healthz", "/ping", "/status")
@@ -88,7 +88,8 @@ def guess(folder: Path, base: Project) -> Guess:
     lines += [f"packages {toml_value(settings['packages'])}: {why}"]
     lines += [f"python {python}: as the repository says" if python else "python: the newest installed"]
     lines += [f"before {toml_value(settings['before'])}: for its database"] if "before" in settings else []
-    lines += [f"{len(routes)} routes in the code, {len(scenarios)} scenarios; no request was sent"]
+    kinds = f"{counted(len(routes), 'route')} in the code, {counted(len(scenarios), 'scenario')}"
+    lines += [f"{kinds}; no request was sent"]
     lines += unread[:MOST_UNREAD]
     if not any(route.plain for route in routes):
         lines += ["no route is a plain GET: 'ok' asks for /, which may be wrong"]

@@ -8,7 +8,7 @@ from rich.text import Text
 from outlive.comparison.attribution import Bar, Waterfall
 from outlive.retention import changes_text
 from outlive.tables import columns, say
-from outlive.wording import listed, number, one_line, signed
+from outlive.wording import counted, listed, number, one_line, signed
 
 WIDTH = 20
 """Columns of the longest bar."""
@@ -77,7 +77,8 @@ def _conclusion(found: Waterfall) -> str:
     parts = [f"{listed(bar.swapped)} {signed(bar.change)}" for bar in found.bars[1:] if bar.change]
     if not parts:
         return "No swap changes anything."
-    said = f"{number(first.objects)} → {number(last.objects)} objects per request: {'; '.join(parts)}."
+    objects = counted(f"{number(first.objects)} → {number(last.objects)}", "object")
+    said = f"{objects} per request: {'; '.join(parts)}."
     for bar in found.bars[1:]:
         if bar.joined and bar.change:
             said += f" {listed(bar.swapped, 2)} cannot be separated: {'; '.join(map(one_line, bar.joined))}."

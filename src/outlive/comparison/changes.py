@@ -37,7 +37,7 @@ from outlive.retention.growth import (
     per_request,
 )
 from outlive.retention.residue import LEAST as RESIDUE
-from outlive.wording import number, size
+from outlive.wording import counted, number, size
 
 T = TypeVar("T")
 Direction = Literal["better", "worse", "same"]
@@ -72,23 +72,27 @@ class Amount(msgspec.Struct, frozen=True):
 class Quantity:
     """Something that requests leave, and what tells two amounts of it apart.
 
-    `of` reads it from a measurement, None: not countable there. `write` and `noun` are how it is said.
+    `of` reads it from a measurement, None: not countable there. `write` and the nouns are how it is said.
     From `leaks` per request on it is what makes a leak one; None where it is not what leaks.
     """
 
     name: str
     of: Callable[[Measurement], Amount | None]
     noun: str
+    plural: str
     write: Callable[[float], str] = number
     least: float = 0.0
     share: float = 0.0
     leaks: float | None = None
     per: str = "request"
 
-    @property
-    def short(self) -> str:
-        """The noun for a cell of a table, as in `blocks`."""
-        return self.noun.removesuffix(" of memory")
+    def text(self, amounts: str) -> str:
+        """Return written amounts with the noun, as in `2 → 1 block of memory`."""
+        return counted(amounts, self.noun, self.plural)
+
+    def short(self, amounts: str) -> str:
+        """Return the same for a cell of a table, as in `2 → 1 block`."""
+        return self.text(amounts).removesuffix(" of memory")
 
     def change(self, before: Amount | None, after: Amount | None) -> int:
         """Return 1 if there is more after, -1 if there is less, 0 if no difference is certain."""
@@ -229,28 +233,35 @@ def _off_the_line(one: Measurement, reading: str) -> Amount | None:
     return Amount(middle, max(middle - slopes[0], slopes[-1] - middle) + abs(middle) * off / abs(count))
 
 
-_BLOCKS = ("blocks of memory", number, BLOCKS_TOLD, MEMORY_SHARE)
-_HEAP = ("of C heap", size, HEAP_TOLD, MEMORY_SHARE)
-LEAKED = Quantity("leaked", _leaked, "leaked objects", leaks=float(LEAST_LEAK))
+_BLOCKS = ("block of memory", "blocks of memory", number, BLOCKS_TOLD, MEMORY_SHARE)
+_HEAP = ("of C heap", "of C heap", size, HEAP_TOLD, MEMORY_SHARE)
+_OBJECTS = ("object", "objects")
+_LEAKED = ("leaked object", "leaked objects")
+_COUNTED = ("file", "socket", "thread", "process", "task")
+LEAKED = Quantity("leaked", _leaked, *_LEAKED, leaks=float(LEAST_LEAK))
 LEAKED_BLOCKS = Quantity("leaked_blocks", _leaks("blocks"), *_BLOCKS, leaks=BLOCKS_LEAK)
 LEAKED_HEAP = Quantity("leaked_heap", _leaks("heap"), *_HEAP, leaks=HEAP_LEAK)
-OBJECTS = Quantity("objects", _objects, "objects")
+OBJECTS = Quantity("objects", _objects, *_OBJECTS)
 BLOCKS = Quantity("blocks", _stays("blocks"), *_BLOCKS)
 HEAP = Quantity("heap", _stays("heap"), *_HEAP)
 PER_CONNECTION = (
-    Quantity(
-        "leaked_connection", _connection("leaked"), "leaked objects", least=float(RESIDUE), per="connection"
-    ),
-    Quantity("connection", _connection("survivors"), "objects", least=float(RESIDUE), per="connection"),
+    Quantity("leaked_connection", _connection("leaked"), *_LEAKED, least=float(RESIDUE), per="connection"),
+    Quantity("connection", _connection("survivors"), *_OBJECTS, least=float(RESIDUE), per="connection"),
 )
 HELD = tuple(
-    Quantity(name, _held(name), noun, write, least=least, leaks=HELD_LEAK[name])
-    for name, noun, write, least in (
-        *((name, name, number, FILES_TOLD) for name in COUNTS),
-        ("mapped", "of mapped memory", size, HELD_LEAK["mapped"]),
+    Quantity(name, _held(name), noun, plural, write, least=least, leaks=HELD_LEAK[name])
+    for name, noun, plural, write, least in (
+        *((name, noun, name, number, FILES_TOLD) for name, noun in zip(COUNTS, _COUNTED, strict=True)),
+        ("mapped", "of mapped memory", "of mapped memory", size, HELD_LEAK["mapped"]),
     )
 )
-OPEN_FILES = Quantity("open_files", _open_files, "files open until a collection", least=FILES_TOLD)
+OPEN_FILES = Quantity(
+    "open_files",
+    _open_files,
+    "file open until a collection",
+    "files open until a collection",
+    least=FILES_TOLD,
+)
 QUANTITIES = (
     *(LEAKED, LEAKED_BLOCKS, LEAKED_HEAP, *HELD, PER_CONNECTION[0]),
     *(OBJECTS, PER_CONNECTION[1], BLOCKS, HEAP, OPEN_FILES),

@@ -220,8 +220,8 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
         return listed(tuple(dict.fromkeys(step(row.before.kind, row.after.kind) for row in part)))
     quantity, top = _top(part)
     most = "up to " if len({row.written(quantity) for row in part}) > 1 else ""
-    noun = quantity.noun.removeprefix("leaked ")
-    said = [f"{most}{step(*top.written(quantity))} {noun} per {quantity.per}"]
+    amounts = (OBJECTS if quantity is LEAKED else quantity).text(step(*top.written(quantity)))
+    said = [f"{most}{amounts} per {quantity.per}"]
     if quantity.leaks is not None and quantity is not LEAKED:
         said.append(UNTRACKED)
     if top.size is not None and (top.size.before or top.size.after):
@@ -256,7 +256,7 @@ def _apart(quantity: Quantity, row: Row) -> float:
 
 
 def _step(quantity: Quantity, row: Row) -> str:
-    return f"{step(*row.written(quantity))} {quantity.noun}"
+    return quantity.text(step(*row.written(quantity)))
 
 
 def _where(part: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -266,7 +266,7 @@ def _where(part: Sequence[Row], rows: Sequence[Row]) -> str:
     connections = {row.connection for row in part}
     covered = [row for row in peers if row.connection in connections]
     if len(covered) != len(part):
-        return f", in {len(part)} of {len(peers)} cells"
+        return f", in {len(part)} of {counted(len(peers), 'cell')}"
     return f", on {listed(sorted(connections))}" if connections != {row.connection for row in peers} else ""
 
 
@@ -281,17 +281,21 @@ def _state(rows: Sequence[Row]) -> Iterator[str]:
     ok = "" if top.after.ok is None else f"; ok: {number(top.after.ok)}"
     frees = "" if any(row.after.leaked > 0 for row in rows) else ", cyclic garbage: a collection frees it"
     where = f"{top.scenario} on {top.connection}{ok}"
-    yield f"up to {number(top.after.objects)} objects per request stay ({where}){frees}"
+    objects = counted(top.after.objects, "object")
+    stay = "stays" if objects == "1 object" else "stay"
+    yield f"up to {objects} per request {stay} ({where}){frees}"
 
 
 class Worst(msgspec.Struct, frozen=True):
-    """The cell that changes most in one direction, and what it keeps per request or connection."""
+    """The cell that changes most in one direction, and what it keeps per request or connection.
+
+    `after` has its noun, as in `2 leaked objects`; `before` is a number only.
+    """
 
     scenario: str
     connection: Connection
     before: str
     after: str
-    noun: str
     per: str
 
 
@@ -300,4 +304,5 @@ def worst(rows: Sequence[Row]) -> Worst | None:
     if not rows:
         return None
     quantity, row = _top(rows)
-    return Worst(row.scenario, row.connection, *row.written(quantity), quantity.noun, quantity.per)
+    before, after = row.written(quantity)
+    return Worst(row.scenario, row.connection, before, quantity.text(after), quantity.per)

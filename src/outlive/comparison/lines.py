@@ -104,7 +104,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         freed = _most(self.rows, "freed", number)
         if not self.collected or freed == UNKNOWN:
             return ""
-        burden = f"collector: frees up to {freed} objects per request"
+        burden = f"collector: frees up to {counted(freed, 'object')} per request"
         if not self.paused:
             return burden
         pauses = _most(self.rows, "pause_ms_per_1000_requests", pause)
@@ -171,7 +171,7 @@ def reading_text(reading: Reading, gc: str) -> str:
     if reading.kind == "leak":
         what = leaking(reading)
         if what is not LEAKED:
-            leaked = f"{_amount(what, reading)} {what.short} leaked"
+            leaked = f"{what.short(_amount(what, reading))} leaked"
             return leaked if objects == "0" else f"{objects}, {leaked}"
         leaked = _amount(LEAKED, reading)
         return f"{leaked} leaked" if objects == leaked else f"{objects}, {leaked} leaked"
@@ -233,7 +233,7 @@ def open_files(comparison: Comparison) -> tuple[str, ...]:
 def note(row: Row) -> str:
     """Return what else differs: what a connection leaves, and peak RSS where it is far apart."""
     told = [one for one in PER_CONNECTION if one.name in row.told]
-    said = [f"{step(*row.written(one))} {one.noun} per {one.per}" for one in told]
+    said = [f"{one.text(step(*row.written(one)))} per {one.per}" for one in told]
     if row.peaks:
         unit, name = (1024 * MIB, "GiB") if max(row.peaks) >= 1024 * MIB else (MIB, "MiB")
         said.append(f"peak {step(*(number(peak / unit) for peak in row.peaks))} {name}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from outlive.comparison.changes import HELD, LEAKED_BLOCKS, LEAKED_HEAP, OPEN_FILES, Quantity
 from outlive.records.measurement import Measurement
 from outlive.retention.growth import COUNT_LEAK, LEAST_LEAK
-from outlive.wording import singular
 
 
 def outside(measurement: Measurement) -> list[str]:
@@ -32,6 +31,4 @@ def held(measurement: Measurement) -> list[str]:
 
 
 def _counted(quantity: Quantity, value: float) -> str:
-    first, _, rest = quantity.short.partition(" ")
-    text = quantity.write(value)
-    return " ".join(filter(None, [text, singular(first) if text == "1" else first, rest]))
+    return quantity.short(quantity.write(value))

@@ -26,7 +26,7 @@ from outlive.records.measurement import Measurement
 from outlive.retention.error import errors
 from outlive.retention.growth import LEAST_LEAK
 from outlive.retention.residue import LEAST
-from outlive.wording import listed, one_line
+from outlive.wording import counted, listed, one_line
 
 Outcome = Literal["within", "over", "under", "inconclusive", "failed", "unsupported"]
 FAILING: tuple[Outcome, ...] = ("over", "under")
@@ -211,7 +211,7 @@ def _summary(measurement: Measurement) -> str:
     left = residue(measurement)
     per_connection = f", {exact(left)} per connection" if left else ""
     memory = f" and leaked {listed(outside(measurement))}" if leaks_memory(measurement) else ""
-    return f"{exact(objects(measurement))} objects{per_connection}{memory}"
+    return f"{counted(exact(objects(measurement)), 'object')}{per_connection}{memory}"
 
 
 def stale(

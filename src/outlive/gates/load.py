@@ -25,7 +25,7 @@ from outlive.retention.growth import LEAST_LEAK
 from outlive.service import app as apps
 from outlive.service.app import App
 from outlive.stacks.prepare import Prepared
-from outlive.wording import one_line
+from outlive.wording import counted, one_line
 from outlive.worker.plant import CYCLE_OBJECTS, LEAK_EVERY
 
 REQUESTS = (1000, 3000)
@@ -218,16 +218,17 @@ def _outcome(bench: _Bench, limits: Limits, left: Left) -> tuple[Outcome, float,
         return "failed", 0.0, 0.0, left.fault or "nothing was loaded"
     leaked_limit = bench.limit(limits, left.longest, "on")
     if left.leaked - leaked_limit >= LEAST_LEAK:
-        problem = f"leaks {exact(left.leaked)} objects per request, {exact(leaked_limit)} allowed"
+        problem = f"leaks {counted(exact(left.leaked), 'object')} per request, {exact(leaked_limit)} allowed"
         return "over", left.leaked, leaked_limit, problem
     if bench.wanted.gc != "off":
         return "within", left.leaked, leaked_limit, ""
     limit = bench.limit(limits, left.longest, "off")
     if left.survivors > limit * (1 + MORE) + UNSURE:
-        problem = f"leaves {exact(left.survivors)} objects per request, {exact(limit)} allowed in this mix"
+        objects = counted(exact(left.survivors), "object")
+        problem = f"leaves {objects} per request, {exact(limit)} allowed in this mix"
         return "over", left.survivors, limit, problem
     return "within", left.survivors, limit, ""
 
 
 def _counts(left: Left) -> str:
-    return left.fault or f"{exact(left.survivors)} objects, {exact(left.leaked)} leaked"
+    return left.fault or f"{counted(exact(left.survivors), 'object')}, {exact(left.leaked)} leaked"

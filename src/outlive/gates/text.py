@@ -118,7 +118,7 @@ def proved(gate: Gate) -> str:
     if gate.load:
         exactly = "both found under load"
     return (
-        f"planted a leak of {least} and a cycle of {number(gate.controls[0].cycle_expected)} objects per "
+        f"planted a leak of {least} and a cycle of {counted(gate.controls[0].cycle_expected, 'object')} per "
         f"request: {exactly} ({where}). This run is sure to find a leak of {least}."
     )
 
@@ -184,8 +184,8 @@ def _because(gate: Gate) -> str:
     if not all(control.seen for control in gate.controls):
         return "a planted leak was not found exactly"
     counts = {
-        "over their limit": _count(gate, "over"),
-        "under their limit": _count(gate, "under"),
+        "over the limit": _count(gate, "over"),
+        "under the limit": _count(gate, "under"),
         "stale in the limits": len(gate.stale),
         "failed": _count(gate, "failed"),
         "inconclusive": _count(gate, "inconclusive"),
@@ -206,7 +206,8 @@ def _within(gate: Gate) -> str:
         text += f", {counted(without, 'cell')} that no worker can serve"
     if cells and (worst := max(cells, key=lambda cell: cell.objects)).objects:
         m = worst.measurement
-        text += f"; {m.scenario}, {m.connection} leaves most: {exact(worst.objects)} objects per request"
+        objects = counted(exact(worst.objects), "object")
+        text += f"; {m.scenario}, {m.connection} leaves most: {objects} per request"
     return f"{text}."
 
 

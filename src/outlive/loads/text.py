@@ -104,8 +104,9 @@ def left(test: LoadMeasurement) -> str:
     if test.survivors_per_request is None or test.leaked_per_request is None:
         return f"{UNKNOWN}, counted where the same workers serve from start to end"
     if test.deployment.gc != "off":
-        return f"{_objects(test.leaked_per_request)} leaked objects"
-    return f"{_objects(test.survivors_per_request)} objects, {_objects(test.leaked_per_request)} leaked"
+        return counted(_objects(test.leaked_per_request), "leaked object")
+    objects = counted(_objects(test.survivors_per_request), "object")
+    return f"{objects}, {_objects(test.leaked_per_request)} leaked"
 
 
 def replayed(test: LoadMeasurement) -> str:
@@ -140,7 +141,7 @@ def warnings(test: LoadMeasurement) -> Iterator[str]:
     elif test.faults:
         yield "not all that was to be sent was sent:"
     for text, count in test.faults[:MOST_FAULTS]:
-        yield f"    {count} times: {one_line(text)}"
+        yield f"    {counted(count, 'time')}: {one_line(text)}"
     if test.unsent:
         yield f"{counted(test.unsent, 'request')} came due while no client was free: raise --clients"
     if test.generator_saturated:

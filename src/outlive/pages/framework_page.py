@@ -17,7 +17,7 @@ from outlive.pages.drawings.plots import Drawing
 from outlive.pages.leak_page import Findings
 from outlive.pages.page import Frame, render
 from outlive.records.measurement import CONNECTIONS, Connection
-from outlive.wording import counted, listed, number
+from outlive.wording import counted, listed
 
 MOST_STEPS = 10  # newest findings on the home page
 
@@ -113,7 +113,7 @@ def status(history: Timeline) -> str:
     text = f"{last.release} leaks in {listed(leaking, 4)}." if leaking else f"{last.release} leaks nowhere."
     if top is not None and (top.survivors_per_request or 0) > 0:
         text += (
-            f" With gc off it leaves up to {number(top.survivors_per_request or 0)} objects per request "
+            f" With gc off it leaves up to {counted(top.survivors_per_request or 0, 'object')} per request "
             f"({top.scenario})."
         )
     elif off:

@@ -17,7 +17,7 @@ from outlive.pages.drawings.plots import Drawing
 from outlive.pages.page import Frame, render
 from outlive.reports.record import Facts, Report
 from outlive.retention.trails import short_name
-from outlive.wording import listed, number
+from outlive.wording import counted, listed
 
 LEADS = {
     "cyclic": "Cyclic garbage: a collection frees it.",
@@ -133,7 +133,7 @@ def _impact(lifeline: Kept) -> str:
         "bounded": "and no more once it is full",
     }
     return (
-        f"{number(last.objects)} objects per {last.scenario} request in {last.framework} {last.release}; "
+        f"{counted(last.objects, 'object')} per {last.scenario} request in {last.framework} {last.release}; "
         f"{stays[lifeline.leak.growth]}."
     )
 

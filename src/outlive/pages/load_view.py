@@ -78,7 +78,7 @@ def _traffic(test: LoadMeasurement) -> str:
     sent = test.traffic
     rate = f" at {number(sent.rate)} a second" if sent.rate else ""
     clients = counted(sent.clients, "client")
-    return f"{number(test.requests)} requests of {sent.user}{rate} from {clients}, {sent.connection}"
+    return f"{counted(test.requests, 'request')} of {sent.user}{rate} from {clients}, {sent.connection}"
 
 
 def html(tests: Sequence[LoadMeasurement]) -> str:

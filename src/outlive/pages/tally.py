@@ -55,7 +55,7 @@ def _sentences(rows: Sequence[Row], cells: str) -> Iterator[str]:
         changed = [row for row in rows if row.direction == direction]
         if top := worst(changed):
             yield (
-                f"{name} in {len(changed)} of {cells}. {most}: {top.scenario} keeps {top.after} {top.noun} "
+                f"{name} in {len(changed)} of {cells}. {most}: {top.scenario} keeps {top.after} "
                 f"per {top.per}, was {top.before}."
             )
 

@@ -13,7 +13,7 @@ from outlive.probe.pytest_plugin import BASELINE, Limits
 from outlive.replay.explanation.allocations import allocation_lines
 from outlive.retention import explanation, structures
 from outlive.retention.growth import BLOCKS_LEAK, COUNT_LEAK, LEAST_LEAK
-from outlive.wording import listed, number, singular, size
+from outlive.wording import counted, listed, number, size
 
 MOST_TYPES = 8
 TAKEN_BY_C = "\nNo Python code allocates it: C code takes it past Python's allocators."
@@ -23,11 +23,11 @@ OBJECTS = {
     "leaked": "leaks {}",
 }
 HELD = {
-    "files": "open files",
-    "sockets": "open sockets",
-    "threads": "threads",
-    "processes": "child processes",
-    "tasks": "tasks",
+    "files": "open file",
+    "sockets": "open socket",
+    "threads": "thread",
+    "processes": "child process",
+    "tasks": "task",
 }
 
 
@@ -69,12 +69,12 @@ def exceeded(
         more = objects - getattr(own, name) if own else objects
         if limit is not None and more > limit + LEAST_LEAK:
             above = f", {number(more)} above {plain}; " if own else ", "
-            lines[name] = f"{request} {text.format(_many(objects, 'objects'))}{above}{number(limit)} allowed"
-    for name, nouns in HELD.items():
+            lines[name] = f"{request} {text.format(counted(objects, 'object'))}{above}{number(limit)} allowed"
+    for name, noun in HELD.items():
         held = found.held.get(name, 0)
         more = held - own.held.get(name, 0) if own else held
         if more > COUNT_LEAK:
-            lines[name] = f"{request} leaves {_many(held, nouns)} more, 0 allowed"
+            lines[name] = f"{request} leaves {counted(held, noun)} more, 0 allowed"
     limit = limits.memory
     if limit is None and found.leaked < LEAST_LEAK:  # leaked objects account for the memory they take
         limit = 0
@@ -86,15 +86,10 @@ def exceeded(
     return lines
 
 
-def _many(value: float, nouns: str) -> str:
-    text = number(value)
-    return f"{text} {singular(nouns) if text == '1' else nouns}"
-
-
 def _memory(found: Survivors) -> str:
     if found.blocks < BLOCKS_LEAK:
         return f"{size(found.memory)} of memory"
-    return f"{_many(round(found.blocks, 1), 'blocks')} of memory, {size(found.memory)}"
+    return f"{counted(round(found.blocks, 1), 'block')} of memory, {size(found.memory)}"
 
 
 def _numbers(found: Survivors) -> list[str]:
@@ -122,7 +117,7 @@ def _structures(
         yield explanation.render(heading, replace(why, structures=others)).rstrip("\n")
     shared = [structure for structure in chosen if structure.fingerprint in own]
     if shared:
-        objects = _many(sum(structure.objects_per_request for structure in shared), "objects")
+        objects = counted(sum(structure.objects_per_request for structure in shared), "object")
         names = listed([structure.fingerprint for structure in shared])
         yield ""
         yield from wrap(

@@ -13,6 +13,7 @@ from outlive.errors import UsageError
 from outlive.files import SCHEMA_VERSION
 from outlive.records.gcpolicy import GcPolicy
 from outlive.records.measurement import Connection, Provenance
+from outlive.wording import counted
 
 Status = Literal["measured", "partial", "failed", "unsupported"]
 End = Literal["served", "recycled", "hung", "killed"]
@@ -360,4 +361,6 @@ class Traffic(msgspec.Struct, frozen=True):
         if self.workers < 1:
             raise UsageError(f"workers is {self.workers}: at least one process has to send")
         if self.clients < self.workers:
-            raise UsageError(f"{self.clients} clients cannot be spread over {self.workers} workers")
+            raise UsageError(
+                f"{counted(self.clients, 'client')} cannot be spread over {self.workers} workers"
+            )

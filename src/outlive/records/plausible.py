@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from outlive.records.measurement import Measurement, Phase
-from outlive.wording import one_line
+from outlive.wording import counted, one_line
 
 LARGEST = 1e15
 """No measured number is larger than this: a petabyte, or as many requests."""
@@ -63,7 +63,7 @@ def contradictions(m: Measurement) -> Iterator[str]:
     if any(phase.requests < 1 for phase in m.phases):
         yield f"{m.scenario}: a phase has no requests"
     if m.requests != sum(phase.requests for phase in m.phases):
-        yield f"{m.scenario}: its phases do not add up to {m.requests} requests"
+        yield f"{m.scenario}: its phases do not add up to {counted(m.requests, 'request')}"
     leaked = [phase.leaked for phase in m.phases]
     cyclic = [phase.survivors - phase.leaked for phase in m.phases]
     if m.leaked_per_request and not _is_slope(m.leaked_per_request, m.phases, leaked):

@@ -34,7 +34,7 @@ from outlive.stacks import eras
 from outlive.stacks.environments import Environment
 from outlive.stacks.eras import Unavailable
 from outlive.stacks.prepare import Prepared, prepare
-from outlive.wording import one_line
+from outlive.wording import counted, one_line
 
 Keep = Callable[[Release, Sequence[Measurement]], None]
 """Called with each release and all its measurements once they are complete."""
@@ -124,7 +124,7 @@ class _Sweep:
     def all(self, swept: Sequence[Release]) -> Outcome:
         planned = []
         for at, release in enumerate(swept, 1):
-            self.progress.doing(f"locking {release}, {at} of {len(swept)} releases")
+            self.progress.doing(f"locking {release}, {at} of {counted(len(swept), 'release')}")
             if plan := self._plan(release):
                 planned.append(plan)
         todo = deque(plan for plan in planned if plan.missing)

@@ -268,7 +268,7 @@ def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
         top = max(off, key=lambda row: row.after.objects)
         frees = "" if leaking else "; a collection frees all of it"
         yield (
-            f"With gc off it leaves up to {number(top.after.objects)} objects per request "
+            f"With gc off it leaves up to {counted(top.after.objects, 'object')} per request "
             f"({top.scenario}){frees}."
         )
     if not worse and not off and not leaking:

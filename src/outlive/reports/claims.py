@@ -124,7 +124,8 @@ def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     leaving = sum(_objects(row)[0] > 0 or row in better for row in relevant)
     more = f"; more: {_examples(worse)}" if worse else ""
     return held(
-        "partly", f"less is left in {len(better)} of {leaving} cells: {_examples(better)}{more}{others}"
+        "partly",
+        f"less is left in {len(better)} of {counted(leaving, 'cell')}: {_examples(better)}{more}{others}",
     )
 
 
@@ -175,4 +176,4 @@ def _change(row: Row) -> str:
     if row.before.objects != row.after.objects or not row.told:
         return step(number(row.before.objects), number(row.after.objects))
     quantity = NAMED[row.told[0]]
-    return f"{step(*map(quantity.write, _amounts(row)))} {quantity.noun}"
+    return quantity.text(step(*map(quantity.write, _amounts(row))))

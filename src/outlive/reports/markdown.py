@@ -12,7 +12,7 @@ from outlive.reports.claims import Held
 from outlive.reports.record import Report
 from outlive.reports.remedies_text import caption, missing, notes
 from outlive.reports.verdict import SIGNS
-from outlive.wording import about, number, one_line, span, step
+from outlive.wording import about, counted, number, one_line, span, step
 
 LONGEST = 65_000
 """Most characters in a comment: GitHub's limit, with room for characters that it counts as more than one."""
@@ -81,7 +81,7 @@ def _bill(report: Report) -> Iterator[str]:
     ]
     traffic = (
         f"{number(rates.rate)} requests/s, {number(rates.errors * 100)} % failing, "
-        f"{rates.workers} workers, {number(rates.limit / 2**20)} MiB"
+        f"{counted(rates.workers, 'worker')}, {number(rates.limit / 2**20)} MiB"
     )
     yield from details(
         f"What it costs with gc off: {traffic} (estimates)",

@@ -299,7 +299,7 @@ def advise(rows: Sequence[Row]) -> Advice:
 def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row]) -> tuple[str, ...]:
     assert best.left is not None
     reasons = [
-        f"{step(number(plain.mean), number(best.left.mean))} objects per request",
+        f"{counted(step(number(plain.mean), number(best.left.mean)), 'object')} per request",
         f"{best.left.clean} of {counted(best.left.failing, 'failing scenario')} leave nothing",
     ]
     if best.caution:

@@ -16,7 +16,7 @@ from outlive.markdown import table
 from outlive.reports.record import Report
 from outlive.reports.remedies import Relief, Row
 from outlive.tables import columns, say
-from outlive.wording import number, one_line
+from outlive.wording import counted, number, one_line
 
 NOTHING = "-"
 PLAIN = "none"
@@ -91,7 +91,7 @@ def load_title(relief: Relief, policy: Policy) -> str:
     trials = [trial for _, trial in tried(relief, policy)]
     rounds = min(trial.rounds for trial in trials)
     requests = min(trial.traffic.requests or 0 for trial in trials)
-    return f"Under load, gc {policy}, {rounds} rounds of {requests} requests"
+    return f"Under load, gc {policy}, {counted(rounds, 'round')} of {counted(requests, 'request')}"
 
 
 def taking(relief: Relief) -> str:
@@ -169,7 +169,7 @@ def row_notes(row: Row) -> list[str]:
     notes = [row.unsupported] if row.unsupported else []
     if row.left is not None:
         if row.left.kept:
-            notes.append(f"keeps up to {row.left.kept} objects permanently")
+            notes.append(f"keeps up to {counted(row.left.kept, 'object')} permanently")
         notes += [f"{name} not measured: {reason}" for name, reason in row.left.unmeasured.items()]
     return notes
 

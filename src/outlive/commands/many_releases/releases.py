@@ -85,7 +85,7 @@ def update_command(frameworks: tuple[str, ...], *, json_file: Path | None) -> in
     for changes in updates:
         inventory.show_update(changes, output())
     if project.inside:
-        with Meter(Console(stderr=True), "locks") as meter:
+        with Meter(Console(stderr=True), "lock") as meter:
             meter.more(sum(len(eras.missing(project, framework)) for framework in names))
             for framework in names:
                 added[framework] = eras.add_missing(project, framework, meter.advance)

@@ -18,6 +18,7 @@ from outlive.replay.measure import measure
 from outlive.replay.subject import Subject, Task
 from outlive.service import app, certificate, scenarios
 from outlive.stacks import environments, locks, pythons, uv
+from outlive.wording import counted
 
 ROOM = 2**30
 """Bytes of free disk that are several times the environments of both frameworks' newest releases."""
@@ -94,9 +95,8 @@ def _plain_request(project: Project, framework: str) -> str:
     (measurement,) = measure([task], scenarios.load(project.scenarios), jobs=1, done=lambda _: None)
     if measurement.status != "measured":
         raise OutliveError(measurement.reason)
-    return (
-        f"{release} on {interpreter} leaves {measurement.survivors_per_request:g} objects per plain request"
-    )
+    objects = counted(measurement.survivors_per_request or 0, "object")
+    return f"{release} on {interpreter} leaves {objects} per plain request"
 
 
 def _check(name: str, attempt: Callable[[], str], remedy: str, *, needed: bool = True) -> Check:

@@ -106,7 +106,7 @@ class Meter:
         if 0 < self._done < self.total:
             spent = monotonic() - self._began
             left = f", {clock(spent / self._done * (self.total - self._done))} left"
-        return f"{self._done:.0f} of {self.total:.0f} {self._unit}{left}"
+        return f"{self._done:.0f} of {counted(round(self.total), self._unit)}{left}"
 
     def _drawn(self) -> RenderableType:
         row = Table.grid(padding=(0, 1, 0, 0), expand=True)
@@ -128,7 +128,7 @@ def clock(seconds: float) -> str:
 @contextmanager
 def progress() -> Iterator[Progress]:
     """Yield callbacks that show the progress of measuring on standard error."""
-    with Meter(Console(stderr=True), "cells") as meter:
+    with Meter(Console(stderr=True), "cell") as meter:
 
         def start(cells: int) -> None:
             meter.more(cells)
@@ -204,7 +204,7 @@ class Loads:
 @contextmanager
 def loads(traffic: Traffic, tests: int, console: Console | None = None) -> Iterator[Loads]:
     """Yield the progress of `tests` load tests of this length, by default on standard error."""
-    whole = Loads(console or Console(stderr=True), "requests" if traffic.requests else "s")
+    whole = Loads(console or Console(stderr=True), "request" if traffic.requests else "second")
     with whole._meter as meter:
         meter.more(tests * _length(traffic))
         yield whole
@@ -225,7 +225,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 def progressing(names: Sequence[str], doing: str) -> Iterator[str]:
     """Yield each framework's name, with progress on standard error."""
-    with Meter(Console(stderr=True), "frameworks") as meter:
+    with Meter(Console(stderr=True), "framework") as meter:
         meter.more(len(names))
         for name in names:
             meter.say(f"{doing} {name}")

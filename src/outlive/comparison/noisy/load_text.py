@@ -181,7 +181,9 @@ def _rank(line: Line) -> str:
 
 
 def _sent(sent: Traffic) -> str:
-    much = f"{sent.requests} requests" if sent.requests is not None else f"{number(sent.seconds or 0)} s"
+    much = (
+        counted(sent.requests, "request") if sent.requests is not None else f"{number(sent.seconds or 0)} s"
+    )
     rate = f" at {number(sent.rate)} a second" if sent.rate is not None else ""
     which = f" ({listed(sent.scenarios)})" if sent.scenarios else ""
     return f"{much} of {sent.user}{which} from {counted(sent.clients, 'client')}{rate}, {sent.connection},"

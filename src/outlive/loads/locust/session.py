@@ -27,6 +27,7 @@ from outlive.loads.locust.arrivals import NOTHING, Arrivals, Share, shares
 from outlive.loads.locust.tally import UNWRITTEN, Result, Sent
 from outlive.service.users import Deck, weights
 from outlive.service.wire import TIMEOUT
+from outlive.wording import counted
 
 TICK = 0.05
 """Seconds between two checks whether the test is over."""
@@ -301,5 +302,5 @@ class Session:
         timed_out = limit and seconds >= limit - 1  # locust counts in whole seconds
         if timed_out or not (wanted or limit) or (wanted and done == wanted):
             return None
-        extent = f"{done} of {wanted} requests" if wanted else f"{seconds:.0f} of {limit} s"
+        extent = f"{done} of {counted(wanted, 'request')}" if wanted else f"{seconds:.0f} of {limit} s"
         return f"ended after {extent}"

@@ -15,7 +15,7 @@ from outlive.comparison.cells import Row
 from outlive.history.timeline import Moment, Point, Strip, Timeline, changes, worst
 from outlive.pages.drawings.svg import CHARACTER, Sheet, both, element, ends, figure, path, text, ticks
 from outlive.records.measurement import Growth
-from outlive.wording import number, step
+from outlive.wording import counted, number, step
 
 BAR, BARS_GAP, ABOVE = 9.0, 10.0, 14.0
 NEWEST = 12
@@ -160,7 +160,7 @@ def heat(name: str, title: str, strips: Sequence[Strip]) -> Markup:
     A pattern shows the kind of growth, not colour alone. A phone shows the newest releases.
     """
     newest = [msgspec.structs.replace(strip, points=strip.points[-NEWEST:]) for strip in strips]
-    few = f"{title}, the newest {len(newest[0].points)} releases"
+    few = f"{title}, the newest {counted(len(newest[0].points), 'release')}"
     return both(name, lambda sheet: _heat(sheet, few, newest) if sheet.phone else _heat(sheet, title, strips))
 
 
@@ -221,8 +221,8 @@ def _lanes(sheet: Sheet, title: str, timeline: Timeline) -> Markup:
         )
         if yanked:
             parts.append(text(x, y + 4, "✕", anchor="middle", class_="yanked"))
-    desc = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return figure(sheet, bottom + 26, title, f"{len(dated)} releases: {desc}", parts)
+    desc = ", ".join(f"{what}: {count}" for what, count in counts.items())
+    return figure(sheet, bottom + 26, title, f"{counted(len(dated), 'release')}; {desc}", parts)
 
 
 def runs(strip: Strip) -> str:

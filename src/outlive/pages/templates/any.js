@@ -24,7 +24,7 @@
     const named = at.map((place) => `${known.releases[place]} (${known.dates[place] || "date unknown"}${known.yanked[place] ? ", yanked" : ""})`);
     document.querySelector("h1").textContent = `${framework} ${before} → ${after}, Python ${python}`;
     document.title = `${framework} ${before} → ${after}, Python ${python}: what each leaves`;
-    said.textContent = `${named[0]} beside ${named[1]}: ${changed.length} of ${both.length} cells differ.`;
+    said.textContent = `${named[0]} beside ${named[1]}: cells that differ: ${changed.length} of ${both.length}.`;
     document.getElementById("command").textContent = `outlive report ${framework} ${before} ${after} --python ${python}`;
     table.tBodies[0].replaceChildren(...changed.map((cell) => {
       const [scenario, connection, gc] = cell[0].split("|");

@@ -129,7 +129,7 @@ def allocation_lines(allocations: Allocations, width: int = WIDTH) -> str:
     lines = ["", fold(f"Memory that stays is allocated in {count} ({run}):", width)]
     for place, (frames, sites) in enumerate(largest[:SITES], 1):
         amount = number(round(sum(site.blocks_per_request for site in sites), 1))
-        blocks = "1 block" if amount == "1" else f"{amount} blocks"
+        blocks = counted(amount, "block")
         memory = size(sum(site.bytes_per_request for site in sites))
         lines += ["", f"{place}. {memory} in {blocks} per request"]
         for frame in frames:
