@@ -193,7 +193,8 @@ def read(path: Path, scenarios: Collection[str] | None = None) -> Document:
 def read_in_place(path: Path, scenarios: Collection[str] | None = None) -> Document:
     """Do as `read` does, in a folder of results. Also raises FaultError if the file belongs elsewhere."""
     document = read(path, scenarios)
-    for m in document.measurements:
+    by_stack = {(m.framework, m.release, m.python, m.lock): m for m in document.measurements}
+    for m in by_stack.values():
         if path.name != _name(m) or m.release not in path.parts[-3:-1]:
             stack = one_line(f"{m.framework} {m.release}, Python {m.python}, lock {m.lock}")
             raise FaultError(f"{path} has measurements of {stack}: it was copied or renamed; remove it")
