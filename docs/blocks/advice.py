@@ -16,7 +16,8 @@ from outlive.records.measurement import Document, Measurement
 from outlive.releases.catalogue import Catalogue
 from outlive.replay.store import read
 from outlive.reports import remedies_text as report
-from outlive.reports.remedies import Relief, ReliefDocument, Row
+from outlive.reports.remedies import Relief, ReliefDocument, Row, reworded
+from outlive.service import remedies
 from outlive.stacks import locks
 from outlive.wording import number, step
 
@@ -43,7 +44,7 @@ def relief(stack: str) -> Relief:
     """Return what is stored about a stack."""
     framework, release, python = STACKS[stack]
     (path,) = (RESULTS / "remedies" / framework / release).glob(f"py{python}-*.json")
-    return decode(path, ReliefDocument).relief
+    return reworded(decode(path, ReliefDocument).relief, remedies.load(Project.find(HERE), framework))
 
 
 def rows(stack: str, remedy: str) -> tuple[Row, Row]:

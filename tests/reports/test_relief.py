@@ -347,6 +347,28 @@ class TestStored:
         assert problem.startswith(f"{path} is not a results file: Input data was truncated")
 
 
+def test_a_stored_document_has_the_texts_and_the_advice_of_today() -> None:
+    today = [
+        Remedy(name="drop", summary="drops the error", caution="it patches a handler"),
+        Remedy(name="freeze", summary="another remedy", version=2),
+        Remedy(name="handlers", summary="handles all", unsupported="there is nothing to handle"),
+    ]
+    relief = remedies.reworded(relief_document().relief, today)
+    assert [(row.remedy, row.summary, row.caution, row.unsupported) for row in relief.rows] == [
+        (None, "the unchanged release", None, None),
+        ("drop", "drops the error", "it patches a handler", None),
+        ("freeze", "gc.freeze() once the app is loaded", None, None),
+        ("handlers", "handles all", None, "there is nothing to handle"),
+        ("tracker", "an error tracker", None, None),
+    ]
+    assert relief.advice.remedy == "drop"
+    assert relief.advice.reasons[:3] == (
+        "44 → 0 objects per request",
+        "1 of 1 failing scenario leaves nothing",
+        "but it patches a handler",
+    )
+
+
 def test_rows_of_other_remedies_are_kept_if_they_are_still_known() -> None:
     known = [
         Remedy(name="a", summary="s"),

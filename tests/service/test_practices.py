@@ -142,7 +142,7 @@ class TestSeveral:
         assert other.key != found.key
 
     def test_one_that_does_not_apply(self) -> None:
-        with pytest.raises(UsageError, match="context-manager does not apply to aiohttp: no code"):
+        with pytest.raises(UsageError, match="context-manager does not apply to aiohttp: a service cannot"):
             remedies.practices(CHECKOUT, "aiohttp", ["context-manager", "clear-error"])
 
 

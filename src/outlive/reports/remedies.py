@@ -7,7 +7,7 @@ of the load tests mixes them, so the mean is what a request of that traffic leav
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,7 @@ from outlive.records.measurement import Connection, Measurement, Provenance, Sta
 from outlive.records.remedy import Kind, Remedy
 from outlive.records.stack import PYTHON_NAME
 from outlive.replay.store import own
+from outlive.service.remedies import load as load_remedies
 from outlive.wording import counted, listed, number, one_line, step
 
 
@@ -128,7 +129,11 @@ class Reliefs(msgspec.Struct, frozen=True):
 
 
 def stored(project: Project, framework: str) -> Reliefs:
-    """Return all stored documents about a framework; an unreadable file is a problem, not an error."""
+    """Return all stored documents about a framework; an unreadable file is a problem, not an error.
+
+    Raises UsageError if the framework's file of remedies is malformed.
+    """
+    remedies = load_remedies(project, framework)
     documents: list[ReliefDocument] = []
     problems: list[str] = []
     paths = {
@@ -147,8 +152,27 @@ def stored(project: Project, framework: str) -> Reliefs:
         except FaultError as error:
             problems.append(str(error))
         else:
-            documents.append(document)
+            relief = reworded(document.relief, remedies)
+            documents.append(msgspec.structs.replace(document, relief=relief))
     return Reliefs(tuple(documents), tuple(problems))
+
+
+def reworded(relief: Relief, remedies: Iterable[Remedy]) -> Relief:
+    """Return `relief` with today's advice and texts of `remedies`; those in the file are as old as it."""
+    by_version = {(remedy.name, remedy.version): remedy for remedy in remedies}
+    release = relief.release.rpartition(" ")[2]
+    rows = tuple(
+        msgspec.structs.replace(
+            row,
+            summary=remedy.summary,
+            caution=remedy.caution,
+            unsupported=row.unsupported and (remedy.against(release) or row.unsupported),
+        )
+        if (remedy := by_version.get((row.remedy or "", row.version)))
+        else row
+        for row in relief.rows
+    )
+    return msgspec.structs.replace(relief, rows=rows, advice=advise(rows))
 
 
 def _faults(document: ReliefDocument, release: str, path: Path) -> Iterator[str]:
@@ -298,9 +322,10 @@ def advise(rows: Sequence[Row]) -> Advice:
 
 def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row]) -> tuple[str, ...]:
     assert best.left is not None
+    leave = "leaves" if best.left.clean == 1 else "leave"
     reasons = [
         f"{counted(step(number(plain.mean), number(best.left.mean)), 'object')} per request",
-        f"{best.left.clean} of {counted(best.left.failing, 'failing scenario')} leave nothing",
+        f"{best.left.clean} of {counted(best.left.failing, 'failing scenario')} {leave} nothing",
     ]
     if best.caution:
         others = [row for row in better if not row.caution and row is not best]
