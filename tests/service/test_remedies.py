@@ -209,7 +209,7 @@ def test_what_does_not_apply_is_unsupported_with_the_reason() -> None:
     (found,) = measured(_treated("aiohttp", "context-manager"), cell("ok"))
     assert (found.status, found.remedy) == ("unsupported", "context-manager")
     assert found.reason is not None
-    assert "no code of a service's holds it" in found.reason
+    assert "a service cannot do this" in found.reason
 
 
 @pytest.mark.real

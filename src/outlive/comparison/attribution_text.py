@@ -15,36 +15,39 @@ WIDTH = 20
 BLOCK, OWN = "█", "░"
 
 
-def show(found: Waterfall, console: Console) -> None:
+def show(waterfall: Waterfall, console: Console) -> None:
     """Print a line for each stage with what it changes, then the changes of leaks and rings."""
-    first, last = found.bars[0], found.bars[-1]
+    first, last = waterfall.bars[0], waterfall.bars[-1]
     framework = first.stack.framework
     releases = f"{first.stack.release} → {last.stack.release}"
     console.print(
-        Text(f"{framework} {releases}, {found.scenario}, {found.connection}: objects per request", "bold")
+        Text(
+            f"{framework} {releases}, {waterfall.scenario}, {waterfall.connection}: objects per request",
+            "bold",
+        )
     )
     console.print()
-    most = max((bar.objects or 0 for bar in found.bars), default=0)
+    most = max((bar.objects or 0 for bar in waterfall.bars), default=0)
     table = columns("dim")
     table.add_column("swapped", overflow="fold")
-    own = any(bar.python_own for bar in found.bars)
+    own = any(bar.python_own for bar in waterfall.bars)
     for name in ("objects", "change", *(["Python's own"] if own else [])):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
-    for place, bar in enumerate(found.bars):
+    for place, bar in enumerate(waterfall.bars):
         numbers = _numbers(bar) if own else _numbers(bar)[:2]
         table.add_row(*map(Text, (_swapped(place, bar), *numbers, _bar(bar, most))))
     console.print(table)
     if own:
         say(console, f"{OWN} Python's own", "dim")
-    for bar in found.bars[1:]:
+    for bar in waterfall.bars[1:]:
         lines = changes_text.told(bar.fingerprints)
         if lines:
             console.print()
             say(console, f"With {listed(bar.swapped)}:")
             console.print(changes_text.grid(lines, where=False))
     console.print()
-    say(console, _conclusion(found))
+    say(console, _conclusion(waterfall))
 
 
 def _swapped(place: int, bar: Bar) -> str:
@@ -69,17 +72,17 @@ def _bar(bar: Bar, most: float) -> str:
     return BLOCK * (round(WIDTH * bar.objects / most) - own) + OWN * own
 
 
-def _conclusion(found: Waterfall) -> str:
+def _conclusion(waterfall: Waterfall) -> str:
     """Return one sentence that says what made the difference."""
-    first, last = found.bars[0], found.bars[-1]
+    first, last = waterfall.bars[0], waterfall.bars[-1]
     if first.objects is None or last.objects is None:
         return "One end could not be measured, so the change cannot be attributed."
-    parts = [f"{listed(bar.swapped)} {signed(bar.change)}" for bar in found.bars[1:] if bar.change]
+    parts = [f"{listed(bar.swapped)} {signed(bar.change)}" for bar in waterfall.bars[1:] if bar.change]
     if not parts:
         return "No swap changes anything."
     objects = counted(f"{number(first.objects)} → {number(last.objects)}", "object")
-    said = f"{objects} per request: {'; '.join(parts)}."
-    for bar in found.bars[1:]:
+    text = f"{objects} per request: {'; '.join(parts)}."
+    for bar in waterfall.bars[1:]:
         if bar.joined and bar.change:
-            said += f" {listed(bar.swapped, 2)} cannot be separated: {'; '.join(map(one_line, bar.joined))}."
-    return said
+            text += f" {listed(bar.swapped, 2)} cannot be separated: {'; '.join(map(one_line, bar.joined))}."
+    return text

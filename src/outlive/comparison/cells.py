@@ -143,10 +143,11 @@ class Row(Cell, frozen=True, kw_only=True):
         """The quantities that changed in the opposite direction."""
         way = {"worse": 1, "better": -1, "same": 0}[self.direction]
         return tuple(
-            one
-            for one in QUANTITIES
-            if one.name in self.told
-            and one.change(self.before.amounts.get(one.name), self.after.amounts.get(one.name)) == -way
+            quantity
+            for quantity in QUANTITIES
+            if quantity.name in self.told
+            and quantity.change(self.before.amounts.get(quantity.name), self.after.amounts.get(quantity.name))
+            == -way
         )
 
     @property
@@ -188,20 +189,20 @@ def judge(
     Raises FaultError where a measured cell has no counts.
     """
     readings = {cell: _readings(*sides) for cell, sides in measured.items()}
-    known = rates or Rates()
-    return tuple(_row(cell, readings, known, decides=cell.scenario not in development) for cell in measured)
+    rates = rates or Rates()
+    return tuple(_row(cell, readings, rates, decides=cell.scenario not in development) for cell in measured)
 
 
 def by_cell(measurements: Sequence[Measurement]) -> dict[Cell, Measurement]:
     """Return the measurements by their cells. Raises FaultError for a cell that is there twice."""
-    found: dict[Cell, Measurement] = {}
-    for one in measurements:
-        cell = Cell.of(one)
-        if cell in found:
+    cells: dict[Cell, Measurement] = {}
+    for measurement in measurements:
+        cell = Cell.of(measurement)
+        if cell in cells:
             where = f"{cell.scenario}, {cell.connection}, {cell.gc}"
             raise FaultError(f"{where} is measured twice on one side: compare one worker at a time")
-        found[cell] = one
-    return found
+        cells[cell] = measurement
+    return cells
 
 
 def _gap(cell: Cell, before: Measurement | None, after: Measurement | None) -> Unmeasured | None:
@@ -228,12 +229,12 @@ def _different_means(before: Measurement, after: Measurement) -> list[str]:
     return [f"{name} {early} and {late}" for name, early, late in (apps, workers) if early != late]
 
 
-def _fault(one: Measurement | None) -> tuple[Gap, str] | None:
-    if one is None:
+def _fault(measurement: Measurement | None) -> tuple[Gap, str] | None:
+    if measurement is None:
         return "missing", "was not requested on this side"
-    if one.status == "measured":
+    if measurement.status == "measured":
         return None
-    return one.status, one_line(one.reason or "no reason was recorded")
+    return measurement.status, one_line(measurement.reason or "no reason was recorded")
 
 
 def _readings(before: Measurement, after: Measurement) -> tuple[Reading, Reading]:
@@ -241,43 +242,49 @@ def _readings(before: Measurement, after: Measurement) -> tuple[Reading, Reading
     first, second = _reading(before), _reading(after)
     if before.host != after.host:
         noisy = {"peak_rss_bytes": None, "freed": None, "pause_ms_per_1000_requests": None}
-        first, second = (msgspec.structs.replace(one, **noisy) for one in (first, second))
+        first, second = (msgspec.structs.replace(reading, **noisy) for reading in (first, second))
     return first, second
 
 
-def _reading(one: Measurement) -> Reading:
+def _reading(measurement: Measurement) -> Reading:
     return Reading(
-        growth=one.growth or "none",
-        kind=kind(one),
-        amounts={each.name: amount for each in QUANTITIES if (amount := each.of(one)) is not None},
-        once=sum(phase.leaked for phase in one.phases[:-1]) if one.phases else None,
+        growth=measurement.growth or "none",
+        kind=kind(measurement),
+        amounts={
+            quantity.name: amount
+            for quantity in QUANTITIES
+            if (amount := quantity.of(measurement)) is not None
+        },
+        once=sum(phase.leaked for phase in measurement.phases[:-1]) if measurement.phases else None,
         ok=None,
-        ok_python=python_own(one),
-        peak_rss_bytes=one.peak_rss_bytes,
-        freed=_garbage(one, one.collector) if one.collector else None,
-        pause_ms_per_1000_requests=_pause(one, one.collector) if one.collector else None,
+        ok_python=python_own(measurement),
+        peak_rss_bytes=measurement.peak_rss_bytes,
+        freed=_garbage(measurement, measurement.collector) if measurement.collector else None,
+        pause_ms_per_1000_requests=_pause(measurement, measurement.collector)
+        if measurement.collector
+        else None,
     )
 
 
-def python_own(one: Measurement) -> float:
+def python_own(measurement: Measurement) -> float:
     """Return how many objects of each request the standard library keeps."""
-    return sum(leak.objects_per_request for leak in one.leaks if leak.python and not leak.further)
+    return sum(leak.objects_per_request for leak in measurement.leaks if leak.python and not leak.further)
 
 
-def _garbage(one: Measurement, collector: Collector) -> float:
+def _garbage(measurement: Measurement, collector: Collector) -> float:
     """Return the objects of each request that are garbage: the last of them no collection may have freed yet.
 
     What the collector has freed lacks these, and in few requests they are many.
     """
-    if len({phase.requests for phase in one.phases[-2:]}) < 2:
+    if len({phase.requests for phase in measurement.phases[-2:]}) < 2:
         return collector.freed_per_request
-    a, b = one.phases[-2:]
+    a, b = measurement.phases[-2:]
     return per_request(a, b, "survivors") - per_request(a, b, "leaked")
 
 
-def _pause(one: Measurement, collector: Collector) -> float | None:
+def _pause(measurement: Measurement, collector: Collector) -> float | None:
     """Return the collector's time in ms per 1000 requests, or None if too few collections were seen."""
-    seen = collector.collections_per_1000_requests * one.requests / 1000
+    seen = collector.collections_per_1000_requests * measurement.requests / 1000
     return collector.pause_ms_per_1000_requests if round(seen) >= LEAST_COLLECTIONS else None
 
 
@@ -289,7 +296,7 @@ def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Ra
             msgspec.structs.replace(side, ok=of.objects, ok_python=of.ok_python)
             for side, of in zip((before, after), ok, strict=True)
         )
-    direction, by, told = decide(before, after)
+    direction, by, differing = decide(before, after)
     return Row(
         cell.scenario,
         cell.connection,
@@ -298,7 +305,7 @@ def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Ra
         after=after,
         direction=direction,
         by=by,
-        told=told,
+        told=differing,
         as_ok=by in {"class", "leaked", "objects"}
         and cell.scenario != BASELINE
         and ok is not None
@@ -321,23 +328,25 @@ def _size(before: Reading, after: Reading, rates: Rates, *, fails: bool) -> Size
 def decide(before: Reading, after: Reading) -> tuple[Direction, str, tuple[str, ...]]:
     """Return the direction, what gave it, and all quantities that differ."""
     signs = {"class": class_change((before.kind, after.kind), (before.once, after.once))}
-    for one in QUANTITIES:
-        signs[one.name] = one.change(before.amounts.get(one.name), after.amounts.get(one.name))
+    for quantity in QUANTITIES:
+        signs[quantity.name] = quantity.change(
+            before.amounts.get(quantity.name), after.amounts.get(quantity.name)
+        )
     changed = tuple(name for name, sign in signs.items() if sign)
-    told = tuple(name for name in changed if name != "class")
+    differing = tuple(name for name in changed if name != "class")
     if not changed:
-        return "same", "", told
-    return "worse" if signs[changed[0]] > 0 else "better", changed[0], told
+        return "same", "", differing
+    return "worse" if signs[changed[0]] > 0 else "better", changed[0], differing
 
 
 def _as_ok(sides: tuple[Reading, Reading], ok: tuple[Reading, Reading]) -> bool:
     """Return whether what changes is what `ok` changes: as many objects, and their growth if it changes."""
-    own, base = ((RANK[one.kind], RANK[two.kind]) for one, two in (sides, ok))
+    own, base = ((RANK[first.kind], RANK[last.kind]) for first, last in (sides, ok))
     if own[0] != own[1] and own != base:
         return False
     for name in ("leaked", "objects"):
         early, late, ok_early, ok_late = (side.amounts[name] for side in (*sides, *ok))
         change = exact(late.value) - exact(early.value) - (exact(ok_late.value) - exact(ok_early.value))
-        if abs(change) > sum(exact(one.error) for one in (early, late, ok_early, ok_late)):
+        if abs(change) > sum(exact(amount.error) for amount in (early, late, ok_early, ok_late)):
             return False
     return True

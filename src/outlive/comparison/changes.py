@@ -115,44 +115,44 @@ def sign(value: Fraction | float) -> int:
     return (value > 0) - (value < 0)
 
 
-def kind(one: Measurement) -> Growth:
+def kind(measurement: Measurement) -> Growth:
     """Return the growth under the cell's gc policy: a collector that runs frees cyclic garbage."""
-    growth: Growth = _counted(one, one.growth)
-    return "none" if growth == "cyclic" and one.gc != "off" else growth
+    growth: Growth = _counted(measurement, measurement.growth)
+    return "none" if growth == "cyclic" and measurement.gc != "off" else growth
 
 
-def _counted(one: Measurement, reading: T | None) -> T:
+def _counted(measurement: Measurement, reading: T | None) -> T:
     """Return a reading that each measured cell has. Raises FaultError for one that does not."""
     if reading is None:
-        where = f"{one.scenario}, {one.connection}, {one.gc}"
+        where = f"{measurement.scenario}, {measurement.connection}, {measurement.gc}"
         raise FaultError(f"{where} is measured but has no counts: measure it again")
     return reading
 
 
-def _objects(one: Measurement) -> Amount:
-    count = one.survivors_per_request if one.gc == "off" else one.leaked_per_request
-    return Amount(_counted(one, count), sum(errors(one)))
+def _objects(measurement: Measurement) -> Amount:
+    count = measurement.survivors_per_request if measurement.gc == "off" else measurement.leaked_per_request
+    return Amount(_counted(measurement, count), sum(errors(measurement)))
 
 
-def _leaked(one: Measurement) -> Amount:
-    return Amount(_counted(one, one.leaked_per_request), errors(one)[0])
+def _leaked(measurement: Measurement) -> Amount:
+    return Amount(_counted(measurement, measurement.leaked_per_request), errors(measurement)[0])
 
 
 def _stays(field: str) -> Callable[[Measurement], Amount | None]:
     """Return a reader of the blocks or bytes of C heap that stay: with gc off all of them."""
     stored = {"blocks": "blocks_per_request", "heap": "heap_bytes_per_request"}[field]
 
-    def read(one: Measurement) -> Amount | None:
-        if kind(one) in ("none", "bounded"):
+    def read(measurement: Measurement) -> Amount | None:
+        if kind(measurement) in ("none", "bounded"):
             return Amount(0.0)
-        value = getattr(one, stored)
-        reading = field if one.gc == "off" else f"{field}_kept"
-        found = _off_the_line(one, reading) or _slope(one.phases, reading)
-        found = found or (None if value is None else Amount(value))
-        if found is None:
+        value = getattr(measurement, stored)
+        reading = field if measurement.gc == "off" else f"{field}_kept"
+        amount = _off_the_line(measurement, reading) or _slope(measurement.phases, reading)
+        amount = amount or (None if value is None else Amount(value))
+        if amount is None:
             return None
-        error = max(found.error, _short_apart(one, reading, found.value))
-        return Amount(found.value, error + (0.0 if field == "blocks" else HEAP_ERROR))
+        error = max(amount.error, _short_apart(measurement, reading, amount.value))
+        return Amount(amount.value, error + (0.0 if field == "blocks" else HEAP_ERROR))
 
     return read
 
@@ -160,10 +160,10 @@ def _stays(field: str) -> Callable[[Measurement], Amount | None]:
 def _leaks(field: str) -> Callable[[Measurement], Amount | None]:
     """Return a reader of the blocks or bytes of C heap that leak outside of objects."""
 
-    def read(one: Measurement) -> Amount | None:
-        if one.growth != "leak" or abs(one.leaked_per_request or 0.0) >= LEAST_LEAK:
+    def read(measurement: Measurement) -> Amount | None:
+        if measurement.growth != "leak" or abs(measurement.leaked_per_request or 0.0) >= LEAST_LEAK:
             return Amount(0.0)
-        return _slope(one.phases, f"{field}_kept") or _stays(field)(one)
+        return _slope(measurement.phases, f"{field}_kept") or _stays(field)(measurement)
 
     return read
 
@@ -171,10 +171,10 @@ def _leaks(field: str) -> Callable[[Measurement], Amount | None]:
 def _held(name: str) -> Callable[[Measurement], Amount | None]:
     """Return a reader of how many files, threads, mapped bytes and so on each request leaks."""
 
-    def read(one: Measurement) -> Amount | None:
-        if one.held is None:
+    def read(measurement: Measurement) -> Amount | None:
+        if measurement.held is None:
             return None
-        return Amount(one.held.get(name, 0.0) if one.growth == "leak" else 0.0)
+        return Amount(measurement.held.get(name, 0.0) if measurement.growth == "leak" else 0.0)
 
     return read
 
@@ -182,50 +182,54 @@ def _held(name: str) -> Callable[[Measurement], Amount | None]:
 def _connection(field: str) -> Callable[[Measurement], Amount | None]:
     """Return a reader of how many objects each connection leaves apart from its requests'."""
 
-    def read(one: Measurement) -> Amount | None:
-        count = getattr(one, f"{field}_per_connection")  # with a collector, only what is leaked is counted
-        leaked, cyclic = errors(one)
+    def read(measurement: Measurement) -> Amount | None:
+        count = getattr(
+            measurement, f"{field}_per_connection"
+        )  # with a collector, only what is leaked is counted
+        leaked, cyclic = errors(measurement)
         return None if count is None else Amount(count, leaked + (0.0 if field == "leaked" else cyclic))
 
     return read
 
 
-def _open_files(one: Measurement) -> Amount | None:
-    return _slope(one.phases, "fds") if one.gc == "off" else None
+def _open_files(measurement: Measurement) -> Amount | None:
+    return _slope(measurement.phases, "fds") if measurement.gc == "off" else None
 
 
 def _slope(phases: tuple[Phase, ...], reading: str) -> Amount | None:
     """Return the slope of a reading that is not exact; its error comes from another phase."""
     if len(phases) < 2 or getattr(phases[-1], reading) is None:
         return None
-    found = per_request(phases[-2], phases[-1], reading)
-    others = [one for one in phases[-3:-2] if one.requests != phases[-1].requests]
+    slope = per_request(phases[-2], phases[-1], reading)
+    others = [phase for phase in phases[-3:-2] if phase.requests != phases[-1].requests]
     return Amount(
-        found, max((abs(found - per_request(one, phases[-1], reading)) for one in others), default=0.0)
+        slope, max((abs(slope - per_request(phase, phases[-1], reading)) for phase in others), default=0.0)
     )
 
 
-def _short_apart(one: Measurement, reading: str, value: float) -> float:
+def _short_apart(measurement: Measurement, reading: str, value: float) -> float:
     """Return twice how far a slope of memory over long phases is from that over the short ones before them.
 
     Twice, for the other side may have short ones only, and be as far off: a thread that started has long ones
     run on one of two sides.
     """
-    asked = lengths(one.sensitivity)
+    asked = lengths(measurement.sensitivity)
     long = (*asked.memory, *asked.long, asked.last)
-    *_, a, b = (None, None, *(phase for phase in one.phases if phase.requests not in long))
-    if a is None or b is None or b is one.phases[-1] or a.requests == b.requests:
+    *_, a, b = (None, None, *(phase for phase in measurement.phases if phase.requests not in long))
+    if a is None or b is None or b is measurement.phases[-1] or a.requests == b.requests:
         return 0.0
     return 0.0 if getattr(b, reading) is None else 2 * abs(value - per_request(a, b, reading))
 
 
-def _off_the_line(one: Measurement, reading: str) -> Amount | None:
+def _off_the_line(measurement: Measurement, reading: str) -> Amount | None:
     """Return the memory of objects whose counts are off the line, None where they are on it.
 
     It is as far off as these are, and by how much its slopes between the longest phases differ.
     """
-    off, count = sum(errors(one)), one.survivors_per_request or one.leaked_per_request
-    phases = {phase.requests: phase for phase in one.phases[-3:] if getattr(phase, reading) is not None}
+    off, count = sum(errors(measurement)), measurement.survivors_per_request or measurement.leaked_per_request
+    phases = {
+        phase.requests: phase for phase in measurement.phases[-3:] if getattr(phase, reading) is not None
+    }
     if not off or not count or len(phases) < 3:
         return None
     slopes = sorted(per_request(a, b, reading) for a, b in combinations(phases.values(), 2))
@@ -267,7 +271,7 @@ QUANTITIES = (
     *(OBJECTS, PER_CONNECTION[1], BLOCKS, HEAP, OPEN_FILES),
 )
 """Everything that is counted, in the order in which it decides: what no collection frees comes first."""
-NAMED = {one.name: one for one in QUANTITIES}
+NAMED = {quantity.name: quantity for quantity in QUANTITIES}
 
 
 def class_change(kinds: tuple[Growth, Growth], once: tuple[int | None, int | None]) -> int:
@@ -296,9 +300,9 @@ def bytes_changed(before: Mapping[str, Amount], after: Mapping[str, Amount]) -> 
     Where no difference in memory is and a leak has other objects, each more or less is at least a block.
     """
 
-    def certain(one: Quantity) -> float:
-        differs = one.change(before.get(one.name), after.get(one.name))
-        return after[one.name].value - before[one.name].value if differs else 0.0
+    def certain(quantity: Quantity) -> float:
+        differs = quantity.change(before.get(quantity.name), after.get(quantity.name))
+        return after[quantity.name].value - before[quantity.name].value if differs else 0.0
 
     memory = BYTES_PER_BLOCK * certain(BLOCKS) + certain(HEAP)
     return memory or (BYTES_PER_BLOCK * certain(OBJECTS) if certain(OBJECTS) * certain(LEAKED) > 0 else 0.0)

@@ -57,12 +57,12 @@ def subject(before: StackRecord, after: StackRecord, differences: Sequence[Diffe
     else:
         parts = [f"{before.framework} {before.release} {ARROW} {after.framework} {after.release}"]
     parts += [
-        f"{one.package} {step(one.before or NO_VERSION, one.after or NO_VERSION)}"
-        for one in differences
-        if one.asked
+        f"{difference.package} {step(difference.before or NO_VERSION, difference.after or NO_VERSION)}"
+        for difference in differences
+        if difference.asked
     ]
     parts.append(f"Python {step(before.python, after.python)}")
-    practices = [one.practice or "no practice" for one in (before, after)]
+    practices = [stack.practice or "no practice" for stack in (before, after)]
     if before.practice or after.practice:
         parts.append(f"with {step(*practices)}")
     return ", ".join(parts)
@@ -82,8 +82,8 @@ def withdrawn(releases: Iterable[Release]) -> tuple[str, ...]:
 
 def policies(rows: Iterable[Row | Unmeasured]) -> tuple[str, ...]:
     """Return the gc policies of rows as they are told: on first, for nearly everybody runs it."""
-    found = {row.gc for row in rows}
-    return (*(one for one in GC_POLICIES if one in found), *sorted(found - set(GC_POLICIES)))
+    present = {row.gc for row in rows}
+    return (*(policy for policy in GC_POLICIES if policy in present), *sorted(present - set(GC_POLICIES)))
 
 
 ONE_STACK = "both sides are one stack, measured twice"
@@ -106,7 +106,7 @@ def changes(
     sentences = []
     if not rows:
         sentences.append("no cell was measured on both sides")
-    apart = sum(not one.asked for one in differences)
+    apart = sum(not difference.asked for difference in differences)
     if apart and any(row.direction != "same" for row in rows):
         differ = "differs" if apart == 1 else "differ"
         sentences.append(f"{counted(apart, 'other package')} also {differ}")
@@ -124,9 +124,9 @@ def changes(
 
 def leaking(reading: Reading) -> Quantity:
     """Return what it is that leaks: objects, or memory that is in none."""
-    for one in QUANTITIES:
-        if one.leaks is not None and (reading.value(one.name) or 0.0) >= one.leaks:
-            return one
+    for quantity in QUANTITIES:
+        if quantity.leaks is not None and (reading.value(quantity.name) or 0.0) >= quantity.leaks:
+            return quantity
     return LEAKED
 
 
@@ -156,19 +156,20 @@ def _clauses(rows: Sequence[Row]) -> Iterator[str]:
     for clause in _by_kind(shown):
         yield f"for development only, {clause}"
     if peaks := [(row, row.peaks) for row in rows if row.peaks]:
-        top, most = max(peaks, key=lambda one: abs(one[1][1] - one[1][0]))
+        top, most = max(peaks, key=lambda pair: abs(pair[1][1] - pair[1][0]))
         others = f" and {len(peaks) - 1} more" if len(peaks) > 1 else ""
         yield f"peak RSS {step(*map(size, most))} ({top.scenario} on {top.connection}{others}, one run each)"
 
 
 def _residue(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what connections leave, where that differs beside what gave the direction."""
-    for one in PER_CONNECTION:
-        part = [row for row in rows if one.name in row.told and row.by != one.name]
+    for quantity in PER_CONNECTION:
+        part = [row for row in rows if quantity.name in row.told and row.by != quantity.name]
         if part:
-            top = max(part, key=lambda row: abs(_apart(one, row)))
+            top = max(part, key=lambda row: abs(_apart(quantity, row)))
             others = f" and {len(part) - 1} more" if len(part) > 1 else ""
-            yield f"each connection leaves {_step(one, top)} beside its requests ({top.scenario}{others})"
+            objects, where = _step(quantity, top), f"{top.scenario}{others}"
+            yield f"each connection leaves {objects} beside its requests ({where})"
             return
 
 
@@ -221,14 +222,14 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     quantity, top = _top(part)
     most = "up to " if len({row.written(quantity) for row in part}) > 1 else ""
     amounts = (OBJECTS if quantity is LEAKED else quantity).text(step(*top.written(quantity)))
-    said = [f"{most}{amounts} per {quantity.per}"]
+    parts = [f"{most}{amounts} per {quantity.per}"]
     if quantity.leaks is not None and quantity is not LEAKED:
-        said.append(UNTRACKED)
+        parts.append(UNTRACKED)
     if top.size is not None and (top.size.before or top.size.after):
-        said.append(str(top.size))
-    if contrary := [one for one in top.contrary if one is not LEAKED]:
-        said += [f"but {_step(one, top)}" for one in contrary[:1]]
-    return ", ".join(said)
+        parts.append(str(top.size))
+    if contrary := [opposite for opposite in top.contrary if opposite is not LEAKED]:
+        parts += [f"but {_step(opposite, top)}" for opposite in contrary[:1]]
+    return ", ".join(parts)
 
 
 def _top(rows: Sequence[Row]) -> tuple[Quantity, Row]:

@@ -157,7 +157,7 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
             lines=tuple(sorted(lines, key=lambda line: order.index(line.direction))),
         )
         for (decides, policies, connections), lines in sorted(
-            grouped.items(), key=lambda one: (not one[0][0], "on" not in one[0][1])
+            grouped.items(), key=lambda group: (not group[0][0], "on" not in group[0][1])
         )
     )
 
@@ -201,11 +201,11 @@ def same_summary(comparison: Comparison) -> str:
     if not hidden:
         return ""
     following = sum(row.as_ok for row in hidden)
-    said = []
+    clauses = []
     if len(hidden) > following:
-        said.append(f"{counted(len(hidden) - following, 'cell')} the same")
+        clauses.append(f"{counted(len(hidden) - following, 'cell')} the same")
     if following:
-        said.append(
+        clauses.append(
             f"{counted(following, 'cell')} that {'changes' if following == 1 else 'change'} only as ok does"
         )
     leaving = [row for row in hidden if row.after.objects > 0]
@@ -213,10 +213,10 @@ def same_summary(comparison: Comparison) -> str:
         top = max(leaving, key=lambda row: row.after.objects)
         verb = "leaves" if len(leaving) == 1 else "leave"
         where = f"{top.scenario}, {top.connection}, gc {top.gc}"
-        said.append(
+        clauses.append(
             f"{len(leaving)} of them {verb} objects, up to {number(top.after.objects)} per request ({where})"
         )
-    return "; ".join(said)
+    return "; ".join(clauses)
 
 
 def open_files(comparison: Comparison) -> tuple[str, ...]:
@@ -232,12 +232,12 @@ def open_files(comparison: Comparison) -> tuple[str, ...]:
 
 def note(row: Row) -> str:
     """Return what else differs: what a connection leaves, and peak RSS where it is far apart."""
-    told = [one for one in PER_CONNECTION if one.name in row.told]
-    said = [f"{one.text(step(*row.written(one)))} per {one.per}" for one in told]
+    quantities = [quantity for quantity in PER_CONNECTION if quantity.name in row.told]
+    clauses = [f"{quantity.text(step(*row.written(quantity)))} per {quantity.per}" for quantity in quantities]
     if row.peaks:
         unit, name = (1024 * MIB, "GiB") if max(row.peaks) >= 1024 * MIB else (MIB, "MiB")
-        said.append(f"peak {step(*(number(peak / unit) for peak in row.peaks))} {name}")
-    return ", ".join(said)
+        clauses.append(f"peak {step(*(number(peak / unit) for peak in row.peaks))} {name}")
+    return ", ".join(clauses)
 
 
 def gaps(comparison: Comparison) -> tuple[Gap, ...]:
@@ -258,7 +258,7 @@ def gaps(comparison: Comparison) -> tuple[Gap, ...]:
 def facts(compared: Compared) -> tuple[Fact, ...]:
     """Return what is known about the two releases and what they ran on."""
     before, after = compared.before, compared.after
-    found = (
+    pairs = (
         Fact(name, tell(before), tell(after))
         for name, tell in (
             ("release", lambda side: f"{side.stack.framework} {side.stack.release}"),
@@ -268,7 +268,7 @@ def facts(compared: Compared) -> tuple[Fact, ...]:
             ("measured on", lambda side: f"Python {side.stack.python}, lock {side.stack.lock}"),
         )
     )
-    return tuple(fact for fact in found if {fact.before, fact.after} != {NOT_RELEASED})
+    return tuple(fact for fact in pairs if {fact.before, fact.after} != {NOT_RELEASED})
 
 
 def peaks(comparison: Comparison) -> tuple[Fact, ...]:
@@ -283,9 +283,9 @@ def dependencies(comparison: Compared) -> tuple[str, ...]:
     return (
         f"{equal}; not equal:" if comparison.differences else f"{equal}.",
         *(
-            f"{one.package} {one.before or NO_VERSION} → {one.after or NO_VERSION}: "
-            + ("varied on purpose" if one.asked else one_line(one.reason))
-            for one in comparison.differences
+            f"{difference.package} {difference.before or NO_VERSION} → {difference.after or NO_VERSION}: "
+            + ("varied on purpose" if difference.asked else one_line(difference.reason))
+            for difference in comparison.differences
         ),
     )
 
@@ -309,8 +309,8 @@ def _any_request(row: Row) -> str:
     if None in counts:
         return ""
     own = [side.ok_python for side in (row.before, row.after)]
-    said = step(*(number(count or 0) for count in counts))
-    return f"{said}, of which {step(*map(number, own))} Python's own" if any(own) else said
+    text = step(*(number(count or 0) for count in counts))
+    return f"{text}, of which {step(*map(number, own))} Python's own" if any(own) else text
 
 
 def _says(row: Row) -> tuple[Direction, str, str, str]:
@@ -321,7 +321,7 @@ def _hourly(rows: Iterable[Row]) -> str:
     sizes = [row.size for row in rows if row.size is not None]
     if not sizes:
         return UNKNOWN
-    most = max(sizes, key=lambda one: max(one.before, one.after))
+    most = max(sizes, key=lambda estimate: max(estimate.before, estimate.after))
     return step(mib(most.before), mib(most.after))
 
 

@@ -85,17 +85,20 @@ def _cells(line: lines.Line, *, paused: bool) -> tuple[str, ...]:
 
 
 def _fingerprints(comparison: Comparison) -> Iterator[str]:
-    if told := changes_text.told(comparison.fingerprints):
+    if changes := changes_text.told(comparison.fingerprints):
         yield ""
         yield from table(
             ("", "fingerprint", "objects per request", "scenarios", "suspect"),
-            ((one.verdict, one.fingerprint, one.objects, one.where, one.suspect) for one in told),
+            (
+                (change.verdict, change.fingerprint, change.objects, change.where, change.suspect)
+                for change in changes
+            ),
         )
 
 
-def about(compared: Compared, known: Sequence[lines.Fact]) -> Iterator[str]:
+def about(compared: Compared, facts: Sequence[lines.Fact]) -> Iterator[str]:
     """Yield what is known of both sides, and which packages differ."""
-    yield from table(("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in known))
+    yield from table(("", "before", "after"), ((fact.name, fact.before, fact.after) for fact in facts))
     yield ""
     equal, *apart = lines.dependencies(compared)
     yield equal

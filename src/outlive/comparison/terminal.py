@@ -30,9 +30,9 @@ def show(comparison: Comparison, console: Console, *, everything: bool = False) 
     if summary:
         say(console, f"{lines.MARKS['same'] if not everything else 'In all'}: {summary}.")
     _fingerprints(comparison, console, everything)
-    if found := lines.open_files(comparison):
+    if files := lines.open_files(comparison):
         say(console, "Files that stay open until a collection:")
-        for line in found:
+        for line in files:
             indented(console, line)
     for gap in lines.gaps(comparison):
         say(console, f"? {gap.title}")
@@ -49,14 +49,14 @@ def show_changes(sentences: Iterable[Sentence], console: Console, indent: str = 
             say(console, f"{indent}  - {point}", hang=len(indent) + 4)
 
 
-def show_facts(compared: Compared, known: Sequence[lines.Fact], console: Console) -> None:
+def show_facts(compared: Compared, facts: Sequence[lines.Fact], console: Console) -> None:
     """Print what is known of both sides, and which packages differ."""
     table = columns("bold")
     for name in ("", "before", "after"):
         table.add_column(name, overflow="fold")
-    room = (console.width - max(len(fact.name) for fact in known) - 4) // 2
+    room = (console.width - max(len(fact.name) for fact in facts) - 4) // 2
     below = []
-    for fact in known:
+    for fact in facts:
         if any(len(word) > room for word in f"{fact.before} {fact.after}".split()):
             below.append(fact)  # a column would cut a link in two
         else:
@@ -100,5 +100,5 @@ def _fingerprints(comparison: Comparison, console: Console, everything: bool) ->
     counts = changes_text.summary(comparison.fingerprints)
     if counts:
         say(console, f"What keeps them alive: {counts}.")
-    if told := changes_text.told(comparison.fingerprints, everything=everything):
-        console.print(changes_text.grid(told))
+    if changes := changes_text.told(comparison.fingerprints, everything=everything):
+        console.print(changes_text.grid(changes))

@@ -24,21 +24,21 @@ def line(tried: Step) -> str:
     return f"{OUTCOMES[tried.outcome]}  {tried.commit.short}  {left}{what}"
 
 
-def show(found: Bisection, question: Question, console: Console) -> None:
+def show(bisection: Bisection, question: Question, console: Console) -> None:
     """Print the result of a bisection on `console`; its steps were printed while it ran."""
-    for text in _lines(found, question):
+    for text in _lines(bisection, question):
         say(console, text)
-    if found.changes:
-        console.print(changes_text.grid(changes_text.told(found.changes, everything=True)))
-    if found.further:
-        again = repeat(found, question, found.suspects[0].short, question.new)
+    if bisection.changes:
+        console.print(changes_text.grid(changes_text.told(bisection.changes, everything=True)))
+    if bisection.further:
+        again = repeat(bisection, question, bisection.suspects[0].short, question.new)
         whole(console, f"It changes again later: {again}")
-    if found.parent:
-        command = repeat(found, question, found.parent.short, found.suspects[0].short)
+    if bisection.parent:
+        command = repeat(bisection, question, bisection.parent.short, bisection.suspects[0].short)
         whole(console, f"To repeat: {command}")
 
 
-def repeat(found: Bisection, question: Question, old: str, new: str) -> str:
+def repeat(bisection: Bisection, question: Question, old: str, new: str) -> str:
     """Return the command that bisects between two revisions with everything else the same."""
     words = ["outlive", "bisect", str(question.stack), old, new, "--repo", str(question.repository)]
     words += ["--package", question.package] if question.package != question.stack.framework else []
@@ -48,41 +48,44 @@ def repeat(found: Bisection, question: Question, old: str, new: str) -> str:
     words += ["--worker", question.worker] if question.worker else []
     if not question.stack.python:
         asked = question.python or ""
-        words += ["--python", found.python if found.python.startswith(asked) else asked]
+        words += ["--python", bisection.python if bisection.python.startswith(asked) else asked]
     words += ["--first-parent"] if question.first_parent else []
     return shlex.join([*words, *(f"--paths={path}" for path in question.paths)])
 
 
-def _lines(found: Bisection, question: Question) -> Iterator[str]:
-    cell = found.cell
-    where = f"{cell.scenario}, {cell.connection}, gc {cell.gc}, Python {found.python}"
-    if not found.suspects:
+def _lines(bisection: Bisection, question: Question) -> Iterator[str]:
+    cell = bisection.cell
+    where = f"{cell.scenario}, {cell.connection}, gc {cell.gc}, Python {bisection.python}"
+    if not bisection.suspects:
         ends = f"{question.old} and {question.new}"
-        yield f"{found.package}: {ends} leave the same in {where}: {_left(found.new)}"
+        yield f"{bisection.package}: {ends} leave the same in {where}: {_left(bisection.new)}"
         return
-    tried = f"{counted(len(found.steps), 'commit')} tried"
-    skipped = sum(each.outcome == "skip" for each in found.steps)
+    tried = f"{counted(len(bisection.steps), 'commit')} tried"
+    skipped = sum(each.outcome == "skip" for each in bisection.steps)
     tried += f", {skipped} skipped" if skipped else ""
-    if len(found.suspects) > 1:
-        count = len(found.suspects)
-        yield f"{found.package}: one of {count} commits; the others cannot be measured ({tried}):"
-        yield from (f"  {_named(commit)}" for commit in found.suspects)
+    if len(bisection.suspects) > 1:
+        count = len(bisection.suspects)
+        yield f"{bisection.package}: one of {count} commits; the others cannot be measured ({tried}):"
+        yield from (f"  {_named(commit)}" for commit in bisection.suspects)
         return
-    (commit,) = found.suspects
+    (commit,) = bisection.suspects
     yield ""
-    if found.before and found.after:
-        sides = [f"{number(objects(side) or 0)} {side.growth}" for side in (found.before, found.after)]
-        yield f"{found.package}: {step(*sides)} per request in {where}, since this commit ({tried}):"
+    if bisection.before and bisection.after:
+        sides = [
+            f"{number(objects(side) or 0)} {side.growth}" for side in (bisection.before, bisection.after)
+        ]
+        yield f"{bisection.package}: {step(*sides)} per request in {where}, since this commit ({tried}):"
     else:
         yield (
-            f"{found.package}: changed in {where} by this commit, whose parent cannot be measured ({tried}):"
+            f"{bisection.package}: changed in {where} by this commit, "
+            f"whose parent cannot be measured ({tried}):"
         )
     yield f"  {commit.sha}"
     yield f"  {commit.date}  {commit.author}"
     yield f"  {commit.subject}"
     if commit.pull_request:
         yield f"  pull request {commit.pull_request}"
-    for each in found.differences:
+    for each in bisection.differences:
         yield f"  its metadata also changes: {each}"
 
 

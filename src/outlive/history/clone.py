@@ -40,8 +40,8 @@ class Commit(msgspec.Struct, frozen=True):
     @property
     def pull_request(self) -> str | None:
         """The number of the pull request that its subject names, as in `#5815`."""
-        found = PULL_REQUEST.search(self.subject)
-        return f"#{found[1] or found[2]}" if found else None
+        match = PULL_REQUEST.search(self.subject)
+        return f"#{match[1] or match[2]}" if match else None
 
 
 class Clone:
@@ -134,7 +134,7 @@ class Clone:
             "bisect", "start", "--no-checkout", *options, *terms, new.sha, old.sha, "--", *paths
         )
         olds = [old.sha]
-        while not (found := FOUND.search(output)):
+        while not (first_changed := FOUND.search(output)):
             left = LEFT.findall(output)
             if left:
                 return tuple(map(self.commit, left))
@@ -147,7 +147,7 @@ class Clone:
                 olds.append(tried.sha)
             elif outcome == "new":
                 new = tried
-        return (self.commit(found[1]),)
+        return (self.commit(first_changed[1]),)
 
     def _middle(
         self, new: str, olds: Sequence[str], options: Sequence[str], paths: Sequence[str]

@@ -117,7 +117,7 @@ def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
         for fingerprint in dict.fromkeys(shown):
             periods.setdefault(fingerprint, []).extend(_periods(python, releases, fingerprint))
     cells = {
-        python: {(release, cell) for release, known in releases for cell in known}
+        python: {(release, cell) for release, by_cell in releases for cell in by_cell}
         for python, releases in history.items()
     }
     lines = [_line(parts, cells) for parts in periods.values()]
@@ -140,12 +140,12 @@ def _known(moment: Moment) -> Known:
 
 
 def _periods(
-    python: str, known: Sequence[tuple[str, Known]], fingerprint: str
+    python: str, releases: Sequence[tuple[str, Known]], fingerprint: str
 ) -> Iterator[tuple[Period, Run]]:
     """Yield the periods of a fingerprint, each with the cells of each release that show it."""
     before: str | None = None
     run: Run = []
-    for release, cells in known:
+    for release, cells in releases:
         here = {cell: leaks[fingerprint] for cell, leaks in cells.items() if fingerprint in leaks}
         if here:
             run.append((release, here))
@@ -190,7 +190,7 @@ def _line(parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells]) ->
     where = {(release, cell) for release, presence in seen for cell in presence}
     cells = sorted({cell for _, cell in where})
     periods = tuple(period for period, _ in parts)
-    lacking = {python: known for python, known in measured.items() if known}
+    lacking = {python: places for python, places in measured.items() if places}
     for period in periods:
         lacking.pop(period.python, None)
     return LifeLine(
@@ -198,8 +198,8 @@ def _line(parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells]) ->
         scenarios=tuple(dict.fromkeys(cell.scenario for cell in cells)),
         connections=tuple(dict.fromkeys(cell.connection for cell in cells)),
         periods=periods,
-        absent=tuple(python for python, known in lacking.items() if known & where),
-        unmeasured=tuple(python for python, known in lacking.items() if not known & where),
+        absent=tuple(python for python, places in lacking.items() if places & where),
+        unmeasured=tuple(python for python, places in lacking.items() if not places & where),
     )
 
 
@@ -244,7 +244,7 @@ def collect(timelines: Iterable[Timeline]) -> tuple[Kept, ...]:
                 seen[fingerprint].append(sighting)
                 if moment is measured[-1]:
                     newest[fingerprint].append(timeline.framework)
-    kept = [
+    rings = [
         Kept(
             leak=sightings[-1][0],
             sightings=tuple(sighting for _, sighting in sightings),
@@ -253,7 +253,7 @@ def collect(timelines: Iterable[Timeline]) -> tuple[Kept, ...]:
         for fingerprint, sightings in seen.items()
     ]
     return tuple(
-        sorted(kept, key=lambda ring: (not ring.newest, -ring.sightings[-1].objects, ring.leak.fingerprint))
+        sorted(rings, key=lambda ring: (not ring.newest, -ring.sightings[-1].objects, ring.leak.fingerprint))
     )
 
 
@@ -263,10 +263,10 @@ def _of_release(framework: str, moment: Moment) -> dict[str, tuple[Leak, Sightin
     A ring that is nowhere the shortest one is left out: another one holds the same objects.
     """
     cells: dict[str, list[tuple[Leak, Measurement]]] = defaultdict(list)
-    for m in moment.measurements:
-        for leak in m.leaks:
+    for measurement in moment.measurements:
+        for leak in measurement.leaks:
             if FINGERPRINT.fullmatch(leak.fingerprint):  # it will be the name of a file in the site
-                cells[leak.fingerprint].append((leak, m))
+                cells[leak.fingerprint].append((leak, measurement))
     sightings = {}
     for fingerprint, own in cells.items():
         leak, most = max(own, key=lambda pair: (not pair[0].further, pair[0].objects_per_request))
@@ -280,7 +280,7 @@ def _of_release(framework: str, moment: Moment) -> dict[str, tuple[Leak, Sightin
                     scenario=most.scenario,
                     connection=most.connection,
                     gc=most.gc,
-                    scenarios=tuple(dict.fromkeys(m.scenario for _, m in own)),
+                    scenarios=tuple(dict.fromkeys(measurement.scenario for _, measurement in own)),
                 ),
             )
     return sightings

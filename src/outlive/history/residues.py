@@ -67,11 +67,12 @@ def _of(timeline: Timeline) -> Iterator[Residue]:
 def _counts(moment: Moment) -> dict[str, tuple[float, float]]:
     """Return (objects, leaked objects) that each scenario's connections leave."""
     counts: dict[str, tuple[float, float]] = {}
-    for m in moment.measurements:
-        leaked, objects = _amounts(m)
-        if leaked is not None and not any(errors(m)):  # what is off the line differs from run to run
-            old = counts.get(m.scenario, (0.0, 0.0))
-            counts[m.scenario] = max(old[0], objects or 0.0, leaked), max(old[1], leaked)
+    for measurement in moment.measurements:
+        leaked, objects = _amounts(measurement)
+        # What is off the line differs from run to run.
+        if leaked is not None and not any(errors(measurement)):
+            old = counts.get(measurement.scenario, (0.0, 0.0))
+            counts[measurement.scenario] = max(old[0], objects or 0.0, leaked), max(old[1], leaked)
     return counts
 
 

@@ -41,8 +41,8 @@ class Stored:
 
         Raises UsageError if the framework has no reference app.
         """
-        known = load_set(self.project.scenarios, "default")
-        asked = [scenario for scenario in known if scenario.name in scenarios]
+        default = load_set(self.project.scenarios, "default")
+        asked = [scenario for scenario in default if scenario.name in scenarios]
         timeline = load(self.project, self.framework, scenarios=asked, releases=releases)
         self.problems = tuple(dict.fromkeys((*self.problems, *timeline.problems)))
         return timeline
@@ -60,9 +60,10 @@ def load(
     It has the scenarios of the default set, or those that are given; with `releases`, the others have no
     measurements. Raises UsageError if the framework has no reference app, or `python` is not a version.
     """
-    known = load_set(project.scenarios, "default") if scenarios is None else scenarios
+    if scenarios is None:
+        scenarios = load_set(project.scenarios, "default")
     _check_name(python)
-    served = engine.serving(project, framework, known)
+    served = engine.serving(project, framework, scenarios)
     moments: list[Moment] = []
     problems: list[str] = []
     for release in covered(project, framework):
@@ -91,7 +92,9 @@ def fullest(project: Project, framework: str) -> Timeline:
     Newer releases may not run on PYTHON, on which histories are measured otherwise.
     """
     pythons = (PYTHON, *(python for python in KNOWN if python != PYTHON))
-    return max((load(project, framework, python) for python in pythons), key=lambda one: one.measured)
+    return max(
+        (load(project, framework, python) for python in pythons), key=lambda timeline: timeline.measured
+    )
 
 
 def states(project: Project, application: str, python: str = PYTHON) -> Timeline:
@@ -102,19 +105,19 @@ def states(project: Project, application: str, python: str = PYTHON) -> Timeline
     """
     _check_name(python)
     served = engine.serving(project, application, load_set(project.scenarios, "default"))
-    found: list[tuple[str, StackRecord, tuple[Measurement, ...]]] = []
+    stored: list[tuple[str, StackRecord, tuple[Measurement, ...]]] = []
     problems: list[str] = []
     for path in of_framework(project.measured, application).glob(f"*/py{python_minor(python)}-*.json"):
         try:
             made = read_in_place(path).provenance
             (stack,) = made.stacks
             if measurements := _whole(Store(project, stack), served):
-                found.append((made.created, stack, measurements))
+                stored.append((made.created, stack, measurements))
         except (OutliveError, ValueError) as error:
             problems.append(str(error))
     moments: list[Moment] = []
-    for code in dict.fromkeys(stack.release for _, stack, _ in sorted(found, key=lambda state: state[0])):
-        alike = [(stack, measurements) for _, stack, measurements in found if stack.release == code]
+    for code in dict.fromkeys(stack.release for _, stack, _ in sorted(stored, key=lambda state: state[0])):
+        alike = [(stack, measurements) for _, stack, measurements in stored if stack.release == code]
         shared = set.intersection(*(set(stack.packages) for stack, _ in alike))
         named = [
             (tuple(package for package in stack.packages if package not in shared), measurements)
@@ -139,10 +142,16 @@ def _versions(packages: Iterable[Package]) -> list[tuple[str, Version]]:
 
 def _whole(store: Store, served: Mapping[str, engine.Served]) -> tuple[Measurement, ...]:
     """Return a release's stored measurements with the default workers. Raises FaultError if damaged."""
-    measured = tuple(m for m in engine.stored(store, served, engine.of_any()) if m.status == "measured")
-    for m in measured:
-        if m.growth is None or m.leaked_per_request is None:
-            raise FaultError(f"{store.path} has no counts for {one_line(m.scenario)}: measure it again")
+    measured = tuple(
+        measurement
+        for measurement in engine.stored(store, served, engine.of_any())
+        if measurement.status == "measured"
+    )
+    for measurement in measured:
+        if measurement.growth is None or measurement.leaked_per_request is None:
+            raise FaultError(
+                f"{store.path} has no counts for {one_line(measurement.scenario)}: measure it again"
+            )
     by_cell(measured)  # raises for a cell that is stored twice
     return measured
 
@@ -155,8 +164,8 @@ def lifelines(
     Raises UsageError if nothing is measured, and FaultError if all of that is unreadable.
     """
     own = bool(frameworks.load(project, framework).application)
-    told = states if own else load
-    timelines = [told(project, framework, minor) for minor in ((python,) if python else KNOWN)]
+    read = states if own else load
+    timelines = [read(project, framework, minor) for minor in ((python,) if python else KNOWN)]
     measured = tuple(part for timeline in timelines if (part := _measured(timeline)).releases)
     if own:  # of which nothing is published
         measured = tuple(msgspec.structs.replace(part, origin="") for part in measured)

@@ -77,7 +77,7 @@ class Timeline(msgspec.Struct, frozen=True):
         return tuple(
             moment.release.version
             for moment in self.moments
-            if any(not m.published for m in moment.measurements)
+            if any(not measurement.published for measurement in moment.measurements)
         )
 
     @property
@@ -139,9 +139,9 @@ def strips(timeline: Timeline, scenarios: Iterable[str], connection: Connection)
     """Return a strip for each scenario in which any release was measured."""
     cells: dict[tuple[int, str], list[Measurement]] = defaultdict(list)
     for at, moment in enumerate(timeline.moments):
-        for m in moment.measurements:
-            if m.connection == connection:
-                cells[at, m.scenario].append(m)
+        for measurement in moment.measurements:
+            if measurement.connection == connection:
+                cells[at, measurement.scenario].append(measurement)
     drawn = []
     for scenario in scenarios:
         points = tuple(
@@ -171,14 +171,14 @@ def _same(point: Point, other: Point) -> bool:
 
 
 def _point(release: Release, own: Sequence[Measurement]) -> Point:
-    off = next((m for m in own if m.gc == "off"), None)
+    off = next((measurement for measurement in own if measurement.gc == "off"), None)
     return Point(
         release=release.version,
         date=str(release.date or ""),
         yanked=release.yanked,
         objects=off.survivors_per_request if off else None,
         leaked=off.leaked_per_request if off else None,
-        growth=worst([m.growth for m in own if m.growth]),
+        growth=worst([measurement.growth for measurement in own if measurement.growth]),
         error=sum(errors(off)) if off else 0.0,
     )
 

@@ -87,30 +87,30 @@ def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = N
                         send()
                     tallies.append(_tally(requests, probe))
     del spare
-    found = analyse(tallies, collecting=False, cached=True)
-    allocations = _trace(send, loop) if found.growth == "leak" else None
+    analysis = analyse(tallies, collecting=False, cached=True)
+    allocations = _trace(send, loop) if analysis.growth == "leak" else None
     blocks = memory = 0.0
     if allocations:
-        blocks = float(found.blocks_kept)
+        blocks = float(analysis.blocks_kept)
         traced = sum(site.bytes_per_request for site in allocations.sites)
-        malloced = float((found.heap_kept or 0) + found.held.get("mapped", 0))
+        malloced = float((analysis.heap_kept or 0) + analysis.held.get("mapped", 0))
         memory = max(traced, malloced, blocks * LEAST_BLOCK)
     return Survivors(
-        per_request=float(found.survivors),
-        cyclic=float(found.cyclic),
-        leaked=float(found.leaked),
+        per_request=float(analysis.survivors),
+        cyclic=float(analysis.cyclic),
+        leaked=float(analysis.leaked),
         blocks=blocks,
         memory=memory,
-        growth=found.growth,
-        types=found.types,
-        held={name: float(more) for name, more in found.held.items()},
+        growth=analysis.growth,
+        types=analysis.types,
+        held={name: float(more) for name, more in analysis.held.items()},
         requests=sum(tally.phase.requests for tally in tallies),
         allocations=allocations,
     )
 
 
 def explain(
-    send: Callable[[], object], found: Survivors, loop: asyncio.AbstractEventLoop | None = None
+    send: Callable[[], object], survivors: Survivors, loop: asyncio.AbstractEventLoop | None = None
 ) -> structures.Analysis:
     """Return why what `count` found outlives its request, from a few more of them. Raises as `count` does."""
     with _quiet(), _counting(loop) as probe, tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def explain(
             send()
         _rested(probe.do_snapshot(str(SAMPLE), str(path)))
         graph = read(path.read_bytes())
-    return structures.analyse(graph, bounded=found.growth != "leak")
+    return structures.analyse(graph, bounded=survivors.growth != "leak")
 
 
 def _trace(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None) -> Allocations:
@@ -145,19 +145,19 @@ def _rehearse() -> None:
     """Analyse an invented leak: what our own code allocates the first time must not fall between phases."""
     tallies: list[Tally] = []
     while lengths := plan([tally.phase for tally in tallies], collecting=False, cached=True):
-        for kept in lengths:
+        for requests in lengths:
             own = dict.fromkeys(Phase.__struct_fields__, 0)
-            invented = {"requests": kept, "survivors": kept, "leaked": kept, "held": {}}
+            invented = {"requests": requests, "survivors": requests, "leaked": requests, "held": {}}
             phase = msgspec.convert(own | invented, Phase)
             tallies.append(Tally(phase, {}, {}))
     analyse(tallies, collecting=False, cached=True)
 
 
-def _sites(found: object) -> list[Site]:
+def _sites(traced: object) -> list[Site]:
     """Return the sites without our own, and their callers from the request inwards."""
     own = (f"{short(__file__)}:", f"{short(clients.__file__)}:")
     sites = []
-    for site in msgspec.convert(found, list[Site]):
+    for site in msgspec.convert(traced, list[Site]):
         ours = [at for at, frame in enumerate(site.frames) if frame.place.startswith(own)]
         frames = site.frames[ours[-1] + 1 :] if ours else site.frames
         if frames:
@@ -213,10 +213,10 @@ def _tally(requests: int, probe: Probe) -> Tally:
     return tally(_rested(probe.do_count()), requests)
 
 
-def _rested(found: dict[str, Any]) -> dict[str, Any]:
+def _rested(count: dict[str, Any]) -> dict[str, Any]:
     """Return the probe's answer. Raises FaultError if the other threads did not rest."""
-    if not found["idle"]:
+    if not count["idle"]:
         raise FaultError(
             "other threads of this process never rest, so nothing can be counted: stop them first"
         )
-    return found
+    return count

@@ -43,59 +43,60 @@ def hold(
     `names` are names for what `send` and `baseline` send. Raises as `count.count` does.
     """
     own = count(baseline, loop) if baseline and limits and limits.above else None
-    found = count(send, loop)
-    over = exceeded(found, own, limits, names) if limits else {}
+    survivors = count(send, loop)
+    over = exceeded(survivors, own, limits, names) if limits else {}
     if not over:
-        return found, ""
-    why = explain(send, found, loop)
+        return survivors, ""
+    why = explain(send, survivors, loop)
     framework = explain(baseline, own, loop).structures if baseline and own else ()
-    lines = [*over.values(), *_numbers(found)]
+    lines = [*over.values(), *_numbers(survivors)]
     if over.keys() & OBJECTS.keys():
         lines += _structures(why, over.keys(), framework, names[1])
-    if "memory" in over and found.allocations:
-        text = allocation_lines(found.allocations) if found.allocations.sites else TAKEN_BY_C
+    if "memory" in over and survivors.allocations:
+        text = allocation_lines(survivors.allocations) if survivors.allocations.sites else TAKEN_BY_C
         lines.append(text.rstrip("\n"))
-    return found, "\n".join(lines)
+    return survivors, "\n".join(lines)
 
 
 def exceeded(
-    found: Survivors, own: Survivors | None, limits: Limits, names: tuple[str, str]
+    survivors: Survivors, own: Survivors | None, limits: Limits, names: tuple[str, str]
 ) -> dict[str, str]:
     """Return a line for each limit that is exceeded; `own`, what the baseline leaves, is allowed as well."""
     request, plain = names
     lines = {}
     for name, text in OBJECTS.items():
-        limit, objects = getattr(limits, name), getattr(found, name)
+        limit, objects = getattr(limits, name), getattr(survivors, name)
         more = objects - getattr(own, name) if own else objects
         if limit is not None and more > limit + LEAST_LEAK:
             above = f", {number(more)} above {plain}; " if own else ", "
             lines[name] = f"{request} {text.format(counted(objects, 'object'))}{above}{number(limit)} allowed"
     for name, noun in HELD.items():
-        held = found.held.get(name, 0)
+        held = survivors.held.get(name, 0)
         more = held - own.held.get(name, 0) if own else held
         if more > COUNT_LEAK:
             lines[name] = f"{request} leaves {counted(held, noun)} more, 0 allowed"
     limit = limits.memory
-    if limit is None and found.leaked < LEAST_LEAK:  # leaked objects account for the memory they take
+    if limit is None and survivors.leaked < LEAST_LEAK:  # leaked objects account for the memory they take
         limit = 0
-    more = found.memory - own.memory if own else found.memory
-    if limit is not None and found.growth == "leak" and more > limit:
+    more = survivors.memory - own.memory if own else survivors.memory
+    if limit is not None and survivors.growth == "leak" and more > limit:
         above = f", {size(more)} above {plain}" if own else ""
-        where = "" if found.leaked else ", in no object that the collector tracks"
-        lines["memory"] = f"{request} leaks {_memory(found)}{above}{where}; {size(limit)} allowed"
+        where = "" if survivors.leaked else ", in no object that the collector tracks"
+        lines["memory"] = f"{request} leaks {_memory(survivors)}{above}{where}; {size(limit)} allowed"
     return lines
 
 
-def _memory(found: Survivors) -> str:
-    if found.blocks < BLOCKS_LEAK:
-        return f"{size(found.memory)} of memory"
-    return f"{counted(round(found.blocks, 1), 'block')} of memory, {size(found.memory)}"
+def _memory(survivors: Survivors) -> str:
+    if survivors.blocks < BLOCKS_LEAK:
+        return f"{size(survivors.memory)} of memory"
+    return f"{counted(round(survivors.blocks, 1), 'block')} of memory, {size(survivors.memory)}"
 
 
-def _numbers(found: Survivors) -> list[str]:
-    types = listed([f"{number(count)} {name}" for name, count in found.types.items()], MOST_TYPES)
+def _numbers(survivors: Survivors) -> list[str]:
+    types = listed([f"{number(count)} {name}" for name, count in survivors.types.items()], MOST_TYPES)
+    counts = f"{number(survivors.cyclic)} cyclic, {number(survivors.leaked)} leaked"
     return [
-        f"{number(found.cyclic)} cyclic, {number(found.leaked)} leaked, over {found.requests} requests",
+        f"{counts}, over {survivors.requests} requests",
         f"types: {types or 'none that the collector tracks'}",
     ]
 

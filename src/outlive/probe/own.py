@@ -87,8 +87,8 @@ def served(folder: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Service]:
 
     Raises UsageError as `read` does, and FaultError if a command fails or the target does not import.
     """
-    found = read(folder, Project.find(folder))
-    settings = found.settings
+    app = read(folder, Project.find(folder))
+    settings = app.settings
     own = Own(
         folder=str(folder),
         code="",
@@ -104,15 +104,15 @@ def served(folder: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Service]:
         code.copy(folder, copy)
         run_before(own, copy, os.environ | {"PATH": path} | variables(own))
         with _as_if_started(copy, folder / settings.source, variables(own)):
-            application = _target(found)
+            application = _target(app)
             with serving(application, loop) as open_:
-                yield Service({scenario.name: scenario for scenario in found.scenarios}, open_)
+                yield Service({scenario.name: scenario for scenario in app.scenarios}, open_)
 
 
 @contextlib.contextmanager
 def _as_if_started(copy: Path, source: Path, env: dict[str, str]) -> Iterator[None]:
     """Have the process be where the server would be, with its variables and its modules."""
-    kept = {name: os.environ.get(name) for name in env}
+    before = {name: os.environ.get(name) for name in env}
     os.environ.update(env)
     sys.path.insert(0, str(source))
     try:
@@ -120,16 +120,16 @@ def _as_if_started(copy: Path, source: Path, env: dict[str, str]) -> Iterator[No
             yield
     finally:
         sys.path.remove(str(source))
-        for name, value in kept.items():
+        for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 
 
-def _target(found: Read) -> Any:
+def _target(app: Read) -> Any:
     """Return what the target names; like gunicorn, call it where it is a call with plain values."""
-    module, _, rest = found.settings.target.partition(":")
+    module, _, rest = app.settings.target.partition(":")
     try:
         words = ast.parse(rest, mode="eval").body
         named = words.func if isinstance(words, ast.Call) else words
@@ -140,7 +140,7 @@ def _target(found: Read) -> Any:
             arguments = [ast.literal_eval(each) for each in words.args]
             return target(*arguments, **{str(k.arg): ast.literal_eval(k.value) for k in words.keywords})
     except Exception as error:
-        raise FaultError(f"{found.settings.target}: {type(error).__name__}: {error}") from error
+        raise FaultError(f"{app.settings.target}: {type(error).__name__}: {error}") from error
     return target
 
 
@@ -150,5 +150,5 @@ def _request(asked: Asked, *, whole: bool = False) -> Request:
     first, *fields = head.decode("latin-1").split("\r\n")
     method, path, _ = first.split(" ")
     headers = dict(field.split(": ", 1) for field in fields)
-    kept = {name: value for name, value in headers.items() if name.lower() not in ON_THE_WIRE}
-    return Request(path=path, method=method, headers=kept, body=body, whole=whole)
+    sendable = {name: value for name, value in headers.items() if name.lower() not in ON_THE_WIRE}
+    return Request(path=path, method=method, headers=sendable, body=body, whole=whole)

@@ -210,12 +210,12 @@ class CountSurvivors:
             )
         self.item.stash[COUNTED] = True
         try:
-            found, complaint = limiting.hold(send, baseline, loop, limits, (request, plain))
+            survivors, complaint = limiting.hold(send, baseline, loop, limits, (request, plain))
         except FaultError as error:
             pytest.fail(str(error), pytrace=False)
         if complaint:
             pytest.fail(complaint, pytrace=False)
-        return found
+        return survivors
 
 
 async def _await(sent: Awaitable[object]) -> None:

@@ -176,8 +176,8 @@ def origin(published: Iterable[object], noun: str = "measurement") -> str:
 
 def never_imported(packages: Iterable[str], measurements: Iterable[Measurement]) -> tuple[str, ...]:
     """Return those of `packages` that were imported in none of the measurements, as far as that is known."""
-    known = [set(m.unimported) for m in measurements if m.unimported is not None]
-    return tuple(name for name in packages if known and all(name in unimported for unimported in known))
+    sets = [set(measurement.unimported) for measurement in measurements if measurement.unimported is not None]
+    return tuple(name for name in packages if sets and all(name in unimported for unimported in sets))
 
 
 class ToolReading(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,30 +52,28 @@ def _bounded() -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(level)
 
 
-def contradictions(m: Measurement) -> Iterator[str]:
+def contradictions(measurement: Measurement) -> Iterator[str]:
     """Yield a line for each count of a measurement that its own phases contradict.
 
     Each count per request is zero or an exact slope between two of its phases, so a digit that was changed on
     either side shows. This holds for everything that was ever stored.
     """
-    if not m.phases:
+    scenario, phases, survivors = measurement.scenario, measurement.phases, measurement.survivors_per_request
+    leaked, cyclic = measurement.leaked_per_request, measurement.cyclic_per_request
+    if not phases:
         return
-    if any(phase.requests < 1 for phase in m.phases):
-        yield f"{m.scenario}: a phase has no requests"
-    if m.requests != sum(phase.requests for phase in m.phases):
-        yield f"{m.scenario}: its phases do not add up to {counted(m.requests, 'request')}"
-    leaked = [phase.leaked for phase in m.phases]
-    cyclic = [phase.survivors - phase.leaked for phase in m.phases]
-    if m.leaked_per_request and not _is_slope(m.leaked_per_request, m.phases, leaked):
-        yield f"{m.scenario}: {m.leaked_per_request:g} leaked per request is not a slope of its phases"
-    if m.cyclic_per_request is None or m.survivors_per_request is None:
+    if any(phase.requests < 1 for phase in phases):
+        yield f"{scenario}: a phase has no requests"
+    if measurement.requests != sum(phase.requests for phase in phases):
+        yield f"{scenario}: its phases do not add up to {counted(measurement.requests, 'request')}"
+    if leaked and not _is_slope(leaked, phases, [phase.leaked for phase in phases]):
+        yield f"{scenario}: {leaked:g} leaked per request is not a slope of its phases"
+    if cyclic is None or survivors is None:
         return
-    if not _is_slope(m.cyclic_per_request, m.phases, cyclic):
-        yield f"{m.scenario}: {m.cyclic_per_request:g} cyclic per request is not a slope of its phases"
-    if not isclose(
-        m.survivors_per_request, m.cyclic_per_request + (m.leaked_per_request or 0), abs_tol=EXACT
-    ):
-        yield f"{m.scenario}: its survivors are not the sum of cyclic and leaked objects"
+    if not _is_slope(cyclic, phases, [phase.survivors - phase.leaked for phase in phases]):
+        yield f"{scenario}: {cyclic:g} cyclic per request is not a slope of its phases"
+    if not isclose(survivors, cyclic + (leaked or 0), abs_tol=EXACT):
+        yield f"{scenario}: its survivors are not the sum of cyclic and leaked objects"
 
 
 def _is_slope(value: float, phases: Sequence[Phase], counts: Sequence[int]) -> bool:

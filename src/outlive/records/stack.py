@@ -102,28 +102,28 @@ def is_stack(word: str) -> bool:
 
 
 def _part(part: str, text: str) -> Package:
-    found = re.fullmatch(r"([^=@]*)(==|@)(.*)", part.strip(), re.DOTALL)
-    name, mark, version = (group.strip() for group in found.groups()) if found else ("", "", "")
-    said = repr(one_line(text))
-    within = "" if part == text else f"{said}: "
+    form = re.fullmatch(r"([^=@]*)(==|@)(.*)", part.strip(), re.DOTALL)
+    name, mark, version = (group.strip() for group in form.groups()) if form else ("", "", "")
+    quoted = repr(one_line(text))
+    within = "" if part == text else f"{quoted}: "
     if not NAME.fullmatch(name) or (not version and mark != AT):
         raise UsageError(
             f"{within}{one_line(part)!r} is not NAME==VERSION, as in aiohttp==3.11.14,python==3.11"
         )
     name = canonicalize_name(name)
     if mark == AT and not (version.isprintable() and version):
-        raise UsageError(f"{said}: {name}@ takes a path, as in {name}@/path/to/it")
+        raise UsageError(f"{quoted}: {name}@ takes a path, as in {name}@/path/to/it")
     if mark == AT:
         return Package(name, AT + version)
     if name == PYTHON and not PYTHON_VERSION.fullmatch(version):
         raise UsageError(
-            f"{said}: python takes a version, as in python==3.11 or python==3.12.1, or python@ and a path"
+            f"{quoted}: python takes a version, as in python==3.11 or python==3.12.1, or python@ and a path"
         )
     try:
         if name != PYTHON:
             Version(version)
     except ValueError:  # also a number with more digits than Python reads
-        raise UsageError(f"{said}: {one_line(version)!r} is not a version") from None
+        raise UsageError(f"{quoted}: {one_line(version)!r} is not a version") from None
     return Package(name, version)
 
 

@@ -67,12 +67,12 @@ def _deviation(phases: Sequence[tuple[int, int]]) -> Fraction:
 
 def errors(measurement: Measurement) -> tuple[float, float]:
     """Return the errors of (leaked, cyclic) objects per request; they are 0 for a cell that does not grow."""
-    m = measurement
-    if m.growth in ("none", "bounded"):
+    if measurement.growth in ("none", "bounded"):
         return 0.0, 0.0
-    leaked = [phase.leaked for phase in m.phases]
-    cyclic = [phase.survivors - phase.leaked for phase in m.phases]
+    phases, sensitivity = measurement.phases, measurement.sensitivity
+    leaked = [phase.leaked for phase in phases]
+    cyclic = [phase.survivors - phase.leaked for phase in phases]
     return (
-        float(error(m.phases, leaked, m.sensitivity)) if m.leaked_per_request else 0.0,
-        float(error(m.phases, cyclic, m.sensitivity)) if m.gc == "off" else 0.0,
+        float(error(phases, leaked, sensitivity)) if measurement.leaked_per_request else 0.0,
+        float(error(phases, cyclic, sensitivity)) if measurement.gc == "off" else 0.0,
     )

@@ -130,7 +130,7 @@ def read(data: bytes, key: Callable[[str], str] = str) -> Graph:
         file = msgspec.json.decode(data, type=_File)
     except msgspec.DecodeError as error:
         raise FaultError(f"the worker wrote no graph: {error}") from None
-    text = [key(one) if one.startswith(KEY) else one for one in file.texts]
+    text = [key(word) if word.startswith(KEY) else word for word in file.texts]
     return Graph(
         python=file.python,
         requests=file.requests,

@@ -158,14 +158,15 @@ def shows(measurement: Measurement) -> int | None:
 
     None if in doubt: the number is not whole, or not the same from the first request on.
     """
-    m = measurement
-    asked = lengths()
-    phases, leaked = len(m.phases), m.leaked_per_request
-    if m.gc != "off" or m.held or leaked is None or phases > len((*asked.short, *asked.long)):
+    asked, growth = lengths(), measurement.growth
+    phases, leaked = len(measurement.phases), measurement.leaked_per_request
+    if measurement.gc != "off" or measurement.held or leaked is None:
         return None
-    if phases == len(asked.short) and m.growth in ("none", "cyclic") and not leaked:
+    if phases > len((*asked.short, *asked.long)):
+        return None
+    if phases == len(asked.short) and growth in ("none", "cyclic") and not leaked:
         return 0
-    return int(leaked) if m.growth == "leak" and leaked and leaked.is_integer() else None
+    return int(leaked) if growth == "leak" and leaked and leaked.is_integer() else None
 
 
 def plan(

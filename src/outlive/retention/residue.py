@@ -31,11 +31,11 @@ class Residue(msgspec.Struct, frozen=True):
 
 
 def plan(
-    phases: Sequence[Phase], found: Analysis, done: Sequence[Phase], *, collecting: bool
+    phases: Sequence[Phase], analysis: Analysis, done: Sequence[Phase], *, collecting: bool
 ) -> tuple[int, ...]:
     """Return how many connections the next phases have; none if the residue is known or cannot be.
 
-    `phases` are the phases of the requests, `found` their analysis, `done` the phases of connections so far.
+    `phases` are the phases of the requests, `analysis` is of these, `done` the phases of connections so far.
     """
     if not apart(phases):
         return ()
@@ -43,7 +43,7 @@ def plan(
         return (CONNECTIONS,)
     if len(done) > 1:
         return ()
-    first = _first(found, done[0])
+    first = _first(analysis, done[0])
     whole = first.leaked.denominator == 1 and (collecting or first.survivors.denominator == 1)
     return () if whole and not first.leaked else LONG
 
@@ -53,15 +53,15 @@ def apart(phases: Sequence[Phase]) -> bool:
     return all(phase.connections == 1 for phase in phases)
 
 
-def analyse(found: Analysis, done: Sequence[Phase]) -> Residue:
+def analyse(analysis: Analysis, done: Sequence[Phase]) -> Residue:
     """Return the residue that follows from the phases of connections that `plan` asked for."""
     if len(done) == 1:
-        return _first(found, done[0])
+        return _first(analysis, done[0])
     a, b = done[-2:]
     more = b.requests - a.requests
     residue = Residue(
-        _noted(Fraction(b.survivors - a.survivors, more) - found.survivors),
-        _noted(Fraction(b.leaked - a.leaked, more) - found.leaked),
+        _noted(Fraction(b.survivors - a.survivors, more) - analysis.survivors),
+        _noted(Fraction(b.leaked - a.leaked, more) - analysis.leaked),
     )
     less, most = sorted((a.leaked * b.requests, b.leaked * a.requests))
     if residue.leaked and less < STEADY * most:  # a cache that has filled meanwhile
@@ -69,12 +69,12 @@ def analyse(found: Analysis, done: Sequence[Phase]) -> Residue:
     return residue
 
 
-def _first(found: Analysis, phase: Phase) -> Residue:
+def _first(analysis: Analysis, phase: Phase) -> Residue:
     """Return the residue that follows from one phase; the phases of requests include one connection each."""
     further = phase.requests - 1
     return Residue(
-        (phase.survivors - found.survivors * phase.requests - found.intercept) / further,
-        (phase.leaked - found.leaked * phase.requests - found.leaked_intercept) / further,
+        (phase.survivors - analysis.survivors * phase.requests - analysis.intercept) / further,
+        (phase.leaked - analysis.leaked * phase.requests - analysis.leaked_intercept) / further,
     )
 
 

@@ -244,8 +244,8 @@ def _fault(graph: Graph, explanation: Explanation) -> tuple[str, Explanation]:
     if not graph.leaking:
         return UNKNOWN, explanation
     reason = f"{fault.reason}. Tried, {listed(graph.leaking)} keeps a reference to each value that it returns"
-    told = msgspec.structs.replace(explanation, suspect=msgspec.structs.replace(fault, reason=reason))
-    return graph.leaking[0].partition(".")[0], told
+    confirmed = msgspec.structs.replace(explanation, suspect=msgspec.structs.replace(fault, reason=reason))
+    return graph.leaking[0].partition(".")[0], confirmed
 
 
 def _package(explanation: Explanation) -> str:
@@ -267,16 +267,16 @@ def _cyclic(graph: Graph) -> list[_Instance]:
     network = graph.network(garbage)
     components = sorted(cycles(network), key=min)
     taken: set[int] = set().union(*components)
-    known: dict[tuple[object, ...], tuple[Explanation, tuple[Explanation, ...]]] = {}
+    explanations: dict[tuple[object, ...], tuple[Explanation, tuple[Explanation, ...]]] = {}
     instances = []
     for members in components:
         hanging = _below(network, members, taken)
         taken |= hanging
         component = network.subgraph(members)
         alike = tuple(sorted(what for _, what in _references(graph, component)))
-        if alike not in known:
-            known[alike] = _explain_ring(graph, component)
-        explanation, further = known[alike]
+        if alike not in explanations:
+            explanations[alike] = _explain_ring(graph, component)
+        explanation, further = explanations[alike]
         instances.append(_Instance(explanation, further, frozenset(members), frozenset(hanging)))
     return instances
 
@@ -349,15 +349,15 @@ def _ring(steps: tuple[Step, ...]) -> Explanation:
 
 
 def _leaked(graph: Graph) -> list[_Instance]:
-    kept = [i for i, vertex in enumerate(graph.vertices) if vertex.has(KEPT) and not vertex.has(OLD)]
-    if not kept:
+    leaked = [i for i, vertex in enumerate(graph.vertices) if vertex.has(KEPT) and not vertex.has(OLD)]
+    if not leaked:
         return []
     contents = [i for i, vertex in enumerate(graph.vertices) if vertex.has(CONTENT)]
-    new = set(kept) | set(contents)
+    new = set(leaked) | set(contents)
     whole = graph.network([*new, *(i for i, vertex in enumerate(graph.vertices) if vertex.has(OLD))])
     weights, paths = _from_roots(graph, whole)
     entries = [
-        v for v in kept if v in paths and (len(paths[v]) == 1 or graph.vertices[paths[v][-2]].has(OLD))
+        v for v in leaked if v in paths and (len(paths[v]) == 1 or graph.vertices[paths[v][-2]].has(OLD))
     ]
     entries.sort(key=lambda v: (weights[v], v))
     taken = set(whole) - new

@@ -92,8 +92,8 @@ def _place(step: Step) -> str:
 def suspect(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
     """Return what is at fault: in a ring, or in a path from a root to an object that is kept."""
     for rule in rules:
-        if found := rule.find(steps):
-            step, reason = found
+        if fault := rule.find(steps):
+            step, reason = fault
             if any(other.vertex.has(FINALIZER) for other in steps):
                 reason += "; a `__del__` in the ring runs only when the collector does"
             return Suspect(step, rule.name, reason)

@@ -137,8 +137,8 @@ def post_worker_init(worker: Any) -> None:
         _serve(worker, made)
     for function in with_app:
         app = worker.app.wsgi()
-        for one in getattr(app, "apps", (app,)):  # of one that passes requests on to several
-            changed = function(one)
+        for part in getattr(app, "apps", (app,)):  # of one that passes requests on to several
+            changed = function(part)
             if changed is not None:
                 _serve(worker, changed)
     path = os.environ["OUTLIVE_PROBE_SOCKET"]

@@ -43,11 +43,11 @@ def arenas() -> int:
         os.dup2(file, 2)
         sys._debugmallocstats()
         os.dup2(stderr, 2)
-        found = ARENAS.search(os.pread(file, 1 << 16, 0))
+        report = ARENAS.search(os.pread(file, 1 << 16, 0))
     finally:
         os.close(stderr)
         os.close(file)
-    return int(found[1]) * int(found[2]) if found else 0
+    return int(report[1]) * int(report[2]) if report else 0
 
 
 class Holdings:

@@ -49,8 +49,8 @@ class Plant:
         if self.leaking and self.requests % LEAK_EVERY == 0:
             self.kept.append(PlantedLeak())
         if self.cycling:
-            one, other = PlantedCycle(), PlantedCycle()
-            one.other, other.other = other, one
+            left, right = PlantedCycle(), PlantedCycle()
+            left.other, right.other = right, left
         if self.work:
             until = time.perf_counter() + self.work
             while time.perf_counter() < until:

@@ -69,9 +69,9 @@ def by_name(types: Counter[type]) -> Counter[str]:
     return names
 
 
-def less(one: int | None, other: int | None) -> int | None:
+def less(number: int | None, taken: int | None) -> int | None:
     """Return one number less the other, or None if either is unknown."""
-    return None if one is None or other is None else one - other
+    return None if number is None or taken is None else number - taken
 
 
 class Probe:
@@ -138,8 +138,8 @@ class Probe:
 
     def hello(self) -> dict[str, Any]:
         """Return this worker's process id, Python, version of the counting rules, and lost threads."""
-        known = {"pid": os.getpid(), "counting": COUNTING, "lost": self.lost}
-        return {"python": "{}.{}.{}".format(*sys.version_info[:3]), **known}
+        state = {"pid": os.getpid(), "counting": COUNTING, "lost": self.lost}
+        return {"python": "{}.{}.{}".format(*sys.version_info[:3]), **state}
 
     @staticmethod
     def do_modules() -> dict[str, Any]:

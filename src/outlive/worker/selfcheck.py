@@ -38,43 +38,43 @@ class Planted:
     other: Planted
 
 
-def plant(kept: list[Any], first: int, number: int) -> None:
+def plant(planted: list[Any], first: int, number: int) -> None:
     """Put `number` objects and byte strings into `kept`, from place `first` on, and leave as many cycles."""
     for place in range(first, first + number):
-        kept[2 * place] = Planted()
-        kept[2 * place + 1] = os.urandom(100)
-        one, other = Planted(), Planted()
-        one.other, other.other = other, one
+        planted[2 * place] = Planted()
+        planted[2 * place + 1] = os.urandom(100)
+        left, right = Planted(), Planted()
+        left.other, right.other = right, left
 
 
 def seen(probe: Probe) -> dict[str, tuple[int, int]]:
     """Return (expected, seen) for each kind, from the first phase that is wrong, else from the last."""
-    kept: list[Any] = [None] * (2 * sum(ROUNDS) + 1)
+    planted: list[Any] = [None] * (2 * sum(ROUNDS) + 1)
     phases = array("q", [0] * (3 * len(ROUNDS)))  # unlike a list it keeps no number as an object
     probe.do_begin("off")
     for place, number in enumerate(ROUNDS):
-        plant(kept, sum(ROUNDS[:place]), number)
+        plant(planted, sum(ROUNDS[:place]), number)
         count = probe.do_count()
         phases[3 * place] = count["leaked"]
         phases[3 * place + 1] = count["survivors"] - count["leaked"]
         blocks = count["blocks_kept"] // 2  # an object takes a block too
         phases[3 * place + 2] = number if abs(blocks - number) <= OWN_BLOCKS else blocks
         del count
-    found = {}
+    counts = {}
     for column, (name, each) in enumerate(KINDS.items()):
         pairs = [(each * n, phases[3 * place + column]) for place, n in enumerate(ROUNDS)][FIRST:]
-        found[name] = next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
-    kept[-1] = os.urandom(BYTES)
+        counts[name] = next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
+    planted[-1] = os.urandom(BYTES)
     count = probe.do_count()
     if count["heap_kept"] is not None:
-        found["MiB of bytes"] = (1, count["heap_kept"] // BYTES)
+        counts["MiB of bytes"] = (1, count["heap_kept"] // BYTES)
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
     thread.start()
-    found["threads"] = (1, probe.do_count()["threads"] - count["threads"])
+    counts["threads"] = (1, probe.do_count()["threads"] - count["threads"])
     end.set()
     thread.join()
-    return found
+    return counts
 
 
 if __name__ == "__main__":

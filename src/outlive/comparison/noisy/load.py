@@ -75,8 +75,8 @@ def compare(
     `stopped` says why there are fewer runs than asked for, if so.
     """
     measured = [run for run in runs if run.measurement.status == "measured"]
-    found = samples([(run.turn, readings(run.measurement)) for run in measured])
-    decided = decide(found)
+    compared = samples([(run.turn, readings(run.measurement)) for run in measured])
+    decided = decide(compared)
     about = subject(before.stack, after.stack, differences)
     claims = f"{about} under load: {'; '.join(_claims(decided))}"
     sentences = [claims, *withdrawn((before.release, after.release))]
@@ -90,7 +90,7 @@ def compare(
         differences=tuple(differences),
         deployment=first.deployment,
         traffic=first.traffic,
-        rounds=max((len(one.rounds) for one in found), default=0),
+        rounds=max((len(group.rounds) for group in compared), default=0),
         stopped=stopped,
         warnings=tuple(_warnings([run.measurement for run in measured])),
         decided=decided,
@@ -98,37 +98,37 @@ def compare(
 
 
 def _claims(decided: Sequence[Decided]) -> Iterator[str]:
-    overall = [one for one in decided if one.metric.scenario is None]
-    single = [one for one in decided if one.metric.scenario is not None]
+    overall = [result for result in decided if result.metric.scenario is None]
+    single = [result for result in decided if result.metric.scenario is not None]
     if not overall:
         yield "no round is complete"
         return
     for direction in ("worse", "better"):
-        if part := [one for one in overall if one.direction == direction]:
-            said = [f"{one.metric.name} {changed_by(one)}" for one in part]
-            yield f"{direction}: {listed(said)}"
-        if part := [one for one in single if one.direction == direction]:
-            names = listed(tuple(dict.fromkeys(str(one.metric.scenario) for one in part)), MOST_NAMES)
+        if part := [result for result in overall if result.direction == direction]:
+            changes = [f"{result.metric.name} {changed_by(result)}" for result in part]
+            yield f"{direction}: {listed(changes)}"
+        if part := [result for result in single if result.direction == direction]:
+            names = listed(tuple(dict.fromkeys(str(result.metric.scenario) for result in part)), MOST_NAMES)
             yield f"{direction} in single scenarios: {names}"
-    same = sum(one.decision == "no change seen" for one in overall)
+    same = sum(result.decision == "no change seen" for result in overall)
     if same == len(overall):
         yield f"no change seen in any of {counted(same, 'metric')}"
     elif same:
         yield f"no change seen in {same} of {counted(len(overall), 'metric')}"
-    if part := [one for one in overall if one.decision == "inconclusive"]:
-        yield f"inconclusive: {listed([title(one.metric) for one in part], MOST_NAMES)}"
+    if part := [result for result in overall if result.decision == "inconclusive"]:
+        yield f"inconclusive: {listed([title(result.metric) for result in part], MOST_NAMES)}"
 
 
 def _warnings(measured: Sequence[LoadMeasurement]) -> Iterator[str]:
     runs = f"of {counted(len(measured), 'run')}"
-    if busy := sum(one.generator_saturated for one in measured):
+    if busy := sum(run.generator_saturated for run in measured):
         yield f"in {busy} {runs} locust was the bottleneck, so throughput and latency are locust's"
-    if wrong := sum(one.unexpected > 0 for one in measured):
-        count = sum(one.unexpected for one in measured)
+    if wrong := sum(run.unexpected > 0 for run in measured):
+        count = sum(run.unexpected for run in measured)
         yield f"in {wrong} {runs} there were unexpected answers, {count} in all"
-    if late := sum(one.unsent > 0 for one in measured):
+    if late := sum(run.unsent > 0 for run in measured):
         yield f"in {late} {runs} requests came due while no client was free"
-    if again := sum(one.restarts > 0 for one in measured):
+    if again := sum(run.restarts > 0 for run in measured):
         yield f"in {again} {runs} workers were restarted"
 
 

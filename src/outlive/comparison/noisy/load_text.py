@@ -47,26 +47,26 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 def lines(decided: Sequence[Decided]) -> tuple[Line, ...]:
     """Return a line for each metric: first what got worse, then better, inconclusive, and the same."""
     order = ("worse", "better", UNSURE, "same")
-    return tuple(sorted(map(_line, decided), key=lambda one: order.index(_rank(one))))
+    return tuple(sorted(map(_line, decided), key=lambda line: order.index(_rank(line))))
 
 
 def split(comparison: LoadComparison) -> tuple[list[Decided], list[Decided], list[Decided]]:
     """Return the metrics (of all scenarios together, of single ones that changed, of other single ones)."""
-    overall = [one for one in comparison.decided if one.metric.scenario is None]
-    single = [one for one in comparison.decided if one.metric.scenario is not None]
-    changed = [one for one in single if one.decision == "changed"]
-    return overall, changed, [one for one in single if one.decision != "changed"]
+    overall = [result for result in comparison.decided if result.metric.scenario is None]
+    single = [result for result in comparison.decided if result.metric.scenario is not None]
+    changed = [result for result in single if result.decision == "changed"]
+    return overall, changed, [result for result in single if result.decision != "changed"]
 
 
 def hidden(quiet: Sequence[Decided]) -> str:
     """Return a text about the metrics of single scenarios that did not change; empty if there are none."""
-    same = sum(one.decision == "no change seen" for one in quiet)
-    unsure = sum(one.decision == "inconclusive" for one in quiet)
+    same = sum(result.decision == "no change seen" for result in quiet)
+    unsure = sum(result.decision == "inconclusive" for result in quiet)
     inconclusive = f"that {'is' if unsure == 1 else 'are'} inconclusive"
     if not same:
         return f"{counted(unsure, 'metric')} of single scenarios {inconclusive}" if unsure else ""
-    said = f"{counted(same, 'metric')} of single scenarios with no change seen"
-    return f"{said} and {unsure} {inconclusive}" if unsure else said
+    text = f"{counted(same, 'metric')} of single scenarios with no change seen"
+    return f"{text} and {unsure} {inconclusive}" if unsure else text
 
 
 def traffic(comparison: LoadComparison) -> str:
@@ -80,9 +80,9 @@ def traffic(comparison: LoadComparison) -> str:
 def reasons(decided: Sequence[Decided]) -> tuple[str, ...]:
     """Return why metrics are inconclusive, one line for each reason."""
     by_reason: dict[str, list[str]] = {}
-    for one in decided:
-        if one.reason is not None:
-            by_reason.setdefault(one.reason, []).append(title(one.metric))
+    for result in decided:
+        if result.reason is not None:
+            by_reason.setdefault(result.reason, []).append(title(result.metric))
     return tuple(f"{listed(names, MOST_NAMES)}: {reason}" for reason, names in by_reason.items())
 
 
@@ -102,9 +102,9 @@ def show(comparison: LoadComparison, console: Console, *, everything: bool = Fal
     console.print()
     if not everything and (rest := hidden(quiet)):
         say(console, f"Not shown: {rest}.")
-    if found := reasons(overall + shown):
+    if unsure := reasons(overall + shown):
         say(console, "Inconclusive:")
-        for line in found:
+        for line in unsure:
             indented(console, line)
     for warning in warnings(comparison):
         say(console, f"! {warning}")
@@ -128,8 +128,8 @@ def _render(comparison: LoadComparison) -> Iterator[str]:
     for warning in warnings(comparison):
         yield ""
         yield f"**{escape(warning)}**"
-    if found := reasons(comparison.decided):
-        yield from details("Inconclusive", [f"- {escape(line)}" for line in found])
+    if unsure := reasons(comparison.decided):
+        yield from details("Inconclusive", [f"- {escape(line)}" for line in unsure])
     if quiet:
         yield from details(escape(hidden(quiet)), decisions(quiet))
     yield from details("Releases and packages", about(comparison, facts(comparison)))
@@ -140,39 +140,55 @@ def decisions(decided: Sequence[Decided]) -> Iterator[str]:
     yield from table(
         ("", "metric", "before", "after", "change", "interval", "sees", "A/A"),
         (
-            (one.mark, one.metric, one.before, one.after, one.change, one.interval, one.sees, one.control)
-            for one in lines(decided)
+            (
+                line.mark,
+                line.metric,
+                line.before,
+                line.after,
+                line.change,
+                line.interval,
+                line.sees,
+                line.control,
+            )
+            for line in lines(decided)
         ),
         right=6,
     )
 
 
-def _show_table(found: Sequence[Line], console: Console) -> None:
+def _show_table(shown: Sequence[Line], console: Console) -> None:
     wide = console.width >= WIDE
     grid = columns("dim")
     grid.add_column("", no_wrap=True)
     grid.add_column("metric", overflow="fold")
     for name in ("before", "after", "change", "interval", "sees", *(["A/A"] if wide else [])):
         grid.add_column(name, justify="right", no_wrap=True)
-    for one in found:
-        cells = [one.before, one.after, one.change, one.interval, one.sees, *([one.control] if wide else [])]
-        grid.add_row(Text(one.mark, style=COLOURS[one.direction]), Text(one.metric), *map(Text, cells))
+    for line in shown:
+        cells = [
+            line.before,
+            line.after,
+            line.change,
+            line.interval,
+            line.sees,
+            *([line.control] if wide else []),
+        ]
+        grid.add_row(Text(line.mark, style=COLOURS[line.direction]), Text(line.metric), *map(Text, cells))
     console.print(grid)
 
 
-def _line(one: Decided) -> Line:
-    metric = one.metric
-    values = [UNKNOWN if v is None else value(metric, v) for v in (one.before, one.after)]
+def _line(result: Decided) -> Line:
+    metric = result.metric
+    values = [UNKNOWN if v is None else value(metric, v) for v in (result.before, result.after)]
     return Line(
-        direction=one.direction,
-        mark=UNSURE if one.decision == "inconclusive" else MARKS[one.direction],
+        direction=result.direction,
+        mark=UNSURE if result.decision == "inconclusive" else MARKS[result.direction],
         metric=title(metric),
         before=values[0],
         after=values[1],
-        change=UNKNOWN if one.change is None else difference(metric, one.change.change),
-        interval=UNKNOWN if one.change is None else bounds(metric, one.change),
-        sees=seen(one),
-        control=UNKNOWN if one.control is None else difference(metric, one.control.change),
+        change=UNKNOWN if result.change is None else difference(metric, result.change.change),
+        interval=UNKNOWN if result.change is None else bounds(metric, result.change),
+        sees=seen(result),
+        control=UNKNOWN if result.control is None else difference(metric, result.control.change),
     )
 
 

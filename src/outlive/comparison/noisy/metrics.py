@@ -74,22 +74,22 @@ def readings(measurement: LoadMeasurement) -> dict[Metric, float]:
     return dict(_readings(measurement))
 
 
-def _readings(m: LoadMeasurement) -> Iterator[tuple[Metric, float]]:
-    if m.peak_rss_bytes:
-        yield memory("peak RSS"), float(m.peak_rss_bytes)
-    if m.tree_peak_bytes:
-        yield memory("peak of all processes"), float(m.tree_peak_bytes)
-    if m.growth is not None:
-        yield GROWTH, m.growth.bytes_per_request
-    left = m.survivors_per_request if m.deployment.gc == "off" else m.leaked_per_request
+def _readings(test: LoadMeasurement) -> Iterator[tuple[Metric, float]]:
+    if test.peak_rss_bytes:
+        yield memory("peak RSS"), float(test.peak_rss_bytes)
+    if test.tree_peak_bytes:
+        yield memory("peak of all processes"), float(test.tree_peak_bytes)
+    if test.growth is not None:
+        yield GROWTH, test.growth.bytes_per_request
+    left = test.survivors_per_request if test.deployment.gc == "off" else test.leaked_per_request
     if left is not None:
-        yield (SURVIVORS if m.deployment.gc == "off" else LEAKED), left
-    yield THROUGHPUT, m.throughput
-    histogram = summed(traffic.histogram for traffic in m.scenarios)
+        yield (SURVIVORS if test.deployment.gc == "off" else LEAKED), left
+    yield THROUGHPUT, test.throughput
+    histogram = summed(traffic.histogram for traffic in test.scenarios)
     yield from ((latency(name), percentile(histogram, percent)) for name, percent in PERCENTILES.items())
-    if m.deployment.gc != "off" and m.requests:
-        yield PAUSES, 1000 * m.collections.pause / m.requests
-    for traffic in m.scenarios:
+    if test.deployment.gc != "off" and test.requests:
+        yield PAUSES, 1000 * test.collections.pause / test.requests
+    for traffic in test.scenarios:
         for name, percent in PERCENTILES.items():
             if traffic.requests * (1 - percent / 100) >= LEAST_BEYOND:
                 yield latency(name, traffic.scenario), percentile(traffic.histogram, percent)

@@ -122,12 +122,12 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 def decide(samples: Sequence[Samples]) -> tuple[Decided, ...]:
     """Return the decision on each metric of one comparison, in their order."""
-    family = Counter(one.metric.scenario is None for one in samples)
+    family = Counter(group.metric.scenario is None for group in samples)
     share = {True: OVERALL, False: 1 - OVERALL}
     return tuple(
-        _decided(one, FALSE_ALARM * share[overall] / family[overall])
-        for one in samples
-        for overall in (one.metric.scenario is None,)
+        _decided(group, FALSE_ALARM * share[overall] / family[overall])
+        for group in samples
+        for overall in (group.metric.scenario is None,)
     )
 
 
@@ -149,10 +149,10 @@ def _decided(samples: Samples, alarm: float) -> Decided:
     unfit = _unfit(samples)
     if unfit:
         return Decided(metric=metric, decision="inconclusive", rounds=rounds, reason=unfit)
-    scaled = [_scaled(one, metric) for one in samples.rounds]
-    before = fmean(value for one in scaled for value in (one.before, one.again))
-    versus = [one.after - (one.before + one.again) / 2 for one in scaled]
-    control = [one.again - one.before for one in scaled]
+    scaled = [_scaled(round_, metric) for round_ in samples.rounds]
+    before = fmean(value for round_ in scaled for value in (round_.before, round_.again))
+    versus = [round_.after - (round_.before + round_.again) / 2 for round_ in scaled]
+    control = [round_.again - round_.before for round_ in scaled]
     spread = math.sqrt(max(variance(versus) / AB, variance(control) / AA))
     change, same = fmean(versus), fmean(control)
     margins = [_margin(spread, variances, rounds, alarm) for variances in (AB, AA)]
@@ -184,7 +184,7 @@ def _decided(samples: Samples, alarm: float) -> Decided:
 
 def _unfit(samples: Samples) -> str | None:
     """Return why the numbers do not allow a decision, or None if they do."""
-    values = [value for one in samples.rounds for value in (one.before, one.after, one.again)]
+    values = [value for round_ in samples.rounds for value in (round_.before, round_.after, round_.again)]
     if len(samples.rounds) < LEAST_ROUNDS:
         return f"fewer than {LEAST_ROUNDS} rounds"
     if not all(map(math.isfinite, values)):
@@ -194,10 +194,10 @@ def _unfit(samples: Samples) -> str | None:
     return None
 
 
-def _scaled(one: Round, metric: Metric) -> Round:
+def _scaled(round_: Round, metric: Metric) -> Round:
     if metric.scale == "difference":
-        return one
-    return Round(math.log(one.before), math.log(one.after), math.log(one.again))
+        return round_
+    return Round(math.log(round_.before), math.log(round_.after), math.log(round_.again))
 
 
 @lru_cache(maxsize=1024)
@@ -222,9 +222,9 @@ def _margin(spread: float, variances: float, rounds: int, alarm: float) -> float
 
 def _smallest(spread: float, rounds: int, metric: Metric, alarm: float) -> float:
     """Return the smallest true change that would be seen, on the scale of the computation."""
-    told = math.log1p(metric.told) if metric.scale == "ratio" else metric.told
+    least = math.log1p(metric.told) if metric.scale == "ratio" else metric.told
     beyond = _quantile(rounds, 1 - POWER) * _error(spread, AB, rounds)
-    return max(_margin(spread, AB, rounds, alarm), told) + beyond
+    return max(_margin(spread, AB, rounds, alarm), least) + beyond
 
 
 def _changed(change: float, margin: float, metric: Metric) -> bool:

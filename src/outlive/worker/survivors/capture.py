@@ -118,7 +118,7 @@ def capture(objects: types.ModuleType, references: Any, collect: Callable[[], in
     held = _new_objects(graph, references.Names(objects, made), young)
     young.clear()
     numbers = {identity: number for number, identity in enumerate(ids)}
-    kept = []
+    remaining = []
     still: set[int] = set()
     # No new object may be made in these two lines: it could get the address of one that was freed.
     collect()
@@ -127,16 +127,16 @@ def capture(objects: types.ModuleType, references: Any, collect: Callable[[], in
         number = numbers.get(id(obj))
         if number is not None:
             graph.vertices[number][5] |= KEPT
-            kept.append(obj)
+            remaining.append(obj)
         elif id(obj) in made:
             still.add(id(obj))
     obj = None
     del alive
     _untracked(graph, ids, held)
-    _keep_held(kept, held)
+    _keep_held(remaining, held)
     gc.unfreeze()
     made &= still
-    Search(graph, references.Names(objects, made), kept, own).run()
+    Search(graph, references.Names(objects, made), remaining, own).run()
     return graph
 
 
@@ -214,9 +214,9 @@ def _size(obj: object) -> int:
         return 0
 
 
-def _keep_held(kept: list[Any], held: set[int]) -> None:
+def _keep_held(remaining: list[Any], held: set[int]) -> None:
     """Remove from the list the objects that only new objects hold."""
-    kept[:] = [obj for obj in kept if id(obj) in held]
+    remaining[:] = [obj for obj in remaining if id(obj) in held]
 
 
 def _untracked(graph: Graph, ids: list[int], held: set[int]) -> None:
@@ -314,9 +314,9 @@ class Search:
         if root:
             self.missing &= ~mask
             return False
-        known = self.leads_to.get(id(obj), 0)
-        self.leads_to[id(obj)] = known | mask
-        return bool(mask & ~known)
+        reported = self.leads_to.get(id(obj), 0)
+        self.leads_to[id(obj)] = reported | mask
+        return bool(mask & ~reported)
 
 
 def _some(objects: list[Any], most: int, alike: int) -> list[Any]:

@@ -22,9 +22,9 @@ EXTENSIONS = (".so", ".pyd")
 def leaking() -> list[str]:
     """Return the dotted names of the descriptor types of extension modules that leak what they return."""
     kinds: dict[type, None] = {}
-    for one in gc.get_objects():
-        if issubclass(type(one), type):  # isinstance would ask a lazy object, which runs the app's code
-            for value in list(type.__getattribute__(one, "__dict__").values()):
+    for obj in gc.get_objects():
+        if issubclass(type(obj), type):  # isinstance would ask a lazy object, which runs the app's code
+            for value in list(type.__getattribute__(obj, "__dict__").values()):
                 kinds.setdefault(type(value))
     return sorted(
         f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if _is_foreign(kind) and _leaks(kind)

@@ -65,8 +65,8 @@ def place(code: types.CodeType, line: int | None = None) -> str:
 
 def short(name: str) -> str:
     """Return the name of a file relative to the library's folder."""
-    found = LIBRARY.match(name)
-    return name[found.end() :] if found else name
+    prefix = LIBRARY.match(name)
+    return name[prefix.end() :] if prefix else name
 
 
 def describe(obj: Any) -> tuple[str, str, str, str]:

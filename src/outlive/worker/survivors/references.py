@@ -97,23 +97,23 @@ class Names:
     def references(self, obj: object) -> References:
         """Return a list of (name, referent), shortcuts first; a referent's first name is its best."""
         kind = type(obj)
-        found: References = []
+        references: References = []
         for base, read in self.plan(kind):
-            found.extend(read(base, obj))
+            references.extend(read(base, obj))
         self.note_locals(obj)
-        seen = {id(target) for _, target in found}
+        seen = {id(target) for _, target in references}
         rest = "cached:" if kind is functools._lru_cache_wrapper else "internal:"
         for target in self.referents(obj):
             if id(target) not in seen:
                 if kind is types.FrameType and type(target) is types.FrameType:
-                    found.append(("attribute:f_back", target))
+                    references.append(("attribute:f_back", target))
                 elif target is kind:
-                    found.append(("attribute:__class__", target))
+                    references.append(("attribute:__class__", target))
                 else:
-                    found.append((rest, target))
+                    references.append((rest, target))
         if kind.__flags__ & HEAP_TYPE:  # Python 3.8 hides this reference from the collector
-            found.append(("attribute:__class__", kind))
-        return found
+            references.append(("attribute:__class__", kind))
+        return references
 
     def note_locals(self, obj: object) -> None:
         """Record the dict of locals that a frame, or the frame of a generator or coroutine, now has."""
@@ -169,20 +169,20 @@ def _attributes(reader: Any, obj: object) -> References:
     namespace = reader.__get__(obj)
     if type(namespace) is not dict:
         return []
-    found = [("attribute:" + name, value) for name, value in _items(namespace) if type(name) is str]
-    found.append(("attribute:__dict__", namespace))
-    return found
+    references = [("attribute:" + name, value) for name, value in _items(namespace) if type(name) is str]
+    references.append(("attribute:__dict__", namespace))
+    return references
 
 
 def _members(members: Iterable[tuple[str, Any]], obj: object) -> References:
-    found = []
+    references = []
     for name, reader in members:
         try:
             value = reader.__get__(obj)
         except (AttributeError, ValueError):  # a slot that is not set, an empty cell
             continue
-        found.append(("attribute:" + name, value))
-    return found
+        references.append(("attribute:" + name, value))
+    return references
 
 
 def _items(mapping: Any) -> list[tuple[Any, Any]]:
@@ -221,23 +221,25 @@ def _module(objects: Any, obj: types.ModuleType) -> References:
 
 def _class(_: object, obj: type) -> References:
     own = type.__dict__
-    found = [("attribute:" + name, value) for name, value in list(own["__dict__"].__get__(obj).items())]
-    found += [("attribute:" + name, own[name].__get__(obj)) for name in ("__bases__", "__mro__")]
-    return found
+    references = [("attribute:" + name, value) for name, value in list(own["__dict__"].__get__(obj).items())]
+    references += [("attribute:" + name, own[name].__get__(obj)) for name in ("__bases__", "__mro__")]
+    return references
 
 
 def _function(_: object, obj: types.FunctionType) -> References:
     code = obj.__code__
-    found = []
+    references = []
     for name, cell in zip(code.co_freevars, obj.__closure__ or ()):
-        found.append(("closure:" + name, _content(cell)))
+        references.append(("closure:" + name, _content(cell)))
     arguments = code.co_varnames[: code.co_argcount]
     defaults = obj.__defaults__ or ()
-    found.extend(zip(["default:" + name for name in arguments[len(arguments) - len(defaults) :]], defaults))
-    found.extend(("default:" + name, value) for name, value in (obj.__kwdefaults__ or {}).items())
+    references.extend(
+        zip(["default:" + name for name in arguments[len(arguments) - len(defaults) :]], defaults)
+    )
+    references.extend(("default:" + name, value) for name, value in (obj.__kwdefaults__ or {}).items())
     own = ("__closure__", "__defaults__", "__kwdefaults__", "__code__", "__globals__")
-    found.extend(("attribute:" + name, getattr(obj, name)) for name in own)
-    return found
+    references.extend(("attribute:" + name, getattr(obj, name)) for name in own)
+    return references
 
 
 def _content(cell: types.CellType) -> object:
@@ -266,40 +268,40 @@ def _suspended(field: str, obj: object) -> References:
 
 
 def _greenlet(names: Names, obj: Any) -> References:
-    found: References = []
+    references: References = []
     frame = obj.gr_frame  # None of one that runs now, or has ended
-    while frame is not None and len(found) < MOST_ITEMS:
+    while frame is not None and len(references) < MOST_ITEMS:
         names.made.add(id(frame))
         names.note_locals(frame)
-        found += _locals(frame)
+        references += _locals(frame)
         frame = frame.f_back
-    return found
+    return references
 
 
 def _exception(_: object, obj: BaseException) -> References:
-    found: References = []
+    references: References = []
     step = obj.__traceback__
-    while step is not None and len(found) < MOST_FRAMES:
-        found.append(("attribute:__traceback__", step.tb_frame))
+    while step is not None and len(references) < MOST_FRAMES:
+        references.append(("attribute:__traceback__", step.tb_frame))
         step = step.tb_next
     args = BaseException.__dict__["args"].__get__(obj)
-    found.extend((f"argument:{i}", value) for i, value in enumerate(args))
-    found.append(("attribute:args", args))
-    return found
+    references.extend((f"argument:{i}", value) for i, value in enumerate(args))
+    references.append(("attribute:args", args))
+    return references
 
 
 def _partial(_: object, obj: functools.partial[Any]) -> References:
-    found = [(f"argument:{i}", value) for i, value in enumerate(obj.args)]
-    return found + [(f"argument:{name}", value) for name, value in obj.keywords.items()]
+    references = [(f"argument:{i}", value) for i, value in enumerate(obj.args)]
+    return references + [(f"argument:{name}", value) for name, value in obj.keywords.items()]
 
 
 def _callbacks(members: Iterable[tuple[str, Any]], obj: object) -> References:
-    found: References = []
+    references: References = []
     for _, callbacks in _members(members, obj):
         for callback in callbacks or ():
             if type(callback) is tuple and len(callback) == 2:
-                found += [("callback:", callback[0]), ("context:", callback[1])]
-    return found
+                references += [("callback:", callback[0]), ("context:", callback[1])]
+    return references
 
 
 def _weakref(_: object, obj: weakref.ref[Any]) -> References:
@@ -311,13 +313,13 @@ def _context(_: object, obj: contextvars.Context) -> References:
 
 
 def _thread_local(_: object, obj: object) -> References:
-    found: References = []
+    references: References = []
     for table in gc.get_referents(obj):
         if type(table) is dict:
             for namespace in dict.values(table):
                 if type(namespace) is dict:
-                    found += [(f"attribute:{name}", value) for name, value in _items(namespace)]
-    return found
+                    references += [(f"attribute:{name}", value) for name, value in _items(namespace)]
+    return references
 
 
 NAMESPACES: tuple[tuple[type, Reader], ...] = ((dict, _dict), (types.ModuleType, _module))
