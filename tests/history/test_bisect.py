@@ -16,7 +16,7 @@ from git_repository import LEAK, Flask, Repository
 from outlive.cli import cli
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.history import bisect_text
-from outlive.history.bisect import Bisection, Question, Step
+from outlive.history.bisect import Attempt, Bisection, Question
 from outlive.history.clone import Commit
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
@@ -134,9 +134,9 @@ def bisection(**changed: object) -> Bisection:
         python="3.13.18",
         what="count",
         cell=Cell("ok", "close", "off"),
-        old=Step(commit=OLD, outcome="old", objects=8.0, growth="cyclic"),
-        new=Step(commit=NEW, outcome="new", objects=9.0, growth="leak"),
-        steps=(Step(commit=OLD, outcome="skip", reason="does not build"),),
+        old=Attempt(commit=OLD, outcome="old", objects=8.0, growth="cyclic"),
+        new=Attempt(commit=NEW, outcome="new", objects=9.0, growth="leak"),
+        steps=(Attempt(commit=OLD, outcome="skip", reason="does not build"),),
     )
     return msgspec.structs.replace(found, **changed)
 
@@ -180,13 +180,16 @@ def test_a_commit_whose_parent_cannot_be_measured_is_named_all_the_same() -> Non
     ("step", "line"),
     [
         (
-            Step(commit=NEW, outcome="new", objects=9.0, growth="leak", built=1.25, measured=2.0),
+            Attempt(commit=NEW, outcome="new", objects=9.0, growth="leak", built=1.25, measured=2.0),
             "new   cccccccccc        9 leak  2026-01-03   3.2 s  keep lists",
         ),
-        (Step(commit=OLD, outcome="skip", reason="it does not build"), "skip  aaaaaaaaaa  it does not build"),
+        (
+            Attempt(commit=OLD, outcome="skip", reason="it does not build"),
+            "skip  aaaaaaaaaa  it does not build",
+        ),
     ],
 )
-def test_a_step_is_one_line(step: Step, line: str) -> None:
+def test_a_step_is_one_line(step: Attempt, line: str) -> None:
     assert bisect_text.line(step) == line
 
 

@@ -10,7 +10,7 @@ import pytest
 from measuring import CHECKOUT, FRAMEWORKS, SCENARIOS, cell, environment, planted
 from outlive.errors import FaultError
 from outlive.records.stack import Stack
-from outlive.replay.explanation.allocations import Allocations, allocation_lines, kept, trace, with_memray
+from outlive.replay.explanation.allocations import Allocations, allocation_lines, growing, trace, with_memray
 from outlive.replay.subject import Subject
 from outlive.service.probe_line import Site, TracedFrame
 from outlive.stacks.prepare import Prepared, prepare
@@ -30,26 +30,26 @@ def site(blocks: int, size: int, *frames: TracedFrame) -> Site:
 
 
 def test_what_comes_with_requests_is_kept_in_each_phase() -> None:
-    (found,) = kept([[site(101, 20200)], [site(53, 10600)]], (101, 53))
+    (found,) = growing([[site(101, 20200)], [site(53, 10600)]], (101, 53))
     assert (found.blocks_per_request, found.bytes_per_request) == (1, 200)
-    assert kept([[site(101, 20200)], []], (101, 53)) == ()
-    assert kept([[site(3, 300)], [site(2, 200)]], (101, 53)) == ()
+    assert growing([[site(101, 20200)], []], (101, 53)) == ()
+    assert growing([[site(3, 300)], [site(2, 200)]], (101, 53)) == ()
 
 
 def test_one_large_block_that_grows_is_kept_too() -> None:
-    (found,) = kept([[site(1, 101 * 4096)], [site(0, 53 * 4096)]], (101, 53))
+    (found,) = growing([[site(1, 101 * 4096)], [site(0, 53 * 4096)]], (101, 53))
     assert found.bytes_per_request == 4096
 
 
 def test_the_innermost_caller_outside_python_is_named() -> None:
-    (found,) = kept([[site(101, 0, OURS, PYTHON)], [site(53, 0, OURS, PYTHON)]], (101, 53))
+    (found,) = growing([[site(101, 0, OURS, PYTHON)], [site(53, 0, OURS, PYTHON)]], (101, 53))
     assert found.frame == OURS
-    (found,) = kept([[site(101, 0, PYTHON)], [site(53, 0, PYTHON)]], (101, 53))
+    (found,) = growing([[site(101, 0, PYTHON)], [site(53, 0, PYTHON)]], (101, 53))
     assert found.frame == PYTHON
 
 
 def test_the_text_shows_callers_from_there_on() -> None:
-    sites = kept(
+    sites = growing(
         [[site(101, 23533, PYTHON, OURS, PYTHON)], [site(53, 12349, PYTHON, OURS, PYTHON)]], (101, 53)
     )
     assert (
@@ -74,14 +74,14 @@ Memory that stays is allocated in 1 place (tracemalloc, 154 requests):
 def test_sites_that_differ_only_in_callers_that_are_not_told_are_one_place() -> None:
     callers = [frame("one.py:1"), frame("other.py:2")]
     phases = [[site(n, 100 * n, caller, OURS, PYTHON) for caller in callers] for n in (101, 53)]
-    text = allocation_lines(Allocations(tracer="tracemalloc", requests=154, sites=kept(phases, (101, 53))))
+    text = allocation_lines(Allocations(tracer="tracemalloc", requests=154, sites=growing(phases, (101, 53))))
     assert "in 1 place (" in text
     assert "\n1. 200 B in 2 blocks per request\n   app.py:7\n" in text
 
 
 def test_a_long_line_of_source_is_cut_at_80_columns() -> None:
     long = frame("app.py:7", source="x" * 200)
-    sites = kept([[site(101, 10100, long)], [site(53, 5300, long)]], (101, 53))
+    sites = growing([[site(101, 10100, long)], [site(53, 5300, long)]], (101, 53))
     text = allocation_lines(Allocations(tracer="tracemalloc", requests=154, sites=sites))
     assert max(map(len, text.splitlines())) == 80
 

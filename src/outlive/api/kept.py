@@ -21,7 +21,7 @@ STACKS = re.compile(r"-to-|-py\d|\+")
 """What separates the releases from the rest of a report's name."""
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file in the user's results folder.
 
     `release` is the release of measurements, load tests and remedies, or the name of a report. `remedy` is
@@ -50,19 +50,19 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return not equals or release in names
 
 
-class KeptDocument(JsonDocument, frozen=True, kw_only=True):
+class StoredFiles(JsonDocument, frozen=True, kw_only=True):
     """The files in the user's results `folder` as JSON."""
 
     schema_version: int = SCHEMA_VERSION
     folder: Path
-    files: tuple[Kept, ...]
+    files: tuple[StoredFile, ...]
 
 
 class _Counted(msgspec.Struct, frozen=True):
     measurements: list[msgspec.Raw] = []
 
 
-def kept(project: Project, words: Sequence[str] = ()) -> tuple[Kept, ...]:
+def kept(project: Project, words: Sequence[str] = ()) -> tuple[StoredFile, ...]:
     """Return the user's files that the words mean; without words, all of them.
 
     Raises UsageError for a word that means no file, and if the results folder is the published one.
@@ -81,7 +81,7 @@ def kept(project: Project, words: Sequence[str] = ()) -> tuple[Kept, ...]:
     return tuple(file for file in files if not words or any(file.of(word) for word in words))
 
 
-def forget(project: Project, files: Sequence[Kept]) -> None:
+def forget(project: Project, files: Sequence[StoredFile]) -> None:
     """Remove these files, and folders that become empty. Raises FaultError if one cannot be removed."""
     for file in files:
         try:
@@ -95,12 +95,12 @@ def forget(project: Project, files: Sequence[Kept]) -> None:
                 folder.rmdir()
 
 
-def _file(measured: Path, path: Path) -> Kept:
+def _file(measured: Path, path: Path) -> StoredFile:
     kind, framework, *folders, name = path.relative_to(measured).parts
     stem = name.rpartition(".")[0]
     status = path.lstat()
     python = PYTHON.search(stem)
-    return Kept(
+    return StoredFile(
         path=path,
         kind=msgspec.convert(kind, Kind),
         framework=framework,

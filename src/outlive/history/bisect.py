@@ -65,7 +65,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int = 1
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """A commit that was tried: the objects per request that it leaves, or the reason why it was skipped.
 
     `built` is the seconds for its environment, 0 from the cache; `measured` those for its measurement.
@@ -95,9 +95,9 @@ class Bisection(JsonDocument, frozen=True, kw_only=True):
     python: str
     what: What
     cell: Cell
-    old: Step
-    new: Step
-    steps: tuple[Step, ...]
+    old: Attempt
+    new: Attempt
+    steps: tuple[Attempt, ...]
     suspects: tuple[Commit, ...] = ()
     parent: Commit | None = None
     before: Measurement | None = None
@@ -130,7 +130,7 @@ class _Tried(_Built, frozen=True):
     measurement: Measurement
 
 
-def bisect(project: Project, question: Question, watch: Callable[[Step], None]) -> Bisection:
+def bisect(project: Project, question: Question, watch: Callable[[Attempt], None]) -> Bisection:
     """Return the bisection; `watch` is called with each step.
 
     Raises UsageError for revisions that do not exist or are the same commit, and UnavailableError or
@@ -148,7 +148,7 @@ class _Bisect:
         question: Question,
         clone: Clone,
         pool: ThreadPoolExecutor,
-        watch: Callable[[Step], None],
+        watch: Callable[[Attempt], None],
     ) -> None:
         self.project, self.question, self.clone, self.pool, self.watch = project, question, clone, pool, watch
         self.building: dict[str, Future[_Built]] = {}
@@ -177,7 +177,7 @@ class _Bisect:
             self.until = max(self.until, self.release.uploaded + ERA)
         self._find_basis(old, new)
         before, after = self._end(old), self._end(new)
-        steps: list[Step] = []
+        steps: list[Attempt] = []
         answer = Bisection(
             framework=question.stack.framework,
             package=question.package,
@@ -252,15 +252,15 @@ class _Bisect:
         with _an_end(commit):
             return self._measured(commit)
 
-    def _judged(self, commit: Commit, before: _Tried) -> Step:
+    def _judged(self, commit: Commit, before: _Tried) -> Attempt:
         try:
             tried = self._measured(commit)
         except UNTRIED as error:
-            return Step(commit=commit, outcome="skip", reason=str(error))
+            return Attempt(commit=commit, outcome="skip", reason=str(error))
         return self._step(tried, "new" if self._changed(before, tried) else "old")
 
-    def _step(self, tried: _Tried, outcome: Outcome) -> Step:
-        return Step(
+    def _step(self, tried: _Tried, outcome: Outcome) -> Attempt:
+        return Attempt(
             commit=tried.commit,
             outcome=outcome,
             objects=objects(tried.measurement),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from outlive.history.bisect import Bisection, Question, Step, objects
+from outlive.history.bisect import Attempt, Bisection, Question, objects
 from outlive.history.clone import Commit
 from outlive.retention import changes_text
 from outlive.tables import say, whole
@@ -16,7 +16,7 @@ from outlive.wording import counted, number, step
 OUTCOMES = {"old": "old ", "new": "new ", "skip": "skip"}
 
 
-def line(tried: Step) -> str:
+def line(tried: Attempt) -> str:
     """Return one step in one line."""
     seconds = f"{tried.built + tried.measured:.1f} s".rjust(7)
     what = tried.reason or f"{tried.commit.date[:10]} {seconds}  {tried.commit.subject}"
@@ -93,5 +93,5 @@ def _named(commit: Commit) -> str:
     return f"{commit.short}  {commit.date[:10]}  {commit.subject}"
 
 
-def _left(tried: Step) -> str:
+def _left(tried: Attempt) -> str:
     return f"{number(tried.objects or 0)} {tried.growth}"

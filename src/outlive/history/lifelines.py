@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 Presence = dict[Cell, Seen]
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Shift(msgspec.Struct, frozen=True, kw_only=True):
     """A release that keeps a different number of objects; the numbers are those of the largest cell."""
 
     release: str
@@ -55,7 +55,7 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     until: str
     gone: str | None
     objects: float
-    steps: tuple[Step, ...]
+    steps: tuple[Shift, ...]
 
 
 class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +170,7 @@ def _period(python: str, before: str | None, run: Run, gone: str | None) -> Peri
         ]
         if differing:
             earlier, later, cell = max(differing, key=lambda change: (max(change[:2]), change[2]))
-            steps.append(Step(release=release, scenario=cell.scenario, before=earlier, after=later))
+            steps.append(Shift(release=release, scenario=cell.scenario, before=earlier, after=later))
     return Period(
         python=python,
         after=before,
@@ -221,7 +221,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     scenarios: tuple[str, ...]
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     """One fingerprint with the releases that show it, lowest version first.
 
     `leak` is from the newest of them, in the cell where it keeps most objects. `newest` are the frameworks
@@ -233,7 +233,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     newest: tuple[str, ...]
 
 
-def collect(timelines: Iterable[Timeline]) -> tuple[Kept, ...]:
+def collect(timelines: Iterable[Timeline]) -> tuple[Fingerprint, ...]:
     """Return every fingerprint that is the shortest ring somewhere, those in the newest releases first."""
     seen: dict[str, list[tuple[Leak, Sighting]]] = defaultdict(list)
     newest: dict[str, list[str]] = defaultdict(list)
@@ -245,7 +245,7 @@ def collect(timelines: Iterable[Timeline]) -> tuple[Kept, ...]:
                 if moment is measured[-1]:
                     newest[fingerprint].append(timeline.framework)
     rings = [
-        Kept(
+        Fingerprint(
             leak=sightings[-1][0],
             sightings=tuple(sighting for _, sighting in sightings),
             newest=tuple(newest[fingerprint]),

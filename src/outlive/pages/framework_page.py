@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from outlive.comparison.cells import BASELINE
 from outlive.comparison.headline import worst
 from outlive.history import timeline
-from outlive.history.lifelines import Kept
+from outlive.history.lifelines import Fingerprint
 from outlive.history.steps import Step
 from outlive.history.timeline import Strip, Timeline
 from outlive.pages import pair_page
@@ -77,7 +77,7 @@ def _finding(step: Step, findings: Findings) -> Drawing | None:
     return Drawing(svg, f"{title}.", plots.legend(strips))
 
 
-def framework(findings: Findings, lifelines: Sequence[Kept], frame: Frame) -> str:
+def framework(findings: Findings, lifelines: Sequence[Fingerprint], frame: Frame) -> str:
     """Return the page of a framework; `lifelines` are the leaks and rings of all frameworks."""
     summary = status(findings.timeline)
     sightings = (

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from outlive.history import timeline
-from outlive.history.lifelines import Kept, Sighting
+from outlive.history.lifelines import Fingerprint, Sighting
 from outlive.history.steps import Steps
 from outlive.history.timeline import Strip, Timeline
 from outlive.pages.drawings import plots, ring
@@ -49,7 +49,7 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 def leak(
-    lifeline: Kept,
+    lifeline: Fingerprint,
     frameworks: Sequence[Findings],
     frame: Frame,
     scripted: Mapping[str, Container[str]],
@@ -90,7 +90,7 @@ def leak(
 
 
 def _explain(
-    lifeline: Kept, frameworks: Sequence[Findings], scripted: Mapping[str, Container[str]]
+    lifeline: Fingerprint, frameworks: Sequence[Findings], scripted: Mapping[str, Container[str]]
 ) -> tuple[str, bool]:
     """Return the command that explains it in the last release that has it, and whether a script can show it.
 
@@ -113,7 +113,7 @@ def _explain(
     return " ".join([*words, f"--python {history.python}"]), not unsendable
 
 
-def _sightings(lifeline: Kept) -> Iterator[tuple[str, Sighting]]:
+def _sightings(lifeline: Fingerprint) -> Iterator[tuple[str, Sighting]]:
     """Yield the releases that have it, newest first; equal neighbours are one range."""
 
     def content(sighting: Sighting) -> tuple[str, float, tuple[str, ...]]:
@@ -124,7 +124,7 @@ def _sightings(lifeline: Kept) -> Iterator[tuple[str, Sighting]]:
         yield f"{run[0].framework} {plots.through(run[-1].release, run[0].release)}", run[0]
 
 
-def _impact(lifeline: Kept) -> str:
+def _impact(lifeline: Fingerprint) -> str:
     """Return a sentence on how much it keeps in the last release that has it."""
     last = lifeline.sightings[-1]
     stays = {
@@ -138,7 +138,7 @@ def _impact(lifeline: Kept) -> str:
     )
 
 
-def _releases(lifeline: Kept, findings: Findings) -> str:
+def _releases(lifeline: Fingerprint, findings: Findings) -> str:
     """Return the releases of a framework that have a fingerprint, as ranges of measured releases."""
     objects = _objects(lifeline, findings)
     measured = [moment.release.version for moment in findings.timeline.moments if moment.measurements]
@@ -146,12 +146,12 @@ def _releases(lifeline: Kept, findings: Findings) -> str:
     return f"{findings.name} {listed([plots.through(run[0], run[-1]) for run in runs])}"
 
 
-def _objects(lifeline: Kept, findings: Findings) -> dict[str, float]:
+def _objects(lifeline: Fingerprint, findings: Findings) -> dict[str, float]:
     """Return the objects that it keeps per request, at most, by release of a framework."""
     return {seen.release: seen.objects for seen in lifeline.sightings if seen.framework == findings.name}
 
 
-def _plot(lifeline: Kept, findings: Findings) -> Drawing:
+def _plot(lifeline: Fingerprint, findings: Findings) -> Drawing:
     objects = _objects(lifeline, findings)
     points = tuple(
         timeline.Point(

@@ -26,7 +26,7 @@ from outlive.probe import clients
 from outlive.records.measurement import Growth, Phase
 from outlive.replay.explanation.allocations import PHASES as TRACED
 from outlive.replay.explanation.allocations import Allocations
-from outlive.replay.explanation.allocations import kept as kept_in_each
+from outlive.replay.explanation.allocations import growing as growing_in_each
 from outlive.retention import structures
 from outlive.retention.graph import read
 from outlive.retention.growth import WARM_UP, Tally, analyse, plan
@@ -138,7 +138,7 @@ def _trace(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None) -
         finally:
             if not tracing:
                 tracemalloc.stop()
-    return Allocations(tracer="tracemalloc", requests=sum(TRACED), sites=kept_in_each(phases[1:], TRACED))
+    return Allocations(tracer="tracemalloc", requests=sum(TRACED), sites=growing_in_each(phases[1:], TRACED))
 
 
 def _rehearse() -> None:

@@ -12,7 +12,7 @@ from outlive.commands.parts.selection import gc_policy, worker_option
 from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode, UsageError
 from outlive.history import bisect, bisect_text
-from outlive.history.bisect import ASPECTS, Question, Step, What
+from outlive.history.bisect import ASPECTS, Attempt, Question, What
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Cell, Connection
 from outlive.tables import output
@@ -98,7 +98,7 @@ def bisect_command(
     )
     console = output()
 
-    def watch(step: Step) -> None:
+    def watch(step: Attempt) -> None:
         console.print(Text(bisect_text.line(step)), overflow="ellipsis", no_wrap=True)
 
     result = bisect.bisect(project, question, watch)

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from outlive.api.kept import Kept, KeptDocument, forget, kept
+from outlive.api.kept import StoredFile, StoredFiles, forget, kept
 from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode
 from outlive.project import Project
@@ -34,7 +34,7 @@ def measured_command(what: tuple[str, ...], *, forgotten: bool, json_file: Path 
     project = Project.find()
     files = kept(project, what)
     console = output()
-    write_json(json_file, KeptDocument(folder=project.measured, files=files))
+    write_json(json_file, StoredFiles(folder=project.measured, files=files))
     if not files:
         whole(console, f"no measurements in {project.measured} yet")
         return ExitCode.FINE
@@ -47,9 +47,9 @@ def measured_command(what: tuple[str, ...], *, forgotten: bool, json_file: Path 
     return ExitCode.FINE
 
 
-def _show(files: Sequence[Kept], console: Console) -> None:
+def _show(files: Sequence[StoredFile], console: Console) -> None:
     """Print a line for each release on each Python and for each report."""
-    lines: dict[tuple[str, ...], list[Kept]] = {}
+    lines: dict[tuple[str, ...], list[StoredFile]] = {}
     for file in files:
         name = f"report {file.release}" if file.kind == "reports" else file.release
         lines.setdefault((file.framework, name, file.python), []).append(file)
@@ -62,7 +62,7 @@ def _show(files: Sequence[Kept], console: Console) -> None:
     console.print(table)
 
 
-def _contents(files: Sequence[Kept]) -> str:
+def _contents(files: Sequence[StoredFile]) -> str:
     cells = sum(file.cells for file in files if not file.remedy)
     tests = sum(file.kind == "loads" for file in files)
     parts = [counted(cells, "cell")] if cells else []

@@ -35,7 +35,7 @@ MEMRAY = "memray==1.19.3"
 Tracer = Literal["tracemalloc", "memray"]
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class GrowingSite(msgspec.Struct, frozen=True, kw_only=True):
     """A site whose memory grows with requests: what each request adds, and the callers, outermost first.
 
     `frame` is the innermost caller outside the standard library, or the innermost one if there is none.
@@ -52,7 +52,7 @@ class Allocations(msgspec.Struct, frozen=True, kw_only=True):
 
     tracer: Tracer
     requests: int
-    sites: tuple[Kept, ...]
+    sites: tuple[GrowingSite, ...]
 
 
 def with_memray(subject: Subject, stack: Prepared) -> Subject:
@@ -84,10 +84,10 @@ def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tr
             if not traced.idle:
                 raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be traced")
             phases.append(traced.sites)
-        return Allocations(tracer=tracer, requests=sum(PHASES), sites=kept(phases, PHASES))
+        return Allocations(tracer=tracer, requests=sum(PHASES), sites=growing(phases, PHASES))
 
 
-def kept(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[Kept, ...]:
+def growing(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[GrowingSite, ...]:
     """Return the sites that keep enough to be a leak in every phase; `requests` is the number in each."""
     by_frames = [{site.frames: site for site in sites} for sites in phases]
     leaking = []
@@ -99,7 +99,7 @@ def kept(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[Kep
         ):
             total = sum(requests)
             leaking.append(
-                Kept(
+                GrowingSite(
                     blocks_per_request=sum(site.blocks for site in sites) / total,
                     bytes_per_request=sum(site.bytes for site in sites) / total,
                     frame=next((frame for frame in reversed(frames) if not frame.python), frames[-1]),
@@ -121,7 +121,7 @@ def allocation_lines(allocations: Allocations, width: int = WIDTH) -> str:
     if not allocations.sites:
         text = f"No line allocates memory that stays ({allocations.tracer}, {allocations.requests} requests)."
         return f"\n{fold(text, width)}\n"
-    places: dict[tuple[TracedFrame, ...], list[Kept]] = {}
+    places: dict[tuple[TracedFrame, ...], list[GrowingSite]] = {}
     for site in allocations.sites:
         places.setdefault(site.frames[site.frames.index(site.frame) :], []).append(site)
     largest = sorted(places.items(), key=lambda item: -sum(site.bytes_per_request for site in item[1]))
