@@ -74,17 +74,20 @@ def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
-def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["pipe", "missing/../pipe", "link"])
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path, name: str) -> None:
     """As is a device: as root, it would be replaced, and `--json /dev/null` would end all others."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to("pipe")
     got: list[str] = []
     reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
     reader.start()
-    write_text(pipe, "document")
+    write_text(tmp_path / name, "document")
     reader.join()
     assert got == ["document"]
     assert pipe.is_fifo()
+    assert not (tmp_path / "missing").exists()
 
 
 def test_an_open_stream_is_written_to(tmp_path: Path) -> None:

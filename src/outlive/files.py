@@ -79,15 +79,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     FaultError if the file cannot be written.
     """
     try:
-        if _in_place(path):
-            with path.open("ab") as file:
+        target = Path(os.path.realpath(path))  # `missing/../x` is `x`
+        if place := next((place for place in (path, target) if _in_place(place)), None):
+            with place.open("ab") as file:
                 file.write(content)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         for folder in path.parents:
-            if folder.name == WORK and not (folder / ".gitignore").exists():
+            if folder.name == WORK and folder.is_dir() and not (folder / ".gitignore").exists():
                 _replace(folder / ".gitignore", b"*\n")  # it can be in the user's repository
-        _replace(Path(os.path.realpath(path)), content)
+        _replace(target, content)
     except OSError as error:
         raise unwritten(path, error) from None
 

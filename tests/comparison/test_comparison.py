@@ -90,7 +90,21 @@ def test_a_leak_that_goes_while_more_is_left_is_better_and_what_is_more_is_said(
     assert (only(comparison).direction, only(comparison).by) == ("better", "class")
     assert comparison.headline == (
         "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, not-found no longer leaks (44 → 0 objects per "
-        "request, but 50 → 306 objects); better in 1 of 1 cell, worse in none."
+        "request, but 50 → 306 objects per request); better in 1 of 1 cell, worse in none."
+    )
+
+
+def test_a_leak_that_stays_does_not_leak_less_because_its_connection_leaves_less() -> None:
+    sides = [
+        cell("shared-error", 4, 4, connection="keep-alive", survivors_per_connection=each)
+        for each in (32.0, 7.0)
+    ]
+    comparison = compared(sides[:1], sides[1:])
+    assert (only(comparison).direction, only(comparison).by) == ("better", "connection")
+    assert comparison.headline == (
+        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, shared-error leaves less (32 → 7 objects per "
+        "connection); shared-error leaks before and after (4 objects per request); better in 1 of 1 cell, worse "
+        "in none."
     )
 
 

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from outlive.comparison.cells import BASELINE, Reading, Row, Unmeasured
-from outlive.comparison.changes import LEAKED, NAMED, OBJECTS, PER_CONNECTION, QUANTITIES, Quantity
+from outlive.comparison.changes import (
+    LEAKED,
+    NAMED,
+    OBJECTS,
+    OPEN_FILES,
+    PER_CONNECTION,
+    QUANTITIES,
+    Quantity,
+)
 from outlive.records.measurement import GC_POLICIES, Connection, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
@@ -178,7 +186,7 @@ def _by_kind(rows: Sequence[Row]) -> Iterator[str]:
     own = [row for row in rows if not row.as_ok]
     for kind in _VERBS:
         for of_ok in (True, False):
-            part = [row for row in own if _kind(row) == kind and (row.scenario == BASELINE) == of_ok]
+            part = [row for row in own if kind in _kinds(row) and (row.scenario == BASELINE) == of_ok]
             if part:
                 yield _clause(kind, part, rows)
 
@@ -202,11 +210,23 @@ _VERBS = {
 }
 
 
+_FREED = {OBJECTS.name, PER_CONNECTION[1].name, OPEN_FILES.name}
+"""What a collection frees, at least in part: if a row that leaks changes by it, its leak does not."""
+
+
+def _kinds(row: Row) -> tuple[str, ...]:
+    """Return the kind of change of a row, and that it leaks as before if the change is not in its leak."""
+    kind = _kind(row)
+    if kind is None:
+        return ()
+    return (kind, "still-leaks") if row.still_leaks and row.by in _FREED else (kind,)
+
+
 def _kind(row: Row) -> str | None:
     worse = row.direction == "worse"
     if row.direction == "same":
         return "still-leaks" if row.still_leaks else None
-    if row.still_leaks and row.by != "objects":
+    if row.still_leaks and row.by not in _FREED:
         return "leaks-more" if worse else "leaks-less"
     if row.by == "class" and "leak" in {row.before.kind, row.after.kind}:
         return "leaks-now" if worse else "leaks-no-longer"
@@ -219,7 +239,7 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     """Return before and after of all rows, or of the one that changes most, with what it is per hour."""
     if kind in {"grows", "grows-not"}:
         return listed(tuple(dict.fromkeys(step(row.before.kind, row.after.kind) for row in part)))
-    quantity, top = _top(part)
+    quantity, top = _top(part, leaks="leak" in kind)
     most = "up to " if len({row.written(quantity) for row in part}) > 1 else ""
     amounts = (OBJECTS if quantity is LEAKED else quantity).text(step(*top.written(quantity)))
     parts = [f"{most}{amounts} per {quantity.per}"]
@@ -228,12 +248,12 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     if top.size is not None and (top.size.before or top.size.after):
         parts.append(str(top.size))
     if contrary := [opposite for opposite in top.contrary if opposite is not LEAKED]:
-        parts += [f"but {_step(opposite, top)}" for opposite in contrary[:1]]
+        parts += [f"but {_step(opposite, top)} per {opposite.per}" for opposite in contrary[:1]]
     return ", ".join(parts)
 
 
-def _top(rows: Sequence[Row]) -> tuple[Quantity, Row]:
-    """Return the row that changes most, and by what: what leaks goes before what it costs."""
+def _top(rows: Sequence[Row], *, leaks: bool = False) -> tuple[Quantity, Row]:
+    """Return the row that changes most, and by what, or by what `leaks`: that goes before what it costs."""
 
     def most(told: tuple[Quantity, Row]) -> tuple[bool, float, float]:
         quantity, row = told
@@ -241,12 +261,12 @@ def _top(rows: Sequence[Row]) -> tuple[Quantity, Row]:
         size = {"worse": size, "better": -size, "same": abs(size)}[row.direction]
         return (quantity is LEAKED, change, size) if quantity.leaks is not None else (False, size, change)
 
-    return max(((_quantity(row), row) for row in rows), key=most)
+    return max(((_quantity(row, leaks=leaks), row) for row in rows), key=most)
 
 
-def _quantity(row: Row) -> Quantity:
+def _quantity(row: Row, *, leaks: bool) -> Quantity:
     """Return what a row is told by: what leaks, or what gave the direction."""
-    if "leak" in {row.before.kind, row.after.kind} and row.by != "objects":
+    if leaks or ("leak" in {row.before.kind, row.after.kind} and row.by not in _FREED):
         return leaking(row.after if row.after.kind == "leak" else row.before)
     return OBJECTS if row.by in {"class", ""} else NAMED[row.by]
 
