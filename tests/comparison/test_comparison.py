@@ -103,8 +103,8 @@ def test_a_leak_that_stays_does_not_leak_less_because_its_connection_leaves_less
     assert (only(comparison).direction, only(comparison).by) == ("better", "connection")
     assert comparison.headline == (
         "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, shared-error leaves less (32 → 7 objects per "
-        "connection); shared-error leaks before and after (4 objects per request); better in 1 of 1 cell, worse "
-        "in none."
+        "connection); shared-error leaks before and after (4 objects per request); better in 1 of 1 cell, "
+        "worse in none."
     )
 
 
