@@ -8,7 +8,6 @@ import msgspec
 
 from outlive.comparison.cells import BASELINE, Row, judge, match
 from outlive.comparison.changes import OBJECTS, exact
-from outlive.comparison.headline import changes, one_paragraph
 from outlive.errors import FaultError, UnavailableError
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
@@ -30,7 +29,7 @@ def sentences(
     request: Request,
     progress: Progress,
 ) -> str | None:
-    """Return what changes with the dependencies of each release date, and the package that causes it.
+    """Return what changes otherwise with the dependencies of each release date, and which package causes it.
 
     None if `pair` already has these dependencies, if they cannot be installed, or if a stack names
     dependencies. Stored measurements are used; without any, the scenario `ok` is measured.
@@ -50,14 +49,22 @@ def sentences(
     if not rows:
         return None
     differing = f"{counted(len(differ), 'package')} {'differs' if len(differ) == 1 else 'differ'}"
-    text = f"{one_paragraph(changes(rows))} ({differing})"
-    apart = [row for row in rows if _apart(row, controlled)]
+    lead = f"With the dependencies of each release date ({differing}),"
+    cells = counted(len(rows), "cell")
+    equal = {_cell(row): row for row in controlled}
+    apart = [row for row in rows if _apart(row, equal.get(_cell(row)))]
     if not apart:
-        return f"With the dependencies of each release date: {text}."
-    top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, controlled))))
-    cell = Cell(top.scenario, top.connection, top.gc)
+        return f"{lead} {cells} {'changes' if len(rows) == 1 else 'change'} as with equal ones."
+    top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, equal[_cell(row)]))))
+    cell = _cell(top)
+    others = f", and {len(apart) - 1} more" if len(apart) > 1 else ""
+    counts = f"{_objects(top)} objects per request instead of {_objects(equal[cell])}"
+    text = (
+        f"{len(apart)} of {cells} {'changes' if len(apart) == 1 else 'change'} otherwise: {top.scenario} "
+        f"{counts} ({top.connection}, gc {top.gc})"
+    )
     blamed = _blamed(project, ends, measured[cell], cell, request=request, progress=progress)
-    return f"With the dependencies of each release date: {text}. {blamed}"
+    return f"{lead} {text}{others}. {blamed}"
 
 
 def stored(
@@ -81,15 +88,21 @@ def _measured(
     return engine.run(project, ends, msgspec.structs.replace(request, cells=cells), progress)
 
 
-def _apart(row: Row, controlled: tuple[Row, ...]) -> float:
+def _cell(row: Row) -> Cell:
+    return Cell(row.scenario, row.connection, row.gc)
+
+
+def _objects(row: Row) -> str:
+    return step(number(row.before.objects), number(row.after.objects))
+
+
+def _apart(row: Row, equal: Row | None) -> float:
     """Return how many objects a row changes beyond its change with equal dependencies; 0 within the error."""
-    for equal in controlled:
-        if (equal.scenario, equal.connection, equal.gc) == (row.scenario, row.connection, row.gc):
-            sides = (row.before, row.after, equal.before, equal.after)
-            error = sum(side.amounts["objects"].error for side in sides)
-            more = float(exact(row.change) - exact(equal.change))
-            return more if abs(more) > error else 0.0
-    return 0.0
+    if equal is None:
+        return 0.0
+    error = sum(side.amounts["objects"].error for side in (row.before, row.after, equal.before, equal.after))
+    more = float(exact(row.change) - exact(equal.change))
+    return more if abs(more) > error else 0.0
 
 
 def _blamed(
@@ -103,9 +116,8 @@ def _blamed(
 ) -> str:
     """Return a sentence on the package that causes the difference in a cell, found by swapping it alone."""
     before, after = ends
-    names = {
-        name for name, version in after.lock.versions.items() if before.lock.versions.get(name) != version
-    }
+    old, new = before.lock.versions, after.lock.versions
+    names = {name for name in new if name != after.lock.framework and old.get(name) != new[name]}
     suspects = [leak.package for leak in sides[1].leaks if leak.package in names and not leak.further]
     where = f"{cell.scenario}, {cell.connection}, gc {cell.gc}"
     for name in dict.fromkeys(suspects):
@@ -119,7 +131,7 @@ def _blamed(
         early, late, alone = (OBJECTS.of(m) for m in (*sides, measurement))
         if OBJECTS.change(early, alone) and early and late and alone:
             whole = " causes the difference" if not OBJECTS.change(alone, late) else ""
-            version = step(before.lock.versions.get(name, "none"), after.lock.versions[name])
+            version = step(old.get(name, "none"), new[name])
             objects = counted(step(number(early.value), number(alone.value)), "object")
             return f"{name} {version}{whole}: {objects} per request on its own ({where})."
     command = f"outlive attribute {before.release.framework}=={before.release.version}"
