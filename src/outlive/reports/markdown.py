@@ -23,7 +23,6 @@ def render(report: Report) -> str:
     """Return the report as Markdown that ends in a newline. If it is too long, a note replaces the tables."""
     head = "\n".join(_head(report))
     parts = (
-        _era(report),
         _bill(report),
         _load(report),
         _relief(report),
@@ -48,6 +47,8 @@ def _head(report: Report) -> Iterator[str]:
     yield "What changes:"
     yield ""
     yield from bullets(report.comparison.changes)
+    if statements.era:
+        yield f"- {escape(statements.era)}"
     yield ""
     context = (statements.scope, statements.sizes, statements.python, statements.origin)
     yield " ".join(map(escape, context))
@@ -57,11 +58,6 @@ def _head(report: Report) -> Iterator[str]:
     commands = [statements.repeat, *([statements.repeat_load] if report.loads.comparisons else [])]
     quoted = (f"`{command.replace('`', '')}`" for command in commands)
     yield f"Repeat it: {' and '.join(quoted)}"
-
-
-def _era(report: Report) -> Iterator[str]:
-    if report.said.era:
-        yield from details("With the dependencies of each release's time", [escape(report.said.era)])
 
 
 def _bill(report: Report) -> Iterator[str]:
