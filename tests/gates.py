@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from comparisons import cell, lost
-from outlive.gates.judge import Judged, Stale, judge
+from outlive.gates.judge import JudgedCell, Stale, judge
 from outlive.gates.limits import Limits, parse
 from outlive.gates.proof import Control
 from outlive.gates.run import Gate, Replayed
@@ -67,7 +67,7 @@ def control(fault: str | None = None) -> Control:
     )
 
 
-def judged(measurement: Measurement, again: Measurement | None = None) -> Judged:
+def judged(measurement: Measurement, again: Measurement | None = None) -> JudgedCell:
     return judge(limits(), measurement, again)
 
 
@@ -87,7 +87,7 @@ EXPIRED = Stale(
 )
 
 
-def gate(*cells: Judged, stale: tuple[Stale, ...] = (), **fields: object) -> Gate:
+def gate(*cells: JudgedCell, stale: tuple[Stale, ...] = (), **fields: object) -> Gate:
     values: dict[str, object] = {
         "stack": StackRecord(framework="aiohttp", release="1", python="3.11", lock="0" * 12, packages=()),
         "source": None,
@@ -103,5 +103,5 @@ def gate(*cells: Judged, stale: tuple[Stale, ...] = (), **fields: object) -> Gat
     return Gate(**(values | fields))  # type: ignore[arg-type]
 
 
-def replayed(*over: Judged) -> Replayed:
+def replayed(*over: JudgedCell) -> Replayed:
     return Replayed(stack="aiohttp==0.9,python==3.11", cells=2, over=over, unmeasured=0)

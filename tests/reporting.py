@@ -20,7 +20,7 @@ from outlive.releases.claims import Changelog, Claim
 from outlive.reports import record
 from outlive.reports.evidence import Evidence
 from outlive.reports.record import Facts, Report
-from outlive.reports.remedies import Advice, Left, Relief, ReliefDocument, Reliefs, Row
+from outlive.reports.remedies import Advice, Leftover, Relief, ReliefDocument, Reliefs, RemedyRow
 
 MACHINE = Machine(system="Linux", kernel="6.1", architecture="x86_64", libc="glibc 2.36", cpus=2)
 PROVENANCE = Provenance(
@@ -141,8 +141,8 @@ def facts(*, yanked: bool = True) -> Facts:
 def relief_document(release: str = "aiohttp 3.10.10", python: str = "3.11") -> ReliefDocument:
     """Return what two remedies do for a release, without load tests."""
 
-    def left(mean: float) -> Left:
-        return Left(
+    def left(mean: float) -> Leftover:
+        return Leftover(
             mean=mean,
             leaked=mean / 2,
             clean=int(mean == 0),
@@ -151,8 +151,8 @@ def relief_document(release: str = "aiohttp 3.10.10", python: str = "3.11") -> R
             scenarios={"ok": 0, "not-found": mean},
         )
 
-    def row(name: str | None, summary: str, **fields: object) -> Row:
-        return msgspec.convert({"remedy": name, "kind": "remedy", "summary": summary} | fields, Row)
+    def row(name: str | None, summary: str, **fields: object) -> RemedyRow:
+        return msgspec.convert({"remedy": name, "kind": "remedy", "summary": summary} | fields, RemedyRow)
 
     rows = (
         row(None, "the unchanged release", left=left(44)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -70,3 +71,15 @@ def test_rooms_stay_small() -> None:
     assert [path.name for path in modules if len(path.read_text().splitlines()) > 400] == []
     folders = Counter(path.parent for path in modules if path.name != "__init__.py")
     assert {folder.name: count for folder, count in folders.items() if count > 15} == {}
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    """Private names are their module's own affair."""
+    modules = (CHECKOUT / "src" / "outlive").rglob("*.py")
+    names = Counter(
+        node.name
+        for path in modules
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []

@@ -25,7 +25,7 @@ LOOK = 0.005  # seconds between two checks for daemons
 Stream = int | IO[bytes] | None
 
 
-class Options(TypedDict, total=False):
+class PopenOptions(TypedDict, total=False):
     """The supported options of `subprocess.Popen`. The default `stdin` is the null device."""
 
     env: Mapping[str, str] | None
@@ -36,7 +36,7 @@ class Options(TypedDict, total=False):
     pass_fds: Sequence[int]
 
 
-def start(argv: Sequence[str | Path], **options: Unpack[Options]) -> subprocess.Popen[bytes]:
+def start(argv: Sequence[str | Path], **options: Unpack[PopenOptions]) -> subprocess.Popen[bytes]:
     """Start `argv` as the leader of a new process group, and return the process; its streams are bytes.
 
     The caller must end it with `stop`, or use `running` instead. A program that does not exist ends with
@@ -49,7 +49,7 @@ def start(argv: Sequence[str | Path], **options: Unpack[Options]) -> subprocess.
 
 @contextlib.contextmanager
 def running(
-    argv: Sequence[str | Path], *, grace: float = GRACE, **options: Unpack[Options]
+    argv: Sequence[str | Path], *, grace: float = GRACE, **options: Unpack[PopenOptions]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start `argv`, yield the process, and finally end its whole group, whatever happens."""
     process = start(argv, **options)

@@ -16,7 +16,7 @@ from outlive.comparison.cells import judge, match
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Package, Stack
 from outlive.replay import engine
-from outlive.replay.engine import SILENT, Request
+from outlive.replay.engine import SILENT, CellRequest
 from outlive.stacks import swaps
 from outlive.stacks.locks import Lock
 from verbs import asked
@@ -47,7 +47,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Cell, ...]]:
     runs: list[tuple[Cell, ...]] = []
     stored = {"a": SIDES[0], "c": SIDES[1]}
 
-    def run(_: object, stacks: Sequence[Any], request: Request, __: object) -> list[list[Measurement]]:
+    def run(_: object, stacks: Sequence[Any], request: CellRequest, __: object) -> list[list[Measurement]]:
         runs.append(request.cells)
         return [
             [
@@ -68,7 +68,7 @@ def said(controlled: float = 1, pair: Any = CONTROLLED, stacks: tuple[Stack, Sta
     """Return what is said where holding the dependencies equal changes each cell by so much."""
     sides = [cell("ok", 8), cell("not-found", 92)], [cell("ok", 8), cell("not-found", 92 + controlled)]
     rows = judge(match(*sides)[0])
-    request = Request((), CELLS)
+    request = CellRequest((), CELLS)
     return era.sentences(CHECKOUT, stacks, pair, rows, request=request, progress=SILENT)
 
 

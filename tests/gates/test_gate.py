@@ -46,7 +46,7 @@ from outlive.project import Project
 from outlive.records.measurement import Phase
 from outlive.records.stack import Package, Stack
 from outlive.releases.catalogue import Catalogue
-from outlive.retention.growth import Tally, analyse, plan
+from outlive.retention.growth import PhaseTally, analyse, plan
 from outlive.stacks import environments
 from outlive.stacks.prepare import prepare
 from outlive.worker.plant import Plant
@@ -141,13 +141,13 @@ class TestProof:
 
 def simulated(every: int, first: int) -> str:
     """Return the growth of a leak of one object for each so many requests."""
-    tallies: list[Tally] = []
+    tallies: list[PhaseTally] = []
     served = first
     while lengths := plan([tally.phase for tally in tallies], collecting=True):
         for requests in lengths:
             leaked = (served + requests) // every - served // every
             served += requests
-            tallies.append(Tally(phase(requests, leaked, leaked), {}, {}))
+            tallies.append(PhaseTally(phase(requests, leaked, leaked), {}, {}))
     return analyse(tallies, collecting=True).growth
 
 

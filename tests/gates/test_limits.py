@@ -16,7 +16,7 @@ from gates import KNOWN, LIMITS, PATH, TODAY, changed, limits
 from outlive.errors import UsageError
 from outlive.gates.accept import accept, render
 from outlive.gates.judge import judge, stale
-from outlive.gates.limits import Limits, Place, exact, load, parse
+from outlive.gates.limits import FilePlace, Limits, exact, load, parse
 from outlive.project import Project
 from outlive.records.measurement import CONNECTIONS, Measurement
 from outlive.retention.growth import HELD_LEAK
@@ -32,10 +32,10 @@ def written(text: str, *measured: Measurement, releases: tuple[str, ...] = RELEA
 class TestParse:
     def test_finds_what_a_cell_may_leave_and_where_that_is_written(self) -> None:
         allowed = limits().allowed(cell("not-found", 33))
-        assert (allowed.objects, allowed.place) == (33, Place(11, "not-found = 33"))
+        assert (allowed.objects, allowed.place) == (33, FilePlace(11, "not-found = 33"))
 
     def test_a_pattern_stands_for_all_that_it_matches(self) -> None:
-        assert limits().allowed(cell("upload-too-large")).place == Place(12, '"upload*" = 5')
+        assert limits().allowed(cell("upload-too-large")).place == FilePlace(12, '"upload*" = 5')
 
     @pytest.mark.parametrize(
         "other",

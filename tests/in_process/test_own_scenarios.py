@@ -165,6 +165,6 @@ def test_a_chunked_answer_to_a_login_is_read_whole() -> None:
 
     app = web.Application()
     app.router.add_post("/login", token)
-    asked = clients.Request(path="/login", method="POST", whole=True)
+    asked = clients.ClientRequest(path="/login", method="POST", whole=True)
     with clients.event_loop() as loop, clients.aiohttp(app, loop) as open_:
         assert open_(asked)().body == b'{"token": "t0"}'

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from loads import load_measurement, load_test, scratch
 from outlive.commands.one_stack_or_two.load import code, duration, load_command
-from outlive.commands.parts.progress import Loads
+from outlive.commands.parts.progress import LoadProgress
 from outlive.errors import ExitCode, FaultError, UsageError
 from outlive.loads import generator
 from outlive.loads import run as running
@@ -234,12 +234,12 @@ class TestFaults:
         assert record.requests > 0
 
     @contextlib.contextmanager
-    def killing(self, *_: object) -> Iterator[Loads]:
+    def killing(self, *_: object) -> Iterator[LoadProgress]:
         def seen(sample: Sample) -> None:
             if sample.requests:
                 self.process("gunicorn", worker=True).kill()
 
-        yield cast("Loads", SimpleNamespace(test=lambda *_: seen))
+        yield cast("LoadProgress", SimpleNamespace(test=lambda *_: seen))
 
     def process(self, word: str, *, worker: bool = False) -> psutil.Process:
         (found,) = (one for one in psutil.Process().children() if word in " ".join(one.cmdline()))

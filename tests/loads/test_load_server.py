@@ -16,7 +16,7 @@ import pytest
 
 from outlive.errors import FaultError
 from outlive.loads.cgroup import MemoryGroup, parents
-from outlive.loads.server import Begun, Counted, Farewell, Line
+from outlive.loads.server import Counted, Farewell, LoadBegun, WorkerLine
 from outlive.stacks import pythons
 from outlive.stacks.pythons import Interpreter
 from outlive.worker import collector, load_probe
@@ -50,7 +50,7 @@ FOLDER = Path(load_probe.__file__).parent
 class Worker:
     """A process with the probe for load that runs one line after the other."""
 
-    def __init__(self, process: subprocess.Popen[str], line: Line) -> None:
+    def __init__(self, process: subprocess.Popen[str], line: WorkerLine) -> None:
         self.process = process
         self.line = line
 
@@ -63,7 +63,7 @@ class Worker:
 
     def begin(self) -> None:
         self.line.ask("begin")
-        assert self.line.wait(Begun).idle
+        assert self.line.wait(LoadBegun).idle
 
     def count(self) -> Counted:
         self.line.ask("collector")
@@ -82,7 +82,7 @@ def working(python: Path | str, folder: Path, policy: str) -> Iterator[Worker]:
         listener.settimeout(30)
         command = [str(python), "-I", "-c", WORKER, str(FOLDER), path, policy]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            line = Line(listener.accept()[0], lambda _: "SIGBUS")
+            line = WorkerLine(listener.accept()[0], lambda _: "SIGBUS")
             try:
                 worker = Worker(process, line)
                 worker.do("Node()")
@@ -167,7 +167,7 @@ class TestProbe:
                 work = "any(zlib.crc32(data) < 0 for _ in iter(int, 1))"  # without the GIL
                 worker.do(f"threading.Thread(target=lambda: ({core}, {idle}, {work}), daemon=True).start()")
                 worker.line.ask("begin")
-                assert not worker.line.wait(Begun).idle
+                assert not worker.line.wait(LoadBegun).idle
             finally:
                 other.kill()
 
@@ -289,7 +289,7 @@ class TestMemoryGroup:
 
 def test_messages_are_json_lines() -> None:
     ours, theirs = socket.socketpair()
-    line = Line(ours, lambda _: "")
+    line = WorkerLine(ours, lambda _: "")
     with ours, theirs:
         theirs.send(json.dumps({"type": "hello", "pid": 7, "python": "3.11.1"}).encode()[:9])
         line.read()
@@ -301,7 +301,7 @@ def test_messages_are_json_lines() -> None:
 
 def test_the_last_words_of_a_worker_are_read_although_it_takes_no_more_commands() -> None:
     ours, theirs = socket.socketpair()
-    line = Line(ours, lambda _: "")
+    line = WorkerLine(ours, lambda _: "")
     with ours:
         with theirs:
             farewell = Farewell(collections=0, freed=0, pause=0, longest=0, pauses=(), aborted=False)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from measuring import CHECKOUT, SCENARIOS
 from outlive.errors import UsageError
 from outlive.loads.locust.arrivals import Arrivals, Share, shares
-from outlive.loads.locust.tally import MOST_FAULTS, WIDTH, Sent, Tally, merged
+from outlive.loads.locust.tally import MOST_FAULTS, WIDTH, ScenarioTally, Sent, merged
 from outlive.records.load import Traffic, percentile
 from outlive.service.users import Deck, check, mix, weights
 
@@ -215,7 +215,7 @@ class TestTally:
     def test_percentiles_are_those_of_the_sorted_latencies_within_a_bucket(
         self, latencies: list[float], percent: int
     ) -> None:
-        tally = Tally()
+        tally = ScenarioTally()
         for one in latencies:
             tally.add(one, expected=True)
         exact = sorted(latencies)[math.ceil(len(latencies) * percent / 100) - 1]
@@ -225,7 +225,7 @@ class TestTally:
 
     @given(st.lists(seconds), st.lists(seconds))
     def test_merging_is_counting_together(self, some: list[float], others: list[float]) -> None:
-        one, two, both = Tally(), Tally(), Tally()
+        one, two, both = ScenarioTally(), ScenarioTally(), ScenarioTally()
         for tally, latencies in ((one, some), (two, others), (both, some + others)):
             for latency in latencies:
                 tally.add(latency, expected=latency < 1)
@@ -237,11 +237,11 @@ class TestTally:
         assert total["upload"].histogram() == two.histogram()
 
     def test_a_histogram_says_how_many_were_at_most_so_slow(self) -> None:
-        tally = Tally()
+        tally = ScenarioTally()
         for latency in (0.001, 0.001, 0.5):
             tally.add(latency, expected=True)
         assert [(round(upper, 2), count) for upper, count in tally.histogram()] == [(0.0, 2), (0.5, 1)]
-        assert percentile(Tally().histogram(), 99) == 0
+        assert percentile(ScenarioTally().histogram(), 99) == 0
 
     def test_texts_of_faults_are_counted_and_bounded(self) -> None:
         sent = Sent()

@@ -12,7 +12,7 @@ from outlive.errors import FaultError
 from outlive.records.stack import Stack
 from outlive.replay.explanation.allocations import Allocations, allocation_lines, growing, trace, with_memray
 from outlive.replay.subject import Subject
-from outlive.service.probe_line import Site, TracedFrame
+from outlive.service.probe_line import AllocationSite, TracedFrame
 from outlive.stacks.prepare import Prepared, prepare
 
 OK = next(one for one in SCENARIOS if one.name == "ok")
@@ -25,8 +25,8 @@ def frame(place: str, *, python: bool = False, source: str = "") -> TracedFrame:
 OURS, PYTHON = frame("app.py:7", source="kept.append(body.decode())"), frame("codecs.py:1", python=True)
 
 
-def site(blocks: int, size: int, *frames: TracedFrame) -> Site:
-    return Site(frames or (OURS,), blocks, size)
+def site(blocks: int, size: int, *frames: TracedFrame) -> AllocationSite:
+    return AllocationSite(frames or (OURS,), blocks, size)
 
 
 def test_what_comes_with_requests_is_kept_in_each_phase() -> None:

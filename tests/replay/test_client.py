@@ -14,7 +14,7 @@ from outlive.errors import FaultError
 from outlive.records.measurement import Connection
 from outlive.replay import client as replaying
 from outlive.service import wire
-from outlive.service.scenarios import Client, Request, Scenario, Step
+from outlive.service.scenarios import Client, ClientStep, Request, Scenario
 from outlive.service.seal import Address
 
 Script = Callable[[socket.socket, list[bytes]], None]
@@ -296,7 +296,7 @@ class TestSteps:
     """Clients whose behaviour is a list of steps."""
 
     def exchange(
-        self, script: Script, *steps: Step, then: tuple[Request, ...] = (), **request: object
+        self, script: Script, *steps: ClientStep, then: tuple[Request, ...] = (), **request: object
     ) -> tuple[str, list[bytes]]:
         """Return what the client notes and what the server received."""
         one = Scenario("one", "a summary", Request(**request), ("200",), steps, then)  # type: ignore[arg-type]

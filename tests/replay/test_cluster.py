@@ -21,7 +21,7 @@ from outlive.records.stack import Stack, Wheel
 from outlive.replay import cluster as cluster_package
 from outlive.replay import engine, place
 from outlive.replay.cluster import orders, workers
-from outlive.replay.cluster.orders import Answer, Counts, Filled, Order, Part, Refused, Work
+from outlive.replay.cluster.orders import Counts, Filled, Order, Part, Refused, Reply, Work
 from outlive.replay.cluster.workers import Cluster, connected
 from outlive.replay.subject import Shown, Task
 from outlive.retention.growth import SHOWN
@@ -90,7 +90,7 @@ def cluster(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
         yield found
 
 
-def answers(cluster: Cluster, *asked: Order) -> dict[str, Answer]:
+def answers(cluster: Cluster, *asked: Order) -> dict[str, Reply]:
     found = list(cluster.filled({one.work.lock.release: one for one in asked}))
     assert sorted(key for key, _ in found) == sorted(one.work.lock.release for one in asked)  # each once
     return dict(found)
@@ -192,7 +192,7 @@ def test_machines_that_count_differently_are_a_fault(
 
 
 def tasks(cluster: Cluster, *versions: str) -> list[Task]:
-    request = engine.Request((), ())
+    request = engine.CellRequest((), ())
     served = engine.serving(CHECKOUT, "flask", scenarios.load(CHECKOUT.scenarios))
     here = Interpreter("3.11.7", "/nowhere")
     return [
@@ -354,13 +354,13 @@ def test_worker_processes_here_count_what_this_process_counts(tmp_path: Path) ->
     prepared = [prepare(project, Stack.parse(f"flask==3.1.{patch},python==3.11")) for patch in (2, 3)]
 
     def counted(scheduler: str | None) -> list[list[tuple[object, ...]]]:
-        request = engine.Request(ok, (CELL,), jobs=2, fresh=True, scheduler=scheduler)
+        request = engine.CellRequest(ok, (CELL,), jobs=2, fresh=True, scheduler=scheduler)
         found = engine.run(project, prepared, request, engine.SILENT)
         exact = ("status", "growth", "survivors_per_request", "leaked_per_request", "types", "fingerprints")
         return [[tuple(getattr(m, name) for name in exact) for m in each] for each in found]
 
     assert counted("local") == counted(None)
-    later = engine.Request(ok, (Cell("ok", "close", "on"),), jobs=2, scheduler="local")
+    later = engine.CellRequest(ok, (Cell("ok", "close", "on"),), jobs=2, scheduler="local")
     for (found,) in engine.run(project, prepared, later, engine.SILENT):
         assert [phase.requests for phase in found.phases] == [
             *SHOWN

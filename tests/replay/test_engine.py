@@ -16,7 +16,7 @@ from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import compact, engine, place, store
-from outlive.replay.engine import SILENT, Request
+from outlive.replay.engine import SILENT, CellRequest
 from outlive.replay.subject import Task
 from outlive.service import app as apps
 from outlive.service import scenarios
@@ -76,7 +76,7 @@ def run(
 ) -> list[set[int | None]]:
     """Return by what the measurements of each side are told from all others; `changed` is not-found."""
     ok, missing = find(project.scenarios, ("ok", "not-found"), None)
-    request = Request((ok, msgspec.structs.replace(missing, **(changed or {}))), CELLS, fresh=fresh)
+    request = CellRequest((ok, msgspec.structs.replace(missing, **(changed or {}))), CELLS, fresh=fresh)
     return [{m.peak_rss_bytes for m in side} for side in engine.run(project, stacks, request, SILENT)]
 
 

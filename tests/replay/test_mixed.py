@@ -11,7 +11,7 @@ from loading import Stub, read
 from measuring import CHECKOUT, OK, SCENARIOS
 from outlive.errors import FaultError
 from outlive.records.measurement import ASKED, Connection
-from outlive.replay.mixed import LENGTHS, Left, send
+from outlive.replay.mixed import LENGTHS, MixResidue, send
 from outlive.service.users import Deck, weights
 
 WEIGHTS = weights(CHECKOUT.loadtests, "ErrorHeavy")
@@ -62,7 +62,7 @@ def test_a_wrong_answer_is_a_fault() -> None:
 
 
 def test_what_connections_left_is_told_from_what_requests_left() -> None:
-    left = Left.of([26 * requests + 160 for requests in LENGTHS])
-    assert left == Left(per_request=26.0, once=160.0)
+    left = MixResidue.of([26 * requests + 160 for requests in LENGTHS])
+    assert left == MixResidue(per_request=26.0, once=160.0)
     assert left.after(1600) == pytest.approx(26.1)
     assert left.after(16) == pytest.approx(36)

@@ -98,7 +98,7 @@ class Lab:
             self.project,
             [one for one in found if not versions or one.version in versions],
             HERE.minor,
-            engine.Request(selected, cells, **changes),
+            engine.CellRequest(selected, cells, **changes),
             Progress(start, lambda _: None),
             keep=keep,
         )

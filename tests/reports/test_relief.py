@@ -29,7 +29,7 @@ from outlive.records.measurement import Measurement, Phase, StackRecord
 from outlive.records.remedy import Remedy
 from outlive.replay.store import provenance
 from outlive.reports import remedies
-from outlive.reports.remedies import Left, Relief, ReliefDocument, Row
+from outlive.reports.remedies import Leftover, Relief, ReliefDocument, RemedyRow
 from outlive.reports.remedies_text import show
 from outlive.stacks.prepare import Prepared
 from reporting import relief_document
@@ -59,7 +59,7 @@ def measurement(scenario: str, survivors: float, leaked: float = 0, **changes: o
     return msgspec.convert(whole | changes, Measurement)
 
 
-def left(**objects: float) -> Left:
+def left(**objects: float) -> Leftover:
     found = remedies.left(
         [measurement(name.replace("_", "-"), count) for name, count in objects.items()], SHARES, FAILING
     )
@@ -67,8 +67,8 @@ def left(**objects: float) -> Left:
     return found
 
 
-def row(name: str | None, **fields: object) -> Row:
-    return msgspec.convert({"remedy": name, "kind": "remedy", "summary": f"does {name}"} | fields, Row)
+def row(name: str | None, **fields: object) -> RemedyRow:
+    return msgspec.convert({"remedy": name, "kind": "remedy", "summary": f"does {name}"} | fields, RemedyRow)
 
 
 def test_means_are_weighted_by_the_traffic() -> None:
@@ -227,7 +227,7 @@ def document() -> ReliefDocument:
         for number, one in trials.order(plain, [a], 4)
     ]
     off = judged(policies(plain, a), TRAFFIC, seen)
-    rows: tuple[Row, ...] = (
+    rows: tuple[RemedyRow, ...] = (
         row(None, left=left(ok=8, not_found=90, handler_error=80), summary="the unchanged release"),
         row("drop", left=left(ok=8, not_found=8, handler_error=8), caution="no traceback afterwards"),
         row("recycle", summary="gunicorn's --max-requests 1000"),

@@ -27,8 +27,8 @@ from outlive.retention.growth import (
     SHOWN,
     SHOWN_LONG,
     WARM_UP,
-    Analysis,
-    Tally,
+    GrowthAnalysis,
+    PhaseTally,
     analyse,
     lengths,
     plan,
@@ -65,8 +65,8 @@ def phase(
     )
 
 
-def tallies(*phases: Phase) -> list[Tally]:
-    return [Tally(one, {}, {}) for one in phases]
+def tallies(*phases: Phase) -> list[PhaseTally]:
+    return [PhaseTally(one, {}, {}) for one in phases]
 
 
 def served(
@@ -98,11 +98,11 @@ def served(
     return phases
 
 
-def verdict(phases: list[Phase], sensitivity: int = SENSITIVITY) -> Analysis:
+def verdict(phases: list[Phase], sensitivity: int = SENSITIVITY) -> GrowthAnalysis:
     return analyse(tallies(*phases), collecting=False, sensitivity=sensitivity)
 
 
-def of(found: Analysis, *fields: str) -> tuple[object, ...]:
+def of(found: GrowthAnalysis, *fields: str) -> tuple[object, ...]:
     return tuple(getattr(found, field) for field in fields)
 
 
@@ -310,9 +310,10 @@ class TestMemory:
 
 
 class TestTypes:
-    def analysed(self, *types: dict[str, int]) -> Analysis:
+    def analysed(self, *types: dict[str, int]) -> GrowthAnalysis:
         return analyse(
-            [Tally(phase(n), named, {}) for n, named in zip(PHASES, types, strict=True)], collecting=False
+            [PhaseTally(phase(n), named, {}) for n, named in zip(PHASES, types, strict=True)],
+            collecting=False,
         )
 
     def test_are_slopes_too_most_first(self) -> None:

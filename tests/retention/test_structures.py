@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlive.retention.graph import Graph, Step, Vertex, read
+from outlive.retention.graph import Graph, PathStep, Vertex, read
 from outlive.retention.structures import Analysis, Structure, analyse
 from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
@@ -349,7 +349,7 @@ def test_names_are_written_as_in_a_program() -> None:
         "internal:": "inside (C)",
         "": "",
     }
-    assert {name: link(Step(vertex=vertex, number=0, reference=name)) for name in names} == names
+    assert {name: link(PathStep(vertex=vertex, number=0, reference=name)) for name in names} == names
     assert title(vertex) == "frame of app.main"
 
 

@@ -22,7 +22,7 @@ from outlive.records.measurement import ASKED, Cell, Connection, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
 from outlive.replay.client import Client
-from outlive.replay.engine import Progress, Request
+from outlive.replay.engine import CellRequest, Progress
 from outlive.replay.measure import measure
 from outlive.replay.subject import Subject, Task
 from outlive.service import app as apps
@@ -145,7 +145,7 @@ class TestWhatAScenarioNeeds:
 
 
 class TestSelection:
-    def request(self, *patterns: str, chosen: Set | None = None, always: tuple[str, ...] = ()) -> Request:
+    def request(self, *patterns: str, chosen: Set | None = None, always: tuple[str, ...] = ()) -> CellRequest:
         selection = Selection(patterns, chosen, (), ("off",), None, fresh=False, jobs=1)
         return selection.request(CHECKOUT, always=always)
 

@@ -13,7 +13,7 @@ from outlive.project import Project
 from outlive.records.remedy import Remedy
 from outlive.records.stack import Stack
 from outlive.replay import engine
-from outlive.replay.engine import SILENT, Request
+from outlive.replay.engine import SILENT, CellRequest
 from outlive.service import remedies, scenarios
 from outlive.stacks.prepare import prepare, prepare_pair
 
@@ -200,7 +200,7 @@ def test_ours_run_with_the_packages_that_the_stack_brings(
     assert practice
     assert {one.partition("[")[0] for one in practice.packages} <= stack.lock.versions.keys()
     chosen = scenarios.find(project.scenarios, [scenario])
-    request = Request(chosen, engine.cells(chosen, ("keep-alive",), ("off",)))
+    request = CellRequest(chosen, engine.cells(chosen, ("keep-alive",), ("off",)))
     ((found,),) = engine.run(project, [stack], request, SILENT)
     assert (found.status, found.remedy) == ("measured", name), found.reason
 

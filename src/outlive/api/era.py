@@ -13,7 +13,7 @@ from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.stack import Stack
 from outlive.replay import engine
-from outlive.replay.engine import Progress, Request
+from outlive.replay.engine import CellRequest, Progress
 from outlive.service import app as apps
 from outlive.stacks import swaps
 from outlive.stacks.prepare import Pair, Prepared, prepare_each
@@ -26,7 +26,7 @@ def sentences(
     pair: Pair,
     controlled: tuple[Row, ...],
     *,
-    request: Request,
+    request: CellRequest,
     progress: Progress,
 ) -> str | None:
     """Return what changes otherwise with the dependencies of each release date, and which package causes it.
@@ -79,7 +79,7 @@ def stored(
 
 
 def _measured(
-    project: Project, ends: tuple[Prepared, Prepared], request: Request, progress: Progress
+    project: Project, ends: tuple[Prepared, Prepared], request: CellRequest, progress: Progress
 ) -> list[tuple[Measurement, ...]]:
     """Return the stored measurements of a request's cells on both sides, or else measure those of `ok`."""
     if both := stored(project, ends, request.worker, lambda cell: cell in request.cells):
@@ -111,7 +111,7 @@ def _blamed(
     sides: tuple[Measurement, Measurement],
     cell: Cell,
     *,
-    request: Request,
+    request: CellRequest,
     progress: Progress,
 ) -> str:
     """Return a sentence on the package that causes the difference in a cell, found by swapping it alone."""

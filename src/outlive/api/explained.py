@@ -48,7 +48,7 @@ class Explained(msgspec.Struct, frozen=True):
     subject: Subject
     prepared: Prepared
     scenario: Scenario
-    request: engine.Request
+    request: engine.CellRequest
     outside: tuple[str, ...]
 
     def reproducer(self, structure: Structure) -> str:

@@ -112,7 +112,7 @@ class Selection(
 
     def request(
         self, project: Project, *, always: tuple[str, ...] = (), sensitivity: int = SENSITIVITY
-    ) -> engine.Request:
+    ) -> engine.CellRequest:
         """Return what to measure: the selected scenarios, and those that are `always` wanted.
 
         `sensitivity` is the default if the user asks for none. Raises UsageError for a pattern that matches
@@ -121,7 +121,7 @@ class Selection(
         selected = scenarios.find(project.scenarios, self.patterns, self.chosen)
         wanted = scenarios.find(project.scenarios, always) if always else ()
         selected = (*(scenario for scenario in wanted if scenario not in selected), *selected)
-        return engine.Request(
+        return engine.CellRequest(
             selected,
             engine.cells(selected, self.connections or self.kinds, self.policies),
             worker=self.worker,

@@ -43,7 +43,7 @@ up to one automatic collection a phase is missing; full ones are rarer than most
 GAPS: tuple[Gap, ...] = ("unsupported", "missing", "incomparable", "failed")  # the gravest last
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class SideReading(msgspec.Struct, frozen=True, kw_only=True):
     """What one side of a row says, per request.
 
     `growth` is the measured growth, `kind` the growth under this gc policy. `amounts` are the amounts of
@@ -98,8 +98,8 @@ class Row(Cell, frozen=True, kw_only=True):
     where it is for development only. `size` is what stays at the reader's traffic.
     """
 
-    before: Reading
-    after: Reading
+    before: SideReading
+    after: SideReading
     direction: Direction
     by: str
     told: tuple[str, ...]
@@ -237,7 +237,7 @@ def _fault(measurement: Measurement | None) -> tuple[Gap, str] | None:
     return measurement.status, one_line(measurement.reason or "no reason was recorded")
 
 
-def _readings(before: Measurement, after: Measurement) -> tuple[Reading, Reading]:
+def _readings(before: Measurement, after: Measurement) -> tuple[SideReading, SideReading]:
     """Return what both sides say; what is noisy is not compared across machines."""
     first, second = _reading(before), _reading(after)
     if before.host != after.host:
@@ -246,8 +246,8 @@ def _readings(before: Measurement, after: Measurement) -> tuple[Reading, Reading
     return first, second
 
 
-def _reading(measurement: Measurement) -> Reading:
-    return Reading(
+def _reading(measurement: Measurement) -> SideReading:
+    return SideReading(
         growth=measurement.growth or "none",
         kind=kind(measurement),
         amounts={
@@ -288,7 +288,9 @@ def _pause(measurement: Measurement, collector: Collector) -> float | None:
     return collector.pause_ms_per_1000_requests if round(seen) >= LEAST_COLLECTIONS else None
 
 
-def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Rates, *, decides: bool) -> Row:
+def _row(
+    cell: Cell, readings: Mapping[Cell, tuple[SideReading, SideReading]], rates: Rates, *, decides: bool
+) -> Row:
     before, after = readings[cell]
     ok = readings.get(msgspec.structs.replace(cell, scenario=BASELINE))
     if ok:
@@ -316,7 +318,7 @@ def _row(cell: Cell, readings: Mapping[Cell, tuple[Reading, Reading]], rates: Ra
     )
 
 
-def _size(before: Reading, after: Reading, rates: Rates, *, fails: bool) -> Size | None:
+def _size(before: SideReading, after: SideReading, rates: Rates, *, fails: bool) -> Size | None:
     if before.bytes_each is None or after.bytes_each is None:
         return None
     change = bytes_changed(before.amounts, after.amounts)
@@ -325,7 +327,7 @@ def _size(before: Reading, after: Reading, rates: Rates, *, fails: bool) -> Size
     )
 
 
-def decide(before: Reading, after: Reading) -> tuple[Direction, str, tuple[str, ...]]:
+def decide(before: SideReading, after: SideReading) -> tuple[Direction, str, tuple[str, ...]]:
     """Return the direction, what gave it, and all quantities that differ."""
     signs = {"class": class_change((before.kind, after.kind), (before.once, after.once))}
     for quantity in QUANTITIES:
@@ -339,7 +341,7 @@ def decide(before: Reading, after: Reading) -> tuple[Direction, str, tuple[str, 
     return "worse" if signs[changed[0]] > 0 else "better", changed[0], differing
 
 
-def _as_ok(sides: tuple[Reading, Reading], ok: tuple[Reading, Reading]) -> bool:
+def _as_ok(sides: tuple[SideReading, SideReading], ok: tuple[SideReading, SideReading]) -> bool:
     """Return whether what changes is what `ok` changes: as many objects, and their growth if it changes."""
     own, base = ((RANK[first.kind], RANK[last.kind]) for first, last in (sides, ok))
     if own[0] != own[1] and own != base:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from outlive.comparison.cells import BASELINE, Reading, Row, Unmeasured
+from outlive.comparison.cells import BASELINE, Row, SideReading, Unmeasured
 from outlive.comparison.changes import (
     LEAKED,
     NAMED,
@@ -130,7 +130,7 @@ def changes(
     )
 
 
-def leaking(reading: Reading) -> Quantity:
+def leaking(reading: SideReading) -> Quantity:
     """Return what it is that leaks: objects, or memory that is in none."""
     for quantity in QUANTITIES:
         if quantity.leaks is not None and (reading.value(quantity.name) or 0.0) >= quantity.leaks:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from outlive.comparison.cells import Reading, Row, Unmeasured
+from outlive.comparison.cells import Row, SideReading, Unmeasured
 from outlive.comparison.changes import FILES_TOLD, LEAKED, OBJECTS, PER_CONNECTION, Direction, Quantity
 from outlive.comparison.headline import leaking
 from outlive.comparison.pair import Compared, Comparison, Side
@@ -162,7 +162,7 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
     )
 
 
-def reading_text(reading: Reading, gc: str) -> str:
+def reading_text(reading: SideReading, gc: str) -> str:
     """Return a count with its growth: `0`, `32 cyclic`, `50, 44 leaked`, `2 blocks leaked`, `0 (bounded)`.
 
     Cyclic is not said where a collector runs: it frees that.
@@ -180,7 +180,7 @@ def reading_text(reading: Reading, gc: str) -> str:
     return objects if reading.kind == "none" else f"{objects} ({reading.kind})"
 
 
-def _amount(quantity: Quantity, reading: Reading) -> str:
+def _amount(quantity: Quantity, reading: SideReading) -> str:
     amount = reading.amounts.get(quantity.name)
     if amount is None:
         return UNKNOWN

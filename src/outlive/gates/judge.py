@@ -21,7 +21,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 
 from outlive.comparison.outside import held, open_files, outside
-from outlive.gates.limits import Allowed, Limits, Place, exact
+from outlive.gates.limits import Allowed, FilePlace, Limits, exact
 from outlive.records.measurement import Measurement
 from outlive.retention.error import errors
 from outlive.retention.growth import LEAST_LEAK
@@ -37,7 +37,7 @@ ROUNDED = 0.0005
 """Most objects by which a count and its limit differ through rounding alone: limits are in thousandths."""
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class JudgedCell(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on one cell. `again` is the second measurement, made if the first one deviated.
 
     `objects` are per request; `residue` is what a connection leaves apart from its requests, None if unknown.
@@ -52,7 +52,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     limit: float
     residue: float | None = None
     residue_limit: float = 0.0
-    place: Place | None
+    place: FilePlace | None
     what: str = ""
     advice: str = ""
     why: str = ""
@@ -65,7 +65,7 @@ class Stale(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kind: Kind
-    place: Place
+    place: FilePlace
     what: str
     advice: str
     about: str
@@ -100,7 +100,7 @@ class _Count(NamedTuple):
     left: float
     limit: float
     apart: float
-    place: Place | None
+    place: FilePlace | None
     of: str
 
     @property
@@ -138,7 +138,7 @@ def fits(allowed: Allowed, measurement: Measurement) -> bool:
     return alike and leaks_memory(measurement) == allowed.memory
 
 
-def judge(limits: Limits, measurement: Measurement, again: Measurement | None = None) -> Judged:
+def judge(limits: Limits, measurement: Measurement, again: Measurement | None = None) -> JudgedCell:
     """Return the verdict on a cell. Raises UsageError if two limits apply to it."""
     outcome, problem, advice = _outcome(limits, measurement, again)
     allowed = limits.allowed(measurement)
@@ -146,7 +146,7 @@ def judge(limits: Limits, measurement: Measurement, again: Measurement | None = 
     about_residue = [count.fits for count in _counts(allowed, measurement)] == [True, False]
     if about_residue:
         place = allowed.residue_place
-    return Judged(
+    return JudgedCell(
         measurement=measurement,
         again=again,
         outcome=outcome,
@@ -200,7 +200,7 @@ def _deviation(path: str, allowed: Allowed, measurement: Measurement) -> tuple[O
     return "within", "", ""
 
 
-def _advice(path: str, place: Place | None) -> str:
+def _advice(path: str, place: FilePlace | None) -> str:
     where = f"{path}:{place.line}" if place else path
     return f"find what keeps them; if they are intended, --accept writes {where} and you add the reason"
 
@@ -234,7 +234,7 @@ def _stale(
 ) -> Iterator[Stale]:
     entry = limits.entries[at]
 
-    def failure(kind: Kind, place: Place, problem: str, change: str, *patterns: str) -> Stale:
+    def failure(kind: Kind, place: FilePlace, problem: str, change: str, *patterns: str) -> Stale:
         advice = f"{limits.path}:{place.line}: {change.format(place.text)}"
         return Stale(kind=kind, place=place, what=problem, advice=advice, about=entry.about_what(patterns))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
 from outlive import __version__
-from outlive.gates.judge import Judged
+from outlive.gates.judge import JudgedCell
 from outlive.gates.run import Gate
 from outlive.gates.text import notable, proved, replayed, reproduce, subject, types
 from outlive.wording import one_line
@@ -65,7 +65,7 @@ def _cases(gate: Gate) -> Iterator[tuple[str, str, str, str]]:
         yield f"limit of {entry.about}", "failure", entry.what, entry.advice
 
 
-def _detail(gate: Gate, cell: Judged) -> str:
+def _detail(gate: Gate, cell: JudgedCell) -> str:
     why = f"why the limit is there: {cell.why}" if cell.why else ""
     return "\n".join(filter(None, [types(cell), why, cell.advice, reproduce(gate, cell)]))
 

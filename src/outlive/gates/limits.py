@@ -99,7 +99,7 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         )
 
 
-class Place(msgspec.Struct, frozen=True, order=True):
+class FilePlace(msgspec.Struct, frozen=True, order=True):
     """A place in the file: the line's number, from 1, and its text."""
 
     line: int
@@ -110,11 +110,11 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     """What the limits allow one cell; places are None and `why` is empty if no limit applies."""
 
     objects: float = 0.0
-    place: Place | None = None
+    place: FilePlace | None = None
     residue: float = 0.0
-    residue_place: Place | None = None
+    residue_place: FilePlace | None = None
     memory: bool = False
-    memory_place: Place | None = None
+    memory_place: FilePlace | None = None
     why: str = ""
 
 
@@ -149,25 +149,25 @@ class Limits(msgspec.Struct, frozen=True):
             why=self.entries[match[0]].why if match else "",
         )
 
-    def place_of(self, at: int, pattern: str) -> Place:
+    def place_of(self, at: int, pattern: str) -> FilePlace:
         """Return the line of entry number `at` that is for a pattern of scenarios."""
         for table in ("objects", "per_connection"):
             if pattern in getattr(self.entries[at], table):
                 return self.place(at, pattern, table)
         return self.place(at, "memory")
 
-    def place(self, at: int, key: str | None = None, table: str | None = None) -> Place:
+    def place(self, at: int, key: str | None = None, table: str | None = None) -> FilePlace:
         """Return the first line of entry number `at`, or its line for `key` (in its `table`)."""
         lines = self.text.splitlines()
         starts = [number for number, line in enumerate(lines) if line.strip() == HEADER]
         if at >= len(starts):  # written as an inline table
-            return Place(1, self.path)
+            return FilePlace(1, self.path)
         end = starts[at + 1] if at + 1 < len(starts) else len(lines)
         pattern = re.compile(rf"""\s*["']?{re.escape(key or HEADER)}["']?\s*(=|$)""")
         heading = f"[limits.{table}]"
         begin = next((n for n in range(starts[at], end) if lines[n].strip() == heading), starts[at])
         line = next((n for n in range(begin, end) if pattern.match(lines[n])), starts[at])
-        return Place(line + 1, lines[line].strip())
+        return FilePlace(line + 1, lines[line].strip())
 
     def _match(self, measurement: Measurement, field: str) -> tuple[int, str] | None:
         """Return the number of the entry that applies and the pattern in its `field`, or None."""
@@ -244,7 +244,7 @@ def _message(path: str, text: str, error: Exception) -> str:
     return message
 
 
-def _fault(limits: Limits, at: int, scenarios: Sequence[Scenario]) -> tuple[Place, str] | None:
+def _fault(limits: Limits, at: int, scenarios: Sequence[Scenario]) -> tuple[FilePlace, str] | None:
     """Return the faulty line of entry number `at` and what is wrong with it, or None."""
     entry = limits.entries[at]
     try:

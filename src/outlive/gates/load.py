@@ -11,7 +11,7 @@ import msgspec
 from outlive.comparison.cells import BASELINE
 from outlive.errors import UsageError
 from outlive.gates import proof
-from outlive.gates.judge import Judged, Outcome
+from outlive.gates.judge import JudgedCell, Outcome
 from outlive.gates.limits import Limits, exact
 from outlive.gates.proof import Control
 from outlive.gates.run import Gate, Wanted, verdict
@@ -43,7 +43,7 @@ TOTAL = 3 * sum(REQUESTS)
 """Requests of a run in which nothing deviates: the proof without and with a plant, and the release."""
 
 
-class Left(msgspec.Struct, frozen=True, kw_only=True):
+class LoadGrowth(msgspec.Struct, frozen=True, kw_only=True):
     """The objects that each additional request leaves under load; `fault` says why they are unknown."""
 
     survivors: float = 0.0
@@ -82,7 +82,7 @@ def run(
         for kinds in (("nothing",), ("leak", "cycle"))
     )
     control = _control(wanted.connections[0], worker.name, plain, planted)
-    cells: list[Judged] = []
+    cells: list[JudgedCell] = []
     if control.seen:
         judged_app = proof.planted(alone, "leak" if wanted.plant else "nothing")
         left = bench.left(judged_app, wanted.patterns, str(prepared.release))
@@ -102,7 +102,7 @@ class _Bench(msgspec.Struct, frozen=True):
     wanted: Wanted
     watch: Watching
 
-    def left(self, app: App, patterns: tuple[str, ...], title: str) -> Left:
+    def left(self, app: App, patterns: tuple[str, ...], title: str) -> LoadGrowth:
         """Return the objects that each additional request leaves in `app`, from two load tests."""
         tests = []
         for requests in REQUESTS:
@@ -111,10 +111,10 @@ class _Bench(msgspec.Struct, frozen=True):
             plan = LoadTest(self.prepared, deployment, traffic)
             test = load(self.project, plan, app=app, watch=self.watch(title, traffic))
             if fault := _fault(test):
-                return Left(longest=test, fault=fault)
+                return LoadGrowth(longest=test, fault=fault)
             tests.append(test)
         short, long = tests
-        return Left(
+        return LoadGrowth(
             survivors=_slope(short, long, "survivors"), leaked=_slope(short, long, "leaked"), longest=long
         )
 
@@ -162,7 +162,7 @@ def _slope(short: LoadMeasurement, long: LoadMeasurement, field: str) -> float:
     return (counts[1] - counts[0]) / (long.requests - short.requests)
 
 
-def _control(connection: Connection, worker: str, plain: Left, planted: Left) -> Control:
+def _control(connection: Connection, worker: str, plain: LoadGrowth, planted: LoadGrowth) -> Control:
     leak, cycle = planted.leaked - plain.leaked, planted.cyclic - plain.cyclic
     fault = plain.fault or planted.fault
     return proof.counted(
@@ -176,7 +176,7 @@ def _control(connection: Connection, worker: str, plain: Left, planted: Left) ->
     )
 
 
-def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None) -> Judged:
+def _judged(bench: _Bench, limits: Limits, left: LoadGrowth, again: LoadGrowth | None = None) -> JudgedCell:
     """Return the verdict on `left`; `again` is the repetition after a deviation."""
     outcome, objects, limit, problem = _outcome(bench, limits, left)
     if again is not None and _outcome(bench, limits, again)[0] != outcome:
@@ -201,7 +201,7 @@ def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None
         leaked_per_request=left.leaked,
         types=test.types,
     )
-    return Judged(
+    return JudgedCell(
         measurement=measurement,
         outcome=outcome,
         objects=max(0.0, round(objects, 3)),
@@ -212,7 +212,7 @@ def _judged(bench: _Bench, limits: Limits, left: Left, again: Left | None = None
     )
 
 
-def _outcome(bench: _Bench, limits: Limits, left: Left) -> tuple[Outcome, float, float, str]:
+def _outcome(bench: _Bench, limits: Limits, left: LoadGrowth) -> tuple[Outcome, float, float, str]:
     """Return the outcome, the deciding count, its limit, and what is wrong."""
     if left.fault or left.longest is None:
         return "failed", 0.0, 0.0, left.fault or "nothing was loaded"
@@ -230,5 +230,5 @@ def _outcome(bench: _Bench, limits: Limits, left: Left) -> tuple[Outcome, float,
     return "within", left.survivors, limit, ""
 
 
-def _counts(left: Left) -> str:
+def _counts(left: LoadGrowth) -> str:
     return left.fault or f"{counted(exact(left.survivors), 'object')}, {exact(left.leaked)} leaked"

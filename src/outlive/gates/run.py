@@ -15,7 +15,7 @@ from outlive.comparison.cells import BASELINE
 from outlive.errors import ExitCode, UsageError
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.gates import proof
-from outlive.gates.judge import FAILING, Judged, Stale, judge, stale
+from outlive.gates.judge import FAILING, JudgedCell, Stale, judge, stale
 from outlive.gates.limits import Limits
 from outlive.gates.proof import Control
 from outlive.project import Project
@@ -90,7 +90,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     stack: str
     cells: int
-    over: tuple[Judged, ...]
+    over: tuple[JudgedCell, ...]
     unmeasured: int
 
 
@@ -113,7 +113,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     limited: bool = True
     controls: tuple[Control, ...]
     least_leak: int
-    cells: tuple[Judged, ...]
+    cells: tuple[JudgedCell, ...]
     stale: tuple[Stale, ...]
     replayed: Replayed | None
     load: bool = False
@@ -124,7 +124,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     app: tuple[str, ...] = ()
 
     @property
-    def failing(self) -> tuple[Judged, ...]:
+    def failing(self) -> tuple[JudgedCell, ...]:
         """The cells over or under their limit."""
         return tuple(cell for cell in self.cells if cell.outcome in FAILING)
 
@@ -188,7 +188,7 @@ def run(
                     for name, subject in served.items()
                 }
             worker = proof.marked(wanted.worker) if plants and wanted.worker else wanted.worker
-            request = engine.Request(wanted.known, tuple(cells), worker=worker, jobs=wanted.jobs)
+            request = engine.CellRequest(wanted.known, tuple(cells), worker=worker, jobs=wanted.jobs)
             return engine.to_measure(project, environment, by_name, request, cells)
 
         for task in tasks(cells):
@@ -211,7 +211,7 @@ def run(
             if proved := all(control.seen for control in controls):
                 break
 
-        verdicts: dict[Cell, Judged] = {}
+        verdicts: dict[Cell, JudgedCell] = {}
         first: dict[Cell, Measurement] = {}
         if proved:
             first = {cell: baseline[cell] for cell in reused} | _by_cell(measured(tasks(rest, *left_in)))
@@ -233,7 +233,7 @@ def verdict(
     source: str | None,
     controls: tuple[Control, ...],
     *,
-    cells: Iterable[Judged],
+    cells: Iterable[JudgedCell],
     entries: tuple[Stale, ...] = (),
 ) -> Gate:
     """Return the run of the gate with these controls, judged cells and stale entries."""
@@ -272,7 +272,7 @@ def replay(
         )
     packages = apps.packages(project, stack.framework, wanted.worker)
     bad = prepare(project, stack, gate.stack.python, packages=packages)
-    request = engine.Request(
+    request = engine.CellRequest(
         wanted.scenarios, wanted.cells, wanted.worker, jobs=wanted.jobs, scheduler=wanted.scheduler
     )
     (measurements,) = engine.run(project, [bad], request, progress)

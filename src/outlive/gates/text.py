@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from outlive.errors import ExitCode
-from outlive.gates.judge import Judged, Outcome
+from outlive.gates.judge import JudgedCell, Outcome
 from outlive.gates.limits import FILE, exact
 from outlive.gates.run import Gate, Replayed
 from outlive.markdown import escape, table
@@ -68,14 +68,14 @@ def subject(gate: Gate) -> str:
     return f"{stack.framework} {stack.release}{source}{load}, {where}{plant}"
 
 
-def notable(gate: Gate) -> tuple[Judged, ...]:
+def notable(gate: Gate) -> tuple[JudgedCell, ...]:
     """Return the cells that a reader must see, the most serious first."""
     order = list(MARKS)
     cells = [cell for cell in gate.cells if cell.outcome not in ("within", "unsupported")]
     return tuple(sorted(cells, key=lambda cell: (order.index(cell.outcome), cell.limit - cell.objects)))
 
 
-def reproduce(gate: Gate, cell: Judged) -> str:
+def reproduce(gate: Gate, cell: JudgedCell) -> str:
     """Return the command that gates this cell again."""
     stack, m = gate.stack, cell.measurement
     target = [*gate.app] or [stack.framework]
@@ -92,7 +92,7 @@ def reproduce(gate: Gate, cell: Judged) -> str:
     return shlex.join([*words, *(["--plant"] if gate.planted else [])])
 
 
-def types(cell: Judged) -> str:
+def types(cell: JudgedCell) -> str:
     """Return the types of the objects that requests leave, those that explain the excess first.
 
     The text is empty if the cell deviates because of what connections leave.
@@ -167,7 +167,7 @@ def _screen(gate: Gate) -> Iterator[str]:
     yield f"{counts}Exit code {int(gate.code)}."
 
 
-def _cell(gate: Gate, cell: Judged) -> Iterator[str]:
+def _cell(gate: Gate, cell: JudgedCell) -> Iterator[str]:
     m = cell.measurement
     yield f"{MARKS[cell.outcome]} {m.scenario}, {m.connection}: {cell.what}"
     if types(cell):

@@ -29,12 +29,12 @@ from outlive.records.stack import AT, Stack, Wheel
 from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
 from outlive.replay import engine
-from outlive.replay.engine import Progress, Request
+from outlive.replay.engine import CellRequest, Progress
 from outlive.retention.fingerprints import Change, changes
 from outlive.service import app as apps
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments, locks, pythons, sources
-from outlive.stacks.locks import ERA, Lock, Side
+from outlive.stacks.locks import ERA, Lock, LockInput
 from outlive.stacks.prepare import Prepared
 from outlive.stacks.sources import BuildError
 from outlive.wording import one_line
@@ -286,7 +286,7 @@ class _Bisect:
             return self.tried[commit.sha]
         ready = self._building(commit).result()
         question, started = self.question, time.monotonic()
-        request = Request((question.scenario,), (question.cell,), worker=question.worker, jobs=1)
+        request = CellRequest((question.scenario,), (question.cell,), worker=question.worker, jobs=1)
         silent = Progress(lambda _: None, lambda _: None)
         ((measurement,),) = engine.run(self.project, [ready.prepared], request, silent)
         if measurement.status != "measured":
@@ -341,7 +341,7 @@ class _Bisect:
             copy_tree(tree, bare, lambda _, names: [name for name in names if name == ".git"], commit.short)
             return built(bare)
 
-    def _lock(self, wanted: Side) -> Lock:
+    def _lock(self, wanted: LockInput) -> Lock:
         prefer = self.basis.packages if self.basis else ()
         leave = {self.question.package, self.question.stack.framework}
         prefer = tuple(package for package in prefer if package.name not in leave)

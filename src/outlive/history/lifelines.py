@@ -15,21 +15,21 @@ from typing import NamedTuple
 import msgspec
 
 from outlive.files import SCHEMA_VERSION, JsonDocument
-from outlive.history.residues import Residue
+from outlive.history.residues import ResidueHistory
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.measurement import Cell, Connection, Leak, Measurement
 from outlive.retention.error import errors
 from outlive.retention.fingerprints import is_known
 
 
-class Seen(NamedTuple):
+class Occurrence(NamedTuple):
     """A leak as a cell shows it, and the error of the cell's count."""
 
     leak: Leak
     error: float
 
 
-Presence = dict[Cell, Seen]
+Presence = dict[Cell, Occurrence]
 
 
 class Shift(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):
     noun: str = "release"
     measured: tuple[Measured, ...]
     lines: tuple[LifeLine, ...]
-    residues: tuple[Residue, ...] = ()
+    residues: tuple[ResidueHistory, ...] = ()
 
 
 def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
@@ -124,7 +124,7 @@ def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
     return tuple(sorted(lines, key=lambda line: (not line.present, -line.objects, line.leak.fingerprint)))
 
 
-Known = dict[Cell, dict[str, Seen]]
+Known = dict[Cell, dict[str, Occurrence]]
 Run = list[tuple[str, Presence]]
 Cells = set[tuple[str, Cell]]
 
@@ -132,7 +132,7 @@ Cells = set[tuple[str, Cell]]
 def _known(moment: Moment) -> Known:
     return {
         Cell.of(measurement): {
-            leak.fingerprint: Seen(leak, sum(errors(measurement))) for leak in measurement.leaks
+            leak.fingerprint: Occurrence(leak, sum(errors(measurement))) for leak in measurement.leaks
         }
         for measurement in moment.measurements
         if is_known(measurement)

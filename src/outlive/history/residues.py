@@ -18,7 +18,7 @@ from outlive.wording import listed, number
 MOST_SCENARIOS = 4
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True):
+class ReleaseSpan(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive releases whose connections leave equally many objects; `leaked` of them leak."""
 
     since: str
@@ -27,27 +27,27 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     leaked: float
 
 
-class Residue(msgspec.Struct, frozen=True, kw_only=True):
+class ResidueHistory(msgspec.Struct, frozen=True, kw_only=True):
     """What connections of some scenarios leave on one Python, in spans of measured releases."""
 
     python: str
     scenarios: tuple[str, ...]
-    spans: tuple[Span, ...]
+    spans: tuple[ReleaseSpan, ...]
 
 
-def residues(timelines: Iterable[Timeline]) -> tuple[Residue, ...]:
+def residues(timelines: Iterable[Timeline]) -> tuple[ResidueHistory, ...]:
     """Return all residues that are not zero; scenarios with the same spans share one."""
     return tuple(residue for timeline in timelines for residue in _of(timeline))
 
 
-def told(residue: Residue) -> str:
+def told(residue: ResidueHistory) -> str:
     """Return a residue as a line of text."""
     spans = [f"{_left(span)} in {_releases(span)}" for span in residue.spans]
     return f"Python {residue.python}, {listed(residue.scenarios, MOST_SCENARIOS)}: {'; '.join(spans)}"
 
 
-def _of(timeline: Timeline) -> Iterator[Residue]:
-    by_scenario: dict[str, list[Span]] = {}
+def _of(timeline: Timeline) -> Iterator[ResidueHistory]:
+    by_scenario: dict[str, list[ReleaseSpan]] = {}
     for moment in timeline.moments:
         for scenario, (objects, leaked) in _counts(moment).items():
             spans = by_scenario.setdefault(scenario, [])
@@ -55,13 +55,13 @@ def _of(timeline: Timeline) -> Iterator[Residue]:
             if spans and (spans[-1].objects, spans[-1].leaked) == (objects, leaked):
                 spans[-1] = msgspec.structs.replace(spans[-1], until=version)
             else:
-                spans.append(Span(since=version, until=version, objects=objects, leaked=leaked))
-    alike: dict[tuple[Span, ...], list[str]] = {}
+                spans.append(ReleaseSpan(since=version, until=version, objects=objects, leaked=leaked))
+    alike: dict[tuple[ReleaseSpan, ...], list[str]] = {}
     for scenario, course in by_scenario.items():
         if any(span.objects for span in course):
             alike.setdefault(tuple(course), []).append(scenario)
     for shared, scenarios in alike.items():
-        yield Residue(python=timeline.python, scenarios=tuple(scenarios), spans=shared)
+        yield ResidueHistory(python=timeline.python, scenarios=tuple(scenarios), spans=shared)
 
 
 def _counts(moment: Moment) -> dict[str, tuple[float, float]]:
@@ -81,9 +81,9 @@ def _amounts(measurement: Measurement) -> Sequence[float | None]:
     return [None if amount is None else amount.value for amount in amounts]
 
 
-def _left(span: Span) -> str:
+def _left(span: ReleaseSpan) -> str:
     return number(span.objects) + (f", {number(span.leaked)} leaked," if span.leaked else "")
 
 
-def _releases(span: Span) -> str:
+def _releases(span: ReleaseSpan) -> str:
     return span.since if span.since == span.until else f"{span.since} to {span.until}"

@@ -18,7 +18,7 @@ from outlive.loads.cgroup import MemoryGroup
 from outlive.loads.generator import STALL, generate
 from outlive.loads.plan import LoadTest
 from outlive.loads.sampler import Sampler
-from outlive.loads.server import Counted, Line, LoadServer
+from outlive.loads.server import Counted, LoadServer, WorkerLine
 from outlive.loads.store import LoadStore
 from outlive.project import Project
 from outlive.records.load import (
@@ -166,7 +166,7 @@ class _Run:
                 if not all(count.idle for count in counted):
                     raise FaultError("a worker never came to rest, so it cannot be counted")
                 counts.append(sum(count.survivors for count in counted))
-        return mixed.Left.of(counts).after(self.answers.requests)
+        return mixed.MixResidue.of(counts).after(self.answers.requests)
 
     def _server(self, environment: environments.Environment) -> LoadServer:
         folder = self.project.apps / self.app.framework
@@ -219,7 +219,7 @@ class _Run:
         """Send each scenario a few times over separate connections, which reach all workers."""
         for scenario in self._scenarios():
             for _ in range(WARM_UP * self.test.deployment.workers):
-                with mixed.Client(server.address, [scenario], "close") as client:
+                with mixed.MixClient(server.address, [scenario], "close") as client:
                     try:
                         client.send(scenario.name)
                     except FaultError as error:
@@ -357,7 +357,7 @@ class _Run:
         return sampler.peak_rss, "largest sample of RSS"
 
 
-def _worker(line: Line) -> WorkerRecord:
+def _worker(line: WorkerLine) -> WorkerRecord:
     assert line.pid is not None
     return WorkerRecord(
         pid=line.pid,

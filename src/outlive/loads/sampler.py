@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from outlive.loads.server import Line, LoadServer, Spent
+from outlive.loads.server import LoadServer, Spent, WorkerLine
 from outlive.records.load import Answers, LoadMeasurement, Memory, Sample
 
 EVERY = 0.5
@@ -149,7 +149,7 @@ class Sampler:
         return total
 
 
-def _note(line: Line, seconds: float) -> None:
+def _note(line: WorkerLine, seconds: float) -> None:
     """Record that a worker is alive, its processor time and its peak so far."""
     if line.pid is None or line.closed:
         return

@@ -26,7 +26,7 @@ MOST_RETIRED = 100
 """Most replaced workers that have a record; --max-requests can replace any number of them."""
 
 
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
+class LoadHello(msgspec.Struct, frozen=True, tag="hello"):
     """A worker's introduction: its process id."""
 
     pid: int
@@ -48,7 +48,7 @@ class Farewell(Burden, frozen=True, tag="farewell"):
     aborted: bool
 
 
-class Begun(msgspec.Struct, frozen=True, tag="begin"):
+class LoadBegun(msgspec.Struct, frozen=True, tag="begin"):
     """The probe has recorded the state that survivors are counted against."""
 
     idle: bool
@@ -64,8 +64,8 @@ class Counted(msgspec.Struct, frozen=True, tag="count"):
     types_kept: dict[str, int]
 
 
-Message = Hello | Burden | Farewell | Begun | Counted
-M = TypeVar("M", Hello, Begun, Counted)
+Message = LoadHello | Burden | Farewell | LoadBegun | Counted
+M = TypeVar("M", LoadHello, LoadBegun, Counted)
 
 _decode = msgspec.json.Decoder(Message).decode
 
@@ -77,7 +77,7 @@ class Spent(msgspec.Struct, frozen=True):
     waited: float = 0.0
 
 
-class Line:
+class WorkerLine:
     """The non-blocking connection to the probe of one worker.
 
     `first` and `last` are when the worker was seen, in seconds of the load test; `spent` is its processor
@@ -139,7 +139,7 @@ class Line:
         return f"worker {self.pid} died ({how})" if how else f"worker {self.pid} died"
 
     def _take(self, message: Message) -> None:
-        if isinstance(message, Hello):
+        if isinstance(message, LoadHello):
             self.pid = message.pid
         elif isinstance(message, Burden):
             self.collections = Collections.of(
@@ -182,8 +182,8 @@ class LoadServer(Gunicorn):
         worker = app.named(deployment.worker)
         super().__init__(environment, app, worker, folder, options=options, policy=deployment.gc)
         self.deployment = deployment
-        self.lines: list[Line] = []
-        self.retired: deque[Line] = deque(maxlen=MOST_RETIRED)
+        self.lines: list[WorkerLine] = []
+        self.retired: deque[WorkerLine] = deque(maxlen=MOST_RETIRED)
         self.restarts = 0
         self._before = Collections()
 
@@ -197,7 +197,7 @@ class LoadServer(Gunicorn):
         """Wait until all workers have loaded the app. Raises as `wait_for_worker` does."""
         self.probes.setblocking(False)
         while len(self.lines) < self.deployment.workers:
-            self.lines.append(Line(self.wait_for_worker(), self.how_it_ended))
+            self.lines.append(WorkerLine(self.wait_for_worker(), self.how_it_ended))
         for line in self.lines:
             while line.pid is None:
                 line.read()
@@ -211,7 +211,7 @@ class LoadServer(Gunicorn):
             line.ask("begin")
         for line in self.lines:
             try:
-                line.wait(Begun)
+                line.wait(LoadBegun)
             except FaultError:
                 if line.end() != "recycled":  # as many may be, by the requests that warmed them up
                     raise
@@ -235,7 +235,7 @@ class LoadServer(Gunicorn):
             line.close()
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.lines.append(Line(self.probes.accept()[0], self.how_it_ended))
+                self.lines.append(WorkerLine(self.probes.accept()[0], self.how_it_ended))
                 self.restarts += 1
 
     def collections(self, earlier: Sequence[Collections] = ()) -> Collections:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outlive.comparison.noisy.metrics import readings
-from outlive.comparison.noisy.remedies import CPU, Seen, Trial, judged
+from outlive.comparison.noisy.remedies import CPU, Trial, TrialRound, judged
 from outlive.errors import FaultError
 from outlive.loads.plan import LoadTest
 from outlive.project import Project
@@ -55,7 +55,7 @@ def run(
     """
     from outlive.loads.run import run as load_test  # noqa: PLC0415 - its dependencies are an extra
 
-    seen: list[Seen] = []
+    seen: list[TrialRound] = []
     for number, arm in order(plain, arms, load.rounds):
         deployment = Deployment(worker=load.worker, gc=arm.policy, remedy=arm.name)
         test = LoadTest(arm.stack, deployment, load.traffic)

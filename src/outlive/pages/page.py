@@ -21,13 +21,13 @@ from outlive.markdown import LINK
 from outlive.pages.drawings import plots
 from outlive.pages.tally import tallies
 from outlive.project import cache_dir
-from outlive.reports.claims import Seen
+from outlive.reports.claims import ClaimVerdict
 from outlive.reports.verdict import SIGNS, TONES
 from outlive.retention.trails import short_name
 from outlive.wording import ARROW, capital, counted, listed, number, one_line
 
 CODE = re.compile(r"`([^`]+)`")
-SEEN_TONES: dict[Seen, str] = {
+SEEN_TONES: dict[ClaimVerdict, str] = {
     "confirmed": "good",
     "partly": "setting",
     "not seen": "unknown",

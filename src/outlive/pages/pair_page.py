@@ -15,7 +15,7 @@ from outlive.comparison.sizes import Rates
 from outlive.history.steps import changed_packages
 from outlive.history.timeline import Moment, Point, Timeline
 from outlive.pages.drawings import plots
-from outlive.pages.drawings.plots import Bar, Drawing
+from outlive.pages.drawings.plots import Drawing, PairBar
 from outlive.pages.page import Frame, render
 from outlive.records.measurement import CONNECTIONS, Measurement
 from outlive.reports import verdict
@@ -148,4 +148,4 @@ def _chart(rows: Sequence[Row]) -> Drawing | None:
     shown = sorted((row for row in changed if row.connection == connection), key=lambda row: -abs(row.change))
     title = f"Objects that each request leaves with gc off, {connection}"
     caption = f"{title}: before (grey) above after (blue); what no collection frees is hatched."
-    return Drawing(plots.bars("bars", title, "objects", list(map(Bar.of, shown[:MOST_BARS]))), caption)
+    return Drawing(plots.bars("bars", title, "objects", list(map(PairBar.of, shown[:MOST_BARS]))), caption)

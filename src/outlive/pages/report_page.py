@@ -9,7 +9,7 @@ from outlive.comparison.lines import dependencies, facts, gaps, open_files, sect
 from outlive.comparison.noisy import load, load_text
 from outlive.pages import bill_view, load_view
 from outlive.pages.drawings import plots
-from outlive.pages.drawings.plots import Bar, Drawing
+from outlive.pages.drawings.plots import Drawing, PairBar
 from outlive.pages.page import ALONE, Frame, render
 from outlive.records.measurement import CONNECTIONS, GC_POLICIES, Connection
 from outlive.releases.lineage import PYTHON
@@ -86,10 +86,10 @@ def _scenarios(
 
 def _bars(rows: Sequence[Row]) -> Iterator[Drawing]:
     """Yield a plot for each kind of connection; kinds with the same data share one."""
-    drawn: dict[tuple[Bar, ...], list[Connection]] = {}
+    drawn: dict[tuple[PairBar, ...], list[Connection]] = {}
     for connection in CONNECTIONS:
         data = tuple(
-            Bar.of(row)
+            PairBar.of(row)
             for row in rows
             if row.gc == "off" and row.connection == connection and (row.before.objects or row.after.objects)
         )
@@ -110,7 +110,7 @@ def _pauses(rows: Sequence[Row]) -> Drawing | None:
         pauses = (row.before.pause_ms_per_1000_requests, row.after.pause_ms_per_1000_requests)
         if row.gc == "on" and None not in pauses:
             label = f"{row.scenario}, {row.connection}"
-            data.append(Bar(label=label, before=round(pauses[0] or 0, 2), after=round(pauses[1] or 0, 2)))
+            data.append(PairBar(label=label, before=round(pauses[0] or 0, 2), after=round(pauses[1] or 0, 2)))
     data = sorted(data, key=lambda bar: -max(bar.before, bar.after))[:12]
     if not any(bar.before or bar.after for bar in data):
         return None

@@ -16,7 +16,7 @@ from outlive.wording import counted
 HIGH = 10.0  # of the bar, which is 100 wide
 
 
-class Tally(msgspec.Struct, frozen=True):
+class PolicyTally(msgspec.Struct, frozen=True):
     """The change under one or several gc policies: a bar, and the sentence beside it."""
 
     policies: str
@@ -24,7 +24,7 @@ class Tally(msgspec.Struct, frozen=True):
     text: str
 
 
-def tallies(rows: Sequence[Row], cells: Mapping[str, int] | None = None) -> tuple[Tally, ...]:
+def tallies(rows: Sequence[Row], cells: Mapping[str, int] | None = None) -> tuple[PolicyTally, ...]:
     """Return a bar with a sentence for each gc policy; policies with the same result share one.
 
     `cells` is the number of cells by gc policy, given if `rows` holds only those that changed.
@@ -34,7 +34,7 @@ def tallies(rows: Sequence[Row], cells: Mapping[str, int] | None = None) -> tupl
         deciding = [row for row in rows if row.gc == gc and row.decides]
         if count := len(deciding) if cells is None else cells[gc]:
             tally.setdefault((_bar(deciding, count), _text(deciding, count)), []).append(gc)
-    return tuple(Tally(f"gc {', '.join(names)}", bar, text) for (bar, text), names in tally.items())
+    return tuple(PolicyTally(f"gc {', '.join(names)}", bar, text) for (bar, text), names in tally.items())
 
 
 def _text(rows: Sequence[Row], count: int) -> str:

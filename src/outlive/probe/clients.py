@@ -25,7 +25,7 @@ from outlive.service.scenarios import expected
 from outlive.wording import one_line
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class ClientRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request; `path` may have a query. `whole`: its answer has headers and body, too."""
 
     path: str = "/"
@@ -38,7 +38,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.method} {self.path}"
 
 
-class Answer(NamedTuple):
+class ClientAnswer(NamedTuple):
     """An answer's status, and the class name of the error that the application raised, if any.
 
     `headers` and `body` are those of a whole answer.
@@ -52,9 +52,9 @@ class Answer(NamedTuple):
 
 RAISED = (Exception, asyncio.CancelledError)
 """Errors of an ASGI application that servers drop; Ctrl-C is none of them."""
-Send = Callable[[], Answer]
+Send = Callable[[], ClientAnswer]
 """Sends one request and returns its answer."""
-Open = Callable[[Request], Send]
+Open = Callable[[ClientRequest], Send]
 """Returns a function that sends the request."""
 
 
@@ -107,7 +107,7 @@ def wsgi(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
     yield lambda request: _wsgi_send(target, request)
 
 
-def _wsgi_send(app: Callable[..., Any], request: Request) -> Send:
+def _wsgi_send(app: Callable[..., Any], request: ClientRequest) -> Send:
     path, _, query = request.path.partition("?")
     fixed = {
         "REQUEST_METHOD": request.method,
@@ -119,7 +119,7 @@ def _wsgi_send(app: Callable[..., Any], request: Request) -> Send:
         key = name.upper().replace("-", "_")
         fixed[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = value
 
-    def send() -> Answer:
+    def send() -> ClientAnswer:
         environ: dict[str, Any] = dict(fixed)
         environ["wsgi.input"] = io.BytesIO(request.body)
         setup_testing_defaults(environ)
@@ -147,7 +147,7 @@ def _wsgi_send(app: Callable[..., Any], request: Request) -> Send:
                     parts.close()
         except Exception as error:  # noqa: BLE001 - whatever the application raises
             raised = type(error).__name__
-        return Answer(status, raised, tuple(headers), body)
+        return ClientAnswer(status, raised, tuple(headers), body)
 
     return send
 
@@ -163,7 +163,7 @@ def asgi(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
         yield lambda request: _asgi_send(target, request, loop)
 
 
-def _asgi_send(app: Callable[..., Any], request: Request, loop: asyncio.AbstractEventLoop) -> Send:
+def _asgi_send(app: Callable[..., Any], request: ClientRequest, loop: asyncio.AbstractEventLoop) -> Send:
     path, _, query = request.path.partition("?")
     headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
     if request.body:
@@ -185,7 +185,7 @@ def _asgi_send(app: Callable[..., Any], request: Request, loop: asyncio.Abstract
             "server": ("127.0.0.1", 80),
         }
 
-    async def serve() -> Answer:
+    async def serve() -> ClientAnswer:
         unread = [{"type": "http.request", "body": request.body, "more_body": False}]
         status = 500
         raised = ""
@@ -207,7 +207,7 @@ def _asgi_send(app: Callable[..., Any], request: Request, loop: asyncio.Abstract
             await app(scope(), receive, answer)
         except RAISED as error:  # Starlette re-raises what it has answered with 500
             raised = type(error).__name__
-        return Answer(status, raised, tuple(fields), body)
+        return ClientAnswer(status, raised, tuple(fields), body)
 
     return lambda: loop.run_until_complete(serve())
 
@@ -261,7 +261,7 @@ def aiohttp(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
     with ExitStack() as clients:
         clients.callback(lambda: loop.run_until_complete(runner.cleanup()))
 
-        def open_(request: Request) -> Send:
+        def open_(request: ClientRequest) -> Send:
             client = _Client(runner.addresses[0], request, loop)
             clients.callback(client.close)
             return lambda: loop.run_until_complete(client.send())
@@ -272,7 +272,9 @@ def aiohttp(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
 class _Client:
     """A client with a bare socket: asyncio's streams would leave objects of their own."""
 
-    def __init__(self, address: tuple[str, int], request: Request, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, address: tuple[str, int], request: ClientRequest, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.address = address
         self.loop = loop
         self.socket: socket.socket | None = None
@@ -290,7 +292,7 @@ class _Client:
         self.socket = None
         self.buffer = b""
 
-    async def send(self) -> Answer:
+    async def send(self) -> ClientAnswer:
         sock = self.socket
         if sock is None:
             sock = self.socket = socket.socket()
@@ -315,9 +317,9 @@ class _Client:
             self.close()
         status = int(head.split(" ")[1])
         if not self.whole:
-            return Answer(status)
+            return ClientAnswer(status)
         lines = (line.split(": ", 1) for line in text.split("\r\n")[1:] if line)
-        return Answer(status, "", tuple((name, value) for name, value in lines), body)
+        return ClientAnswer(status, "", tuple((name, value) for name, value in lines), body)
 
     async def _until(self, sock: socket.socket, end: bytes) -> bytes:
         while end not in self.buffer:

@@ -29,8 +29,8 @@ from outlive.replay.explanation.allocations import Allocations
 from outlive.replay.explanation.allocations import growing as growing_in_each
 from outlive.retention import structures
 from outlive.retention.graph import read
-from outlive.retention.growth import WARM_UP, Tally, analyse, plan
-from outlive.service.probe_line import Site, tally
+from outlive.retention.growth import WARM_UP, PhaseTally, analyse, plan
+from outlive.service.probe_line import AllocationSite, tally
 from outlive.worker.collector import CollectorLog
 from outlive.worker.holdings import Holdings
 from outlive.worker.idle import IdleWatch
@@ -73,7 +73,7 @@ def count(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None = N
 
     Raises FaultError if other threads never rest, and whatever `send` raises.
     """
-    tallies: list[Tally] = []
+    tallies: list[PhaseTally] = []
     _rehearse()
     with _quiet():
         for _ in range(1 + WARM_UP):
@@ -143,21 +143,21 @@ def _trace(send: Callable[[], object], loop: asyncio.AbstractEventLoop | None) -
 
 def _rehearse() -> None:
     """Analyse an invented leak: what our own code allocates the first time must not fall between phases."""
-    tallies: list[Tally] = []
+    tallies: list[PhaseTally] = []
     while lengths := plan([tally.phase for tally in tallies], collecting=False, cached=True):
         for requests in lengths:
             own = dict.fromkeys(Phase.__struct_fields__, 0)
             invented = {"requests": requests, "survivors": requests, "leaked": requests, "held": {}}
             phase = msgspec.convert(own | invented, Phase)
-            tallies.append(Tally(phase, {}, {}))
+            tallies.append(PhaseTally(phase, {}, {}))
     analyse(tallies, collecting=False, cached=True)
 
 
-def _sites(traced: object) -> list[Site]:
+def _sites(traced: object) -> list[AllocationSite]:
     """Return the sites without our own, and their callers from the request inwards."""
     own = (f"{short(__file__)}:", f"{short(clients.__file__)}:")
     sites = []
-    for site in msgspec.convert(traced, list[Site]):
+    for site in msgspec.convert(traced, list[AllocationSite]):
         ours = [at for at, frame in enumerate(site.frames) if frame.place.startswith(own)]
         frames = site.frames[ours[-1] + 1 :] if ours else site.frames
         if frames:
@@ -209,7 +209,7 @@ def _quiet() -> Iterator[None]:
         root.handlers[:] = handlers
 
 
-def _tally(requests: int, probe: Probe) -> Tally:
+def _tally(requests: int, probe: Probe) -> PhaseTally:
     return tally(_rested(probe.do_count()), requests)
 
 

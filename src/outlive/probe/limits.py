@@ -9,7 +9,7 @@ from textwrap import wrap
 from msgspec.structs import replace
 
 from outlive.probe.count import Survivors, count, explain
-from outlive.probe.pytest_plugin import BASELINE, Limits
+from outlive.probe.pytest_plugin import BASELINE, CountLimits
 from outlive.replay.explanation.allocations import allocation_lines
 from outlive.retention import explanation, structures
 from outlive.retention.growth import BLOCKS_LEAK, COUNT_LEAK, LEAST_LEAK
@@ -35,7 +35,7 @@ def hold(
     send: Callable[[], object],
     baseline: Callable[[], object] | None,
     loop: asyncio.AbstractEventLoop | None,
-    limits: Limits | None,
+    limits: CountLimits | None,
     names: tuple[str, str],
 ) -> tuple[Survivors, str]:
     """Return what one call of `send` leaves, and a text that explains what exceeds the limits, or "".
@@ -59,7 +59,7 @@ def hold(
 
 
 def exceeded(
-    survivors: Survivors, own: Survivors | None, limits: Limits, names: tuple[str, str]
+    survivors: Survivors, own: Survivors | None, limits: CountLimits, names: tuple[str, str]
 ) -> dict[str, str]:
     """Return a line for each limit that is exceeded; `own`, what the baseline leaves, is allowed as well."""
     request, plain = names

@@ -19,7 +19,7 @@ from outlive.applications import code
 from outlive.applications.settings import FILE, Read, read
 from outlive.errors import FaultError, UsageError
 from outlive.probe import clients
-from outlive.probe.clients import Open, Request, Send
+from outlive.probe.clients import ClientRequest, Open, Send
 from outlive.project import Project
 from outlive.service import login
 from outlive.service.app import Own
@@ -144,11 +144,11 @@ def _target(app: Read) -> Any:
     return target
 
 
-def _request(asked: Asked, *, whole: bool = False) -> Request:
+def _request(asked: Asked, *, whole: bool = False) -> ClientRequest:
     """Return a request of a scenario as the clients here send it; `whole`: its answer is wanted, too."""
     head, _, body = encoded(asked, "keep-alive").partition(b"\r\n\r\n")
     first, *fields = head.decode("latin-1").split("\r\n")
     method, path, _ = first.split(" ")
     headers = dict(field.split(": ", 1) for field in fields)
     sendable = {name: value for name, value in headers.items() if name.lower() not in ON_THE_WIRE}
-    return Request(path=path, method=method, headers=sendable, body=body, whole=whole)
+    return ClientRequest(path=path, method=method, headers=sendable, body=body, whole=whole)

@@ -38,7 +38,7 @@ USAGE = (
 )
 
 
-class Limits(NamedTuple):
+class CountLimits(NamedTuple):
     """What a request may leave, as the marker says: objects per request and, for `memory`, bytes per request.
 
     None means no limit. A leak must be allowed explicitly: `leaked` is 0 by default, and so is `memory`
@@ -53,7 +53,7 @@ class Limits(NamedTuple):
     above: bool = False
 
     @classmethod
-    def of(cls, marker: pytest.Mark) -> Limits:
+    def of(cls, marker: pytest.Mark) -> CountLimits:
         """Return the limits that a marker names. Fails the test if the marker's arguments are wrong."""
         words = dict(marker.kwargs)
         above = words.pop("above", None)
@@ -157,8 +157,8 @@ class CountSurvivors:
 
         status = words.pop("status", None)
         right = () if status is None else (str(status),)
-        plain = clients.Request(path=words.pop(BASELINE, "/"))
-        request = clients.Request(path=path, **words)
+        plain = clients.ClientRequest(path=words.pop(BASELINE, "/"))
+        request = clients.ClientRequest(path=path, **words)
         serving = getattr(clients, protocol)
 
         def count() -> Survivors:
@@ -186,10 +186,10 @@ class CountSurvivors:
             pytest.fail(str(error), pytrace=False)
 
     @property
-    def limits(self) -> Limits | None:
+    def limits(self) -> CountLimits | None:
         """The limits that the test's marker sets, or None without a marker."""
         marker = self.item.get_closest_marker(MARKER)
-        return Limits.of(marker) if marker else None
+        return CountLimits.of(marker) if marker else None
 
     def _count(
         self,
@@ -272,7 +272,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test whose marker has wrong arguments, or has no effect because the test counts nothing."""
     marker = item.get_closest_marker(MARKER)
     if marker:
-        Limits.of(marker)
+        CountLimits.of(marker)
     result = yield
     # A marker on a whole module does not mean that each of its tests counts something.
     if marker and not item.stash.get(COUNTED, marker not in item.own_markers):

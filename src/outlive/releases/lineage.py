@@ -15,14 +15,14 @@ PYTHON = "3.11"
 """The Python on which the whole history is measured."""
 
 
-class Commit(msgspec.Struct, frozen=True):
+class ReleaseCommit(msgspec.Struct, frozen=True):
     """A release with its parent: the highest lower version that was published before it, or None."""
 
     release: Release
     parent: Release | None
 
 
-def commits(catalogue: Catalogue) -> tuple[Commit, ...]:
+def commits(catalogue: Catalogue) -> tuple[ReleaseCommit, ...]:
     """Return a commit for each covered release, in the order of upload.
 
     Stable releases are covered, including yanked ones, unless they have no upload date and so no place.
@@ -33,7 +33,7 @@ def commits(catalogue: Catalogue) -> tuple[Commit, ...]:
         for release in catalogue.stable()
         if release.uploaded and any(specifier.contains(release.parsed) for specifier in covering)
     ]
-    return tuple(Commit(release, before(release, covered)) for release in by_upload(covered))
+    return tuple(ReleaseCommit(release, before(release, covered)) for release in by_upload(covered))
 
 
 def by_upload(releases: Iterable[Release]) -> list[Release]:

@@ -38,7 +38,7 @@ def cells(
     return tuple(dict.fromkeys(every))  # an option may be given twice
 
 
-class Request(msgspec.Struct, frozen=True):
+class CellRequest(msgspec.Struct, frozen=True):
     """What to measure of each stack, and how. `fresh`: reuse no stored result. `jobs`: servers at once."""
 
     scenarios: tuple[Scenario, ...]
@@ -71,7 +71,7 @@ SILENT = Progress()
 
 
 def run(
-    project: Project, stacks: Sequence[Prepared], request: Request, progress: Progress
+    project: Project, stacks: Sequence[Prepared], request: CellRequest, progress: Progress
 ) -> list[tuple[Measurement, ...]]:
     """Return the measurements of each stack in the order of the request's cells; store new ones.
 
@@ -125,7 +125,7 @@ def run(
     return [tuple(result[cell] for cell in cells) for result, cells in zip(results, wanted, strict=True)]
 
 
-def _about(served: Mapping[str, Served], framework: str, request: Request) -> tuple[Cell, ...]:
+def _about(served: Mapping[str, Served], framework: str, request: CellRequest) -> tuple[Cell, ...]:
     """Return the cells whose scenarios `framework` serves. Raises UsageError if there are none."""
     cells = tuple(cell for cell in request.cells if cell.scenario in served)
     if request.cells and not cells:
@@ -163,7 +163,7 @@ def to_measure(
     project: Project,
     environment: Environment,
     served: Mapping[str, Served],
-    request: Request,
+    request: CellRequest,
     cells: Sequence[Cell],
     *,
     shown: tuple[Shown, ...] = (),
@@ -187,7 +187,7 @@ def to_measure(
     ]
 
 
-def stored(store: Store, served: Mapping[str, Served], request: Request) -> tuple[Measurement, ...]:
+def stored(store: Store, served: Mapping[str, Served], request: CellRequest) -> tuple[Measurement, ...]:
     """Return the stored measurements that answer the request.
 
     They were made with the current apps, the requested worker and what the scenario sends today. They are
@@ -213,6 +213,6 @@ def known(project: Project, stack: Prepared, selected: str | None) -> tuple[Meas
     return stored(Store(project, stack.record, stack.remedy), served, of_any(selected))
 
 
-def of_any(worker: str | None = None) -> Request:
+def of_any(worker: str | None = None) -> CellRequest:
     """Return a request that any stored measurement with `worker` answers, whatever its sensitivity."""
-    return Request((), (), worker=worker, sensitivity=0)
+    return CellRequest((), (), worker=worker, sensitivity=0)

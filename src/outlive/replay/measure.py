@@ -17,7 +17,7 @@ from outlive.replay.driver import Driver
 from outlive.replay.explanation import sample
 from outlive.replay.subject import Task
 from outlive.retention import residue, structures
-from outlive.retention.growth import WARM_UP, Analysis, Tally, analyse, plan, shows
+from outlive.retention.growth import WARM_UP, GrowthAnalysis, PhaseTally, analyse, plan, shows
 from outlive.service import remedies
 from outlive.service.app import Worker
 from outlive.service.gunicorn import Server
@@ -183,7 +183,7 @@ class _Cell:
         self.analyse = partial(analyse, collecting=self.collecting, sensitivity=sensitivity, shown=shown)
         self.starting = False  # whether each phase starts threads, however often it is repeated
         self.counts: list[Count] = []
-        self.tallies: list[Tally] = []
+        self.tallies: list[PhaseTally] = []
 
     def measure(self) -> dict[str, object]:
         """Return the fields of a `Measurement` that are derived from the counts."""
@@ -247,7 +247,7 @@ class _Cell:
         """The phases so far."""
         return tuple(tally.phase for tally in self.tallies)
 
-    def _residue(self, growth: Analysis) -> dict[str, object]:
+    def _residue(self, growth: GrowthAnalysis) -> dict[str, object]:
         """Return the fields that say what a connection leaves, if that is separable from its requests."""
         phases: list[Phase] = []
         while following := residue.plan(self.phases, growth, phases, collecting=self.collecting):
@@ -263,7 +263,7 @@ class _Cell:
             "cyclic_per_connection": float(left.survivors - left.leaked),
         }
 
-    def _phase(self, requests: int, over: Connection | None = None) -> Tally:
+    def _phase(self, requests: int, over: Connection | None = None) -> PhaseTally:
         """Replay and count. Repeat if a thread was started meanwhile, because a thread has its own objects.
 
         If every repetition starts the same number of threads, the requests start them, and they count.

@@ -32,14 +32,14 @@ PATIENCE = 0.02
 """Seconds that a client waits before it leaves midway, so that the server is midway as well."""
 
 
-class Left(msgspec.Struct, frozen=True):
+class MixResidue(msgspec.Struct, frozen=True):
     """Objects left `per_request`, and `once`, with the connections of all clients."""
 
     per_request: float
     once: float
 
     @classmethod
-    def of(cls, counts: Sequence[int]) -> Left:
+    def of(cls, counts: Sequence[int]) -> MixResidue:
         """Return what the counts after phases of LENGTHS requests imply."""
         (a, b), (x, y) = LENGTHS, counts
         per_request = (y - x) / (b - a)
@@ -50,7 +50,7 @@ class Left(msgspec.Struct, frozen=True):
         return self.per_request + self.once / requests
 
 
-class Client:
+class MixClient:
     """One of a load test's clients: its ordinary requests share a connection, others use their own."""
 
     def __init__(self, address: Address, scenarios: Iterable[Scenario], connection: Connection) -> None:
@@ -104,13 +104,13 @@ def send(
     Raises FaultError at the first answer that its scenario does not expect.
     """
     with contextlib.ExitStack() as stack:
-        all_clients = [stack.enter_context(Client(address, scenarios, connection)) for _ in range(clients)]
+        all_clients = [stack.enter_context(MixClient(address, scenarios, connection)) for _ in range(clients)]
         for client in itertools.islice(itertools.cycle(all_clients), requests):
             client.send(deck.draw())
             _hang_up_closed(all_clients)
 
 
-def _hang_up_closed(clients: Iterable[Client]) -> None:
+def _hang_up_closed(clients: Iterable[MixClient]) -> None:
     """Close the connections that the server has closed, as busy clients do.
 
     gunicorn waits up to 2 s for that, in the thread that served the connection, which can be its only one.

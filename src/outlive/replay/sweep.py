@@ -24,7 +24,7 @@ from outlive.records.release import Release
 from outlive.records.stack import Stack
 from outlive.releases.lineage import covered
 from outlive.replay import engine, place
-from outlive.replay.engine import Progress, Request
+from outlive.replay.engine import CellRequest, Progress
 from outlive.replay.place import Place
 from outlive.replay.store import Keeper, Store
 from outlive.replay.subject import Task, shown
@@ -88,7 +88,7 @@ def sweep(
     project: Project,
     swept: Sequence[Release],
     python: str,
-    request: Request,
+    request: CellRequest,
     progress: Progress,
     *,
     keep: Keep,
@@ -110,7 +110,7 @@ def sweep(
 
 class _Sweep:
     def __init__(
-        self, project: Project, python: str, request: Request, progress: Progress, keep: Keep
+        self, project: Project, python: str, request: CellRequest, progress: Progress, keep: Keep
     ) -> None:
         self.project = project
         self.python = python

@@ -28,7 +28,7 @@ from outlive.comparison.lines import note
 from outlive.releases.claims import Claim
 from outlive.wording import counted, listed, number, step
 
-Seen = Literal["confirmed", "partly", "not seen", "contradicted"]
+ClaimVerdict = Literal["confirmed", "partly", "not seen", "contradicted"]
 MOST_LEFT = 0.5
 """Share of the objects above `ok` that a release may still leave for its claim to count as confirmed: a
 release that claims to break cycles but leaves most of them is only partly right."""
@@ -78,7 +78,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     release: str
     claim: Claim
-    seen: Seen
+    seen: ClaimVerdict
     evidence: str
     span: str
     measured: bool = True
@@ -98,7 +98,7 @@ def about(claim: Claim, names: Iterable[str]) -> tuple[str, ...]:
 def hold(release: str, claim: Claim, rows: Sequence[Row], span: Span) -> Held:
     """Return a claim held against `rows`, which compare the releases of `span`."""
 
-    def held(seen: Seen, evidence: str) -> Held:
+    def held(seen: ClaimVerdict, evidence: str) -> Held:
         return Held(release=release, claim=claim, seen=seen, evidence=evidence, span=str(span))
 
     names = about(claim, (row.scenario for row in rows))

@@ -13,13 +13,13 @@ from typing import Literal
 
 import msgspec
 
-from outlive.comparison.cells import BASELINE, Reading, Row
+from outlive.comparison.cells import BASELINE, Row, SideReading
 from outlive.comparison.sizes import MIB, Rates
 from outlive.errors import UsageError
 from outlive.records.measurement import Connection
 
-Side = Literal["before", "after"]
-SIDES: tuple[Side, ...] = ("before", "after")
+SideName = Literal["before", "after"]
+SIDES: tuple[SideName, ...] = ("before", "after")
 
 RESTART_SHARE = 0.5
 """Share of a worker's room that it may have filled when `max_requests` restarts it: the other half is for
@@ -106,7 +106,7 @@ def bill(rows: Sequence[Row], rates: Rates) -> Bill:
     )
 
 
-def base(rows: Iterable[Row], side: Side) -> int | None:
+def base(rows: Iterable[Row], side: SideName) -> int | None:
     """Return what a worker takes before requests leave anything, in bytes: the lowest peak of a side."""
     peaks = [peak for row in rows if (peak := _reading(row, side).peak_rss_bytes)]
     return min(peaks, default=None)
@@ -161,7 +161,7 @@ def _quantity(text: str, units: Mapping[str, float]) -> tuple[float, float]:
         return math.nan, 1.0
 
 
-def bytes_left(reading: Reading, gc: str) -> tuple[float, float]:
+def bytes_left(reading: SideReading, gc: str) -> tuple[float, float]:
     """Return an estimate of the bytes that one request leaves, and of how many a collection frees."""
     total = reading.bytes_each or 0.0
     if gc != "off" or reading.objects <= 0:
@@ -169,7 +169,7 @@ def bytes_left(reading: Reading, gc: str) -> tuple[float, float]:
     return total, total * (reading.objects - max(0.0, reading.leaked)) / reading.objects
 
 
-def _leaves(row: Row, ok_row: Row | None, side: Side) -> Leaves:
+def _leaves(row: Row, ok_row: Row | None, side: SideName) -> Leaves:
     reading = _reading(row, side)
     ok = _reading(ok_row, side) if ok_row else None
     total, garbage = bytes_left(reading, row.gc)
@@ -185,7 +185,7 @@ def _leaves(row: Row, ok_row: Row | None, side: Side) -> Leaves:
     )
 
 
-def _reading(row: Row, side: Side) -> Reading:
+def _reading(row: Row, side: SideName) -> SideReading:
     return row.before if side == "before" else row.after
 
 

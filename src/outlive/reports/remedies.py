@@ -27,7 +27,7 @@ from outlive.service.remedies import load as load_remedies
 from outlive.wording import counted, listed, number, one_line, step
 
 
-class Left(msgspec.Struct, frozen=True, kw_only=True):
+class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     """What requests leave, in gc-tracked objects per request; `leaked` is the part that no collection frees.
 
     `scenarios` are counts by scenario; `mean` is weighted by their shares of the traffic. `clean` of the
@@ -49,7 +49,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.scenarios, key=lambda name: self.scenarios[name])
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class RemedyRow(msgspec.Struct, frozen=True, kw_only=True):
     """What one remedy does or, if `remedy` is None, what requests leave without any.
 
     `left` is None if the remedy does not apply (`unsupported` says why), or does not change what requests
@@ -62,7 +62,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     caution: str | None = None
     unsupported: str | None = None
-    left: Left | None = None
+    left: Leftover | None = None
     off: Trial | None = None
     on: Trial | None = None
     version: int = 1
@@ -85,7 +85,7 @@ class Relief(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     user: str
     connection: Connection
-    rows: tuple[Row, ...]
+    rows: tuple[RemedyRow, ...]
     advice: Advice
     published: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -213,7 +213,7 @@ def keep(project: Project, stack: StackRecord, document: ReliefDocument) -> None
         write_text(path(own(project, stack), stack), document.to_json())
 
 
-def load(project: Project, stack: StackRecord, user: str, connection: Connection) -> tuple[Row, ...]:
+def load(project: Project, stack: StackRecord, user: str, connection: Connection) -> tuple[RemedyRow, ...]:
     """Return the rows of an earlier document about the same user and connection, none if there is none.
 
     Raises FaultError if the file is no such document.
@@ -234,7 +234,7 @@ def _stored(project: Project, stack: StackRecord) -> ReliefDocument | None:
 
 def left(
     measurements: Sequence[Measurement], shares: Mapping[str, float], failing: frozenset[str]
-) -> Left | None:
+) -> Leftover | None:
     """Return what the cells of one remedy with gc off leave, None if none of them was measured.
 
     `shares` are fractions of the traffic by scenario; in the scenarios of `failing` something goes wrong.
@@ -245,7 +245,7 @@ def left(
     objects = {name: m.survivors_per_request or 0.0 for name, m in cells.items()}
     total = sum(shares.get(name, 0.0) for name in cells) or 1.0
     weight = {name: shares.get(name, 0.0) / total for name in cells}
-    return Left(
+    return Leftover(
         mean=sum(weight[name] * objects[name] for name in cells),
         leaked=sum(weight[name] * (m.leaked_per_request or 0.0) for name, m in cells.items()),
         clean=sum(objects[name] == 0 for name in cells if name in failing),
@@ -262,11 +262,11 @@ def _bounded(measurement: Measurement) -> int:
     return 0 if measurement.growth == "leak" else max(leaked, 0)
 
 
-def row(remedy: Remedy | None, release: str, left: Left | None) -> Row:
+def row(remedy: Remedy | None, release: str, left: Leftover | None) -> RemedyRow:
     """Return the row of a remedy, or of the unchanged release for None, with what its cells leave."""
     if remedy is None:
-        return Row(remedy=None, kind="remedy", summary="the unchanged release", left=left)
-    return Row(
+        return RemedyRow(remedy=None, kind="remedy", summary="the unchanged release", left=left)
+    return RemedyRow(
         remedy=remedy.name,
         kind=remedy.kind,
         summary=remedy.summary,
@@ -277,7 +277,9 @@ def row(remedy: Remedy | None, release: str, left: Left | None) -> Row:
     )
 
 
-def tried(rows: Sequence[Row], policy: str, trials: Mapping[str | None, Trial]) -> tuple[Row, ...]:
+def tried(
+    rows: Sequence[RemedyRow], policy: str, trials: Mapping[str | None, Trial]
+) -> tuple[RemedyRow, ...]:
     """Return the rows with the `trials`, by remedy, under a gc policy, `off` or `on`."""
     return tuple(
         msgspec.structs.replace(row, **{policy: trials[row.remedy]}) if row.remedy in trials else row
@@ -285,7 +287,7 @@ def tried(rows: Sequence[Row], policy: str, trials: Mapping[str | None, Trial]) 
     )
 
 
-def remembered(rows: Sequence[Row], earlier: Sequence[Row]) -> tuple[Row, ...]:
+def remembered(rows: Sequence[RemedyRow], earlier: Sequence[RemedyRow]) -> tuple[RemedyRow, ...]:
     """Return the rows with the earlier trials of the same remedies."""
     by_remedy = {(row.remedy, row.version): row for row in earlier}
     return tuple(
@@ -296,14 +298,16 @@ def remembered(rows: Sequence[Row], earlier: Sequence[Row]) -> tuple[Row, ...]:
     )
 
 
-def merged(rows: Sequence[Row], earlier: Sequence[Row], remedies: Sequence[Remedy]) -> tuple[Row, ...]:
+def merged(
+    rows: Sequence[RemedyRow], earlier: Sequence[RemedyRow], remedies: Sequence[Remedy]
+) -> tuple[RemedyRow, ...]:
     """Return the rows, and the earlier rows of other `remedies`, in the order of these."""
     by_remedy = {(row.remedy, row.version): row for row in (*earlier, *rows)}
     order = [(None, 1), *((remedy.name, remedy.version) for remedy in remedies)]
     return tuple(by_remedy[remedy] for remedy in order if remedy in by_remedy)
 
 
-def advise(rows: Sequence[Row]) -> Advice:
+def advise(rows: Sequence[RemedyRow]) -> Advice:
     """Return which remedy to take, judged by what requests leave; the first row is the unchanged release."""
     plain = rows[0].left
     if plain is None:
@@ -320,7 +324,9 @@ def advise(rows: Sequence[Row]) -> Advice:
     return Advice(remedy=best.remedy, reasons=_reasons(best, plain, better, rows))
 
 
-def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row]) -> tuple[str, ...]:
+def _reasons(
+    best: RemedyRow, plain: Leftover, better: Sequence[RemedyRow], rows: Sequence[RemedyRow]
+) -> tuple[str, ...]:
     assert best.left is not None
     leave = "leaves" if best.left.clean == 1 else "leave"
     reasons = [
@@ -345,7 +351,7 @@ def _reasons(best: Row, plain: Left, better: Sequence[Row], rows: Sequence[Row])
     return tuple(reasons)
 
 
-def _bounding(rows: Sequence[Row]) -> list[str]:
+def _bounding(rows: Sequence[RemedyRow]) -> list[str]:
     bounding = [row for row in rows[1:] if row.kind == "remedy" and _is_bounding(row)]
     if not bounding:
         return []
@@ -356,5 +362,5 @@ def _bounding(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _is_bounding(row: Row) -> bool:
+def _is_bounding(row: RemedyRow) -> bool:
     return row.left is None and row.unsupported is None and row.remedy != "freeze"

@@ -14,7 +14,7 @@ from outlive.comparison.noisy.noise_text import bounds, value
 from outlive.comparison.noisy.remedies import METRICS, Trial
 from outlive.markdown import table
 from outlive.reports.record import Report
-from outlive.reports.remedies import Relief, Row
+from outlive.reports.remedies import Relief, RemedyRow
 from outlive.tables import columns, say
 from outlive.wording import counted, number, one_line
 
@@ -76,12 +76,12 @@ def load_cells(trial: Trial | None) -> tuple[str, ...]:
     return (growth, peak, *(map(change, trial.decided[2:]) if trial.decided else cost))
 
 
-def trial(row: Row, policy: Policy) -> Trial | None:
+def trial(row: RemedyRow, policy: Policy) -> Trial | None:
     """Return the results of load tests with a gc policy, None if there were none."""
     return row.off if policy == "off" else row.on
 
 
-def tried(relief: Relief, policy: Policy) -> list[tuple[Row, Trial]]:
+def tried(relief: Relief, policy: Policy) -> list[tuple[RemedyRow, Trial]]:
     """Return the remedies that were load-tested with a gc policy, with the results."""
     return [(row, result) for row in relief.rows if (result := trial(row, policy))]
 
@@ -107,13 +107,13 @@ def _grid(right: Sequence[str], last: str) -> Table:
     return grid
 
 
-def _add_heading(grid: Table, rows: Sequence[Row], row: Row) -> None:
+def _add_heading(grid: Table, rows: Sequence[RemedyRow], row: RemedyRow) -> None:
     """Add a heading if `row` is the first practice."""
     if row is next((row for row in rows if row.kind == "practice"), None):
         grid.add_row(Text("practice", "bold"))
 
 
-def left_cells(row: Row) -> tuple[str, ...]:
+def left_cells(row: RemedyRow) -> tuple[str, ...]:
     """Return a remedy's name, objects left and leaked, clean scenarios, and the scenario that leaves most."""
     name = row.remedy or PLAIN
     if row.unsupported:
@@ -164,7 +164,7 @@ def _short(interval: str) -> str:
     return interval.removesuffix(" %").replace(" to ", "…")
 
 
-def row_notes(row: Row) -> list[str]:
+def row_notes(row: RemedyRow) -> list[str]:
     """Return notes on a row that its numbers do not show."""
     notes = [row.unsupported] if row.unsupported else []
     if row.left is not None:

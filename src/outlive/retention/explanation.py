@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from outlive.retention.graph import Step
+from outlive.retention.graph import PathStep
 from outlive.retention.structures import Analysis, Structure
 from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
@@ -111,7 +111,7 @@ def picture(explanation: Explanation, width: int = WIDTH) -> Iterator[str]:
             yield f"{INDENT}{bar}    {link(step)}{mark}"
 
 
-def _object(bar: str, more: str, step: Step, width: int) -> Iterator[str]:
+def _object(bar: str, more: str, step: PathStep, width: int) -> Iterator[str]:
     text, place = title(step.vertex), step.vertex.place
     while len(bar) + len(text) > width and "." in text[: width - len(bar)]:
         cut = text.rindex(".", 0, width - len(bar)) + 1

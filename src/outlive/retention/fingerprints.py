@@ -18,7 +18,7 @@ Verdict = Literal["new", "changed", "same", "gone"]
 VERDICTS: tuple[Verdict, ...] = ("new", "changed", "same", "gone")
 
 
-class Seen(Cell, frozen=True, kw_only=True):
+class FingerprintCell(Cell, frozen=True, kw_only=True):
     """A cell with a fingerprint: the objects per request that it keeps on each side, None if it is not there.
 
     `error` is the sum of the errors of both numbers.
@@ -46,7 +46,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     verdict: Verdict
     leak: Leak
-    cells: tuple[Seen, ...]
+    cells: tuple[FingerprintCell, ...]
 
     @property
     def before(self) -> tuple[float, ...]:
@@ -64,7 +64,7 @@ def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, .
 
     Cells are left out if either side grows and could not be explained.
     """
-    cells: dict[str, list[Seen]] = {}
+    cells: dict[str, list[FingerprintCell]] = {}
     examples: dict[str, list[tuple[bool, Leak]]] = {}
     for before, after in pairs:
         if not (is_known(before) and is_known(after)):
@@ -72,7 +72,7 @@ def changes(pairs: Iterable[tuple[Measurement, Measurement]]) -> tuple[Change, .
         sides = [{leak.fingerprint: leak for leak in side.leaks} for side in (before, after)]
         for fingerprint in dict.fromkeys((*sides[0], *sides[1])):
             old, new = (side.get(fingerprint) for side in sides)
-            seen = Seen(
+            seen = FingerprintCell(
                 before.scenario,
                 before.connection,
                 before.gc,
@@ -101,7 +101,7 @@ def is_known(measurement: Measurement) -> bool:
     return measurement.status == "measured" and measurement.explained and not measurement.unexplained
 
 
-def _change(cells: Sequence[Seen], examples: Sequence[tuple[bool, Leak]]) -> Change:
+def _change(cells: Sequence[FingerprintCell], examples: Sequence[tuple[bool, Leak]]) -> Change:
     _, leak = max(examples, key=lambda example: (example[0], example[1].objects_per_request))
     growths = {newer: {leak.growth for side, leak in examples if side is newer} for newer in (False, True)}
     if all(cell.before is None for cell in cells):

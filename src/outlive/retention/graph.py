@@ -53,7 +53,7 @@ class Vertex(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.flags & flag)
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class PathStep(msgspec.Struct, frozen=True, kw_only=True):
     """One reference of a ring or path: the referrer and the name by which it refers to the next object.
 
     Older objects have a lower `number`. The last step of a path has an empty `reference`.
@@ -101,12 +101,12 @@ class Graph(msgspec.Struct, frozen=True):
         )
         return network
 
-    def steps(self, network: nx.DiGraph[int], path: list[int], *, ring: bool) -> tuple[Step, ...]:
+    def steps(self, network: nx.DiGraph[int], path: list[int], *, ring: bool) -> tuple[PathStep, ...]:
         """Return the steps along a path of vertices; the last step of a ring leads back to the first."""
         after = path[1:] + path[:1] if ring else path[1:]
         names = [str(network.edges[a, b]["reference"]) for a, b in zip(path, after, strict=False)]
         return tuple(
-            Step(vertex=self.vertices[number], number=number, reference=name)
+            PathStep(vertex=self.vertices[number], number=number, reference=name)
             for number, name in zip(path, [*names, ""], strict=False)
         )
 

@@ -116,7 +116,7 @@ def _prime(least: Fraction | int) -> int:
     return number
 
 
-class Tally(msgspec.Struct, frozen=True):
+class PhaseTally(msgspec.Struct, frozen=True):
     """A phase with the objects that it left, by type name, before and after the full collection."""
 
     phase: Phase
@@ -124,7 +124,7 @@ class Tally(msgspec.Struct, frozen=True):
     types_kept: dict[str, int]
 
 
-class Analysis(msgspec.Struct, frozen=True, kw_only=True):
+class GrowthAnalysis(msgspec.Struct, frozen=True, kw_only=True):
     """What the phases of a cell show. Slopes are per request; see `Measurement`."""
 
     growth: Growth
@@ -211,13 +211,13 @@ def plan(
 
 
 def analyse(
-    tallies: Sequence[Tally],
+    tallies: Sequence[PhaseTally],
     *,
     collecting: bool,
     sensitivity: int = SENSITIVITY,
     shown: int | None = None,
     cached: bool = False,
-) -> Analysis:
+) -> GrowthAnalysis:
     """Return what the phases show that `plan` asked for; the arguments are those of `plan`."""
     asked = lengths(sensitivity)
     phases = [tally.phase for tally in tallies]
@@ -250,7 +250,7 @@ def analyse(
     )
     countable = last[0].heap is not None
     requests = b.phase.requests - a.phase.requests
-    return Analysis(
+    return GrowthAnalysis(
         growth="leak" if leaks else _growth(phases, Fraction(0) if collecting else cyclic),
         survivors=survivors,
         cyclic=cyclic,
@@ -267,7 +267,9 @@ def analyse(
     )
 
 
-def _decisive(tallies: Sequence[Tally], asked: Lengths, *, collecting: bool) -> tuple[Tally, Tally]:
+def _decisive(
+    tallies: Sequence[PhaseTally], asked: Lengths, *, collecting: bool
+) -> tuple[PhaseTally, PhaseTally]:
     """Return the two phases from which the slopes of objects are computed."""
     short = [tally for tally in tallies if tally.phase.requests in asked.short][-3:] or tallies
     exact = _exact([tally.phase for tally in short], collecting=collecting)

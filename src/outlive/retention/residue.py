@@ -12,7 +12,7 @@ from fractions import Fraction
 import msgspec
 
 from outlive.records.measurement import Phase
-from outlive.retention.growth import STEADY, Analysis
+from outlive.retention.growth import STEADY, GrowthAnalysis
 
 CONNECTIONS = 13
 """Connections of the first phase. With one object too many or too few, the residue is not a whole number."""
@@ -31,7 +31,7 @@ class Residue(msgspec.Struct, frozen=True):
 
 
 def plan(
-    phases: Sequence[Phase], analysis: Analysis, done: Sequence[Phase], *, collecting: bool
+    phases: Sequence[Phase], analysis: GrowthAnalysis, done: Sequence[Phase], *, collecting: bool
 ) -> tuple[int, ...]:
     """Return how many connections the next phases have; none if the residue is known or cannot be.
 
@@ -53,7 +53,7 @@ def apart(phases: Sequence[Phase]) -> bool:
     return all(phase.connections == 1 for phase in phases)
 
 
-def analyse(analysis: Analysis, done: Sequence[Phase]) -> Residue:
+def analyse(analysis: GrowthAnalysis, done: Sequence[Phase]) -> Residue:
     """Return the residue that follows from the phases of connections that `plan` asked for."""
     if len(done) == 1:
         return _first(analysis, done[0])
@@ -69,7 +69,7 @@ def analyse(analysis: Analysis, done: Sequence[Phase]) -> Residue:
     return residue
 
 
-def _first(analysis: Analysis, phase: Phase) -> Residue:
+def _first(analysis: GrowthAnalysis, phase: Phase) -> Residue:
     """Return the residue that follows from one phase; the phases of requests include one connection each."""
     further = phase.requests - 1
     return Residue(

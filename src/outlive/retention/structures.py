@@ -23,7 +23,7 @@ from outlive.retention.graph import (
     OPAQUE,
     ROOT,
     Graph,
-    Step,
+    PathStep,
     cycles,
     lightest_paths,
     rings,
@@ -332,7 +332,7 @@ def _behind(graph: Graph, network: nx.DiGraph[int], a: int, b: int) -> list[tupl
     return [(c, b) for c in network.predecessors(b) if c in own and c != b]
 
 
-def _ring(steps: tuple[Step, ...]) -> Explanation:
+def _ring(steps: tuple[PathStep, ...]) -> Explanation:
     """Return the explanation of a ring, turned so that its suspect link comes last."""
     parts = trail(steps)
     start = min(range(len(parts)), key=lambda at: parts[at:] + parts[:at])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from outlive.retention.graph import FINALIZER, OLD, OPAQUE, ROOT, Step, Vertex
+from outlive.retention.graph import FINALIZER, OLD, OPAQUE, ROOT, PathStep, Vertex
 
 BACK = ("parent", "_parent", "owner", "_owner", "root", "_root")
 LINKS = {
@@ -43,7 +43,7 @@ class Suspect(msgspec.Struct, frozen=True):
     reason: str
 
 
-Find = Callable[[Sequence[Step]], tuple[int, str] | None]
+Find = Callable[[Sequence[PathStep]], tuple[int, str] | None]
 """Returns the number of the suspect step and the reason, or None if it does not fit."""
 
 
@@ -70,7 +70,7 @@ def title(vertex: Vertex) -> str:
     return f"{vertex.type} {vertex.name!r}" if vertex.name else vertex.type
 
 
-def link(step: Step) -> str:
+def link(step: PathStep) -> str:
     """Return a reference as it is written in a program: `.name`, `['key']`, `local error`."""
     if step.reference == "context:":
         return "its context"
@@ -81,7 +81,7 @@ def _short(vertex: Vertex) -> str:
     return title(vertex).rpartition(" ")[2].rpartition(".")[2] if vertex.kind != "frame" else title(vertex)
 
 
-def _place(step: Step) -> str:
+def _place(step: PathStep) -> str:
     """Return where a step keeps what it refers to: `App.error`, or a variable of a frame."""
     written = link(step)
     if written.startswith((".", "[")):
@@ -89,7 +89,7 @@ def _place(step: Step) -> str:
     return f"{written.removesuffix(step.name)}`{step.name}` of {_short(step.vertex)}"
 
 
-def suspect(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
+def suspect(rules: Sequence[Rule], steps: Sequence[PathStep]) -> Suspect:
     """Return what is at fault: in a ring, or in a path from a root to an object that is kept."""
     for rule in rules:
         if fault := rule.find(steps):
@@ -100,13 +100,13 @@ def suspect(rules: Sequence[Rule], steps: Sequence[Step]) -> Suspect:
     raise AssertionError("the last rule fits everything")
 
 
-def _link(name: str, fits: Callable[[Step], bool], reason: str) -> Rule:
+def _link(name: str, fits: Callable[[PathStep], bool], reason: str) -> Rule:
     """Return a rule for rings that suspects the first step that fits.
 
     In `reason`, {0} is the name of its reference and {1} what a programmer calls the object.
     """
 
-    def find(steps: Sequence[Step]) -> tuple[int, str] | None:
+    def find(steps: Sequence[PathStep]) -> tuple[int, str] | None:
         for number, step in enumerate(steps):
             if fits(step):
                 return number, reason.format(step.name, _short(step.vertex))
@@ -115,7 +115,7 @@ def _link(name: str, fits: Callable[[Step], bool], reason: str) -> Rule:
     return Rule(name, find)
 
 
-def _traceback(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _traceback(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
         if step.reference != "attribute:__traceback__":
             continue
@@ -144,7 +144,7 @@ def _traceback(steps: Sequence[Step]) -> tuple[int, str] | None:
     return None
 
 
-def _transport(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _transport(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
         after = steps[(number + 1) % len(steps)].vertex
         if step.vertex.type.endswith(TRANSPORTS) and after.type.endswith(PROTOCOLS):
@@ -152,13 +152,13 @@ def _transport(steps: Sequence[Step]) -> tuple[int, str] | None:
     return None
 
 
-def _self_closure(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _self_closure(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     if len(steps) == 1 and steps[0].sort == "closure":
         return 0, f"the nested function refers to itself: its own closure holds it as `{steps[0].name}`"
     return None
 
 
-def _method(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _method(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
         if step.reference == "attribute:__self__" and step.vertex.kind == "method":
             before = (number - 1) % len(steps)
@@ -167,7 +167,7 @@ def _method(steps: Sequence[Step]) -> tuple[int, str] | None:
     return None
 
 
-def _callback(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _callback(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
         if step.sort == "callback":
             what = "weak reference" if step.vertex.type.endswith(WEAK) else "future"
@@ -178,7 +178,7 @@ def _callback(steps: Sequence[Step]) -> tuple[int, str] | None:
     return None
 
 
-def _partial(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _partial(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
         if step.vertex.type == "functools.partial":
             return (number - 1) % len(steps), "it keeps a partial that binds the object itself"
@@ -193,7 +193,7 @@ def _suspended(kind: str) -> Rule:
     )
 
 
-def _younger_to_older(steps: Sequence[Step]) -> tuple[int, str]:
+def _younger_to_older(steps: Sequence[PathStep]) -> tuple[int, str]:
     """Suspect the reference by which the youngest object leads back to an older one."""
     number = max(range(len(steps)), key=lambda at: steps[at].number)
     while steps[number].vertex.kind == "container" and any(s.vertex.kind != "container" for s in steps):
@@ -249,7 +249,7 @@ RING_RULES = (
 )
 
 
-def _entry(steps: Sequence[Step]) -> int:
+def _entry(steps: Sequence[PathStep]) -> int:
     """Return the number of the step that leads from an old object to a new one."""
     for number, step in enumerate(steps[1:]):
         if not step.vertex.has(OLD):
@@ -257,10 +257,10 @@ def _entry(steps: Sequence[Step]) -> int:
     return max(0, len(steps) - 2)
 
 
-def _holder(name: str, fits: Callable[[Step], bool], reason: str) -> Rule:
+def _holder(name: str, fits: Callable[[PathStep], bool], reason: str) -> Rule:
     """Return a rule for paths with an old step that fits; it suspects the link to the new object."""
 
-    def find(steps: Sequence[Step]) -> tuple[int, str] | None:
+    def find(steps: Sequence[PathStep]) -> tuple[int, str] | None:
         entry = _entry(steps)
         for step in reversed(steps[: entry + 1]):
             if fits(step):
@@ -270,7 +270,7 @@ def _holder(name: str, fits: Callable[[Step], bool], reason: str) -> Rule:
     return Rule(name, find)
 
 
-def _unseen(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _unseen(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     first = steps[0].vertex
     if not first.has(OPAQUE) or first.type == "contextvars.Context":  # the current one of a thread
         return None
@@ -280,13 +280,13 @@ def _unseen(steps: Sequence[Step]) -> tuple[int, str] | None:
     )
 
 
-def _loose(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _loose(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     if steps[0].vertex.has(ROOT):
         return None
     return _entry(steps), "what holds the first of these was not found within the limits of the search"
 
 
-def _weak(steps: Sequence[Step]) -> tuple[int, str] | None:
+def _weak(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     if not steps[-1].vertex.type.endswith(WEAK):
         return None
     return _entry(steps), "a weak reference goes when its object does, and something else keeps that"

@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from outlive.retention.graph import Step, Vertex
+from outlive.retention.graph import PathStep, Vertex
 from outlive.retention.suspects import Suspect, link, title
 
 ACCELERATOR = re.compile(r"^_(?=[a-z])")
@@ -28,7 +28,7 @@ STABLE_KEY = re.compile(r"'[A-Za-z_][A-Za-z_.\-]*'")
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A ring or a path, its suspect link, and its stable identity."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
     suspect: Suspect
     trail: str
     """The normalised steps, from which the fingerprint is computed."""
@@ -36,14 +36,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Its identity, the same across runs, machines and Pythons: 12 hex digits."""
 
     @classmethod
-    def of(cls, steps: tuple[Step, ...], suspect: Suspect, parts: Iterable[str]) -> Self:
+    def of(cls, steps: tuple[PathStep, ...], suspect: Suspect, parts: Iterable[str]) -> Self:
         """Return the explanation with the identity computed from the `parts` of its trail."""
         trail = " ".join(parts)
         fingerprint = hashlib.sha256(trail.encode()).hexdigest()[:12]
         return cls(steps=steps, suspect=suspect, trail=trail, fingerprint=fingerprint)
 
 
-def place(steps: Sequence[Step], at: int) -> str:
+def place(steps: Sequence[PathStep], at: int) -> str:
     """Return the link at step `at` as one line, with the object to which a programmer would ascribe it."""
     holder = at
     while steps[holder].vertex.kind == "container" and holder > 0:
@@ -56,7 +56,7 @@ def place(steps: Sequence[Step], at: int) -> str:
     return text
 
 
-def trail(steps: Sequence[Step]) -> tuple[str, ...]:
+def trail(steps: Sequence[PathStep]) -> tuple[str, ...]:
     """Return the steps without what differs between runs: indices, keys that are data, and containers."""
     parts: list[str] = []
     for step in steps:
@@ -111,7 +111,7 @@ def _spoken(hop: str) -> Iterator[str]:
     )
 
 
-def _reference(step: Step) -> str:
+def _reference(step: PathStep) -> str:
     match step.sort:
         case "keyed":
             return "[key]"

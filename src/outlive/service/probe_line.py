@@ -15,7 +15,7 @@ import msgspec
 
 from outlive.errors import FaultError
 from outlive.records.measurement import Phase
-from outlive.retention.growth import Tally
+from outlive.retention.growth import PhaseTally
 from outlive.service.stillness import Stillness
 
 RAISED = b'{"raised":'  # the start of the last answer of a probe that met an exception
@@ -96,11 +96,11 @@ class Count(msgspec.Struct, frozen=True):
     automatic: Automatic
 
 
-def tally(count: Mapping[str, Any], requests: int, connections: int | None = None) -> Tally:
+def tally(count: Mapping[str, Any], requests: int, connections: int | None = None) -> PhaseTally:
     """Return the tally of a phase with this number of requests; `count` has the fields of a `Count`."""
     held = {name: growth for name, growth in count["held"].items() if growth}
     phase = {**count, "requests": requests, "connections": connections, "held": held}
-    return Tally(msgspec.convert(phase, Phase), count["types"], count["types_kept"])
+    return PhaseTally(msgspec.convert(phase, Phase), count["types"], count["types_kept"])
 
 
 class TracedFrame(msgspec.Struct, frozen=True):
@@ -111,7 +111,7 @@ class TracedFrame(msgspec.Struct, frozen=True):
     python: bool
 
 
-class Site(msgspec.Struct, frozen=True):
+class AllocationSite(msgspec.Struct, frozen=True):
     """A place that allocated memory that is still in use; `frames` are its callers, outermost first."""
 
     frames: tuple[TracedFrame, ...]
@@ -123,7 +123,7 @@ class Traced(msgspec.Struct, frozen=True):
     """The sites that have more memory in use than at the last call."""
 
     idle: bool
-    sites: tuple[Site, ...]
+    sites: tuple[AllocationSite, ...]
 
 
 class Look(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from outlive.records.measurement import Connection, asked_for
 from outlive.wording import nearest, one_line
 
 Client = Literal["complete", "half-close", "leave-in-body", "leave-in-answer"]
-Step = Literal[
+ClientStep = Literal[
     "send",
     "send-all",
     "send-head",
@@ -46,7 +46,7 @@ Connections = Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1)]
 Set = Literal["default", "extended", "all"]
 SETS: tuple[Set, ...] = get_args(Set)
 
-CLIENTS: dict[Client, tuple[Step, ...]] = {
+CLIENTS: dict[Client, tuple[ClientStep, ...]] = {
     "complete": ("send", "receive"),
     "half-close": ("send-half", "end", "receive"),
     "leave-in-body": ("send-half", "leave"),
@@ -123,7 +123,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     summary: str
     request: Request
     expect: tuple[Answer, ...]
-    client: Client | Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)] = "complete"
+    client: Client | Annotated[tuple[ClientStep, ...], msgspec.Meta(min_length=1)] = "complete"
     then: tuple[Request, ...] = ()
     app: str = ""
     frameworks: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     login: Login | None = None
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[ClientStep, ...]:
         """The steps of the client in one exchange."""
         return CLIENTS[self.client] if isinstance(self.client, str) else self.client
 

@@ -16,7 +16,7 @@ from packaging.version import Version
 from outlive.errors import UnavailableError
 from outlive.project import Project
 from outlive.records.stack import Difference, Package
-from outlive.stacks.locks import Lock, Side, attempt, kept, of_era, resolve
+from outlive.stacks.locks import Lock, LockInput, attempt, kept, of_era, resolve
 
 Works = Callable[[Lock], bool]
 Pair = tuple[Lock, Lock]
@@ -33,7 +33,7 @@ class ControlledLocks(msgspec.Struct, frozen=True):
 
 
 def locks(
-    project: Project, sides: Sequence[Side], asked: Sequence[str], works: Works | None = None
+    project: Project, sides: Sequence[LockInput], asked: Sequence[str], works: Works | None = None
 ) -> ControlledLocks:
     """Return locks for two sides that differ in as little as possible.
 
@@ -67,7 +67,7 @@ class _Search:
     """The search for the pair of locks with the fewest differences; `older` and `newer` are by era."""
 
     def __init__(
-        self, sides: tuple[Side, Side], eras: Pair, asked: Sequence[str], works: Works | None
+        self, sides: tuple[LockInput, LockInput], eras: Pair, asked: Sequence[str], works: Works | None
     ) -> None:
         self.older, self.newer = sides
         self.eras, self.asked, self.works = eras, asked, works
@@ -112,7 +112,7 @@ class _Search:
             self.tried[lock] = self.works(lock)
         return self.tried[lock]
 
-    def _like(self, side: Side, model: Lock) -> Lock | None:
+    def _like(self, side: LockInput, model: Lock) -> Lock | None:
         """Return the lock of `wanted` with the packages of `other` wherever allowed, or None."""
         leave = {model.framework, *self.asked}
         prefer = tuple(package for package in model.packages if package.name not in leave)
@@ -143,7 +143,7 @@ class _Search:
         ]
         return "; ".join(filter(None, refusals)) or "no choice of versions fits both"
 
-    def _distinction(self, side: Side) -> str:
+    def _distinction(self, side: LockInput) -> str:
         """Return what distinguishes a side from the opposite one: its release, Python or pins."""
         opposite = self.older if side is self.newer else self.newer
         if side.release != opposite.release:
@@ -152,7 +152,7 @@ class _Search:
             return f"Python {side.python}"
         return ", ".join(f"{pin.name} {pin.version}" for pin in side.pins if pin not in opposite.pins)
 
-    def _refusal(self, side: Side, lock: Lock, package: Package) -> str | None:
+    def _refusal(self, side: LockInput, lock: Lock, package: Package) -> str | None:
         """Return why `side` cannot have `package`, from the resolver or a trial, or None if it can."""
         trial = side.holding(package)
         result = attempt(trial, self.until, lock.packages)

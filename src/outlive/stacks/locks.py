@@ -85,7 +85,7 @@ class Lock(msgspec.Struct, frozen=True):
                 yield name, ours.get(name), theirs.get(name)
 
 
-class Side(msgspec.Struct, frozen=True, omit_defaults=True):
+class LockInput(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a lock is resolved from: a release, a Python (`3.11`), and `pins`, packages at exact versions.
 
     gunicorn is always among the pins. `extras` are further requirements, as in `gunicorn[gevent]`; `wheels`
@@ -111,7 +111,7 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
         exact |= {pin.name: pin.version for pin in self.pins}
         return {name: exact[name] for name in exact if name not in {wheel.name for wheel in self.wheels}}
 
-    def holding(self, package: Package) -> Side:
+    def holding(self, package: Package) -> LockInput:
         """Return this side with `package` pinned at its version."""
         pins = {pin.name: pin for pin in self.pins} | {package.name: package}
         return msgspec.structs.replace(self, pins=tuple(sorted(pins.values())))
@@ -129,7 +129,7 @@ def side(
     wheels: tuple[Wheel, ...] = (),
     *,
     extras: tuple[str, ...] = (),
-) -> Side:
+) -> LockInput:
     """Return what to resolve, with the packages that serving the framework needs.
 
     `extras` are further requirements. Unless `pins` name gunicorn, its version comes from
@@ -150,7 +150,7 @@ def side(
     if application:
         chosen = application.pinned.get("gunicorn", chosen)
     gunicorn = (Package("gunicorn", chosen),)
-    bare = Side(release, python, gunicorn, (*framework.packages, *extras), wheels, application)
+    bare = LockInput(release, python, gunicorn, (*framework.packages, *extras), wheels, application)
     for pin in pins:
         bare = bare.holding(pin)
     return bare
@@ -177,7 +177,7 @@ def era(project: Project, release: Release, python: str, pins: tuple[Package, ..
     return of_era(project, side(project, release, python, pins))
 
 
-def of_era(project: Project, wanted: Side) -> Lock:
+def of_era(project: Project, wanted: LockInput) -> Lock:
     """Return the lock of a side with the dependencies of its release's time.
 
     A committed lock has precedence over resolving. If a wheel needs newer packages, today's are taken. If a
@@ -231,12 +231,12 @@ def with_packages(lock: Lock, release: Release, extras: tuple[str, ...]) -> Lock
     pins = tuple(package for package in lock.packages if package.name != release.framework)
     application = None if release.framework in lock.versions else Requirements()  # it is no package
     python = python_minor(lock.python).removesuffix("t")
-    wanted = Side(release, python, pins, extras, lock.wheels, application)
+    wanted = LockInput(release, python, pins, extras, lock.wheels, application)
     extended = kept(lambda: _later(wanted, lock.until), Lock, wanted, lock.until)
     return on(extended, lock.python)
 
 
-def _later(wanted: Side, until: dt.datetime | None) -> Lock:
+def _later(wanted: LockInput, until: dt.datetime | None) -> Lock:
     for days in (0, *LATER):
         result = attempt(wanted, until and until + dt.timedelta(days=days))
         if isinstance(result, Lock) or until is None:
@@ -281,7 +281,7 @@ def read_era_lock(project: Project, release: Release, python: str) -> Lock | Non
     return Lock(release.framework, release.version, python, _packages(body), body, until)
 
 
-def _check_whole(lock: Lock, wanted: Side, path: Path) -> None:
+def _check_whole(lock: Lock, wanted: LockInput, path: Path) -> None:
     """Raise FaultError if a committed lock is cut off or damaged, because results depend on every line."""
     if missing := wanted.exact.keys() - lock.versions:
         raise FaultError(f"{path} does not hold {', '.join(sorted(missing))}; {AGAIN}")
@@ -299,7 +299,7 @@ def write_era_lock(project: Project, lock: Lock, release: Release) -> Path:
     return path
 
 
-def resolve(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock:
+def resolve(wanted: LockInput, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock:
     """Return the lock of `wanted` with dependencies up to `until`, in versions of `prefer` where allowed.
 
     Raises as `era` does.
@@ -308,7 +308,7 @@ def resolve(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
     return _accepted(attempt(wanted, until, prefer), f"{wanted}{pins} cannot be installed")
 
 
-def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock | str:
+def attempt(wanted: LockInput, until: dt.datetime | None, prefer: tuple[Package, ...] = ()) -> Lock | str:
     """Return the lock as `resolve` does, or uv's complaint if there is none.
 
     A dependency that had no wheel for this Python by `until` is taken from the first later time that has one.
@@ -339,7 +339,7 @@ def attempt(wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...]
 
 
 def _compile(
-    wanted: Side, until: dt.datetime | None, prefer: tuple[Package, ...], later: dict[str, int]
+    wanted: LockInput, until: dt.datetime | None, prefer: tuple[Package, ...], later: dict[str, int]
 ) -> tuple[int, str, str]:
     """Return uv's exit status, requirements and complaint; `later` is in days after `until`."""
     arguments = ["pip", "compile", "-", "--output-file", "lock.txt", "--python-version", wanted.python]

@@ -15,7 +15,7 @@ from outlive.records.stack import AT, Difference, Package, Stack, Wheel
 from outlive.releases import frameworks
 from outlive.releases.catalogue import Catalogue
 from outlive.stacks import controlled, environments, locks, pythons, sources
-from outlive.stacks.locks import Lock, Side
+from outlive.stacks.locks import Lock, LockInput
 from outlive.stacks.pythons import Interpreter
 
 Identity = tuple[str, str, str, str, str | None]
@@ -79,7 +79,7 @@ class _Choice(msgspec.Struct, frozen=True):
     def pins(self) -> tuple[Package, ...]:
         return tuple(pin for pin in self.stack.pins if not pin.version.startswith(AT))
 
-    def side(self, project: Project, extras: tuple[str, ...] = ()) -> Side:
+    def side(self, project: Project, extras: tuple[str, ...] = ()) -> LockInput:
         side = locks.side(
             project, self.release, self.interpreter.minor, self.pins, self.wheels, extras=extras
         )

@@ -62,7 +62,7 @@ class Objgraph:
         return {"objects": sum(grown.values()), "grown": grown}
 
 
-class Tracemalloc:
+class TracemallocDiff:
     """Two snapshots of tracemalloc, compared by line."""
 
     def begin(self) -> None:
@@ -93,4 +93,4 @@ def _line(frame: Any) -> str:
     return "{}:{}".format(LIBRARY.sub("", frame.filename, count=1), frame.lineno)
 
 
-TOOLS: dict[str, type] = {"gc-debug": GcDebug, "objgraph": Objgraph, "tracemalloc": Tracemalloc}
+TOOLS: dict[str, type] = {"gc-debug": GcDebug, "objgraph": Objgraph, "tracemalloc": TracemallocDiff}

@@ -9,8 +9,8 @@ import click
 
 from outlive.api import evidence
 from outlive.api.selection import Selection
-from outlive.commands.parts.compare_load import Wanted, compare_under_load
-from outlive.commands.parts.own import App, app_options
+from outlive.commands.parts.compare_load import LoadWanted, compare_under_load
+from outlive.commands.parts.own import AppOption, app_options
 from outlive.commands.parts.pairs import (
     both_stacks,
     measured_pair,
@@ -45,7 +45,7 @@ from outlive.tables import output
 def compare_command(
     *,
     what: tuple[str, ...],
-    app: App | None,
+    app: AppOption | None,
     python: str | None,
     everything: bool,
     json_file: Path | None,
@@ -77,7 +77,7 @@ def compare_command(
     if under_load and selection.scheduler:
         raise UsageError("--load and --scheduler exclude each other: load tests run on this machine")
     if under_load:
-        wanted = Wanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
+        wanted = LoadWanted(rounds, user, clients, requests, rate, everything, json_file, markdown_file)
         project, stacks = both_stacks(app, what)
         pair = selection.pair(project, stacks, python)
         code = compare_under_load(project, pair, selection, wanted)

@@ -8,7 +8,7 @@ import click
 
 from outlive.api.explained import explained
 from outlive.commands.parts import inventory
-from outlive.commands.parts.own import App, app_options, stacks_named
+from outlive.commands.parts.own import AppOption, app_options, stacks_named
 from outlive.commands.parts.progress import progress
 from outlive.commands.parts.selection import practice_option, tool_option, tool_readings, worker_option
 from outlive.commands.parts.writing import file_option, json_option
@@ -65,7 +65,7 @@ from outlive.tables import output
 def explain_command(
     *,
     stack: str | None,
-    app: App | None,
+    app: AppOption | None,
     scenario: str,
     connection: Connection,
     policy: str,

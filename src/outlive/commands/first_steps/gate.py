@@ -11,7 +11,7 @@ import msgspec
 
 from outlive.api.selection import stack_of
 from outlive.applications.settings import LIMITS
-from outlive.commands.parts.own import App, app_options
+from outlive.commands.parts.own import AppOption, app_options
 from outlive.commands.parts.progress import loads, progress
 from outlive.commands.parts.selection import (
     gc_policy,
@@ -71,7 +71,7 @@ CERTAIN = ("within", "over", "under", "unsupported")
 def gate_command(
     *,
     what: tuple[str, ...],
-    app: App | None,
+    app: AppOption | None,
     policy: str,
     patterns: tuple[str, ...],
     connections: tuple[Connection, ...],
@@ -156,7 +156,7 @@ def _under_load(
 
 
 def _project_and_stacks(
-    app: App | None, words: Sequence[str], source: str | None, prove: str | None
+    app: AppOption | None, words: Sequence[str], source: str | None, prove: str | None
 ) -> tuple[Project, list[Stack]]:
     """Return the project and the stacks to check. Raises UsageError."""
     if app is None:

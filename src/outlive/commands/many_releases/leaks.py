@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from outlive.commands.parts.own import App, app_options
+from outlive.commands.parts.own import AppOption, app_options
 from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode, UsageError
 from outlive.history import lifelines_text
@@ -22,7 +22,12 @@ from outlive.tables import output
 @click.option("--all", "everything", is_flag=True, help="Also show rings that are never the shortest.")
 @json_option
 def leaks_command(
-    *, framework: str | None, app: App | None, python: str | None, everything: bool, json_file: Path | None
+    *,
+    framework: str | None,
+    app: AppOption | None,
+    python: str | None,
+    everything: bool,
+    json_file: Path | None,
 ) -> int:
     """Show when each leak and ring appeared, changed and went.
 

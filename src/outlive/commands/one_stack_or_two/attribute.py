@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from outlive.api.selection import Selection, one_scenario
-from outlive.commands.parts.own import App, app_options
+from outlive.commands.parts.own import AppOption, app_options
 from outlive.commands.parts.pairs import both_stacks
 from outlive.commands.parts.selection import all_measured, gc_policy, measured, practice_option
 from outlive.commands.parts.writing import json_option, write_json
@@ -38,7 +38,7 @@ from outlive.wording import step
 def attribute_command(
     *,
     what: tuple[str, ...],
-    app: App | None,
+    app: AppOption | None,
     scenario: str,
     connection: Connection,
     policy: str,

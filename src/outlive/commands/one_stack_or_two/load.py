@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from outlive.commands.parts.own import App, app_options, stacks_named
+from outlive.commands.parts.own import AppOption, app_options, stacks_named
 from outlive.commands.parts.progress import loads
 from outlive.commands.parts.selection import gc_policy, load_extra, practice_option, sender, traffic_options
 from outlive.commands.parts.writing import file_option, writing_options
@@ -88,7 +88,7 @@ def duration(text: str) -> float:
 def load_command(
     *,
     stack: str | None,
-    app: App | None,
+    app: AppOption | None,
     policies: tuple[str, ...],
     names: tuple[str, ...],
     user: str | None,

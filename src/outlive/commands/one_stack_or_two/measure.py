@@ -10,7 +10,7 @@ import click
 
 from outlive.api.selection import Selection
 from outlive.commands.parts import inventory
-from outlive.commands.parts.own import App, app_options, stacks_named
+from outlive.commands.parts.own import AppOption, app_options, stacks_named
 from outlive.commands.parts.selection import (
     fault_code,
     measured,
@@ -43,7 +43,7 @@ from outlive.wording import capital
 def measure_command(
     *,
     stacks: tuple[str, ...],
-    app: App | None,
+    app: AppOption | None,
     python: str | None,
     names: tuple[str, ...],
     practices: tuple[str, ...],

@@ -23,7 +23,7 @@ from outlive.replay import engine
 from outlive.replay.store import provenance
 from outlive.reports import remedies as relief
 from outlive.reports import remedies_text as report
-from outlive.reports.remedies import Relief, ReliefDocument, Row
+from outlive.reports.remedies import Relief, ReliefDocument, RemedyRow
 from outlive.service import app, remedies, scenarios
 from outlive.service.users import locustfile, mix
 from outlive.stacks.prepare import Prepared, prepare
@@ -103,7 +103,7 @@ def remedies_command(
     stacks = [prepare(project, wanted, python, remedy) for remedy in chosen]
     selected = scenarios.find(project.scenarios, patterns)
     cells = engine.cells(selected, (connection,), ("off",))
-    request = engine.Request(selected, cells, fresh=fresh, jobs=jobs, scheduler=scheduler)
+    request = engine.CellRequest(selected, cells, fresh=fresh, jobs=jobs, scheduler=scheduler)
     replayed = [plain, *(stack for stack in stacks if stack.remedy and stack.remedy.counted)]
     replays = measured(project, replayed, request)
     by_remedy = {stack.remedy_name: cells for stack, cells in zip(replayed, replays, strict=True)}
@@ -124,7 +124,7 @@ def remedies_command(
         rows = _under_load(project, plain, stacks, load, rows)
     records = dict.fromkeys(trial.record for trial in (plain, *stacks))
 
-    def document(rows: tuple[Row, ...]) -> ReliefDocument:
+    def document(rows: tuple[RemedyRow, ...]) -> ReliefDocument:
         result = Relief(
             release=str(plain.release),
             python=plain.lock.python,
@@ -143,8 +143,8 @@ def remedies_command(
 
 
 def _under_load(
-    project: Project, plain: Prepared, stacks: Sequence[Prepared], load: Load, rows: tuple[Row, ...]
-) -> tuple[Row, ...]:
+    project: Project, plain: Prepared, stacks: Sequence[Prepared], load: Load, rows: tuple[RemedyRow, ...]
+) -> tuple[RemedyRow, ...]:
     """Return the rows with the results of load tests, with gc off and on; show progress on standard error."""
     version = plain.release.version
     arms = {

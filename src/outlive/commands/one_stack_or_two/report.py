@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from outlive.api.selection import Selection
-from outlive.commands.parts.own import App, app_options
+from outlive.commands.parts.own import AppOption, app_options
 from outlive.commands.parts.pairs import (
     measured_pair,
     open_option,
@@ -42,7 +42,7 @@ from outlive.tables import output
 def report_command(
     *,
     what: tuple[str, ...],
-    app: App | None,
+    app: AppOption | None,
     rate: str,
     errors: str,
     workers: int,

@@ -34,7 +34,7 @@ REQUESTS = 4000
 """Default requests of each run: enough that a few slow ones do not decide p99."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class LoadWanted(msgspec.Struct, frozen=True):
     """The options besides the selection."""
 
     rounds: int | None
@@ -47,7 +47,7 @@ class Wanted(msgspec.Struct, frozen=True):
     markdown_file: Path | None
 
 
-def compare_under_load(project: Project, pair: Pair, selection: Selection, wanted: Wanted) -> int:
+def compare_under_load(project: Project, pair: Pair, selection: Selection, wanted: LoadWanted) -> int:
     """Run the rounds for each gc policy, and show and write the comparison; return the exit code.
 
     Whole rounds are shown and written even if a run fails or the user interrupts. Raises UsageError.
@@ -126,7 +126,7 @@ def _run(
 
 
 def _write(
-    wanted: Wanted, pair: Pair, comparisons: Sequence[LoadComparison], runs: Sequence[tuple[Run, ...]]
+    wanted: LoadWanted, pair: Pair, comparisons: Sequence[LoadComparison], runs: Sequence[tuple[Run, ...]]
 ) -> None:
     document = LoadComparisonDocument(
         provenance=provenance([pair.before.record, pair.after.record]),

@@ -19,7 +19,7 @@ from outlive.records.stack import Stack
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class App(msgspec.Struct, frozen=True):
+class AppOption(msgspec.Struct, frozen=True):
     """The values of `--app` and `--requirements`: a folder with an `outlive.toml`, and requirements files."""
 
     folder: Path
@@ -52,7 +52,7 @@ def app_options(command: F) -> F:
         if requirements and folder is None:
             raise UsageError("--requirements is for an application: --app names its folder")
         files = tuple(str(Path(file).absolute()) if Path(file).is_file() else file for file in requirements)
-        return command(app=App(folder, files) if folder else None, **others)
+        return command(app=AppOption(folder, files) if folder else None, **others)
 
     options = several(
         click.option(
@@ -72,7 +72,7 @@ def app_options(command: F) -> F:
     return options(called)  # type: ignore[return-value]
 
 
-def stacks_named(app: App | None, words: Sequence[str]) -> tuple[Project, list[Stack]]:
+def stacks_named(app: AppOption | None, words: Sequence[str]) -> tuple[Project, list[Stack]]:
     """Return the project and the stacks that words name. Raises UsageError if there are none."""
     if app:
         return app.one(words)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from outlive.api import evidence
 from outlive.api.selection import Selection
-from outlive.commands.parts.own import App
+from outlive.commands.parts.own import AppOption
 from outlive.commands.parts.progress import progress
 from outlive.comparison.sizes import Rates
 from outlive.errors import UsageError
@@ -41,13 +41,13 @@ def two_stacks(words: Sequence[str]) -> tuple[Stack, Stack]:
     )
 
 
-def both_stacks(app: App | None, words: Sequence[str]) -> tuple[Project, tuple[Stack, Stack]]:
+def both_stacks(app: AppOption | None, words: Sequence[str]) -> tuple[Project, tuple[Stack, Stack]]:
     """Return the project and the two stacks that a command's words name. Raises UsageError."""
     return app.two(words) if app else (Project.find(), two_stacks(words))
 
 
 def measured_pair(
-    app: App | None, words: Sequence[str], python: str | None, selection: Selection
+    app: AppOption | None, words: Sequence[str], python: str | None, selection: Selection
 ) -> tuple[Project, Evidence]:
     """Measure the selected cells of both stacks, with progress on standard error."""
     project, stacks = both_stacks(app, words)

@@ -141,7 +141,7 @@ def progress() -> Iterator[Progress]:
         yield Progress(start, done, meter.doing)
 
 
-class Loads:
+class LoadProgress:
     """Shows the progress of all load tests of a command together; on a terminal, with a live view."""
 
     def __init__(self, console: Console, unit: str) -> None:
@@ -202,9 +202,9 @@ class Loads:
 
 
 @contextmanager
-def loads(traffic: Traffic, tests: int, console: Console | None = None) -> Iterator[Loads]:
+def loads(traffic: Traffic, tests: int, console: Console | None = None) -> Iterator[LoadProgress]:
     """Yield the progress of `tests` load tests of this length, by default on standard error."""
-    whole = Loads(console or Console(stderr=True), "request" if traffic.requests else "second")
+    whole = LoadProgress(console or Console(stderr=True), "request" if traffic.requests else "second")
     with whole._meter as meter:
         meter.more(tests * _length(traffic))
         yield whole

@@ -157,7 +157,7 @@ def sender(project: Project, framework: str, named: str | None) -> str:
 
 
 def measured(
-    project: Project, stacks: Sequence[Prepared], request: engine.Request
+    project: Project, stacks: Sequence[Prepared], request: engine.CellRequest
 ) -> list[tuple[Measurement, ...]]:
     """Return the measurements of each stack, with progress on standard error."""
     with progress() as callbacks:
@@ -165,7 +165,7 @@ def measured(
 
 
 def tool_readings(
-    project: Project, stack: Prepared, request: engine.Request, wanted: Sequence[Tool]
+    project: Project, stack: Prepared, request: engine.CellRequest, wanted: Sequence[Tool]
 ) -> tuple[ToolReading, ...]:
     """Return the readings of the wanted tools for each measured scenario and connection."""
     if not wanted:

@@ -30,7 +30,7 @@ RULE = (
 RULE_AND_WHERE = f"{RULE.removesuffix('.')}; see docs/how-we-decide.md."
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class LoadLine(msgspec.Struct, frozen=True, kw_only=True):
     """One metric as it is shown; `control` is the A/A: the same stack against itself."""
 
     direction: Direction
@@ -44,7 +44,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     control: str
 
 
-def lines(decided: Sequence[Decided]) -> tuple[Line, ...]:
+def lines(decided: Sequence[Decided]) -> tuple[LoadLine, ...]:
     """Return a line for each metric: first what got worse, then better, inconclusive, and the same."""
     order = ("worse", "better", UNSURE, "same")
     return tuple(sorted(map(_line, decided), key=lambda line: order.index(_rank(line))))
@@ -156,7 +156,7 @@ def decisions(decided: Sequence[Decided]) -> Iterator[str]:
     )
 
 
-def _show_table(shown: Sequence[Line], console: Console) -> None:
+def _show_table(shown: Sequence[LoadLine], console: Console) -> None:
     wide = console.width >= WIDE
     grid = columns("dim")
     grid.add_column("", no_wrap=True)
@@ -176,10 +176,10 @@ def _show_table(shown: Sequence[Line], console: Console) -> None:
     console.print(grid)
 
 
-def _line(result: Decided) -> Line:
+def _line(result: Decided) -> LoadLine:
     metric = result.metric
     values = [UNKNOWN if v is None else value(metric, v) for v in (result.before, result.after)]
-    return Line(
+    return LoadLine(
         direction=result.direction,
         mark=UNSURE if result.decision == "inconclusive" else MARKS[result.direction],
         metric=title(metric),
@@ -192,7 +192,7 @@ def _line(result: Decided) -> Line:
     )
 
 
-def _rank(line: Line) -> str:
+def _rank(line: LoadLine) -> str:
     return line.mark if line.mark == UNSURE else line.direction
 
 

@@ -16,7 +16,7 @@ CPU = latency("CPU per request")
 """Processor time of the server: noisy neighbours hardly change it, unlike the throughput."""
 METRICS = (memory("peak RSS"), GROWTH, CPU, THROUGHPUT, latency("p99"))
 """The metrics by which remedies are judged, in this order."""
-Seen = tuple[int, str | None, dict[Metric, float]]
+TrialRound = tuple[int, str | None, dict[Metric, float]]
 """The number of a round, the remedy whose turn it was (None: the plain release), and the values."""
 
 
@@ -37,7 +37,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judged(
-    policies: Mapping[str | None, str], traffic: Traffic, seen: Sequence[Seen]
+    policies: Mapping[str | None, str], traffic: Traffic, seen: Sequence[TrialRound]
 ) -> dict[str | None, Trial]:
     """Return the trials from the values of each turn, which are in their order.
 

@@ -49,7 +49,7 @@ class NoAnswer(Exception):  # noqa: N818 - the fate of a request, not a fault of
     """The server did not answer: it refused or closed the connection, or hangs."""
 
 
-class Meter:
+class CpuMeter:
     """Measures how long this process has run and waited for a core since the meter was made."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Session:
         self._own = Sent()
         self._seen: dict[str, Sent] = {}
         self._last = 0.0
-        self._meter = Meter()
+        self._meter = CpuMeter()
         self._running = False
         self._abandoned = False
         self._stopped: str | None = None
@@ -144,7 +144,7 @@ class Session:
         self.environment.stop_timeout = self._patience
         self._decks.clear()
         self._seen.clear()
-        self._meter = Meter()
+        self._meter = CpuMeter()
         self._abandoned = False
         self._stopped = None
         self._own = Sent()

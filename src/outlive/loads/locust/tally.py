@@ -21,7 +21,7 @@ MOST_FAULTS = 20
 """Most different texts of unexpected answers kept; a broken server could produce any number of them."""
 
 
-class Tally(msgspec.Struct):
+class ScenarioTally(msgspec.Struct):
     """The answers to one scenario: `buckets` counts latencies by bucket number, `total` is in seconds."""
 
     requests: int = 0
@@ -39,7 +39,7 @@ class Tally(msgspec.Struct):
         bucket = math.ceil(math.log(seconds / FINEST, WIDTH)) if seconds > FINEST else 0
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
-    def merge(self, tally: Tally) -> None:
+    def merge(self, tally: ScenarioTally) -> None:
         """Add the counts of `tally`."""
         self.requests += tally.requests
         self.unexpected += tally.unexpected
@@ -80,12 +80,12 @@ class Sent(msgspec.Struct):
     silence: float = 0.0
     done: bool = False
     unsent: int = 0
-    scenarios: dict[str, Tally] = {}
+    scenarios: dict[str, ScenarioTally] = {}
     faults: dict[str, int] = {}
 
     def add(self, scenario: str, seconds: float, fault: str | None) -> None:
         """Count one answer to `scenario`; `fault` says what was wrong with it."""
-        self.scenarios.setdefault(scenario, Tally()).add(seconds, fault is None)
+        self.scenarios.setdefault(scenario, ScenarioTally()).add(seconds, fault is None)
         if fault is not None:
             self.blame(fault)
 
@@ -112,10 +112,10 @@ class Result(msgspec.Struct, frozen=True):
     stopped: str | None = None
 
 
-def merged(tallies: Iterable[Mapping[str, Tally]]) -> dict[str, Tally]:
+def merged(tallies: Iterable[Mapping[str, ScenarioTally]]) -> dict[str, ScenarioTally]:
     """Return the sum of the tallies by scenario."""
-    sums: dict[str, Tally] = {}
+    sums: dict[str, ScenarioTally] = {}
     for by_scenario in tallies:
         for scenario, tally in by_scenario.items():
-            sums.setdefault(scenario, Tally()).merge(tally)
+            sums.setdefault(scenario, ScenarioTally()).merge(tally)
     return sums

@@ -30,7 +30,7 @@ class Drawing(msgspec.Struct, frozen=True):
     legend: tuple[tuple[int, str], ...] = ()
 
 
-class Bar(msgspec.Struct, frozen=True, kw_only=True):
+class PairBar(msgspec.Struct, frozen=True, kw_only=True):
     """A pair of bars, before and after, with the part of each that no collection frees."""
 
     label: str
@@ -57,12 +57,12 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def bars(name: str, title: str, unit: str, data: Sequence[Bar]) -> Markup:
+def bars(name: str, title: str, unit: str, data: Sequence[PairBar]) -> Markup:
     """Return pairs of bars, before above after. Labels are to the left, on a phone above."""
     return both(name, lambda sheet: _bars(sheet, title, unit, data))
 
 
-def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[Bar]) -> Markup:
+def _bars(sheet: Sheet, title: str, unit: str, data: Sequence[PairBar]) -> Markup:
     left = 8 if sheet.phone else 12 + CHARACTER * max((len(bar.label) for bar in data), default=0)
     above = ABOVE if sheet.phone else 0.0
     scale = ticks(max((max(bar.before, bar.after) for bar in data), default=0))

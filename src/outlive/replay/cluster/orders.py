@@ -93,7 +93,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     elsewhere: bool = False
 
 
-Answer = Filled | Refused
+Reply = Filled | Refused
 
 
 def _digest(folder: Path, paths: Iterable[Path]) -> str:
@@ -131,7 +131,7 @@ def fill(order: bytes) -> bytes:
     return msgspec.json.encode(_fill(msgspec.json.decode(order, type=Order)))
 
 
-def _fill(order: Order) -> Answer:
+def _fill(order: Order) -> Reply:
     try:
         identity = own_identity()
         if identity != order.identity:

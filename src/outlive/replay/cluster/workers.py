@@ -27,12 +27,12 @@ from outlive.files import read_bytes
 from outlive.project import Project
 from outlive.records.measurement import Measurement, Origin
 from outlive.replay.cluster.orders import (
-    Answer,
     Counts,
     Filled,
     Order,
     Part,
     Refused,
+    Reply,
     Work,
     fill,
     host,
@@ -121,7 +121,7 @@ class Cluster(Place):
                 done(measurement)
                 yield measurement
 
-    def filled(self, orders: dict[Any, Order]) -> Iterator[tuple[Any, Answer]]:
+    def filled(self, orders: dict[Any, Order]) -> Iterator[tuple[Any, Reply]]:
         """Yield the answer to each order as it comes, with the order's key."""
         todo = deque(orders)
         pending: dict[Any, Any] = {}
@@ -169,7 +169,7 @@ class Cluster(Place):
             ),
         )
 
-    def _measurements(self, tasks: Sequence[Task], answer: Answer) -> Iterator[Measurement]:
+    def _measurements(self, tasks: Sequence[Task], answer: Reply) -> Iterator[Measurement]:
         if isinstance(answer, Refused):
             for task in tasks:
                 for cell in task.cells:
@@ -216,7 +216,7 @@ class Cluster(Place):
                 return finished
 
     @staticmethod
-    def _answer(future: Any) -> tuple[str, Answer]:
+    def _answer(future: Any) -> tuple[str, Reply]:
         """Return the worker and its answer."""
         try:
             worker, data = future.result()

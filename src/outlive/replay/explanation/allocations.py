@@ -18,7 +18,7 @@ from outlive.replay.explanation import sample
 from outlive.replay.subject import Subject
 from outlive.retention.explanation import INDENT, WIDTH
 from outlive.retention.growth import BLOCKS_LEAK, HEAP_LEAK
-from outlive.service.probe_line import Site, TracedFrame
+from outlive.service.probe_line import AllocationSite, TracedFrame
 from outlive.service.scenarios import Scenario
 from outlive.stacks import environments, locks
 from outlive.stacks.prepare import Prepared
@@ -87,7 +87,7 @@ def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tr
         return Allocations(tracer=tracer, requests=sum(PHASES), sites=growing(phases, PHASES))
 
 
-def growing(phases: Sequence[Sequence[Site]], requests: Sequence[int]) -> tuple[GrowingSite, ...]:
+def growing(phases: Sequence[Sequence[AllocationSite]], requests: Sequence[int]) -> tuple[GrowingSite, ...]:
     """Return the sites that keep enough to be a leak in every phase; `requests` is the number in each."""
     by_frames = [{site.frames: site for site in sites} for sites in phases]
     leaking = []

@@ -53,7 +53,7 @@ OWN = (list, dict, tuple, set, types.MethodType, types.CellType)
 CONTENTS = (str, bytes, bytearray, memoryview, dict, tuple)
 
 
-class Graph:
+class NewObjects:
     """The captured vertices and edges, what was left out, and types of C code that were seen to leak."""
 
     kept = property(lambda self: any(vertex[5] & KEPT for vertex in self.vertices))
@@ -101,15 +101,15 @@ class Graph:
         os.replace(path + ".part", path)
 
 
-def capture(objects: types.ModuleType, references: Any, collect: Callable[[], int]) -> Graph:
-    """Return the `Graph` of the objects made since the last full collection.
+def capture(objects: types.ModuleType, references: Any, collect: Callable[[], int]) -> NewObjects:
+    """Return the objects made since the last full collection.
 
     `objects` and `references` are the modules of these names; `collect` runs full collections.
     """
     young = gc.get_objects(generation=0)
     own = _own_ids()
     _remove(young, own)
-    graph = Graph()
+    graph = NewObjects()
     if len(young) > VERTICES:
         graph.cut.append(f"{len(young) - VERTICES} of {len(young)} new objects")
         del young[:-VERTICES]
@@ -164,7 +164,7 @@ def _atomic(obj: object) -> bool:
     return type(obj) in ATOMIC and not any(map(gc.is_tracked, gc.get_referents(obj)))
 
 
-def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
+def _new_objects(graph: NewObjects, names: Names, young: list[Any]) -> set[int]:
     """Add the objects and their references; return the ids of those that older objects hold too."""
     contents: dict[int, list[Any]] = {}
     inside = [0] * len(young)
@@ -192,7 +192,7 @@ def _new_objects(graph: Graph, names: Names, young: list[Any]) -> set[int]:
     return held
 
 
-def _add_contents(graph: Graph, names: Names, contents: dict[int, list[Any]], own: int) -> None:
+def _add_contents(graph: NewObjects, names: Names, contents: dict[int, list[Any]], own: int) -> None:
     """Add strings and the like that only new objects hold: as vertices if long, else to the first holder."""
     for content in contents.values():
         if sys.getrefcount(content[0]) - own > content[1]:
@@ -219,7 +219,7 @@ def _keep_held(remaining: list[Any], held: set[int]) -> None:
     remaining[:] = [obj for obj in remaining if id(obj) in held]
 
 
-def _untracked(graph: Graph, ids: list[int], held: set[int]) -> None:
+def _untracked(graph: NewObjects, ids: list[int], held: set[int]) -> None:
     """Mark objects that the collection did not free but stopped tracking: they are not survivors."""
     flags = [vertex[5] for vertex in graph.vertices]
     still = {other for number, other, _ in graph.edges if flags[number] & KEPT}
@@ -234,7 +234,7 @@ class Search:
     `leads_to` says which kept objects an object leads to, by its id: one bit for each kept object.
     """
 
-    def __init__(self, graph: Graph, names: Names, start: list[Any], own: set[int]) -> None:
+    def __init__(self, graph: NewObjects, names: Names, start: list[Any], own: set[int]) -> None:
         self.graph = graph
         self.names = names
         self.frontier = _some(start, HELD, HELD_ALIKE)
