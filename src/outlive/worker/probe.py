@@ -88,8 +88,8 @@ class Probe:
     idle: IdleWatch
     wake: Callable[[Callable[[], object]], int] | None = None
     tool: Any
-    own: State | None
-    last: State | None
+    own: ProcessState | None
+    last: ProcessState | None
 
     def __init__(
         self,
@@ -273,13 +273,13 @@ class Probe:
         """Record the state that the first phase is counted against; generations above `oldest` are clean."""
         # Two phases without requests: in the first the probe makes what it keeps, in the second what it adds
         # to each phase (its frames, before Python 3.11).
-        self.own = State(0, Counter(), 0, 0, {})
+        self.own = ProcessState(0, Counter(), 0, 0, {})
         self.last = self.read()
         self.phase(oldest)
         before, _, _ = self.phase(oldest)
         self.own = before
 
-    def phase(self, oldest: int = OLDEST) -> tuple[State, int, State]:
+    def phase(self, oldest: int = OLDEST) -> tuple[ProcessState, int, ProcessState]:
         """Collect, and return (change since the last phase, number of objects freed, change that is left).
 
         Generations up to `oldest` are collected.
@@ -292,7 +292,7 @@ class Probe:
         self.last = self.read(last)
         return before, freed, self.last.since(last)
 
-    def garbage(self) -> State:
+    def garbage(self) -> ProcessState:
         """Return the present state before a collection, without a number of objects.
 
         It has types only if no collection is automatic. Blocks and heap come first: counting takes memory.
@@ -300,9 +300,9 @@ class Probe:
         clear_type_cache()
         blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
         types = by_name(Counter(map(type, gc.get_objects()))) if self.kind == "off" else Counter()
-        return State(0, types, blocks, heap, {})
+        return ProcessState(0, types, blocks, heap, {})
 
-    def read(self, last: State | None = None) -> State:
+    def read(self, last: ProcessState | None = None) -> ProcessState:
         """Return the present state after a collection.
 
         If nothing is frozen and as many objects are alive as in `last`, its types are taken over: counting
@@ -317,7 +317,7 @@ class Probe:
         else:
             types = by_name(Counter(map(type, objects)))
         del objects
-        return State(alive, types, blocks, heap, self.holdings.read(self.loop))
+        return ProcessState(alive, types, blocks, heap, self.holdings.read(self.loop))
 
     def collect(self, oldest: int = OLDEST) -> int:
         """Collect up to generation `oldest` until nothing more is freed; return the objects freed."""
@@ -335,7 +335,7 @@ class Probe:
         return total
 
 
-class State:
+class ProcessState:
     """The state of a process: `alive` objects (frozen ones included), allocated `blocks`, bytes of C `heap`.
 
     `types` counts the objects that are not frozen by type name. (A type itself would be kept alive by the
@@ -353,11 +353,11 @@ class State:
         self.heap = heap
         self.held = held
 
-    def since(self, other: State) -> State:
+    def since(self, other: ProcessState) -> ProcessState:
         """Return the change from the other reading to this one."""
         types = Counter(self.types)
         types.subtract(other.types)
-        return State(
+        return ProcessState(
             self.alive - other.alive,
             types,
             self.blocks - other.blocks,
