@@ -61,7 +61,7 @@ def main(stack: str, rounds: int, patterns: tuple[str, ...], *, comparing: bool)
     cells = [
         Cell(one.name, CONNECTION, "off") for one in known if one.name in served and one.over(CONNECTION)
     ]
-    request = engine.Demand(known, tuple(cells), sensitivity=TO_COMPARE if comparing else SENSITIVITY)
+    request = engine.CellRequest(known, tuple(cells), sensitivity=TO_COMPARE if comparing else SENSITIVITY)
     tasks = engine.to_measure(project, environment, served, request, cells)
     each(tasks, known, rounds)
     sensitive(stack, cells[0].scenario if patterns else "not-found", rounds)

@@ -196,7 +196,7 @@ def _sweep(project: Project, prepared: Iterable[Prepared], count: int) -> float:
         for one in prepared:
             served = engine.serving(project, one.release.framework, known)
             installed = where.install(one.lock, one.interpreter)
-            tasks += engine.to_measure(project, installed, served, engine.Demand(known, CELLS), CELLS)
+            tasks += engine.to_measure(project, installed, served, engine.CellRequest(known, CELLS), CELLS)
         found = []
         took = seconds(lambda: found.extend(where.measure(tasks, lambda _: None)))
     assert [m.reason for m in found if m.status != "measured"] == []

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.console import Console
 
 from outlive.api.selection import Selection
 from outlive.commands.parts.progress import progress
@@ -51,7 +50,7 @@ def main(stack: str, times: int, python: str | None, **selected: Any) -> None:
     environment = environments.ensure(prepared.lock, prepared.interpreter)
     tasks = engine.to_measure(project, environment, served, request, cells)
     runs: dict[Cell, list[Measurement]] = defaultdict(list)
-    with progress(Console(stderr=True)) as callbacks:
+    with progress() as callbacks:
         callbacks.start(times * len(cells))
 
         def done(found: Measurement) -> None:

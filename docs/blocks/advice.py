@@ -16,7 +16,7 @@ from outlive.records.measurement import Document, Measurement
 from outlive.releases.catalogue import Catalogue
 from outlive.replay.store import read
 from outlive.reports import remedies_text as report
-from outlive.reports.remedies import Relief, ReliefDocument, Row, reworded
+from outlive.reports.remedies import Relief, ReliefDocument, RemedyRow, reworded
 from outlive.service import remedies
 from outlive.stacks import locks
 from outlive.wording import number, step
@@ -47,7 +47,7 @@ def relief(stack: str) -> Relief:
     return reworded(decode(path, ReliefDocument).relief, remedies.load(Project.find(HERE), framework))
 
 
-def rows(stack: str, remedy: str) -> tuple[Row, Row]:
+def rows(stack: str, remedy: str) -> tuple[RemedyRow, RemedyRow]:
     """Return the rows of the plain release and of a remedy."""
     by_name = {row.remedy: row for row in relief(stack).rows}
     return by_name[None], by_name[remedy]
@@ -155,7 +155,7 @@ def growth(stack: str) -> str:
     return "\n".join(markdown_table(header, body, right=len(header) - 2))
 
 
-def _growth(without: Row, row: Row) -> str:
+def _growth(without: RemedyRow, row: RemedyRow) -> str:
     """Return what a remedy does to growth: ends it, lessens it, bounds it."""
     assert without.left
     if row.left:

@@ -43,7 +43,6 @@ import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 from loads import load_test
-from outlive.commands.parts.progress import Loads
 from outlive.loads import run
 from outlive.project import Project
 run.KEEP_EVERY = 0.5
