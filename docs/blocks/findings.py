@@ -19,7 +19,6 @@ from outlive.replay.explanation import findings
 from outlive.replay.store import Store, folder, read
 from outlive.replay.subject import Subject
 from outlive.service import scenarios
-from outlive.service.app import App
 from outlive.service.scenarios import Scenario
 from outlive.stacks import locks
 from outlive.stacks.environments import Environment
@@ -132,7 +131,9 @@ def _found(project: Project, stack: Stack, every: Sequence[Scenario]) -> tuple[M
     return tuple(measurements)
 
 
-def _stored(project: Project, record: StackRecord, served: Mapping[str, App]) -> dict[Cell, Measurement]:
+def _stored(
+    project: Project, record: StackRecord, served: Mapping[str, engine.Served]
+) -> dict[Cell, Measurement]:
     return {Cell.of(m): m for m in engine.stored(Store(project, record), served, engine.of_any())}
 
 

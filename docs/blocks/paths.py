@@ -20,7 +20,7 @@ def only_it() -> str:
     shown: dict[str, set[tuple[str, str]]] = defaultdict(set)
     stacks: dict[str, int] = defaultdict(int)
     for path in sorted((project.published / "measurements").glob("*/*/*.json")):
-        of_stack = defaultdict(set)
+        of_stack: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for m in read(path).measurements:
             of_stack[m.scenario].update((m.framework, fingerprint) for fingerprint in m.fingerprints)
         for scenario, found in of_stack.items():

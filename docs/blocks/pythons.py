@@ -38,18 +38,19 @@ class Column(msgspec.Struct, frozen=True):
         return f"{self.framework} {self.release} `{self.scenario}`, {self.connection}"
 
 
+CELLS: tuple[tuple[str, Connection], ...] = (
+    ("ok", "close"),
+    ("ok", "client-close"),
+    ("not-found", "keep-alive"),
+    ("abort-response", "close"),
+)
 COLUMNS = (
     Column("flask", "3.0.3", "ok", "keep-alive"),
     Column("flask", "3.0.3", "handler-error", "keep-alive"),
     *(
         Column("aiohttp", release, scenario, connection)
         for release in ("3.10.11", "3.14.5")
-        for scenario, connection in (
-            ("ok", "close"),
-            ("ok", "client-close"),
-            ("not-found", "keep-alive"),
-            ("abort-response", "close"),
-        )
+        for scenario, connection in CELLS
     ),
 )
 UNTRACKED = "no change by type"
