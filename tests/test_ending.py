@@ -53,6 +53,17 @@ def ended(command: Callable[[], object]) -> object:
     return stop.value.code
 
 
+def started(program: str) -> subprocess.Popen[str]:
+    """Return a Python that runs the program; its streams are pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def raising(error: BaseException) -> Callable[[], object]:
     def command() -> None:
         raise error
@@ -171,13 +182,7 @@ def test_standard_error_that_nobody_reads_ends_nothing(printed: str, code: int) 
         f"    {printed or 'print(7)'}\n"
         "ending.run(command)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with started(program) as process:
         assert process.stderr
         process.stderr.close()
         out, _ = process.communicate("\n")
@@ -196,13 +201,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(closed: str, code: int, tmp_
 @pytest.mark.parametrize("name", ending.POLITE)
 def test_a_signal_ends_in_good_order_and_further_ones_change_nothing(name: str) -> None:
     number = getattr(signal, name)
-    with subprocess.Popen(
-        [sys.executable, "-c", SLEEPER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with started(SLEEPER) as process:
         assert process.stdout
         assert process.stdout.readline() == "up\n"
         process.send_signal(number)

@@ -72,8 +72,7 @@ def run(
     the record of the same test, interrupted, which the run continues. `predictions` are the objects per
     request of each scenario in replay. With `replayed` and gc off, a new server is then sent the same mix one
     request at a time. Raises UsageError for a worker or traffic that does not exist, and FaultError if the
-    record cannot be stored. On KeyboardInterrupt the
-    record so far is stored first.
+    record cannot be stored. On KeyboardInterrupt the record so far is stored first.
     """
     served = app or apps.load(project, test.stack.release.framework)
     if remedy := test.stack.remedy:

@@ -145,8 +145,8 @@ class Holdings:
         """Return the number of child processes; those that ended count until the process waits for them."""
         children = 0
         try:
-            names = os.listdir("/proc")
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # only looks: nothing is reaped
+            names = os.listdir("/proc")
         except ChildProcessError:  # without any, the search is spared
             return 0
         except OSError:

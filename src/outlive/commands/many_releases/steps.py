@@ -47,9 +47,9 @@ def steps_command(
     for problem in problems:
         click.echo(f"outlive: left out: {one_line(problem)}", err=True)
     histories = [steps.find(timeline, claims.load(project, timeline.framework)) for timeline in timelines]
-    if problems and not any(history.measured for history in histories):
-        return ExitCode.FAULT
     if not any(history.measured for history in histories):
+        if problems:
+            return ExitCode.FAULT
         where = f" on Python {python}" if python else ""
         raise UsageError(f"nothing has been measured{where} yet: run `outlive sweep`")
     write_json(json_file, StepsDocument(histories=tuple(histories)))
