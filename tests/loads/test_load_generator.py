@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from loading import Lingering, Stall, Stub
 from measuring import CHECKOUT
 from outlive.errors import FaultError, UsageError
-from outlive.loads.generator import generate
+from outlive.loads.generator import generate, patience
 from outlive.records.load import Generated, Traffic
 from outlive.records.measurement import ASKED, Connection
 from outlive.service.users import weights
@@ -28,7 +29,7 @@ ENDLESS = 10**6
 HARNESS = """
 import sys
 from pathlib import Path
-from outlive.loads.generator import generate
+from outlive.loads.generator import generate, patience
 from outlive.records.load import Traffic
 from outlive.project import Project
 
@@ -56,11 +57,11 @@ def locusts() -> list[psutil.Process]:
     return [p for p in found if "locust" in p.cmdline()]
 
 
-def own(stub: Stub, folder: Path, code: str) -> Generated:
+def own(stub: Stub, folder: Path, code: str, **options: Any) -> Generated:
     """Send what the user's own locustfile says."""
     (folder / "user.py").write_text(f"from locust import HttpUser, task\n{code}\n")
     traffic = Traffic(user=str(folder / "user.py"), seconds=1.0, clients=1)
-    return generate(stub.address, traffic, project=CHECKOUT)
+    return generate(stub.address, traffic, project=CHECKOUT, **options)
 
 
 def counts(generated: Generated) -> dict[str, int]:
@@ -239,6 +240,37 @@ class TestFaults:
         with Stub() as stub, pytest.raises(FaultError, match=rf"status 1: .*{reason}$"):
             own(stub, tmp_path, code)
         assert stub.seen.total() == 0
+
+    def test_a_locustfile_that_hangs_while_it_is_imported(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("outlive.loads.generator.SILENCE", 0.5)
+        where = r"user\.py: no request within 0\.5 s: it hangs while it is imported$"
+        with Stub() as stub, pytest.raises(FaultError, match=where):
+            own(stub, tmp_path, "while True:\n    pass")
+
+    def test_a_user_that_hangs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It blocks all of locust, which then makes no report."""
+        code = "class User(HttpUser):\n    @task\n    def ok(self):\n        while True:\n            pass"
+
+        def impatient(_: Generated) -> None:
+            monkeypatch.setattr("outlive.loads.generator.SILENCE", 0.5)
+
+        where = r"user\.py: no request within 0\.5 s: a user of it hangs$"
+        with Stub() as stub, pytest.raises(FaultError, match=where):
+            own(stub, tmp_path, code, progress=impatient)
+
+    @pytest.mark.parametrize("hook", ["@task\n    def ok", "tasks = [print]\n    def on_start"])
+    def test_users_that_never_send(self, tmp_path: Path, hook: str) -> None:
+        code = f"import time\nclass User(HttpUser):\n    {hook}(self): time.sleep(9)"
+        with Stub() as stub:
+            assert own(stub, tmp_path, code).stopped == "no request was answered: none within 1 s"
+
+    @pytest.mark.parametrize(
+        ("asked", "seconds"), [({"seconds": 5.0}, 35), ({"seconds": 600.0}, 60), ({"requests": 9}, 60)]
+    )
+    def test_the_patience_follows_from_the_duration(self, asked: dict[str, Any], seconds: float) -> None:
+        assert patience(Traffic(**asked)) == seconds
 
     def test_tasks_that_only_raise(self, tmp_path: Path) -> None:
         with Stub() as stub:

@@ -98,6 +98,19 @@ def test_what_cannot_be_sent_is_one_line(option: str, value: str, reason: str) -
     assert done.returncode == 1
 
 
+def test_users_of_another_locustfile_that_send_nothing_are_named(tmp_path: Path) -> None:
+    path, other = tmp_path / "result.json", tmp_path / "other.py"
+    other.write_text(
+        "import time\nfrom locust import HttpUser, task\n"
+        "class Idle(HttpUser):\n    @task\n    def ok(self): time.sleep(0.1)\n"
+    )
+    with Stub() as stub:
+        options = ("--headless", "--host", host(stub), "--stall", 0.5, "--result", path)
+        processes.run(locust(*options, "-f", f"{LOCUSTFILE},{other}"), timeout=SOON)
+    wording = "no request was answered for 0.5 s: the server hangs, or Idle sends none"
+    assert read(path).stopped == wording
+
+
 @pytest.mark.parametrize(("shape", "clients"), [("Spike", {10}), ("Ramp", set(range(5, 11)))])
 def test_a_shape_varies_the_number_of_clients(shape: str, clients: set[int], tmp_path: Path) -> None:
     path = tmp_path / "result.json"

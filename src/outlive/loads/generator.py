@@ -28,7 +28,9 @@ from outlive.service.seal import Address, told
 STALL = 10.0
 """Seconds without any answer after which the server counts as hanging."""
 SILENCE = 60.0
-"""Seconds without a report after which locust itself counts as hanging; it reports each second."""
+"""Seconds without a report after which locust counts as hanging, at most; it reports each second."""
+START_AND_END = 30.0
+"""Seconds for locust to start, and to wait for the requests under way at the end: it reports nothing then."""
 HERE = Path()
 LOG = "locust.log"
 FILES = 50
@@ -53,8 +55,9 @@ def generate(
     """Send `traffic` to the server at `address` and return what came back.
 
     `progress` is called about once a second with the result so far. The user's own locustfile is in `folder`
-    (default: the current one). The test ends early if no request is answered for `stall` seconds, or if one
-    of several locust processes is lost; `stopped` then says why.
+    (default: the current one). The test ends early if no request is answered for `stall` seconds (for a
+    locustfile, whose users may pause, at least for its `patience`), or if one of several locust processes is
+    lost; `stopped` then says why.
 
     Raises UsageError for traffic that cannot be sent, and FaultError if locust does not start, dies, hangs or
     may not open a connection for each client.
@@ -79,7 +82,7 @@ def generate(
                     argv, env=env, cwd=scratch, stdin=DEVNULL, stdout=log, stderr=STDOUT
                 ) as locust,
             ):
-                return _follow(locust, scratch, progress)
+                return _follow(locust, scratch, traffic, progress)
         finally:
             if users.locustfile(traffic.user):
                 processes.kill_daemons(SCRATCH, str(scratch))
@@ -94,6 +97,7 @@ def command(
         file, name = locustfile
         files.append((folder / file).absolute())
         names = [name] if name else []
+        stall = max(stall, patience(traffic))
     options: dict[str, object] = {
         "--locustfile": ",".join(map(str, files)),
         "--host": f"http://{address[0]}:{address[1]}",
@@ -119,8 +123,15 @@ def command(
     return [sys.executable, "-m", "locust", "--headless", "--only-summary", *words, *names]
 
 
-def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], object]) -> Generated:
-    """Return the final result of a running locust. Raises FaultError if it ends without one."""
+def patience(traffic: Traffic) -> float:
+    """Return the seconds without a report after which locust hangs: longer than the whole test is no use."""
+    return SILENCE if traffic.seconds is None else min(SILENCE, traffic.seconds + START_AND_END)
+
+
+def _follow(
+    locust: Popen[bytes], folder: Path, traffic: Traffic, progress: Callable[[Generated], object]
+) -> Generated:
+    """Return the final result of a running locust. Raises FaultError if it hangs or ends without one."""
     last: bytes = b""
     changed = time.monotonic()
     while True:
@@ -139,10 +150,20 @@ def _follow(locust: Popen[bytes], folder: Path, progress: Callable[[Generated], 
             )
         if ended:
             raise FaultError(f"locust {processes.ending(locust.returncode)}: {_last_words(folder)}")
-        if time.monotonic() - changed > SILENCE:
-            raise FaultError(f"locust hangs: no report for {SILENCE:g} s")
+        if time.monotonic() - changed > patience(traffic):
+            raise FaultError(_hanging(traffic, begun=bool(last)))
         keep_short(folder / LOG)
         time.sleep(LOOK)
+
+
+def _hanging(traffic: Traffic, *, begun: bool) -> str:
+    """Return what hangs: the import of the user's own locustfile, its users, or locust."""
+    seconds = f"{patience(traffic):g} s"
+    parts = users.locustfile(traffic.user)
+    if parts is None:
+        return f"locust hangs: no report for {seconds}"
+    where = "a user of it hangs" if begun else "it hangs while it is imported"
+    return f"{parts[0]}: no request within {seconds}: {where}"
 
 
 def _generated(result: Result) -> Generated:

@@ -39,6 +39,7 @@ DRAIN = TIMEOUT + 5
 """Seconds for requests under way at the end: by then each is answered or has failed."""
 
 LOST = "a locust worker was lost"
+MUTE = f"a locust worker was silent for {HEARTBEATS} s: it was lost, or a user hangs in it"
 
 SHARE, CLOSE, SENT = "outlive-share", "outlive-close", "outlive-sent"
 
@@ -129,6 +130,11 @@ class Session:
         return weights(self.loadtests, user, patterns)
 
     @property
+    def _strangers(self) -> list[str]:
+        """The names of the users from another locustfile, who send when they like."""
+        return [user.__name__ for user in self.environment.user_classes if not getattr(user, "deals", False)]
+
+    @property
     def options(self) -> Any:
         """The options of the running test; the web interface can change them between tests."""
         return self.environment.parsed_options
@@ -163,15 +169,17 @@ class Session:
             self._share = None
         else:
             self.arrivals = Arrivals(shares(*limits, 1)[0])
-        if not all(getattr(user, "deals", False) for user in self.environment.user_classes):
+        if self._strangers:
             with self.arrivals.take():  # from now on, users of another locustfile send when they like
                 pass
         self._running = True
+        if not self.is_worker:
+            self._report()  # from now on, whatever hangs is a user
         gevent.spawn(self._watch)
 
     def _on_test_stopping(self, **_: object) -> None:
-        if self._lost():  # locust itself ends the test when the last worker is lost
-            self._stopped, self._abandoned = LOST, True
+        if lost := self._lost():  # locust itself ends the test when the last worker is lost
+            self._stopped, self._abandoned = lost, True
         self.arrivals.close()
         if self.master:
             self.master.send_message(CLOSE)
@@ -232,22 +240,28 @@ class Session:
             return all(sent.done for sent in self._seen.values())
         return self.arrivals.over
 
-    def _lost(self) -> bool:
+    def _lost(self) -> str | None:
+        """Return how a worker was lost, or None if all are there."""
         if self.master is None:
-            return False
+            return None
         if self.options.processes and len(psutil.Process().children()) < self.options.processes:
-            return True  # the end of a child is noticed at once
+            return LOST  # the end of a child is noticed at once
         clients = self.master.clients
-        return any(name not in clients or clients[name].state == STATE_MISSING for name in self._seen)
+        if any(name not in clients for name in self._seen):
+            return LOST
+        return MUTE if any(clients[name].state == STATE_MISSING for name in self._seen) else None
 
     def _fault(self) -> str | None:
         """Return why the test cannot go on, or None if it can."""
-        if self._lost():
-            return LOST
+        if lost := self._lost():
+            return lost
         senders = [sent for sent in self._sent() if not sent.done]
         gap = len(senders) / self.options.rate if self.options.rate else 0.0
         if min((sent.quiet for sent in senders), default=0.0) > self.options.stall + gap:
-            return f"the server stopped answering: no request was answered for {self.options.stall:g} s"
+            silent = f"no request was answered for {self.options.stall:g} s"
+            if self._strangers:
+                return f"{silent}: the server hangs, or {', '.join(self._strangers)} sends none"
+            return f"the server stopped answering: {silent}"
         return None
 
     def _stop(self, reason: str | None) -> None:
@@ -297,8 +311,9 @@ class Session:
         wanted, limit = self.options.requests, self.options.run_time
         done = sum(tally.requests for part in sent for tally in part.scenarios.values())
         if not done:
-            fault = next((fault for part in sent for fault in part.faults), None)
-            return f"no request was answered: {fault}" if fault else "no request was answered"
+            none = f"none within {min(seconds, limit or seconds):.0f} s"
+            fault = next((fault for part in sent for fault in part.faults), none)
+            return f"no request was answered: {fault}"
         timed_out = limit and seconds >= limit - 1  # locust counts in whole seconds
         if timed_out or not (wanted or limit) or (wanted and done == wanted):
             return None
