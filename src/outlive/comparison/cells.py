@@ -50,8 +50,8 @@ class SideReading(msgspec.Struct, frozen=True, kw_only=True):
     `changes.QUANTITIES`, by name, that stay: with gc off everything that a request leaves, else what no
     collection frees. `once` is how many objects were kept before growth stopped, `ok` how many objects the
     scenario `ok` leaves as well (None: unknown), `ok_python` how many of these the standard library keeps.
-    `freed` is the garbage that collections free, in the long run. It, `peak_rss_bytes` and the pauses are
-    noisy and decide nothing; of fewer than LEAST_COLLECTIONS, pauses are None.
+    `freed` is the garbage that collections free, in the long run, in whole objects. It, `peak_rss_bytes` and
+    the pauses are noisy and decide nothing; of fewer than LEAST_COLLECTIONS, pauses are None.
     """
 
     growth: Growth
@@ -272,14 +272,18 @@ def python_own(measurement: Measurement) -> float:
 
 
 def _garbage(measurement: Measurement, collector: Collector) -> float:
-    """Return the objects of each request that are garbage: the last of them no collection may have freed yet.
+    """Return the whole objects of each request that are garbage.
 
-    What the collector has freed lacks these, and in few requests they are many.
+    The last of them no collection may have freed yet, so what the collector has freed lacks these, and in few
+    requests they are many. gc does not count objects of an older generation that hang on garbage and go with
+    it: a few are missing in each phase, so a slope over phases is not exact.
     """
     if len({phase.requests for phase in measurement.phases[-2:]}) < 2:
-        return collector.freed_per_request
-    a, b = measurement.phases[-2:]
-    return per_request(a, b, "survivors") - per_request(a, b, "leaked")
+        garbage = collector.freed_per_request
+    else:
+        a, b = measurement.phases[-2:]
+        garbage = per_request(a, b, "survivors") - per_request(a, b, "leaked")
+    return float(max(0, round(garbage)))
 
 
 def _pause(measurement: Measurement, collector: Collector) -> float | None:
