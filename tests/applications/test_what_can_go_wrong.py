@@ -139,13 +139,21 @@ def test_an_async_factory_of_asgi_is_awaited_on_the_loop_that_serves(tmp_path: P
             "",
             "socket.gaierror: [Errno -2] Name or service not known (shop.py, line 2)",
         ),
-        ("raise SystemExit('no database')", "", "bare app does not start: no database (exit status "),
+        (
+            "raise SystemExit('no database')",
+            "",
+            "it ended itself with exit code 1 while it was loaded: no database (shop.py, line 1)",
+        ),
         (
             "import os\nraise ValueError(os.environ['SHOP_KEY'])",
             'secrets = ["SHOP_KEY"]\n',
             "ValueError: $SHOP_KEY",
         ),
-        ("import os\nos._exit(3)", "", "bare app does not start: "),
+        (
+            "import os\nos._exit(3)",
+            "",
+            "bare app does not start: it ended with status 3 while it was loaded: ",
+        ),
     ],
 )
 def test_what_does_not_start_says_why(

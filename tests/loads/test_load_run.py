@@ -282,7 +282,7 @@ class TestFaults:
         found = run(project, test)
         assert found.status == "failed"
         assert found.reason == (
-            "flask app does not start: ModuleNotFoundError: No module named 'no_such_module'"
+            "flask app does not start: ModuleNotFoundError: No module named 'no_such_module' (v1.py, line 1)"
         )
 
 

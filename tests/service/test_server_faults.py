@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -76,20 +77,50 @@ class TestStart:
             ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
             ("app = 1 / 0", "ZeroDivisionError: division by zero"),
             ("def app(:", "SyntaxError: invalid syntax"),
+            ("raise SystemExit", "it ended itself with exit code 0 while it was loaded"),
+            ("raise SystemExit(3)", "it ended itself with exit code 3 while it was loaded"),
+            (
+                "import sys; sys.exit('no key')",
+                "it ended itself with exit code 1 while it was loaded: no key",
+            ),
+            ("raise KeyboardInterrupt", "it raised KeyboardInterrupt while it was loaded"),
         ],
     )
     def test_an_app_that_cannot_be_imported(self, tmp_path: Path, source: str, reason: str) -> None:
         (tmp_path / "broken.py").write_text(source)
         found = measured(served("flask", "broken:app", tmp_path), *KEYS)
-        assert reasons(found) == [f"flask app does not start: {reason}"] * 3
+        assert reasons(found) == [f"flask app does not start: {reason} (broken.py, line 1)"] * 3
         assert {one.status for one in found} == {"failed"}
 
-    def test_an_app_that_ends_at_once_and_says_nothing(self, tmp_path: Path) -> None:
-        (tmp_path / "broken.py").write_text("import os\nos._exit(3)")
+    @pytest.mark.parametrize(
+        ("end", "how"), [("_exit(3)", "ended with status 3"), ("abort()", "was killed by signal 6")]
+    )
+    def test_an_app_that_ends_at_once_and_says_nothing(self, tmp_path: Path, end: str, how: str) -> None:
+        (tmp_path / "broken.py").write_text(f"import os\nos.{end}")
         (found,) = measured(served("flask", "broken:app", tmp_path), KEYS[0])
-        assert found.reason is not None
-        assert found.reason.startswith("flask app does not start: ")
-        assert "\n" not in found.reason
+        assert found.reason == f"flask app does not start: it {how} while it was loaded: it said nothing"
+
+    @pytest.mark.parametrize("preload", [True, False])
+    @pytest.mark.parametrize(
+        ("code", "line"),
+        [
+            ("raise SystemExit(7)", 1),
+            ("def end():\n    raise SystemExit(7)", 2),
+            ("def end(app):\n    raise SystemExit(7)", 2),
+        ],
+    )
+    def test_a_practice_that_ends_the_process(
+        self, tmp_path: Path, code: str, line: int, preload: bool
+    ) -> None:
+        practice = tmp_path / "practice.py"
+        practice.write_text(code)
+        subject = reference("flask")
+        worker = msgspec.structs.replace(subject.app.workers[0], preload=preload)
+        worker = worker.told(OUTLIVE_PRACTICES=f"{practice}:end")
+        app = msgspec.structs.replace(subject.app, workers=(worker,))
+        (found,) = measured(msgspec.structs.replace(subject, app=app), KEYS[0])
+        ended = "it ended itself with exit code 7 while it was loaded"
+        assert found.reason == f"flask app does not start: {ended} (practice.py, line {line})"
 
     def test_an_app_that_never_starts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(gunicorn, "BOOT_LIMIT", 0.5)

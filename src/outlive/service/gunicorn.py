@@ -185,8 +185,8 @@ class Gunicorn:
         deadline = time.monotonic() + limit
         while not select.select([self.probes], [], [], 0.02)[0]:
             if (status := self.process.poll()) is not None:
-                complaint = self.last_words()
-                complaint += "" if self.raised or self.app.own is None else f" (exit status {status})"
+                ending = f"it {processes.ending(status)} while it was loaded"
+                complaint = raised(self._shown_log, self._code) or f"{ending}: {self.last_words()}"
                 raise FaultError(f"{self.app.framework} app does not start: {complaint}")
             if time.monotonic() > deadline:
                 hint = ": start_limit in outlive.toml gives it more" if self.app.own else ""
@@ -219,19 +219,23 @@ class Gunicorn:
         return f"exit code {code}" if code else f"{signal}{OUT_OF_MEMORY if signal == 'SIGKILL' else ''}"
 
     @property
+    def _shown_log(self) -> str:
+        """The server's log without the values of the app's secrets."""
+        return without_secrets(self.app.own, self.log) if self.app.own else self.log
+
+    @property
+    def _code(self) -> Path:
+        """The folder of the code that is served."""
+        return self._copy if self.app.own else self.app_folder
+
+    @property
     def raised(self) -> str:
         """The last exception that the user's own application raised; empty for reference apps."""
-        own = self.app.own
-        return raised(without_secrets(own, self.log), self._copy) if own else ""
+        return raised(self._shown_log, self._code) if self.app.own else ""
 
     def last_words(self) -> str:
         """Return the line of the server's log that most likely says what went wrong."""
-        if own := self.app.own:
-            return last_words(without_secrets(own, self.log), self._copy)
-        lines = self.log.splitlines()
-        errors = [line.strip() for line in lines if "Error" in line and not line.startswith("[")]
-        texts = errors or [line.strip() for line in lines if line.strip()]
-        return texts[-1] if texts else "it said nothing"
+        return last_words(self._shown_log, self._code)
 
 
 class Server(Gunicorn):

@@ -24,6 +24,11 @@ SHORTEST_SECRET = 4
 RAISED = re.compile(r"[\w.]*(?:[\w.]error|Error|Exception|Exit|Interrupt|Warning|ImproperlyConfigured)\b.*")
 USUAL = re.compile(r"\[.*?\] \[\d+\] \[INFO\] ")
 """The start of gunicorn's messages when nothing is wrong."""
+ENDED = "EndedItselfError: "
+"""What precedes the text of the error that stands for an app that ended itself, see `gunicorn_conf`."""
+LIBRARY = "/lib/python"
+"""A part of the path of each file of the standard library and of installed packages."""
+WORKER = Path(__file__).parents[1] / "worker"
 FRAME = re.compile(r'  File "([^"]+)", line (\d+)')
 
 
@@ -85,19 +90,30 @@ def run_before(own: Own, copy: Path, env: Mapping[str, str]) -> None:
             raise FaultError(f"before: {command!r} failed: {complaint}")
 
 
-def last_words(log: str, copy: Path) -> str:
+def last_words(log: str, code: Path) -> str:
     """Return one line that says what went wrong in a log: the exception as in `raised`, or the last line."""
     lines = (line.strip() for line in reversed(log.splitlines()) if not USUAL.match(line))
-    return raised(log, copy) or one_line(next(filter(None, lines), "it said nothing"))
+    return raised(log, code) or one_line(next(filter(None, lines), "it said nothing"))
 
 
-def raised(log: str, copy: Path) -> str:
-    """Return the last exception in a log, and where in the code of `copy` it was raised; empty if none."""
+def raised(log: str, code: Path) -> str:
+    """Return the last exception in a log, and where it was raised in the folder `code`, or in a practice.
+
+    The text is empty if there is none.
+    """
     lines = log.splitlines()
     at = max((n for n, line in enumerate(lines) if RAISED.match(line)), default=None)
     if at is None:
         return ""
     frames = [frame for line in lines[:at] if (frame := FRAME.match(line))]
-    frames = [frame for frame in frames if Path(frame[1]).is_relative_to(copy)]
-    where = f" ({Path(frames[-1][1]).relative_to(copy)}, line {frames[-1][2]})" if frames else ""
-    return one_line(lines[at])[:300] + where
+    places = [(place, frame[2]) for frame in frames if (place := _place(Path(frame[1]), code))]
+    where = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
+    return one_line(lines[at].rpartition(ENDED)[2])[:300] + where
+
+
+def _place(file: Path, code: Path) -> str:
+    """Return the name of a file of the app or of a practice; empty for files of Python, packages and ours."""
+    if file.is_relative_to(code):
+        return str(file.relative_to(code))
+    foreign = LIBRARY in str(file) or not file.is_absolute() or file.is_relative_to(WORKER)
+    return "" if foreign else file.name

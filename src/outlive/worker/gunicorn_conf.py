@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import gc
+import importlib
 import importlib.util
 import inspect
 import os
@@ -14,7 +16,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
     from typing import Any
 
@@ -76,6 +78,29 @@ def _practices(words: list[str]) -> tuple[list[Callable[[], object]], list[Calla
     return early, late
 
 
+class EndedItselfError(Exception):
+    """The app or a practice ended its process while it was loaded."""
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """Turn the end of a process into an error.
+
+    gunicorn says nothing of it, or starts one worker after another.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as end:
+        code = getattr(end, "code", None) or 0
+        text = "" if isinstance(code, int) else ": " + str(code)
+        how = "raised " + type(end).__name__
+        if isinstance(end, SystemExit):
+            how = "ended itself with exit code " + str(1 if text else code)
+        raise EndedItselfError("it " + how + " while it was loaded" + text) from end
+
+
 def _allow_files() -> None:
     """Raise the limit of open files as far as the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -86,9 +111,12 @@ def _allow_files() -> None:
 
 if POLICY is None:
     _allow_files()
-before_app, with_app = _practices(sys.argv)
-for practice in before_app:
-    practice()
+gunicorn: Any = importlib.import_module("gunicorn.util")  # which has no types
+gunicorn.import_app = _loading()(gunicorn.import_app)
+with _loading():
+    before_app, with_app = _practices(sys.argv)
+    for practice in before_app:
+        practice()
 
 
 def _die_with_parent() -> None:
@@ -131,16 +159,8 @@ def post_worker_init(worker: Any) -> None:
     kinds = os.environ.get("OUTLIVE_PLANT")
     if kinds:
         hook.add(_load("plant").Plant(kinds.split(",")).leave)
-    target = worker.app.wsgi()
-    made = _load("factory").made(target, os.environ.get("OUTLIVE_PROTOCOL", ""))
-    if made is not target:
-        _serve(worker, made)
-    for function in with_app:
-        app = worker.app.wsgi()
-        for part in getattr(app, "apps", (app,)):  # of one that passes requests on to several
-            changed = function(part)
-            if changed is not None:
-                _serve(worker, changed)
+    with _loading():
+        _make_app(worker)
     path = os.environ["OUTLIVE_PROBE_SOCKET"]
     log = collector.CollectorLog() if POLICY is None else collector.Pauses()
     counter = probe.Probe(
@@ -163,6 +183,20 @@ def post_worker_init(worker: Any) -> None:
         probe.start(path, counter, idle.IdleWatch)
     else:
         worker.outlive = load_probe.start(path, counter, log, POLICY, worker.cfg.preload_app)
+
+
+def _make_app(worker: Any) -> None:
+    """Await the app's factory, if it is async, and apply the practices that take the app."""
+    target = worker.app.wsgi()
+    made = _load("factory").made(target, os.environ.get("OUTLIVE_PROTOCOL", ""))
+    if made is not target:
+        _serve(worker, made)
+    for function in with_app:
+        app = worker.app.wsgi()
+        for part in getattr(app, "apps", (app,)):  # of one that passes requests on to several
+            changed = function(part)
+            if changed is not None:
+                _serve(worker, changed)
 
 
 def _serve(worker: Any, app: Any) -> None:
