@@ -21,6 +21,8 @@ import weakref
 TIMES = 5
 planted = {}
 held_tasks = []
+never = threading.Lock()
+never.acquire()
 kept_globally = []
 local = threading.local()
 variable = contextvars.ContextVar("current_order")
@@ -287,6 +289,42 @@ def thread_local():
     if not hasattr(local, "orders"):
         local.orders = []
     local.orders.append(Order())
+
+
+@plant
+def thread():
+    threading.Thread(target=serve, args=(Order(),), daemon=True).start()
+
+
+def serve(order):
+    never.acquire()
+
+
+@plant
+def thread_of_a_class():
+    Clerk(daemon=True).start()
+
+
+class Clerk(threading.Thread):
+    def run(self):
+        never.acquire()
+
+
+@plant
+def thread_of_a_partial():
+    threading.Thread(target=functools.partial(serve, Order()), daemon=True).start()
+
+
+@plant
+def thread_of_a_builtin():
+    threading.Thread(target=never.acquire, daemon=True).start()
+
+
+@plant
+def thread_that_ends():
+    ended = threading.Thread(target=int, args=(Order.__name__, 36))
+    ended.start()
+    ended.join()
 
 
 @plant

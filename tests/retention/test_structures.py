@@ -150,6 +150,25 @@ PLANTED = {
         f"path module __main__ global local thread._local.orders[] {ORDER}",
         "list [3]",
     ),
+    "thread": ("leaked", "thread", "path method threading._bootstrap", "thread of __main__.serve"),
+    "thread_of_a_class": (
+        "leaked",
+        "thread",
+        "path method threading._bootstrap",
+        "thread of __main__.Clerk.run",
+    ),
+    "thread_of_a_partial": (
+        "leaked",
+        "thread",
+        "path method threading._bootstrap",
+        "thread of __main__.serve",
+    ),
+    "thread_of_a_builtin": (
+        "leaked",
+        "thread",
+        "path method threading._bootstrap",
+        "thread of _thread.lock.acquire",
+    ),
     "timer": (
         "leaked",
         "global",
@@ -162,6 +181,8 @@ PLANTED = {
     "c_held": ("leaked", "c-held", f"path {ORDER}", ORDER),
     "without_traverse": ("leaked", "c-held", "path tuple ", "tuple"),
 }
+
+CLEAN = ("thread_that_ends",)
 
 
 @pytest.fixture(scope="session", params=pythons.installed(), ids=lambda one: one.minor)
@@ -198,7 +219,29 @@ def test_a_planted_structure_is_named_with_its_suspect_on_every_python(captured:
 
 
 def test_no_structure_is_left_untested(captured: Path) -> None:
-    assert {path.stem for path in captured.glob("*.json")} == set(PLANTED)
+    assert {path.stem for path in captured.glob("*.json")} == {*PLANTED, *CLEAN}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_what_ends_by_itself_is_no_structure(captured: Path, name: str) -> None:
+    assert analysed(captured, name).structures == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("thread", "__main__"),
+        ("thread_of_a_class", "__main__"),
+        ("thread_of_a_builtin", "unknown"),  # whoever started it
+        ("module_global", "__main__"),
+        ("logging_handler", "__main__"),
+    ],
+)
+def test_the_fault_is_ascribed_to_whose_code_keeps_the_object(
+    captured: Path, name: str, package: str
+) -> None:
+    structure = only(analysed(captured, name))
+    assert (structure.package, structure.python) == (package, False)
 
 
 @pytest.mark.parametrize("name", ["c_held", "without_traverse"])

@@ -46,7 +46,7 @@ LARGE = 5
 UNSEEN = ("c-held", "not-found")
 """Rules that do not show whose code holds an object."""
 UNKNOWN = "unknown"
-NAMED = ("frame", "function", "method", "class", "cache")
+NAMED = ("frame", "function", "method", "class", "cache", "thread")
 """Kinds of vertices whose own names show the package."""
 
 
@@ -236,11 +236,14 @@ def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connec
 def _fault(graph: Graph, explanation: Explanation) -> tuple[str, Explanation]:
     """Return the package at fault, and the explanation with what is known of it.
 
-    The type of an object that C code holds does not tell whose code that is.
+    The type of an object that C code holds does not tell whose code that is, nor what of the standard library
+    a thread runs, who started it.
     """
     fault = explanation.suspect
     if fault.rule not in UNSEEN:
-        return _package(explanation), explanation
+        package = _package(explanation)
+        unknown = fault.rule == "thread" and package in sys.stdlib_module_names
+        return UNKNOWN if unknown else package, explanation
     if not graph.leaking:
         return UNKNOWN, explanation
     reason = f"{fault.reason}. Tried, {listed(graph.leaking)} keeps a reference to each value that it returns"
@@ -253,10 +256,21 @@ def _package(explanation: Explanation) -> str:
     packages = []
     at = explanation.suspect.step + 1
     for step in (*reversed(explanation.steps[:at]), *explanation.steps[at:]):
-        name = step.vertex.name if step.vertex.kind in NAMED else step.vertex.type
-        if "." in name and step.vertex.kind != "exception":
-            packages.append(ACCELERATOR.sub("", name.partition(".")[0]))
+        vertex = step.vertex
+        name = vertex.name if vertex.kind in NAMED else vertex.type
+        if vertex.kind == "module":
+            packages.append(_top(vertex.name))
+        elif "." in name and vertex.kind != "exception":
+            packages.append(_top(name))
     return next((name for name in packages if name not in sys.stdlib_module_names), (packages or [""])[0])
+
+
+def _top(name: str) -> str:
+    """Return the package of a dotted name: `_asyncio` is asyncio, but `_thread` is a module of its own."""
+    package = name.partition(".")[0]
+    plain = ACCELERATOR.sub("", package)
+    only = package in sys.stdlib_module_names and plain not in sys.stdlib_module_names
+    return package if only else plain
 
 
 # Cyclic garbage

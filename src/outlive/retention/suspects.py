@@ -63,6 +63,8 @@ def title(vertex: Vertex) -> str:
             return f"{vertex.kind.replace('_', ' ')} {vertex.name}"
         case "method":
             return f"bound method {vertex.name}"
+        case "thread":
+            return f"thread of {vertex.name}"
         case "task":
             return f"task of {vertex.name}" if vertex.name else vertex.type
         case "cache":
@@ -280,6 +282,12 @@ def _unseen(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     )
 
 
+def _thread(steps: Sequence[PathStep]) -> tuple[int, str] | None:
+    if steps[0].vertex.kind != "thread":
+        return None
+    return 0, f"the thread has not ended: it still runs `{_short(steps[0].vertex)}`"
+
+
 def _loose(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     if steps[0].vertex.has(ROOT):
         return None
@@ -294,6 +302,7 @@ def _weak(steps: Sequence[PathStep]) -> tuple[int, str] | None:
 
 PATH_RULES = (
     Rule("weak-reference", _weak),
+    Rule("thread", _thread),
     Rule("c-held", _unseen),
     Rule("not-found", _loose),
     _holder(

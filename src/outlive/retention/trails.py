@@ -136,6 +136,8 @@ def normal(vertex: Vertex) -> str:
         return "exception"
     if vertex.kind == "task":  # on Python 3.12 and newer, a task that is done has forgotten its name
         return vertex.type
+    if vertex.kind == "thread":  # what holds it, which is the same for all
+        return "method threading._bootstrap"
     named = vertex.name if vertex.name and vertex.kind != "instance" else vertex.type
     package, own = named.partition(".")[0], named.rpartition(".")[2]
     package = ACCELERATOR.sub("", package)

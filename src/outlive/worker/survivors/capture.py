@@ -320,12 +320,13 @@ class Search:
 
 
 def _some(objects: list[Any], most: int, alike: int) -> list[Any]:
-    """Return at most `most` of the objects, and at most `alike` of each type."""
+    """Return at most `most` of the objects, and at most `alike` of each type, or methods of one function."""
     chosen = []
-    counts: dict[type, int] = {}
+    counts: dict[int, int] = {}
     for obj in objects:
-        counts[type(obj)] = counts.get(type(obj), 0) + 1
-        if counts[type(obj)] <= alike:
+        kind = id(obj.__func__ if type(obj) is types.MethodType else type(obj))
+        counts[kind] = counts.get(kind, 0) + 1
+        if counts[kind] <= alike:
             chosen.append(obj)
     return chosen[:most]
 

@@ -83,6 +83,9 @@ def describe(obj: Any) -> tuple[str, str, str, str]:
     if kind is dict and is_module(obj):
         return "module", "module", obj["__name__"], ""
     if kind is types.MethodType and type(obj.__func__) is types.FunctionType:
+        threading = sys.modules.get("threading")  # never imported for an app that does not use it
+        if threading and obj.__func__ is threading.Thread._bootstrap:
+            return ("thread", type_name(type(obj.__self__)), *_started(obj.__self__))
         return "method", "method", _full_name(obj.__func__), place(obj.__func__.__code__)
     if kind is types.CodeType:
         return "code", "code", obj.co_name, place(obj)
@@ -108,6 +111,24 @@ def _sort(kind: type, obj: Any) -> tuple[str, str]:
     if kind is contextvars.ContextVar:
         return "instance", obj.name
     return "container" if kind in CONTAINERS else "instance", ""
+
+
+def _started(thread: Any) -> tuple[str, str]:
+    """Return the name and place of what a thread runs: its target, or the `run` of its class."""
+    target: Any = namespace_of(thread).get("_target")
+    if target is None:
+        target = next(namespace(base)["run"] for base in mro(type(thread)) if "run" in namespace(base))
+    if type(target) is functools.partial:
+        target = target.func
+    if type(target) is types.MethodType:
+        target = target.__func__
+    if type(target) is types.FunctionType:
+        return _full_name(target), place(target.__code__)
+    if type(target) is types.BuiltinMethodType:
+        module = type(target.__self__) is types.ModuleType
+        owner = namespace_of(target.__self__)["__name__"] if module else type_name(type(target.__self__))
+        return f"{owner}.{target.__name__}", ""
+    return type_name(type(target)), ""
 
 
 def _full_name(function: types.FunctionType) -> str:
