@@ -96,6 +96,19 @@ def test_words_that_name_nothing(call: object, reason: str) -> None:
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda **given: api.gate("flsk", fresh=True, set=None, practices=[], **given), "flsk"),
+        (lambda **given: api.explain(STACK, "*-error", jobs=1, connections=[], **given), "one scenario"),
+    ],
+)
+def test_options_that_change_nothing_are_no_reason_to_refuse(call: object, reason: str) -> None:
+    assert callable(call)
+    with pytest.raises(UsageError, match=reason):
+        call(sensitivity=None, project=CHECKOUT)
+
+
 def any_word(value: object) -> Any:
     """Return a value that the types of the functions forbid."""
     return value

@@ -63,8 +63,8 @@ class Options(TypedDict, total=False):
     scheduler whose workers measure. `app` is the folder of your own application: stacks are then states of
     it, as with `--app` on the command line (`""` is the present one), with the files in `requirements`.
     `project` is a checkout, by default that of the current folder: `outlive.project.Project.find(folder)`.
-    `progress` is told of each measurement: `outlive.replay.engine.Progress(done=print)`. Other options, and
-    values that an option does not take, raise UsageError.
+    `progress` is told of each measurement: `outlive.replay.engine.Progress(done=print)`. Other options,
+    values that an option does not take, and options that a function cannot heed raise UsageError.
     """
 
     scenarios: Sequence[str]
@@ -130,12 +130,13 @@ def explain(
 ) -> ExplanationDocument:
     """Return the references that keep alive what a scenario leaves; with `tracers`, also its allocations.
 
-    `gc` is a single policy, by default `off`; with `on`, only leaked objects are explained.
+    `gc` is a single policy, by default `off`; with `on`, only leaked objects are explained. One server runs,
+    whatever `jobs` is.
 
     >>> document = outlive.explain("flask==2.3.3", "not-found")
     >>> document.analysis.structures[0].fingerprint
     """
-    selection = _selection(options, "scenarios", "set", "connections", "jobs", "sensitivity", "scheduler")
+    selection = _selection(options, "scenarios", "set", "connections", "sensitivity", "scheduler")
     _check_word("connection", connection, CONNECTIONS)
     for tracer in tracers:
         _check_word("tracer", tracer, get_args(Tracer))
@@ -195,7 +196,7 @@ def gate(
     allow_yanked: bool = False,
     **options: Unpack[Options],
 ) -> Gate:
-    """Measure a release now, and return the verdict of a gate that has proved that it can fail.
+    """Measure a release now, whatever `fresh` is; return the verdict of a gate that proved that it can fail.
 
     `stack` can be the name of a framework, which means its newest release. `limits` is a file to use instead
     of the framework's limits or the application's `outlive-limits.toml`. `gc` is a single policy, by default
@@ -203,7 +204,7 @@ def gate(
 
     >>> outlive.gate("flask", gc=["off"]).code  # an ExitCode
     """
-    selection = _selection(options, "set", "sensitivity", "practices", "fresh")
+    selection = _selection(options, "set", "sensitivity", "practices")
     if limits and not Path(limits).exists():
         raise UsageError(f"limits {limits}: there is no such file")
     app = options.get("app")

@@ -60,16 +60,18 @@ class Selection(
     def of(cls, options: Mapping[str, object], ignored: Collection[str] = ()) -> Selection:
         """Return the selection that options of the library make.
 
-        Raises UsageError for options that there are not or that are `ignored`, and for wrong values.
+        Raises UsageError for options that there are not, for wrong values, and for options that would be
+        `ignored`, unless they have their defaults.
         """
-        if useless := sorted(options.keys() & ignored):
-            raise UsageError(f"{useless[0]}: this function does not take it")
         words = {name: [*value] if isinstance(value, Iterator) else value for name, value in options.items()}
         try:
             selection = msgspec.convert(words, cls)
         except msgspec.ValidationError as error:
             what, _, where = str(error).partition(" - at ")
             raise UsageError(re.sub(r"`(\$\.)?", "", f"{where}: {what}").removeprefix(": ")) from None
+        for field in msgspec.structs.fields(cls):
+            if field.encode_name in ignored and getattr(selection, field.name) != field.default:
+                raise UsageError(f"{field.encode_name}: this function does not take it")
         policies = tuple(str(GcPolicy.parse(policy)) for policy in selection.policies)
         return msgspec.structs.replace(selection, policies=policies)
 
