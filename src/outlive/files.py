@@ -111,6 +111,8 @@ def check_writable(path: Path) -> None:
     try:
         if not os.access(place, os.W_OK):
             raise PermissionError(errno.EACCES, f"{place} is not writable")
+        if place in path.parents and not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{place} is not a folder")
         if not _in_place(path):
             tempfile.TemporaryFile(dir=place if place.is_dir() else place.parent).close()
     except OSError as error:

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 import outlive
+from loads import load_test
 from outlive import api
-from outlive.errors import UsageError
+from outlive.errors import FaultError, UnavailableError, UsageError
+from outlive.loads.run import run
 from outlive.project import Project
 from outlive.records.load import Deployment
 from outlive.records.measurement import Measurement
 from outlive.replay.engine import Progress
+from outlive.service import app as apps
 
 CHECKOUT = Project(Path(__file__).parents[2])
 STACK = "flask==3.1.3,python==3.11"
@@ -107,6 +110,27 @@ def test_options_that_change_nothing_are_no_reason_to_refuse(call: object, reaso
     assert callable(call)
     with pytest.raises(UsageError, match=reason):
         call(sensitivity=None, project=CHECKOUT)
+
+
+@pytest.mark.real
+def test_only_what_is_stored_needs_a_folder_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reached(*_: object) -> None:
+        raise UnavailableError("it would have measured")
+
+    monkeypatch.setattr("outlive.stacks.environments.ensure", reached)
+    (tmp_path / "file").touch()
+    project = Project(CHECKOUT.root, measured=tmp_path / "file" / "results")
+    test = load_test()
+    planted = apps.load(project, "flask")
+
+    for measured in (lambda: api.measure(STACK, fresh=True, project=project), lambda: run(project, test)):
+        with pytest.raises(FaultError, match=r"results cannot be written: .*file is not a folder"):
+            measured()
+    with pytest.raises(UnavailableError, match="it would have measured"):
+        api.gate(STACK, project=project)
+    assert run(project, test, app=planted).reason == "it would have measured"
 
 
 def any_word(value: object) -> Any:

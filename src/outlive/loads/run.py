@@ -79,7 +79,8 @@ def run(
         served = remedies.served(served, remedy)
     users.check(project.loadtests, test.traffic, folder=_folder(served))
     test.deployment.check()
-    check_writable(project.measured)
+    if app is None:
+        check_writable(project.measured)
     running = _Run(project, served, test, earlier, watch, predictions or {}, keeps=app is None)
     try:
         stack = plan.deployed(test.stack, served.named(test.deployment.worker))

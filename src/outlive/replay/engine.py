@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from outlive.errors import UsageError
+from outlive.files import check_writable
 from outlive.project import Project
 from outlive.records.measurement import GC_POLICIES, USUAL_CONNECTIONS, Cell, Connection, Measurement
 from outlive.records.remedy import Remedy
@@ -99,6 +100,7 @@ def run(
 
     measured: list[Measurement] = []
     if lacking:
+        check_writable(project.measured)
         with (
             place.at(request.scheduler, project, request.scenarios, request.jobs) as where,
             Keeper() as keeper,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from outlive.errors import FaultError
-from outlive.files import check_writable
 from outlive.project import Project
 from outlive.records.measurement import Measurement
 from outlive.replay.measure import measure
@@ -49,10 +48,8 @@ def at(scheduler: str | None, project: Project, scenarios: Iterable[Scenario], j
     """Yield the workers of `scheduler`, or this process if it is None.
 
     Raises UsageError if `scheduler` names none, and FaultError if it or all its workers are unreachable, if
-    they have another version of outlive or other data, if the extra is not installed, or if results cannot be
-    stored.
+    they have another version of outlive or other data, or if the extra is not installed.
     """
-    check_writable(project.measured)
     if scheduler is None:
         yield Place(scenarios, jobs)
         return
