@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from outlive.cli import cli
 from outlive.errors import OutliveError
+from outlive.replay import client
+from outlive.service import wire
 
 pytestmark = pytest.mark.real
 
@@ -61,6 +63,47 @@ def test_a_thread_that_it_starts_at_import_works_for_its_requests(tmp_path: Path
     assert "ok 0 0 none" in measured(tmp_path, code)
     told = measured(tmp_path, code.replace("while True: ", ""))
     assert "ok 1 1 leak 1 Order" in told, "its queue is not emptied any more"
+
+
+QUEUE = """
+import queue
+QUEUE = queue.Queue(1)
+def serve(environ, start_response):
+    QUEUE.put(1)
+    QUEUE.put(2)
+"""
+TASK = """
+import asyncio
+async def serve(scope, receive, send):
+    await query()
+async def query():
+    await asyncio.get_running_loop().create_future()
+"""
+POOL = """
+import asyncio, threading
+async def serve(scope, receive, send):
+    await asyncio.to_thread(threading.Event().wait)
+"""
+HANGS = {
+    "a call that blocks": ("wsgi", QUEUE, "(shop.py, line 6, in queue.py, line"),
+    "a task that waits": ("asgi", TASK, "(shop.py, line 6)"),
+    "a thread that is waited for": ("asgi", POOL, "(shop.py, line 4, in asyncio/threads.py, line"),
+}
+
+
+@pytest.mark.parametrize("hang", HANGS)
+def test_where_it_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: str) -> None:
+    for module in (client, wire):
+        monkeypatch.setattr(module, "TIMEOUT", 2.0)
+    protocol, code, place = HANGS[hang]
+    told = measured(tmp_path, code, f'protocol = "{protocol}"\n')
+    assert f"ok: no answer within 2 s: the server hangs {place}" in told
+
+
+def test_what_never_rests_is_told(tmp_path: Path) -> None:
+    code = f"import threading\ndef spin():\n    while True: sum(range(9))\n{SERVE}"
+    told = measured(tmp_path, f"{code}threading.Thread(target=spin, daemon=True).start()\n")
+    assert "the worker never came to rest, so it cannot be counted (shop.py, line 3)" in told
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,10 @@ from outlive.service.seal import Address
 from outlive.service.wire import TIMEOUT, Head, Wire
 
 
+class SilentError(FaultError):
+    """The server does not answer in time."""
+
+
 class _StaleError(Exception):
     """The server had already closed the idle connection and never saw the request."""
 
@@ -68,7 +72,7 @@ class Client:
                 self.close()
                 return self._exchange(number)
         except TimeoutError:
-            raise FaultError(f"{name}: no answer within {TIMEOUT:g} s: the server hangs") from None
+            raise SilentError(f"{name}: no answer within {TIMEOUT:g} s: the server hangs") from None
         except OSError as error:
             raise FaultError(
                 f"{name}: the server refuses connections ({error.strerror}): it has died"

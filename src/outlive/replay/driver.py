@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from outlive.errors import FaultError
 from outlive.records.measurement import Connection
-from outlive.replay.client import Client
+from outlive.replay.client import Client, SilentError
 from outlive.service.gunicorn import Server
 from outlive.service.login import logged_in
 from outlive.service.scenarios import Answer, Scenario
@@ -34,12 +37,26 @@ class Driver:
 
         `over` replaces the driver's kind of connection. Raises FaultError at the first unexpected answer.
         """
-        connections = self._client(over or self.connection).replay(requests)
+        with self._client(over or self.connection) as client:
+            connections = client.replay(requests)
         self.server.settle()
         return connections
 
-    def _client(self, connection: Connection) -> Client:
-        """Return a client; it logs in before its first request."""
+    def check_rest(self, *, idle: bool, so: str) -> None:
+        """Raise FaultError, which says `so`, unless the worker was `idle` when it was asked."""
+        if not idle:
+            never = f"{self.scenario.name}: the worker never came to rest, so it cannot be {so}"
+            raise FaultError(f"{never}{self.server.where()}")
+
+    @contextmanager
+    def _client(self, connection: Connection) -> Iterator[Client]:
+        """Yield a client, which is closed afterwards; it logs in before its first request."""
         server = self.server
         self.scenario = logged_in(self.scenario, server.address)
-        return Client(server.address, self.scenario, connection, server.rest, numbers=self._numbers)
+        try:
+            with Client(
+                server.address, self.scenario, connection, server.rest, numbers=self._numbers
+            ) as client:
+                yield client
+        except SilentError as error:
+            raise FaultError(f"{error}{server.where()}") from None

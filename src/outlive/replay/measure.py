@@ -273,8 +273,7 @@ class _Cell:
         for _ in range(REPEATS):
             connections = self.driver.send(requests, over)
             count = self.driver.line.count()
-            if not count.idle:
-                raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be counted")
+            self.driver.check_rest(idle=count.idle, so="counted")
             ours_alone(scenario, count.requests, requests)
             started.append(count.threads - self.threads)
             self.threads = count.threads

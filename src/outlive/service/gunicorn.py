@@ -17,7 +17,7 @@ from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.service import certificate, seal
 from outlive.service.app import App, Worker
-from outlive.service.own import last_words, lay_out, raised, without_secrets
+from outlive.service.own import hangs, last_words, lay_out, raised, without_secrets
 from outlive.service.own import variables as own_variables
 from outlive.service.peer import Peer
 from outlive.service.probe_line import ProbeLine
@@ -265,6 +265,13 @@ class Server(Gunicorn):
         """Wait for the worker and its peer, if any: a late answer would count for the next phase."""
         if self.peer is not None:
             self.rest()
+
+    def where(self) -> str:
+        """Return where in the user's own application the worker hangs, in brackets; empty if unknown."""
+        if self._line is not None and self.app.own:
+            with contextlib.suppress(FaultError):
+                return hangs(self._line.where().stacks, self._copy)
+        return ""
 
     @property
     def graph_path(self) -> Path:

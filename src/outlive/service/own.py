@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -17,6 +17,7 @@ from outlive.errors import FaultError, UsageError
 from outlive.service.app import Own
 from outlive.stacks.environments import Environment
 from outlive.wording import one_line
+from outlive.worker.survivors.objects import short
 from outlive.worker.survivors.references import LONGEST_KEY
 
 SHORTEST_SECRET = 4
@@ -94,6 +95,19 @@ def last_words(log: str, code: Path) -> str:
     """Return one line that says what went wrong in a log: the exception as in `raised`, or the last line."""
     lines = (line.strip() for line in reversed(log.splitlines()) if not USUAL.match(line))
     return raised(log, code) or one_line(next(filter(None, lines), "it said nothing"))
+
+
+def hangs(stacks: Iterable[Sequence[tuple[str, int]]], copy: Path) -> str:
+    """Return where in the code of `copy` the first stack in it is, and what that called; empty if none is."""
+    for stack in stacks:
+        ours = [at for at, (file, _) in enumerate(stack) if Path(file).is_relative_to(copy)]
+        if ours:
+            (file, line), called = stack[ours[-1]], stack[ours[-1] + 1 :]
+            packages = [frame for frame in called if "site-packages" in frame[0]]
+            told = packages[-1:] or called[:1]  # which lock of Python's own it waits for says little
+            inside = [f", in {short(name)}, line {number}" for name, number in told]
+            return f" ({Path(file).relative_to(copy)}, line {line}{''.join(inside)})"
+    return ""
 
 
 def raised(log: str, code: Path) -> str:

@@ -21,6 +21,8 @@ from outlive.service.stillness import Stillness
 RAISED = b'{"raised":'  # the start of the last answer of a probe that met an exception
 ANSWER_LIMIT = 60.0
 """Seconds that a probe may take for one command, including full collections of a large heap."""
+HANGING_TAKES = 5.0
+"""Seconds that a worker that hangs may take to say where: C code that hangs may not let the probe run."""
 DEATH_TAKES = 0.5
 """Seconds within which a killed worker closes all its sockets."""
 T = TypeVar("T")
@@ -126,6 +128,12 @@ class Traced(msgspec.Struct, frozen=True):
     sites: tuple[AllocationSite, ...]
 
 
+class Where(msgspec.Struct, frozen=True):
+    """The stacks of a worker's threads and tasks: (file, line) of each frame, outermost first."""
+
+    stacks: tuple[tuple[tuple[str, int], ...], ...]
+
+
 class Look(msgspec.Struct, frozen=True):
     """What has grown according to a tool: objects, blocks and bytes of memory, and `grown` by name."""
 
@@ -191,6 +199,11 @@ class ProbeLine:
     def look(self) -> Look:
         """Return what has grown since `attach`, according to the tool."""
         return self._ask("look", Look)
+
+    def where(self) -> Where:
+        """Return where the threads and tasks of a worker that hangs are; then ask nothing else."""
+        self._connection.settimeout(HANGING_TAKES)
+        return self._ask("where", Where)
 
     def died(self) -> bool:
         """Return whether the worker has died or dies within DEATH_TAKES: its sockets close one by one."""

@@ -58,6 +58,7 @@ objects = _load("survivors/objects")
 capture = functools.partial(_load("survivors/capture").capture, objects, _load("survivors/references"))
 descriptors = _load("survivors/descriptors")
 allocations = _load("survivors/allocations")
+waiting = _load("waiting")
 
 
 def _practices(words: list[str]) -> tuple[list[Callable[[], object]], list[Callable[[Any], object]]]:
@@ -172,6 +173,7 @@ def post_worker_init(worker: Any) -> None:
         tracer=allocations.Tracer(os.environ.get("OUTLIVE_TRACER", "tracemalloc"), objects.short),
     )
     counter.wake, counter.lost = idle.waker(), getattr(worker, "lost", 0)
+    counter.do_where = functools.partial(waiting.where, counter)
     tool = os.environ.get("OUTLIVE_TOOL")
     if tool:
         counter.tool = _load("tools").TOOLS[tool]()

@@ -81,8 +81,7 @@ def trace(subject: Subject, scenario: Scenario, cell: Cell, tracer: Tracer = "tr
         for requests in PHASES:
             driver.send(requests)
             traced = driver.line.trace()
-            if not traced.idle:
-                raise FaultError(f"{scenario.name}: the worker never came to rest, so it cannot be traced")
+            driver.check_rest(idle=traced.idle, so="traced")
             phases.append(traced.sites)
         return Allocations(tracer=tracer, requests=sum(PHASES), sites=growing(phases, PHASES))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from outlive.errors import FaultError
 from outlive.records.measurement import Cell
 from outlive.replay.driver import Driver
 from outlive.replay.subject import Subject
@@ -30,8 +29,7 @@ def take(driver: Driver) -> Graph:
     sample, path = SAMPLE[driver.connection], driver.server.graph_path
     for requests in sample:
         driver.send(requests)
-    if not driver.line.snapshot(sum(sample), path).idle:
-        raise FaultError(f"{driver.scenario.name}: the worker never came to rest, so it cannot be explained")
+    driver.check_rest(idle=driver.line.snapshot(sum(sample), path).idle, so="explained")
     application = driver.server.app.own
     return read(path.read_bytes(), lambda key: without_secrets(application, key) if application else key)
 
