@@ -7,6 +7,8 @@ Prints seconds of CPU time and on the clock, and the peak memory added. The othe
 are installed.
 """
 
+from __future__ import annotations
+
 import gc
 import importlib.util
 import json
@@ -15,6 +17,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from outlive.retention import graph, structures
@@ -26,8 +29,12 @@ CHAIN = 4  # objects of one planted structure that the collector tracks: an empt
 class Node:
     """An object with a dict."""
 
+    others: list[Node]
+    back: Node | None
+    extra: dict[str, Node]
 
-def plant(count, leaked):
+
+def plant(count: int, leaked: list[Node]) -> None:
     """Make about `count` objects: pairs with a list and a dict between them; a third stays in `leaked`."""
     for number in range(count // CHAIN):
         one, other = Node(), Node()
@@ -38,23 +45,23 @@ def plant(count, leaked):
             leaked.append(one)
 
 
-def peak():
+def peak() -> float:
     """Return the peak resident memory in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def collect():
-    """Collect until nothing more is freed."""
-    while gc.collect():
-        pass
+def collect() -> int:
+    """Collect until nothing more is freed; return how many objects were freed."""
+    return sum(iter(gc.collect, 0))
 
 
-def in_child(run):
+def in_child(run: Callable[[], object]) -> tuple[tuple[float, float], float, str]:
     """Run in a fork, so that each tool meets the same heap; return its seconds, memory and report."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
         before, start, cpu = peak(), time.perf_counter(), time.process_time()
+        said: object
         try:
             said = run()
         except Exception as error:  # noqa: BLE001 - another tool's failure is its result
@@ -64,19 +71,19 @@ def in_child(run):
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as answer:
-        seconds, memory, said = json.load(answer)
+        (cpu, spent), memory, text = json.load(answer)
     os.waitpid(pid, 0)
-    return seconds, memory, said
+    return (cpu, spent), memory, text
 
 
-def ours():
+def ours() -> str:
     """Capture and write; return how large the graph is."""
     captured = capture.capture(objects, references, collect)
     captured.write(PATH, 11)
     return f"{len(captured.vertices)} objects, {len(captured.edges)} references; cut: {captured.cut}"
 
 
-def with_objgraph():
+def with_objgraph() -> list[str]:
     """Return the chain of references to one leaked object that objgraph finds."""
     import objgraph  # noqa: PLC0415 - it may not be installed
 
@@ -85,7 +92,7 @@ def with_objgraph():
     return [type(one).__name__ for one in chain]
 
 
-def with_refcycle():
+def with_refcycle() -> str:
     """Return how many cyclic parts refcycle sees in the garbage."""
     import refcycle  # noqa: PLC0415 - it may not be installed
 
@@ -97,15 +104,15 @@ def with_refcycle():
 
 FOLDER = tempfile.TemporaryDirectory()
 PATH = str(Path(FOLDER.name) / "graph.json")
-LEAKED = []
+LEAKED: list[Node] = []
 
 
-def written(seconds):
+def written(seconds: tuple[float, float]) -> str:
     """Return both times as text."""
     return f"{seconds[0]:6.2f} s of CPU, {seconds[1]:6.2f} s on the clock"
 
 
-def main():
+def main() -> None:
     """Print one line for each tool."""
     old, new = (int(word) for word in (sys.argv[1:] + ["1000000", "100000"][len(sys.argv) - 1 :]))
     heap = [[i] for i in range(old)]
@@ -114,7 +121,7 @@ def main():
     gc.freeze()
     plant(new, LEAKED)
     print(f"{gc.get_freeze_count()} old objects, {len(gc.get_objects())} new ones, {len(heap)} in one list")
-    tools = {"outlive": ours}
+    tools: dict[str, Callable[[], object]] = {"outlive": ours}
     tools |= {"objgraph": with_objgraph} if importlib.util.find_spec("objgraph") else {}
     tools |= {"refcycle": with_refcycle} if importlib.util.find_spec("refcycle") else {}
     for name, run in tools.items():

@@ -16,13 +16,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
+from unittest import mock
 
 import msgspec
 
 from outlive.project import Project
-from outlive.records.measurement import Cell, Origin, PythonRecord, StackRecord
+from outlive.records.measurement import Cell, Measurement, Origin, PythonRecord
 from outlive.records.stack import Stack
 from outlive.replay import engine, place
 from outlive.replay.cluster import workers
@@ -83,7 +85,6 @@ def scheduler() -> None:
         with workers.connected(place.LOCAL, project, 2) as cluster:
             for what, measurements in (("no records", ()), ("its records", document.measurements)):
                 answer = msgspec.json.encode(Filled(origin=origin, measurements=measurements))
-                workers.fill = _answering(answer)
                 orders = {
                     number: Order(
                         identity="",
@@ -93,7 +94,8 @@ def scheduler() -> None:
                     for number in range(ORDERS)
                 }
                 used = time.process_time()
-                took = seconds(lambda orders=orders: list(cluster.filled(orders)))
+                with mock.patch.object(workers, "fill", partial(_answer, answer)):
+                    took = seconds(partial(list, cluster.filled(orders)))
                 used = time.process_time() - used
                 say(
                     f"a stack through the scheduler, {what}, {len(answer):,} bytes",
@@ -103,8 +105,8 @@ def scheduler() -> None:
                 say("… processor time of the client, which holds the scheduler", 1000 * used / ORDERS, "ms")
 
 
-def _answering(answer: bytes) -> Callable[[bytes], bytes]:
-    return lambda _: answer
+def _answer(answer: bytes, _order: bytes) -> bytes:
+    return answer
 
 
 def store() -> None:
@@ -115,16 +117,14 @@ def store() -> None:
     say("cells of this stack", len(document.measurements), "")
     say("its file in the store", path.stat().st_size, "bytes")
     with fresh() as (project, _):
-        took = median(
-            seconds(lambda number=number: _store(project, stack, number).add(document.measurements))
-            for number in range(20)
-        )
+
+        def add(number: int) -> None:
+            lock = f"{number:012x}"
+            Store(project, msgspec.structs.replace(stack, lock=lock)).add(document.measurements)
+
+        took = median(seconds(partial(add, number)) for number in range(20))
         say("to store it", 1000 * took, "ms")
     say("to read it", 1000 * median(seconds(lambda: read(path)) for _ in range(20)), "ms")
-
-
-def _store(project: Project, stack: StackRecord, number: int) -> Store:
-    return Store(project, msgspec.structs.replace(stack, lock=f"{number:012x}"))
 
 
 def git() -> None:
@@ -151,9 +151,7 @@ def environment() -> None:
         prepared = _prepared(project)
         kept, os.environ["OUTLIVE_CACHE"] = os.environ.get("OUTLIVE_CACHE"), str(folder / "cache")
         try:
-            took = [
-                seconds(lambda one=one: environments.ensure(one.lock, one.interpreter)) for one in prepared
-            ]
+            took = [seconds(partial(environments.ensure, one.lock, one.interpreter)) for one in prepared]
         finally:
             del os.environ["OUTLIVE_CACHE"]
             os.environ.update({"OUTLIVE_CACHE": kept} if kept else {})
@@ -175,10 +173,12 @@ def speed_up() -> None:
         _sweep(project, prepared, 2)  # the first run of all compiles and fills the page cache
         took: dict[int, list[float]] = {1: [], 2: []}
         whole: dict[int, list[float]] = {1: [], 2: []}
+
+        def sweep(count: int) -> None:
+            took[count].append(_sweep(project, prepared, count))
+
         for count in (1, 2, 2, 1) * 2:
-            whole[count].append(
-                seconds(lambda count=count: took[count].append(_sweep(project, prepared, count)))
-            )
+            whole[count].append(seconds(partial(sweep, count)))
         cells = len(prepared) * len(CELLS)
         for count, runs in took.items():
             for run in runs:
@@ -197,7 +197,7 @@ def _sweep(project: Project, prepared: Iterable[Prepared], count: int) -> float:
             served = engine.serving(project, one.release.framework, known)
             installed = where.install(one.lock, one.interpreter)
             tasks += engine.to_measure(project, installed, served, engine.CellRequest(known, CELLS), CELLS)
-        found = []
+        found: list[Measurement] = []
         took = seconds(lambda: found.extend(where.measure(tasks, lambda _: None)))
     assert [m.reason for m in found if m.status != "measured"] == []
     return took

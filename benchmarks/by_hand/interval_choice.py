@@ -63,24 +63,29 @@ def contrasts(runs: Array) -> tuple[Array, Array]:
     return runs[..., 1] - (runs[..., 0] + runs[..., 2]) / 2, runs[..., 2] - runs[..., 0]
 
 
+def beyond(effects: Array, limits: Array) -> Array:
+    """Tell where effects in either direction are larger than the limits."""
+    return np.asarray(np.abs(effects) > limits)
+
+
 def ours(runs: Array) -> Array:
     """Tell where the larger of the two spreads says `changed`."""
     versus, control = contrasts(runs)
     spread = np.maximum(versus.var(1, ddof=1) / AB, control.var(1, ddof=1) / AA)
-    return np.abs(versus.mean(1)) > quantile(2 * ROUNDS - 2) * np.sqrt(spread * AB / ROUNDS)
+    return beyond(versus.mean(1), quantile(2 * ROUNDS - 2) * np.sqrt(spread * AB / ROUNDS))
 
 
 def pooled(runs: Array) -> Array:
     """Tell where the mean of the two spreads does: an analysis of variance of rounds and sides."""
     versus, control = contrasts(runs)
     spread = (versus.var(1, ddof=1) / AB + control.var(1, ddof=1) / AA) / 2
-    return np.abs(versus.mean(1)) > quantile(2 * ROUNDS - 2) * np.sqrt(spread * AB / ROUNDS)
+    return beyond(versus.mean(1), quantile(2 * ROUNDS - 2) * np.sqrt(spread * AB / ROUNDS))
 
 
 def paired(runs: Array) -> Array:
     """Tell where a paired t of the A/B alone does."""
     versus, _ = contrasts(runs)
-    return np.abs(versus.mean(1)) > quantile(ROUNDS - 1) * versus.std(1, ddof=1) / np.sqrt(ROUNDS)
+    return beyond(versus.mean(1), quantile(ROUNDS - 1) * versus.std(1, ddof=1) / np.sqrt(ROUNDS))
 
 
 def trimmed(runs: Array) -> Array:
@@ -89,7 +94,7 @@ def trimmed(runs: Array) -> Array:
     kept = ROUNDS - 2
     winsorized = np.clip(versus, versus[:, 1:2], versus[:, -2:-1]).var(1, ddof=1)
     error = np.sqrt(winsorized * (ROUNDS - 1) / (kept * (kept - 1)))
-    return np.abs(versus[:, 1:-1].mean(1)) > quantile(kept - 1) * error
+    return beyond(versus[:, 1:-1].mean(1), quantile(kept - 1) * error)
 
 
 def welch(runs: Array) -> Array:
@@ -97,7 +102,7 @@ def welch(runs: Array) -> Array:
     one, other = np.concatenate([runs[..., 0], runs[..., 2]], 1), runs[..., 1]
     a, b = (side.var(1, ddof=1) / side.shape[1] for side in (one, other))
     freedom = (a + b) ** 2 / (a**2 / (one.shape[1] - 1) + b**2 / (other.shape[1] - 1))
-    return np.abs(other.mean(1) - one.mean(1)) > quantile(freedom) * np.sqrt(a + b)
+    return beyond(other.mean(1) - one.mean(1), quantile(freedom) * np.sqrt(a + b))
 
 
 def bootstrap(runs: Array) -> Array:

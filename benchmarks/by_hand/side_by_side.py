@@ -8,6 +8,8 @@ gets the last new one of the rarest type. objgraph and refcycle must be installe
 docs/explain.md, with milliseconds of CPU time.
 """
 
+from __future__ import annotations
+
 import collections
 import gc
 import importlib.util
@@ -18,6 +20,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import objgraph
@@ -34,13 +37,12 @@ LABEL = re.compile(r'o\d+ -> o\d+ \[label="([^"]+)"')
 OBJECT = re.compile(r"^ *o\d+\[label", re.MULTILINE)
 
 
-def collect():
-    """Collect until nothing more is freed."""
-    while gc.collect():
-        pass
+def collect() -> int:
+    """Collect until nothing more is freed; return how many objects were freed."""
+    return sum(iter(gc.collect, 0))
 
 
-def ours():
+def ours() -> str:
     """Return the trail of each structure, and its suspect link."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.json"
@@ -49,7 +51,7 @@ def ours():
     return "; ".join(f"`{one.trail}`, suspect `{one.suspect}`" for one in found if not one.further)
 
 
-def rarest():
+def rarest() -> object:
     """Return the last new object of the rarest type that is not Python's own, if there is one."""
     new = gc.get_objects()
     counts = collections.Counter(map(type, new))
@@ -58,14 +60,14 @@ def rarest():
     return min(reversed(own or new), key=lambda one: counts[type(one)])
 
 
-def objgraph_chain():
+def objgraph_chain() -> str:
     """Return the chain of types that `show_chain` draws."""
     chain = objgraph.find_backref_chain(rarest(), objgraph.is_proper_module)
     names = [type(one).__name__ for one in chain]
     return " → ".join(names) if len(names) > 1 else f"no chain from {names[0]}"
 
 
-def objgraph_backrefs():
+def objgraph_backrefs() -> str:
     """Return how many objects `show_backrefs` draws, and the names of references that are among them."""
     one, out = rarest(), io.StringIO()
     objgraph.show_backrefs([one], max_depth=4, output=out)
@@ -74,7 +76,7 @@ def objgraph_backrefs():
     return f"{counted(len(OBJECT.findall(text)), 'object')}, {named(labels)}"
 
 
-def refcycle_parts():
+def refcycle_parts() -> str:
     """Return how many strongly connected parts the garbage has, and the references of the smallest."""
     parts = refcycle.garbage().strongly_connected_components()
     parts = [part for part in parts if len(part) > 1 or part.edges]
@@ -84,7 +86,7 @@ def refcycle_parts():
     return f"{counted(len(parts), 'cycle')}, {named(filter(None, names))}"
 
 
-def named(labels):
+def named(labels: Iterable[str]) -> str:
     """Return the names of references as Markdown."""
     return listed([f"`{label}`" for label in dict.fromkeys(labels)], 5) or "no names"
 
@@ -97,7 +99,7 @@ TOOLS = {
 }
 
 
-def in_child(plant, run):
+def in_child(plant: Callable[[], object], run: Callable[[], str]) -> tuple[float, str]:
     """Plant and run in a fork; return the milliseconds and what the tool said."""
     read, write = os.pipe()
     if not os.fork():
@@ -122,9 +124,11 @@ def in_child(plant, run):
     return spent, said
 
 
-def main():
+def main() -> None:
     """Print a row for each structure: what each tool says of it, after its milliseconds."""
     spec = importlib.util.spec_from_file_location("structures", STRUCTURES)
+    assert spec
+    assert spec.loader
     structures = importlib.util.module_from_spec(spec)
     sys.modules["structures"] = structures
     spec.loader.exec_module(structures)
