@@ -140,11 +140,29 @@ def test_a_requirements_file(tmp_path: Path) -> None:
     assert found.loosened([]).lines[2] == "yarl>=1.9"
 
 
+def test_constraints(tmp_path: Path) -> None:
+    written(tmp_path, "flask>=3\n--constraint limits/all.txt\n", "all.txt")
+    (tmp_path / "limits").mkdir()
+    written(tmp_path, "-r more.txt\nFlask[async]==3.1.2\n", "limits/all.txt")
+    written(tmp_path, "jinja2<4\n", "limits/more.txt")
+    found = requirements.read(tmp_path, "all.txt")
+    assert (found.lines, found.constraints) == (("flask>=3",), ("jinja2<4", "Flask==3.1.2"))
+    assert (found.names, found.pinned) == ({"flask"}, {"flask": "3.1.2"})
+    assert found.loosened(["jinja2"]).constraints == ("jinja2", "Flask")
+
+
+@pytest.mark.parametrize("line", ["./session", "shop @ ./shop", "-e shop"])
+def test_a_package_from_elsewhere_constrains_nothing(tmp_path: Path, line: str) -> None:
+    written(tmp_path, f"{line}\n", "limits.txt")
+    with pytest.raises(UsageError, match=r"^limits\.txt: '.*': only versions can be constraints$"):
+        requirements.read(written(tmp_path, "-c limits.txt\n", "all.txt"), "all.txt")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("--extra-index-url https://example.org", "OUTLIVE_INDEX_URL"),
-        ("-c constraints.txt", "constraints are not read"),
+        ("-c gone.txt", "there is no"),
         ("-r all.txt", "includes itself"),
         ("git+https://example.org/shop", "clone the repository"),
         ("flask=3", "is not a requirement"),

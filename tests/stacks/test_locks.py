@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
@@ -12,6 +13,7 @@ from outlive.records.release import Release
 from outlive.records.stack import Difference, Package, Stack
 from outlive.releases import index
 from outlive.releases.catalogue import Catalogue
+from outlive.releases.frameworks import Requirements
 from outlive.stacks import controlled, environments, locks, pythons
 from outlive.stacks.locks import Lock
 from outlive.stacks.uv import explain
@@ -187,6 +189,26 @@ def test_what_a_user_set_for_other_projects_does_not_count(
     monkeypatch.setenv("UV_RESOLUTION", "lowest")
     assert locks.era(project, flask(project, "2.0"), "3.11").versions["jinja2"] == "2.5"
     assert locks.era(project, flask(project, "1.0"), "3.11").versions["jinja2"] == "1.5"
+
+
+# an application's requirements
+
+
+def of_application(*lines: str, constraints: tuple[str, ...]) -> locks.LockInput:
+    application = Requirements(lines, constraints)
+    gunicorn = (Package("gunicorn", "27.0.1"),)
+    return locks.LockInput(Release.of_none("shop", "0"), "3.11", gunicorn, application=application)
+
+
+def test_a_constraint_holds_what_something_else_requires(project: Project) -> None:
+    wanted = of_application("flask==2.0", constraints=("jinja2<2", "blinker==1.0", "nothing-has-it==1"))
+    assert held(locks.resolve(wanted, None)) == "flask==2.0 gunicorn==27.0.1 jinja2==1.5 werkzeug==2.5"
+
+
+def test_a_constraint_gives_way_to_what_the_user_asks_for(project: Project) -> None:
+    wanted = of_application("flask", constraints=("flask==1.0", "werkzeug==1.5", "jinja2==1.5"))
+    changed = msgspec.structs.replace(wanted.holding(Package("flask", "2.0")), changed=True)
+    assert held(locks.resolve(changed, None)) == "flask==2.0 gunicorn==27.0.1 jinja2==1.5 werkzeug==2.5"
 
 
 # what cannot be resolved

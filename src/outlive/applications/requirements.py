@@ -8,6 +8,7 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -35,6 +36,14 @@ EXTRAS = re.compile(r"(.*\.toml)\[([\w.,\s-]+)\]")
 NAMED = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*@\s*(\S+)\s*(?:;.*)?")
 
 
+class _Line(NamedTuple):
+    """A requirement, the name of its file, and whether it only constrains what something else requires."""
+
+    file: str
+    text: str
+    constrains: bool = False
+
+
 class _Project(msgspec.Struct):
     dependencies: tuple[str, ...] = ()
     optional: dict[str, tuple[str, ...]] = msgspec.field(name="optional-dependencies", default_factory=dict)
@@ -47,19 +56,19 @@ def read(folder: Path, packages: str | Sequence[str]) -> Requirements:
     Raises UsageError, with the place, for a file that cannot be read or a line that is no requirement.
     """
     if not isinstance(packages, str):
-        return _requirements((("packages", line) for line in packages), folder)
+        return _requirements((_Line("packages", line) for line in packages), folder)
     extras = EXTRAS.fullmatch(packages)
     path = folder / (extras[1] if extras else packages)
     if path.suffix == ".toml":
         wanted = [name.strip() for name in extras[2].split(",")] if extras else []
-        return _requirements(((path.name, line) for line in _dependencies(path, wanted)), path.parent)
+        return _requirements((_Line(path.name, line) for line in _dependencies(path, wanted)), path.parent)
     if path.name == "uv.lock":
         _text(path)
         if not path.with_name("pyproject.toml").is_file():
             raise UsageError(f"packages: there is no pyproject.toml beside {path}: uv reads both")
         arguments = ["export", "--frozen", "--no-emit-project", "--no-dev", "--no-header", "--no-annotate"]
         text = run_uv([*arguments, "--project", path.parent], cwd=path.parent)
-        return _requirements(((path.name, line) for line in _logical(text)), path.parent)
+        return _requirements((_Line(path.name, line) for line in _logical(text)), path.parent)
     return _requirements(_lines(path, ()), folder)
 
 
@@ -100,35 +109,38 @@ def _logical(text: str) -> Iterator[str]:
             yield stripped
 
 
-def _lines(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
-    """Yield each requirement of a file and of the files that it includes, with the name of its file."""
+def _lines(path: Path, above: tuple[Path, ...], *, constrains: bool = False) -> Iterator[_Line]:
+    """Yield each line of a file and of the files that it includes."""
     if path in above:
         raise UsageError(f"{path.name}: includes itself")
     for line in _logical(_text(path)):
         words = shlex.split(line.replace("=", " ", 1)) if line.startswith("-") else [""]
         option = words[0]
         if option in {"-r", "--requirement"} and len(words) > 1:
-            yield from _lines(path.parent / words[1], (*above, path))
+            yield from _lines(path.parent / words[1], (*above, path), constrains=constrains)
+        elif option in {"-c", "--constraint"} and len(words) > 1:
+            yield from _lines(path.parent / words[1], (*above, path), constrains=True)
         elif option in {"-e", "--editable"} and len(words) > 1:
-            yield path.name, str(path.parent / words[1])
+            yield _Line(path.name, str(path.parent / words[1]), constrains)
         elif option in INDEX_OPTIONS:
             raise UsageError(f"{path.name}: {option}: name the package index with OUTLIVE_INDEX_URL instead")
-        elif option in {"-c", "--constraint"}:
-            raise UsageError(f"{path.name}: constraints are not read: compile them into the requirements")
         elif option and option not in HARMLESS:
             raise UsageError(f"{path.name}: {one_line(line)!r} is not understood")
         elif not option:
-            yield path.name, line
+            yield _Line(path.name, line, constrains)
 
 
-def _requirements(lines: Iterable[tuple[str, str]], folder: Path) -> Requirements:
+def _requirements(lines: Iterable[_Line], folder: Path) -> Requirements:
     texts: list[str] = []
+    constraints: list[str] = []
     local: dict[str, str] = {}
     hashes: dict[str, tuple[str, ...]] = {}
-    for file, line in lines:
+    for file, line, constrains in lines:
         bare, *given = re.split(r"\s+--hash=", line)
         named = NAMED.fullmatch(bare)
         if named or re.match(r"[./~]|file:|git\+|https?:", bare) or bare.endswith((".whl", ".tar.gz")):
+            if constrains:
+                raise UsageError(f"{file}: {one_line(bare)!r}: only versions can be constraints")
             source = _source(named[2] if named else bare, file, folder)
             local[canonicalize_name(named[1] if named else _name(source, file))] = source
             continue
@@ -136,13 +148,15 @@ def _requirements(lines: Iterable[tuple[str, str]], folder: Path) -> Requirement
             requirement = Requirement(bare)
         except InvalidRequirement:
             raise UsageError(f"{file}: {one_line(bare)!r} is not a requirement") from None
-        texts.append(str(requirement))
+        if constrains:
+            requirement.extras.clear()  # which uv does not take
+        (constraints if constrains else texts).append(str(requirement))
         if given:
             name = canonicalize_name(requirement.name)
             hashes[name] = (*hashes.get(name, ()), *(checksum.split()[0] for checksum in given))
     _check_once(texts)
-    requirements = Requirements(tuple(dict.fromkeys(texts)), local, hashes)
-    if len(requirements.pinned) == len(requirements.lines):
+    requirements = Requirements(tuple(dict.fromkeys(texts)), tuple(constraints), local, hashes)
+    if all(map(exact, map(Requirement, texts))):
         return requirements
     return msgspec.structs.replace(requirements, day=dt.datetime.now(dt.UTC).date().isoformat())
 

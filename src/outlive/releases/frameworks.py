@@ -40,12 +40,13 @@ class ChangelogRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Requirements(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a release of an application of a user's own is installed with.
 
-    `lines` are requirements as its files have them, `local` are packages that are no releases, by name, with
-    the path of their source. `hashes` are those that its files have for a package. What is not pinned is
-    resolved again each `day`.
+    `lines` are requirements as its files have them, `constraints` apply to packages that something else
+    requires. `local` are packages that are no releases, by name, with the path of their source. `hashes` are
+    those that its files have for a package. What is not pinned is resolved again each `day`.
     """
 
     lines: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
     local: dict[str, str] = {}
     hashes: dict[str, tuple[str, ...]] = {}
     day: str = ""
@@ -60,19 +61,23 @@ class Requirements(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The packages that have an exact version, with it."""
         return {
             canonicalize_name(requirement.name): version
-            for requirement in map(Requirement, self.lines)
+            for requirement in map(Requirement, (*self.constraints, *self.lines))
             if (version := exact(requirement))
         }
 
     def loosened(self, named: Container[str]) -> Requirements:
         """Return them without exact versions, and without any bound for the packages that are `named`."""
-        lines, pinned = [], self.pinned
-        for requirement in map(Requirement, self.lines):
+        pinned = self.pinned
+
+        def loose(line: str) -> str:
+            requirement = Requirement(line)
             name = canonicalize_name(requirement.name)
             if name in pinned or name in named:
                 requirement.specifier = SpecifierSet()
-            lines.append(str(requirement))
-        return msgspec.structs.replace(self, lines=tuple(lines))
+            return str(requirement)
+
+        lines, constraints = tuple(map(loose, self.lines)), tuple(map(loose, self.constraints))
+        return msgspec.structs.replace(self, lines=lines, constraints=constraints)
 
 
 def exact(requirement: Requirement) -> str | None:

@@ -355,7 +355,10 @@ def _compile(
     requirements += "".join(f"{extra}\n" for extra in (*wanted.extras, *lines))
     requirements += "".join(f"{wheel.requirement}\n" for wheel in wanted.wheels)
     with temporary.folder() as folder:
-        output = folder / "lock.txt"
+        output, constraints = folder / "lock.txt", wanted.application and wanted.application.constraints
+        if constraints:
+            (folder / "constraints.txt").write_text("\n".join(constraints), encoding="utf-8")
+            arguments += ["--constraint", "constraints.txt"]
         if prefer:  # uv keeps versions that are already in the output file wherever they are allowed
             output.write_text("".join(f"{package}\n" for package in prefer), encoding="utf-8")
         done = try_uv(arguments, text=requirements, cwd=folder)
