@@ -112,9 +112,7 @@ def tracked(framework, *, what, reading, unit, scenario, connection, gc):
 def _value(measurement, reading):
     if measurement and measurement["status"] == "failed":
         raise RuntimeError(measurement["reason"])
-    value = measurement
-    for name in reading.split("."):
-        value = (value or {}).get(name)
+    value = (measurement or {}).get(reading)
     return math.nan if value is None else value
 
 

@@ -13,7 +13,7 @@ from asv.config import Config  # type: ignore[import-untyped]
 
 from outlive.asv import results
 from outlive.project import Project
-from outlive.records.measurement import USUAL_CONNECTIONS, Cell, Collector, Measurement
+from outlive.records.measurement import USUAL_CONNECTIONS, Cell, Measurement
 from outlive.service import app, scenarios
 from outlive.worker import probe
 
@@ -78,7 +78,6 @@ def test_each_scenario_is_a_benchmark_of_its_own(listed: dict[str, dict[str, Any
     read = {name: one for name, one in listed.items() if "reading" in one}
     classes = {name.rsplit(".", 1)[0] for name in read}
     assert {name for name in classes if "Aiohttp" in name} == {
-        "collector.AiohttpPauses",
         "memory.AiohttpBlocks",
         "memory.AiohttpHeap",
         "memory.AiohttpPeakRss",
@@ -90,7 +89,7 @@ def test_each_scenario_is_a_benchmark_of_its_own(listed: dict[str, dict[str, Any
     for framework in PROJECT.frameworks():
         names = {name for name in classes if framework.capitalize() in name}
         assert {name.replace(framework.capitalize(), "Aiohttp") for name in names} <= classes
-        assert len(names) == 8
+        assert len(names) == 7
     connections = {name.rpartition("_not_found_")[2] for name in read if "Survivors.track_not_found_" in name}
     assert connections == {connection.replace("-", "_") for connection in USUAL_CONNECTIONS}
     assert "objects.FlaskLeakedOfAConnection.track_ok_keep_alive" in read
@@ -110,10 +109,9 @@ def test_one_measurement_serves_all(listed: dict[str, dict[str, Any]]) -> None:
 
 
 def test_each_reading_is_a_field_of_a_measurement(listed: dict[str, dict[str, Any]]) -> None:
-    fields = {*Measurement.__struct_fields__, *(f"collector.{name}" for name in Collector.__struct_fields__)}
     readings = {one["reading"] for one in listed.values() if "reading" in one}
-    assert len(readings) == 8
-    assert readings <= fields
+    assert len(readings) == 7
+    assert readings <= {*Measurement.__struct_fields__}
 
 
 def test_exact_counts_have_no_parameters_and_noisy_ones_the_gc_policies(listed: dict[str, Any]) -> None:
@@ -128,9 +126,9 @@ class TestTracked:
         harness.FRAMEWORK = running
         benchmark = harness.tracked(
             "flask",
-            what="pauses",
-            reading="collector.longest_pause_ms",
-            unit="ms",
+            what="peak RSS",
+            reading="peak_rss_bytes",
+            unit="bytes",
             scenario="ok",
             connection="close",
             gc=("on", "off"),
@@ -139,12 +137,11 @@ class TestTracked:
         return found
 
     def test_a_field(self, harness: Any) -> None:
-        measured = {"status": "measured", "collector": {"longest_pause_ms": 1.5}}
-        assert self.track(harness, "flask", measured) == 1.5
+        assert self.track(harness, "flask", {"status": "measured", "peak_rss_bytes": 1500}) == 1500
 
     def test_what_does_not_apply_is_nan(self, harness: Any) -> None:
         assert math.isnan(self.track(harness, "aiohttp", {}))
-        assert math.isnan(self.track(harness, "flask", {"status": "unsupported", "collector": None}))
+        assert math.isnan(self.track(harness, "flask", {"status": "unsupported", "peak_rss_bytes": None}))
 
     def test_a_cell_that_failed_fails(self, harness: Any) -> None:
         with pytest.raises(RuntimeError, match=r"^the worker died$"):

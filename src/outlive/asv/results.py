@@ -35,8 +35,8 @@ from outlive.wording import one_line
 
 Value = float | None
 """asv's value for a cell: nan is not applicable or not measured, None is failed."""
-NOISY = ("peak_rss_bytes", "collector.")
-"""Readings that are this machine's own: asv would compare another machine's with them."""
+NOISY = "peak_rss_bytes"
+"""The reading that is this machine's own: asv would compare another machine's with it."""
 
 
 class AsvResults:
@@ -113,12 +113,10 @@ def values(benchmark: Mapping[str, Any], cells: Mapping[Cell, Measurement]) -> l
 def _value(measurement: Measurement | None, reading: str) -> Value:
     if measurement is not None and measurement.status == "failed":
         return None
-    found: Any = measurement
-    if measurement is not None and measurement.origin and reading.startswith(NOISY):
+    if measurement is not None and measurement.origin and reading == NOISY:
         return math.nan
-    for name in reading.split("."):
-        found = getattr(found, name, None)
-    return math.nan if found is None else found
+    value: Value = getattr(measurement, reading, None)
+    return math.nan if value is None else value
 
 
 def _has(kept: Results, benchmark: Mapping[str, Any], found: list[Value]) -> bool:
