@@ -64,6 +64,11 @@ def counted(count: float | str, noun: str, plural: str = "") -> str:
     return f"{text} {plural or (f'{noun}es' if noun.endswith('s') else f'{noun}s')}"
 
 
+def does(count: float, verb: str, singular: str = "") -> str:
+    """Return the verb for this many things: `leaves` if one does it, else `leave`."""
+    return (singular or f"{verb}s") if count == 1 else verb
+
+
 def listed(names: Sequence[str], most: int | None = None) -> str:
     """Return `a, b and c`; if there are more than `most`, the first ones `and 5 more`."""
     if most is not None and len(names) > most:

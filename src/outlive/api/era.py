@@ -17,7 +17,7 @@ from outlive.replay.engine import CellRequest, Progress
 from outlive.service import app as apps
 from outlive.stacks import swaps
 from outlive.stacks.prepare import Pair, Prepared, prepare_each
-from outlive.wording import counted, number, step
+from outlive.wording import counted, does, number, step
 
 
 def sentences(
@@ -48,19 +48,19 @@ def sentences(
     rows = judge(measured)
     if not rows:
         return None
-    differing = f"{counted(len(differ), 'package')} {'differs' if len(differ) == 1 else 'differ'}"
+    differing = f"{counted(len(differ), 'package')} {does(len(differ), 'differ')}"
     lead = f"With the dependencies of each release date ({differing}),"
     cells = counted(len(rows), "cell")
     equal = {_cell(row): row for row in controlled}
     apart = [row for row in rows if _apart(row, equal.get(_cell(row)))]
     if not apart:
-        return f"{lead} {cells} {'changes' if len(rows) == 1 else 'change'} as with equal ones."
+        return f"{lead} {cells} {does(len(rows), 'change')} as with equal ones."
     top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, equal[_cell(row)]))))
     cell = _cell(top)
     others = f", and {len(apart) - 1} more" if len(apart) > 1 else ""
     counts = f"{_objects(top)} objects per request instead of {_objects(equal[cell])}"
     text = (
-        f"{len(apart)} of {cells} {'changes' if len(apart) == 1 else 'change'} otherwise: {top.scenario} "
+        f"{len(apart)} of {cells} {does(len(apart), 'change')} otherwise: {top.scenario} "
         f"{counts} ({top.connection}, gc {top.gc})"
     )
     blamed = _blamed(project, ends, measured[cell], cell, request=request, progress=progress)

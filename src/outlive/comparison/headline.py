@@ -22,7 +22,7 @@ from outlive.comparison.changes import (
 from outlive.records.measurement import GC_POLICIES, Connection, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
-from outlive.wording import ARROW, NO_VERSION, capital, counted, listed, number, size, step
+from outlive.wording import ARROW, NO_VERSION, capital, counted, does, listed, number, size, step
 
 MOST_NAMES = 3
 UNTRACKED = "in no object that the collector tracks"
@@ -83,7 +83,7 @@ def withdrawn(releases: Iterable[Release]) -> tuple[str, ...]:
         if release.yanked:
             by_reason.setdefault(release.why_yanked, []).append(str(release))
     return tuple(
-        f"{listed(names)} {'is' if len(names) == 1 else 'are'} yanked: {reason}"
+        f"{listed(names)} {does(len(names), 'are', 'is')} yanked: {reason}"
         for reason, names in by_reason.items()
     )
 
@@ -116,8 +116,7 @@ def changes(
         sentences.append("no cell was measured on both sides")
     apart = sum(not difference.asked for difference in differences)
     if apart and any(row.direction != "same" for row in rows):
-        differ = "differs" if apart == 1 else "differ"
-        sentences.append(f"{counted(apart, 'other package')} also {differ}")
+        sentences.append(f"{counted(apart, 'other package')} also {does(apart, 'differ')}")
     lost = [gap for gap in gaps if gap.gap != "unsupported" or gap.side != "both"]
     failed = sum(gap.gap == "failed" for gap in lost)
     if failed:
@@ -150,8 +149,7 @@ def _clauses(rows: Sequence[Row]) -> Iterator[str]:
     if not changed:
         yield from _state(deciding)
     if following := sum(row.as_ok for row in changed):
-        change = "changes" if following == 1 else "change"
-        yield f"{counted(following, 'other cell')} {change} only as ok does"
+        yield f"{counted(following, 'other cell')} {does(following, 'change')} only as ok does"
     if changed:
         better = sum(row.direction == "better" for row in changed)
         worse = len(changed) - better

@@ -11,7 +11,7 @@ from outlive.comparison.changes import FILES_TOLD, LEAKED, OBJECTS, PER_CONNECTI
 from outlive.comparison.headline import leaking
 from outlive.comparison.pair import Compared, Comparison, Side
 from outlive.comparison.sizes import MIB, mib
-from outlive.wording import NO_VERSION, counted, listed, number, one_line, pause, size, step
+from outlive.wording import NO_VERSION, counted, does, listed, number, one_line, pause, size, step
 
 MARKS: dict[Direction, str] = {"worse": "▲ worse", "better": "▼ better", "same": "= same"}
 UNKNOWN = "?"
@@ -205,16 +205,14 @@ def same_summary(comparison: Comparison) -> str:
     if len(hidden) > following:
         clauses.append(f"{counted(len(hidden) - following, 'cell')} the same")
     if following:
-        clauses.append(
-            f"{counted(following, 'cell')} that {'changes' if following == 1 else 'change'} only as ok does"
-        )
+        clauses.append(f"{counted(following, 'cell')} that {does(following, 'change')} only as ok does")
     leaving = [row for row in hidden if row.after.objects > 0]
     if leaving:
         top = max(leaving, key=lambda row: row.after.objects)
-        verb = "leaves" if len(leaving) == 1 else "leave"
         where = f"{top.scenario}, {top.connection}, gc {top.gc}"
         clauses.append(
-            f"{len(leaving)} of them {verb} objects, up to {number(top.after.objects)} per request ({where})"
+            f"{len(leaving)} of them {does(len(leaving), 'leave')} objects, "
+            f"up to {number(top.after.objects)} per request ({where})"
         )
     return "; ".join(clauses)
 

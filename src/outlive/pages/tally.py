@@ -11,7 +11,7 @@ from outlive.comparison.cells import Row
 from outlive.comparison.headline import policies, worst
 from outlive.pages.drawings.svg import element, joined
 from outlive.records.measurement import GC_POLICIES
-from outlive.wording import counted
+from outlive.wording import counted, does
 
 HIGH = 10.0  # of the bar, which is 100 wide
 
@@ -42,9 +42,7 @@ def _text(rows: Sequence[Row], count: int) -> str:
     sentences = list(_sentences(rows, cells))
     if not sentences:
         leaking = sum(row.still_leaks for row in rows)
-        still = (
-            f" {counted(leaking, 'cell')} {'leaks' if leaking == 1 else 'leak'} as before." if leaking else ""
-        )
+        still = f" {counted(leaking, 'cell')} {does(leaking, 'leak')} as before." if leaking else ""
         return f"Nothing changes in {cells}.{still}"
     return " ".join(sentences)
 

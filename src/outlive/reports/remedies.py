@@ -24,7 +24,7 @@ from outlive.records.remedy import Kind, Remedy
 from outlive.records.stack import PYTHON_NAME
 from outlive.replay.store import own
 from outlive.service.remedies import load as load_remedies
-from outlive.wording import counted, listed, number, one_line, step
+from outlive.wording import counted, does, listed, number, one_line, step
 
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
@@ -328,10 +328,10 @@ def _reasons(
     best: RemedyRow, plain: Leftover, better: Sequence[RemedyRow], rows: Sequence[RemedyRow]
 ) -> tuple[str, ...]:
     assert best.left is not None
-    leave = "leaves" if best.left.clean == 1 else "leave"
+    clean = best.left.clean
     reasons = [
         f"{counted(step(number(plain.mean), number(best.left.mean)), 'object')} per request",
-        f"{best.left.clean} of {counted(best.left.failing, 'failing scenario')} {leave} nothing",
+        f"{clean} of {counted(best.left.failing, 'failing scenario')} {does(clean, 'leave')} nothing",
     ]
     if best.caution:
         others = [row for row in better if not row.caution and row is not best]

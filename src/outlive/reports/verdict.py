@@ -32,7 +32,7 @@ from outlive.comparison.noisy.load import LoadComparison
 from outlive.comparison.noisy.noise_text import changed_by
 from outlive.comparison.sizes import LARGE, mib
 from outlive.records.release import Release
-from outlive.wording import counted, listed
+from outlive.wording import counted, does, listed
 
 Verdict = Literal[
     "UPGRADE", "UPGRADE WITH A SETTING", "NO REASON EITHER WAY", "HOLD", "WITHDRAWN", "NOT ENOUGH DATA"
@@ -239,11 +239,11 @@ def _decide(
     if not rows:
         return "NOT ENOUGH DATA", "no cell was measured on both sides", ()
     if grave := [row for row in worse if leaks_differ(row)]:
-        verb = "leaks" if len(grave) == 1 else "leak"
+        verb = does(len(grave), "leak")
         return "HOLD", f"{_of(len(grave), cells)} {verb} now, or {verb} more", ()
     if heavy := [row for row in worse if row.size is None or row.size.change >= LARGE]:
-        verb = "leaves" if len(heavy) == 1 else "leave"
-        return "HOLD", f"{_of(len(heavy), cells)} {verb} more{_by(heavy)}", _settings((), worse)
+        more = f"{does(len(heavy), 'leave')} more{_by(heavy)}"
+        return "HOLD", f"{_of(len(heavy), cells)} {more}", _settings((), worse)
     if not enough:
         return "NOT ENOUGH DATA", f"{counted(lost, 'cell')} of {len(rows) + lost} could not be compared", ()
     gains = [row for row in better if matters(row)]
@@ -258,14 +258,14 @@ def _decide(
     problems = [f"{len(costs)} worse{_by(costs)}"] if costs else []
     if "restart" in settings:
         leaking = sum(row.after.kind == "leak" for row in rows)
-        problems.append(f"{leaking} still {'leaks' if leaking == 1 else 'leak'}")
+        problems.append(f"{leaking} still {does(leaking, 'leak')}")
     return "UPGRADE WITH A SETTING", f"{improvement}, {listed(problems)}", settings
 
 
 def _little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]) -> str:
     cells = counted(len(rows), "cell")
     leaking = sum(row.still_leaks for row in rows)
-    verb = "leaks" if leaking == 1 else "leak"
+    verb = does(leaking, "leak")
     still = f"; {counted(leaking, 'cell')} {verb} before and after" if leaking else ""
     parts = [
         f"{len(part)} got {name}{_by(part)}" for name, part in (("better", better), ("worse", worse)) if part

@@ -9,7 +9,7 @@ from outlive.retention.structures import Analysis, Structure
 from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
 from outlive.tables import fold
-from outlive.wording import counted, listed, number, size
+from outlive.wording import counted, does, listed, number, size
 
 WIDTH = 80
 """Columns where no terminal says how many it has; what is aligned to the right is never further out."""
@@ -45,15 +45,11 @@ def summary(analysis: Analysis) -> str:
     """Return in one sentence what outlives a request."""
     if not analysis.structures:
         return "Nothing outlives its request."
-    objects = sum(structure.objects_per_request for structure in analysis.structures)
+    objects = round(sum(structure.objects_per_request for structure in analysis.structures), 2)
     count = counted(len(analysis.structures), "structure")
-    outlive = "object per request outlives" if objects == 1 else "objects per request outlive"
-    text = f"{number(round(objects, 2))} {outlive} it, in {count}."
-    weak = round(analysis.weak, 1)
-    if weak == 1:
-        text += " 1 weak reference per request goes with them."
-    elif weak:
-        text += f" {number(weak)} weak references per request go with them."
+    text = f"{counted(objects, 'object')} per request {does(objects, 'outlive')} it, in {count}."
+    if weak := round(analysis.weak, 1):
+        text += f" {counted(weak, 'weak reference')} per request {does(weak, 'go', 'goes')} with them."
     return text
 
 
@@ -86,7 +82,7 @@ def _contents(structure: Structure) -> str:
     where = "in the cycle" if structure.growth == "cyclic" else "at the end of the path"
     text = f"{counted(total, 'object')}, {memory}: {structure.members} {where}"
     if structure.hanging:
-        hang = "hangs" if structure.hanging == 1 else "hang"
+        hang = does(structure.hanging, "hang")
         text += f" ({size(structure.members_bytes)}), {structure.hanging} only {hang} on it"
     types = [f"{count} {name.rpartition('.')[2]}" for name, count in structure.types[:TYPES]]
     more = len(structure.types) - TYPES

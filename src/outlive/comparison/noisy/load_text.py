@@ -18,7 +18,7 @@ from outlive.comparison.terminal import COLOURS, show_facts
 from outlive.markdown import details, escape, table
 from outlive.records.load import Traffic
 from outlive.tables import WIDE, columns, indented, say
-from outlive.wording import counted, listed, number
+from outlive.wording import counted, does, listed, number
 
 UNSURE = "? unsure"
 MOST_NAMES = 4  # most metrics that are named for one reason
@@ -62,7 +62,7 @@ def hidden(quiet: Sequence[Decided]) -> str:
     """Return a text about the metrics of single scenarios that did not change; empty if there are none."""
     same = sum(result.decision == "no change seen" for result in quiet)
     unsure = sum(result.decision == "inconclusive" for result in quiet)
-    inconclusive = f"that {'is' if unsure == 1 else 'are'} inconclusive"
+    inconclusive = f"that {does(unsure, 'are', 'is')} inconclusive"
     if not same:
         return f"{counted(unsure, 'metric')} of single scenarios {inconclusive}" if unsure else ""
     text = f"{counted(same, 'metric')} of single scenarios with no change seen"
