@@ -305,7 +305,7 @@ def _loaded(upgrade: Upgrade) -> Iterator[str]:
     comparisons = upgrade.evidence.loads.comparisons
     for comparison in comparisons:
         gc, rounds = comparison.deployment.gc, counted(comparison.rounds, "round")
-        yield f"With gc {gc}, {rounds}: {said(comparison)}."
+        yield f"With gc {gc}, {rounds}: {said(comparison.decided)}."
     if not comparisons:
         yield "No comparison under load was made, so this says nothing about speed."
 

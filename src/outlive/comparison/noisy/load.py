@@ -78,8 +78,7 @@ def compare(
     compared = samples([(run.turn, readings(run.measurement)) for run in measured])
     decided = decide(compared)
     about = subject(before.stack, after.stack, differences)
-    claims = f"{about} under load: {'; '.join(_claims(decided))}"
-    sentences = [claims, *withdrawn((before.release, after.release))]
+    sentences = [f"{about} under load: {said(decided)}", *withdrawn((before.release, after.release))]
     first = runs[0].measurement
     return LoadComparison(
         subject=about,
@@ -95,6 +94,11 @@ def compare(
         warnings=tuple(_warnings([run.measurement for run in measured])),
         decided=decided,
     )
+
+
+def said(decided: Sequence[Decided]) -> str:
+    """Return what the rounds say: what got worse, what better, what shows no change, what is inconclusive."""
+    return "; ".join(_claims(decided))
 
 
 def _claims(decided: Sequence[Decided]) -> Iterator[str]:
@@ -151,14 +155,6 @@ def faults(loads: Loads) -> Iterator[str]:
     if any(not sum(count for _, count in latencies(test)) for test in (*loads.before, *loads.after)):
         yield "a load test has no latencies"
     yield from plausible.faults(loads)
-
-
-def said(comparison: LoadComparison) -> str:
-    """Return what the rounds say: the headline without the sentences about the releases."""
-    text = comparison.headline.removeprefix(f"{comparison.subject} under load: ")
-    for sentence in withdrawn((comparison.before.release, comparison.after.release)):
-        text = text.replace(f". {sentence}", "")
-    return text.rstrip(".")
 
 
 def latencies(measurement: LoadMeasurement) -> Histogram:
