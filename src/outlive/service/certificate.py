@@ -6,6 +6,7 @@ from pathlib import Path
 
 from outlive import processes
 from outlive.errors import FaultError
+from outlive.wording import one_line
 
 COMMAND = "openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -days 2"
 SUBJECT = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
@@ -32,7 +33,9 @@ def make(folder: Path) -> Path:
         [*COMMAND.split(), *SUBJECT, "-keyout", key, "-out", path], cwd=folder, timeout=TIMEOUT
     )
     if done.returncode:
-        complaint = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise FaultError(f"openssl cannot make the certificate that scenarios with TLS need: {complaint}")
+        raise FaultError(
+            "openssl cannot make the certificate that scenarios with TLS need: "
+            f"{one_line(processes.complaint(done))}"
+        )
     path.write_text(path.read_text() + key.read_text())
     return path
