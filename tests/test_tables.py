@@ -58,3 +58,11 @@ def test_what_is_piped_is_not_folded(
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
     assert output().width == width
+
+
+def test_further_lines_stand_below_the_first() -> None:
+    out = io.StringIO()
+    described(Console(file=out, width=30), [("Where?", "Worse:\n- on close, gc off: a and b\n- on")])
+    assert out.getvalue() == (
+        "Where?  Worse:\n        - on close, gc off: a\n          and b\n        - on\n"
+    )

@@ -21,10 +21,15 @@ def escape(text: str) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Iterator[str]:
     """Yield the lines of a table; the last `right` columns align right. The cells of `rows` are escaped."""
+    yield from marked_up(header, (map(escape, row) for row in rows), right)
+
+
+def marked_up(header: Sequence[str], rows: Iterable[Iterable[str]], right: int = 0) -> Iterator[str]:
+    """Yield the lines of a table whose cells are Markdown."""
     yield f"| {' | '.join(header)} |"
     yield f"| {' | '.join(['---'] * (len(header) - right) + ['--:'] * right)} |"
     for row in rows:
-        yield f"| {' | '.join(map(escape, row))} |"
+        yield f"| {' | '.join(row)} |"
 
 
 def details(summary: str, lines: Iterable[str]) -> Iterator[str]:

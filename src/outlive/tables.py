@@ -47,11 +47,14 @@ def say(console: Console, text: str, style: str = "", *, hang: int = 0) -> None:
 
 
 def described(console: Console, rows: Iterable[tuple[str, str]]) -> None:
-    """Print pairs of a name and a text in two columns; links stay whole."""
+    """Print pairs of a name and a text of one or more lines in two columns; links stay whole."""
     rows = tuple(rows)
     wide = max((len(name) for name, _ in rows), default=0) + 2
     for name, text in rows:
-        line = Text(fold(f"{name:<{wide}}{text}", console.width, hang=wide))
+        first, *others = text.split("\n")
+        whole = [fold(f"{name:<{wide}}{first}", console.width, hang=wide)]
+        whole += [fold(f"{'':<{wide}}{line}", console.width, hang=wide + 2) for line in others]
+        line = Text("\n".join(whole))
         line.stylize("bold", 0, len(name))
         console.print(line, soft_wrap=True)
 

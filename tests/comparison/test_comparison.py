@@ -89,8 +89,8 @@ def test_a_leak_that_goes_while_more_is_left_is_better_and_what_is_more_is_said(
     comparison = compared([cell(objects=50, leaked=44)], [cell(objects=306)])
     assert (only(comparison).direction, only(comparison).by) == ("better", "class")
     assert comparison.headline == (
-        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, not-found no longer leaks (44 → 0 objects per "
-        "request, but 50 → 306 objects per request); better in 1 of 1 cell, worse in none."
+        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, not-found no longer leaks (44 → 0 leaked "
+        "objects per request, but 50 → 306 objects per request); better in the only cell."
     )
 
 
@@ -102,10 +102,41 @@ def test_a_leak_that_stays_does_not_leak_less_because_its_connection_leaves_less
     comparison = compared(sides[:1], sides[1:])
     assert (only(comparison).direction, only(comparison).by) == ("better", "connection")
     assert comparison.headline == (
-        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, shared-error leaves less (32 → 7 objects per "
-        "connection); shared-error leaks before and after (4 objects per request); better in 1 of 1 cell, "
-        "worse in none."
+        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, shared-error leaks before and after (4 leaked "
+        "objects per request); shared-error leaves less per connection, beside its requests (32 → 7 "
+        "objects); better in the only cell."
     )
+
+
+def test_what_connections_leave_is_told_apart_from_what_requests_leave() -> None:
+    names = ("ok", "upload", "not-found", "head")
+    before = [cell(name, connection="keep-alive", survivors_per_connection=32.0) for name in names]
+    after = [cell(name, connection="keep-alive", survivors_per_connection=7.0) for name in names]
+    before.append(cell("bad-json", 9, connection="keep-alive", survivors_per_connection=45.0))
+    after.append(cell("bad-json", 3, connection="keep-alive", survivors_per_connection=7.0))
+    assert compared(before, after).headline == (
+        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, bad-json leaves less (9 → 3 objects per "
+        "request); ok, upload, not-found and 2 more leave less per connection, beside their requests (most "
+        "in bad-json: 45 → 7 objects); better in 5 of 5 cells, worse in none."
+    )
+
+
+@pytest.mark.parametrize(
+    ("objects", "heap", "direction", "by"),
+    [
+        ((148, 149), (680_846.0, 95_253.0), "better", "heap"),
+        ((149, 148), (95_253.0, 680_846.0), "worse", "heap"),
+        ((148, 149), (680_846.0, 680_900.0), "worse", "objects"),
+        ((103, 135), (820.0, 680_846.0), "worse", "objects"),
+    ],
+)
+def test_memory_decides_where_it_goes_the_other_way(
+    objects: tuple[int, int], heap: tuple[float, float], direction: str, by: str
+) -> None:
+    row = one(
+        *(cell(objects=count, heap_bytes_per_request=size) for count, size in zip(objects, heap, strict=True))
+    )
+    assert (row.direction, row.by) == (direction, by)
 
 
 # ok is attribution
@@ -226,8 +257,8 @@ def leaking(blocks: float, gc: str = "off") -> Measurement:
 def test_a_leak_without_objects_says_what_grows(gc: str) -> None:
     assert compared([cell(gc=gc)], [leaking(2, gc)]).headline == (
         f"aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc {gc}, not-found now leaks (0 → 2 blocks of memory "
-        "per request, in no object that the collector tracks, 0 → 5.9 MiB per hour: negligible); worse in 1 "
-        "of 1 cell, better in none."
+        "per request, in no object that the collector tracks, 0 → 5.9 MiB per hour: negligible); worse in "
+        "the only cell."
     )
     assert "leaks less (4 → 2 blocks of memory" in compared([leaking(4, gc)], [leaking(2, gc)]).headline
     assert (
@@ -313,8 +344,8 @@ def test_what_is_for_development_only_is_shown_and_never_decides() -> None:
     assert (comparison.better, comparison.worse, comparison.same) == (0, 0, 1)
     assert comparison.headline == (
         "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, nothing changes in 1 cell; nothing is left "
-        "behind, before or after; for development only, debugger-error now leaks (0 → 500 objects per "
-        "request)."
+        "behind, before or after; for development only, debugger-error now leaks (0 → 500 leaked "
+        "objects per request)."
     )
 
 
@@ -379,8 +410,8 @@ def test_cells_that_one_side_did_not_measure_are_listed_once_with_the_reason() -
     assert [(gap.scenario, gap.side, gap.gap, gap.reason) for gap in comparison.unmeasured] == [
         ("upload", "before", "failed", "died"),
         ("stream-error", "both", "failed", "before: no; after: died"),
-        ("abort-upload", "after", "missing", "was not requested on this side"),
-        ("bad-json", "before", "missing", "was not requested on this side"),
+        ("abort-upload", "after", "missing", "not requested on this side"),
+        ("bad-json", "before", "missing", "not requested on this side"),
     ]
     assert [row.scenario for row in comparison.rows] == ["not-found"]
 
@@ -413,10 +444,10 @@ def test_a_measured_cell_without_counts_is_a_fault() -> None:
 def test_headline_of_a_leak_that_goes() -> None:
     assert aiohttp_comparison().headline == (
         "aiohttp 3.10.10 → 3.11.14, Python 3.11: with gc on, not-found and upload-method-not-allowed no "
-        "longer leak (44 → 0 objects per request); better in 4 of 10 cells, worse in none. With gc off, "
-        "bad-json leaves more (40 → 43.5 blocks of memory per request, 188 → 199 MiB per hour: some); "
-        "not-found and upload-method-not-allowed no longer leak (44 → 0 objects per request); worse in 1 and "
-        "better in 4 of 11 cells. "
+        "longer leak (44 → 0 leaked objects per request); better in 4 of 10 cells, worse in none. With gc "
+        "off, bad-json leaves more (40 → 43.5 blocks of memory per request, 188 → 199 MiB per hour: some); "
+        "not-found and upload-method-not-allowed no longer leak (44 → 0 leaked objects per request, but 25 "
+        "objects stay until a collection); worse in 1 and better in 4 of 11 cells. "
         f"1 other package also differs. 1 cell failed. aiohttp 3.11.14 is yanked: {REASON}"
     )
 
@@ -442,7 +473,7 @@ def test_headline_counts_one_object_as_one(count: int, text: str) -> None:
     more = compared([cell(objects=count)], [cell(objects=count + 1)]).headline
     objects = "object" if count == 0 else "objects"
     assert (
-        f"not-found leaves more ({count} → {count + 1} {objects} per request); worse in 1 of 1 cell" in more
+        f"not-found leaves more ({count} → {count + 1} {objects} per request); worse in the only cell" in more
     )
 
 
@@ -451,8 +482,8 @@ def test_headline_puts_what_got_worse_first_and_says_where() -> None:
     after = [cell("ok"), cell("ok", connection="keep-alive"), cell("upload", 3), cell(objects=5, leaked=5)]
     after += [cell("upload", connection="keep-alive"), cell(connection="keep-alive")]
     assert compared(before, after).headline == (
-        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, not-found now leaks (0 → 5 objects per "
-        "request, on close); upload leaves more (0 → 3 objects per request, on close); worse in 2 of 6 "
+        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, not-found now leaks on close (0 → 5 leaked "
+        "objects per request); upload leaves more on close (0 → 3 objects per request); worse in 2 of 6 "
         "cells, better in none."
     )
 
@@ -460,7 +491,15 @@ def test_headline_puts_what_got_worse_first_and_says_where() -> None:
 def test_headline_does_not_hide_a_leak_that_stays() -> None:
     assert compared([cell(objects=50, leaked=44)], [cell(objects=50, leaked=44)]).headline == (
         "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, nothing changes in 1 cell; not-found leaks "
-        "before and after (44 objects per request)."
+        "before and after (44 leaked objects per request)."
+    )
+
+
+def test_headline_names_the_cell_that_leaks_most() -> None:
+    sides = [cell("gateway", 1, 1), cell("shared", 18, 18), cell("shared", 26, 26, connection="client-close")]
+    assert (
+        "gateway and shared leak before and after (most in shared on client-close: 26 leaked objects per "
+        in (compared(sides, sides).headline)
     )
 
 
@@ -468,8 +507,8 @@ def test_headline_names_many_scenarios_by_their_number() -> None:
     names = ("a", "b", "c", "d", "e")
     before, after = [cell(name, 9) for name in names], [cell(name, 9 - i) for i, name in enumerate(names, 1)]
     assert compared(before, after).headline == (
-        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, a, b, c and 2 more leave less (up to 9 → 4 "
-        "objects per request); better in 5 of 5 cells, worse in none."
+        "aiohttp 3.10.10 → 3.10.11, Python 3.11: with gc off, a, b, c and 2 more leave less (most in e: 9 → "
+        "4 objects per request); better in 5 of 5 cells, worse in none."
     )
 
 

@@ -122,7 +122,7 @@ def test_a_reader_who_only_sees_the_page_can_decide() -> None:
         "Is it safe? No, it is withdrawn. Take 3.11.15 instead.",
         "What improves? not-found 44 leaked → 0 per request (467 → 0 MiB per hour: large)",
         "What does not? With gc off it leaves up to 32 objects per request (not-found)",
-        "On which path? Better: not-found and upload-method-not-allowed on keep-alive and close connections",
+        "On which path? Better on keep-alive and close, gc on and off: not-found and upload-method-not-",
         "Is it withdrawn? Yes: aiohttp 3.11.14 is yanked: Regression: https://github.com/aio-libs/aiohttp/issues/",
         "scenario verdict, gc on keep-alive",
         "How sure is this? Objects were counted exactly",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,19 +8,22 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 import load_comparisons
-from comparisons import REASON, cell
+from comparisons import REASON, cell, flask_cells, phase, side
 from goldens import same_as_golden
 from outlive.comparison.noisy.load import Loads
 from outlive.comparison.pair import BothMeasurements
 from outlive.comparison.sizes import Rates
 from outlive.errors import FaultError
-from outlive.pages import write
+from outlive.pages import report_page, write
 from outlive.records.measurement import ASKED, GC_POLICIES, Measurement
-from outlive.reports import markdown, record
-from outlive.reports.evidence import read
+from outlive.records.stack import Difference
+from outlive.reports import markdown, record, terminal
+from outlive.reports.evidence import Evidence, read
 from outlive.reports.record import Report
+from outlive.retention.error import errors
 from reporting import (
     EXPECTED,
     aiohttp_evidence,
@@ -66,6 +70,62 @@ def test_where_it_is_safe_with_one_gc_policy_only_that_is_said() -> None:
         "memory goes: 2 of 10 cells leave more by up to 449 MiB per hour (large). Keep the collector on, or "
         "collect periodically: that frees what got worse."
     )
+
+
+def test_where_something_changes_is_a_list_on_every_surface() -> None:
+    before = [*flask_cells(), *(cell("upload", 9, connection="keep-alive", gc=gc) for gc in GC_POLICIES)]
+    after = [*flask_cells(), *(cell("upload", 2, connection="keep-alive", gc=gc) for gc in GC_POLICIES)]
+    before += [cell("bad-json", 0, connection=connection) for connection in ASKED]
+    after += [cell("bad-json", 3, connection=connection) for connection in ASKED]
+    before.append(cell("big-upload", 9))
+    after.append(cell("big-upload", 2))
+    sides = BothMeasurements(before=costly(before), after=costly(after))
+    report = record.build(msgspec.structs.replace(flask_evidence(), measurements=sides), facts(), Rates())
+    answer = next(answer for answer in report.said.answers if answer.question == "On which path?")
+    lines = (
+        "Worse on keep-alive and close, gc off: bad-json",
+        "Better:",
+        "- on keep-alive, gc off: upload",
+        "- on close, gc off: big-upload",
+    )
+    assert answer.lines == lines
+    assert answer.answer == (
+        "Worse on keep-alive and close, gc off: bad-json. Better, on keep-alive, gc off: upload; on close, "
+        "gc off: big-upload."
+    )
+    out = io.StringIO()
+    terminal.show(report, Console(file=out, width=200))
+    assert all(line in out.getvalue() for line in lines)
+    assert f"| {'<br>'.join(lines).replace('- ', chr(0x2022) + ' ')} |" in markdown.render(report)
+    assert "<li>Better:<ul><li>on keep-alive, gc off: upload</li>" in report_page.html(report)
+
+
+def sure(evidence: Evidence) -> str:
+    return record.build(evidence, facts(), Rates()).said.answers[-1].answer
+
+
+def test_a_change_is_due_to_what_is_not_the_same() -> None:
+    before, after = costly([cell("not-found", 9)]), costly([cell("not-found", 2)])
+    two = msgspec.structs.replace(flask_evidence(), measurements=BothMeasurements(before=before, after=after))
+    assert "1 other package was held equal, so what changes is due to flask." in sure(two)
+    pythons = msgspec.structs.replace(
+        two, before=side("flask", "3.1.3"), after=side("flask", "3.1.3", python="3.13")
+    )
+    assert "held equal, so what changes is due to Python." in sure(pythons)
+    asked = (Difference("werkzeug", "3.1.1", "3.1.3", "varied", asked=True),)
+    both = msgspec.structs.replace(two, before=two.after, differences=asked)
+    assert "held equal, so what changes is due to werkzeug." in sure(both)
+    assert "due to" not in sure(flask_evidence())
+
+
+def test_an_error_that_rounds_to_nothing_is_none() -> None:
+    phases = (phase(503, survivors=1006), phase(1009, survivors=2019))
+    assert 0 < errors(cell("not-found", 2, phases=phases))[1] < 0.05
+    both = costly([cell("not-found", 2, phases=phases)])
+    evidence = msgspec.structs.replace(
+        flask_evidence(), measurements=BothMeasurements(before=both, after=both)
+    )
+    assert "Objects were counted exactly on both sides" in sure(evidence)
 
 
 @pytest.mark.parametrize("name", REPORTS)

@@ -113,7 +113,7 @@ class TestRules:
         found = self.off([*OK, *everywhere("not-found", 72)], [*OK, *everywhere("not-found", 71)])
         assert (found.verdict, found.because) == (
             "NO REASON EITHER WAY",
-            "of 4 cells 2 got better by too little to state in MiB per hour",
+            "2 of 4 cells got better by too little to state in MiB per hour",
         )
 
     def test_a_little_more_is_no_reason_either(self) -> None:
@@ -134,7 +134,25 @@ class TestRules:
         before = [*OK, *everywhere("not-found", 47), *everywhere("upload", 0)]
         after = [*OK, *everywhere("not-found", 0), *everywhere("upload", 1, leaked=1)]
         found = judged(before, after).overall
-        assert (found.verdict, found.because) == ("HOLD", "2 of 6 cells leak now, or leak more")
+        assert (found.verdict, found.because) == ("HOLD", "2 of 6 cells start to leak")
+
+    def test_a_leak_that_grows_holds(self) -> None:
+        before = [*OK, *everywhere("not-found", 40, leaked=40), *everywhere("upload", 0)]
+        after = [*OK, *everywhere("not-found", 60, leaked=60), *everywhere("upload", 1, leaked=1)]
+        assert judged(before, after).overall.because == (
+            "2 of 6 cells start to leak and 2 leak more by up to 118 MiB per hour (large)"
+        )
+
+    @pytest.mark.parametrize(("before", "after", "way"), [(40, 41, "worse"), (41, 40, "better")])
+    def test_a_leak_that_changes_by_a_negligible_amount_is_no_reason(
+        self, before: int, after: int, way: str
+    ) -> None:
+        sides = ([*OK, *everywhere("not-found", count, leaked=count)] for count in (before, after))
+        found = judged(*sides).overall
+        assert (found.verdict, found.because) == (
+            "NO REASON EITHER WAY",
+            f"2 of 4 cells got {way} by up to 3.0 MiB per hour (negligible); 2 cells leak before and after",
+        )
 
     def test_worse_that_a_collection_frees_beside_better_takes_a_setting(self) -> None:
         before = [*OK, *everywhere("not-found", 47), *everywhere("upload", 0)]

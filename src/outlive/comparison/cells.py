@@ -12,6 +12,9 @@ from typing import Literal
 import msgspec
 
 from outlive.comparison.changes import (
+    BLOCKS,
+    HEAP,
+    OBJECTS,
     OPEN_FILES,
     QUANTITIES,
     RANK,
@@ -23,6 +26,7 @@ from outlive.comparison.changes import (
     class_change,
     exact,
     kind,
+    sign,
 )
 from outlive.comparison.sizes import MIB, Rates, Size, hourly
 from outlive.errors import FaultError
@@ -231,7 +235,7 @@ def _different_means(before: Measurement, after: Measurement) -> list[str]:
 
 def _fault(measurement: Measurement | None) -> tuple[Gap, str] | None:
     if measurement is None:
-        return "missing", "was not requested on this side"
+        return "missing", "not requested on this side"
     if measurement.status == "measured":
         return None
     return measurement.status, one_line(measurement.reason or "no reason was recorded")
@@ -342,7 +346,12 @@ def decide(before: SideReading, after: SideReading) -> tuple[Direction, str, tup
     differing = tuple(name for name in changed if name != "class")
     if not changed:
         return "same", "", differing
-    return "worse" if signs[changed[0]] > 0 else "better", changed[0], differing
+    by = changed[0]
+    if by == OBJECTS.name:  # a few objects more or less weigh nothing against memory that goes the other way
+        memory = sign(bytes_changed(before.amounts, after.amounts))
+        if memory == -signs[by]:
+            by = next(quantity.name for quantity in (HEAP, BLOCKS) if signs[quantity.name] == memory)
+    return "worse" if signs[by] > 0 else "better", by, differing
 
 
 def _as_ok(sides: tuple[SideReading, SideReading], ok: tuple[SideReading, SideReading]) -> bool:

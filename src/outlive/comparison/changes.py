@@ -4,7 +4,8 @@ A direction comes from what is there before and after, never from a difference o
 
 1. How it grows: `leak` is worse than `cyclic`, then `bounded`, then `none`. Where a collector runs, cyclic
    garbage does not grow: the collector frees it.
-2. Else how much of it there is: the first of QUANTITIES that differs decides, the others are told.
+2. Else how much of it there is: the first of QUANTITIES that differs decides, the others are told. Only
+   if the objects that a collection frees are fewer and the memory is more, or the reverse, memory decides.
 
 Each number has an error. Counts that lie on a straight line over the phases are exact; where they do not, how
 far they are off it is their error. Nothing finer than the errors of both sides is a change. Memory is never

@@ -157,7 +157,8 @@ def _clauses(rows: Sequence[Row]) -> Iterator[str]:
             yield f"worse in {worse} and better in {better} of {cells}"
         else:
             name, other = ("worse", "better") if worse else ("better", "worse")
-            yield f"{name} in {len(changed)} of {cells}, {other} in none"
+            where = "the only cell" if len(deciding) == 1 else f"{len(changed)} of {cells}, {other} in none"
+            yield f"{name} in {where}"
     shown = [row for row in rows if not row.decides and row.direction != "same"]
     for clause in _by_kind(shown):
         yield f"for development only, {clause}"
@@ -168,15 +169,24 @@ def _clauses(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _residue(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield what connections leave, where that differs beside what gave the direction."""
+    """Yield what connections leave beside their requests, unless `_by_kind` tells it: leaks come first."""
     for quantity in PER_CONNECTION:
-        part = [row for row in rows if quantity.name in row.told and row.by != quantity.name]
-        if part:
-            top = max(part, key=lambda row: abs(_apart(quantity, row)))
-            others = f" and {len(part) - 1} more" if len(part) > 1 else ""
-            objects, where = _step(quantity, top), f"{top.scenario}{others}"
-            yield f"each connection leaves {objects} beside its requests ({where})"
-            return
+        part = [row for row in rows if quantity.name in row.told and quantity is _residue_of(row)]
+        for more in (True, False):
+            if scenarios := [row for row in part if (_apart(quantity, row) > 0) == more]:
+                names = sorted({row.scenario: None for row in scenarios}, key=BASELINE.__ne__)
+                verb, its = does(len(names), "leave"), "its" if len(names) == 1 else "their"
+                figure = _most(
+                    quantity, max(scenarios, key=lambda row: abs(_apart(quantity, row))), scenarios
+                )
+                change = f"{verb} {'more' if more else 'less'} per connection, beside {its} requests"
+                yield f"{listed(names, MOST_NAMES)} {change} ({figure})"
+
+
+def _residue_of(row: Row) -> Quantity | None:
+    """Return the first quantity of connections that differs, None if the row is told by it."""
+    first = next((quantity for quantity in PER_CONNECTION if quantity.name in row.told), None)
+    return None if first is LEAKED_PER_CONNECTION and row.by == first.name else first
 
 
 def _by_kind(rows: Sequence[Row]) -> Iterator[str]:
@@ -192,7 +202,7 @@ def _by_kind(rows: Sequence[Row]) -> Iterator[str]:
 def _clause(kind: str, part: Sequence[Row], rows: Sequence[Row]) -> str:
     names = tuple(dict.fromkeys(row.scenario for row in part))
     verb = _VERBS[kind][len(names) > 1]
-    return f"{listed(names, MOST_NAMES)} {verb} ({_figure(kind, part)}{_where(part, rows)})"
+    return f"{listed(names, MOST_NAMES)} {verb}{_where(part, rows)} ({_figure(kind, part)})"
 
 
 _VERBS = {
@@ -208,7 +218,8 @@ _VERBS = {
 }
 
 
-_FREED = {OBJECTS.name, PER_CONNECTION[1].name, OPEN_FILES.name}
+LEAKED_PER_CONNECTION, AFTER_CONNECTION = PER_CONNECTION
+_FREED = {OBJECTS.name, AFTER_CONNECTION.name, OPEN_FILES.name}
 """What a collection frees, at least in part: if a row that leaks changes by it, its leak does not."""
 
 
@@ -217,6 +228,8 @@ def _kinds(row: Row) -> tuple[str, ...]:
     kind = _kind(row)
     if kind is None:
         return ()
+    if row.by == AFTER_CONNECTION.name:  # told by `_residue`
+        return ("still-leaks",) if row.still_leaks else ()
     return (kind, "still-leaks") if row.still_leaks and row.by in _FREED else (kind,)
 
 
@@ -234,30 +247,50 @@ def _kind(row: Row) -> str | None:
 
 
 def _figure(kind: str, part: Sequence[Row]) -> str:
-    """Return before and after of all rows, or of the one that changes most, with what it is per hour."""
+    """Return before and after of all rows, or of the one with most to tell, with what it is per hour."""
     if kind in {"grows", "grows-not"}:
         return listed(tuple(dict.fromkeys(step(row.before.kind, row.after.kind) for row in part)))
-    quantity, top = _top(part, leaks="leak" in kind)
-    most = "up to " if len({row.written(quantity) for row in part}) > 1 else ""
-    amounts = (OBJECTS if quantity is LEAKED else quantity).text(step(*top.written(quantity)))
-    parts = [f"{most}{amounts} per {quantity.per}"]
+    quantity, top = _top(part, leaks="leak" in kind, state=kind == "still-leaks")
+    parts = [f"{_most(quantity, top, part)} per {quantity.per}"]
     if quantity.leaks is not None and quantity is not LEAKED:
         parts.append(UNTRACKED)
     if top.size is not None and (top.size.before or top.size.after):
-        parts.append(str(top.size))
+        alike = len({row.written(quantity) for row in part}) == 1
+        most = "up to " if alike and len({str(row.size) for row in part}) > 1 else ""
+        parts.append(f"{most}{top.size}")
     if contrary := [opposite for opposite in top.contrary if opposite is not LEAKED]:
         parts += [f"but {_step(opposite, top)} per {opposite.per}" for opposite in contrary[:1]]
+    elif kind == "leaks-no-longer" and quantity is LEAKED and top.after.objects > 0:
+        stay = does(top.after.objects, "stay")
+        parts.append(f"but {counted(top.after.objects, 'object')} {stay} until a collection")
     return ", ".join(parts)
 
 
-def _top(rows: Sequence[Row], *, leaks: bool = False) -> tuple[Quantity, Row]:
-    """Return the row that changes most, and by what, or by what `leaks`: that goes before what it costs."""
+def _most(quantity: Quantity, top: Row, part: Sequence[Row]) -> str:
+    """Return the amounts of `top`, with its name if other rows of `part` have other amounts."""
+    amounts = quantity.text(step(*top.written(quantity)))
+    if len({row.written(quantity) for row in part}) == 1:
+        return amounts
+    places = [f"in {top.scenario}"] if len({row.scenario for row in part}) > 1 else []
+    places += [f"on {top.connection}"] if len({row.connection for row in part}) > 1 else []
+    return f"most {' '.join(places)}: {amounts}"
 
-    def most(told: tuple[Quantity, Row]) -> tuple[bool, float, float]:
+
+def _top(rows: Sequence[Row], *, leaks: bool = False, state: bool = False) -> tuple[Quantity, Row]:
+    """Return the row that changes most, and by what, or by what `leaks`: that goes before what it costs.
+
+    Of a `state` that does not change, it is the row that leaves most.
+    """
+
+    def most(told: tuple[Quantity, Row]) -> tuple[bool, float, float, float]:
         quantity, row = told
         change, size = abs(_apart(quantity, row)), row.size.change if row.size else 0.0
         size = {"worse": size, "better": -size, "same": abs(size)}[row.direction]
-        return (quantity is LEAKED, change, size) if quantity.leaks is not None else (False, size, change)
+        stays = row.size.after if row.size else 0.0
+        if state:
+            return (quantity is LEAKED, max(row.amounts(quantity)), stays, 0.0)
+        first = (change, size) if quantity.leaks is not None else (size, change)
+        return (quantity is LEAKED, *first, stays)
 
     return max(((_quantity(row, leaks=leaks), row) for row in rows), key=most)
 
@@ -285,8 +318,8 @@ def _where(part: Sequence[Row], rows: Sequence[Row]) -> str:
     connections = {row.connection for row in part}
     covered = [row for row in peers if row.connection in connections]
     if len(covered) != len(part):
-        return f", in {len(part)} of {counted(len(peers), 'cell')}"
-    return f", on {listed(sorted(connections))}" if connections != {row.connection for row in peers} else ""
+        return f" in {len(part)} of {counted(len(peers), 'cell')}"
+    return f" on {listed(sorted(connections))}" if connections != {row.connection for row in peers} else ""
 
 
 def _state(rows: Sequence[Row]) -> Iterator[str]:

@@ -192,7 +192,10 @@ def step_text(row: Row) -> str:
     """Return both readings, the kind of growth once where it is the same: `36 → 32 cyclic`."""
     before, after = (reading_text(side, row.gc) for side in (row.before, row.after))
     (first, _, kind), (last, _, other) = before.partition(" "), after.partition(" ")
-    return f"{step(first, last)} {kind}".rstrip() if kind == other else step(before, after)
+    if kind != other or first.endswith(",") != last.endswith(","):
+        return step(before, after)
+    comma = "," if first.endswith(",") else ""
+    return f"{step(first.rstrip(','), last.rstrip(','))}{comma} {kind}".rstrip()
 
 
 def same_summary(comparison: Comparison) -> str:

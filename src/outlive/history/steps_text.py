@@ -22,7 +22,7 @@ the release's changelog says about memory.
 
 `outlive steps --markdown docs/history.md` writes this page from [`results/`](../results/README.md).
 """
-SCENARIOS = "all scenarios, both kinds of connection, gc on and off"
+SCENARIOS = "the default scenarios, the three usual kinds of connection, gc on and off"
 SILENT = "nothing about memory"
 UNDATED = "date unknown"
 UNKNOWN = "no changelog was available"

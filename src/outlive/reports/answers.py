@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from outlive.comparison.cells import BASELINE, Row
-from outlive.comparison.headline import withdrawn
-from outlive.comparison.lines import gaps, step_text
+from outlive.comparison.headline import Sentence, one_paragraph, policies, withdrawn
+from outlive.comparison.lines import LEAST_ERROR, gaps, step_text
 from outlive.comparison.noisy.load import said
 from outlive.comparison.pair import BothMeasurements, Comparison, Side
 from outlive.comparison.sizes import LARGE, NEGLIGIBLE, Rates
-from outlive.records.measurement import origin
+from outlive.records.measurement import CONNECTIONS, origin
 from outlive.releases.claims import Changelog
 from outlive.reports.claims import Held
 from outlive.reports.evidence import Evidence
@@ -34,10 +34,26 @@ FINE: tuple[Verdict, ...] = ("UPGRADE", "UPGRADE WITH A SETTING", "NO REASON EIT
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One question and its answer."""
+    """One question and its answer; a long answer is a list of sentences, too."""
 
     question: str
     answer: str
+    sentences: tuple[Sentence, ...] = ()
+
+    @classmethod
+    def of(cls, question: str, sentences: Sequence[Sentence]) -> Answer:
+        """Return an answer that is a list."""
+        return cls(question, f"{capital(one_paragraph(sentences))}.", tuple(sentences))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The answer as lines: of a list, a head or a point that starts with a dash."""
+        listing = tuple(
+            line
+            for sentence in self.sentences
+            for line in (sentence.head, *(f"- {point}" for point in sentence.points))
+        )
+        return listing if len(listing) > 1 else (self.answer,)
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +146,8 @@ def _answers(upgrade: Upgrade) -> tuple[Answer, ...]:
         Answer("Is it safe?", _safe(upgrade)),
         Answer("What improves?", f"{examples(better)}." if better else "Nothing that was measured improves."),
         Answer("What does not?", " ".join(_not_better(rows, worse))),
-        Answer("On which path?", _paths(better, worse)),
-        Answer("And under load?", " ".join(_loaded(upgrade))),
+        _paths(better, worse),
+        _loaded(upgrade),
         Answer("Is it withdrawn?", _withdrawn(upgrade)),
         Answer("And if I cannot upgrade?", " ".join(filter(None, [_stay(upgrade), _remedy(upgrade)]))),
         Answer("How sure is this?", " ".join(_sure(upgrade))),
@@ -157,7 +173,9 @@ def _stay(upgrade: Upgrade) -> str:
         )
     if any(row.gc == "off" and row.before.objects > 0 for row in before):
         return "Keep the collector on: it frees everything that is left."
-    return "Nothing to do: it leaves nothing behind." if before else "Not known: nothing was measured."
+    if before:
+        return "Nothing to do: it leaves nothing behind."
+    return "Not known: no scenario that fails was measured."
 
 
 def _remedy(upgrade: Upgrade) -> str:
@@ -242,8 +260,8 @@ def _safe(upgrade: Upgrade) -> str:
         )
     if judged.verdict == "NOT ENOUGH DATA":
         return f"Not known: {judged.because}."
-    policies = [policy for policy in judgement.policies if policy.gc != judgement.leads]
-    sentences = [f"With gc {policy.gc}, {_safety(policy.judged)}" for policy in policies]
+    others = [policy for policy in judgement.policies if policy.gc != judgement.leads]
+    sentences = [f"With gc {policy.gc}, {_safety(policy.judged)}" for policy in others]
     return " ".join([f"With gc {judgement.leads}, {_safety(judged)}", *sentences])
 
 
@@ -275,20 +293,29 @@ def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
         yield "Nothing is left behind in any scenario, even with gc off." if rows else "Nothing was measured."
 
 
-def _paths(better: Sequence[Row], worse: Sequence[Row]) -> str:
-    sides = [f"{name}: {_places(rows)}" for name, rows in (("Better", better), ("Worse", worse)) if rows]
-    return ". ".join(sides) + "." if sides else "On no measured path."
+def _paths(better: Sequence[Row], worse: Sequence[Row]) -> Answer:
+    """Return where something changes: what got worse comes first, as everywhere."""
+    sentences = []
+    for name, rows in (("worse", worse), ("better", better)):
+        places = _places(rows)
+        if len(places) > 1:
+            sentences.append(Sentence(places, name))
+        elif places:
+            sentences.append(Sentence((f"{name} {places[0]}",)))
+    return Answer.of("On which path?", sentences or [Sentence(("on no measured path",))])
 
 
-def _places(rows: Sequence[Row]) -> str:
+def _places(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the scenarios, grouped by the connections and gc policies for which they changed."""
     by_cells: dict[str, list[str]] = {}
     for name in dict.fromkeys(row.scenario for row in rows):
         changes = [row for row in rows if row.scenario == name]
-        connections = listed(list(dict.fromkeys(row.connection for row in changes)))
-        policies = listed(list(dict.fromkeys(row.gc for row in changes)))
-        by_cells.setdefault(f"on {connections} connections, gc {policies}", []).append(name)
-    return "; ".join(f"{listed(names)} {cells}" for cells, names in by_cells.items())
+        connections = {row.connection for row in changes}
+        cells = (
+            f"{listed([kind for kind in CONNECTIONS if kind in connections])}, gc {listed(policies(changes))}"
+        )
+        by_cells.setdefault(f"on {cells}", []).append(name)
+    return tuple(f"{cells}: {listed(names)}" for cells, names in by_cells.items())
 
 
 def _withdrawn(upgrade: Upgrade) -> str:
@@ -301,13 +328,10 @@ def _withdrawn(upgrade: Upgrade) -> str:
     return " ".join(map(_sentence, texts))
 
 
-def _loaded(upgrade: Upgrade) -> Iterator[str]:
-    comparisons = upgrade.evidence.loads.comparisons
-    for comparison in comparisons:
-        gc, rounds = comparison.deployment.gc, counted(comparison.rounds, "round")
-        yield f"With gc {gc}, {rounds}: {said(comparison.decided)}."
-    if not comparisons:
-        yield "No comparison under load was made, so this says nothing about speed."
+def _loaded(upgrade: Upgrade) -> Answer:
+    sentences = [said(comparison) for comparison in upgrade.evidence.loads.comparisons]
+    nothing = "no comparison under load was made, so this says nothing about speed"
+    return Answer.of("And under load?", sentences or [Sentence((nothing,))])
 
 
 def _sure(upgrade: Upgrade) -> Iterator[str]:
@@ -316,20 +340,41 @@ def _sure(upgrade: Upgrade) -> Iterator[str]:
         f"Objects were counted{_errors(comparison.rows)} on both sides, in {judgement.measured} of "
         f"{counted(judgement.wanted, 'cell')}."
     )
-    apart = [
-        f"{difference.package} {difference.before or NO_VERSION} → {difference.after or NO_VERSION}"
-        for difference in comparison.differences
-        if not difference.asked
-    ]
-    equal = counted(len(comparison.held_equal), "package")
-    if apart:
-        yield f"{equal} held equal, except {listed(apart)}, which contribute to the change."
-    else:
-        yield f"{equal} held equal, so what changes is {comparison.subject.partition(' ')[0]}'s own."
+    yield from _equal(comparison)
     for gap in gaps(comparison):
         if "unsupported on both sides" not in gap.title:
             yield f"{_sentence(gap.title)}"
     yield "Costs are estimates, accurate to about a quarter."
+
+
+def _equal(comparison: Comparison) -> Iterator[str]:
+    """Yield how many packages were held equal, which were not, and whose own a change is."""
+    apart = [
+        f"{difference.package} {step(difference.before or NO_VERSION, difference.after or NO_VERSION)}"
+        for difference in comparison.differences
+        if not difference.asked
+    ]
+    changes = any(row.direction != "same" for row in comparison.rows)
+    varied = _varied(comparison)
+    equal = counted(len(comparison.held_equal), "other package")
+    own = f", so what changes is due to {varied[0]}" if changes and len(varied) == 1 and not apart else ""
+    yield f"{equal} {'was' if len(comparison.held_equal) == 1 else 'were'} held equal{own}."
+    if apart:
+        effect = ", and may contribute to what changes" if changes else ""
+        yield f"{listed(apart)} {'was' if len(apart) == 1 else 'were'} not{effect}."
+
+
+def _varied(comparison: Comparison) -> list[str]:
+    """Return what is not the same on both sides because a stack names it."""
+    before, after = comparison.before.stack, comparison.after.stack
+    named = [difference.package for difference in comparison.differences if difference.asked]
+    if (before.framework, before.release) != (after.framework, after.release):
+        named.insert(0, after.framework)
+    if before.python != after.python:
+        named.append("Python")
+    if before.practice != after.practice:
+        named.append("the practice")
+    return named
 
 
 def _errors(rows: Iterable[Row]) -> str:
@@ -337,7 +382,7 @@ def _errors(rows: Iterable[Row]) -> str:
     errors: dict[str, float] = {}
     for row in rows:
         error = max(side.amounts["objects"].error for side in (row.before, row.after))
-        if error:
+        if error >= LEAST_ERROR:
             errors[row.scenario] = max(error, errors.get(row.scenario, 0.0))
     if not errors:
         return " exactly"

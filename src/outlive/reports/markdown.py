@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from outlive.comparison.markdown import body, bullets
 from outlive.comparison.noisy import load_text
-from outlive.markdown import details, escape, table
+from outlive.markdown import details, escape, marked_up, table
 from outlive.reports import remedies_text
+from outlive.reports.answers import Answer
 from outlive.reports.claims import Held
 from outlive.reports.record import Report
 from outlive.reports.remedies_text import caption, missing, notes
@@ -53,11 +55,19 @@ def _head(report: Report) -> Iterator[str]:
     context = (statements.scope, statements.sizes, statements.python, statements.origin)
     yield " ".join(map(escape, context))
     yield ""
-    yield from table(("", ""), [(answer.question, answer.answer) for answer in statements.answers])
+    yield from marked_up(
+        ("", ""), [(escape(answer.question), _cell(answer)) for answer in statements.answers]
+    )
     yield ""
     commands = [statements.repeat, *([statements.repeat_load] if report.loads.comparisons else [])]
     quoted = (f"`{command.replace('`', '')}`" for command in commands)
     yield f"Repeat it: {' and '.join(quoted)}"
+
+
+def _cell(answer: Answer) -> str:
+    """Return an answer as a cell of a table, in which no list of Markdown can be."""
+    bullet = "\u2022"
+    return "<br>".join(escape(re.sub("^- ", f"{bullet} ", line)) for line in answer.lines)
 
 
 def _bill(report: Report) -> Iterator[str]:

@@ -14,6 +14,8 @@ def head(report: Report, console: Console) -> None:
     statements = report.said
     say(console, f"{report.comparison.subject}: {statements.verdict}", "bold")
     say(console, statements.means)
+    if statements.verdict == "WITHDRAWN":  # what to take instead; a policy's line says why of all others
+        say(console, statements.because)
     for line in statements.policies:
         indented(console, line)
     show_changes(report.comparison.changes, console)
@@ -27,4 +29,4 @@ def show(report: Report, console: Console) -> None:
     """Print the head and the answers to a reader's questions."""
     head(report, console)
     console.print()
-    described(console, ((answer.question, answer.answer) for answer in report.said.answers))
+    described(console, ((answer.question, "\n".join(answer.lines)) for answer in report.said.answers))

@@ -7,11 +7,11 @@ decides:
 1. `WITHDRAWN`, overall only: the release to upgrade to is yanked. The verdict names the nearest and the
    newest release that are not.
 2. `NOT ENOUGH DATA`: no cell was measured on both sides.
-3. `HOLD`: a cell starts to leak, leaks more, or leaves more by a `large` amount. Also if a metric is certain
-   to be worse under load by LOAD_HOLDS or more with this policy.
+3. `HOLD`: a cell starts to leak, leaks more by an amount that is not `negligible`, or leaves more by a
+   `large` amount. Also if a metric is certain to be worse under load by LOAD_HOLDS or more with this policy.
 4. `NOT ENOUGH DATA`: a scenario lost one of its cells, or a policy has fewer than LEAST_MEASURED of its.
-5. `UPGRADE WITH A SETTING`: a leak is gone or cells leave noticeably less, and a setting contains what got
-   worse or still leaks.
+5. `UPGRADE WITH A SETTING`: a leak is gone or smaller, or cells leave noticeably less, and a setting
+   contains what got worse or still leaks.
 6. `UPGRADE`: the same, and nothing got noticeably worse or leaks.
 7. `NO REASON EITHER WAY`: nothing changed, or too little.
 
@@ -201,19 +201,22 @@ def _usable(releases: Iterable[Release], python: str) -> list[Release]:
 
 def leaks_differ(row: Row) -> bool:
     """Return whether a row's leak changes: it starts, stops, grows or shrinks."""
-    return row.direction != "same" and (
-        row.by.startswith("leaked") or (row.by == "class" and "leak" in {row.before.kind, row.after.kind})
-    )
+    return row.direction != "same" and (row.by.startswith("leaked") or _leak_turns(row))
 
 
 def matters(row: Row) -> bool:
     """Return whether a row changes by enough to be a reason to act."""
     if row.direction == "same":
         return False
-    if leaks_differ(row) or row.size is None:
+    if row.size is None or _leak_turns(row):
         return True
     little = row.direction == "better" and -row.size.change < LEAST_GAIN * row.size.before
-    return row.size.word != "negligible" and not little
+    return row.size.word != "negligible" and (leaks_differ(row) or not little)
+
+
+def _leak_turns(row: Row) -> bool:
+    """Return whether a leak starts or stops."""
+    return (row.before.kind == "leak") != (row.after.kind == "leak")
 
 
 def _judged(rows: Sequence[Row], lost: int, least: float) -> Judged:
@@ -235,15 +238,13 @@ def _judged(rows: Sequence[Row], lost: int, least: float) -> Judged:
 def _decide(
     rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row], lost: int, *, enough: bool
 ) -> tuple[Verdict, str, tuple[Setting, ...]]:
-    cells = counted(len(rows), "cell")
     if not rows:
         return "NOT ENOUGH DATA", "no cell was measured on both sides", ()
-    if grave := [row for row in worse if leaks_differ(row)]:
-        verb = does(len(grave), "leak")
-        return "HOLD", f"{_of(len(grave), cells)} {verb} now, or {verb} more", ()
+    if grave := [row for row in worse if leaks_differ(row) and matters(row)]:
+        return "HOLD", _graver(grave, rows), ()
     if heavy := [row for row in worse if row.size is None or row.size.change >= LARGE]:
         more = f"{does(len(heavy), 'leave')} more{_by(heavy)}"
-        return "HOLD", f"{_of(len(heavy), cells)} {more}", _settings((), worse)
+        return "HOLD", f"{_of(heavy, rows)} {more}", _settings((), worse)
     if not enough:
         return "NOT ENOUGH DATA", f"{counted(lost, 'cell')} of {len(rows) + lost} could not be compared", ()
     gains = [row for row in better if matters(row)]
@@ -251,7 +252,7 @@ def _decide(
     if not gains:
         return "NO REASON EITHER WAY", _little(rows, better, worse), _settings((), costs)
     settings = _settings(rows, costs)
-    improvement = f"{_of(len(better), cells)} got better{_by(gains)}{_rest(better)}"
+    improvement = f"{_of(better, rows)} got better{_by(better)}{_rest(better)}"
     if not settings:
         harm = f"{len(worse)} worse by a negligible amount" if worse else "none worse"
         return "UPGRADE", f"{improvement}, {harm}", ()
@@ -262,24 +263,38 @@ def _decide(
     return "UPGRADE WITH A SETTING", f"{improvement}, {listed(problems)}", settings
 
 
+def _graver(grave: Sequence[Row], rows: Sequence[Row]) -> str:
+    """Return how many cells start to leak, and how many leak more."""
+    starting = [row for row in grave if _leak_turns(row)]
+    growing = [row for row in grave if not _leak_turns(row)]
+    parts = [f"{_of(starting, rows)} {does(len(starting), 'start')} to leak"] if starting else []
+    if growing:
+        count = str(len(growing)) if starting else _of(growing, rows)
+        parts.append(f"{count} {does(len(growing), 'leak')} more{_by(growing)}")
+    return listed(parts)
+
+
 def _little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]) -> str:
-    cells = counted(len(rows), "cell")
     leaking = sum(row.still_leaks for row in rows)
     verb = does(leaking, "leak")
     still = f"; {counted(leaking, 'cell')} {verb} before and after" if leaking else ""
+    changed = [(name, part) for name, part in (("better", better), ("worse", worse)) if part]
     parts = [
-        f"{len(part)} got {name}{_by(part)}" for name, part in (("better", better), ("worse", worse)) if part
+        f"{len(part) if at else _of(part, rows)} got {name}{_by(part)}"
+        for at, (name, part) in enumerate(changed)
     ]
-    return f"{f'of {cells} {listed(parts)}' if parts else f'nothing changes in {cells}'}{still}"
+    nothing = f"nothing changes in {counted(len(rows), 'cell')}"
+    return f"{listed(parts) or nothing}{still}"
 
 
 def _by(rows: Sequence[Row]) -> str:
-    """Return by how much rows changed at most, or "" if unknown."""
+    """Return by how much rows that all got better, or all got worse, changed at most, or "" if unknown."""
     sizes = [row.size for row in rows if row.size is not None]
     if not sizes:
         return ""
-    top = max(sizes, key=lambda size: abs(size.change))
-    if not top.change:
+    way = 1 if rows[0].direction == "worse" else -1
+    top = max(sizes, key=lambda size: way * size.change)
+    if way * top.change <= 0:
         return " by too little to state in MiB per hour"
     most = "up to " if len(rows) > 1 else ""
     return f" by {most}{mib(abs(top.change))} MiB per hour ({top.word})"
@@ -339,8 +354,8 @@ def _is_nowhere(gap: Unmeasured) -> bool:
     return gap.gap == "unsupported" and gap.side == "both"
 
 
-def _of(count: int, cells: str) -> str:
-    return f"{count} of {cells}"
+def _of(part: Sequence[Row], rows: Sequence[Row]) -> str:
+    return "the only cell" if len(rows) == 1 else f"{len(part)} of {counted(len(rows), 'cell')}"
 
 
 TONES: dict[Verdict, str] = {

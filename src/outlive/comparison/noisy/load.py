@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from outlive.comparison.headline import subject, withdrawn
+from outlive.comparison.headline import Sentence, subject, withdrawn
 from outlive.comparison.noisy.metrics import readings
 from outlive.comparison.noisy.noise import Decided, decide
 from outlive.comparison.noisy.noise_text import changed_by, title
@@ -78,7 +78,8 @@ def compare(
     compared = samples([(run.turn, readings(run.measurement)) for run in measured])
     decided = decide(compared)
     about = subject(before.stack, after.stack, differences)
-    sentences = [f"{about} under load: {said(decided)}", *withdrawn((before.release, after.release))]
+    claims = f"{about} under load: {'; '.join(claimed(decided))}"
+    sentences = [claims, *withdrawn((before.release, after.release))]
     first = runs[0].measurement
     return LoadComparison(
         subject=about,
@@ -96,12 +97,8 @@ def compare(
     )
 
 
-def said(decided: Sequence[Decided]) -> str:
-    """Return what the rounds say: what got worse, what better, what shows no change, what is inconclusive."""
-    return "; ".join(_claims(decided))
-
-
-def _claims(decided: Sequence[Decided]) -> Iterator[str]:
+def claimed(decided: Sequence[Decided]) -> Iterator[str]:
+    """Yield what the rounds say, the worst first: the clauses of the headline."""
     overall = [result for result in decided if result.metric.scenario is None]
     single = [result for result in decided if result.metric.scenario is not None]
     if not overall:
@@ -155,6 +152,12 @@ def faults(loads: Loads) -> Iterator[str]:
     if any(not sum(count for _, count in latencies(test)) for test in (*loads.before, *loads.after)):
         yield "a load test has no latencies"
     yield from plausible.faults(loads)
+
+
+def said(comparison: LoadComparison) -> Sentence:
+    """Return what the rounds say: the headline, with the gc policy, without what is said of the releases."""
+    lead = f"with gc {comparison.deployment.gc}, {counted(comparison.rounds, 'round')}"
+    return Sentence(tuple(claimed(comparison.decided)), lead)
 
 
 def latencies(measurement: LoadMeasurement) -> Histogram:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from outlive.comparison.changes import Direction
+from outlive.comparison.headline import withdrawn
 from outlive.comparison.lines import MARKS, UNKNOWN, facts
 from outlive.comparison.markdown import about
-from outlive.comparison.noisy.load import LoadComparison
+from outlive.comparison.noisy.load import LoadComparison, claimed
 from outlive.comparison.noisy.noise import FALSE_ALARM, POWER, Decided
 from outlive.comparison.noisy.noise_text import bounds, difference, seen, title, value
 from outlive.comparison.terminal import COLOURS, show_facts
@@ -88,7 +89,9 @@ def reasons(decided: Sequence[Decided]) -> tuple[str, ...]:
 
 def show(comparison: LoadComparison, console: Console, *, everything: bool = False) -> None:
     """Print the report on `console`; with `everything` also single scenarios without a change."""
-    say(console, comparison.headline, "bold")
+    say(console, f"{comparison.subject} under load:", "bold")
+    for point in _points(comparison):
+        say(console, f"  - {point}", hang=4)
     show_facts(comparison, facts(comparison), console)
     overall, changed, quiet = split(comparison)
     console.print()
@@ -120,7 +123,7 @@ def _render(comparison: LoadComparison) -> Iterator[str]:
     overall, changed, quiet = split(comparison)
     yield f"### outlive: {escape(comparison.subject)} under load"
     yield ""
-    yield f"**{escape(comparison.headline)}**"
+    yield from (f"- {escape(point)}" for point in _points(comparison))
     yield ""
     yield from decisions(overall + changed)
     yield ""
@@ -133,6 +136,12 @@ def _render(comparison: LoadComparison) -> Iterator[str]:
     if quiet:
         yield from details(escape(hidden(quiet)), decisions(quiet))
     yield from details("Releases and packages", about(comparison, facts(comparison)))
+
+
+def _points(comparison: LoadComparison) -> Iterator[str]:
+    """Yield the clauses of the headline, and the releases that are yanked."""
+    yield from claimed(comparison.decided)
+    yield from withdrawn((comparison.before.release, comparison.after.release))
 
 
 def decisions(decided: Sequence[Decided]) -> Iterator[str]:
