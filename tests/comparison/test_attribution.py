@@ -13,10 +13,10 @@ from rich.console import Console
 from comparisons import cell, leak, off_the_line, side
 from measuring import CHECKOUT, checkout
 from outlive.commands.one_stack_or_two.attribute import attribute_command
-from outlive.commands.parts.selection import fault_code
+from outlive.commands.parts.selection import all_measured
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, Waterfall, waterfall
-from outlive.errors import ExitCode
+from outlive.errors import ExitCode, FaultError
 from outlive.records.measurement import Measurement
 from outlive.records.stack import Package
 from outlive.stacks.controlled import refusal
@@ -152,11 +152,12 @@ def test_the_resolver_s_reason(complaint: str, reason: str | None) -> None:
     assert refusal(complaint, Package("click", "8.1.7"), {"flask": "1.1.4"}, "3.8") == reason
 
 
-def test_a_stage_that_failed_is_a_fault() -> None:
+def test_a_stage_that_failed_is_a_fault_with_its_reason() -> None:
     failed = msgspec.structs.replace(cell(), status="failed", reason="the disk is full")
     unsupported = msgspec.structs.replace(cell(), status="unsupported", reason="it has none")
-    assert fault_code([cell(), unsupported]) == ExitCode.FINE
-    assert fault_code([cell(), failed]) == ExitCode.FAULT
+    assert all_measured([cell(), unsupported]) == ExitCode.FINE
+    with pytest.raises(FaultError, match=r"^not-found could not be measured: the disk is full$"):
+        all_measured([cell(), failed])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import click
 from outlive.api.selection import Selection, one_scenario
 from outlive.commands.parts.own import AppOption, app_options
 from outlive.commands.parts.pairs import both_stacks
-from outlive.commands.parts.selection import fault_code, gc_policy, measured, practice_option
+from outlive.commands.parts.selection import all_measured, gc_policy, measured, practice_option
 from outlive.commands.parts.writing import json_option, write_json
 from outlive.comparison import attribution_text
 from outlive.comparison.attribution import AttributionDocument, Reached, waterfall
@@ -75,7 +75,7 @@ def attribute_command(
     write_json(json_file, AttributionDocument(provenance=stacks, waterfall=result))
     if all(stage.measurement.status != "measured" for stage in reached):
         raise FaultError(f"no stage could be measured: {reached[0].measurement.reason}")
-    return fault_code(stage.measurement for stage in reached)
+    return all_measured(stage.measurement for stage in reached)
 
 
 def _measure(

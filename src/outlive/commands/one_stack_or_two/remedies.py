@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from outlive.commands.parts.progress import loads
-from outlive.commands.parts.selection import JOBS, fault_code, load_extra, measured, scheduler_option
+from outlive.commands.parts.selection import JOBS, all_measured, load_extra, measured, scheduler_option
 from outlive.commands.parts.writing import json_option, write_json
 from outlive.comparison.noisy.noise import LEAST_ROUNDS
 from outlive.errors import UsageError
@@ -139,7 +139,7 @@ def remedies_command(
         relief.keep(project, plain.record, document(relief.merged(rows, earlier, every)))
     write_json(json_file, document(rows))
     report.show(document(rows).relief, output())
-    return fault_code(itertools.chain.from_iterable(replays))
+    return all_measured(itertools.chain.from_iterable(replays))
 
 
 def _under_load(

@@ -194,6 +194,18 @@ def load_extra() -> Iterator[None]:
         ) from None
 
 
-def fault_code(measurements: Iterable[Measurement]) -> int:
-    """Return the exit code: a fault if any cell failed. Its reason is part of what was shown."""
+def fault_code(measurements: Sequence[Measurement]) -> int:
+    """Return the exit code: a fault if any cell failed; the report gives the reasons."""
     return ExitCode.FAULT if any(m.status == "failed" for m in measurements) else ExitCode.FINE
+
+
+def all_measured(measurements: Iterable[Measurement]) -> int:
+    """Return the exit code. Raises FaultError, with the reason, for the first cell that failed.
+
+    For reports that do not give the reason of each failed cell, as `fault_code` expects.
+    """
+    for measurement in measurements:
+        if measurement.status == "failed":
+            remedy = f" with {measurement.remedy}" if measurement.remedy else ""
+            raise FaultError(f"{measurement.scenario}{remedy} could not be measured: {measurement.reason}")
+    return ExitCode.FINE
