@@ -166,7 +166,7 @@ def test_a_package_from_elsewhere_constrains_nothing(tmp_path: Path, line: str) 
         ("-r all.txt", "includes itself"),
         ("git+https://example.org/shop", "clone the repository"),
         ("flask=3", "is not a requirement"),
-        ("./nowhere", "write its name before it"),
+        ("./nowhere", "does not say its name: write NAME @ /"),
         (f"flask=={'1' * 5000}", "its version has too many digits"),
         ("-r gone.txt", "there is no"),
     ],
@@ -427,6 +427,38 @@ def test_what_prepares_an_app_is_run_before(tmp_path: Path) -> None:
     text = guessed(tmp_path, "import django\napplication = get_wsgi_application()", "wsgi.py")
     assert 'before = "python manage.py migrate --noinput"' in text
     assert "before" not in guessed(tmp_path, "import flask\napp = flask.Flask('a')", "wsgi.py")
+
+
+VARIABLES = """
+import os, environ, flask
+from os import environ as variables, getenv
+from decouple import config
+from pydantic_settings import BaseSettings
+class Settings(BaseSettings):
+    model_config = {"env_prefix": "SHOP_"}
+    database_url: str
+    pool: int = 3
+class Prefixed(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="mail_")
+    host: str
+env = environ.Env()
+os.environ["SET"] = os.environ.setdefault("SET_TOO", "x")
+app = flask.Flask(os.environ["NAME"])
+names = [variables["OTHER_NAME"], getenv("GOT"), os.environ.get("GOT_TOO"), config("DECOUPLED"), env("TOKEN")]
+names += [env.bool("DEBUG_IT"), os.environ["SET"], os.environ["SET_TOO"], {}["none"], {}.get("none")]
+names += [getenv("WITH", "1"), os.environ.get("WITH_TOO", ""), config("SO", default=1), env.int("AS_WELL", 3)]
+"""
+
+
+def test_the_variables_that_the_code_needs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(VARIABLES)
+    (tmp_path / "another.py").write_text("import os\nos.environ['NEVER_IMPORTED']\n")
+    found = guess(tmp_path, CHECKOUT)
+    needed = ("DATABASE_URL", "DEBUG_IT", "DECOUPLED", "GOT", "GOT_TOO", "MAIL_HOST", "NAME", "OTHER_NAME")
+    assert f"variables {', '.join(needed)}, TOKEN: the code needs them, so complete env" in found.notes
+    values = "".join(f'{name} = "...", ' for name in needed)
+    assert f'\n# env = {{ {values}TOKEN = "..." }}\n' in found.text
+    assert "# env" not in guessed(tmp_path, "import flask, os\napp = flask.Flask(os.name)\n")
 
 
 def test_the_python_that_a_repository_names(tmp_path: Path) -> None:

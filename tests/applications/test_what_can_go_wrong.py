@@ -260,6 +260,10 @@ def test_a_secret_that_a_leak_is_found_by_is_in_no_file(
             "    raise ConnectionRefusedError(111, 'no database')\n",
             "it raised ConnectionRefusedError: [Errno 111] no database (shop.py, line 2)",
         ),
+        (
+            "    raise ValueError('1 error for Settings\\ndatabase_url\\n  Field required\\nmore')\n",
+            "it raised ValueError: 1 error for Settings database_url Field required (shop.py, line 2)",
+        ),
         ("    start_response('404 NOT FOUND', [])\n    return []\n", "ok was answered '404', not "),
         ("    import os\n    os._exit(3)\n", "the worker died"),
     ],

@@ -275,7 +275,7 @@ class TestSarif:
             "Left: 1.5 list, 12 frame and 1 dict. "
             "Why the limit is there: a traceback and its frames refer to each other "
             "(https://github.com/aio-libs/aiohttp/issues/1). "
-            "Next: find what keeps them; if they are intended, --accept writes "
+            "Next: `outlive explain` shows what keeps them; if they are intended, --accept writes "
             "releases/aiohttp/limits.toml:11 and you add the reason. "
             "Again: outlive gate aiohttp==1 --gc off --scenario not-found --connection close --python 3.11"
         )

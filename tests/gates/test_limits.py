@@ -148,8 +148,13 @@ class TestJudge:
         found = judge(limits(), cell("not-found", 34))
         assert (found.outcome, found.what) == ("over", "leaves 34 objects per request, 33 allowed")
         assert found.advice == (
-            f"find what keeps them; if they are intended, --accept writes {PATH}:11 and you add the reason"
+            "`outlive explain` shows what keeps them; if they are intended, "
+            f"--accept writes {PATH}:11 and you add the reason"
         )
+
+    def test_a_single_object_is_told_as_such(self) -> None:
+        found = judge(limits(), cell("ok", 1))
+        assert found.what == "leaves 1 object per request, no limit allows any"
 
     def test_without_a_limit_anything_is_over(self) -> None:
         found = judge(limits(), cell("ok", 0.01, 0.01, gc="on"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from outlive.applications import modules
+from outlive.applications import modules, variables
 from outlive.applications.code import left_out
 from outlive.applications.modules import PARAMETER, VERBS, Found, Module, Route
 from outlive.applications.settings import BASELINE
@@ -64,7 +64,9 @@ def guess(folder: Path, base: Project) -> Guess:
         for call, package in framework.makes.items():
             makers[call].append((framework.protocol, package))
     best, *others = _apps(folder, parsed, makers)
-    routes = modules.routes(modules.reached(best.module, parsed))
+    reached = modules.reached(best.module, parsed)
+    missing = variables.needed(reached)
+    routes = modules.routes(reached)
     if not routes and not others:  # its modules can be chosen at run time
         routes = modules.routes(parsed.values())
     settings: dict[str, Any] = {"target": best.target, "protocol": best.protocol}
@@ -87,6 +89,7 @@ def guess(folder: Path, base: Project) -> Guess:
     lines += ["  its module starts a server when it is imported: change that"] if best.runs else []
     lines += [f"packages {toml_value(settings['packages'])}: {why}"]
     lines += [f"python {python}: as the repository says" if python else "python: the newest installed"]
+    lines += [f"variables {', '.join(missing)}: the code needs them, so complete env"] if missing else []
     lines += [f"before {toml_value(settings['before'])}: for its database"] if "before" in settings else []
     kinds = f"{counted(len(routes), 'route')} in the code, {counted(len(scenarios), 'scenario')}"
     lines += [f"{kinds}; no request was sent"]
@@ -94,6 +97,8 @@ def guess(folder: Path, base: Project) -> Guess:
     if not any(route.plain for route in routes):
         lines += ["no route is a plain GET: 'ok' asks for /, which may be wrong"]
     head = [f"{key} = {toml_value(value)}" for key, value in settings.items()]
+    if missing:
+        head.append(f"# env = {toml_value(dict.fromkeys(missing, '...'))}")
     text = "\n".join(["# docs/own-application.md explains each key.", "", *head, "", *scenarios])
     return Guess(text, tuple(lines))
 

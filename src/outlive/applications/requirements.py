@@ -200,5 +200,5 @@ def _name(source: str, file: str) -> str:
         return str(tomllib.loads(read_text(path / "pyproject.toml"))["project"]["name"])
     except (InvalidWheelFilename, OSError, ValueError, KeyError):
         raise UsageError(
-            f"{file}: {source}: write its name before it, as in shop-session @ {path.name}"
+            f"{file}: {source} does not say its name: write NAME @ {source}, without -e"
         ) from None

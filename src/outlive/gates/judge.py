@@ -114,9 +114,9 @@ def _counts(allowed: Allowed, m: Measurement) -> Iterator[_Count]:
     error = 2 * sum(errors(m))
     # If nothing is allowed, no error hides what is left.
     apart = error if allowed.place else min(error, float(LEAST_LEAK))
-    yield _Count(objects(m), allowed.objects, apart, allowed.place, "objects per request")
+    yield _Count(objects(m), allowed.objects, apart, allowed.place, "per request")
     if (left := residue(m)) is not None:
-        unit = "objects per connection, apart from its requests"
+        unit = "per connection, apart from its requests"
         yield _Count(left, allowed.residue, RESIDUE + error, allowed.residue_place, unit)
 
 
@@ -175,7 +175,7 @@ def _outcome(limits: Limits, first: Measurement, again: Measurement | None) -> t
 def _deviation(path: str, allowed: Allowed, measurement: Measurement) -> tuple[Outcome, str, str]:
     deviating = (count for count in _counts(allowed, measurement) if not count.fits)
     for count, limit, _, place, unit in deviating:
-        leaves = f"leaves {exact(count)} {unit}"
+        leaves = f"leaves {counted(exact(count), 'object')} {unit}"
         if count > limit:
             bound = f"{exact(limit)} allowed" if place else "no limit allows any"
             return "over", f"{leaves}, {bound}", _advice(path, place)
@@ -202,7 +202,8 @@ def _deviation(path: str, allowed: Allowed, measurement: Measurement) -> tuple[O
 
 def _advice(path: str, place: FilePlace | None) -> str:
     where = f"{path}:{place.line}" if place else path
-    return f"find what keeps them; if they are intended, --accept writes {where} and you add the reason"
+    accept = f"if they are intended, --accept writes {where} and you add the reason"
+    return f"`outlive explain` shows what keeps them; {accept}"
 
 
 def _summary(measurement: Measurement) -> str:

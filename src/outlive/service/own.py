@@ -122,7 +122,10 @@ def raised(log: str, code: Path) -> str:
     frames = [frame for line in lines[:at] if (frame := FRAME.match(line))]
     places = [(place, frame[2]) for frame in frames if (place := _place(Path(frame[1]), code))]
     where = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
-    return one_line(lines[at].rpartition(ENDED)[2])[:300] + where
+    message, left = [lines[at].rpartition(ENDED)[2]], lines[at + 1 :]
+    while any(line.startswith(" ") for line in left[:2]):  # headings with indented text, as pydantic's are
+        message.append(left.pop(0))
+    return one_line(" ".join(message))[:300] + where
 
 
 def _place(file: Path, code: Path) -> str:
