@@ -74,7 +74,7 @@ def said(controlled: float = 1, pair: Any = CONTROLLED, stacks: tuple[Stack, Sta
 
 def test_the_package_that_makes_the_difference_was_swapped_alone(measured: list[tuple[Cell, ...]]) -> None:
     assert said() == (
-        "With the dependencies of each release date (1 package differs), 2 of 2 cells change otherwise: ok "
+        "With the dependencies of each release date (1 package differs), 2 of 2 cells change differently: ok "
         "0 → 9 objects per request instead of 8 (close, gc off), and 1 more. werkzeug 2.1.2 → 2.2.1 causes "
         "the difference: 0 → 9 objects per request on its own (ok, close, gc off)."
     )
@@ -117,7 +117,7 @@ def test_without_stored_results_only_ok_is_measured(
     measured: list[tuple[Cell, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "known", lambda *_: ())
-    assert "1 of 1 cell changes otherwise: ok 0 → 9 objects per request instead of 8 (close" in str(said())
+    assert "1 of 1 cell changes differently: ok 0 → 9 objects per request instead of 8 (close" in str(said())
     assert measured == [CELLS[:1], CELLS[:1]]
 
 

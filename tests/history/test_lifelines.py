@@ -52,6 +52,15 @@ def test_what_the_oldest_has_was_there_before_and_what_the_newest_has_is_present
     assert line.present
 
 
+def test_what_an_old_python_still_had_is_gone_if_a_later_release_lacks_it_elsewhere() -> None:
+    old = timeline(WITH, (), (), python="3.8")
+    (line,) = life_lines([old, timeline(WITH, WITHOUT, WITHOUT)])
+    assert not line.present
+    assert "Python 3.8: there in 1.0, the only one measured" in lifelines_text.told(line)
+    (line,) = life_lines([timeline(WITHOUT, WITHOUT, WITH, python="3.13"), timeline(WITH, WITHOUT, WITHOUT)])
+    assert line.present
+
+
 def test_what_comes_back_has_two_periods() -> None:
     assert periods(WITH, WITHOUT, WITH) == [(None, "1.0", "1.0", "1.1"), ("1.1", "1.2", "1.2", None)]
 

@@ -143,6 +143,20 @@ class TestRules:
             "2 of 6 cells start to leak and 2 leak more by up to 118 MiB per hour (large)"
         )
 
+    def test_a_leak_does_not_hide_what_leaves_much_more(self) -> None:
+        before = [*OK, *everywhere("not-found", 40, leaked=40), *everywhere("upload", 10)]
+        after = [*OK, *everywhere("not-found", 60, leaked=60), *everywhere("upload", 100)]
+        assert self.off(before, after).because == (
+            "2 of 6 cells leak more by up to 118 MiB per hour (large) and 2 leave more by up to 531 MiB per "
+            "hour (large)"
+        )
+
+    def test_what_holds_is_not_contained_by_room_if_it_leaks(self) -> None:
+        before = [*OK, *everywhere("not-found", 41, leaked=40), *everywhere("upload", 10)]
+        after = [*OK, *everywhere("not-found", 42, leaked=41), *everywhere("upload", 100)]
+        found = self.off(before, after)
+        assert (found.verdict, found.settings) == ("HOLD", ("collect", "restart"))
+
     @pytest.mark.parametrize(("before", "after", "way"), [(40, 41, "worse"), (41, 40, "better")])
     def test_a_leak_that_changes_by_a_negligible_amount_is_no_reason(
         self, before: int, after: int, way: str

@@ -60,7 +60,7 @@ def sentences(
     others = f", and {len(apart) - 1} more" if len(apart) > 1 else ""
     counts = f"{_objects(top)} objects per request instead of {_objects(equal[cell])}"
     text = (
-        f"{len(apart)} of {cells} {does(len(apart), 'change')} otherwise: {top.scenario} "
+        f"{len(apart)} of {cells} {does(len(apart), 'change')} differently: {top.scenario} "
         f"{counts} ({top.connection}, gc {top.gc})"
     )
     blamed = _blamed(project, ends, measured[cell], cell, request=request, progress=progress)

@@ -61,6 +61,8 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
 class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
     """One fingerprint: its leak in the newest release that shows it, where it was seen, and its periods.
 
+    It is `present` unless a later release than the last that shows it was measured, on any Python, and does
+    not: an old Python on which only an old release was measured says nothing of today's.
     The releases that show it were also measured on the Pythons `absent`, without showing it there; on the
     Pythons `unmeasured` they were not measured.
     """
@@ -71,11 +73,7 @@ class LifeLine(msgspec.Struct, frozen=True, kw_only=True):
     periods: tuple[Period, ...]
     absent: tuple[str, ...]
     unmeasured: tuple[str, ...]
-
-    @property
-    def present(self) -> bool:
-        """Whether the newest measured release shows it on some Python."""
-        return any(period.gone is None for period in self.periods)
+    present: bool
 
     @property
     def objects(self) -> float:
@@ -120,7 +118,9 @@ def life_lines(timelines: Sequence[Timeline]) -> tuple[LifeLine, ...]:
         python: {(release, cell) for release, by_cell in releases for cell in by_cell}
         for python, releases in history.items()
     }
-    lines = [_line(parts, cells) for parts in periods.values()]
+    orders = {tuple(release for release, _ in releases) for releases in history.values()}
+    order = orders.pop() if len(orders) == 1 else ()  # states of an application have an order on each Python
+    lines = [_line(parts, cells, order) for parts in periods.values()]
     return tuple(sorted(lines, key=lambda line: (not line.present, -line.objects, line.leak.fingerprint)))
 
 
@@ -182,7 +182,17 @@ def _period(python: str, before: str | None, run: Run, gone: str | None) -> Peri
     )
 
 
-def _line(parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells]) -> LifeLine:
+def _present(periods: Sequence[Period], order: Sequence[str]) -> bool:
+    """Return whether the last release that starts or ends a period shows it; without an order, any may."""
+    places = [order.index(period.gone or period.until) if order else 0 for period in periods]
+    return any(
+        period.gone is None and place == max(places) for period, place in zip(periods, places, strict=True)
+    )
+
+
+def _line(
+    parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells], order: Sequence[str]
+) -> LifeLine:
     """Return a life line; `measured` are the explained releases and cells on each Python."""
     seen = [(release, presence) for _, run in parts for release, presence in run]
     leak = max((newest.leak for newest in seen[-1][1].values()), key=lambda leak: leak.objects_per_request)
@@ -198,6 +208,7 @@ def _line(parts: Sequence[tuple[Period, Run]], measured: Mapping[str, Cells]) ->
         scenarios=tuple(dict.fromkeys(cell.scenario for cell in cells)),
         connections=tuple(dict.fromkeys(cell.connection for cell in cells)),
         periods=periods,
+        present=_present(periods, order),
         absent=tuple(python for python, places in lacking.items() if places & where),
         unmeasured=tuple(python for python, places in lacking.items() if not places & where),
     )

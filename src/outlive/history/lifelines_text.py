@@ -95,9 +95,12 @@ def _when(pythons: Sequence[str], periods: Sequence[Period]) -> str:
     parts = []
     for place, period in enumerate(periods):
         first = f"introduced in {period.since}" if place == 0 else f"back in {period.since}"
-        parts.append(first if period.after else f"there in {period.since}, the oldest")
+        alone = period.since == period.until and not period.after and not period.gone
+        oldest = f"there in {period.since}, {'the only one measured' if alone else 'the oldest'}"
+        parts.append(first if period.after else oldest)
         changes = [f"{step(number(s.before), number(s.after))} in {s.release}" for s in period.steps]
         if changes:
             parts.append(f"objects {', '.join(changes)}")
-        parts.append(f"gone in {period.gone}" if period.gone else f"still in {period.until}")
+        if not alone:
+            parts.append(f"gone in {period.gone}" if period.gone else f"still in {period.until}")
     return f"Python {listed(pythons)}: {'; '.join(parts)}"

@@ -270,8 +270,7 @@ def _safety(judged: Judged) -> str:
     if judged.verdict == "NOT ENOUGH DATA":
         return f"that is not known: {judged.because}."
     answer = f"{'yes' if judged.verdict in FINE else 'no'}, as far as memory goes: {judged.because}."
-    settings = [ADVICE[setting] for setting in judged.settings]
-    return f"{answer} {capital(listed(settings))}." if settings else answer
+    return " ".join([answer, *(f"{capital(ADVICE[setting])}." for setting in judged.settings)])
 
 
 def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:

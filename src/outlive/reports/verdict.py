@@ -240,11 +240,10 @@ def _decide(
 ) -> tuple[Verdict, str, tuple[Setting, ...]]:
     if not rows:
         return "NOT ENOUGH DATA", "no cell was measured on both sides", ()
-    if grave := [row for row in worse if leaks_differ(row) and matters(row)]:
-        return "HOLD", _graver(grave, rows), ()
-    if heavy := [row for row in worse if row.size is None or row.size.change >= LARGE]:
-        more = f"{does(len(heavy), 'leave')} more{_by(heavy)}"
-        return "HOLD", f"{_of(heavy, rows)} {more}", _settings((), worse)
+    grave = [row for row in worse if leaks_differ(row) and matters(row)]
+    heavy = [row for row in worse if (row.size is None or row.size.change >= LARGE) and not leaks_differ(row)]
+    if grave or heavy:
+        return "HOLD", _graver(grave, heavy, rows), () if grave else _settings((), worse)
     if not enough:
         return "NOT ENOUGH DATA", f"{counted(lost, 'cell')} of {len(rows) + lost} could not be compared", ()
     gains = [row for row in better if matters(row)]
@@ -263,15 +262,21 @@ def _decide(
     return "UPGRADE WITH A SETTING", f"{improvement}, {listed(problems)}", settings
 
 
-def _graver(grave: Sequence[Row], rows: Sequence[Row]) -> str:
-    """Return how many cells start to leak, and how many leak more."""
-    starting = [row for row in grave if _leak_turns(row)]
-    growing = [row for row in grave if not _leak_turns(row)]
-    parts = [f"{_of(starting, rows)} {does(len(starting), 'start')} to leak"] if starting else []
-    if growing:
-        count = str(len(growing)) if starting else _of(growing, rows)
-        parts.append(f"{count} {does(len(growing), 'leak')} more{_by(growing)}")
-    return listed(parts)
+def _graver(grave: Sequence[Row], heavy: Sequence[Row], rows: Sequence[Row]) -> str:
+    """Return how many cells start to leak, how many leak more, and how many leave much more."""
+    kinds = (
+        ([row for row in grave if _leak_turns(row)], "start", "to leak"),
+        ([row for row in grave if not _leak_turns(row)], "leak", "more"),
+        (heavy, "leave", "more"),
+    )
+    told = [kind for kind in kinds if kind[0]]
+    return listed(
+        [
+            f"{len(part) if at else _of(part, rows)} {does(len(part), verb)} {more}"
+            + (_by(part) if more == "more" else "")
+            for at, (part, verb, more) in enumerate(told)
+        ]
+    )
 
 
 def _little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]) -> str:
@@ -315,9 +320,9 @@ def _settings(rows: Sequence[Row], worse: Sequence[Row]) -> tuple[Setting, ...]:
     settings: list[Setting] = []
     if any(_is_freed(row) for row in worse):
         settings.append("collect")
-    if any(row.after.kind == "leak" for row in rows):
+    if any(row.after.kind == "leak" for row in (*rows, *worse)):
         settings.append("restart")
-    if any(not _is_freed(row) for row in worse):
+    if any(not _is_freed(row) and row.after.kind != "leak" for row in worse):
         settings.append("room")
     return tuple(settings)
 
