@@ -20,6 +20,7 @@ from comparisons import (
     phase,
     side,
 )
+from outlive.comparison import lines
 from outlive.comparison.cells import Row
 from outlive.comparison.changes import RANK
 from outlive.comparison.lines import reading_text, sections
@@ -366,6 +367,22 @@ def test_what_is_noisy_is_not_compared_across_machines() -> None:
     assert row.before.objects == row.after.objects
     both = msgspec.structs.replace(before, origin=elsewhere)
     assert one(both, after).peaks == (2 * 2**30, 100 * 2**20)
+
+
+def test_what_grows_with_the_requests_is_not_compared_if_one_side_had_more() -> None:
+    """A cell that seems to leak runs for longer: 194 MiB after 2,030 requests, 42 MiB after 149."""
+    before, after = (
+        cell(gc="on", requests=requests, collector=collector(32), peak_rss_bytes=peak)
+        for requests, peak in ((2030, 2 * 2**30), (149, 100 * 2**20))
+    )
+    comparison = compared([before], [after])
+    row = only(comparison)
+    assert row.peaks is None
+    assert row.before.pause_ms_per_1000_requests is row.after.pause_ms_per_1000_requests is None
+    assert "peak" not in comparison.headline
+    assert not lines.peaks(comparison)
+    (fact,) = lines.peaks(compared([before], [msgspec.structs.replace(after, requests=2030)]))
+    assert (fact.before, fact.after) == ("up to 2.0 GiB", "up to 100.0 MiB")
 
 
 @pytest.mark.parametrize(("each_1000", "told"), [(0.0, None), (130.0, None), (131.0, 5.0)])

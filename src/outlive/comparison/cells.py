@@ -55,7 +55,8 @@ class SideReading(msgspec.Struct, frozen=True, kw_only=True):
     collection frees. `once` is how many objects were kept before growth stopped, `ok` how many objects the
     scenario `ok` leaves as well (None: unknown), `ok_python` how many of these the standard library keeps.
     `freed` is the garbage that collections free, in the long run, in whole objects. It, `peak_rss_bytes` and
-    the pauses are noisy and decide nothing; of fewer than LEAST_COLLECTIONS, pauses are None.
+    the pauses are noisy and decide nothing; of fewer than LEAST_COLLECTIONS, pauses are None. `requests` is
+    how many were sent: the longer a cell runs, the higher its peak, and the longer its pauses.
     """
 
     growth: Growth
@@ -67,6 +68,7 @@ class SideReading(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_bytes: int | None
     freed: float | None
     pause_ms_per_1000_requests: float | None
+    requests: int = 0
 
     def value(self, name: str) -> float | None:
         """Return an amount, or None if it is unknown."""
@@ -131,8 +133,15 @@ class Row(Cell, frozen=True, kw_only=True):
         return self.amounts(OPEN_FILES)
 
     @property
+    def equally_long(self) -> bool:
+        """Whether as many requests were sent on both sides: then what grows with them can be compared."""
+        return self.before.requests == self.after.requests
+
+    @property
     def peaks(self) -> tuple[int, int] | None:
-        """Peak RSS before and after, in bytes, if they are far apart, else None."""
+        """Peak RSS before and after, in bytes, if they can be compared and are far apart, else None."""
+        if not self.equally_long:
+            return None
         before, after = self.before.peak_rss_bytes or 0, self.after.peak_rss_bytes or 0
         apart = abs(after - before) >= PEAK_LEAST and max(before, after) >= PEAK_TOLD * min(before, after)
         return (before, after) if before and after and apart else None
@@ -242,12 +251,14 @@ def _fault(measurement: Measurement | None) -> tuple[Gap, str] | None:
 
 
 def _readings(before: Measurement, after: Measurement) -> tuple[SideReading, SideReading]:
-    """Return what both sides say; what is noisy is not compared across machines."""
+    """Return what both sides say. What is noisy is compared on one machine only, pauses at equal length."""
     first, second = _reading(before), _reading(after)
+    noisy = {}
     if before.host != after.host:
         noisy = {"peak_rss_bytes": None, "freed": None, "pause_ms_per_1000_requests": None}
-        first, second = (msgspec.structs.replace(reading, **noisy) for reading in (first, second))
-    return first, second
+    elif before.requests != after.requests:
+        noisy = {"pause_ms_per_1000_requests": None}
+    return msgspec.structs.replace(first, **noisy), msgspec.structs.replace(second, **noisy)
 
 
 def _reading(measurement: Measurement) -> SideReading:
@@ -267,6 +278,7 @@ def _reading(measurement: Measurement) -> SideReading:
         pause_ms_per_1000_requests=_pause(measurement, measurement.collector)
         if measurement.collector
         else None,
+        requests=measurement.requests,
     )
 
 

@@ -273,8 +273,8 @@ def facts(compared: Compared) -> tuple[Fact, ...]:
 
 
 def peaks(comparison: Comparison) -> tuple[Fact, ...]:
-    """Return the largest peak RSS of both sides, where it is known."""
-    most = _largest(comparison.rows, "peak_rss_bytes")
+    """Return the largest peak RSS of both sides, of the cells where it can be compared."""
+    most = _largest([row for row in comparison.rows if row.equally_long], "peak_rss_bytes")
     return (Fact("peak RSS, noisy", *(f"up to {size(peak)}" for peak in most)),) if most else ()
 
 
@@ -332,12 +332,10 @@ def _most(rows: Iterable[Row], field: str, write: Callable[[float], str]) -> str
 
 
 def _largest(rows: Iterable[Row], field: str) -> tuple[float, float] | None:
-    """Return the largest value of a field before and after; None where one side has none."""
-    before, after = (
-        [value for row in rows if (value := getattr(getattr(row, side), field)) is not None]
-        for side in ("before", "after")
-    )
-    return (max(before), max(after)) if before and after else None
+    """Return the largest value of a field before and after, of the rows where both sides have one."""
+    pairs = ((getattr(row.before, field), getattr(row.after, field)) for row in rows)
+    known = [pair for pair in pairs if None not in pair]
+    return (max(before for before, _ in known), max(after for _, after in known)) if known else None
 
 
 def _cells(cells: Iterable[Row | Unmeasured]) -> str:
