@@ -12,6 +12,7 @@ from outlive.applications import code
 from outlive.applications.opened import State, opened
 from outlive.errors import FaultError, UsageError
 from outlive.releases import frameworks
+from outlive.service import remedies
 
 SETTINGS = """
 target = "app:serve"
@@ -103,3 +104,16 @@ def test_a_copy_that_cannot_be_written_is_a_fault(app: Path, tmp_path: Path) -> 
     (tmp_path / "copy").write_text("in its place")
     with pytest.raises(FaultError, match=r"^@HEAD: \S+site cannot be copied: \S.*(exists|director)"):
         code.revision(app, "HEAD", tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "package", "some"),
+    [("wsgi", "flask", True), ("wsgi", "six", False), ("asgi", "fastapi", False)],
+)
+def test_an_app_has_the_remedies_of_its_framework_if_any(
+    tmp_path: Path, protocol: str, package: str, some: bool
+) -> None:
+    settings = f'target = "app:serve"\nprotocol = "{protocol}"\npackages = ["{package}"]\n'
+    (tmp_path / "outlive.toml").write_text(f'{settings}[[scenario]]\nname = "ok"\n')
+    with opened(tmp_path, CHECKOUT, [State()]) as (project, (stack,)):
+        assert bool(remedies.load(project, stack.framework)) is some

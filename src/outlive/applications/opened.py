@@ -96,7 +96,8 @@ def opened(folder: Path, base: Project, states: Sequence[State]) -> Iterator[tup
         serving = practices.applied(folder, application, builtin)
         application = msgspec.structs.replace(application, serving=serving)
         _write(project, base, application, dict(releases.values()), folder=folder, name=name)
-        _keep(project.apps / name / "remedies.toml", "remedy", builtin)
+        if builtin:  # else there is no such file
+            _keep(project.apps / name / "remedies.toml", "remedy", builtin)
         if not (folder / WORK / ".gitignore").exists():
             write_text(folder / WORK / ".gitignore", "*\n")
         yield project, [_stack(name, releases[_bare(state)][0], state, settings) for state in states]
