@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -11,10 +10,11 @@ from outlive.comparison.cells import BASELINE, Row
 from outlive.comparison.headline import Sentence, one_paragraph, policies, withdrawn
 from outlive.comparison.lines import LEAST_ERROR, gaps, step_text
 from outlive.comparison.noisy.load import said
-from outlive.comparison.pair import BothMeasurements, Comparison, Side
+from outlive.comparison.pair import BothMeasurements, Comparison
 from outlive.comparison.sizes import LARGE, NEGLIGIBLE, Rates
 from outlive.records.measurement import CONNECTIONS, origin
 from outlive.releases.claims import Changelog
+from outlive.reports import repeat
 from outlive.reports.claims import Held
 from outlive.reports.evidence import Evidence
 from outlive.reports.remedies import ReliefDocument
@@ -97,7 +97,6 @@ def say(upgrade: Upgrade) -> Said:
     """Return the statements about an upgrade."""
     overall, comparison, evidence = upgrade.judgement.overall, upgrade.comparison, upgrade.evidence
     pythons = (comparison.before.stack.python, comparison.after.stack.python)
-    repeat = evidence.command or f"outlive report {_pair(comparison)} --fresh"
     return Said(
         verdict=overall.verdict,
         means=MEANS[overall.verdict],
@@ -118,8 +117,8 @@ def say(upgrade: Upgrade) -> Said:
         answers=_answers(upgrade),
         stay=_stay(upgrade),
         claims=_claims_note(upgrade),
-        repeat=" ".join([repeat, *upgrade.rates.words]),
-        repeat_load=_repeat_load(upgrade),
+        repeat=" ".join([repeat.exact(evidence, comparison), *upgrade.rates.words]),
+        repeat_load=repeat.under_load(evidence, comparison),
     )
 
 
@@ -208,46 +207,6 @@ def examples(rows: Iterable[Row]) -> str:
         for scenario, row in most.items()
     ]
     return listed(texts, MOST_EXAMPLES)
-
-
-def _repeat_load(upgrade: Upgrade) -> str:
-    """Return the command that compares under load, with the same traffic if that was done before."""
-    comparisons = upgrade.evidence.loads.comparisons
-    policies = [comparison.deployment.gc for comparison in comparisons] or ["on", "off"]
-    words = [f"outlive compare {_pair(upgrade.comparison)} --load", *(f"--gc {gc}" for gc in policies)]
-    if comparisons:
-        first, traffic = comparisons[0], comparisons[0].traffic
-        words += [f"--user {traffic.user} --connection {traffic.connection} --clients {traffic.clients}"]
-        words += [f"--requests {traffic.requests}"] if traffic.requests else []
-        words += [f"--rate {number(traffic.rate)}"] if traffic.rate else []
-        words += [f"--rounds {first.rounds}", f"--worker {first.deployment.worker}"]
-        words += [f"--scenario {shlex.quote(pattern)}" for pattern in traffic.scenarios]
-    return " ".join(words)
-
-
-def _pair(comparison: Comparison) -> str:
-    """Return the words of a command that name both sides and the practices."""
-    names = (comparison.after.stack.practice or "").split("+")
-    return _stacks(comparison) + "".join(f" --with-practice {one_line(name)}" for name in names if name)
-
-
-def _stacks(comparison: Comparison) -> str:
-    sides = [_words(comparison, side) for side in (comparison.before, comparison.after)]
-    framework = comparison.after.stack.framework
-    if any("," in side for side in sides):
-        return " ".join(sides)
-    before, after = (side.removeprefix(f"{framework}==") for side in sides)
-    return f"{framework} {before} {after} --python {comparison.after.stack.python}"
-
-
-def _words(comparison: Comparison, side: Side) -> str:
-    stack = side.stack
-    asked = [difference.package for difference in comparison.differences if difference.asked]
-    pins = [str(package) for package in stack.packages if package.name in asked]
-    python = (
-        [f"python=={stack.python}"] if comparison.before.stack.python != comparison.after.stack.python else []
-    )
-    return ",".join([f"{stack.framework}=={stack.release}", *pins, *python])
 
 
 def _safe(upgrade: Upgrade) -> str:
