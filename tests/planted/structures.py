@@ -267,6 +267,18 @@ def module_global():
     kept_globally.append(Order())
 
 
+class Account:
+    def __init__(self):
+        self.orders = [Order()]
+
+
+@plant
+def dict_of_an_object():
+    account = Account()
+    vars(account)["orders"] = account.orders  # Python 3.13.0 does not show such a dict to the collector
+    kept_globally.append(account)
+
+
 @plant
 def class_attribute():
     Registry.orders[len(Registry.orders)] = Order()

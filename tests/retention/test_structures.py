@@ -129,6 +129,12 @@ PLANTED = {
         f"path module __main__ global kept_globally[] {ORDER}",
         "list [3]",
     ),
+    "dict_of_an_object": (
+        "leaked",
+        "global",
+        "path module __main__ global kept_globally[] __main__.Account",
+        "list [3]",
+    ),
     "class_attribute": (
         "leaked",
         "class-attribute",
