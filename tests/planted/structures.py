@@ -24,6 +24,7 @@ held_tasks = []
 never = threading.Lock()
 never.acquire()
 kept_globally = []
+accounts = []
 local = threading.local()
 variable = contextvars.ContextVar("current_order")
 
@@ -276,7 +277,7 @@ class Account:
 def dict_of_an_object():
     account = Account()
     vars(account)["orders"] = account.orders  # Python 3.13.0 does not show such a dict to the collector
-    kept_globally.append(account)
+    accounts.append(account)
 
 
 @plant

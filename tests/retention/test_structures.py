@@ -132,7 +132,7 @@ PLANTED = {
     "dict_of_an_object": (
         "leaked",
         "global",
-        "path module __main__ global kept_globally[] __main__.Account",
+        "path module __main__ global accounts[] __main__.Account",
         "list [3]",
     ),
     "class_attribute": (
