@@ -243,7 +243,7 @@ def analyse(
         held = {
             name: amount
             for name, amount in held.items()
-            if name == "mapped" or _rises((phase.requests, phase.held[name]) for phase in last)
+            if name == "mapped" or _rises((phase.requests, phase.held.get(name, 0)) for phase in long)
         }
     leaks = any(name in held for name in SCARCE) or (
         bool(long) and (bool(held) or leaked > 0 or _leaks_memory(phases, asked, cached=cached))
