@@ -79,6 +79,15 @@ async def serve(scope, receive, send):
 async def query():
     await asyncio.get_running_loop().create_future()
 """
+NAMED = """
+import asyncio
+async def serve(scope, receive, send):
+    waiting = asyncio.create_task(query(), name="query-of-shop")
+    asyncio.create_task(query(), name="\N{SUPERSCRIPT TWO}")
+    await waiting
+async def query():
+    await asyncio.get_running_loop().create_future()
+"""
 POOL = """
 import asyncio, threading
 async def serve(scope, receive, send):
@@ -87,6 +96,7 @@ async def serve(scope, receive, send):
 HANGS = {
     "a call that blocks": ("wsgi", QUEUE, "(shop.py, line 6, in queue.py, line"),
     "a task that waits": ("asgi", TASK, "(shop.py, line 6)"),
+    "a task that waits for one with a name": ("asgi", NAMED, "(shop.py, line 6)"),
     "a thread that is waited for": ("asgi", POOL, "(shop.py, line 4, in asyncio/threads.py, line"),
 }
 

@@ -36,8 +36,13 @@ def _tasks(loop: Any) -> list[Any]:
     """Return the tasks of an event loop, the youngest first; none without a loop."""
     if loop is None:
         return []
-    tasks = sys.modules["asyncio"].all_tasks(loop)
-    return sorted(tasks, key=lambda task: int("0" + task.get_name().rpartition("-")[2]), reverse=True)
+    return sorted(sys.modules["asyncio"].all_tasks(loop), key=_age, reverse=True)
+
+
+def _age(task: Any) -> int:
+    """Return the number in the name that asyncio gives to a task; 0 for a name that the app has chosen."""
+    number = task.get_name().rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _called(frame: FrameType | None) -> list[tuple[str, int]]:
