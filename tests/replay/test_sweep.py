@@ -387,7 +387,7 @@ def test_a_sweep_and_asv_run_give_the_same_results(tmp_path: Path) -> None:
         key: ran[key] for key in ran if key not in {"results", "durations"}
     }
     names = [name for name in ran["results"] if ".track_" in name]
-    assert len(names) == 6 * 2 * 3 + 2 * 2  # readings, scenarios, connections; of a connection
+    assert len(names) == 5 * 2 * 3 + 2 * 2  # readings, scenarios, connections; of a connection
     for name in names:  # values, parameters, version
         assert repr(ran["results"][name][:3]) == repr(swept["results"][name][:3])
     peaks = ran["results"]["in_process.Flask.peakmem_requests"][0]
