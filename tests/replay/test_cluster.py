@@ -78,7 +78,7 @@ def filling(data: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    with workers.local(CHECKOUT, 2) as found:
+    with workers.running_loop() as loop, workers.local(CHECKOUT, 2, loop) as found:
         yield found.scheduler_address
 
 
@@ -343,6 +343,14 @@ def _slow(_: bytes) -> bytes:
 
     time.sleep(0.5)
     return b""
+
+
+def test_a_machine_that_is_too_busy_for_the_threads_of_dask_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask starts no loop of its own, which would have to run within ten seconds."""
+    monkeypatch.setattr(Cluster, "check", lambda _: None)
+    monkeypatch.setattr("distributed.utils._CollectErrorThread", lambda **_: None)
+    with connected(place.LOCAL, CHECKOUT, 1) as found:
+        found.client.wait_for_workers(1)
 
 
 @pytest.mark.real

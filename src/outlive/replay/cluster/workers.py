@@ -7,11 +7,13 @@ orders it was working on, and only those stacks are blamed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import dask
 import msgspec
 from distributed import Client, LocalCluster, get_worker, wait
 from distributed.scheduler import KilledWorker
+from tornado.ioloop import IOLoop
 
 from outlive import temporary
 from outlive.errors import FaultError, UsageError
@@ -257,10 +260,11 @@ def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
     address: Any = None if here else _address(scheduler)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # outlive reports errors itself, in one line
     with ExitStack() as ending:
-        if here:
-            address = ending.enter_context(local(project, jobs))
+        loop = ending.enter_context(running_loop()) if here else None
+        if loop:
+            address = ending.enter_context(local(project, jobs, loop))
         try:
-            client: Any = Client(address, name="outlive")  # type: ignore[no-untyped-call]
+            client: Any = Client(address, name="outlive", loop=loop)  # type: ignore[no-untyped-call]
         except (OSError, ValueError, TimeoutError) as error:
             raise FaultError(
                 f"the scheduler at {scheduler} does not answer: {one_line(str(error))}"
@@ -291,8 +295,28 @@ def _address(scheduler: str) -> str:
 
 
 @contextmanager
-def local(project: Project, workers: int) -> Iterator[Any]:
-    """Yield a cluster of worker processes on this machine."""
+def running_loop() -> Iterator[IOLoop]:
+    """Yield a loop that runs in a thread; Dask gives one of its own 10 s to start, even on a busy machine."""
+    started: Future[tuple[IOLoop, asyncio.Event]] = Future()
+
+    async def run() -> None:
+        stopped = asyncio.Event()
+        started.set_result((IOLoop.current(), stopped))
+        await stopped.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),), name="outlive-cluster", daemon=True)
+    thread.start()
+    loop, stopped = started.result()
+    try:
+        yield loop
+    finally:
+        loop.add_callback(stopped.set)
+        thread.join()
+
+
+@contextmanager
+def local(project: Project, workers: int, loop: IOLoop) -> Iterator[Any]:
+    """Yield a cluster of worker processes on this machine, which `loop` serves."""
     with (
         temporary.folder() as folder,
         # on a busy machine, a worker that died takes longer than Dask's 15 s to restart
@@ -305,6 +329,7 @@ def local(project: Project, workers: int) -> Iterator[Any]:
             local_directory=str(folder),
             silence_logs=logging.CRITICAL,
             env={"OUTLIVE_ROOT": str(project.root)},
+            loop=loop,
         ) as cluster,
     ):
         yield cluster
