@@ -87,6 +87,26 @@ def test_a_process_is_asked_first_and_then_its_group_is_killed() -> None:
     assert gone(grandchild)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what a process's state is")
+def test_the_whole_group_has_ended_when_it_is_killed() -> None:
+    """A busy machine lets who was killed run on for a while: here, twenty that all want to run."""
+    code = (
+        "import os, time\n"
+        "for _ in range(20):\n"
+        "    if not os.fork():\n"
+        "        os.write(1, b'%d\\n' % os.getpid())\n"
+        "        began = time.monotonic()\n"
+        "        while time.monotonic() < began + 60: pass\n"
+        "        os._exit(0)\n"
+        "time.sleep(60)\n"
+    )
+    with processes.running([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        group = [int(process.stdout.readline()) for _ in range(20)]
+        processes.kill(process)
+        assert [one for one in group if not gone(one, 0)] == []
+
+
 def test_stopping_twice_is_fine() -> None:
     process = processes.start([sys.executable, "-c", "pass"])
     process.wait()

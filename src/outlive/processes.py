@@ -116,10 +116,13 @@ def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the whole group of `process`, wait for it and close our ends of its pipes."""
+    """Kill the whole group of `process`, wait until it has ended and close our ends of its pipes."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    deadline = time.monotonic() + GRACE
+    while _lives_on(process.pid) and time.monotonic() < deadline:
+        time.sleep(LOOK)
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
             with contextlib.suppress(BrokenPipeError):
@@ -153,9 +156,27 @@ def _variables(folder: Path) -> list[bytes]:
         return []
 
 
-def _is_running(folder: Path) -> bool:
-    """Return whether a process has not ended; a zombie has."""
+def _lives_on(group: int) -> bool:
+    """Return whether a process of a group has not ended: one that was killed runs until it is scheduled."""
     try:
-        return (folder / "stat").read_bytes().rpartition(b") ")[2][:1] != b"Z"
+        os.killpg(group, 0)
     except OSError:
         return False
+    return any(
+        status[2] == b"%d" % group and status[0] != b"Z"
+        for folder in Path("/proc").glob("[0-9]*")
+        if (status := _status(folder))
+    )
+
+
+def _is_running(folder: Path) -> bool:
+    """Return whether a process has not ended; a zombie has."""
+    return _status(folder)[:1] not in ([], [b"Z"])
+
+
+def _status(folder: Path) -> list[bytes]:
+    """Return state, parent, group and more of a process; empty if it has gone."""
+    try:
+        return (folder / "stat").read_bytes().rpartition(b") ")[2].split()
+    except OSError:
+        return []
