@@ -20,6 +20,19 @@ FAMILY = (
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
     "print(child.pid, flush=True); time.sleep(600)"
 )
+MANY = 20
+BUSY = (
+    "import os, time\n"
+    f"for _ in range({MANY}):\n"
+    "    if not os.fork():\n"
+    "        %s\n"
+    "        os.write(1, b'%%d\\n' %% os.getpid())\n"
+    "        began = time.monotonic()\n"
+    "        while time.monotonic() < began + 60: pass\n"
+    "        os._exit(0)\n"
+    "time.sleep(60)\n"
+)
+"""Forks children that all want to run, so that who is killed runs on for a while; each does `%s` first."""
 
 
 def gone(pid: int, seconds: float = 10) -> bool:
@@ -89,20 +102,9 @@ def test_a_process_is_asked_first_and_then_its_group_is_killed() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what a process's state is")
 def test_the_whole_group_has_ended_when_it_is_killed() -> None:
-    """A busy machine lets who was killed run on for a while: here, twenty that all want to run."""
-    code = (
-        "import os, time\n"
-        "for _ in range(20):\n"
-        "    if not os.fork():\n"
-        "        os.write(1, b'%d\\n' % os.getpid())\n"
-        "        began = time.monotonic()\n"
-        "        while time.monotonic() < began + 60: pass\n"
-        "        os._exit(0)\n"
-        "time.sleep(60)\n"
-    )
-    with processes.running([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+    with processes.running([sys.executable, "-c", BUSY % "pass"], stdout=subprocess.PIPE) as process:
         assert process.stdout
-        group = [int(process.stdout.readline()) for _ in range(20)]
+        group = [int(process.stdout.readline()) for _ in range(MANY)]
         processes.kill(process)
         assert [one for one in group if not gone(one, 0)] == []
 
@@ -168,16 +170,7 @@ def test_the_lifeline_needs_the_standard_library_alone() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what a process started with")
 def test_daemons_have_ended_when_they_are_killed() -> None:
-    code = (
-        "import os, time\n"
-        "for _ in range(20):\n"
-        "    if not os.fork():\n"
-        "        os.setsid()\n"
-        "        os.write(1, b'%d\\n' % os.getpid())\n"
-        "        began = time.monotonic()\n"
-        "        while time.monotonic() < began + 60: pass\n"
-        "        os._exit(0)\n"
-    )
+    code = BUSY % "os.setsid()"
     ours = {**os.environ, "OUTLIVE_TEST_DAEMONS": f"{os.getpid()}"}
     with (
         processes.running([sys.executable, "-c", code], env=ours, stdout=subprocess.PIPE) as parent,
@@ -186,7 +179,7 @@ def test_daemons_have_ended_when_they_are_killed() -> None:
         assert parent.stdout
         assert other.stdout
         other.stdout.readline()
-        daemons = [int(parent.stdout.readline()) for _ in range(20)]
+        daemons = [int(parent.stdout.readline()) for _ in range(MANY)]
         processes.kill_daemons("OUTLIVE_TEST_DAEMONS", f"{os.getpid()}")
         assert [daemon for daemon in daemons if not gone(daemon, 0)] == []
         assert other.poll() is None

@@ -255,8 +255,7 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     if quantity.leaks is not None and quantity is not LEAKED:
         parts.append(UNTRACKED)
     if top.size is not None and (top.size.before or top.size.after):
-        alike = len({row.written(quantity) for row in part}) == 1
-        most = "up to " if alike and len({str(row.size) for row in part}) > 1 else ""
+        most = "up to " if _alike(quantity, part) and len({str(row.size) for row in part}) > 1 else ""
         parts.append(f"{most}{top.size}")
     if contrary := [opposite for opposite in top.contrary if opposite is not LEAKED]:
         parts += [f"but {_step(opposite, top)} per {opposite.per}" for opposite in contrary[:1]]
@@ -269,11 +268,16 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
 def _most(quantity: Quantity, top: Row, part: Sequence[Row]) -> str:
     """Return the amounts of `top`, with its name if other rows of `part` have other amounts."""
     amounts = quantity.text(step(*top.written(quantity)))
-    if len({row.written(quantity) for row in part}) == 1:
+    if _alike(quantity, part):
         return amounts
     places = [f"in {top.scenario}"] if len({row.scenario for row in part}) > 1 else []
     places += [f"on {top.connection}"] if len({row.connection for row in part}) > 1 else []
     return f"most {' '.join(places)}: {amounts}"
+
+
+def _alike(quantity: Quantity, part: Sequence[Row]) -> bool:
+    """Return whether all rows of `part` have the same amounts, as they are written."""
+    return len({row.written(quantity) for row in part}) == 1
 
 
 def _top(rows: Sequence[Row], *, leaks: bool = False, state: bool = False) -> tuple[Quantity, Row]:

@@ -257,11 +257,12 @@ def connected(scheduler: str, project: Project, jobs: int) -> Iterator[Cluster]:
     else, and FaultError if no scheduler answers or a worker's code or data differ from the client's.
     """
     here = scheduler == LOCAL
+    loop: IOLoop | None = None  # Dask's own
     address: Any = None if here else _address(scheduler)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # outlive reports errors itself, in one line
     with ExitStack() as ending:
-        loop = ending.enter_context(running_loop()) if here else None
-        if loop:
+        if here:
+            loop = ending.enter_context(running_loop())
             address = ending.enter_context(local(project, jobs, loop))
         try:
             client: Any = Client(address, name="outlive", loop=loop)  # type: ignore[no-untyped-call]
