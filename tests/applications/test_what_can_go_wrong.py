@@ -173,7 +173,11 @@ def test_an_async_factory_of_asgi_is_awaited_on_the_loop_that_serves(tmp_path: P
             "bare app does not start: ModuleNotFoundError: No module named 'unknown' (shop.py, line 1)",
         ),
         ("def serve(:", "", "SyntaxError: invalid syntax"),
-        ("raise RuntimeError('no SHOP_KEY')", "", "bare app does not start: Error: no SHOP_KEY"),
+        (
+            "raise RuntimeError('no SHOP_KEY')",
+            "",
+            "bare app does not start: RuntimeError: no SHOP_KEY (shop.py, line 1)",
+        ),
         ("serve = 3", "", "bare app does not start: "),
         (
             "import time\ntime.sleep(60)",
@@ -216,6 +220,34 @@ def test_what_does_not_start_says_why(
     told = measured(tmp_path, f"{code}\n{SERVE}" if code != "serve = 3" else code, settings)
     assert said in told
     assert "sesame-open-sesame" not in told
+
+
+REFUSALS = {
+    "RuntimeError": "RuntimeError('no key\\n\\nError: see the manual')",
+    "NotImplementedError": "NotImplementedError('no key')",  # a RuntimeError
+    "shop.Refused": "Refused('no key')",
+    "shop.Hint": "Hint('no key')",
+    "ExceptionGroup": "ExceptionGroup('no key', [ValueError('SHOP_KEY')])",
+}
+
+
+@pytest.mark.parametrize("verb", ["measure", "load"])
+@pytest.mark.parametrize("factory", [False, True])
+@pytest.mark.parametrize("name", REFUSALS)
+def test_an_error_at_import_is_one_line_with_its_name_and_place(
+    *, tmp_path: Path, name: str, factory: bool, verb: str
+) -> None:
+    refusal = f"{REFUSALS[name]} from OSError('disk')"
+    code = "class Refused(Exception): pass\nclass Hint(RuntimeError): pass\n"
+    code += f"def serve():\n    raise {refusal}\n" if factory else f"if True:\n    raise {refusal}\n"
+    (tmp_path / "shop.py").write_text(code)
+    target = SETTINGS.replace("shop:serve", "shop:serve()") if factory else SETTINGS
+    (tmp_path / "outlive.toml").write_text(target)
+    done = CliRunner().invoke(cli, [verb, "--app", str(tmp_path)], standalone_mode=False)
+    text = str(done.exception) if isinstance(done.exception, OutliveError) else done.output
+    assert f"bare app does not start: {name}: no key" in " ".join(text.split())
+    assert "(shop.py, line 4)" in " ".join(text.split())
+    assert "manual" not in text
 
 
 PEM = "-----BEGIN KEY-----\nc2VzYW1lLW9wZW4tc2VzYW1l\n-----END KEY-----"

@@ -25,12 +25,13 @@ SHORTEST_SECRET = 4
 RAISED = re.compile(r"[\w.]*(?:[\w.]error|Error|Exception|Exit|Interrupt|Warning|ImproperlyConfigured)\b.*")
 USUAL = re.compile(r"\[.*?\] \[\d+\] \[INFO\] ")
 """The start of gunicorn's messages when nothing is wrong."""
-ENDED = "EndedItselfError: "
-"""What precedes the text of the error that stands for an app that ended itself, see `gunicorn_conf`."""
+NOT_LOADED = "NotLoadedError: "
+"""What precedes the reason why an app was not loaded, see `gunicorn_conf`."""
 LIBRARY = "/lib/python"
 """A part of the path of each file of the standard library and of installed packages."""
 WORKER = Path(__file__).parents[1] / "worker"
-FRAME = re.compile(r'  File "([^"]+)", line (\d+)')
+FRAME = re.compile(r'[ |]*  File "([^"]+)", line (\d+)')
+"""A line of a traceback; of an exception group it begins with a bar."""
 
 
 def variables(own: Own) -> dict[str, str]:
@@ -116,13 +117,15 @@ def raised(log: str, code: Path) -> str:
     The text is empty if there is none.
     """
     lines = log.splitlines()
-    at = max((n for n, line in enumerate(lines) if RAISED.match(line)), default=None)
-    if at is None:
+    said = [n for n, line in enumerate(lines) if NOT_LOADED in line]
+    said = said or [n for n, line in enumerate(lines) if RAISED.match(line)]
+    if not said:
         return ""
+    at = said[-1]
     frames = [frame for line in lines[:at] if (frame := FRAME.match(line))]
     places = [(place, frame[2]) for frame in frames if (place := _place(Path(frame[1]), code))]
     where = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
-    message, left = [lines[at].rpartition(ENDED)[2]], lines[at + 1 :]
+    message, left = [lines[at].rpartition(NOT_LOADED)[2]], lines[at + 1 :]
     while any(line.startswith(" ") for line in left[:2]):  # headings with indented text, as pydantic's are
         message.append(left.pop(0))
     return one_line(" ".join(message))[:300] + where

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import traceback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,27 +80,29 @@ def _practices(words: list[str]) -> tuple[list[Callable[[], object]], list[Calla
     return early, late
 
 
-class EndedItselfError(Exception):
-    """The app or a practice ended its process while it was loaded."""
+class NotLoadedError(Exception):
+    """The app or a practice cannot be loaded. Its text is the line that says why."""
 
 
 @contextlib.contextmanager
 def _loading() -> Iterator[None]:
-    """Turn the end of a process into an error.
+    """Turn each error and the end of a process into one kind of error.
 
-    gunicorn says nothing of it, or starts one worker after another.
+    Of a RuntimeError in the master, gunicorn writes neither name nor place. Of the end of a process it says
+    nothing, or starts one worker after another.
     """
     try:
         yield
-    except Exception:
-        raise
+    except Exception as error:
+        lines = traceback.format_exception_only(type(error), error)  # of a SyntaxError, the code comes first
+        raise NotLoadedError(next(line for line in lines if line[:1] != " ").rstrip()) from error
     except BaseException as end:
         code = getattr(end, "code", None) or 0
         text = "" if isinstance(code, int) else ": " + str(code)
         how = "raised " + type(end).__name__
         if isinstance(end, SystemExit):
             how = "ended itself with exit code " + str(1 if text else code)
-        raise EndedItselfError("it " + how + " while it was loaded" + text) from end
+        raise NotLoadedError("it " + how + " while it was loaded" + text) from end
 
 
 def _allow_files() -> None:
