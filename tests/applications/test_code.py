@@ -108,7 +108,13 @@ def test_a_copy_that_cannot_be_written_is_a_fault(app: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("protocol", "package", "some"),
-    [("wsgi", "flask", True), ("wsgi", "six", False), ("asgi", "fastapi", False)],
+    [
+        ("wsgi", "flask", True),
+        ("wsgi", "six", False),
+        ("wsgi", "falcon", False),  # `makes` of the same protocol names it
+        ("wsgi", "bottle", False),
+        ("asgi", "fastapi", False),
+    ],
 )
 def test_an_app_has_the_remedies_of_its_framework_if_any(
     tmp_path: Path, protocol: str, package: str, some: bool

@@ -15,7 +15,9 @@ import msgspec
 
 from outlive.applications import modules, variables
 from outlive.applications.code import left_out
-from outlive.applications.modules import PARAMETER, VERBS, Found, Module, Route
+from outlive.applications.modules import Found, Module
+from outlive.applications.routes import ANY, PARAMETER, VERBS, WEBSOCKET, Route, included
+from outlive.applications.routes import routes as declared
 from outlive.applications.settings import BASELINE
 from outlive.errors import UsageError
 from outlive.files import read_bytes, read_text, toml_value
@@ -35,6 +37,22 @@ MOST_ROUTES = 20
 MOST_UNREAD = 3
 """Unreadable modules that are named: they may need a newer Python than this one."""
 
+HANDSHAKE: dict[str, Any] = {
+    "headers": {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "b3V0bGl2ZSBvdXRsaXZlIQ==",
+    }
+}
+"""The headers of a request that opens a WebSocket."""
+CLOSED: dict[str, Any] = {
+    "then": [{"raw": "\x88\x80\0\0\0\0"}],
+    "client": ["send", "receive-head", "send", "receive-frame"],
+    "connections": ["close"],
+}
+"""How the client of a WebSocket goes on: it sends a close frame, and waits for the server's."""
+
 
 class Guess(msgspec.Struct, frozen=True):
     """The text of a first `outlive.toml`, and `notes`, lines that explain the guesses."""
@@ -51,14 +69,7 @@ def guess(folder: Path, base: Project) -> Guess:
     source = next((path.parent for path in paths if path.name in scripts), Path())
     if source == Path() and (folder / "src").is_dir():
         source = Path("src")
-    parsed: dict[str, Module] = {}
-    unread: list[str] = []
-    for path in paths:
-        name = _module(path, source)
-        try:
-            parsed[name] = Module.of(name, path, ast.parse(read_bytes(folder / path), str(path)))
-        except (SyntaxError, ValueError, OSError) as error:
-            unread.append(f"  not read: {path}: {one_line(str(error))}")
+    parsed, unread = _parsed(folder, paths, source)
     makers: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for framework in supported:
         for call, package in framework.makes.items():
@@ -66,9 +77,9 @@ def guess(folder: Path, base: Project) -> Guess:
     best, *others = _apps(folder, parsed, makers)
     reached = modules.reached(best.module, parsed)
     missing = variables.needed(reached)
-    routes = modules.routes(reached)
+    routes = declared(reached)
     if not routes and not others:  # its modules can be chosen at run time
-        routes = modules.routes(parsed.values())
+        routes = declared(parsed.values())
     settings: dict[str, Any] = {"target": best.target, "protocol": best.protocol}
     settings["packages"], why = _packages(folder, best)
     if source != Path() and best.place.is_relative_to(source):
@@ -83,6 +94,8 @@ def guess(folder: Path, base: Project) -> Guess:
     }
     for script in (path for path in paths if path.name in words):
         settings["before"] = f"python {script} {words[script.name]}"
+    sockets = {route for route in routes if route.method == WEBSOCKET and best.protocol == "wsgi"}
+    routes -= sockets  # WSGI has none
     scenarios = list(_scenarios(sorted(routes)))
     lines = [f"target {best.target}: {best.place}, line {best.line}"]
     lines += [f"  there are others: {', '.join(app.target for app in others[:5])}"] if others else []
@@ -93,6 +106,7 @@ def guess(folder: Path, base: Project) -> Guess:
     lines += [f"before {toml_value(settings['before'])}: for its database"] if "before" in settings else []
     kinds = f"{counted(len(routes), 'route')} in the code, {counted(len(scenarios), 'scenario')}"
     lines += [f"{kinds}; no request was sent"]
+    lines += [f"  left out: {route.path}, which opens a WebSocket" for route in sorted(sockets)]
     lines += unread[:MOST_UNREAD]
     if not any(route.plain for route in routes):
         lines += ["no route is a plain GET: 'ok' asks for /, which may be wrong"]
@@ -103,9 +117,26 @@ def guess(folder: Path, base: Project) -> Guess:
     return Guess(text, tuple(lines))
 
 
+def _parsed(folder: Path, paths: list[Path], source: Path) -> tuple[dict[str, Module], list[str]]:
+    """Return the modules by name, and a line for each that cannot be read."""
+    parsed: dict[str, Module] = {}
+    unread: list[str] = []
+    for path in paths:
+        name = _module(path, source)
+        try:
+            parsed[name] = Module.of(name, path, ast.parse(read_bytes(folder / path), str(path)))
+        except (SyntaxError, ValueError, OSError) as error:
+            unread.append(f"  not read: {path}: {one_line(str(error))}")
+    return parsed, unread
+
+
 def _apps(folder: Path, parsed: Mapping[str, Module], makers: modules.Makers) -> list[Found]:
     """Return the apps of a repository, best first. Raises UsageError if there are none."""
-    apps = sorted(modules.apps(parsed.values(), makers), key=lambda app: app.rank)
+    parts = included(parsed.values())  # what is part of another app is not the app
+    apps = sorted(
+        modules.apps(parsed.values(), makers),
+        key=lambda app: (f"{app.module}.{app.name}" in parts, app.rank),
+    )
     usable = [app for app in apps if not app.needs]
     if usable:
         return usable
@@ -165,24 +196,27 @@ def _scenarios(routes: list[Route]) -> Iterator[str]:
     ok = next((path for path in PLAIN if path in plain), candidates[0] if candidates else "/")
     yield _scenario(BASELINE, {"path": ok}, 200)
     yield _scenario("not-found", {"path": "/no-such-page"}, 404)
-    refused = ((verb, path) for path in (ok, *candidates) for verb in reversed(VERBS))
+    refusing = [path for path in (ok, *candidates) if Route(path, ANY) not in routes]
+    refused = ((verb, path) for path in refusing for verb in reversed(VERBS))
     wrong = next(((verb, path) for verb, path in refused if Route(path, verb) not in routes), None)
     if wrong:
         yield _scenario("method-not-allowed", {"method": wrong[0], "path": wrong[1]}, 405)
     names = {BASELINE, "not-found", "method-not-allowed"}
     for route in routes[:MOST_ROUTES]:
-        if route == Route(ok, "GET") or route.slug in names:
+        if (route.plain and route.path == ok) or route.slug in names:
             continue
         names.add(route.slug)
-        if route.method in {"POST", "PUT", "PATCH"}:
+        if route.method == WEBSOCKET:
+            yield _scenario(route.slug, HANDSHAKE | {"path": route.asked}, ["101 close"], **CLOSED)
+        elif route.method in {"POST", "PUT", "PATCH"}:
             request = {"method": route.method, "path": route.asked, "body": "broken-json"}
             yield _scenario(route.slug, request, ["3xx", "4xx"])
         else:
-            method = {"method": route.method} if route.method != "GET" else {}
+            method = {"method": route.method} if route.method not in {"GET", ANY} else {}
             answers = ["2xx", "3xx", "4xx"] if PARAMETER.search(route.path) else ["2xx", "3xx"]
             yield _scenario(route.slug, {**method, "path": route.asked}, answers)
 
 
-def _scenario(name: str, request: dict[str, str], expect: int | list[str]) -> str:
-    fields = {"name": name, "request": request, "expect": expect}
+def _scenario(name: str, request: dict[str, Any], expect: int | list[str], **rest: Any) -> str:
+    fields = {"name": name, "request": request, **rest, "expect": expect}
     return "".join(["[[scenario]]\n", *(f"{key} = {toml_value(value)}\n" for key, value in fields.items())])

@@ -22,7 +22,7 @@ def ours(base: Project, protocol: str, packages: Collection[str]) -> tuple[Remed
     """
     for name in base.frameworks():
         framework = frameworks.load(base, name)
-        if framework.protocol == protocol and not {name, *framework.makes.values()}.isdisjoint(packages):
+        if framework.protocol == protocol and not {name, *framework.also}.isdisjoint(packages):
             return tuple(
                 msgspec.structs.replace(remedy, function=None, versions="", needs=None, answers={})
                 for remedy in remedies.load(base, name)

@@ -100,10 +100,11 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     An application of a user's own stands where a framework does and is no package: `application` is what
     each of its releases is installed with.
 
-    For applications of a user's own that speak its `protocol`: `server` is what they are served with beside
-    gunicorn, `makes` has what is called to make one, with the package that this is of, and `before` the
-    scripts of a repository that prepare one, with their arguments. `repository` is the address of its git
-    repository, for who watches it.
+    For applications of a user's own that speak its `protocol`, whatever their framework: `server` is what
+    they are served with beside gunicorn, `makes` has the ends of the names of calls that make one, with the
+    package that they are of, and `before` the scripts of a repository that prepare one, with their arguments.
+    `also` are packages whose applications are its own: its practices apply to them. `repository` is the
+    address of its git repository, for who watches it.
     """
 
     name: str = ""
@@ -117,6 +118,7 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protocol: str = ""
     server: tuple[str, ...] = ()
     makes: dict[str, str] = {}
+    also: tuple[str, ...] = ()
     before: dict[str, str] = {}
 
     @property
