@@ -123,6 +123,25 @@ def test_what_connections_leave_is_told_apart_from_what_requests_leave() -> None
 
 
 @pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        ((14.0, 8.0), "14 → 8 leaked objects per connection"),
+        ((15.0, 8.0), "14 → 8 leaked objects per connection, 15 → 8 objects per connection"),
+    ],
+)
+def test_what_connections_leave_is_told_once_where_all_of_it_leaks(
+    left: tuple[float, float], told: str
+) -> None:
+    before, after = (
+        cell(
+            "shared-error", 4, 4, connection="keep-alive", survivors_per_connection=a, leaked_per_connection=b
+        )
+        for a, b in zip(left, (14.0, 8.0), strict=True)
+    )
+    assert lines.note(one(before, after)) == told
+
+
+@pytest.mark.parametrize(
     ("objects", "heap", "direction", "by"),
     [
         ((148, 149), (680_846.0, 95_253.0), "better", "heap"),

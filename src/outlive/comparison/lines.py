@@ -233,8 +233,11 @@ def open_files(comparison: Comparison) -> tuple[str, ...]:
 
 def note(row: Row) -> str:
     """Return what else differs: what a connection leaves, and peak RSS where it is far apart."""
-    quantities = [quantity for quantity in PER_CONNECTION if quantity.name in row.told]
-    clauses = [f"{quantity.text(step(*row.written(quantity)))} per {quantity.per}" for quantity in quantities]
+    quantities: dict[tuple[str, str], Quantity] = {}
+    for quantity in PER_CONNECTION:
+        if quantity.name in row.told:  # where all objects leak, they are told once
+            quantities.setdefault(row.written(quantity), quantity)
+    clauses = [f"{quantity.text(step(*pair))} per {quantity.per}" for pair, quantity in quantities.items()]
     if row.peaks:
         unit, name = (1024 * MIB, "GiB") if max(row.peaks) >= 1024 * MIB else (MIB, "MiB")
         clauses.append(f"peak {step(*(number(peak / unit) for peak in row.peaks))} {name}")
