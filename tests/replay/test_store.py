@@ -314,7 +314,7 @@ class TestCompact:
     def through(self, *measurements: Measurement) -> tuple[bytes, tuple[Measurement, ...]]:
         document = Document(provenance=provenance([STACK]), measurements=measurements)
         data = compact.encode(document)
-        assert compact.decode(data) == document
+        assert compact.decode(msgspec.json.decode(data)) == document
         return data, measurements
 
     def test_what_follows_from_the_rest_is_left_out(self) -> None:
@@ -334,7 +334,7 @@ class TestCompact:
         """Found by fuzzing."""
         data, _ = self.through(self.leaving())
         with pytest.raises(msgspec.ValidationError, match=r"^A cell does not have this form: "):
-            compact.decode(data.replace(b"[37,259", b"[211,259"))
+            compact.decode(msgspec.json.decode(data.replace(b"[37,259", b"[211,259")))
 
     @pytest.mark.parametrize(
         "changes",

@@ -20,25 +20,32 @@ EXACT = 1e-9
 HUGE = 1e300  # in place of integers that no float can hold
 
 
-def faults(record: msgspec.Struct, source: bytes | None = None) -> Iterator[str]:
-    """Yield a line for each number of `record` that is too large: its field, and why it is not plausible.
-
-    `source` is the JSON that it was read from, if it is at hand: to look through that takes less time.
-    """
-    if _is_small(record, source):
-        return
-    for name, value in _numbers(msgspec.to_builtins(record), "a number"):
-        if abs(value) > LARGEST:
-            yield f"{name} is {value:.3g}: no measured number is so large"
-
-
-def _is_small(record: msgspec.Struct, source: bytes | None) -> bool:
-    """Return whether no number of `record` can be too large: a quick check before the slow one."""
+def faults(record: msgspec.Struct) -> tuple[str, ...]:
+    """Return a line for each number of `record` that is too large: its field, and why it is not plausible."""
     try:
-        _bounded().decode(msgspec.json.encode(record) if source is None else source)
-    except (msgspec.ValidationError, OverflowError):  # an integer of more than 64 bits
-        return False
-    return True
+        return plain(msgspec.json.encode(record))[1]
+    except OverflowError:  # an integer of more than 64 bits
+        return _too_large(msgspec.to_builtins(record))
+
+
+def plain(source: bytes) -> tuple[Any, tuple[str, ...]]:
+    """Return the plain values of JSON, and a line for each number that is too large, as `faults` does.
+
+    Raises msgspec.DecodeError if it is not JSON.
+    """
+    try:
+        return _bounded().decode(source), ()  # a quick check before the slow one
+    except msgspec.ValidationError:
+        values = msgspec.json.decode(source)
+        return values, _too_large(values)
+
+
+def _too_large(values: Any) -> tuple[str, ...]:
+    return tuple(
+        f"{name} is {value:.3g}: no measured number is so large"
+        for name, value in _numbers(values, "a number")
+        if abs(value) > LARGEST
+    )
 
 
 @functools.cache

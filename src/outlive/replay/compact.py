@@ -29,14 +29,10 @@ SCHEMA_VERSION = 2
 _Plain = dict[str, Any]
 
 
-class _Named(msgspec.Struct, frozen=True):
-    scenario: str
-
-
 class _File(msgspec.Struct, frozen=True):
     provenance: Provenance
     leaks: dict[str, _Plain]
-    measurements: list[msgspec.Raw]
+    measurements: list[Any]
     origins: list[Origin] = []
 
 
@@ -60,19 +56,19 @@ def encode(document: Document) -> bytes:
     )
 
 
-def decode(data: bytes, scenarios: Collection[str] | None = None) -> Document:
-    """Return the document that `encode` made, or only its cells of `scenarios`, which is faster.
+def decode(plain: object, scenarios: Collection[str] | None = None) -> Document:
+    """Return the document of which `encode` made JSON with these plain values, or only cells of `scenarios`.
 
-    Raises msgspec.ValidationError if `data` has another form.
+    Raises msgspec.ValidationError if they have another form.
     """
-    file = msgspec.json.decode(data, type=_File)
+    file = msgspec.convert(plain, _File)
     if len(file.provenance.stacks) != 1:
         raise msgspec.ValidationError("Expected one stack")
     try:
         measurements = tuple(
-            _whole(msgspec.json.decode(cell), file)
+            _whole(cell, file)
             for cell in file.measurements
-            if scenarios is None or msgspec.json.decode(cell, type=_Named).scenario in scenarios
+            if scenarios is None or cell["scenario"] in scenarios
         )
     except msgspec.ValidationError:
         raise

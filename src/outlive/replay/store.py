@@ -176,11 +176,11 @@ def read(path: Path, scenarios: Collection[str] | None = None) -> Document:
     """
 
     def decoded(version: int, data: bytes) -> Document:
-        compacted = version == compact.SCHEMA_VERSION
-        document = compact.decode(data, scenarios) if compacted else msgspec.json.decode(data, type=Document)
-        for fault in plausible.faults(document, data):
+        plain, faults = plausible.plain(data)
+        for fault in faults:
             raise FaultError(f"{path} cannot be right: {fault}; remove it to measure again")
-        return document
+        compacted = version == compact.SCHEMA_VERSION
+        return compact.decode(plain, scenarios) if compacted else msgspec.convert(plain, Document)
 
     versions = (SCHEMA_VERSION, compact.SCHEMA_VERSION)
     document = decode(path, Document, {version: partial(decoded, version) for version in versions})
