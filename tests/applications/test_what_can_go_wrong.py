@@ -231,8 +231,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("verb", ["measure", "load"])
-@pytest.mark.parametrize("factory", [False, True])
+@pytest.mark.parametrize(("verb", "factory"), [("measure", False), ("load", True)])
 @pytest.mark.parametrize("name", REFUSALS)
 def test_an_error_at_import_is_one_line_with_its_name_and_place(
     *, tmp_path: Path, name: str, factory: bool, verb: str
