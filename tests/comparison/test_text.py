@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from comparisons import (
     phase,
     side,
 )
-from goldens import same_as_golden
+from goldens import GOLDEN, same_as_golden
 from outlive import wording
 from outlive.comparison import markdown, terminal
 from outlive.comparison.changes import NAMED
@@ -49,6 +51,12 @@ def test_terminal(name: str, width: int) -> None:
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_terminal_with_every_cell(name: str) -> None:
     same_as_golden(f"compare-{name}-all.txt", shown(COMPARISONS[name](), everything=True))
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.iterdir()), ids=lambda path: path.name)
+def test_no_text_says_up_to_before_a_change(path: Path) -> None:
+    """`up to 0 → 526 MiB` is not English: the cell that changes most is named instead."""
+    assert not re.search(r"up to\s[^\s]+( \w+)?\s→", path.read_text())
 
 
 # a terminal, a pipe, and texts from outside

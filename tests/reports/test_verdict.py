@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparisons import REASON, cell, compared, lost, side
+from comparisons import REASON, cell, compared, lost, phase, side
 from load_comparisons import SIDES, runs
 from outlive.comparison.noisy import load as loadcomparison
 from outlive.comparison.noisy.load import LoadComparison
@@ -150,6 +150,29 @@ class TestRules:
             "2 of 6 cells leak more by up to 118 MiB per hour (large) and 2 leave more by up to 531 MiB per "
             "hour (large)"
         )
+
+    @pytest.mark.parametrize("garbage", [0, 10, 60])
+    def test_garbage_beside_a_leak_is_not_what_leaks_more(self, garbage: int) -> None:
+        """Flask 2.0.0 → 3.1.3 with gc off: one object more leaks, and eight wait for a collection."""
+
+        def leaking(leaked: int, cyclic: int) -> list[Measurement]:
+            phases = tuple(
+                phase(
+                    n,
+                    survivors=(leaked + cyclic) * n,
+                    leaked=leaked * n,
+                    blocks=(leaked + cyclic) * n,
+                    blocks_kept=leaked * n,
+                    heap=0,
+                    heap_kept=0,
+                )
+                for n in (11, 503, 1009)
+            )
+            return [cell("not-found", leaked + cyclic, leaked, gc="off", phases=phases)]
+
+        found = self.off(leaking(72, 0), leaking(73, garbage))
+        assert "leak more" not in found.because
+        assert found.verdict == ("HOLD" if garbage == 60 else "NO REASON EITHER WAY")
 
     def test_what_holds_is_not_contained_by_room_if_it_leaks(self) -> None:
         before = [*OK, *everywhere("not-found", 41, leaked=40), *everywhere("upload", 10)]

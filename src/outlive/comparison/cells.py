@@ -14,6 +14,7 @@ import msgspec
 from outlive.comparison.changes import (
     BLOCKS,
     HEAP,
+    NAMED,
     OBJECTS,
     OPEN_FILES,
     QUANTITIES,
@@ -25,6 +26,7 @@ from outlive.comparison.changes import (
     bytes_of,
     class_change,
     exact,
+    kept,
     kind,
     sign,
 )
@@ -52,8 +54,9 @@ class SideReading(msgspec.Struct, frozen=True, kw_only=True):
 
     `growth` is the measured growth, `kind` the growth under this gc policy. `amounts` are the amounts of
     `changes.QUANTITIES`, by name, that stay: with gc off everything that a request leaves, else what no
-    collection frees. `once` is how many objects were kept before growth stopped, `ok` how many objects the
-    scenario `ok` leaves as well (None: unknown), `ok_python` how many of these the standard library keeps.
+    collection frees. `kept` are the objects and memory that no collection frees, whatever the policy.
+    `once` is how many objects were kept before growth stopped, `ok` how many objects the scenario `ok` leaves
+    as well (None: unknown), `ok_python` how many of these the standard library keeps.
     `freed` is the garbage that collections free, in the long run, in whole objects. It, `peak_rss_bytes` and
     the pauses are noisy and decide nothing; of fewer than LEAST_COLLECTIONS, pauses are None. `requests` is
     how many were sent: the longer a cell runs, the higher its peak, and the longer its pauses.
@@ -62,6 +65,7 @@ class SideReading(msgspec.Struct, frozen=True, kw_only=True):
     growth: Growth
     kind: Growth
     amounts: dict[str, Amount]
+    kept: dict[str, Amount]
     once: int | None
     ok: float | None
     ok_python: float
@@ -101,7 +105,8 @@ class Row(Cell, frozen=True, kw_only=True):
 
     `by` is what gave the direction: `class`, or the name of a quantity; empty where nothing changed. `told`
     are the quantities that differ. `as_ok`: it changes, and by just what `ok` changes. `decides` is false
-    where it is for development only. `size` is what stays at the reader's traffic.
+    where it is for development only. `size` is what stays at the reader's traffic, `leak` what of it no
+    collection frees, all of it if that is not known.
     """
 
     before: SideReading
@@ -112,6 +117,7 @@ class Row(Cell, frozen=True, kw_only=True):
     as_ok: bool
     decides: bool
     size: Size | None
+    leak: Size | None
 
     @property
     def change(self) -> float:
@@ -270,6 +276,7 @@ def _reading(measurement: Measurement) -> SideReading:
             for quantity in QUANTITIES
             if (amount := quantity.of(measurement)) is not None
         },
+        kept=kept(measurement),
         once=sum(phase.leaked for phase in measurement.phases[:-1]) if measurement.phases else None,
         ok=None,
         ok_python=python_own(measurement),
@@ -319,6 +326,10 @@ def _row(
             for side, of in zip((before, after), ok, strict=True)
         )
     direction, by, differing = decide(before, after)
+    fails = cell.scenario != BASELINE
+    change = bytes_changed(before.amounts, after.amounts)
+    leaked = bytes_changed(before.kept, after.kept) if _leak_differs(before, after, differing) else 0.0
+    size = _size(before.amounts, after.amounts, change, rates, fails=fails)
     return Row(
         cell.scenario,
         cell.connection,
@@ -334,17 +345,30 @@ def _row(
         and decide(*ok)[0] == direction
         and _as_ok((before, after), ok),
         decides=decides,
-        size=_size(before, after, rates, fails=cell.scenario != BASELINE),
+        size=size,
+        leak=_size(before.kept, after.kept, leaked, rates, fails=fails) or size,
     )
 
 
-def _size(before: SideReading, after: SideReading, rates: Rates, *, fails: bool) -> Size | None:
-    if before.bytes_each is None or after.bytes_each is None:
+def _leak_differs(before: SideReading, after: SideReading, differing: Sequence[str]) -> bool:
+    """Return whether what no collection frees differs: without that, estimates of it only differ by noise."""
+    turns = (before.kind == "leak") != (after.kind == "leak")
+    return turns or any(NAMED[name].leaks is not None for name in differing)
+
+
+def _size(
+    before: Mapping[str, Amount],
+    after: Mapping[str, Amount],
+    change: float,
+    rates: Rates,
+    *,
+    fails: bool,
+) -> Size | None:
+    """Return what stays per hour; `change` are the bytes per request that are certain."""
+    sides = bytes_of(before), bytes_of(after)
+    if sides[0] is None or sides[1] is None:
         return None
-    change = bytes_changed(before.amounts, after.amounts)
-    return Size.of(
-        *(hourly(each, rates, fails=fails) for each in (before.bytes_each, after.bytes_each, change))
-    )
+    return Size.of(*(hourly(each, rates, fails=fails) for each in (sides[0], sides[1], change)))
 
 
 def decide(before: SideReading, after: SideReading) -> tuple[Direction, str, tuple[str, ...]]:

@@ -139,15 +139,18 @@ def _leaked(measurement: Measurement) -> Amount:
     return Amount(_counted(measurement, measurement.leaked_per_request), errors(measurement)[0])
 
 
-def _stays(field: str) -> Callable[[Measurement], Amount | None]:
-    """Return a reader of the blocks or bytes of C heap that stay: with gc off all of them."""
+def _stays(field: str, *, kept: bool = False) -> Callable[[Measurement], Amount | None]:
+    """Return a reader of the blocks or bytes of C heap that stay: with gc off all of them, unless `kept`."""
     stored = {"blocks": "blocks_per_request", "heap": "heap_bytes_per_request"}[field]
 
     def read(measurement: Measurement) -> Amount | None:
-        if kind(measurement) in ("none", "bounded"):
+        growth = kind(measurement)
+        if growth in ("none", "bounded") or (kept and growth == "cyclic"):
             return Amount(0.0)
-        value = getattr(measurement, stored)
-        reading = field if measurement.gc == "off" else f"{field}_kept"
+        everything = measurement.gc == "off" and not kept
+        reading = field if everything else f"{field}_kept"
+        alike = everything or measurement.gc != "off" or not measurement.cyclic_per_request
+        value = getattr(measurement, stored) if alike else None
         amount = _off_the_line(measurement, reading) or _slope(measurement.phases, reading)
         amount = amount or (None if value is None else Amount(value))
         if amount is None:
@@ -273,6 +276,12 @@ QUANTITIES = (
 )
 """Everything that is counted, in the order in which it decides: what no collection frees comes first."""
 NAMED = {quantity.name: quantity for quantity in QUANTITIES}
+_KEPT: dict[str, Callable[[Measurement], Amount | None]] = {
+    LEAKED.name: _leaked,
+    OBJECTS.name: _leaked,
+    BLOCKS.name: _stays("blocks", kept=True),
+    HEAP.name: _stays("heap", kept=True),
+}
 
 
 def class_change(kinds: tuple[Growth, Growth], once: tuple[int | None, int | None]) -> int:
@@ -287,6 +296,12 @@ def class_change(kinds: tuple[Growth, Growth], once: tuple[int | None, int | Non
     return sign(RANK[kinds[1]] - RANK[kinds[0]])
 
 
+def kept(measurement: Measurement) -> dict[str, Amount]:
+    """Return the objects and the memory that no collection frees, by the names of their quantities."""
+    readings = {name: read(measurement) for name, read in _KEPT.items()}
+    return {name: amount for name, amount in readings.items() if amount is not None}
+
+
 def bytes_of(amounts: Mapping[str, Amount]) -> float | None:
     """Return an estimate of the bytes of each request that stay, blocks and C heap; None if not countable."""
     if "blocks" not in amounts and "heap" not in amounts:
@@ -298,12 +313,19 @@ def bytes_of(amounts: Mapping[str, Amount]) -> float | None:
 def bytes_changed(before: Mapping[str, Amount], after: Mapping[str, Amount]) -> float:
     """Return how many more bytes of each request stay, as far as that is certain.
 
-    Where no difference in memory is and a leak has other objects, each more or less is at least a block.
+    Where a leak has other objects and no difference in memory is certain, each more or less is at least a
+    block. A difference in blocks is not certain there if the C heap, which is rough, may make up for it.
     """
+
+    def apart(quantity: Quantity) -> float:
+        return after[quantity.name].value - before[quantity.name].value
 
     def certain(quantity: Quantity) -> float:
         differs = quantity.change(before.get(quantity.name), after.get(quantity.name))
-        return after[quantity.name].value - before[quantity.name].value if differs else 0.0
+        return apart(quantity) if differs else 0.0
 
-    memory = BYTES_PER_BLOCK * certain(BLOCKS) + certain(HEAP)
+    blocks, heap = BYTES_PER_BLOCK * certain(BLOCKS), certain(HEAP)
+    if certain(LEAKED) and not heap and HEAP.name in before and HEAP.name in after:
+        blocks = blocks if blocks * (blocks + apart(HEAP)) > 0 else 0.0
+    memory = blocks + heap
     return memory or (BYTES_PER_BLOCK * certain(OBJECTS) if certain(OBJECTS) * certain(LEAKED) > 0 else 0.0)

@@ -19,12 +19,14 @@ from outlive.comparison.changes import (
     QUANTITIES,
     Quantity,
 )
+from outlive.comparison.sizes import Size
 from outlive.records.measurement import GC_POLICIES, Connection, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
 from outlive.wording import ARROW, NO_VERSION, capital, counted, does, listed, number, size, step
 
 MOST_NAMES = 3
+NOTHING = Size(0.0, 0.0)
 UNTRACKED = "in no object that the collector tracks"
 
 
@@ -254,9 +256,7 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     parts = [f"{_most(quantity, top, part)} per {quantity.per}"]
     if quantity.leaks is not None and quantity is not LEAKED:
         parts.append(UNTRACKED)
-    if top.size is not None and (top.size.before or top.size.after):
-        most = "up to " if _alike(quantity, part) and len({str(row.size) for row in part}) > 1 else ""
-        parts.append(f"{most}{top.size}")
+    parts += _sizes(quantity, top, part)
     if contrary := [opposite for opposite in top.contrary if opposite is not LEAKED]:
         parts += [f"but {_step(opposite, top)} per {opposite.per}" for opposite in contrary[:1]]
     elif kind == "leaks-no-longer" and quantity is LEAKED and top.after.objects > 0:
@@ -265,14 +265,34 @@ def _figure(kind: str, part: Sequence[Row]) -> str:
     return ", ".join(parts)
 
 
+def _sizes(quantity: Quantity, top: Row, part: Sequence[Row]) -> Iterator[str]:
+    """Yield what the amounts of `top` are per hour; of a leak, the garbage that stays with it comes after."""
+    size = _size(quantity, top)
+    if size is None or not (size.before or size.after):
+        return
+    others = len({str(_size(quantity, row)) for row in part}) > 1
+    yield f"{_place(top, part) if others and _alike(quantity, part) else ''}{size}"
+    if top.size is not None and size.amounts != top.size.amounts:
+        word = f": {top.size.word}" if ARROW in top.size.amounts and size.word != top.size.word else ""
+        yield f"{top.size.amounts} with cyclic garbage{word}"
+
+
+def _size(quantity: Quantity, row: Row) -> Size | None:
+    """Return what stays of a row per hour; if `quantity` leaks, only what no collection frees."""
+    return row.size if quantity.leaks is None else row.leak
+
+
 def _most(quantity: Quantity, top: Row, part: Sequence[Row]) -> str:
     """Return the amounts of `top`, with its name if other rows of `part` have other amounts."""
     amounts = quantity.text(step(*top.written(quantity)))
-    if _alike(quantity, part):
-        return amounts
+    return amounts if _alike(quantity, part) else f"{_place(top, part)}{amounts}"
+
+
+def _place(top: Row, part: Sequence[Row]) -> str:
+    """Return which of the rows `top` is, as in `most in upload on close: `."""
     places = [f"in {top.scenario}"] if len({row.scenario for row in part}) > 1 else []
     places += [f"on {top.connection}"] if len({row.connection for row in part}) > 1 else []
-    return f"most {' '.join(places)}: {amounts}"
+    return f"most {' '.join(places)}: "
 
 
 def _alike(quantity: Quantity, part: Sequence[Row]) -> bool:
@@ -288,9 +308,11 @@ def _top(rows: Sequence[Row], *, leaks: bool = False, state: bool = False) -> tu
 
     def most(told: tuple[Quantity, Row]) -> tuple[bool, float, float, float]:
         quantity, row = told
-        change, size = abs(_apart(quantity, row)), row.size.change if row.size else 0.0
-        size = {"worse": size, "better": -size, "same": abs(size)}[row.direction]
-        stays = row.size.after if row.size else 0.0
+        change, estimate = abs(_apart(quantity, row)), _size(quantity, row) or NOTHING
+        size = {"worse": estimate.change, "better": -estimate.change, "same": abs(estimate.change)}[
+            row.direction
+        ]
+        stays = estimate.after
         if state:
             return (quantity is LEAKED, max(row.amounts(quantity)), stays, 0.0)
         first = (change, size) if quantity.leaks is not None else (size, change)

@@ -104,11 +104,11 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         freed = _most(self.rows, "freed", number)
         if not self.collected or freed == UNKNOWN:
             return ""
-        burden = f"collector: frees up to {counted(freed, 'object')} per request"
+        burden = f"collector, at most: frees {counted(freed, 'object')} per request"
         if not self.paused:
             return burden
         pauses = _most(self.rows, "pause_ms_per_1000_requests", pause)
-        return f"{burden}, pauses up to {pauses} ms per 1000 requests"
+        return f"{burden}, pauses {pauses} ms per 1000 requests"
 
     @property
     def paused(self) -> bool:

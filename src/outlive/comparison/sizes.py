@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from outlive.wording import ARROW, decimal, number
+from outlive.wording import ARROW, decimal, number, step
 
 Word = Literal["negligible", "some", "large"]
 
@@ -62,7 +62,12 @@ class Size(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, before: float, after: float, change: float) -> Size:
-        """Return the size of two amounts in MiB per hour; `change` is the difference that is certain."""
+        """Return the size of two amounts in MiB per hour; `change` is the difference that is certain.
+
+        A side that leaves nothing is 0: then all that is not certain is missing from the other.
+        """
+        if change and not (before and after):
+            return cls(max(0.0, -change), max(0.0, change))
         middle = max((before + after) / 2, abs(change) / 2)
         return cls(middle - change / 2, middle + change / 2)
 
@@ -77,11 +82,18 @@ class Size(msgspec.Struct, frozen=True):
         most = abs(self.change)
         return "negligible" if most < NEGLIGIBLE else "some" if most < LARGE else "large"
 
+    @property
+    def amounts(self) -> str:
+        """What stays on both sides, in MiB per hour, once where it is written alike."""
+        return step(mib(self.before), mib(self.after))
+
     def __str__(self) -> str:
-        before, after = map(mib, (self.before, self.after))
-        if before == after:
-            return f"{before} MiB per hour as before"
-        return f"{before} {ARROW} {after} MiB per hour: {self.word}"
+        unit = "MiB per hour"
+        return (
+            f"{self.amounts} {unit}: {self.word}"
+            if ARROW in self.amounts
+            else f"{self.amounts} {unit} as before"
+        )
 
 
 def hourly(bytes_each: float, rates: Rates, *, fails: bool) -> float:

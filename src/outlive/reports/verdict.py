@@ -7,8 +7,9 @@ decides:
 1. `WITHDRAWN`, overall only: the release to upgrade to is yanked. The verdict names the nearest and the
    newest release that are not.
 2. `NOT ENOUGH DATA`: no cell was measured on both sides.
-3. `HOLD`: a cell starts to leak, leaks more by an amount that is not `negligible`, or leaves more by a
-   `large` amount. Also if a metric is certain to be worse under load by LOAD_HOLDS or more with this policy.
+3. `HOLD`: a cell starts to leak, leaks more by an amount that is not `negligible` (what a collection frees
+   does not count), or leaves more by a `large` amount.
+   Also if a metric is certain to be worse under load by LOAD_HOLDS or more with this policy.
 4. `NOT ENOUGH DATA`: a scenario lost one of its cells, or a policy has fewer than LEAST_MEASURED of its.
 5. `UPGRADE WITH A SETTING`: a leak is gone or smaller, or cells leave noticeably less, and a setting
    contains what got worse or still leaks.
@@ -208,10 +209,20 @@ def matters(row: Row) -> bool:
     """Return whether a row changes by enough to be a reason to act."""
     if row.direction == "same":
         return False
-    if row.size is None or _leak_turns(row):
+    if row.size is None or _leak_matters(row):
         return True
     little = row.direction == "better" and -row.size.change < LEAST_GAIN * row.size.before
     return row.size.word != "negligible" and (leaks_differ(row) or not little)
+
+
+def _leak_matters(row: Row) -> bool:
+    """Return whether a row's leak starts or stops, or changes by more than a negligible amount.
+
+    What a collection frees does not count, even where none runs: it is no leak.
+    """
+    if _leak_turns(row):
+        return True
+    return leaks_differ(row) and (row.leak is None or row.leak.word != "negligible")
 
 
 def _leak_turns(row: Row) -> bool:
@@ -240,8 +251,8 @@ def _decide(
 ) -> tuple[Verdict, str, tuple[Setting, ...]]:
     if not rows:
         return "NOT ENOUGH DATA", "no cell was measured on both sides", ()
-    grave = [row for row in worse if leaks_differ(row) and matters(row)]
-    heavy = [row for row in worse if (row.size is None or row.size.change >= LARGE) and not leaks_differ(row)]
+    grave = [row for row in worse if _leak_matters(row)]
+    heavy = [row for row in worse if row not in grave and (row.size is None or row.size.change >= LARGE)]
     if grave or heavy:
         return "HOLD", _graver(grave, heavy, rows), () if grave else _settings((), worse)
     if not enough:
@@ -273,7 +284,7 @@ def _graver(grave: Sequence[Row], heavy: Sequence[Row], rows: Sequence[Row]) -> 
     return listed(
         [
             f"{len(part) if at else _of(part, rows)} {does(len(part), verb)} {more}"
-            + (_by(part) if more == "more" else "")
+            + (_by(part, leaks=part is not heavy) if more == "more" else "")
             for at, (part, verb, more) in enumerate(told)
         ]
     )
@@ -292,9 +303,12 @@ def _little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]) ->
     return f"{listed(parts) or nothing}{still}"
 
 
-def _by(rows: Sequence[Row]) -> str:
-    """Return by how much rows that all got better, or all got worse, changed at most, or "" if unknown."""
-    sizes = [row.size for row in rows if row.size is not None]
+def _by(rows: Sequence[Row], *, leaks: bool = False) -> str:
+    """Return by how much rows that all got better, or all got worse, changed at most, or "" if unknown.
+
+    If it `leaks`, what a collection frees does not count.
+    """
+    sizes = [size for row in rows if (size := row.leak if leaks else row.size) is not None]
     if not sizes:
         return ""
     way = 1 if rows[0].direction == "worse" else -1
