@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from comparisons import cell, leak, off_the_line, side
@@ -79,15 +82,61 @@ def test_nor_does_one_where_other_cells_were_measured() -> None:
     assert periods(WITH, (cell("upload"),), WITH) == [(None, "1.0", "1.2", None)]
 
 
+def test_the_course_of_a_period_is_of_one_cell() -> None:
+    """aiohttp's 31113a1c2a8a was told as 42 → 43, 43 → 44, 37 → 36: of two scenarios in turn."""
+
+    def release(small: float | None, large: float | None) -> tuple[Measurement, ...]:
+        counts = {"small": small, "large": large}
+        return tuple(one(leak("ring", objects), scenario=name) for name, objects in counts.items() if objects)
+
+    (line,) = life_lines([timeline(release(3, 50), release(4, 44), release(5, None), release(6, 44))])
+    (period,) = line.periods
+    assert period.cell.scenario == "small"  # each release shows it there
+    assert [(each.before, each.after) for each in period.steps] == [(3, 4), (4, 5), (5, 6)]
+    assert any("objects in small 3 → 4 in 1.1, 4 → 5" in text for text in lifelines_text.told(line))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8))
+def test_each_step_starts_where_the_one_before_ended(counts: list[tuple[int, int]]) -> None:
+    releases = [
+        tuple(
+            one(leak("ring", count), scenario=name) if count else cell(name)
+            for name, count in zip(("a", "b"), both, strict=True)
+        )
+        for both in counts
+    ]
+    for line in life_lines([timeline(*releases)]):
+        for period in line.periods:
+            assert all(a.after == b.before for a, b in pairwise(period.steps))
+            assert all(step.before != step.after for step in period.steps)
+
+
+def test_a_drift_within_the_error_is_told_once_it_is_larger() -> None:
+    releases = [
+        (msgspec.structs.replace(off_the_line(5 + at), leaks=(leak("ring", 5 + at),)),) for at in range(9)
+    ]
+    (line,) = life_lines([timeline(*releases)])
+    steps = line.periods[0].steps
+    assert steps
+    assert steps[0].before == 5
+
+
+def test_the_most_objects_name_their_python_if_others_keep_fewer() -> None:
+    both = [timeline(WITH, WITH), timeline((), (one(leak("ring", 9)),), python="3.13")]
+    (line,) = life_lines(both)
+    assert lifelines_text.told(line)[0] == "up to 9 cyclic per request in not-found (Python 3.13)"
+    (line,) = life_lines([timeline(WITH), timeline(WITH, python="3.13")])
+    assert lifelines_text.told(line)[0] == "up to 5 cyclic per request in not-found"
+
+
 def test_steps_are_told_of_the_cell_that_keeps_most() -> None:
     def release(small: float, large: float) -> tuple[Measurement, ...]:
         return one(leak("ring", small), scenario="a"), one(leak("ring", large), scenario="b")
 
     (line,) = life_lines([timeline(release(1, 9), release(2, 8), release(2, 8))])
     (period,) = line.periods
-    assert [(each.release, each.scenario, each.before, each.after) for each in period.steps] == [
-        ("1.1", "b", 9, 8)
-    ]
+    assert period.cell.scenario == "b"
+    assert [(each.release, each.before, each.after) for each in period.steps] == [("1.1", 9, 8)]
     assert (line.objects, line.scenarios) == (8, ("a", "b"))
 
 

@@ -6,7 +6,6 @@ shows it. If none of them is explained, the release does not count.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,10 +32,9 @@ Presence = dict[Cell, Occurrence]
 
 
 class Shift(msgspec.Struct, frozen=True, kw_only=True):
-    """A release that keeps a different number of objects; the numbers are those of the largest cell."""
+    """A release that keeps a different number of objects in the cell of its period."""
 
     release: str
-    scenario: str
     before: float
     after: float
 
@@ -46,7 +44,8 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
 
     `since` and `until` are the first and the last measured one of them. `after` is the last release before
     them, None if `since` is the first measured one. `gone` is the first release after them, None if `until`
-    is the newest measured one. `objects` is the most objects per request that it keeps in `until`.
+    is the newest measured one. `objects` is the most objects per request that it keeps in `until`. `steps`
+    are the changes in one `cell`: of those that most of the releases show, the one that keeps most at last.
     """
 
     python: str
@@ -55,6 +54,7 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     until: str
     gone: str | None
     objects: float
+    cell: Cell
     steps: tuple[Shift, ...]
 
 
@@ -160,17 +160,11 @@ def _periods(
 
 
 def _period(python: str, before: str | None, run: Run, gone: str | None) -> Period:
-    steps = []
-    for (_, early), (release, late) in itertools.pairwise(run):
-        differing = [
-            (old.leak.objects_per_request, new.leak.objects_per_request, cell)
-            for cell, old in early.items()
-            if (new := late.get(cell))
-            and abs(old.leak.objects_per_request - new.leak.objects_per_request) > old.error + new.error
-        ]
-        if differing:
-            earlier, later, cell = max(differing, key=lambda change: (max(change[:2]), change[2]))
-            steps.append(Shift(release=release, scenario=cell.scenario, before=earlier, after=later))
+    shown: dict[Cell, list[tuple[str, Occurrence]]] = defaultdict(list)
+    for release, presence in run:
+        for cell, occurrence in presence.items():
+            shown[cell].append((release, occurrence))
+    cell = max(shown, key=lambda cell: (len(shown[cell]), shown[cell][-1][1].leak.objects_per_request, cell))
     return Period(
         python=python,
         after=before,
@@ -178,8 +172,19 @@ def _period(python: str, before: str | None, run: Run, gone: str | None) -> Peri
         until=run[-1][0],
         gone=gone,
         objects=max(seen.leak.objects_per_request for seen in run[-1][1].values()),
-        steps=tuple(steps),
+        cell=cell,
+        steps=tuple(_steps(shown[cell])),
     )
+
+
+def _steps(course: Sequence[tuple[str, Occurrence]]) -> Iterator[Shift]:
+    """Yield the changes in one cell; each starts where the one before ended."""
+    (_, told), *later = course
+    for release, occurrence in later:
+        before, after = told.leak.objects_per_request, occurrence.leak.objects_per_request
+        if abs(after - before) > told.error + occurrence.error:
+            yield Shift(release=release, before=before, after=after)
+            told = occurrence
 
 
 def _present(periods: Sequence[Period], order: Sequence[str]) -> bool:

@@ -54,10 +54,13 @@ def told(line: LifeLine) -> tuple[str, ...]:
     """Return a life line as lines of text: its objects and scenarios, its suspect, its releases."""
     leak = line.leak
     where = f"in {listed(line.scenarios, MOST_SCENARIOS)}"
+    most = [period.python for period in line.periods if period.objects == line.objects]
+    alone = {period.python for period in line.periods} <= set(most)
     return (
-        f"up to {number(line.objects)} {leak.growth} per request {where}",
+        f"up to {number(line.objects)} {leak.growth} per request {where}"
+        + ("" if alone else f" (Python {listed(most)})"),
         suspect(leak),
-        *(_when(pythons, periods) for pythons, periods in _by_course(line.periods)),
+        *(_when(line, pythons, periods) for pythons, periods in _by_course(line.periods)),
         *([f"Python {listed(line.absent)}: absent"] if line.absent else []),
         *([f"Python {listed(line.unmeasured)}: not measured there"] if line.unmeasured else []),
     )
@@ -86,12 +89,16 @@ def _by_course(periods: Sequence[Period]) -> list[tuple[list[str], list[Period]]
         courses.setdefault(period.python, []).append(period)
     groups: dict[tuple[object, ...], tuple[list[str], list[Period]]] = {}
     for python, course in courses.items():
-        bare = tuple((part.after, part.since, part.until, part.gone, part.steps) for part in course)
+        bare = tuple(
+            (part.after, part.since, part.until, part.gone, part.steps and (part.cell, part.steps))
+            for part in course
+        )
         groups.setdefault(bare, ([], course))[0].append(python)
     return list(groups.values())
 
 
-def _when(pythons: Sequence[str], periods: Sequence[Period]) -> str:
+def _when(line: LifeLine, pythons: Sequence[str], periods: Sequence[Period]) -> str:
+    """Return the course on some Pythons, with the cell that its numbers are of if the line has several."""
     parts = []
     for place, period in enumerate(periods):
         first = f"introduced in {period.since}" if place == 0 else f"back in {period.since}"
@@ -100,7 +107,9 @@ def _when(pythons: Sequence[str], periods: Sequence[Period]) -> str:
         parts.append(first if period.after else oldest)
         changes = [f"{step(number(s.before), number(s.after))} in {s.release}" for s in period.steps]
         if changes:
-            parts.append(f"objects {', '.join(changes)}")
+            places = [f"in {period.cell.scenario}"] if len(line.scenarios) > 1 else []
+            places += [f"on {period.cell.connection}"] if len(line.connections) > 1 else []
+            parts.append(" ".join(["objects", *places, ", ".join(changes)]))
         if not alone:
             parts.append(f"gone in {period.gone}" if period.gone else f"still in {period.until}")
     return f"Python {listed(pythons)}: {'; '.join(parts)}"
