@@ -120,7 +120,7 @@ class TestHeld:
     def test_confirmed(self) -> None:
         assert seen("cycles after a 404", ("not-found", 40, 0), ("upload", 5, 5)) == (
             "confirmed",
-            "less is left: not-found 40 → 0",
+            "less is left: not-found 40 → 0 objects",
         )
 
     def test_a_leak_that_is_gone_is_confirmed_though_cycles_are_left(self) -> None:
@@ -131,21 +131,21 @@ class TestHeld:
     def test_most_of_it_left_is_partly(self) -> None:
         assert seen("Break cycles after a 404", ("not-found", 47, 43)) == (
             "partly",
-            "less is left in 1 of 1 cell: not-found 47 → 43",
+            "less is left in 1 of 1 cell: not-found 47 → 43 objects",
         )
 
     def test_some_better_some_worse_is_partly(self) -> None:
         changes = (("not-found", 40, 0), ("handler-error", 5, 9))
         assert seen("cycles in an exception", *changes) == (
             "partly",
-            "less is left in 1 of 2 cells: not-found 40 → 0; more: handler-error 5 → 9",
+            "less is left in 1 of 2 cells: not-found 40 → 0 objects; more: handler-error 5 → 9 objects",
         )
 
     def test_what_changes_as_ok_does_is_told_with_all_that_is_left(self) -> None:
         before = [cell("ok", 28), cell("not-found", 28)]
         found = compared(before, [cell("ok", 0), cell("not-found", 0)]).rows
         held = hold("1", claim("cycles after a 404"), found, ONE_STEP)
-        assert held.evidence == "less is left: not-found 28 → 0"
+        assert held.evidence == "less is left: not-found 28 → 0 objects"
 
     def test_what_only_connections_leave_counts_as_a_cell_that_left_something(self) -> None:
         before, after = (
@@ -174,19 +174,22 @@ class TestHeld:
     def test_contradicted(self) -> None:
         assert seen("a leak for 404", ("not-found", 40, 45)) == (
             "contradicted",
-            "more is left: not-found 40 → 45",
+            "more is left: not-found 40 → 45 objects",
         )
 
     def test_a_little_more_does_not_contradict(self) -> None:
         """What a fix has of its own is no word against it."""
         assert seen("a leak for 404", ("not-found", 40, 42)) == (
             "not seen",
-            "a little more is left: not-found 40 → 42",
+            "a little more is left: not-found 40 → 42 objects",
         )
 
     def test_over_many_releases_nothing_is_contradicted(self) -> None:
         found = seen("a leak for 404", ("not-found", 40, 42), span=Span("3.8", "3.12", 30))
-        assert found == ("not seen", "more is left: not-found 40 → 42; 30 other releases may have caused it")
+        assert found == (
+            "not seen",
+            "more is left: not-found 40 → 42 objects; 30 other releases may have caused it",
+        )
 
     def test_what_is_about_clients_is_no_matter_of_a_servers_requests(self) -> None:
         assert seen("a leak in the ClientSession connector", ("not-found", 40, 0)) == (
@@ -198,7 +201,7 @@ class TestHeld:
         changes = (("not-found", 40, 40), ("gateway-refused", 9, 0), ("websocket-abort", 5, 5))
         assert seen("a leak in the ClientSession connector", *changes) == (
             "confirmed",
-            "less is left: gateway-refused 9 → 0",
+            "less is left: gateway-refused 9 → 0 objects",
         )
         assert seen("a leak of a client's WebSocket", *changes) == (
             "not seen",

@@ -248,6 +248,12 @@ def _kind(row: Row) -> str | None:
     return "more" if worse else "less"
 
 
+def figure(rows: Sequence[Row]) -> str:
+    """Return what changes most in rows, as the headline tells it: `32 → 7 objects per request, 48 → 17 …`."""
+    kind = _kind(max(rows, key=lambda row: abs(row.size.change) if row.size else 0.0)) or ""
+    return _figure(kind, [row for row in rows if _kind(row) == kind])
+
+
 def _figure(kind: str, part: Sequence[Row]) -> str:
     """Return before and after of all rows, or of the one with most to tell, with what it is per hour."""
     if kind in {"grows", "grows-not"}:

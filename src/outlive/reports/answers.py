@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from outlive.comparison.cells import BASELINE, Row
-from outlive.comparison.headline import Sentence, one_paragraph, policies, withdrawn
-from outlive.comparison.lines import LEAST_ERROR, gaps, step_text
+from outlive.comparison.headline import Sentence, figure, one_paragraph, policies, withdrawn
+from outlive.comparison.lines import LEAST_ERROR, gaps
 from outlive.comparison.noisy.load import said
 from outlive.comparison.pair import BothMeasurements, Comparison
 from outlive.comparison.sizes import LARGE, NEGLIGIBLE, Rates
@@ -143,8 +143,8 @@ def _answers(upgrade: Upgrade) -> tuple[Answer, ...]:
     worse = [row for row in rows if row.direction == "worse"]
     return (
         Answer("Is it safe?", _safe(upgrade)),
-        Answer("What improves?", f"{examples(better)}." if better else "Nothing that was measured improves."),
-        Answer("What does not?", " ".join(_not_better(rows, worse))),
+        Answer.of("What improves?", examples(better) or [Sentence(("nothing that was measured improves",))]),
+        Answer.of("What does not?", [*examples(worse), *_not_better(rows, worse)]),
         _paths(better, worse),
         _loaded(upgrade),
         Answer("Is it withdrawn?", _withdrawn(upgrade)),
@@ -197,16 +197,21 @@ def _leaking(upgrade: Upgrade) -> list[str]:
     return list(dict.fromkeys(row.scenario for row in rows if row.before.kind == "leak" and row.decides))
 
 
-def examples(rows: Iterable[Row]) -> str:
-    """Return the largest changes in objects, one for each scenario, with their sizes per hour."""
-    most: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda row: (-abs(row.size.change if row.size else 0), -abs(row.change))):
-        most.setdefault(row.scenario, row)
-    texts = [
-        f"{scenario} {step_text(row)} per request" + (f" ({row.size})" if row.size else "")
-        for scenario, row in most.items()
-    ]
-    return listed(texts, MOST_EXAMPLES)
+def examples(rows: Sequence[Row]) -> list[Sentence]:
+    """Return the largest changes with each gc policy; scenarios that change alike share one."""
+    sentences = []
+    for gc in policies(rows):
+        own = [row for row in rows if row.gc == gc]
+        own.sort(key=lambda row: (-abs(row.size.change if row.size else 0), -abs(row.change)))
+        alike: dict[str, list[str]] = {}
+        for scenario in dict.fromkeys(row.scenario for row in own):
+            change = figure([row for row in own if row.scenario == scenario])
+            alike.setdefault(change, []).append(scenario)
+        clauses = [f"{listed(names, MOST_EXAMPLES)} ({change})" for change, names in alike.items()]
+        if hidden := sum(map(len, list(alike.values())[MOST_EXAMPLES:])):
+            clauses[MOST_EXAMPLES:] = [counted(hidden, "other scenario")]
+        sentences.append(Sentence(tuple(clauses), f"with gc {gc}"))
+    return sentences
 
 
 def _safe(upgrade: Upgrade) -> str:
@@ -214,41 +219,37 @@ def _safe(upgrade: Upgrade) -> str:
     judged, evidence = judgement.overall, judgement.evidence
     if judged.verdict == "WITHDRAWN":
         instead = f"Take {judgement.nearest} instead. " if judgement.nearest else ""
-        return (
-            f"No, it is withdrawn. {instead}On memory alone: {evidence.verdict.lower()}, {evidence.because}."
-        )
+        return f"No, it is withdrawn. {instead}On memory alone: {evidence.verdict.lower()}."
     if judged.verdict == "NOT ENOUGH DATA":
-        return f"Not known: {judged.because}."
+        return "Not known."
     others = [policy for policy in judgement.policies if policy.gc != judgement.leads]
     sentences = [f"With gc {policy.gc}, {_safety(policy.judged)}" for policy in others]
     return " ".join([f"With gc {judgement.leads}, {_safety(judged)}", *sentences])
 
 
 def _safety(judged: Judged) -> str:
-    """Return whether an upgrade is safe with one gc policy, why, and what to set."""
+    """Return whether an upgrade is safe with one gc policy, and what to set; `Said.policies` say why."""
     if judged.verdict == "NOT ENOUGH DATA":
-        return f"that is not known: {judged.because}."
-    answer = f"{'yes' if judged.verdict in FINE else 'no'}, as far as memory goes: {judged.because}."
+        return "that is not known."
+    answer = f"{'yes' if judged.verdict in FINE else 'no'}, as far as memory goes."
     return " ".join([answer, *(f"{capital(ADVICE[setting])}." for setting in judged.settings)])
 
 
-def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[str]:
-    if worse:
-        yield f"{examples(worse)}."
+def _not_better(rows: Sequence[Row], worse: Sequence[Row]) -> Iterator[Sentence]:
+    """Yield what leaks and what is left after the upgrade."""
     off = [row for row in rows if row.gc == "off" and row.scenario != BASELINE and row.after.objects > 0]
     leaking = [row for row in rows if row.after.kind == "leak"]
     if leaking:
         names = listed(list(dict.fromkeys(row.scenario for row in leaking)), MOST_EXAMPLES)
-        yield f"These leak, whatever the collector does: {names}."
+        yield Sentence((f"these leak, whatever the collector does: {names}",))
     if off:
         top = max(off, key=lambda row: row.after.objects)
         frees = "" if leaking else "; a collection frees all of it"
-        yield (
-            f"With gc off it leaves up to {counted(top.after.objects, 'object')} per request "
-            f"({top.scenario}){frees}."
-        )
+        left = f"{counted(top.after.objects, 'object')} per request ({top.scenario})"
+        yield Sentence((f"it leaves up to {left}{frees}",), "with gc off")
     if not worse and not off and not leaking:
-        yield "Nothing is left behind in any scenario, even with gc off." if rows else "Nothing was measured."
+        nothing = "nothing is left behind in any scenario, even with gc off"
+        yield Sentence((nothing if rows else "nothing was measured",))
 
 
 def _paths(better: Sequence[Row], worse: Sequence[Row]) -> Answer:

@@ -159,7 +159,7 @@ def _amounts(row: Row) -> tuple[float, float]:
 
 
 def _examples(rows: Sequence[Row]) -> str:
-    """Return the largest changes, one for each scenario, as in `not-found 47 → 43`."""
+    """Return the largest changes, one for each scenario, as in `not-found 47 → 43 objects`."""
     most: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: -abs(row.change)):
         most.setdefault(row.scenario, row)
@@ -170,10 +170,10 @@ def _change(row: Row) -> str:
     """Return the change in objects above `ok`, or else in the quantity that gave the direction."""
     before, after = _objects(row)
     if before != after:
-        return step(number(before), number(after))
+        return counted(step(number(before), number(after)), "object")
     if text := note(row):
         return text
     if row.before.objects != row.after.objects or not row.told:
-        return step(number(row.before.objects), number(row.after.objects))
+        return counted(step(number(row.before.objects), number(row.after.objects)), "object")
     quantity = NAMED[row.told[0]]
     return quantity.text(step(*map(quantity.write, _amounts(row))))

@@ -42,7 +42,8 @@ def _head(report: Report) -> Iterator[str]:
     yield f"### outlive: {escape(report.comparison.subject)}"
     yield ""
     verdict = f"**{SIGNS[statements.verdict]} {statements.verdict}**"
-    yield f"{verdict} · {escape(statements.means)} {escape(statements.because)}"
+    instead = f" {escape(statements.because)}" if statements.verdict == "WITHDRAWN" else ""
+    yield f"{verdict} · {escape(statements.means)}{instead}"
     yield ""
     yield from (f"- {escape(line)}" for line in statements.policies)
     yield ""
