@@ -23,6 +23,7 @@ from comparisons import (
 from outlive.comparison import lines
 from outlive.comparison.cells import Row
 from outlive.comparison.changes import RANK
+from outlive.comparison.headline import largest
 from outlive.comparison.lines import reading_text, sections
 from outlive.comparison.pair import Comparison
 from outlive.errors import FaultError
@@ -306,6 +307,24 @@ def test_the_size_of_a_leak_is_without_what_a_collection_frees(
 ) -> None:
     found = compared([shared_error(*before)], [shared_error(*after)])
     assert f"({said})" in found.headline
+
+
+@pytest.mark.parametrize(
+    ("blocks", "name"), [((1.0, 900.0), "upload"), ((50.0, 10.0), "not-found"), ((None, None), "not-found")]
+)
+def test_the_largest_change_is_that_of_most_memory(
+    blocks: tuple[float | None, float | None], name: str
+) -> None:
+    """A leak of two small objects is less than a buffer that no longer waits for a collection."""
+    after = [
+        cell("not-found", 44, 44, blocks_per_request=blocks[0], heap_bytes_per_request=blocks[0] and 0.0),
+        cell("upload", 9, blocks_per_request=blocks[1], heap_bytes_per_request=blocks[1] and 0.0),
+    ]
+    rows = compared([cell("not-found"), cell("upload")], after).rows
+    top = largest(rows)
+    assert top is not None
+    assert top.scenario == name
+    assert largest([]) is None
 
 
 @pytest.mark.parametrize("heap", [(1532, 558), (558, 1532)])

@@ -20,7 +20,7 @@ from outlive.comparison.changes import (
     Quantity,
 )
 from outlive.comparison.sizes import Size
-from outlive.records.measurement import GC_POLICIES, Connection, StackRecord
+from outlive.records.measurement import GC_POLICIES, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
 from outlive.wording import ARROW, NO_VERSION, capital, counted, does, listed, number, size, step
@@ -370,23 +370,14 @@ def _state(rows: Sequence[Row]) -> Iterator[str]:
     yield f"up to {objects} per request {stay} ({where}){frees}"
 
 
-class Worst(msgspec.Struct, frozen=True):
-    """The cell that changes most in one direction, and what it keeps per request or connection.
+def largest(rows: Sequence[Row]) -> Row | None:
+    """Return the row whose MiB per hour change most, None where there is none.
 
-    `after` has its noun, as in `2 leaked objects`; `before` is a number only.
+    If they are alike or unknown, it is the one whose leaked objects change most, or else all its objects.
     """
 
-    scenario: str
-    connection: Connection
-    before: str
-    after: str
-    per: str
+    def most(row: Row) -> tuple[float, float, float]:
+        size = abs(row.size.change) if row.size else 0.0
+        return size, abs(_apart(LEAKED, row)), abs(row.change)
 
-
-def worst(rows: Sequence[Row]) -> Worst | None:
-    """Return the row that changes most of those that are given, None where there is none."""
-    if not rows:
-        return None
-    quantity, row = _top(rows)
-    before, after = row.written(quantity)
-    return Worst(row.scenario, row.connection, before, quantity.text(after), quantity.per)
+    return max(rows, key=most, default=None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from outlive.comparison.cells import BASELINE
-from outlive.comparison.headline import worst
+from outlive.comparison.headline import largest
+from outlive.comparison.sizes import Rates
 from outlive.history import timeline
 from outlive.history.lifelines import Fingerprint
 from outlive.history.steps import Step
@@ -45,6 +46,7 @@ def home(frameworks: Sequence[Findings], frame: Frame) -> str:
         compared=[report for findings in frameworks for report in findings.reports],
         newest=[_linked(step, findings) for step, findings in steps[:MOST_STEPS]],
         choices=choices,
+        rates=Rates(),
     )
 
 
@@ -63,8 +65,9 @@ def _card(findings: Findings) -> dict[str, object]:
 
 
 def _finding(step: Step, findings: Findings) -> Drawing | None:
-    """Return what each release leaves in the cell that the step changes most."""
-    top = worst([row for row in step.rows if row.gc == "off"] or step.rows)
+    """Return what each release leaves in the cell whose objects the step changes, by most MiB per hour."""
+    rows = [row for row in step.rows if row.change] or step.rows
+    top = largest([row for row in rows if row.gc == "off"] or rows)
     if not top:
         return None
     strips = [strip for strip in _strips(findings, top.connection) if strip.scenario == top.scenario]

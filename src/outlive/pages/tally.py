@@ -8,7 +8,7 @@ import msgspec
 from markupsafe import Markup
 
 from outlive.comparison.cells import Row
-from outlive.comparison.headline import policies, worst
+from outlive.comparison.headline import figure, largest, policies
 from outlive.pages.drawings.svg import element, joined
 from outlive.records.measurement import GC_POLICIES
 from outlive.wording import counted, does
@@ -48,14 +48,13 @@ def _text(rows: Sequence[Row], count: int) -> str:
 
 
 def _sentences(rows: Sequence[Row], cells: str) -> Iterator[str]:
-    """Yield what got worse, then what got better, each with the cell that changes most."""
-    for direction, name, most in (("worse", "Worse", "Worst"), ("better", "Better", "Best")):
+    """Yield what got worse, then what got better, each with the cell whose MiB per hour change most."""
+    for direction, name in (("worse", "Worse"), ("better", "Better")):
         changed = [row for row in rows if row.direction == direction]
-        if top := worst(changed):
-            yield (
-                f"{name} in {len(changed)} of {cells}. {most}: {top.scenario} keeps {top.after} "
-                f"per {top.per}, was {top.before}."
-            )
+        if top := largest(changed):
+            by = "Most MiB per hour" if top.size and top.size.change else "Most"
+            where = f"{top.scenario} on {top.connection}"
+            yield f"{name} in {len(changed)} of {cells}. {by}: {where} ({figure([top])})."
 
 
 def _bar(rows: Sequence[Row], count: int) -> Markup:
