@@ -35,6 +35,17 @@ def test_what_is_used_is_pinned_by_its_hash(path: Path) -> None:
             assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), "say which version that is"
 
 
+TEXTS = r"^\s*(?:- )?(?:about|default|description|label|name|title): (?![\"'|>\[{])(.*(?:: | #).*)$"
+
+
+@pytest.mark.parametrize(
+    "path", [*CHECKOUT.glob("*.y*ml"), *(CHECKOUT / ".github").rglob("*.yml")], ids=lambda path: path.name
+)
+def test_a_text_with_a_colon_is_quoted(path: Path) -> None:
+    """`description: Release to gate; default: the newest` is no YAML: GitHub refused the whole action."""
+    assert not re.findall(TEXTS, path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def test_what_the_action_installs_is_pinned_by_its_hash() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     needed = (*project["project"]["dependencies"], *project["build-system"]["requires"])
