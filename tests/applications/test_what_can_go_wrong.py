@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from git_repository import Repository
 from outlive.cli import cli
 from outlive.errors import OutliveError
 from outlive.replay import client
@@ -247,6 +248,36 @@ def test_an_error_at_import_is_one_line_with_its_name_and_place(
     assert f"bare app does not start: {name}: no key" in " ".join(text.split())
     assert "(shop.py, line 4)" in " ".join(text.split())
     assert "manual" not in text
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "code"),
+    [
+        (".env", "SHOP_KEY=sesame", "key = os.environ['SHOP_KEY']"),
+        (".envrc", "# of direnv\nexport SHOP_KEY = 'sesame'", "raise ValueError('shop_key  Field required')"),
+        (
+            ".flaskenv",
+            "PORT=1\nSHOP_KEY=sesame",
+            "serve = lambda environ, start: environ[os.environ['SHOP_KEY']]",
+        ),
+        (".env", "SHOP_KEY=sesame", "if __name__ == '__main__': os.environ['SHOP_KEY']"),
+    ],
+)
+def test_a_variable_that_only_an_ignored_file_sets_is_told(
+    tmp_path: Path, file: str, content: str, code: str
+) -> None:
+    repository = Repository(tmp_path / "shop")
+    before = 'before = "python shop.py"\n' if "__main__" in code else ""
+    (repository.folder / "outlive.toml").write_text(before + SETTINGS)
+    (repository.folder / ".gitignore").write_text(f"{file}\n.outlive/\n")
+    repository.commit(f"import os\n{SERVE}{code}\n", "shop.py")
+    words = ["measure", "--app", str(repository.folder), "@HEAD", "--connection", "close", "--gc", "off"]
+    told = CliRunner().invoke(cli, words).output
+    assert "no revision has that file" not in told
+    (repository.folder / file).write_text(content)
+    told = " ".join(CliRunner().invoke(cli, words).output.split())
+    assert f"; {file} sets SHOP_KEY, and no revision has that file: use env or secrets" in told
+    assert "sesame" not in told
 
 
 PEM = "-----BEGIN KEY-----\nc2VzYW1lLW9wZW4tc2VzYW1l\n-----END KEY-----"

@@ -17,7 +17,7 @@ from outlive import processes, temporary
 from outlive.errors import FaultError
 from outlive.service import certificate, seal
 from outlive.service.app import App, Worker
-from outlive.service.own import hangs, last_words, lay_out, raised, without_secrets
+from outlive.service.own import absent, hangs, last_words, lay_out, raised, without_secrets
 from outlive.service.own import variables as own_variables
 from outlive.service.peer import Peer
 from outlive.service.probe_line import ProbeLine
@@ -187,7 +187,8 @@ class Gunicorn:
             if (status := self.process.poll()) is not None:
                 ending = f"it {processes.ending(status)} while it was loaded"
                 complaint = raised(self._shown_log, self._code) or f"{ending}: {self.last_words()}"
-                raise FaultError(f"{self.app.framework} app does not start: {complaint}")
+                hint = absent(self.app.own, self._copy, complaint) if self.app.own else ""
+                raise FaultError(f"{self.app.framework} app does not start: {complaint}{hint}")
             if time.monotonic() > deadline:
                 hint = ": start_limit in outlive.toml gives it more" if self.app.own else ""
                 how = self._logged(r"\d+")
@@ -231,7 +232,10 @@ class Gunicorn:
     @property
     def raised(self) -> str:
         """The last exception that the user's own application raised; empty for reference apps."""
-        return raised(self._shown_log, self._code) if self.app.own else ""
+        if not self.app.own:
+            return ""
+        complaint = raised(self._shown_log, self._code)
+        return complaint + absent(self.app.own, self._copy, complaint)
 
     def last_words(self) -> str:
         """Return the line of the server's log that most likely says what went wrong."""

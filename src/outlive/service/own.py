@@ -30,6 +30,7 @@ NOT_LOADED = "NotLoadedError: "
 LIBRARY = "/lib/python"
 """A part of the path of each file of the standard library and of installed packages."""
 WORKER = Path(__file__).parents[1] / "worker"
+VARIABLE = re.compile(r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=", re.MULTILINE)
 FRAME = re.compile(r'[ |]*  File "([^"]+)", line (\d+)')
 """A line of a traceback; of an exception group it begins with a bar."""
 
@@ -89,7 +90,19 @@ def run_before(own: Own, copy: Path, env: Mapping[str, str]) -> None:
             ) from None
         if done.returncode:
             complaint = last_words(without_secrets(own, done.stderr or done.stdout), copy)
-            raise FaultError(f"before: {command!r} failed: {complaint}")
+            raise FaultError(f"before: {command!r} failed: {complaint}{absent(own, copy, complaint)}")
+
+
+def absent(own: Own, copy: Path, complaint: str) -> str:
+    """Return which file sets the variable that a `complaint` is about, if git keeps it out of `copy`."""
+    for file in sorted(Path(own.folder).glob(".*env*")):
+        if not file.is_file() or (copy / file.name).exists():
+            continue
+        with contextlib.suppress(OSError):
+            for name in VARIABLE.findall(file.read_text(errors="replace")):
+                if re.search(rf"\b{name}\b", complaint, re.IGNORECASE):  # pydantic has it in lower case
+                    return f"; {file.name} sets {name}, and no revision has that file: use env or secrets"
+    return ""
 
 
 def last_words(log: str, code: Path) -> str:
