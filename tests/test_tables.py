@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from outlive.tables import UNFOLDED, described, fold, output, say
+from outlive.tables import UNFOLDED, columns, described, fold, output, say
 
 LINK = "https://github.com/aio-libs/aiohttp/issues/10617"
 
@@ -65,4 +65,22 @@ def test_further_lines_stand_below_the_first() -> None:
     described(Console(file=out, width=30), [("Where?", "Worse:\n- on close, gc off: a and b\n- on")])
     assert out.getvalue() == (
         "Where?  Worse:\n        - on close, gc off: a\n          and b\n        - on\n"
+    )
+
+
+@pytest.mark.parametrize("width", [None, "40"])
+def test_what_is_piped_has_no_spaces_at_the_end_of_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: str | None
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if width:
+        monkeypatch.setenv("COLUMNS", width)
+    table = columns("", "scenario", "before")
+    table.add_row("ok", "28 cyclic objects")
+    table.add_row("not-found", "51")
+    console = output()
+    console.print(table)
+    console.print("  a prompt: ", end="")
+    assert capsys.readouterr().out == (
+        "scenario   before\nok         28 cyclic objects\nnot-found  51\n  a prompt: "
     )

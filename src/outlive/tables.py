@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable
+from typing import IO, cast
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -16,12 +18,33 @@ UNFOLDED = 10_000
 """Columns of output that does not go to a terminal: programs and logs read whole lines."""
 
 
+PADDING = re.compile(" +(?=\n)")
+
+
+class _Unpadded:
+    """Standard output without the spaces that tables print at the end of lines: in a pager, they fold."""
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of standard output."""
+        return sys.stdout.encoding
+
+    def write(self, text: str) -> int:
+        """Write a text; return the number of characters written."""
+        return sys.stdout.write(PADDING.sub("", text))
+
+    def flush(self) -> None:
+        """Flush standard output."""
+        sys.stdout.flush()
+
+
 def output() -> Console:
     """Return a console on standard output, as wide as its terminal or COLUMNS."""
     columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns[:6]) > 0:
-        return Console(width=int(columns[:6]))
-    return Console(width=None if sys.stdout.isatty() else UNFOLDED)
+    width = int(columns[:6]) if columns.isdecimal() and int(columns[:6]) > 0 else None
+    if sys.stdout.isatty():
+        return Console(width=width)
+    return Console(file=cast("IO[str]", _Unpadded()), width=width or UNFOLDED)
 
 
 def columns(header_style: str, *names: str) -> Table:
