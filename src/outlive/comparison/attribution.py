@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlive.comparison.cells import python_own
 from outlive.comparison.changes import OBJECTS, Amount, exact
+from outlive.comparison.sides import python_own
 from outlive.files import SCHEMA_VERSION, JsonDocument
 from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
 from outlive.retention.fingerprints import Change, changes

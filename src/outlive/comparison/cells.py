@@ -26,14 +26,12 @@ from outlive.comparison.changes import (
     bytes_of,
     class_change,
     exact,
-    kept,
-    kind,
     sign,
 )
+from outlive.comparison.sides import SideReading, readings
 from outlive.comparison.sizes import MIB, Rates, Size, hourly
 from outlive.errors import FaultError
-from outlive.records.measurement import Cell, Collector, Growth, Measurement
-from outlive.retention.growth import per_request
+from outlive.records.measurement import Cell, Measurement
 from outlive.wording import one_line
 
 Gap = Literal["unsupported", "failed", "missing", "incomparable"]
@@ -43,61 +41,7 @@ PEAK_TOLD = 1.5
 """Least ratio of the two sides' peak RSS that a row shows, if they also differ by PEAK_LEAST. The peak is
 that of one run and noisy, so it decides nothing."""
 PEAK_LEAST = 64 * MIB
-LEAST_COLLECTIONS = 20
-"""Fewest automatic collections of a cell whose time is told. The harness itself collects after each phase, so
-up to one automatic collection a phase is missing; full ones are rarer than most cells are long."""
 GAPS: tuple[Gap, ...] = ("unsupported", "missing", "incomparable", "failed")  # the gravest last
-
-
-class SideReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What one side of a row says, per request.
-
-    `growth` is the measured growth, `kind` the growth under this gc policy. `amounts` are the amounts of
-    `changes.QUANTITIES`, by name, that stay: with gc off everything that a request leaves, else what no
-    collection frees. `kept` are the objects and memory that no collection frees, whatever the policy.
-    `once` is how many objects were kept before growth stopped, `ok` how many objects the scenario `ok` leaves
-    as well (None: unknown), `ok_python` how many of these the standard library keeps.
-    `freed` is the garbage that collections free, in the long run, in whole objects. It, `peak_rss_bytes` and
-    the pauses are noisy and decide nothing; of fewer than LEAST_COLLECTIONS, pauses are None. `requests` is
-    how many were sent: the longer a cell runs, the higher its peak, and the longer its pauses.
-    """
-
-    growth: Growth
-    kind: Growth
-    amounts: dict[str, Amount]
-    kept: dict[str, Amount]
-    once: int | None
-    ok: float | None
-    ok_python: float
-    peak_rss_bytes: int | None
-    freed: float | None
-    pause_ms_per_1000_requests: float | None
-    requests: int = 0
-
-    def value(self, name: str) -> float | None:
-        """Return an amount, or None if it is unknown."""
-        amount = self.amounts.get(name)
-        return None if amount is None else amount.value
-
-    @property
-    def objects(self) -> float:
-        """Objects that stay: survivors with gc off, else leaked ones."""
-        return self.value("objects") or 0.0
-
-    @property
-    def leaked(self) -> float:
-        """Objects that no collection frees."""
-        return self.value("leaked") or 0.0
-
-    @property
-    def bytes_each(self) -> float | None:
-        """Bytes of each request that stay; None if they cannot be counted."""
-        return bytes_of(self.amounts)
-
-    @property
-    def above_ok(self) -> float:
-        """Objects that stay in addition to those that `ok` leaves; all of them if that is unknown."""
-        return float(exact(self.objects) - exact(self.ok or 0.0))
 
 
 class Row(Cell, frozen=True, kw_only=True):
@@ -207,9 +151,9 @@ def judge(
 
     Raises FaultError where a measured cell has no counts.
     """
-    readings = {cell: _readings(*sides) for cell, sides in measured.items()}
+    pairs = {cell: readings(*sides) for cell, sides in measured.items()}
     rates = rates or Rates()
-    return tuple(_row(cell, readings, rates, decides=cell.scenario not in development) for cell in measured)
+    return tuple(_row(cell, pairs, rates, decides=cell.scenario not in development) for cell in measured)
 
 
 def by_cell(measurements: Sequence[Measurement]) -> dict[Cell, Measurement]:
@@ -256,70 +200,11 @@ def _fault(measurement: Measurement | None) -> tuple[Gap, str] | None:
     return measurement.status, one_line(measurement.reason or "no reason was recorded")
 
 
-def _readings(before: Measurement, after: Measurement) -> tuple[SideReading, SideReading]:
-    """Return what both sides say. What is noisy is compared on one machine only, pauses at equal length."""
-    first, second = _reading(before), _reading(after)
-    noisy = {}
-    if before.host != after.host:
-        noisy = {"peak_rss_bytes": None, "freed": None, "pause_ms_per_1000_requests": None}
-    elif before.requests != after.requests:
-        noisy = {"pause_ms_per_1000_requests": None}
-    return msgspec.structs.replace(first, **noisy), msgspec.structs.replace(second, **noisy)
-
-
-def _reading(measurement: Measurement) -> SideReading:
-    return SideReading(
-        growth=measurement.growth or "none",
-        kind=kind(measurement),
-        amounts={
-            quantity.name: amount
-            for quantity in QUANTITIES
-            if (amount := quantity.of(measurement)) is not None
-        },
-        kept=kept(measurement),
-        once=sum(phase.leaked for phase in measurement.phases[:-1]) if measurement.phases else None,
-        ok=None,
-        ok_python=python_own(measurement),
-        peak_rss_bytes=measurement.peak_rss_bytes,
-        freed=_garbage(measurement, measurement.collector) if measurement.collector else None,
-        pause_ms_per_1000_requests=_pause(measurement, measurement.collector)
-        if measurement.collector
-        else None,
-        requests=measurement.requests,
-    )
-
-
-def python_own(measurement: Measurement) -> float:
-    """Return how many objects of each request the standard library keeps."""
-    return sum(leak.objects_per_request for leak in measurement.leaks if leak.python and not leak.further)
-
-
-def _garbage(measurement: Measurement, collector: Collector) -> float:
-    """Return the whole objects of each request that are garbage.
-
-    The last of them no collection may have freed yet, so what the collector has freed lacks these, and in few
-    requests they are many. gc does not count objects of an older generation that hang on garbage and go with
-    it: a few are missing in each phase, so a slope over phases is not exact.
-    """
-    if len({phase.requests for phase in measurement.phases[-2:]}) < 2:
-        garbage = collector.freed_per_request
-    else:
-        a, b = measurement.phases[-2:]
-        garbage = per_request(a, b, "survivors") - per_request(a, b, "leaked")
-    return float(max(0, round(garbage)))
-
-
-def _pause(measurement: Measurement, collector: Collector) -> float | None:
-    """Return the collector's time in ms per 1000 requests, or None if too few collections were seen."""
-    seen = collector.collections_per_1000_requests * measurement.requests / 1000
-    return collector.pause_ms_per_1000_requests if round(seen) >= LEAST_COLLECTIONS else None
-
-
 def _row(
-    cell: Cell, readings: Mapping[Cell, tuple[SideReading, SideReading]], rates: Rates, *, decides: bool
+    cell: Cell, pairs: Mapping[Cell, tuple[SideReading, SideReading]], rates: Rates, *, decides: bool
 ) -> Row:
-    before, after = readings[cell]
-    ok = readings.get(msgspec.structs.replace(cell, scenario=BASELINE))
+    before, after = pairs[cell]
+    ok = pairs.get(msgspec.structs.replace(cell, scenario=BASELINE))
     if ok:
         before, after = (
             msgspec.structs.replace(side, ok=of.objects, ok_python=of.ok_python)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from outlive.comparison.cells import BASELINE, Row, SideReading, Unmeasured
+from outlive.comparison.cells import BASELINE, Row, Unmeasured
 from outlive.comparison.changes import (
     LEAKED,
     NAMED,
@@ -19,6 +19,7 @@ from outlive.comparison.changes import (
     QUANTITIES,
     Quantity,
 )
+from outlive.comparison.sides import SideReading
 from outlive.comparison.sizes import Size
 from outlive.records.measurement import GC_POLICIES, StackRecord
 from outlive.records.release import Release

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from outlive.comparison.cells import Row, SideReading, Unmeasured
+from outlive.comparison.cells import Row, Unmeasured
 from outlive.comparison.changes import FILES_TOLD, LEAKED, OBJECTS, PER_CONNECTION, Direction, Quantity
 from outlive.comparison.headline import leaking
 from outlive.comparison.pair import Compared, Comparison, Side
+from outlive.comparison.sides import SideReading
 from outlive.comparison.sizes import MIB, mib
 from outlive.wording import NO_VERSION, counted, does, listed, number, one_line, pause, size, step
 

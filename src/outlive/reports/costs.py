@@ -13,7 +13,8 @@ from typing import Literal
 
 import msgspec
 
-from outlive.comparison.cells import BASELINE, Row, SideReading
+from outlive.comparison.cells import BASELINE, Row
+from outlive.comparison.sides import SideReading
 from outlive.comparison.sizes import MIB, Rates
 from outlive.errors import UsageError
 from outlive.records.measurement import Connection
