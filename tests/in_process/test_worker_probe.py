@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from outlive.errors import FaultError
+from outlive.replay.measure import INCREMENTAL
 from outlive.service.probe_line import Count, ProbeLine
 from outlive.stacks import pythons
 from outlive.stacks.pythons import Interpreter
 from outlive.worker import probe
+from outlive.worker.idle import IdleWatch
 
 FOLDER = Path(probe.__file__).parent
 SOURCES = sorted(FOLDER.rglob("*.py"))
@@ -68,8 +70,10 @@ class Worker:
 
 
 @contextmanager
-def working(python: Path | str, folder: Path, policy: str = "off") -> Iterator[Worker]:
-    path = str(folder / f"{policy}.sock")
+def working(
+    python: Path | str, folder: Path, policy: str = "off", *, frozen: bool = False
+) -> Iterator[Worker]:
+    path = str(folder / f"{policy}-{frozen}.sock")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -84,7 +88,7 @@ def working(python: Path | str, folder: Path, policy: str = "off") -> Iterator[W
             try:
                 worker = Worker(process, line)
                 worker.do("Node(); Heir()")
-                worker.line.begin(policy)
+                worker.line.begin(policy, frozen=frozen)
                 yield worker
             finally:
                 line.close()
@@ -171,6 +175,39 @@ def test_a_frozen_heap_still_counts(interpreter: Interpreter, tmp_path: Path) ->
         assert worker.count("kept.clear()").leaked == -7
         worker.do("import gc")
         worker.do("assert gc.isenabled() and gc.get_freeze_count() > 1000")
+
+
+def test_with_old_objects_frozen_the_collector_counts_and_collects_as_without(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    code = "for _ in range(2000): Node(); kept.append([])"
+    with (
+        working(interpreter.path, tmp_path, "on") as usual,
+        working(interpreter.path, tmp_path, "on", frozen=True) as frozen,
+    ):
+        frozen.do("import gc; assert gc.isenabled() and gc.get_freeze_count() > 1000")
+        usual.do("import gc; assert gc.isenabled() and gc.get_freeze_count() < 1000")
+        counts = [[worker.count(code) for _ in range(2)][-1] for worker in (usual, frozen)]
+        assert [(count.survivors, count.leaked) for count in counts] == [(counts[0].survivors, 2000)] * 2
+        if tuple(map(int, interpreter.version.split(".")[:2])) < INCREMENTAL:
+            of_each = {(count.automatic.collections, count.automatic.full) for count in counts}
+            assert of_each == {(counts[0].automatic.collections, 0)}
+        frozen.line.begin("on")
+        frozen.do("assert gc.isenabled() and gc.get_freeze_count() < 1000 and len(gc.callbacks) == 1")
+        assert (frozen.count(code), frozen.count(code))[-1].leaked == 2000
+
+
+def test_a_full_automatic_collection_is_told(interpreter: Interpreter, tmp_path: Path) -> None:
+    with working(interpreter.path, tmp_path, "thresholds:50,1,1", frozen=True) as worker:
+        assert worker.count("kept += [[] for _ in range(5000)]").automatic.full > 0
+
+
+def test_counting_brings_no_automatic_collection_near(interpreter: Interpreter, tmp_path: Path) -> None:
+    with working(interpreter.path, tmp_path, "on") as worker:
+        worker.do("kept += [type(f'Kind{n}', (), {})() for n in range(1000)]")
+        worker.count()
+        worker.count()
+        assert worker.count("for _ in range(300): Node()").automatic.collections == 0
 
 
 def test_memory_that_the_collector_does_not_know(interpreter: Interpreter, tmp_path: Path) -> None:
@@ -297,7 +334,7 @@ class TestTimers:
             timers = [loop.call_later(0.001 * number, fired.append, number) for number in range(20)]
             for timer in timers[::2]:
                 timer.cancel()
-            probe.drop_cancelled_timers(loop)
+            IdleWatch.drop_cancelled_timers(loop)
             assert len(loop._scheduled) == 10  # type: ignore[attr-defined]
             timers[1].cancel()
             await asyncio.sleep(0.1)
@@ -306,7 +343,7 @@ class TestTimers:
         assert asyncio.run(main()) == list(range(3, 20, 2))
 
     def test_a_worker_without_a_loop_has_none(self) -> None:
-        probe.drop_cancelled_timers(None)
+        IdleWatch.drop_cancelled_timers(None)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from outlive.replay.cluster import orders, workers
 from outlive.replay.cluster.orders import Counts, Filled, Order, Part, Refused, Reply, Work
 from outlive.replay.cluster.workers import Cluster, connected
 from outlive.replay.subject import Shown, Task
-from outlive.retention.growth import SHOWN
+from outlive.retention.confirmation import SHOWN
 from outlive.service import app as apps
 from outlive.service import scenarios
 from outlive.stacks.locks import Lock

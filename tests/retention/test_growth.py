@@ -24,8 +24,6 @@ from outlive.retention.growth import (
     MEMORY_PHASES,
     MOST_SENSITIVITY,
     SENSITIVITY,
-    SHOWN,
-    SHOWN_LONG,
     WARM_UP,
     GrowthAnalysis,
     PhaseTally,
@@ -81,7 +79,7 @@ def served(
     """Return all phases of an app that keeps that much."""
     phases: list[Phase] = []
     at = WARM_UP + 1
-    while following := plan(phases, collecting=False, sensitivity=sensitivity):
+    while following := plan(phases, collecting=False, asked=lengths(sensitivity)):
         for requests in following:
             first, at = at + 1, at + requests
             objects = kept(first, at)
@@ -99,7 +97,7 @@ def served(
 
 
 def verdict(phases: list[Phase], sensitivity: int = SENSITIVITY) -> GrowthAnalysis:
-    return analyse(tallies(*phases), collecting=False, sensitivity=sensitivity)
+    return analyse(tallies(*phases), collecting=False, asked=lengths(sensitivity))
 
 
 def of(found: GrowthAnalysis, *fields: str) -> tuple[object, ...]:
@@ -350,59 +348,6 @@ class TestSensitivity:
 
     def test_finer_ones_take_longer(self) -> None:
         assert [sum(lengths(n).short) for n in (50, 105, 1000)] == [149, 259, 2051]
-
-
-class TestShown:
-    def plan(self, phases: list[Phase]) -> tuple[int, ...]:
-        return plan(phases, collecting=True, shown=0)
-
-    def test_short_phases_do(self) -> None:
-        assert self.plan([]) == SHOWN
-        phases = [phase(n, 9 * n, blocks_kept=n) for n in SHOWN]
-        assert self.plan(phases) == ()
-        found = analyse(tallies(*phases), collecting=True, shown=0)
-        assert of(found, "growth", "leaked") == ("none", 0)
-
-    @pytest.mark.parametrize("what", ["leaked", "files"])
-    def test_what_they_find_all_the_same_is_looked_into(self, what: str) -> None:
-        phases = [phase(n, **{what: n}) for n in SHOWN]
-        while following := self.plan(phases):
-            phases += [phase(n, **{what: n}) for n in following]
-        assert [one.requests for one in phases] == [*SHOWN, *PHASES, *LONG_PHASES]
-        assert analyse(tallies(*phases), collecting=True, shown=0).growth == "leak"
-
-    def all(self, leaked: Kept, shown: int = 4) -> list[Phase]:
-        """Return all phases of a cell with a collector of which gc off has shown a leak."""
-        phases: list[Phase] = []
-        while following := plan(phases, collecting=True, shown=shown):
-            for n in following:
-                first = 1 + sum(one.requests for one in phases)
-                phases.append(phase(n, leaked=leaked(first, first + n - 1)))
-        return phases
-
-    def test_a_leak_that_was_shown_needs_shorter_phases(self) -> None:
-        phases = self.all(lambda first, last: 2 + 4 * (last - first + 1))
-        assert [one.requests for one in phases] == [*SHOWN, *SHOWN_LONG]
-        found = analyse(tallies(*phases), collecting=True, shown=4)
-        assert of(found, "growth", "leaked") == ("leak", 4)
-
-    @pytest.mark.parametrize("each", [3, 5])
-    def test_another_leak_than_was_shown_is_looked_into(self, each: int) -> None:
-        phases = self.all(lambda first, last: each * (last - first + 1))
-        assert [one.requests for one in phases] == [*SHOWN, *PHASES, *LONG_PHASES]
-        found = analyse(tallies(*phases), collecting=True, shown=4)
-        assert of(found, "growth", "leaked") == ("leak", each)
-
-    def test_one_that_stops_after_all_is_looked_into(self) -> None:
-        phases = self.all(lambda first, last: 4 * sum(n <= 200 for n in range(first, last + 1)))
-        assert [one.requests for one in phases][:8] == [*SHOWN, *SHOWN_LONG, *PHASES]
-        found = analyse(tallies(*phases), collecting=True, shown=4)
-        assert of(found, "growth", "leaked") == ("none", 0)
-
-    def test_nothing_where_a_leak_was_shown_is_looked_into(self) -> None:
-        phases = self.all(lambda _first, _last: 0)
-        assert [one.requests for one in phases] == [*SHOWN, *PHASES]
-        assert analyse(tallies(*phases), collecting=True, shown=4).growth == "none"
 
 
 @pytest.mark.parametrize(

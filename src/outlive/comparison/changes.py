@@ -187,8 +187,9 @@ def _connection(field: str) -> Callable[[Measurement], Amount | None]:
     """Return a reader of how many objects each connection leaves apart from its requests'."""
 
     def read(measurement: Measurement) -> Amount | None:
-        # with a collector, only what is leaked is counted
-        count = getattr(measurement, f"{field}_per_connection")
+        count = getattr(
+            measurement, f"{field}_per_connection"
+        )  # with a collector, only what is leaked is counted
         leaked, cyclic = errors(measurement)
         return None if count is None else Amount(count, leaked + (0.0 if field == "leaked" else cyclic))
 

@@ -16,8 +16,8 @@ from outlive.records.measurement import GROWING, Cell, Collector, Connection, Gr
 from outlive.replay.driver import Driver
 from outlive.replay.explanation import sample
 from outlive.replay.subject import Task
-from outlive.retention import residue, structures
-from outlive.retention.growth import WARM_UP, GrowthAnalysis, PhaseTally, analyse, plan, shows
+from outlive.retention import confirmation, residue, structures
+from outlive.retention.growth import WARM_UP, GrowthAnalysis, PhaseTally, analyse, lengths, plan
 from outlive.service import remedies
 from outlive.service.app import Worker
 from outlive.service.gunicorn import Server
@@ -28,6 +28,9 @@ from outlive.wording import counted
 
 REPEATS = 8
 """Most repetitions of a phase in which threads were started; by then a thread pool has its full size."""
+
+INCREMENTAL = (3, 14)
+"""The first Python whose collector may look at old objects in each collection."""
 
 
 class _Group:
@@ -128,7 +131,7 @@ class _Run:
                     measurement = self._measured(group, server, cells[0])
                     del cells[0]
                     measured += 1
-                    if (stays := shows(measurement)) is not None:
+                    if (stays := confirmation.shows(measurement)) is not None:
                         group.shown[Cell.of(measurement)] = stays
                     yield measurement
                     if measurement.status == "failed":
@@ -179,8 +182,7 @@ class _Cell:
         self.cell = cell
         self.collecting = cell.gc != "off"
         self.sensitivity = sensitivity
-        self.plan = partial(plan, collecting=self.collecting, sensitivity=sensitivity, shown=shown)
-        self.analyse = partial(analyse, collecting=self.collecting, sensitivity=sensitivity, shown=shown)
+        self.shown = shown
         self.starting = False  # whether each phase starts threads, however often it is repeated
         self.counts: list[Count] = []
         self.tallies: list[PhaseTally] = []
@@ -189,11 +191,7 @@ class _Cell:
         """Return the fields of a `Measurement` that are derived from the counts."""
         answer = self.driver.verify()
         self.driver.send(WARM_UP)
-        self.threads = self.driver.line.begin(self.cell.gc).threads
-        while following := self.plan(self.phases):
-            for requests in following:
-                self.tallies.append(self._phase(requests))
-        growth = self.analyse(self.tallies)
+        growth = self._confirmed() or self._full()
         phases = self.phases
         common: dict[str, object] = self._residue(growth) | {
             "answer": answer,
@@ -223,6 +221,37 @@ class _Cell:
             "heap_bytes_per_request": _float(growth.heap),
             "types": growth.types,
         }
+
+    def _confirmed(self) -> GrowthAnalysis | None:
+        """Return what brief phases show, None unless they confirm what the cell with gc off has shown.
+
+        Where that is nothing, the objects that exist stay frozen, for the full collections of the counts take
+        most of the time. The collector would do the same work: young collections do not look at old objects,
+        and a cell with an automatic full one is not confirmed. (From Python 3.14 on, each may look at some.)
+        """
+        if self.shown is None:
+            return None
+        generational = tuple(map(int, self.driver.line.hello.python.split("."))) < INCREMENTAL
+        frozen = not self.shown and self.cell.gc == "on" and generational
+        self._run(partial(confirmation.plan, shown=self.shown), frozen=frozen)
+        full = frozen and any(count.automatic.full for count in self.counts)
+        if full or not confirmation.confirms(self.phases, self.shown):
+            return None
+        return analyse(self.tallies, collecting=True, asked=confirmation.LENGTHS)
+
+    def _full(self) -> GrowthAnalysis:
+        """Return what phases of full length show."""
+        asked = lengths(self.sensitivity)
+        self._run(partial(plan, collecting=self.collecting, asked=asked))
+        return analyse(self.tallies, collecting=self.collecting, asked=asked)
+
+    def _run(self, plan: Callable[[Sequence[Phase]], tuple[int, ...]], *, frozen: bool = False) -> None:
+        """Run all phases that the plan asks for, from a new beginning."""
+        self.counts, self.tallies = [], []
+        self.threads = self.driver.line.begin(self.cell.gc, frozen=frozen).threads
+        while following := plan(self.phases):
+            for requests in following:
+                self.tallies.append(self._phase(requests))
 
     def _explained(self, growth: Growth) -> dict[str, object]:
         """Return the fields that say what keeps the survivors alive, or why that is unknown."""

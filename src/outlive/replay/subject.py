@@ -10,7 +10,8 @@ import msgspec
 from outlive.errors import FaultError
 from outlive.records.measurement import Cell, Connection, Measurement
 from outlive.records.remedy import Remedy
-from outlive.retention.growth import SENSITIVITY, shows
+from outlive.retention.confirmation import shows
+from outlive.retention.growth import SENSITIVITY
 from outlive.service import remedies
 from outlive.service.app import App, Worker
 from outlive.service.scenarios import Scenario

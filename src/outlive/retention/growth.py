@@ -14,7 +14,7 @@ from math import ceil, isqrt
 
 import msgspec
 
-from outlive.records.measurement import Growth, Measurement, Phase
+from outlive.records.measurement import Growth, Phase
 
 WARM_UP = 20
 """Requests before counting starts, after the one that verifies the answer: lazy imports, caches."""
@@ -28,12 +28,6 @@ FIRST, LAST = 11, 37
 """Requests of the first and the last of three phases. All lengths are primes, so nothing that happens at
 every 2nd, 10th or 100th request can hide. The longest phase is not the last: allocators and caches have taken
 what they take once before the last phase begins."""
-SHOWN = (7, 61, 17)
-"""Phases of a cell with a collector if the same cell with gc off has shown, with phases of full length, that
-nothing stays. None of 4,661 such cells in the stored history kept anything."""
-SHOWN_LONG = (229, 419)
-"""Added if that cell has shown a leak of a whole number of objects per request. Of 678 such cells, 675 leaked
-exactly as many, and the others one object more in 1,009 requests."""
 SETS = 2
 """Most runs of these phases. If the first set is not on a straight line, something happened once (a cache
 filled, a thread pool grew), and the second set is."""
@@ -153,47 +147,24 @@ def per_request(a: Phase, b: Phase, reading: str) -> float:
     return change / (b.requests - a.requests)
 
 
-def shows(measurement: Measurement) -> int | None:
-    """Return the objects per request that stay after a collection, as shown by a cell with gc off.
-
-    None if in doubt: the number is not whole, or not the same from the first request on.
-    """
-    asked, growth = lengths(), measurement.growth
-    phases, leaked = len(measurement.phases), measurement.leaked_per_request
-    if measurement.gc != "off" or measurement.held or leaked is None:
-        return None
-    if phases > len((*asked.short, *asked.long)):
-        return None
-    if phases == len(asked.short) and growth in ("none", "cyclic") and not leaked:
-        return 0
-    return int(leaked) if growth == "leak" and leaked and leaked.is_integer() else None
-
-
 def plan(
     done: Sequence[Phase],
     *,
     collecting: bool,
-    sensitivity: int = SENSITIVITY,
-    shown: int | None = None,
+    asked: Lengths | None = None,
     cached: bool = False,
 ) -> tuple[int, ...]:
     """Return the lengths of the phases to run next, none if the phases that are `done` suffice.
 
     With the automatic collector (`collecting`) only leaked objects are exact, because it stops tracking some
-    of the others while they live. `shown` is what `shows` returns for the same cell with gc off. `cached`:
-    see `CACHED`.
+    of the others while they live. `asked` are the lengths, by default those of SENSITIVITY. `cached`: see
+    `CACHED`.
     """
-    asked = lengths(sensitivity)
-    if shown is not None:
-        if not done:
-            return SHOWN
-        if _confirms(done, shown):
-            return SHOWN_LONG if shown and len(done) == len(SHOWN) else ()
-        done = done[_brief(done) :]
+    asked = asked or lengths()
     short, memory, long = (of(done, group) for group in (asked.short, asked.memory, asked.long))
     if not short:
         return asked.short
-    if any(name in _held(short[-2:]) for name in SCARCE):
+    if any(name in held_leaks(short[-2:]) for name in SCARCE):
         return ()
     exact = _exact(short[-3:], collecting=collecting)
     if not exact and len(short) < SETS * len(asked.short):
@@ -203,7 +174,7 @@ def plan(
         less, more = sorted((a.leaked * b.requests, b.leaked * a.requests))
         doubtful = less < STEADY * more or (not more and _leaks_memory(done, asked, cached=cached))
         return (asked.last,) if doubtful and done[-1].requests != asked.last else ()
-    if not exact or slope(*_pair(short), "leaked") > 0 or _held(short[-2:]):
+    if not exact or slope(*_pair(short), "leaked") > 0 or held_leaks(short[-2:]):
         return asked.long
     if _keeps_memory(done[-2:], BLOCKS_SUSPECT, HEAP_SUSPECT * (CACHED if cached else 1)):
         return asked.memory[len(memory) : len(memory) + 1] or asked.long
@@ -214,18 +185,12 @@ def analyse(
     tallies: Sequence[PhaseTally],
     *,
     collecting: bool,
-    sensitivity: int = SENSITIVITY,
-    shown: int | None = None,
+    asked: Lengths | None = None,
     cached: bool = False,
 ) -> GrowthAnalysis:
     """Return what the phases show that `plan` asked for; the arguments are those of `plan`."""
-    asked = lengths(sensitivity)
+    asked = asked or lengths()
     phases = [tally.phase for tally in tallies]
-    if shown is not None and _confirms(phases, shown):
-        asked = msgspec.structs.replace(asked, short=SHOWN, long=SHOWN_LONG)
-    elif shown is not None:
-        brief = _brief(phases)
-        tallies, phases = tallies[brief:], phases[brief:]
     a, b = _decisive(tallies, asked, collecting=collecting)
     leaked = slope(a.phase, b.phase, "leaked")
     cyclic = slope(a.phase, b.phase, "survivors") - leaked
@@ -238,7 +203,7 @@ def analyse(
         leaked = Fraction(0)  # a full cache that makes room from time to time
     survivors = cyclic + leaked
     last = _pair(phases)
-    held = _held(last)
+    held = held_leaks(last)
     if long:  # resources that live for a few seconds do not rise; mapped memory comes in arenas
         held = {
             name: amount
@@ -287,20 +252,7 @@ def _growth(phases: Sequence[Phase], cyclic: Fraction) -> Growth:
     return "none"
 
 
-def _brief(phases: Sequence[Phase]) -> int:
-    """Return how many of the phases are SHOWN, or SHOWN and SHOWN_LONG."""
-    both = (*SHOWN, *SHOWN_LONG)
-    return len(both) if tuple(phase.requests for phase in phases[: len(both)]) == both else len(SHOWN)
-
-
-def _confirms(phases: Sequence[Phase], shown: int) -> bool:
-    """Return whether brief phases keep exactly the objects that were shown; memory was shown with gc off."""
-    leaked = [phase.leaked - shown * phase.requests for phase in phases]
-    alone = len(phases) == _brief(phases)
-    return alone and not _held(phases[-2:]) and (len({*leaked}) == 1 or not (shown or any(leaked[1:])))
-
-
-def _held(phases: Sequence[Phase]) -> dict[str, Fraction]:
+def held_leaks(phases: Sequence[Phase]) -> dict[str, Fraction]:
     """Return how much of each resource leaks per request, if each of two phases adds at least `HELD_LEAK`."""
     requests = sum(phase.requests for phase in phases)
     return {

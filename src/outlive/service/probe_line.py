@@ -65,9 +65,10 @@ class Begun(Rest, frozen=True):
 
 
 class Automatic(msgspec.Struct, frozen=True):
-    """Automatic collections of a phase: their number, objects freed, total and longest pause in seconds."""
+    """Automatic collections of a phase: how many, how many `full`, objects freed, seconds of pause."""
 
     collections: int
+    full: int
     freed: int
     pause: float
     longest: float
@@ -166,9 +167,13 @@ class ProbeLine:
         except OSError:  # /proc does not tell, or the worker has died
             self._ask("rest", Rest)
 
-    def begin(self, policy: str) -> Begun:
-        """Set the gc policy and start counting."""
-        return self._ask(f"begin {policy}", Begun)
+    def apply(self, policy: str) -> Rest:
+        """Set the gc policy, without counting what follows."""
+        return self._ask(f"apply {policy}", Rest)
+
+    def begin(self, policy: str, *, frozen: bool = False) -> Begun:
+        """Set the gc policy and start counting; existing objects stay `frozen`, whatever the policy."""
+        return self._ask(f"begin {policy} frozen" if frozen else f"begin {policy}", Begun)
 
     def count(self) -> Count:
         """Return what the requests since the last call (or `begin`) left."""

@@ -14,6 +14,8 @@ FINEST = 1e-6
 """Seconds at or below which all pauses share one bucket."""
 WIDTH = 1.02
 """Ratio of a bucket's upper to its lower bound: a percentile is at most 2 percent too high."""
+OLDEST = 2
+"""The oldest generation: a collection of it is a full one."""
 LONGEST = 1200
 """Number of buckets; the last holds all pauses from six hours on."""
 
@@ -27,7 +29,7 @@ class CollectorLog:
 
     def clear(self) -> None:
         """Start from zero."""
-        self.collections = self.freed = 0
+        self.collections = self.full = self.freed = 0
         self.pause = self.longest = self.started = 0.0
 
     def __call__(self, phase: str, info: dict[str, int]) -> None:
@@ -38,6 +40,7 @@ class CollectorLog:
             self.started = perf_counter()
             return
         self.add(perf_counter() - self.started)
+        self.full += info["generation"] == OLDEST
         self.freed += info["collected"]
 
     def add(self, pause: float) -> None:
@@ -50,6 +53,7 @@ class CollectorLog:
         """Return the sums since the last `clear`; `pause` (the total) and `longest` are seconds."""
         return {
             "collections": self.collections,
+            "full": self.full,
             "freed": self.freed,
             "pause": self.pause,
             "longest": self.longest,

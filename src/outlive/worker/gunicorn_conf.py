@@ -129,9 +129,9 @@ def _die_with_parent() -> None:
 
 
 def _captured(collect: Any) -> Any:
-    """Return the graph of what survived; where something is kept, with the C code that was seen to leak."""
+    """Return the graph of what survived; if C code may hold some of it, with that which was seen to leak."""
     graph = capture(collect)
-    if graph.kept:
+    if graph.unseen:
         graph.leaking = descriptors.leaking()
     return graph
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import fcntl
 import gc
+import heapq
 import os
 import resource
 import sys
@@ -15,6 +16,7 @@ from time import monotonic, sleep
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 IDLE_POLL = 0.0001
 """Seconds between two checks of the worker's threads; the GIL is free meanwhile."""
@@ -82,6 +84,28 @@ class IdleWatch:
                 return True
             before = now
         return False
+
+    @staticmethod
+    def keep_cancelled_timers() -> None:
+        """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so.
+
+        Else it copies the others when the clock says, and a traceback of the loop keeps the old list.
+        """
+        base_events: Any = sys.modules.get("asyncio.base_events")
+        if base_events is not None:
+            base_events._MIN_SCHEDULED_TIMER_HANDLES = sys.maxsize
+
+    @staticmethod
+    def drop_cancelled_timers(loop: Any) -> None:
+        """Drop the cancelled timers of a loop at rest, or counts would depend on when asyncio last did so."""
+        timers = getattr(loop, "_scheduled", None)
+        if timers is None:
+            return
+        for timer in timers:
+            timer._scheduled = not timer._cancelled
+        timers[:] = [timer for timer in timers if timer._scheduled]
+        heapq.heapify(timers)
+        loop._timer_cancelled_count = 0
 
     def look(self) -> list[bytes] | None:
         """Return the CPU nanoseconds of each other thread, or None if one is not asleep."""

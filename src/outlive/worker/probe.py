@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import array
 import gc
-import heapq
 import os
 import sys
 import threading
@@ -47,6 +46,8 @@ SWITCH_INTERVAL = 0.5
 so a thread pool (asyncio's run_in_executor) leaves the same objects in every run."""
 YOUNGEST, MIDDLE, OLDEST = 0, 1, 2
 """Generations of the collector; a collection up to the oldest is a full one."""
+UNCOUNTED = 1 << 20
+"""Stands for a number of frozen objects where it does not matter; it takes a block, as such a number does."""
 COLLECTIONS = 5
 """Most full collections in a row: finalizers can make new garbage, in practice once or twice."""
 # The type cache keeps names of attributes that were looked up. On Python 3.11 each formatted traceback looks
@@ -105,6 +106,7 @@ class Probe:
         self.capture, self.periodic, self.tracer = capture, periodic, tracer
         self.handled = array.array("Q", [0])  # a plain int above 256 would be a block of its own
         self.automatic, self.kind = True, "on"
+        self.frozen = self.rehearsing = False
 
     def passed(self) -> None:
         """Count a request of the phase; called after each that the server reports."""
@@ -160,15 +162,20 @@ class Probe:
     def settle(self) -> bool:
         """Wait until the worker rests and drop cancelled timers; return whether it came to rest."""
         idle = self.idle.wait()
-        drop_cancelled_timers(self.loop)
+        self.idle.drop_cancelled_timers(self.loop)
         return idle
 
-    def do_begin(self, policy: str) -> dict[str, Any]:
-        """Set the gc policy and record the state that phases are counted against."""
+    def do_apply(self, policy: str, *heap: str) -> dict[str, Any]:
+        """Set the gc policy; with `heap` "frozen", the objects that exist are frozen whatever the policy."""
         self.find_loop()
-        keep_cancelled_timers()
+        self.idle.keep_cancelled_timers()
         idle = self.settle()
-        self.set_policy(policy)
+        self.set_policy(policy, frozen=bool(heap))
+        return {"idle": idle}
+
+    def do_begin(self, policy: str, *heap: str) -> dict[str, Any]:
+        """Do as `apply`, and record the state that phases are counted against."""
+        idle = self.do_apply(policy, *heap)["idle"]
         self.begin()
         self.log.take()
         self.handled[0] = 0
@@ -176,12 +183,13 @@ class Probe:
             gc.enable()
         return {"idle": idle, "threads": self.idle.threads()}
 
-    def set_policy(self, policy: str) -> None:
+    def set_policy(self, policy: str, *, frozen: bool = False) -> None:
         """Collect, and apply the gc policy except for enabling the collector, which comes last."""
         kind, _, numbers = policy.partition(":")
         gc.disable()
         self.collect()
-        if kind in ("off", "freeze"):
+        self.frozen = frozen or kind in ("off", "freeze")
+        if self.frozen:
             gc.freeze()
         else:
             gc.unfreeze()  # what the master froze: in production the collector would traverse it
@@ -195,7 +203,7 @@ class Probe:
             assert self.periodic is not None
             self.periodic(sys.maxsize)
         self.kind = kind
-        if kind != "off":
+        if kind != "off" and self.log not in gc.callbacks:
             gc.callbacks.append(self.log)
         self.automatic = kind not in ("off", "periodic")
 
@@ -229,7 +237,7 @@ class Probe:
             "fds": fds,
             "threads": self.idle.threads(),
             "held": after.held,
-            "types": before.named(),
+            "types": before.named() if self.kind == "off" else {},
             "types_kept": after.named(),
             "automatic": automatic,
         }
@@ -274,8 +282,10 @@ class Probe:
         # Two phases without requests: in the first the probe makes what it keeps, in the second what it adds
         # to each phase (its frames, before Python 3.11).
         self.own = ProcessState(0, Counter(), 0, 0, {})
+        self.rehearsing = self.frozen
         self.last = self.read()
         self.phase(oldest)
+        self.rehearsing = False
         before, _, _ = self.phase(oldest)
         self.own = before
 
@@ -305,14 +315,15 @@ class Probe:
     def read(self, last: ProcessState | None = None) -> ProcessState:
         """Return the present state after a collection.
 
-        If nothing is frozen and as many objects are alive as in `last`, its types are taken over: counting
-        them takes long. What the process holds comes last, because reading it lets other threads run.
+        Counting takes long: if nothing is frozen and as many objects are alive as in `last`, its types are
+        taken over, and frozen objects are not counted in a rehearsal. What the process holds comes last,
+        because reading it lets other threads run.
         """
         clear_type_cache()
         blocks, heap = sys.getallocatedblocks(), self.holdings.heap()
         objects = gc.get_objects()
-        alive = len(objects) + gc.get_freeze_count()
-        if last is not None and last.alive == alive and self.kind not in ("off", "freeze"):
+        alive = len(objects) + (UNCOUNTED if self.rehearsing else gc.get_freeze_count())
+        if last is not None and last.alive == alive and not self.frozen:
             types = last.types
         else:
             types = by_name(Counter(map(type, objects)))
@@ -366,30 +377,11 @@ class ProcessState:
         )
 
     def named(self) -> dict[str, int]:
-        """Return the counts by type name, without zeros."""
-        return {name: count for name, count in sorted(self.types.items()) if count}
+        """Return the counts by type name, without zeros.
 
-
-def keep_cancelled_timers() -> None:
-    """Keep asyncio from dropping cancelled timers by itself: `drop_cancelled_timers` does so.
-
-    Else it copies the others when the clock says, and a traceback of the loop keeps the old list.
-    """
-    base_events: Any = sys.modules.get("asyncio.base_events")
-    if base_events is not None:
-        base_events._MIN_SCHEDULED_TIMER_HANDLES = sys.maxsize
-
-
-def drop_cancelled_timers(loop: Any) -> None:
-    """Drop the cancelled timers of a loop at rest, or counts would depend on when asyncio last did so."""
-    timers = getattr(loop, "_scheduled", None)
-    if timers is None:
-        return
-    for timer in timers:
-        timer._scheduled = not timer._cancelled
-    timers[:] = [timer for timer in timers if timer._scheduled]
-    heapq.heapify(timers)
-    loop._timer_cancelled_count = 0
+        Sorting pairs would bring the next automatic collection near: freed tuples still count as allocated.
+        """
+        return {name: self.types[name] for name in sorted(self.types) if self.types[name]}
 
 
 def start(path: str, probe: Probe, watch: type[IdleWatch]) -> None:

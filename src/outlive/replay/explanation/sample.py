@@ -25,7 +25,7 @@ def take(driver: Driver) -> Graph:
     The worker must be warm, and nothing can be counted in it afterwards. Raises FaultError if it does not
     answer as expected or never comes to rest.
     """
-    driver.line.begin("off")
+    driver.line.apply("off")
     sample, path = SAMPLE[driver.connection], driver.server.graph_path
     for requests in sample:
         driver.send(requests)
@@ -56,5 +56,5 @@ def warm(subject: Subject, scenario: Scenario, cell: Cell, **variables: str) -> 
         driver.verify()
         for requests in WARM_UP:
             driver.send(requests)
-            driver.line.begin("off")
+            driver.line.apply("off")
         yield driver

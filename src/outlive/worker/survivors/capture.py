@@ -54,9 +54,10 @@ CONTENTS = (str, bytes, bytearray, memoryview, dict, tuple)
 
 
 class NewObjects:
-    """The captured vertices and edges, what was left out, and types of C code that were seen to leak."""
+    """The captured vertices and edges, what was left out, and types of C code that were seen to leak.
 
-    kept = property(lambda self: any(vertex[5] & KEPT for vertex in self.vertices))
+    `unseen`: of a kept object, no holder was seen. C code may hold it.
+    """
 
     def __init__(self) -> None:
         self.texts: dict[str, int] = {}
@@ -65,6 +66,7 @@ class NewObjects:
         self.edges: list[tuple[int, int, int]] = []
         self.cut: list[str] = []
         self.leaking: list[str] = []
+        self.unseen = False
 
     def text(self, text: str) -> int:
         """Return the index of a text; a new text gets the next one."""
@@ -136,7 +138,9 @@ def capture(objects: types.ModuleType, references: Any, collect: Callable[[], in
     _keep_held(remaining, held)
     gc.unfreeze()
     made &= still
-    Search(graph, references.Names(objects, made), remaining, own).run()
+    search = Search(graph, references.Names(objects, made), remaining, own)
+    search.run()
+    graph.unseen = bool(search.missing) or any(vertex[5] & OPAQUE for vertex in graph.vertices)
     return graph
 
 
