@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from comparisons import cell, leak, off_the_line, side
@@ -171,3 +173,13 @@ def test_there_must_be_something_to_swap(scenario: str) -> None:
         standalone_mode=False,
     )
     assert "are the same stack: there is nothing to attribute" in str(done.exception)
+
+
+@given(st.lists(st.integers(0, 60) | st.none(), min_size=1, max_size=7))
+def test_the_changes_of_all_swaps_are_the_change_from_end_to_end(counts: list[int | None]) -> None:
+    failed = msgspec.structs.replace(cell(), status="failed", reason="it died", survivors_per_request=None)
+    stages = [failed if count is None else cell(objects=count) for count in counts]
+    bars = waterfall([reached(str(at), stage) for at, stage in enumerate(stages)]).bars
+    known = [count for count in counts if count is not None]
+    assert sum(bar.change or 0 for bar in bars) == (known[-1] - known[0] if known else 0)
+    assert [bar.reason is None for bar in bars] == [count is not None for count in counts]

@@ -860,3 +860,31 @@ def test_equal_says_equal(found: list[Measurement]) -> None:
 
 def test_packages_held_equal_are_known() -> None:
     assert [package.name for package in aiohttp_comparison().held_equal] == ["gunicorn", "yarl", "attrs"]
+
+
+few = st.dictionaries(
+    st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(ASKED), st.sampled_from(["on", "off"])),
+    st.sampled_from([(0, 0), (0, 3), (3, 3)]),
+)
+
+
+@given(few)
+def test_each_row_is_in_one_line_of_what_it_says(
+    counts: dict[tuple[str, Connection, str], tuple[int, int]],
+) -> None:
+    before, after = (
+        [cell(name, pair[at], pair[at], connection=kind, gc=gc) for (name, kind, gc), pair in counts.items()]
+        for at in (0, 1)
+    )
+    rows = compared(before, after).rows
+    shown = sections(rows)
+    assert sorted(map(id, rows)) == sorted(id(row) for section in shown for row in section.rows)
+    for section in shown:
+        for line in section.lines:
+            assert {row.scenario for row in line.rows} == {line.scenario}
+            assert {row.direction for row in line.rows} == {line.direction}
+            assert {reading_text(row.before, row.gc) for row in line.rows} == {line.before}
+            assert {(row.connection, row.gc) for row in line.rows} == {
+                (connection, gc) for connection in line.connections for gc in line.policies
+            }
+            assert (section.connections, section.policies) == (line.connections, line.policies)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from outlive.errors import FaultError
@@ -329,6 +330,44 @@ class TestCompact:
             '[211,1477,0,1899,1,null,null,26136576,12,2,1,{"files":42}],'
             '[37,259,0,333,1,null,null,26136576,12,2,1,{"files":7}]]}'
         )
+
+    @settings(max_examples=60)
+    @given(st.data())
+    def test_any_measurement_is_read_back_as_it_was(self, data: st.DataObject) -> None:
+        count, amount = st.integers(0, 10**6), st.floats(0, 1e6)
+        phases = st.builds(
+            Phase,
+            requests=st.integers(1, 2000),
+            survivors=count,
+            leaked=count,
+            blocks=st.integers(-99, 10**6),
+            blocks_kept=count,
+            heap=st.none() | count,
+            heap_kept=st.none() | count,
+            rss=st.none() | count,
+            fds=st.none() | count,
+            threads=st.integers(1, 99),
+            connections=st.none() | st.integers(1, 99),
+            held=st.dictionaries(st.sampled_from(["files", "tasks"]), count),
+        )
+        changes = {
+            "gc": st.sampled_from(["on", "off"]),
+            "requests": count,
+            "survivors_per_request": st.none() | amount,
+            "cyclic_per_request": st.none() | amount,
+            "leaked_per_request": st.none() | amount,
+            "leaked_per_connection": st.none() | amount,
+            "blocks_per_request": st.none() | amount,
+            "heap_bytes_per_request": st.none() | amount,
+            "phases": st.lists(phases, max_size=3, unique_by=lambda one: one.requests).map(tuple),
+            "types": st.dictionaries(st.text(max_size=3), amount, max_size=2),
+            "sent": st.none() | st.text(max_size=3),
+        }
+        chosen: dict[str, Any] = data.draw(st.fixed_dictionaries({}, optional=changes))
+        heap = {phase.heap is None for phase in chosen.get("phases", ())}
+        kept = {phase.heap_kept is None for phase in chosen.get("phases", ())}
+        assume(len(heap) < 2 and len(kept) < 2)  # it is countable on a machine or not
+        self.through(self.leaving(**chosen))
 
     def test_phases_of_one_length_have_no_slope(self) -> None:
         """Found by fuzzing."""

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from outlive.errors import UnavailableError
 from outlive.project import Project
 from outlive.records.release import Release
-from outlive.records.stack import Package
+from outlive.records.stack import KNOWN, Package
 from outlive.releases.catalogue import Catalogue
 from outlive.releases.lineage import PYTHON, covered
 from outlive.stacks import environments, eras, locks, pythons
@@ -42,6 +44,20 @@ class TestPythonsOf:
     def test_every(self) -> None:
         found = eras.pythons_of(release("2.0.0", 2024, requires_python=">=3.9"), MINORS, every=True)
         assert found == MINORS[1:]
+
+    @given(st.integers(2020, 2026), st.sampled_from(MINORS), st.integers(1, len(KNOWN)))
+    def test_a_python_that_comes_later_changes_no_lock_of_an_earlier_release(
+        self, year: int, oldest: str, count: int
+    ) -> None:
+        of_then = release("2.0.0", year, requires_python=f">={oldest}")
+        minors = tuple(KNOWN)
+        earlier = tuple(minor for minor in minors if str(KNOWN[minor]) < f"{year}-06-01")
+        installed = (*earlier, *(minor for minor in minors[:count] if minor not in earlier))
+        found = eras.pythons_of(of_then, installed)
+        assert set(found) <= {minor for minor in installed if of_then.supports(minor)}
+        if any(of_then.supports(minor) for minor in earlier):
+            newer = {PYTHON} - set(earlier)  # of the history, whenever it came
+            assert set(eras.pythons_of(of_then, earlier)) == set(found) - newer
 
 
 @pytest.fixture

@@ -63,8 +63,7 @@ def analyse(analysis: GrowthAnalysis, done: Sequence[Phase]) -> Residue:
         _noted(Fraction(b.survivors - a.survivors, more) - analysis.survivors),
         _noted(Fraction(b.leaked - a.leaked, more) - analysis.leaked),
     )
-    less, most = sorted((a.leaked * b.requests, b.leaked * a.requests))
-    if residue.leaked and less < STEADY * most:  # a cache that has filled meanwhile
+    if residue.leaked and not _steady(a, b):  # a cache that has filled meanwhile
         return Residue(residue.survivors - residue.leaked, Fraction(0))
     return residue
 
@@ -76,6 +75,16 @@ def _first(analysis: GrowthAnalysis, phase: Phase) -> Residue:
         (phase.survivors - analysis.survivors * phase.requests - analysis.intercept) / further,
         (phase.leaked - analysis.leaked * phase.requests - analysis.leaked_intercept) / further,
     )
+
+
+def _steady(a: Phase, b: Phase) -> bool:
+    """Return whether both phases kept enough per connection, and as much, give or take an object in each.
+
+    What leaks at every other connection falls into one phase or the next.
+    """
+    less, more = sorted((a, b), key=lambda phase: Fraction(phase.leaked, phase.requests))
+    enough = all(phase.leaked + 1 >= LEAST * phase.requests for phase in (a, b))
+    return enough and (less.leaked + 1) * more.requests >= STEADY * (more.leaked - 1) * less.requests
 
 
 def _noted(objects: Fraction) -> Fraction:
