@@ -56,6 +56,11 @@ def step(before: str, after: str) -> str:
     return before if before == after else f"{before} {ARROW} {after}"
 
 
+def through(first: str, last: str) -> str:
+    """Return a range such as `3.8.3 to 3.10.10`, or one of them if they are the same."""
+    return first if first == last else f"{first} to {last}"
+
+
 def counted(count: float | str, noun: str, plural: str = "") -> str:
     """Return `1 cell`, `2 cells`; if the count is a text such as `2 → 1`, its last number decides."""
     text = count if isinstance(count, str) else number(count)

@@ -20,7 +20,7 @@ from outlive.commands.first_steps.compare import compare_command
 from outlive.commands.parts import compare_load
 from outlive.comparison.noisy import load_text as report
 from outlive.comparison.noisy import metrics
-from outlive.comparison.noisy.load import LoadComparison, LoadComparisonDocument, compare, json_schema
+from outlive.comparison.noisy.load import LoadComparison, LoadComparisonDocument, compare
 from outlive.comparison.noisy.noise import Decided, Interval, Metric
 from outlive.comparison.noisy.noise_text import bounds, difference, value
 from outlive.comparison.noisy.rounds import Turn, order
@@ -280,4 +280,4 @@ def test_the_document_says_what_it_was_made_from() -> None:
     assert again == document
     assert compare(*SIDES, again.runs[0]) == document.comparisons[0]
     assert again.runs[0][0].turn == Turn(1, "before")
-    assert "LoadComparison" in json_schema()["$defs"]
+    assert "LoadComparison" in msgspec.json.schema(LoadComparisonDocument)["$defs"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from outlive.comparison.noisy.load import LoadComparison
 from outlive.comparison.pair import Comparison
 from outlive.records.measurement import ASKED, GC_POLICIES, Growth, Measurement
 from outlive.records.release import Release
-from outlive.reports.verdict import VERDICTS, Judged, Judgement, judge, nearest_kept
+from outlive.reports.verdict import Judged, Judgement, Verdict, judge, nearest_kept
 
 RELEASES = ("3.10.10", "3.10.11", "3.11.14", "3.11.15", "4.0.0a1")
 
@@ -281,7 +282,7 @@ def test_never_stronger_than_the_data(before: list[Measurement], after: list[Mea
     found = judged(before, after)
     every = [found.overall, *(one.judged for one in found.policies), *(one.judged for one in found.scenarios)]
     for one in every:
-        assert one.verdict in VERDICTS
+        assert one.verdict in get_args(Verdict)
         if one.verdict.startswith("UPGRADE"):
             assert one.better > 0
         if one.verdict == "HOLD":

@@ -13,7 +13,7 @@ from outlive.history import residues
 from outlive.history.lifelines import LifeLine, LifeLinesDocument, Measured, Period
 from outlive.retention.changes_text import suspect
 from outlive.tables import indented, say
-from outlive.wording import counted, listed, number, step
+from outlive.wording import counted, listed, number, step, through
 
 MOST_SCENARIOS = 4
 RESIDUES = "Objects that a connection leaves, apart from its requests, when its client closes it:"
@@ -23,7 +23,7 @@ def show(document: LifeLinesDocument, console: Console, *, everything: bool = Fa
     """Print the life lines; `everything` includes rings that are nowhere the shortest one."""
     framework, lines = document.framework, document.lines
     for releases, pythons in _by_releases(document.measured).items():
-        span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
+        span = through(releases[0], releases[-1])
         count = counted(len(releases), document.noun)
         say(console, f"{framework}: {count} measured on Python {listed(pythons)}, {span}.", "bold")
     for history in document.measured:

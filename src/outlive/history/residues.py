@@ -13,7 +13,7 @@ from outlive.comparison.changes import PER_CONNECTION
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.measurement import Measurement
 from outlive.retention.error import errors
-from outlive.wording import listed, number
+from outlive.wording import listed, number, through
 
 MOST_SCENARIOS = 4
 
@@ -42,7 +42,7 @@ def residues(timelines: Iterable[Timeline]) -> tuple[ResidueHistory, ...]:
 
 def told(residue: ResidueHistory) -> str:
     """Return a residue as a line of text."""
-    spans = [f"{_left(span)} in {_releases(span)}" for span in residue.spans]
+    spans = [f"{_left(span)} in {through(span.since, span.until)}" for span in residue.spans]
     return f"Python {residue.python}, {listed(residue.scenarios, MOST_SCENARIOS)}: {'; '.join(spans)}"
 
 
@@ -83,7 +83,3 @@ def _amounts(measurement: Measurement) -> Sequence[float | None]:
 
 def _left(span: ReleaseSpan) -> str:
     return number(span.objects) + (f", {number(span.leaked)} leaked," if span.leaked else "")
-
-
-def _releases(span: ReleaseSpan) -> str:
-    return span.since if span.since == span.until else f"{span.since} to {span.until}"

@@ -17,7 +17,7 @@ from outlive.pages.drawings.plots import Drawing
 from outlive.pages.page import Frame, render
 from outlive.reports.record import Facts, Report
 from outlive.retention.trails import short_name
-from outlive.wording import counted, listed
+from outlive.wording import counted, listed, through
 
 LEADS = {
     "cyclic": "Cyclic garbage: a collection frees it.",
@@ -121,7 +121,7 @@ def _sightings(lifeline: Fingerprint) -> Iterator[tuple[str, Sighting]]:
 
     for _, group in itertools.groupby(reversed(lifeline.sightings), key=content):
         run = list(group)
-        yield f"{run[0].framework} {plots.through(run[-1].release, run[0].release)}", run[0]
+        yield f"{run[0].framework} {through(run[-1].release, run[0].release)}", run[0]
 
 
 def _impact(lifeline: Fingerprint) -> str:
@@ -143,7 +143,7 @@ def _releases(lifeline: Fingerprint, findings: Findings) -> str:
     objects = _objects(lifeline, findings)
     measured = [moment.release.version for moment in findings.timeline.moments if moment.measurements]
     runs = [list(run) for has, run in itertools.groupby(measured, key=objects.__contains__) if has]
-    return f"{findings.name} {listed([plots.through(run[0], run[-1]) for run in runs])}"
+    return f"{findings.name} {listed([through(run[0], run[-1]) for run in runs])}"
 
 
 def _objects(lifeline: Fingerprint, findings: Findings) -> dict[str, float]:

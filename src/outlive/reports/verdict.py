@@ -23,7 +23,7 @@ weaken a verdict but never make one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -38,7 +38,6 @@ from outlive.wording import counted, does, listed
 Verdict = Literal[
     "UPGRADE", "UPGRADE WITH A SETTING", "NO REASON EITHER WAY", "HOLD", "WITHDRAWN", "NOT ENOUGH DATA"
 ]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Setting = Literal["collect", "restart", "room"]
 
 LEAST_MEASURED = 0.75

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -55,11 +54,6 @@ class LoadComparisonDocument(JsonDocument, frozen=True, kw_only=True):
     provenance: Provenance
     comparisons: tuple[LoadComparison, ...]
     runs: tuple[tuple[Run, ...], ...]
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a `LoadComparisonDocument`."""
-    return msgspec.json.schema(LoadComparisonDocument)
 
 
 def compare(

@@ -15,7 +15,7 @@ from outlive.comparison.cells import Row
 from outlive.history.timeline import Moment, Point, Strip, Timeline, changes, worst
 from outlive.pages.drawings.svg import CHARACTER, Sheet, both, element, ends, figure, path, text, ticks
 from outlive.records.measurement import Growth
-from outlive.wording import counted, number, step
+from outlive.wording import counted, number, step, through
 
 BAR, BARS_GAP, ABOVE = 9.0, 10.0, 14.0
 NEWEST = 12
@@ -230,11 +230,6 @@ def runs(strip: Strip) -> str:
     return "; ".join(
         f"{through(first.release, last.release)}: {leaves(first)}" for first, last in changes(strip)
     )
-
-
-def through(first: str, last: str) -> str:
-    """Return a range of releases: `3.8.3`, `3.8.3 to 3.10.10`."""
-    return first if first == last else f"{first} to {last}"
 
 
 def leaves(point: Point) -> str:
