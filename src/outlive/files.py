@@ -25,9 +25,13 @@ from outlive.errors import FaultError
 from outlive.project import TEMPORARY, WORK, cache_dir
 from outlive.wording import one_line
 
+SCHEMA_VERSION = 1
+
 
 class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is written as indented JSON, for people to read."""
+
+    schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
         """Return the document as indented JSON that ends with a newline.
@@ -40,7 +44,6 @@ class JsonDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 T = TypeVar("T")
 D = TypeVar("D", bound=msgspec.Struct)
-SCHEMA_VERSION = 1
 CHECKSUM = re.compile(rb',\n"checksum":"([0-9a-f]{16})"}\n')
 CHECKSUM_LENGTH = 33
 """Bytes of the end of a document with a checksum; old documents have none."""
@@ -253,14 +256,21 @@ def _digest(content: bytes) -> bytes:
 class _Versioned(msgspec.Struct, frozen=True):
     """The version, which is read first: other versions can have other fields."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int
 
 
-def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]] = MappingProxyType({})) -> D:
+def decode(
+    path: Path,
+    kind: type[D],
+    others: Mapping[int, Callable[[bytes], D]] = MappingProxyType({}),
+    *,
+    name: str = "a results file",
+    advice: str = "remove it to measure again",
+) -> D:
     """Return the document of type `kind` in the file `path`; `others` decode other schema versions.
 
     Raises FileNotFoundError if there is no file, and FaultError if it cannot be read, is not such a document,
-    has an unknown schema version, or is a link to nothing.
+    has an unknown schema version, or is a link to nothing. The error calls the document `name`.
     """
     try:
         data = read_bytes(path)
@@ -271,9 +281,7 @@ def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]]
         if version in others:
             return others[version](data)
         if version != SCHEMA_VERSION:
-            raise FaultError(
-                f"{path} has schema version {version}, this is {SCHEMA_VERSION}: remove it to measure again"
-            )
+            raise FaultError(f"{path} has schema version {version}, this is {SCHEMA_VERSION}: {advice}")
         return msgspec.json.decode(data, type=kind)
     except FileNotFoundError:
         if path.is_symlink():
@@ -282,4 +290,4 @@ def decode(path: Path, kind: type[D], others: Mapping[int, Callable[[bytes], D]]
     except OSError as error:
         raise FaultError(f"{path} cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FaultError(f"{path} is not a results file: {error}; remove it to measure again") from None
+        raise FaultError(f"{path} is not {name}: {error}; {advice}") from None

@@ -9,7 +9,7 @@ import msgspec
 from outlive.api.selection import Selection, one_scenario
 from outlive.comparison.outside import outside
 from outlive.errors import FaultError
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import JsonDocument
 from outlive.project import Project
 from outlive.records.measurement import Cell, Connection, Provenance
 from outlive.records.stack import Stack
@@ -31,7 +31,6 @@ from outlive.stacks.prepare import Prepared
 class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
     """The explanation of one cell as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     cell: Cell
     analysis: Analysis

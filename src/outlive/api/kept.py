@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from outlive.errors import FaultError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, read_bytes
+from outlive.files import JsonDocument, read_bytes
 from outlive.project import Project
 
 Kind = Literal["measurements", "loads", "remedies", "reports"]
@@ -53,7 +53,6 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
 class StoredFiles(JsonDocument, frozen=True, kw_only=True):
     """The files in the user's results `folder` as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     folder: Path
     files: tuple[StoredFile, ...]
 

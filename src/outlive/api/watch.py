@@ -14,7 +14,7 @@ from outlive.api.selection import Selection, stack_of
 from outlive.comparison.cells import Row
 from outlive.comparison.sizes import Rates
 from outlive.errors import ExitCode, OutliveError
-from outlive.files import SCHEMA_VERSION, JsonDocument, write_text
+from outlive.files import JsonDocument, write_text
 from outlive.project import Project
 from outlive.records.measurement import GC_POLICIES, GROWING, Connection
 from outlive.records.stack import AT, Stack
@@ -52,7 +52,6 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 class WatchedDocument(JsonDocument, frozen=True, kw_only=True):
     """The comparisons of unreleased code with the last release, as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     watched: tuple[Watched, ...]
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from outlive.comparison.changes import OBJECTS, Amount, exact
 from outlive.comparison.sides import python_own
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import JsonDocument
 from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
 from outlive.retention.fingerprints import Change, changes
 
@@ -44,7 +44,6 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
 class AttributionDocument(JsonDocument, frozen=True, kw_only=True):
     """A waterfall as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     waterfall: Waterfall
 

@@ -13,7 +13,7 @@ import msgspec
 
 from outlive.comparison.cells import BASELINE
 from outlive.errors import ExitCode, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import JsonDocument
 from outlive.gates import proof
 from outlive.gates.judge import FAILING, JudgedCell, Stale, judge, stale
 from outlive.gates.limits import Limits
@@ -146,7 +146,6 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 class GateDocument(JsonDocument, frozen=True, kw_only=True):
     """The JSON document of one or more runs; `exit_code` is that of the command."""
 
-    schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     exit_code: int
     gates: tuple[Gate, ...]

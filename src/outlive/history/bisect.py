@@ -20,7 +20,7 @@ from outlive import temporary
 from outlive.comparison.cells import judge, match
 from outlive.comparison.changes import OBJECTS
 from outlive.errors import FaultError, OutliveError, UnavailableError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, check_writable, copy_tree
+from outlive.files import JsonDocument, check_writable, copy_tree
 from outlive.history.clone import Clone, Commit, Outcome
 from outlive.history.steps import changed_versions
 from outlive.project import Project
@@ -89,7 +89,6 @@ class Bisection(JsonDocument, frozen=True, kw_only=True):
     `differences` the other packages that its metadata changed. `further`: the count changed again later.
     """
 
-    schema_version: int = SCHEMA_VERSION
     framework: str
     package: str
     python: str

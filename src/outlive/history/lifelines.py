@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import JsonDocument
 from outlive.history.residues import ResidueHistory
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.measurement import Cell, Connection, Leak, Measurement
@@ -95,7 +95,6 @@ class LifeLinesDocument(JsonDocument, frozen=True, kw_only=True):
     `framework` may be an application of a user's own, whose `noun` for a release is a state.
     """
 
-    schema_version: int = SCHEMA_VERSION
     framework: str
     noun: str = "release"
     measured: tuple[Measured, ...]

@@ -14,7 +14,7 @@ import msgspec
 
 from outlive.comparison.cells import Row, judge, match
 from outlive.comparison.headline import Sentence, changes, one_paragraph
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import JsonDocument
 from outlive.history.timeline import Moment, Timeline
 from outlive.records.release import Release
 from outlive.releases.claims import Changelog, Claim
@@ -58,7 +58,6 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
 class StepsDocument(JsonDocument, frozen=True, kw_only=True):
     """The steps of several frameworks as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     histories: tuple[Steps, ...]
 
 

@@ -15,7 +15,7 @@ import msgspec
 from outlive.comparison.noisy.load import LoadComparison, Loads, faults
 from outlive.comparison.pair import Compared
 from outlive.errors import FaultError
-from outlive.files import SCHEMA_VERSION, JsonDocument, decode, write_text
+from outlive.files import JsonDocument, decode, write_text
 from outlive.loads.store import LoadStore
 from outlive.project import Project
 from outlive.records.load import Deployment, LoadMeasurement, Sample, Traffic
@@ -27,7 +27,6 @@ MOST_SAMPLES = 240
 
 
 class _Kept(JsonDocument, frozen=True, kw_only=True):
-    schema_version: int = SCHEMA_VERSION
     comparison: LoadComparison
 
 

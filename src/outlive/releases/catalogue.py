@@ -15,7 +15,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from outlive.errors import FaultError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, read_bytes, write_list
+from outlive.files import JsonDocument, read_bytes, write_list
 from outlive.project import Project, cache_dir
 from outlive.records.release import Release
 from outlive.releases import frameworks
@@ -112,7 +112,6 @@ class Catalogue(msgspec.Struct, frozen=True):
 class ReleasesDocument(JsonDocument, frozen=True, kw_only=True):
     """Releases of a framework as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     releases: tuple[Release, ...]
 
 

@@ -15,7 +15,7 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import FaultError
-from outlive.files import SCHEMA_VERSION, JsonDocument, write_list
+from outlive.files import JsonDocument, write_list
 from outlive.project import Project
 from outlive.records.release import Release
 from outlive.releases import changelog
@@ -69,7 +69,6 @@ class Changelog(msgspec.Struct, frozen=True, kw_only=True):
 class ClaimsDocument(JsonDocument, frozen=True, kw_only=True):
     """What changelogs claim as JSON, by framework."""
 
-    schema_version: int = SCHEMA_VERSION
     changelogs: dict[str, tuple[Changelog, ...]]
 
 

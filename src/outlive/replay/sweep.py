@@ -17,7 +17,7 @@ import msgspec
 from packaging.version import Version
 
 from outlive.errors import OutliveError, UnavailableError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument, check_writable, write_list
+from outlive.files import JsonDocument, check_writable, write_list
 from outlive.project import Project
 from outlive.records.measurement import Cell, Measurement
 from outlive.records.release import Release
@@ -46,7 +46,6 @@ class Outcome(JsonDocument, frozen=True):
     cells: int
     failed: int
     unavailable: tuple[Unavailable, ...]
-    schema_version: int = SCHEMA_VERSION
 
 
 class _Planned(msgspec.Struct, frozen=True):

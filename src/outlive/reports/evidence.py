@@ -13,7 +13,7 @@ from packaging.version import Version
 from outlive.comparison.noisy.load import Loads, faults
 from outlive.comparison.pair import BothMeasurements, Side
 from outlive.errors import FaultError
-from outlive.files import SCHEMA_VERSION, read_bytes
+from outlive.files import decode
 from outlive.records import plausible
 from outlive.records.load import LoadMeasurement
 from outlive.records.measurement import Measurement, Provenance
@@ -58,10 +58,6 @@ class _Stored(Made, frozen=True, kw_only=True):
     comparison: _Sides
 
 
-class _Versioned(msgspec.Struct, frozen=True):
-    schema_version: int
-
-
 def published(evidence: Evidence) -> Evidence:
     """Return `evidence` with all its measurements marked as published."""
 
@@ -79,20 +75,10 @@ def published(evidence: Evidence) -> Evidence:
 def read(path: Path) -> Evidence:
     """Return the evidence of the report in the file `path`.
 
-    Raises FaultError with one line if the file cannot be read or has another schema version.
+    Raises FileNotFoundError if there is no file, and FaultError as `decode` does or if it cannot be right.
     """
     advice = "make it again with `outlive report`"
-    try:
-        data = read_bytes(path)
-        version = msgspec.json.decode(data, type=_Versioned).schema_version
-        if version != SCHEMA_VERSION:
-            raise FaultError(f"{path} has schema version {version}, this is {SCHEMA_VERSION}: {advice}")
-        stored = msgspec.json.decode(data, type=_Stored)
-    except OSError as error:
-        raise FaultError(f"{path} cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FaultError(f"{path} is not a report: {error}; {advice}") from None
-    fields = msgspec.structs.asdict(stored)
+    fields = msgspec.structs.asdict(decode(path, _Stored, name="a report", advice=advice))
     evidence = Evidence(**msgspec.structs.asdict(fields.pop("comparison")), **fields)
     if fault := next(_faults(evidence), None):
         raise FaultError(f"{path} is not a report: {fault}; {advice}")

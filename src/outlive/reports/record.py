@@ -206,7 +206,7 @@ def dated(path: Path, report: Report) -> Report:
     """Return `report`, with the provenance of the report in the file `path` if their evidence is the same."""
     try:
         earlier = read(path)
-    except FaultError:
+    except (FaultError, FileNotFoundError):
         return report
     same = _identity(earlier, earlier) == _identity(report, report.comparison)
     return msgspec.structs.replace(report, provenance=earlier.provenance) if same else report

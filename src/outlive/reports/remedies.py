@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from outlive.comparison.cells import BASELINE
 from outlive.comparison.noisy.remedies import METRICS, Trial
 from outlive.errors import FaultError
-from outlive.files import SCHEMA_VERSION, JsonDocument, decode, write_text
+from outlive.files import JsonDocument, decode, write_text
 from outlive.project import Project
 from outlive.records import plausible
 from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
@@ -97,7 +97,6 @@ class Relief(msgspec.Struct, frozen=True, kw_only=True):
 class ReliefDocument(JsonDocument, frozen=True, kw_only=True):
     """What remedies do for one release, as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     relief: Relief
 

@@ -14,7 +14,7 @@ from outlive.commands.parts import inventory
 from outlive.commands.parts.progress import Meter, progressing
 from outlive.commands.parts.writing import json_option, write_json
 from outlive.errors import ExitCode, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import JsonDocument
 from outlive.project import Project
 from outlive.releases.catalogue import Catalogue, ReleasesDocument
 from outlive.releases.claims import ClaimsDocument
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # slow to import, and only one verb needs it
 class UpdatesDocument(JsonDocument, frozen=True, kw_only=True):
     """What changed in the lists of releases and, in a checkout, the new locks of each framework, as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     updates: tuple[Update, ...]
     locks: dict[str, eras.Added]
 

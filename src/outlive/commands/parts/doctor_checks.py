@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from outlive.errors import OutliveError, UsageError
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import JsonDocument
 from outlive.project import Project, cache_dir
 from outlive.records.measurement import Cell
 from outlive.records.stack import KNOWN
@@ -37,7 +37,6 @@ class Check(msgspec.Struct, frozen=True):
 class ChecksDocument(JsonDocument, frozen=True, kw_only=True):
     """The checks as JSON."""
 
-    schema_version: int = SCHEMA_VERSION
     checks: tuple[Check, ...]
 
 

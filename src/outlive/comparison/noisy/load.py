@@ -15,7 +15,7 @@ from outlive.comparison.noisy.noise import Decided, decide
 from outlive.comparison.noisy.noise_text import changed_by, title
 from outlive.comparison.noisy.rounds import Turn, samples
 from outlive.comparison.pair import Compared, Side, held_equal
-from outlive.files import SCHEMA_VERSION, JsonDocument
+from outlive.files import JsonDocument
 from outlive.records import plausible
 from outlive.records.load import Deployment, Histogram, LoadMeasurement, Traffic, summed
 from outlive.records.measurement import Provenance
@@ -50,7 +50,6 @@ class LoadComparison(Compared, frozen=True, kw_only=True):
 class LoadComparisonDocument(JsonDocument, frozen=True, kw_only=True):
     """One JSON document of load comparisons, one for each gc policy, with all runs that they come from."""
 
-    schema_version: int = SCHEMA_VERSION
     provenance: Provenance
     comparisons: tuple[LoadComparison, ...]
     runs: tuple[tuple[Run, ...], ...]
