@@ -51,12 +51,12 @@ def sentences(
     differing = f"{counted(len(differ), 'package')} {does(len(differ), 'differ')}"
     lead = f"With the dependencies of each release date ({differing}),"
     cells = counted(len(rows), "cell")
-    equal = {_cell(row): row for row in controlled}
-    apart = [row for row in rows if _apart(row, equal.get(_cell(row)))]
+    equal = {Cell.of(row): row for row in controlled}
+    apart = [row for row in rows if _apart(row, equal.get(Cell.of(row)))]
     if not apart:
         return f"{lead} {cells} {does(len(rows), 'change')} as with equal ones."
-    top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, equal[_cell(row)]))))
-    cell = _cell(top)
+    top = max(apart, key=lambda row: (row.scenario == BASELINE, abs(_apart(row, equal[Cell.of(row)]))))
+    cell = Cell.of(top)
     others = f", and {len(apart) - 1} more" if len(apart) > 1 else ""
     counts = f"{_objects(top)} objects per request instead of {_objects(equal[cell])}"
     text = (
@@ -86,10 +86,6 @@ def _measured(
         return both
     cells = tuple(cell for cell in request.cells if cell.scenario == BASELINE and cell.connection == "close")
     return engine.run(project, ends, msgspec.structs.replace(request, cells=cells), progress)
-
-
-def _cell(row: Row) -> Cell:
-    return Cell(row.scenario, row.connection, row.gc)
 
 
 def _objects(row: Row) -> str:

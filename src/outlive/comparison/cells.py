@@ -126,6 +126,11 @@ class Unmeasured(Cell, frozen=True, kw_only=True):
     gap: Gap
     reason: str
 
+    @property
+    def nowhere(self) -> bool:
+        """Whether neither side can serve it."""
+        return self.gap == "unsupported" and self.side == "both"
+
 
 def match(
     before: Sequence[Measurement], after: Sequence[Measurement]

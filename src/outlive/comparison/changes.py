@@ -187,9 +187,8 @@ def _connection(field: str) -> Callable[[Measurement], Amount | None]:
     """Return a reader of how many objects each connection leaves apart from its requests'."""
 
     def read(measurement: Measurement) -> Amount | None:
-        count = getattr(
-            measurement, f"{field}_per_connection"
-        )  # with a collector, only what is leaked is counted
+        # with a collector, only what is leaked is counted
+        count = getattr(measurement, f"{field}_per_connection")
         leaked, cyclic = errors(measurement)
         return None if count is None else Amount(count, leaked + (0.0 if field == "leaked" else cyclic))
 

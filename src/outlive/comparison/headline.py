@@ -24,7 +24,7 @@ from outlive.comparison.sizes import Size
 from outlive.records.measurement import GC_POLICIES, StackRecord
 from outlive.records.release import Release
 from outlive.records.stack import Difference
-from outlive.wording import ARROW, NO_VERSION, capital, counted, does, listed, number, size, step
+from outlive.wording import ARROW, capital, counted, does, listed, number, size, step
 
 MOST_NAMES = 3
 NOTHING = Size(0.0, 0.0)
@@ -67,11 +67,7 @@ def subject(before: StackRecord, after: StackRecord, differences: Sequence[Diffe
         parts = [f"{before.framework} {step(before.release, after.release)}"]
     else:
         parts = [f"{before.framework} {before.release} {ARROW} {after.framework} {after.release}"]
-    parts += [
-        f"{difference.package} {step(difference.before or NO_VERSION, difference.after or NO_VERSION)}"
-        for difference in differences
-        if difference.asked
-    ]
+    parts += [str(difference) for difference in differences if difference.asked]
     parts.append(f"Python {step(before.python, after.python)}")
     practices = [stack.practice or "no practice" for stack in (before, after)]
     if before.practice or after.practice:
@@ -120,7 +116,7 @@ def changes(
     apart = sum(not difference.asked for difference in differences)
     if apart and any(row.direction != "same" for row in rows):
         sentences.append(f"{counted(apart, 'other package')} also {does(apart, 'differ')}")
-    lost = [gap for gap in gaps if gap.gap != "unsupported" or gap.side != "both"]
+    lost = [gap for gap in gaps if not gap.nowhere]
     failed = sum(gap.gap == "failed" for gap in lost)
     if failed:
         sentences.append(f"{counted(failed, 'cell')} failed")

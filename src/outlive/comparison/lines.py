@@ -12,7 +12,7 @@ from outlive.comparison.headline import leaking
 from outlive.comparison.pair import Compared, Comparison, Side
 from outlive.comparison.sides import SideReading
 from outlive.comparison.sizes import MIB, mib
-from outlive.wording import NO_VERSION, counted, does, listed, number, one_line, pause, size, step
+from outlive.wording import counted, does, listed, number, one_line, pause, size, step
 
 MARKS: dict[Direction, str] = {"worse": "▲ worse", "better": "▼ better", "same": "= same"}
 UNKNOWN = "?"
@@ -288,8 +288,7 @@ def dependencies(comparison: Compared) -> tuple[str, ...]:
     return (
         f"{equal}; not equal:" if comparison.differences else f"{equal}.",
         *(
-            f"{difference.package} {difference.before or NO_VERSION} → {difference.after or NO_VERSION}: "
-            + ("varied on purpose" if difference.asked else one_line(difference.reason))
+            f"{difference}: {'varied on purpose' if difference.asked else one_line(difference.reason)}"
             for difference in comparison.differences
         ),
     )

@@ -291,9 +291,9 @@ class Cell(msgspec.Struct, frozen=True, order=True):
     gc: str
 
     @classmethod
-    def of(cls, measurement: Measurement) -> Self:
-        """Return the cell of a measurement."""
-        return cls(measurement.scenario, measurement.connection, measurement.gc)
+    def of(cls, result: Measurement | Cell) -> Self:
+        """Return the cell of a measurement, or of a record that adds to a cell."""
+        return cls(result.scenario, result.connection, result.gc)
 
     @property
     def uncollected(self) -> Self:

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from outlive.errors import UsageError
-from outlive.wording import one_line
+from outlive.wording import NO_VERSION, one_line, step
 
 PYTHON = "python"
 AT = "@"
@@ -151,3 +151,6 @@ class Difference(msgspec.Struct, frozen=True):
     after: str | None
     reason: str
     asked: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.package} {step(self.before or NO_VERSION, self.after or NO_VERSION)}"

@@ -19,7 +19,7 @@ from outlive.reports.claims import Held
 from outlive.reports.evidence import Evidence
 from outlive.reports.remedies import ReliefDocument
 from outlive.reports.verdict import ADVICE, SCOPE, SURE, Judged, Judgement, Verdict
-from outlive.wording import NO_VERSION, capital, counted, listed, number, one_line, step
+from outlive.wording import capital, counted, listed, number, one_line, step
 
 MOST_EXAMPLES = 4
 MEANS: dict[Verdict, str] = {
@@ -308,11 +308,7 @@ def _sure(upgrade: Upgrade) -> Iterator[str]:
 
 def _equal(comparison: Comparison) -> Iterator[str]:
     """Yield how many packages were held equal, which were not, and whose own a change is."""
-    apart = [
-        f"{difference.package} {step(difference.before or NO_VERSION, difference.after or NO_VERSION)}"
-        for difference in comparison.differences
-        if not difference.asked
-    ]
+    apart = [str(difference) for difference in comparison.differences if not difference.asked]
     changes = any(row.direction != "same" for row in comparison.rows)
     varied = _varied(comparison)
     equal = counted(len(comparison.held_equal), "other package")

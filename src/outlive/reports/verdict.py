@@ -125,7 +125,7 @@ def judge(
     `releases` are all of the framework, to find the nearest one that is not withdrawn and supports `python`.
     """
     releases, loads = tuple(releases), tuple(loads)
-    lost = [gap for gap in unmeasured if not _is_nowhere(gap)]
+    lost = [gap for gap in unmeasured if not gap.nowhere]
     deciding = [row for row in rows if row.decides]
     order = policies([*deciding, *lost, *unmeasured])
     by_policy = tuple(
@@ -365,11 +365,6 @@ def _heavier(comparison: LoadComparison) -> str:
         if (change.low if metric.higher_is == "worse" else -change.high) >= LOAD_HOLDS:
             changes.append(f"{metric.name} {changed_by(decided)}")
     return listed(changes)
-
-
-def _is_nowhere(gap: Unmeasured) -> bool:
-    """Return whether neither side can serve the cell."""
-    return gap.gap == "unsupported" and gap.side == "both"
 
 
 def _of(part: Sequence[Row], rows: Sequence[Row]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from msgspec.structs import astuple
 from rich.console import Console
 from rich.text import Text
 
@@ -32,7 +33,7 @@ RULE_AND_WHERE = f"{RULE.removesuffix('.')}; see docs/how-we-decide.md."
 
 
 class LoadLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric as it is shown; `control` is the A/A: the same stack against itself."""
+    """One metric as it is shown, in the order of the columns; `control` is the A/A."""
 
     direction: Direction
     mark: str
@@ -148,19 +149,7 @@ def decisions(decided: Sequence[Decided]) -> Iterator[str]:
     """Yield a Markdown table with a line for each metric."""
     yield from table(
         ("", "metric", "before", "after", "change", "interval", "sees", "A/A"),
-        (
-            (
-                line.mark,
-                line.metric,
-                line.before,
-                line.after,
-                line.change,
-                line.interval,
-                line.sees,
-                line.control,
-            )
-            for line in lines(decided)
-        ),
+        (astuple(line)[1:] for line in lines(decided)),
         right=6,
     )
 
@@ -173,15 +162,8 @@ def _show_table(shown: Sequence[LoadLine], console: Console) -> None:
     for name in ("before", "after", "change", "interval", "sees", *(["A/A"] if wide else [])):
         grid.add_column(name, justify="right", no_wrap=True)
     for line in shown:
-        cells = [
-            line.before,
-            line.after,
-            line.change,
-            line.interval,
-            line.sees,
-            *([line.control] if wide else []),
-        ]
-        grid.add_row(Text(line.mark, style=COLOURS[line.direction]), Text(line.metric), *map(Text, cells))
+        _, mark, *cells = astuple(line)
+        grid.add_row(Text(mark, style=COLOURS[line.direction]), *map(Text, cells if wide else cells[:-1]))
     console.print(grid)
 
 
