@@ -305,3 +305,43 @@ def test_listed() -> None:
 def test_one_line_is_printable_and_not_too_long() -> None:
     assert wording.one_line(" a\n\tb\x1b\u202e c ") == "a b c"
     assert len(wording.one_line("x" * 1000)) == wording.LONGEST
+
+
+# what holds for all numbers
+
+
+@given(st.floats(-3, 8.9).map(lambda power: 10**power), st.sampled_from([1, -1]))
+def test_a_number_is_as_large_as_it_is_written(size: float, sign: int) -> None:
+    for text in (wording.number(sign * size), wording.about(sign * size)):
+        assert float(text.replace(",", "")) == pytest.approx(sign * size, rel=0.005001, abs=0.005001)
+
+
+@given(st.floats(0, 2**50), st.floats(1, 1e3))
+def test_more_bytes_are_never_written_as_fewer(value: float, times: float) -> None:
+    units = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    fewer, more = (
+        float(count) * units[unit]
+        for count, unit in (wording.size(v).split() for v in (value, value * times))
+    )
+    assert fewer <= more
+    assert fewer == pytest.approx(value, rel=0.06, abs=0.5)
+
+
+@given(st.lists(st.text("ab", min_size=1), max_size=9), st.integers(1, 9))
+def test_a_list_has_every_name_or_says_how_many_are_missing(names: list[str], most: int) -> None:
+    words = wording.listed(names, most).replace(" and ", ", ").split(", ") if names else []
+    if len(names) <= most:
+        assert words == names
+    else:
+        assert words == [*names[:most], f"{len(names) - most} more"]
+
+
+@given(st.integers(60, 130), st.lists(st.integers(0, 99_999), min_size=6, max_size=6))
+def test_no_line_is_wider_than_the_terminal(width: int, counts: list[int]) -> None:
+    names = ("upload-method-not-allowed", "ok", "x")
+    before, after = (
+        [cell(name, count, min(count, 3)) for name, count in zip(names, part, strict=True)]
+        for part in (counts[:3], counts[3:])
+    )
+    lines = shown(compared(before, after), width).splitlines()
+    assert max(map(len, lines)) <= width

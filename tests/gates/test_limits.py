@@ -498,3 +498,39 @@ def test_a_file_that_hangs_on_a_cycle_turns_the_gate_red() -> None:
     what = "leaks outside of objects: 1 file open until a collection per request"
     assert (judge(without, kept).outcome, judge(without, kept).what) == ("over", what)
     assert "memory" not in accept(limits(""), [clean], [clean.release], KNOWN, TODAY).text.partition("[[")[2]
+
+
+near = st.builds(
+    lambda scenario, connection, release, count: cell(
+        scenario, count, count, connection=connection, release=release
+    ),
+    st.sampled_from(SCENARIOS[:3]),
+    st.sampled_from(CONNECTIONS[:2]),
+    st.sampled_from(RELEASES),
+    st.sampled_from([0.0, 2.0, 33.0]),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(near, min_size=2, max_size=8, unique_by=identity))
+def test_accepting_a_cell_changes_no_limit_of_the_others(cells: list[Measurement]) -> None:
+    *others, last = cells
+    of_all = limits(changed('releases = ">=1"\n', ""))
+    before = accept(of_all, others, RELEASES, KNOWN, TODAY)
+    after = accept(before, [last], RELEASES, KNOWN, TODAY)
+    for other in others:
+        assert after.allowed(other).objects == before.allowed(other).objects
+        assert judge(after, other).outcome == judge(before, other).outcome
+
+
+@given(counts.filter(bool), st.lists(st.integers(1, 150_000), min_size=2))
+def test_the_more_is_allowed_the_less_a_count_is_over(count: float, thousandths: list[int]) -> None:
+    outcomes = []
+    for allowed in sorted(thousandths):
+        limited = limits(changed("not-found = 33", f"not-found = {allowed / 1000}"))
+        outcomes.append(judge(limited, cell("not-found", count)).outcome)
+    order = ["over", "within", "under"]
+    assert outcomes == sorted(outcomes, key=order.index)
+    assert [outcome == "within" for outcome in outcomes] == [
+        allowed == round(1000 * count) for allowed in sorted(thousandths)
+    ]

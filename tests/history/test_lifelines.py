@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import msgspec
@@ -251,3 +251,32 @@ def test_a_python_without_measurements_is_told() -> None:
         standalone_mode=False,
     )
     assert str(done.exception) == ("no measurement of flask on Python 3.14 yet: run `outlive sweep`")
+
+
+@given(st.text("+-?", min_size=1, max_size=12))
+def test_periods_are_the_runs_of_releases_that_show_it(course: str) -> None:
+    """`+` shows the ring, `-` does not, `?` was not measured."""
+    releases = {"+": WITH, "-": WITHOUT, "?": ()}
+    known = [(f"1.{at}", sign == "+") for at, sign in enumerate(course) if sign != "?"]
+    lines = life_lines([timeline(*(releases[sign] for sign in course))])
+    assert bool(lines) == ("+" in course)
+    runs = [list(run) for _, run in groupby(known, key=lambda release: release[1])]
+    spans = [(run[0][0], run[-1][0]) for run in runs if run[0][1]]
+    for line in lines:
+        assert [(period.since, period.until) for period in line.periods] == spans
+        names = [name for name, _ in known]
+        for period in line.periods:
+            at = names.index(period.since)
+            assert period.after == (names[at - 1] if at else None)
+        assert [period.gone is None for period in line.periods[:-1]] == [False] * (len(spans) - 1)
+        assert line.present == known[-1][1]
+
+
+@given(st.lists(st.integers(0, 3) | st.none(), min_size=1, max_size=12))
+def test_a_strip_is_told_in_runs_that_cover_it_and_differ(counts: list[int | None]) -> None:
+    releases = [() if count is None else (cell("a", count, connection="close"),) for count in counts]
+    for strip in strips(timeline(*releases), ["a"], "close"):
+        ends = [(strip.points.index(first), strip.points.index(last)) for first, last in changes(strip)]
+        assert [at for first, last in ends for at in range(first, last + 1)] == list(range(len(counts)))
+        assert all(counts[first] == counts[last] for first, last in ends)
+        assert all(counts[a[1]] != counts[b[0]] for a, b in pairwise(ends))

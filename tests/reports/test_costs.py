@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,3 +145,33 @@ def test_no_share(text: str) -> None:
 def test_no_memory(text: str) -> None:
     with pytest.raises(UsageError, match="--limit takes memory"):
         parse_bytes(text)
+
+
+amounts = st.floats(0, 1e6)
+traffic = st.builds(
+    Rates,
+    rate=st.floats(0.1, 1e4),
+    errors=st.floats(0, 1),
+    workers=st.integers(1, 64),
+    limit=st.integers(MIB, 64 * 1024 * MIB),
+)
+
+
+@given(traffic, amounts, amounts, st.floats(1, 100))
+def test_more_requests_cost_no_less(rates: Rates, each: float, ok: float, times: float) -> None:
+    usual = cost(leaves(each, ok=ok), rates, BASE)
+    busier = cost(leaves(each, ok=ok), msgspec.structs.replace(rates, rate=rates.rate * times), BASE)
+    assert busier.mib_per_hour >= usual.mib_per_hour
+    assert (busier.hours is None) == (usual.hours is None)
+    assert (busier.hours or 0) <= (usual.hours or 0)
+    assert (busier.max_requests, busier.periodic) == (usual.max_requests, usual.periodic)
+
+
+@given(traffic, amounts, st.integers(1, 8))
+def test_more_room_lasts_no_shorter(rates: Rates, each: float, times: int) -> None:
+    usual = cost(leaves(each), rates, BASE)
+    roomy = cost(leaves(each), msgspec.structs.replace(rates, limit=rates.limit * times), BASE)
+    for name in ("hours", "max_requests", "periodic"):
+        little, much = getattr(usual, name), getattr(roomy, name)
+        assert (little is None) == (much is None)
+        assert (much or 0) >= (little or 0)

@@ -293,3 +293,40 @@ def test_never_stronger_than_the_data(before: list[Measurement], after: list[Mea
 @settings(max_examples=40)
 def test_the_same_is_never_a_change(measured: list[Measurement]) -> None:
     assert judged(measured, measured).overall.verdict in ("NO REASON EITHER WAY", "NOT ENOUGH DATA")
+
+
+SOUND = ("NOT ENOUGH DATA", "HOLD", "NO REASON EITHER WAY", "UPGRADE WITH A SETTING", "UPGRADE")
+"""The verdicts, each no better than the next: a setting is more work than none."""
+
+
+def rank(measured: list[Measurement], *more: tuple[Measurement, Measurement]) -> int:
+    """Return the place in SOUND of the verdict on cells and more; of the former, large ones get better."""
+    less = [
+        cell(m.scenario, 12 if (m.survivors_per_request or 0) > 25 else 18, connection=m.connection, gc=m.gc)
+        for m in measured
+    ]
+    large = [cell(m.scenario, 18, connection=m.connection, gc=m.gc) for m in measured]
+    before, after = [*large, *(pair[0] for pair in more)], [*less, *(pair[1] for pair in more)]
+    return SOUND.index(judged(before, after).overall.verdict)
+
+
+@given(cells, st.integers(0, 40), st.integers(1, 12) | st.integers(13, 40), st.sampled_from([0, 0, 3]))
+@settings(max_examples=80)
+def test_a_cell_that_gets_worse_never_makes_an_upgrade_better(
+    measured: list[Measurement], left: int, more: int, leaked: int
+) -> None:
+    sizes = [
+        cell("form", count, leak, blocks_per_request=2.0 * count, heap_bytes_per_request=0.0)
+        for count, leak in ((left, 0), (left + more, min(leaked, left + more)))
+    ]
+    off = [m for m in measured if m.gc == "off"]
+    assert rank(off, (sizes[0], sizes[1])) <= rank(off) or not off
+
+
+@given(cells.filter(bool), st.integers(1, 6))
+@settings(max_examples=40)
+def test_what_could_not_be_compared_never_makes_a_verdict_stronger(
+    measured: list[Measurement], missing: int
+) -> None:
+    gaps = [(lost(f"s{at}", "the worker died"), cell(f"s{at}")) for at in range(missing)]
+    assert rank(measured, *gaps) in (rank(measured), SOUND.index("NOT ENOUGH DATA"))

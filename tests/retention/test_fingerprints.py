@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from comparisons import cell, leak
 from outlive.records.measurement import Leak, Measurement
 from outlive.retention.changes_text import summary, suspect, told
@@ -88,3 +91,29 @@ def test_the_suspect_names_the_package_once() -> None:
         "asyncio.X.y (Python's own)"
     )
     assert suspect(leak("x", 1, suspect="list[]", package="")) == "list[]"
+
+
+leaks = st.lists(
+    st.builds(
+        lambda name, objects, growth, further: leak(name, objects, growth=growth, further=further),
+        st.sampled_from(["a", "b", "c"]),
+        st.integers(1, 9),
+        st.sampled_from(["cyclic", "leaked"]),
+        st.booleans(),
+    ),
+    unique_by=lambda each: each.fingerprint,
+)
+pairs = st.lists(st.tuples(leaks, leaks), max_size=3)
+MIRRORED = {"new": "gone", "gone": "new", "changed": "changed", "same": "same"}
+
+
+@given(pairs)
+def test_what_is_new_one_way_is_gone_the_other_way(both: list[tuple[list[Leak], list[Leak]]]) -> None:
+    sides = [[one(f"s{at}", *pair[side]) for at, pair in enumerate(both)] for side in (0, 1)]
+    there, back = changed(*sides), {change.leak.fingerprint: change for change in changed(*sides[::-1])}
+    assert {change.leak.fingerprint for change in there} == back.keys()
+    for change in there:
+        other = back[change.leak.fingerprint]
+        assert change.verdict == MIRRORED[other.verdict]
+        assert (change.before, change.after) == (other.after, other.before)
+        assert change.leak.further == other.leak.further

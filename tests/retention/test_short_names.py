@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from outlive.retention.trails import short_name
+from outlive.retention.trails import hops, short_name
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,12 @@ from outlive.retention.trails import short_name
 )
 def test_short_names(trail: str, said: str) -> None:
     assert short_name(trail) == said
+
+
+STEPS = ("flask.Flask.error", "frame a.view local error", "method b.run", "exception.__traceback__", "dict[]")
+
+
+@given(st.lists(st.sampled_from(STEPS), min_size=1), st.sampled_from(["ring", "path"]))
+def test_a_trail_is_its_steps(steps: list[str], kind: str) -> None:
+    assert hops(" ".join([kind, *steps])) == tuple(steps)
+    assert short_name(" ".join([kind, *steps])).count(" → ") < 5
