@@ -21,6 +21,7 @@ from outlive.records.stack import Stack
 from outlive.replay.explanation.sample import SAMPLE, sample
 from outlive.replay.subject import Subject
 from outlive.retention import drawing, explanation
+from outlive.retention.graph import Graph, Vertex
 from outlive.retention.structures import Analysis, analyse, records
 from outlive.service import app as apps
 from outlive.stacks import environments, pythons
@@ -291,8 +292,8 @@ flask 9.9 · not-found · close · gc off · Python 3.11.7
 5 objects per request outlive it, in 2 structures.
 
 1. cyclic garbage c36d798db39e                                     1 per request
-   4 objects, 1.5 KiB: 3 in the cycle (528 B), 1 only hangs on it (1
-   Headers<"a">, 1 NotFound, 1 Request and 1 frame)
+   4 objects, 1.5 KiB: 3 in the cycle (528 B), 1 only hangs on it. By type: 1
+   Headers<"a">, 1 NotFound, 1 Request and 1 frame.
 
    ┌▶ app.NotFound
    │      .__traceback__
@@ -306,7 +307,7 @@ flask 9.9 · not-found · close · gc off · Python 3.11.7
    Without this link, nothing here would need the collector.
 
 2. leaked 97d7682d1a6b                                             1 per request
-   1 object, 48 B: 1 at the end of the path (1 Order)
+   1 object, 48 B: 1 at the end of the path. By type: 1 Order.
 
       module app
           global orders
@@ -349,9 +350,57 @@ def test_pictures_show_each_object_and_mark_the_suspect() -> None:
     ]
 
 
+def test_the_links_of_several_rings_are_told_together() -> None:
+    """An order that refers to its item by two names: without one link, a ring remains."""
+    order = Vertex(kind="instance", type="app.Order", bytes=48)
+    item = Vertex(kind="instance", type="app.Item", bytes=48)
+    tax = Vertex(kind="instance", type="app.Tax", bytes=48)
+    edges = [
+        edge
+        for a in range(0, 33, 3)
+        for edge in (
+            (a, a + 1, "attribute:item"),
+            (a + 1, a, "attribute:parent"),
+            (a, a + 2, "attribute:tax"),
+            (a + 2, a, "attribute:parent"),
+        )
+    ]
+    analysis = analyse(Graph("3.11.7", 11, (order, item, tax) * 11, tuple(edges)))
+    text = explanation.render("app", analysis)
+    assert (
+        text.partition("By type: ")[2]
+        == """\
+1 Item, 1 Order and 1 Tax.
+
+   ┌▶ app.Order
+   │      .item
+   │  app.Item
+   └─     .parent  ◀ suspect
+
+   Suspect (app): the child refers back to its parent.
+
+   Without this link, a ring remains:
+   ┌▶ app.Order
+   │      .tax
+   │  app.Tax
+   └─     .parent  ◀ suspect
+   Suspect: the child refers back to its parent.
+   Without these 2 links, nothing here would need the collector.
+"""
+    )
+
+
 def test_nothing_is_said_in_one_sentence() -> None:
     empty = Analysis(python="3.11.7", requests=11, structures=(), weak=0.0, once=2, cut=())
     assert explanation.render("flask", empty) == "flask\nNothing outlives its request.\n"
+
+
+def test_a_collector_s_part_is_said_where_cyclic_garbage_was_left_out() -> None:
+    empty = Analysis(python="3.11.7", requests=11, structures=(), weak=0.0, once=2, cut=())
+    nothing = "Nothing outlives its request, except what collections free."
+    assert explanation.summary(empty, collecting=True) == nothing
+    kept = explanation.summary(by_hand(), collecting=True)
+    assert kept == "5 objects per request outlive it and every collection, in 2 structures."
 
 
 @real

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from outlive.retention.graph import Graph, PathStep, Vertex, read
 from outlive.retention.structures import Analysis, Structure, analyse
-from outlive.retention.suspects import link, title
+from outlive.retention.suspects import RING_RULES, link, suspect, title
 from outlive.retention.trails import Explanation
 from outlive.stacks import pythons
 from outlive.stacks.pythons import Interpreter
@@ -217,10 +217,10 @@ def suspect_link(explanation: Explanation) -> str:
 def test_a_planted_structure_is_named_with_its_suspect_on_every_python(captured: Path, name: str) -> None:
     analysis = analysed(captured, name)
     structure = only(analysis)
-    growth, rule, trail, suspect = PLANTED[name]
+    growth, rule, trail, suspected = PLANTED[name]
     explanation = structure.explanation
     assert (structure.growth, explanation.suspect.rule, explanation.trail) == (growth, rule, trail)
-    assert suspect_link(explanation) == suspect
+    assert suspect_link(explanation) == suspected
     assert (structure.instances, analysis.once, analysis.cut) == (TIMES, 0, ())
 
 
@@ -400,6 +400,47 @@ def test_names_are_written_as_in_a_program() -> None:
     }
     assert {name: link(PathStep(vertex=vertex, number=0, reference=name)) for name in names} == names
     assert title(vertex) == "frame of app.main"
+
+
+@pytest.mark.parametrize(
+    ("keeper", "reference", "reason"),
+    [
+        (
+            Vertex(kind="task", type="Task", name="Server.start"),
+            "internal:",
+            "C code in the task of Server.start",
+        ),
+        (Vertex(kind="instance", type="app.Order"), "attribute:error", "`Order.error`"),
+        (
+            Vertex(kind="function", type="function", name="app.serve"),
+            "closure:error",
+            "closure variable `error` of serve",
+        ),
+        (Vertex(kind="instance", type="app.Future"), "callback:", "the callback of Future"),
+        (Vertex(kind="instance", type="app.Future"), "context:", "the context of Future"),
+    ],
+)
+def test_what_stores_an_exception_is_said_as_a_programmer_would(
+    keeper: Vertex, reference: str, reason: str
+) -> None:
+    error = Vertex(kind="exception", type="ValueError")
+    frame = Vertex(kind="frame", type="frame", name="app.main")
+    named = ((keeper, reference), (error, "attribute:__traceback__"), (frame, "global:keeper"))
+    steps = [PathStep(vertex=vertex, number=at, reference=name) for at, (vertex, name) in enumerate(named)]
+    stores = " stores the exception, whose traceback holds a frame that leads back to it"
+    assert suspect(RING_RULES, steps).reason == reason + stores
+
+
+def test_a_local_that_keeps_a_bound_method_is_named_with_its_frame() -> None:
+    method = Vertex(kind="method", type="method", name="app.Order.pay")
+    named = (
+        (Vertex(kind="generator", type="generator", name="app.orders"), "local:pay"),
+        (method, "attribute:__self__"),
+        (Vertex(kind="instance", type="app.Order"), "attribute:all"),
+    )
+    steps = [PathStep(vertex=vertex, number=at, reference=name) for at, (vertex, name) in enumerate(named)]
+    kept = "local `pay` of orders keeps a bound method that leads back to it"
+    assert suspect(RING_RULES, steps).reason == kept
 
 
 def test_nothing_left_gives_no_structures() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from outlive.retention.graph import PathStep
-from outlive.retention.structures import Analysis, Structure
+from outlive.retention.structures import FURTHER, Analysis, Structure
 from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
 from outlive.tables import fold
@@ -24,14 +24,21 @@ TYPES = 5
 SUSPECT = "◀ suspect"
 
 
-def render(heading: str, analysis: Analysis, width: int = WIDTH, outside: Sequence[str] = ()) -> str:
+def render(
+    heading: str,
+    analysis: Analysis,
+    width: int = WIDTH,
+    outside: Sequence[str] = (),
+    *,
+    collecting: bool = False,
+) -> str:
     """Return the whole explanation of a cell, in lines of `width` columns; `heading` names the cell.
 
-    `outside` says what each request leaks that is no object.
+    `outside` says what each request leaks that is no object. `collecting`: cyclic garbage was left out.
     """
     lines = [fold(heading, width)]
     if analysis.structures or not outside:
-        lines += [fold(summary(analysis), width)]
+        lines += [fold(summary(analysis, collecting=collecting), width)]
     if outside:
         lines += [fold(f"Each request leaks {listed(outside)}, which is no object.", width)]
     for place, structure in enumerate(analysis.structures, 1):
@@ -41,13 +48,14 @@ def render(heading: str, analysis: Analysis, width: int = WIDTH, outside: Sequen
     return "\n".join(lines) + "\n"
 
 
-def summary(analysis: Analysis) -> str:
-    """Return in one sentence what outlives a request."""
+def summary(analysis: Analysis, *, collecting: bool = False) -> str:
+    """Return in one sentence what outlives a request, or if `collecting` what outlives collections too."""
     if not analysis.structures:
-        return "Nothing outlives its request."
+        return f"Nothing outlives its request{', except what collections free' if collecting else ''}."
     objects = round(sum(structure.objects_per_request for structure in analysis.structures), 2)
     count = counted(len(analysis.structures), "structure")
-    text = f"{counted(objects, 'object')} per request {does(objects, 'outlive')} it, in {count}."
+    it = "it and every collection" if collecting else "it"
+    text = f"{counted(objects, 'object')} per request {does(objects, 'outlive')} {it}, in {count}."
     if weak := round(analysis.weak, 1):
         text += f" {counted(weak, 'weak reference')} per request {does(weak, 'go', 'goes')} with them."
     return text
@@ -67,13 +75,14 @@ def _block(place: int, structure: Structure, width: int) -> Iterator[str]:
     own = "Python's own " if structure.python else ""
     where = f" ({own}{structure.package})"
     yield told(f"Suspect{where if structure.package else ''}: {structure.explanation.suspect.reason}.")
-    if structure.growth == "cyclic" and not structure.further:
-        yield told("Without this link, nothing here would need the collector.")
     for further in structure.further:
         yield ""
-        yield told("Without this link, one ring remains:")
+        yield told("Without this link, a ring remains:")
         yield from picture(further, width)
         yield told(f"Suspect: {further.suspect.reason}.")
+    if structure.growth == "cyclic" and len(structure.further) < FURTHER:
+        links = f"these {len(structure.explanations)} links" if structure.further else "this link"
+        yield told(f"Without {links}, nothing here would need the collector.")
 
 
 def _contents(structure: Structure) -> str:
@@ -87,10 +96,10 @@ def _contents(structure: Structure) -> str:
     types = [f"{count} {name.rpartition('.')[2]}" for name, count in structure.types[:TYPES]]
     more = len(structure.types) - TYPES
     types += [counted(more, "more type")] if more > 0 else []
-    text += f" ({listed(types)})"
+    text += f". By type: {listed(types)}"
     for name, amount in structure.buffers[:1]:
         text += f"; the largest buffer is a {name} of {size(amount)}"
-    return text
+    return f"{text}."
 
 
 def picture(explanation: Explanation, width: int = WIDTH) -> Iterator[str]:

@@ -30,6 +30,8 @@ LINKS = {
     "": "",
 }
 """How each sort of reference is written, with its name."""
+HIDDEN = "inside (C)"
+"""The same for a reference whose name C code does not tell."""
 WEAK = ("weakref.ref", "KeyedRef", "WeakMethod")
 TRANSPORTS = ("Transport", "TransportSocket")
 PROTOCOLS = ("Protocol", "RequestHandler")
@@ -76,7 +78,7 @@ def link(step: PathStep) -> str:
     """Return a reference as it is written in a program: `.name`, `['key']`, `local error`."""
     if step.reference == "context:":
         return "its context"
-    return LINKS.get(step.sort, "inside (C)").format(step.name)
+    return LINKS.get(step.sort, HIDDEN).format(step.name)
 
 
 def _short(vertex: Vertex) -> str:
@@ -84,10 +86,14 @@ def _short(vertex: Vertex) -> str:
 
 
 def _place(step: PathStep) -> str:
-    """Return where a step keeps what it refers to: `App.error`, or a variable of a frame."""
+    """Return where a step keeps what it refers to: `App.error`, a variable of a frame, or in C code."""
     written = link(step)
     if written.startswith((".", "[")):
         return f"`{_short(step.vertex)}{written}`"
+    if not step.name:
+        if written in ("", HIDDEN):
+            return f"C code in the {title(step.vertex)}"
+        return f"the {written.removeprefix('its ')} of {_short(step.vertex)}"
     return f"{written.removesuffix(step.name)}`{step.name}` of {_short(step.vertex)}"
 
 
@@ -164,8 +170,7 @@ def _method(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     for number, step in enumerate(steps):
         if step.reference == "attribute:__self__" and step.vertex.kind == "method":
             before = (number - 1) % len(steps)
-            holder = f"{_short(steps[before].vertex)}{link(steps[before])}"
-            return before, f"`{holder}` keeps a bound method that leads back to it"
+            return before, f"{_place(steps[before])} keeps a bound method that leads back to it"
     return None
 
 
