@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from comparisons import cell, leak, off_the_line, side
+from comparisons import cell, leak, off_the_line, phase, side
 from measuring import CHECKOUT, checkout
 from outlive.commands.one_stack_or_two.attribute import attribute_command
 from outlive.commands.parts.selection import all_measured
@@ -134,11 +134,54 @@ def test_what_cannot_be_parted_says_why() -> None:
     )
     out = io.StringIO()
     attribution_text.show(found, Console(file=out, width=200))
-    assert out.getvalue().splitlines()[-1] == (
-        "8 → 2 objects per request: flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 -6. "
-        "flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 cannot be separated: flask 1.1.4 requires "
-        "click<8.0,>=5.1."
+    assert out.getvalue().splitlines()[-2:] == [
+        "8 → 2 objects per request: flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 -6.",
+        (
+            "flask 1.1.4 → 3.0.3 and click 7.1.2 → 8.1.7 cannot be separated: flask 1.1.4 requires "
+            "click<8.0,>=5.1."
+        ),
+    ]
+
+
+def shown(*stages: Reached) -> list[str]:
+    out = io.StringIO()
+    attribution_text.show(waterfall(stages), Console(file=out, width=80))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_fewer_objects_of_which_more_leak_are_no_improvement() -> None:
+    lines = shown(
+        reached("", cell(objects=53)),
+        reached("yarl 1 → 2", cell(objects=53)),
+        reached("aiohttp 1 → 2", cell(objects=49, leaked=49)),
     )
+    assert lines[2:6] == [
+        "swapped                            objects  change  leaked",
+        "aiohttp 3.10.10, Python 3.11, gc        53               0  ████████████████████",
+        "off",
+        "yarl 1 → 2                              53       0       0  ████████████████████",
+    ]
+    assert lines[-2:] == [
+        "53 → 49 objects per request: aiohttp 1 → 2 -4.",
+        "0 → 49 leaked objects per request: aiohttp 1 → 2 +49.",
+    ]
+
+
+def test_memory_and_files_that_leak_without_objects_are_attributed() -> None:
+    phases = tuple(phase(n, heap=700 * n, heap_kept=700 * n) for n in (23, 211, 503, 1009))
+    leaking = cell(growth="leak", phases=phases, heap_bytes_per_request=700.0, held={"files": 1.0})
+    lines = shown(reached("", cell(held={})), reached("propcache 1 → 2", leaking))
+    assert lines[-2:] == [
+        "0 B → 700 B of C heap per request: propcache 1 → 2 +700 B.",
+        "0 → 1 file per request: propcache 1 → 2 +1.",
+    ]
+    assert shown(reached("", cell()), reached("a 1 → 2", cell()))[-1] == "No swap changes anything."
+
+
+def test_a_swap_of_the_policy_names_the_release_once() -> None:
+    lines = shown(reached("", cell(objects=3)), reached("gc off → on", cell(objects=3, gc="on")))
+    assert lines[0] == "aiohttp 3.10.10, not-found, close: objects per request"
+    assert lines[-1] == "3 → 0 objects per request: gc off → on -3."
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparisons import cell, compared
+from comparisons import cell, compared, phase
 from outlive.comparison.cells import Row
 from outlive.comparison.sizes import BYTES_PER_BLOCK, MIB, Rates
 from outlive.errors import UsageError
@@ -101,9 +101,22 @@ class TestBill:
     def test_memory_that_leaks_without_objects_costs(self) -> None:
         assert bill(rows(0, growth="leak"), Rates()).leaves_after[0].bytes_each == 2000
 
-    def test_half_leaked_is_half_garbage(self) -> None:
+    def test_half_leaked_is_half_garbage_if_nobody_counted_what_stays(self) -> None:
         found = bill(rows(10, growth="leak", leaked=5), Rates()).leaves_before[0]
         assert found.garbage_each == found.bytes_each / 2
+
+    def test_garbage_is_what_a_collection_freed_though_it_has_many_objects(self) -> None:
+        phases = tuple(
+            phase(n, blocks=20 * n, blocks_kept=19 * n, heap=300 * n, heap_kept=300 * n)
+            for n in (23, 211, 503, 1009)
+        )
+        found = bill(compared(*[[cell("not-found", 10, 5, phases=phases)]] * 2).rows, Rates()).leaves_after[0]
+        assert (found.bytes_each, found.garbage_each) == (20 * BYTES_PER_BLOCK + 300, BYTES_PER_BLOCK)
+
+    def test_where_every_object_is_leaked_nothing_is_garbage_though_memory_is_rough(self) -> None:
+        phases = tuple(phase(n, blocks=20 * n, blocks_kept=20 * n - n // 9) for n in (23, 211, 503, 1009))
+        found = bill(compared(*[[cell("not-found", 5, 5, phases=phases)]] * 2).rows, Rates()).leaves_after[0]
+        assert found.garbage_each == 0
 
     def test_without_ok_only_failures_count(self) -> None:
         cells = [cell("not-found", 1, blocks_per_request=1.0, heap_bytes_per_request=0.0)]

@@ -1,4 +1,4 @@
-"""Attributes a difference between two stacks to what was swapped: objects per request at each stage. Pure."""
+"""Attributes a difference between two stacks to what was swapped: what stays at each stage. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlive.comparison.changes import OBJECTS, Amount, exact
+from outlive.comparison.changes import OBJECTS, QUANTITIES, Amount, exact
 from outlive.comparison.sides import python_own
 from outlive.files import JsonDocument
 from outlive.records.measurement import Connection, Measurement, Provenance, StackRecord
@@ -19,7 +19,8 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     `joined` says why packages that were swapped together could not be parted. `objects` is survivors with gc
     off, else leaked objects; None if the stage could not be measured, for `reason`. The standard library
     keeps `python_own` of them. `change` is the difference to the last stage that was measured, 0 within the
-    errors of both, and `fingerprints` the changes of leaks and rings since then.
+    errors of both, and `fingerprints` the changes of leaks and rings since then. `amounts` are all quantities
+    of `changes.QUANTITIES` by name, and `changes` those differences that are certain.
     """
 
     swapped: tuple[str, ...]
@@ -29,6 +30,8 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     objects: float | None
     python_own: float
     change: float | None
+    amounts: dict[str, float]
+    changes: dict[str, float]
     fingerprints: tuple[Change, ...]
     reason: str | None
 
@@ -61,10 +64,16 @@ def waterfall(reached: Sequence[Reached]) -> Waterfall:
     """Return the waterfall of one or more stages, in their order."""
     bars: list[Bar] = []
     last: Measurement | None = None
+    before: dict[str, Amount] = {}
     for stage in reached:
         measurement = stage.measurement
-        objects = _objects(measurement)
-        before = None if last is None else _objects(last)
+        amounts = _amounts(measurement)
+        objects = amounts.get(OBJECTS.name)
+        changed = {
+            quantity.name: _apart(before[quantity.name], amounts[quantity.name])
+            for quantity in QUANTITIES
+            if quantity.change(before.get(quantity.name), amounts.get(quantity.name))
+        }
         bars.append(
             Bar(
                 swapped=stage.swapped,
@@ -73,20 +82,26 @@ def waterfall(reached: Sequence[Reached]) -> Waterfall:
                 gc=measurement.gc,
                 objects=None if objects is None else objects.value,
                 python_own=python_own(measurement),
-                change=None if objects is None or before is None else _change(before, objects),
+                change=None if objects is None or last is None else changed.get(OBJECTS.name, 0.0),
+                amounts={name: amount.value for name, amount in amounts.items()},
+                changes=changed,
                 fingerprints=changes([(last, measurement)]) if last is not None else (),
                 reason=measurement.reason,
             )
         )
         if objects is not None:
-            last = measurement
+            last, before = measurement, amounts
     first = reached[0].measurement
     return Waterfall(scenario=first.scenario, connection=first.connection, bars=tuple(bars))
 
 
-def _objects(measurement: Measurement) -> Amount | None:
-    return OBJECTS.of(measurement) if measurement.status == "measured" else None
+def _amounts(measurement: Measurement) -> dict[str, Amount]:
+    """Return what is counted, by name; nothing if the stage could not be measured."""
+    if measurement.status != "measured":
+        return {}
+    read = {quantity.name: quantity.of(measurement) for quantity in QUANTITIES}
+    return {name: amount for name, amount in read.items() if amount is not None}
 
 
-def _change(before: Amount, after: Amount) -> float:
-    return float(exact(after.value) - exact(before.value)) if OBJECTS.change(before, after) else 0.0
+def _apart(before: Amount, after: Amount) -> float:
+    return float(exact(after.value) - exact(before.value))

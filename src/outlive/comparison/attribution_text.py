@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.text import Text
 
 from outlive.comparison.attribution import Bar, Waterfall
+from outlive.comparison.changes import BLOCKS, HEAP, LEAKED, OBJECTS, QUANTITIES, Quantity
 from outlive.retention import changes_text
 from outlive.tables import columns, say
-from outlive.wording import counted, listed, number, one_line, signed
+from outlive.wording import listed, number, one_line, signed, step
 
 WIDTH = 20
 """Columns of the longest bar."""
@@ -19,7 +22,7 @@ def show(waterfall: Waterfall, console: Console) -> None:
     """Print a line for each stage with what it changes, then the changes of leaks and rings."""
     first, last = waterfall.bars[0], waterfall.bars[-1]
     framework = first.stack.framework
-    releases = f"{first.stack.release} → {last.stack.release}"
+    releases = step(first.stack.release, last.stack.release)
     console.print(
         Text(
             f"{framework} {releases}, {waterfall.scenario}, {waterfall.connection}: objects per request",
@@ -31,12 +34,14 @@ def show(waterfall: Waterfall, console: Console) -> None:
     table = columns("dim")
     table.add_column("swapped", overflow="fold")
     own = any(bar.python_own for bar in waterfall.bars)
-    for name in ("objects", "change", *(["Python's own"] if own else [])):
+    kept = any(_leaked(bar) and bar.gc == "off" for bar in waterfall.bars)
+    names = ("objects", "change", *(["leaked"] if kept else []), *(["Python's own"] if own else []))
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for place, bar in enumerate(waterfall.bars):
-        numbers = _numbers(bar) if own else _numbers(bar)[:2]
-        table.add_row(*map(Text, (_swapped(place, bar), *numbers, _bar(bar, most))))
+        numbers = _numbers(bar)
+        table.add_row(*map(Text, (_swapped(place, bar), *map(numbers.__getitem__, names), _bar(bar, most))))
     console.print(table)
     if own:
         say(console, f"{OWN} Python's own", "dim")
@@ -47,7 +52,8 @@ def show(waterfall: Waterfall, console: Console) -> None:
             say(console, f"With {listed(bar.swapped)}:")
             console.print(changes_text.grid(lines, where=False))
     console.print()
-    say(console, _conclusion(waterfall))
+    for sentence in _conclusion(waterfall):
+        say(console, sentence)
 
 
 def _swapped(place: int, bar: Bar) -> str:
@@ -56,11 +62,20 @@ def _swapped(place: int, bar: Bar) -> str:
     return ", ".join(bar.swapped)
 
 
-def _numbers(bar: Bar) -> tuple[str, str, str]:
+def _numbers(bar: Bar) -> dict[str, str]:
+    """Return the numbers of a bar by their columns."""
     if bar.objects is None:
-        return "?", "", ""
-    change = "" if bar.change is None else signed(bar.change)
-    return number(bar.objects), change, number(bar.python_own) if bar.python_own else ""
+        return {"objects": "?", "change": "", "leaked": "", "Python's own": ""}
+    return {
+        "objects": number(bar.objects),
+        "change": "" if bar.change is None else signed(bar.change),
+        "leaked": number(_leaked(bar)),
+        "Python's own": number(bar.python_own) if bar.python_own else "",
+    }
+
+
+def _leaked(bar: Bar) -> float:
+    return bar.amounts.get(LEAKED.name, 0.0)
 
 
 def _bar(bar: Bar, most: float) -> str:
@@ -72,17 +87,40 @@ def _bar(bar: Bar, most: float) -> str:
     return BLOCK * (round(WIDTH * bar.objects / most) - own) + OWN * own
 
 
-def _conclusion(waterfall: Waterfall) -> str:
-    """Return one sentence that says what made the difference."""
+def _conclusion(waterfall: Waterfall) -> Iterator[str]:
+    """Yield what made the difference: a sentence for each quantity, then what could not be separated."""
     first, last = waterfall.bars[0], waterfall.bars[-1]
     if first.objects is None or last.objects is None:
-        return "One end could not be measured, so the change cannot be attributed."
-    parts = [f"{listed(bar.swapped)} {signed(bar.change)}" for bar in waterfall.bars[1:] if bar.change]
-    if not parts:
-        return "No swap changes anything."
-    objects = counted(f"{number(first.objects)} → {number(last.objects)}", "object")
-    text = f"{objects} per request: {'; '.join(parts)}."
+        yield "One end could not be measured, so the change cannot be attributed."
+        return
+    order = dict.fromkeys((OBJECTS, *QUANTITIES))
+    told = [quantity for quantity in order if _told(quantity, waterfall)]
+    if not told:
+        yield "No swap changes anything."
+    for quantity in told:
+        yield _attributed(quantity, waterfall)
     for bar in waterfall.bars[1:]:
-        if bar.joined and bar.change:
-            text += f" {listed(bar.swapped, 2)} cannot be separated: {'; '.join(map(one_line, bar.joined))}."
-    return text
+        if bar.joined and any(quantity.name in bar.changes for quantity in told):
+            yield f"{listed(bar.swapped, 2)} cannot be separated: {'; '.join(map(one_line, bar.joined))}."
+
+
+def _told(quantity: Quantity, waterfall: Waterfall) -> bool:
+    """Return whether some swap changes a quantity that the others told do not imply."""
+    changed = [bar for bar in waterfall.bars if quantity.name in bar.changes]
+    if quantity in (BLOCKS, HEAP):  # objects take memory
+        return any(set(bar.changes) <= {BLOCKS.name, HEAP.name} for bar in changed)
+    if quantity is LEAKED:  # where a collector runs, nothing else counts as an object
+        return any(bar.changes[quantity.name] != bar.changes.get(OBJECTS.name) for bar in changed)
+    return bool(changed)
+
+
+def _attributed(quantity: Quantity, waterfall: Waterfall) -> str:
+    """Return how much of a quantity stays at both ends, and which swaps change it by how much."""
+    parts = []
+    for bar in waterfall.bars[1:]:
+        if change := bar.changes.get(quantity.name):
+            sign = "+" if change > 0 else "-"
+            parts.append(f"{listed(bar.swapped)} {sign}{quantity.write(abs(change))}")
+    ends = (bar.amounts.get(quantity.name, 0.0) for bar in (waterfall.bars[0], waterfall.bars[-1]))
+    amounts = quantity.text(step(*map(quantity.write, ends)))
+    return f"{amounts} per {quantity.per}: {'; '.join(parts)}."

@@ -312,19 +312,19 @@ def bytes_of(amounts: Mapping[str, Amount]) -> float | None:
 def bytes_changed(before: Mapping[str, Amount], after: Mapping[str, Amount]) -> float:
     """Return how many more bytes of each request stay, as far as that is certain.
 
-    Where a leak has other objects and no difference in memory is certain, each more or less is at least a
-    block. A difference in blocks is not certain there if the C heap, which is rough, may make up for it.
+    A difference is not certain if the other kind of memory, which may be rough, makes up for it. Where a leak
+    has other objects and no difference in memory is certain, each more or less is at least a block.
     """
 
     def apart(quantity: Quantity) -> float:
-        return after[quantity.name].value - before[quantity.name].value
+        sides = before.get(quantity.name), after.get(quantity.name)
+        return 0.0 if None in sides else after[quantity.name].value - before[quantity.name].value
 
     def certain(quantity: Quantity) -> float:
         differs = quantity.change(before.get(quantity.name), after.get(quantity.name))
         return apart(quantity) if differs else 0.0
 
-    blocks, heap = BYTES_PER_BLOCK * certain(BLOCKS), certain(HEAP)
-    if certain(LEAKED) and not heap and HEAP.name in before and HEAP.name in after:
-        blocks = blocks if blocks * (blocks + apart(HEAP)) > 0 else 0.0
-    memory = blocks + heap
-    return memory or (BYTES_PER_BLOCK * certain(OBJECTS) if certain(OBJECTS) * certain(LEAKED) > 0 else 0.0)
+    memory, about = (BYTES_PER_BLOCK * of(BLOCKS) + of(HEAP) for of in (certain, apart))
+    if memory * about > 0:
+        return memory
+    return BYTES_PER_BLOCK * certain(OBJECTS) if certain(OBJECTS) * certain(LEAKED) > 0 else 0.0

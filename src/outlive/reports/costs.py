@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from outlive.comparison.cells import BASELINE, Row
+from outlive.comparison.changes import bytes_of
 from outlive.comparison.sides import SideReading
 from outlive.comparison.sizes import MIB, Rates
 from outlive.errors import UsageError
@@ -163,11 +164,17 @@ def _quantity(text: str, units: Mapping[str, float]) -> tuple[float, float]:
 
 
 def bytes_left(reading: SideReading, gc: str) -> tuple[float, float]:
-    """Return an estimate of the bytes that one request leaves, and of how many a collection frees."""
+    """Return an estimate of the bytes that one request leaves, and of how many a collection frees.
+
+    Where the bytes that no collection frees were not counted, garbage has as large a share of all bytes as of
+    all objects.
+    """
     total = reading.bytes_each or 0.0
-    if gc != "off" or reading.objects <= 0:
+    garbage = reading.objects - max(0.0, reading.leaked)
+    if gc != "off" or garbage <= 0:
         return total, 0.0
-    return total, total * (reading.objects - max(0.0, reading.leaked)) / reading.objects
+    kept = bytes_of(reading.kept)
+    return total, total * garbage / reading.objects if kept is None else max(0.0, total - kept)
 
 
 def _leaves(row: Row, ok_row: Row | None, side: SideName) -> Leaves:
