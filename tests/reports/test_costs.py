@@ -110,12 +110,14 @@ class TestBill:
             phase(n, blocks=20 * n, blocks_kept=19 * n, heap=300 * n, heap_kept=300 * n)
             for n in (23, 211, 503, 1009)
         )
-        found = bill(compared(*[[cell("not-found", 10, 5, phases=phases)]] * 2).rows, Rates()).leaves_after[0]
+        side = [cell("not-found", 10, 5, phases=phases)]
+        found = bill(compared(side, side).rows, Rates()).leaves_after[0]
         assert (found.bytes_each, found.garbage_each) == (20 * BYTES_PER_BLOCK + 300, BYTES_PER_BLOCK)
 
     def test_where_every_object_is_leaked_nothing_is_garbage_though_memory_is_rough(self) -> None:
         phases = tuple(phase(n, blocks=20 * n, blocks_kept=20 * n - n // 9) for n in (23, 211, 503, 1009))
-        found = bill(compared(*[[cell("not-found", 5, 5, phases=phases)]] * 2).rows, Rates()).leaves_after[0]
+        side = [cell("not-found", 5, 5, phases=phases)]
+        found = bill(compared(side, side).rows, Rates()).leaves_after[0]
         assert found.garbage_each == 0
 
     def test_without_ok_only_failures_count(self) -> None:

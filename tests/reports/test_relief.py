@@ -30,7 +30,7 @@ from outlive.records.remedy import Remedy
 from outlive.replay.store import provenance
 from outlive.reports import remedies
 from outlive.reports.remedies import Leftover, Relief, ReliefDocument, RemedyRow
-from outlive.reports.remedies_text import show
+from outlive.reports.remedies_text import row_notes, show
 from outlive.stacks.prepare import Prepared
 from reporting import relief_document
 
@@ -108,6 +108,8 @@ def test_objects_that_stay_for_good_are_told() -> None:
     found = remedies.left([measurement("ok", 0, phases=[msgspec.to_builtins(phase)])], SHARES, FAILING)
     assert found is not None
     assert found.kept == 700
+    kept = row("logging", left=msgspec.structs.replace(found, kept=12_837))
+    assert row_notes(kept) == ["keeps up to 12,837 objects for good, however many requests follow"]
 
 
 def test_advice_takes_what_leaves_least_and_names_its_drawback() -> None:
@@ -141,8 +143,7 @@ def test_advice_where_something_is_left_says_how_to_bound_it() -> None:
     )
     assert advice.remedy == "drop"
     assert advice.reasons[2:] == (
-        "what is left, in not-found (6), needs an occasional collection",
-        "collect and recycle: these free, or drop, what requests have left",
+        "collect and recycle free or drop what is left, in not-found (6)",
         "recycle: a worker ends slowly",
     )
 

@@ -152,6 +152,38 @@ class TestRules:
             "hour (large)"
         )
 
+    def test_beside_what_holds_all_other_changes_are_counted(self) -> None:
+        """Otherwise 3 cells that leave more and 65 that got worse seem to contradict each other."""
+        before = [*OK, *everywhere("upload", 10), *everywhere("not-found", 7), *everywhere("big", 47)]
+        after = [*OK, *everywhere("upload", 100), *everywhere("not-found", 9), *everywhere("big", 0)]
+        found = self.off(before, after)
+        assert (found.better, found.worse, found.because) == (
+            2,
+            4,
+            (
+                "2 of 8 cells leave more by up to 531 MiB per hour (large); 2 others got worse by up to "
+                "12 MiB per hour (some) and 2 got better by up to 278 MiB per hour (large)"
+            ),
+        )
+
+    def test_much_less_that_is_a_small_part_says_so(self) -> None:
+        found = self.off([*OK, *everywhere("not-found", 93)], [*OK, *everywhere("not-found", 80)])
+        assert (found.verdict, found.because) == (
+            "NO REASON EITHER WAY",
+            (
+                "2 of 4 cells got better by up to 77 MiB per hour (large, but less than 20 % of what was "
+                "left there)"
+            ),
+        )
+
+    def test_slightly_worse_beside_a_gain_that_takes_a_setting_is_counted(self) -> None:
+        before = [*OK, *everywhere("not-found", 47), *everywhere("upload", 40, leaked=40)]
+        after = [*OK, *everywhere("not-found", 0), *everywhere("upload", 41, leaked=41)]
+        assert self.off(before, after).because == (
+            "2 of 6 cells got better by up to 278 MiB per hour (large), 2 worse by a "
+            "negligible amount and 2 still leak"
+        )
+
     @pytest.mark.parametrize("garbage", [0, 10, 60])
     def test_garbage_beside_a_leak_is_not_what_leaks_more(self, garbage: int) -> None:
         """Flask 2.0.0 → 3.1.3 with gc off: one object more leaks, and eight wait for a collection."""

@@ -317,7 +317,7 @@ def advise(rows: Sequence[RemedyRow]) -> Advice:
     better = [row for row in usable if row.left and row.left.mean < plain.mean]
     if not better:
         reason = "no remedy leaves less than the unchanged release: limit the growth instead"
-        return Advice(remedy=None, reasons=(reason, *_bounding(rows)))
+        return Advice(remedy=None, reasons=(reason, *_bounding(rows, "what requests leave")))
     # Of remedies that leave the same, take one without a caution, then the one named first.
     best = min(better, key=lambda row: (row.left.mean if row.left else 0, row.caution is not None))
     return Advice(remedy=best.remedy, reasons=_reasons(best, plain, better, rows))
@@ -343,20 +343,20 @@ def _reasons(
     if rest:
         most = sorted(rest, key=lambda name: (-rest[name], name))
         names = listed([f"{name} ({number(rest[name])})" for name in most], 3)
-        reasons.append(f"what is left, in {names}, needs an occasional collection")
-        reasons += _bounding(rows)
+        reasons += _bounding(rows, f"what is left, in {names}") or [f"some is left in {names}"]
     elif plain.scenarios.get(BASELINE):
         reasons.append(f"without it, even a plain 200 leaves {number(plain.scenarios[BASELINE])}")
     return tuple(reasons)
 
 
-def _bounding(rows: Sequence[RemedyRow]) -> list[str]:
+def _bounding(rows: Sequence[RemedyRow], what: str) -> list[str]:
+    """Return which remedies keep `what` from growing, then their cautions; nothing if there are none."""
     bounding = [row for row in rows[1:] if row.kind == "remedy" and _is_bounding(row)]
     if not bounding:
         return []
     names = listed([row.remedy or "" for row in bounding])
     return [
-        f"{names}: these free, or drop, what requests have left",
+        f"{names} {does(len(bounding), 'free')} or {does(len(bounding), 'drop')} {what}",
         *(f"{row.remedy}: {row.caution}" for row in bounding if row.caution),
     ]
 

@@ -169,7 +169,8 @@ def row_notes(row: RemedyRow) -> list[str]:
     notes = [row.unsupported] if row.unsupported else []
     if row.left is not None:
         if row.left.kept:
-            notes.append(f"keeps up to {counted(row.left.kept, 'object')} permanently")
+            kept = counted(f"{row.left.kept:,}", "object")
+            notes.append(f"keeps up to {kept} for good, however many requests follow")
         notes += [f"{name} not measured: {reason}" for name, reason in row.left.unmeasured.items()]
     return notes
 

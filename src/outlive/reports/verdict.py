@@ -31,8 +31,9 @@ from outlive.comparison.cells import Row, Unmeasured
 from outlive.comparison.headline import policies
 from outlive.comparison.noisy.load import LoadComparison
 from outlive.comparison.noisy.noise_text import changed_by
-from outlive.comparison.sizes import LARGE, mib
+from outlive.comparison.sizes import LARGE
 from outlive.records.release import Release
+from outlive.reports import reasons
 from outlive.wording import counted, does, listed
 
 Verdict = Literal[
@@ -52,8 +53,7 @@ an upgrade: a tenth more servers, or delays that users notice. Smaller changes a
 LEAST_GAIN = 0.2
 """Fraction of what a cell leaves that must go to make an upgrade worthwhile if no leak is fixed: after a
 smaller gain, workers need restarting almost as often."""
-STILL_THERE = 0.5
-"""A verdict says how much remains if that is more than this fraction of what cells left before."""
+
 
 ADVICE: dict[Setting, str] = {
     "collect": "keep the collector on, or collect periodically: that frees what got worse",
@@ -253,79 +253,29 @@ def _decide(
     grave = [row for row in worse if _leak_matters(row)]
     heavy = [row for row in worse if row not in grave and (row.size is None or row.size.change >= LARGE)]
     if grave or heavy:
-        return "HOLD", _graver(grave, heavy, rows), () if grave else _settings((), worse)
+        others = [row for row in worse if row not in grave and row not in heavy]
+        turned = [row for row in grave if _leak_turns(row)]
+        growing = [row for row in grave if not _leak_turns(row)]
+        text = reasons.graver(rows, turned=turned, leaking=growing, heavy=heavy, others=others, better=better)
+        return "HOLD", text, () if grave else _settings((), worse)
     if not enough:
         return "NOT ENOUGH DATA", f"{counted(lost, 'cell')} of {len(rows) + lost} could not be compared", ()
     gains = [row for row in better if matters(row)]
     costs = [row for row in worse if matters(row)]
     if not gains:
-        return "NO REASON EITHER WAY", _little(rows, better, worse), _settings((), costs)
+        return "NO REASON EITHER WAY", reasons.little(rows, better, worse, LEAST_GAIN), _settings((), costs)
     settings = _settings(rows, costs)
-    improvement = f"{_of(better, rows)} got better{_by(better)}{_rest(better)}"
+    improvement = f"{reasons.of(better, rows)} got better{reasons.by(better)}{reasons.rest(better)}"
     if not settings:
         harm = f"{len(worse)} worse by a negligible amount" if worse else "none worse"
         return "UPGRADE", f"{improvement}, {harm}", ()
-    problems = [f"{len(costs)} worse{_by(costs)}"] if costs else []
+    slight = len(worse) - len(costs)
+    problems = [f"{len(costs)} worse{reasons.by(costs)}"] if costs else []
+    problems += [f"{slight} worse by a negligible amount"] if slight else []
     if "restart" in settings:
         leaking = sum(row.after.kind == "leak" for row in rows)
         problems.append(f"{leaking} still {does(leaking, 'leak')}")
     return "UPGRADE WITH A SETTING", f"{improvement}, {listed(problems)}", settings
-
-
-def _graver(grave: Sequence[Row], heavy: Sequence[Row], rows: Sequence[Row]) -> str:
-    """Return how many cells start to leak, how many leak more, and how many leave much more."""
-    kinds = (
-        ([row for row in grave if _leak_turns(row)], "start", "to leak"),
-        ([row for row in grave if not _leak_turns(row)], "leak", "more"),
-        (heavy, "leave", "more"),
-    )
-    told = [kind for kind in kinds if kind[0]]
-    return listed(
-        [
-            f"{len(part) if at else _of(part, rows)} {does(len(part), verb)} {more}"
-            + (_by(part, leaks=part is not heavy) if more == "more" else "")
-            for at, (part, verb, more) in enumerate(told)
-        ]
-    )
-
-
-def _little(rows: Sequence[Row], better: Sequence[Row], worse: Sequence[Row]) -> str:
-    leaking = sum(row.still_leaks for row in rows)
-    verb = does(leaking, "leak")
-    still = f"; {counted(leaking, 'cell')} {verb} before and after" if leaking else ""
-    changed = [(name, part) for name, part in (("better", better), ("worse", worse)) if part]
-    parts = [
-        f"{len(part) if at else _of(part, rows)} got {name}{_by(part)}"
-        for at, (name, part) in enumerate(changed)
-    ]
-    nothing = f"nothing changes in {counted(len(rows), 'cell')}"
-    return f"{listed(parts) or nothing}{still}"
-
-
-def _by(rows: Sequence[Row], *, leaks: bool = False) -> str:
-    """Return by how much rows that all got better, or all got worse, changed at most, or "" if unknown.
-
-    If it `leaks`, what a collection frees does not count.
-    """
-    sizes = [size for row in rows if (size := row.leak if leaks else row.size) is not None]
-    if not sizes:
-        return ""
-    way = 1 if rows[0].direction == "worse" else -1
-    top = max(sizes, key=lambda size: way * size.change)
-    if way * top.change <= 0:
-        return " by too little to state in MiB per hour"
-    most = "up to " if len(rows) > 1 else ""
-    return f" by {most}{mib(abs(top.change))} MiB per hour ({top.word})"
-
-
-def _rest(rows: Sequence[Row]) -> str:
-    """Return how much of what rows left remains, or "" if it is at most STILL_THERE."""
-    sizes = [row.size for row in rows if row.size is not None]
-    before = sum(size.before for size in sizes)
-    share = sum(size.after for size in sizes) / before if before else 0.0
-    if share <= STILL_THERE:
-        return ""
-    return f", with {10 * min(9, round(share * 10))} % still left"
 
 
 def _settings(rows: Sequence[Row], worse: Sequence[Row]) -> tuple[Setting, ...]:
@@ -365,10 +315,6 @@ def _heavier(comparison: LoadComparison) -> str:
         if (change.low if metric.higher_is == "worse" else -change.high) >= LOAD_HOLDS:
             changes.append(f"{metric.name} {changed_by(decided)}")
     return listed(changes)
-
-
-def _of(part: Sequence[Row], rows: Sequence[Row]) -> str:
-    return "the only cell" if len(rows) == 1 else f"{len(part)} of {counted(len(rows), 'cell')}"
 
 
 TONES: dict[Verdict, str] = {
