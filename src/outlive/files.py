@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import datetime as dt
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import msgspec
 
@@ -55,6 +57,7 @@ LONGEST_LOG = 16 * 1024**2
 AGAIN = "restore it, or remove it to measure again"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ERRNO = re.compile(r"^\[Errno (\d+)\] ")
+TOML_TYPES = (dt.datetime, dt.date, dt.time)
 STANDARD_OUTPUT = Path("-")
 _documents: list[TextIO] = []
 
@@ -216,7 +219,7 @@ def decode_toml(data: bytes | str, kind: type[T]) -> T:
     try:
         if isinstance(data, bytes):
             data = data.removeprefix(codecs.BOM_UTF8).decode()
-        return msgspec.toml.decode(data, type=kind)
+        return msgspec.convert(_toml(data), kind, builtin_types=TOML_TYPES, str_keys=True)
     except RecursionError:
         raise msgspec.DecodeError("it is nested too deeply") from None
     except UnicodeDecodeError:
@@ -225,6 +228,11 @@ def decode_toml(data: bytes | str, kind: type[T]) -> T:
         raise
     except ValueError as error:  # a number with more digits than Python reads, a date that does not exist
         raise msgspec.DecodeError(one_line(str(error))) from None
+
+
+@functools.lru_cache(maxsize=64)  # a command asks for the same files many times, and TOML is slow to read
+def _toml(text: str) -> Any:
+    return msgspec.toml.decode(text)
 
 
 def toml_value(value: object) -> str:

@@ -107,7 +107,7 @@ class Timeline(msgspec.Struct, frozen=True):
         return None
 
 
-class Point(msgspec.Struct, frozen=True, kw_only=True):
+class Point(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The objects per request that one release leaves in one scenario with gc off; None if not measured.
 
     `error` is the error of these numbers. `growth` is the worst under any gc policy.

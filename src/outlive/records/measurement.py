@@ -1,6 +1,7 @@
 """Measurements of the exact replay, and their provenance: on what stack, by what, when.
 
 The JSON of a `Document` is public: `schema_version` changes if a field changes its meaning or goes away.
+A history has tens of thousands of records, which hold no cycles: with `gc=False` the collector skips them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def asked_for(connection: Connection) -> Asked:
     return "close" if connection == "close" else "keep-alive"
 
 
-class Phase(msgspec.Struct, frozen=True, kw_only=True):
+class Phase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The raw readings of one phase: `requests` requests, a count, a full collection, another count.
 
     The requests used `connections` connections (None: stored before connections were counted). All numbers
@@ -70,7 +71,7 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     freed_per_request: float
 
 
-class Leak(msgspec.Struct, frozen=True, kw_only=True):
+class Leak(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A ring or path of references that keeps objects of a cell alive, seen in a sample of requests.
 
     `trail` is its normalised steps, `suspect` the link at fault, `package` the package of that link, and
@@ -89,7 +90,7 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True):
     further: bool = False
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The result of one cell. Numbers are None unless `status` is `measured`; `reason` says why it is not.
 
     Objects are gc-tracked objects. `gc` is a policy, see `outlive.records.gcpolicy`. Under every policy but

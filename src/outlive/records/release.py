@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 from typing import Self
 
@@ -45,7 +46,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def parsed(self) -> Version:
         """The version, which sorts as PEP 440 says."""
-        return Version(self.version)
+        return _parsed(self.version)
 
     @property
     def fault(self) -> str | None:
@@ -101,6 +102,11 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         named = [f"3.{low}" if low == high else f"3.{low}-3.{high}" for low, high in runs]
         named += [f"3.{tag[3:-5]} and newer" for tag in self.wheels if tag.endswith("-abi3")]
         return ", ".join(named) or ", ".join(self.wheels)
+
+
+@functools.cache  # releases are sorted and compared again and again, and a version is slow to parse
+def _parsed(version: str) -> Version:
+    return Version(version)
 
 
 def _fits(tag: str, minor: int) -> bool:

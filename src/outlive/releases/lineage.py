@@ -27,13 +27,17 @@ def commits(catalogue: Catalogue) -> tuple[ReleaseCommit, ...]:
 
     Stable releases are covered, including yanked ones, unless they have no upload date and so no place.
     """
+    covered = _covered(catalogue)
+    return tuple(ReleaseCommit(release, before(release, covered)) for release in by_upload(covered))
+
+
+def _covered(catalogue: Catalogue) -> tuple[Release, ...]:
     covering = [SpecifierSet(specifier) for specifier in catalogue.covered]
-    covered = [
+    return tuple(
         release
         for release in catalogue.stable()
         if release.uploaded and any(specifier.contains(release.parsed) for specifier in covering)
-    ]
-    return tuple(ReleaseCommit(release, before(release, covered)) for release in by_upload(covered))
+    )
 
 
 def by_upload(releases: Iterable[Release]) -> list[Release]:
@@ -79,5 +83,4 @@ def tag(release: Release) -> str:
 
 def covered(project: Project, framework: str) -> tuple[Release, ...]:
     """Return the releases of `framework` that the history covers, lowest version first."""
-    made = commits(Catalogue.load(project, framework))
-    return tuple(sorted((commit.release for commit in made), key=lambda release: release.parsed))
+    return _covered(Catalogue.load(project, framework))

@@ -64,9 +64,10 @@ def decode(plain: object, scenarios: Collection[str] | None = None) -> Document:
     file = msgspec.convert(plain, _File)
     if len(file.provenance.stacks) != 1:
         raise msgspec.ValidationError("Expected one stack")
+    shared = _shared(file.provenance.stacks[0])
     try:
         measurements = tuple(
-            _whole(cell, file)
+            _whole(cell, file, shared)
             for cell in file.measurements
             if scenarios is None or cell["scenario"] in scenarios
         )
@@ -91,9 +92,9 @@ def _bare(measurement: Measurement, stack: StackRecord, texts: dict[str, _Plain]
     return {name: _shortened(value) for name, value in bare.items()}
 
 
-def _whole(cell: _Plain, file: _File) -> Measurement:
+def _whole(cell: _Plain, file: _File, shared: _Plain) -> Measurement:
     """Return the measurement that a line holds in compact form."""
-    plain = _shared(file.provenance.stacks[0]) | cell
+    plain = shared | cell
     plain["phases"] = [dict(zip(_PHASE, phase, strict=False)) for phase in cell.get("phases", ())]
     plain["leaks"] = [
         file.leaks[name] | dict(zip(_OF_CELL, rest, strict=False)) for name, *rest in cell.get("leaks", ())

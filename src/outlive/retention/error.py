@@ -27,16 +27,17 @@ def error(phases: Sequence[Phase], counts: Sequence[int], sensitivity: int = SEN
     on timing, and how many of them leave more differs from run to run. So the error is the difference between
     single requests, at least one object, or what the slope to an earlier phase differs by, if that is more.
     """
+    if len(phases) < 2:
+        return Fraction(0)
+    a, b = phases[-2:]
+    if not (requests := abs(b.requests - a.requests)) or not (counts[-1] - counts[-2]) % requests:
+        return Fraction(0)  # most cells
     asked = lengths(sensitivity)
     long = (*asked.long, asked.last)
-    if len(phases) < 2 or not of(phases, long):
+    if not of(phases, long):
         return Fraction(0)  # the short phases were on a line, or the long ones would have been run
-    a, b = phases[-2:]
-    if not (requests := abs(b.requests - a.requests)):
-        return Fraction(0)
     rise = Fraction(counts[-1] - counts[-2], b.requests - a.requests)
-    if not (whole := abs(rise - round(rise))):
-        return Fraction(0)
+    whole = abs(rise - round(rise))
     short = [
         (phase.requests, count)
         for phase, count in zip(phases, counts, strict=True)

@@ -10,6 +10,7 @@ remedy, like the gc policy, is part of what is measured: its results are stored 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -154,7 +155,7 @@ def _function(words: str, folder: Path) -> tuple[Path, ast.FunctionDef, str]:
     path = (folder / file).resolve()
     try:
         text = read_text(path)
-        tree = ast.parse(text)
+        tree = _tree(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None
     except OSError as error:
@@ -170,6 +171,11 @@ def _function(words: str, folder: Path) -> tuple[Path, ast.FunctionDef, str]:
         near = nearest(name, functions) or "it has none"
         raise UsageError(f"{path} has no function {name!r}; try {near}")
     return path, functions[name], text
+
+
+@functools.cache  # many practices are functions of one file
+def _tree(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _needs(path: Path, text: str) -> tuple[str, ...]:

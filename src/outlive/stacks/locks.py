@@ -40,7 +40,7 @@ WHEELLESS = re.compile(
     r"Wheels are required for `([^`]+)`"
     r"|([a-z0-9][\w.-]*)(?:[=<>!~]\S+)? ha(?:s|ve) no (?:usable wheels|wheels with a matching)"
 )
-FOLDER = re.compile(r"(?<= @ )file://\S*/")  # of a wheel
+FOLDER = re.compile(r" @ file://\S*/")  # of a wheel
 LINE = re.compile(r"(?:[A-Za-z0-9][\w.-]*==[^\s\\;]+(?: ;[^\\]+)?|    --hash=sha256:[0-9a-f]{64})(?: \\)?")
 """A line of a lock: a package, or one of its hashes. A line that is continued ends in a backslash."""
 AGAIN = "restore it, or remove it to have it resolved again"
@@ -67,7 +67,7 @@ class Lock(msgspec.Struct, frozen=True):
     @property
     def digest(self) -> str:
         """The first 12 hex digits of the text's SHA-256, computed without the folders of wheels."""
-        return hashlib.sha256(FOLDER.sub("", self.text).encode()).hexdigest()[:12]
+        return hashlib.sha256(FOLDER.sub(" @ ", self.text).encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
         return f"the lock of {self.framework} {self.release} on Python {self.python}"
