@@ -183,9 +183,13 @@ def test_its_gate_goes_red_for_the_leak_and_not_for_its_clean_twin(shop: Path, t
     words = ("gate", "--app", shop, *CELL, "--scenario", "fail")
     clean = outlive(*words, f"shop-session@{session(tmp_path, '1.2', GONE)}")
     assert clean.exit_code == 0, clean.output
+    accepted = outlive(*words, f"shop-session@{session(tmp_path, '1.2', GONE)}", "--accept")
+    assert "nothing to accept: no request leaves anything, and without" in accepted.output
+    assert not (shop / "outlive-limits.toml").exists()
     leaking = outlive(*words, f"shop-session@{session(tmp_path, '1.1', KEPT)}")
     assert leaking.exit_code == 1, leaking.output
-    assert f"again: outlive gate --app {shop} shop-session@" in leaking.output
+    (again,) = re.findall(rf"again: (outlive gate --app {shop} shop-session@.*)", leaking.output)
+    assert "--limits" not in again, "there is no such file, so the command would be refused"
 
 
 def test_what_its_gate_accepts_is_within_from_then_on(shop: Path) -> None:

@@ -12,6 +12,7 @@ import functools
 import gc
 import importlib.util
 import io
+import itertools
 import logging
 import os
 import sys
@@ -24,6 +25,8 @@ held_tasks = []
 never = threading.Lock()
 never.acquire()
 kept_globally = []
+callbacks = []
+numbers = itertools.count()
 accounts = []
 local = threading.local()
 variable = contextvars.ContextVar("current_order")
@@ -264,6 +267,27 @@ def lookup(order):
 
 
 @plant
+def attribute_of_a_global():
+    company.orders.append(Order())
+
+
+@plant
+def class_attribute_of_an_object():
+    Registry.office.orders.append(Order())
+
+
+@plant
+def logger_of_a_request():
+    logging.getLogger(f"orders.{next(numbers)}")
+
+
+@plant
+def closure_in_a_tuple():
+    order = Order()
+    callbacks.append((id(order), lambda: order))
+
+
+@plant
 def module_global():
     kept_globally.append(Order())
 
@@ -287,6 +311,8 @@ def class_attribute():
 
 class Registry:
     orders = {}
+    office = Order()
+    office.orders = []
 
 
 @plant
@@ -311,6 +337,15 @@ def thread():
 
 def serve(order):
     never.acquire()
+
+
+@plant
+def thread_that_waits():
+    threading.Thread(target=work, args=(Order(),), daemon=True).start()
+
+
+def work(order):
+    threading.Event().wait()
 
 
 @plant
@@ -347,6 +382,7 @@ def timer():
 
 
 company = Order()
+company.orders = []
 company.office = Order()
 company.office.desk = Order()
 company.office.desk.timers = asyncio.new_event_loop()

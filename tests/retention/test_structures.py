@@ -157,6 +157,36 @@ PLANTED = {
         "list [3]",
     ),
     "thread": ("leaked", "thread", "path method threading._bootstrap", "thread of __main__.serve"),
+    "thread_that_waits": (
+        "leaked",
+        "thread",
+        "path method threading._bootstrap",
+        "thread of __main__.work",
+    ),
+    "attribute_of_a_global": (
+        "leaked",
+        "attribute",
+        f"path module __main__ global company {ORDER}.orders[] {ORDER}",
+        "list [3]",
+    ),
+    "class_attribute_of_an_object": (
+        "leaked",
+        "attribute",
+        f"path class __main__.Registry.office {ORDER}.orders[] {ORDER}",
+        "list [3]",
+    ),
+    "logger_of_a_request": (
+        "leaked",
+        "loggers",
+        "path class logging.Logger.manager logging.Manager.loggerDict[] logging.Logger",
+        "dict ['orders.3']",
+    ),
+    "closure_in_a_tuple": (
+        "leaked",
+        "global",
+        "path module __main__ global callbacks[]",
+        "list [3]",
+    ),
     "thread_of_a_class": (
         "leaked",
         "thread",
@@ -177,7 +207,7 @@ PLANTED = {
     ),
     "timer": (
         "leaked",
-        "global",
+        "attribute",
         (
             f"path module __main__ global company {ORDER}.office {ORDER}.desk {ORDER}.timers "
             "asyncio._UnixSelectorEventLoop._scheduled[] asyncio.TimerHandle"
@@ -325,6 +355,32 @@ def test_what_hangs_on_a_ring_is_told_from_its_members(captured: Path) -> None:
     leak = only(analysed(captured, "logging_handler"))
     assert leak.members == 1
     assert dict(leak.types)["traceback"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "holds"),
+    [
+        ("attribute_of_a_global", "`company.orders` takes it in and never lets go", ""),
+        ("class_attribute_of_an_object", "`Order.orders` takes it in and never lets go", ""),
+        ("module_global", "the module's global `kept_globally` takes it in and never lets go", ""),
+        (
+            "logger_of_a_request",
+            "`logging.getLogger` keeps each logger that it makes: give it a name that does not change",
+            "",
+        ),
+        (
+            "closure_in_a_tuple",
+            "the module's global `callbacks` takes it in and never lets go",
+            "function __main__.closure_in_a_tuple.<locals>.<lambda> (structures.py:",
+        ),
+    ],
+)
+def test_the_nearest_keeper_is_named_and_what_a_nameless_object_holds(
+    captured: Path, name: str, reason: str, holds: str
+) -> None:
+    structure = only(analysed(captured, name))
+    assert structure.explanation.suspect.reason == reason
+    assert structure.holds.rstrip("0123456789)") == holds
 
 
 def test_a_finalizer_in_a_ring_is_said(captured: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
+from outlive.applications.settings import LIMITS
 from outlive.errors import ExitCode
 from outlive.gates.judge import JudgedCell, Outcome
 from outlive.gates.limits import FILE, exact
@@ -87,7 +89,8 @@ def reproduce(gate: Gate, cell: JudgedCell) -> str:
     words += ["--connection", m.connection, "--python", stack.python]
     words += ["--worker", gate.worker] if gate.worker else []
     words += ["--unreleased", gate.source] if gate.source else []
-    words += ["--limits", gate.limits] if gate.limits != FILE.format(framework=stack.framework) else []
+    own = (Path(gate.app[1]) / LIMITS).as_posix() if gate.app else FILE.format(framework=stack.framework)
+    words += ["--limits", gate.limits] if gate.limits != own else []
     words += ["--allow-yanked"] if gate.allow_yanked else []
     return shlex.join([*words, *(["--plant"] if gate.planted else [])])
 

@@ -75,6 +75,9 @@ def _block(place: int, structure: Structure, width: int) -> Iterator[str]:
     own = "Python's own " if structure.python else ""
     where = f" ({own}{structure.package})"
     yield told(f"Suspect{where if structure.package else ''}: {structure.explanation.suspect.reason}.")
+    if structure.holds:
+        end = structure.explanation.steps[-1].vertex
+        yield told(f"The {title(end)} holds {structure.holds}.")
     for further in structure.further:
         yield ""
         yield told("Without this link, a ring remains:")

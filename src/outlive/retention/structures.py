@@ -28,9 +28,9 @@ from outlive.retention.graph import (
     lightest_paths,
     rings,
 )
+from outlive.retention.owners import fault, held, package_of
 from outlive.retention.suspects import PATH_RULES, RING_RULES, suspect
-from outlive.retention.trails import ACCELERATOR, Explanation, normal, place, trail
-from outlive.wording import listed
+from outlive.retention.trails import Explanation, normal, place, trail
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -43,19 +43,15 @@ LEAST_RATE = 0.5
 """Least instances per request, or connection, of a structure that comes with them; this is only a sample."""
 LARGE = 5
 """Least objects per request for which even a single instance counts: a chain that grows has only one."""
-UNSEEN = ("c-held", "not-found")
-"""Rules that do not show whose code holds an object."""
-UNKNOWN = "unknown"
-NAMED = ("frame", "function", "method", "class", "cache", "thread")
-"""Kinds of vertices whose own names show the package."""
 
 
 class Structure(msgspec.Struct, frozen=True, kw_only=True):
     """One distinct structure that outlives its request; numbers of objects and bytes are those of an example.
 
     `members` are the objects in the cycle, or at the end of the path; `hanging` are those that only they keep
-    alive. `further` are the rings that remain if the suspect links before them are cut. `package` is the
-    package of the suspect link; `python` says whether it is the standard library.
+    alive. `holds` is the nearest of these that has a name, if what is at the end of the path has none.
+    `further` are the rings that remain if the suspect links before them are cut. `package` is the package of
+    the suspect link; `python` says whether it is the standard library.
     """
 
     growth: Class
@@ -72,6 +68,7 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True):
     members_bytes: int
     hanging: int
     hanging_bytes: int
+    holds: str
     types: tuple[tuple[str, int], ...]
     buffers: tuple[tuple[str, int], ...]
 
@@ -208,7 +205,7 @@ def _objects(graph: Graph, cluster: Iterable[_Instance]) -> int:
 def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connections: int) -> Structure:
     by_size = sorted(cluster, key=lambda each: (len(each.members) + len(each.hanging), min(each.members)))
     example = by_size[len(by_size) // 2]
-    package, explanation = _fault(graph, example.explanation)
+    package, explanation = fault(graph, example.explanation)
     by_request = len(cluster) >= graph.requests * LEAST_RATE
     both = example.members | example.hanging
     tracked = [graph.vertices[v] for v in both if not graph.vertices[v].has(CONTENT)]
@@ -228,49 +225,10 @@ def _structure(graph: Graph, cluster: Sequence[_Instance], growth: Class, connec
         members_bytes=sum(graph.vertices[v].bytes for v in example.members),
         hanging=len(tracked) - len(example.members),
         hanging_bytes=sum(graph.vertices[v].bytes for v in example.hanging),
+        holds="" if growth == "cyclic" else held(graph, example.members, example.hanging),
         types=tuple(sorted(Counter(v.type for v in tracked).items(), key=lambda item: (-item[1], item[0]))),
         buffers=tuple(sorted(((v.type, v.bytes) for v in buffers), key=lambda item: -item[1])),
     )
-
-
-def _fault(graph: Graph, explanation: Explanation) -> tuple[str, Explanation]:
-    """Return the package at fault, and the explanation with what is known of it.
-
-    The type of an object that C code holds does not tell whose code that is, nor what of the standard library
-    a thread runs, who started it.
-    """
-    fault = explanation.suspect
-    if fault.rule not in UNSEEN:
-        package = _package(explanation)
-        unknown = fault.rule == "thread" and package in sys.stdlib_module_names
-        return UNKNOWN if unknown else package, explanation
-    if not graph.leaking:
-        return UNKNOWN, explanation
-    reason = f"{fault.reason}. Tried, {listed(graph.leaking)} keeps a reference to each value that it returns"
-    confirmed = msgspec.structs.replace(explanation, suspect=msgspec.structs.replace(fault, reason=reason))
-    return graph.leaking[0].partition(".")[0], confirmed
-
-
-def _package(explanation: Explanation) -> str:
-    """Return the package at fault: the nearest to the suspect link, the standard library's if no other."""
-    packages = []
-    at = explanation.suspect.step + 1
-    for step in (*reversed(explanation.steps[:at]), *explanation.steps[at:]):
-        vertex = step.vertex
-        name = vertex.name if vertex.kind in NAMED else vertex.type
-        if vertex.kind == "module":
-            packages.append(_top(vertex.name))
-        elif "." in name and vertex.kind != "exception":
-            packages.append(_top(name))
-    return next((name for name in packages if name not in sys.stdlib_module_names), (packages or [""])[0])
-
-
-def _top(name: str) -> str:
-    """Return the package of a dotted name: `_asyncio` is asyncio, but `_thread` is a module of its own."""
-    package = name.partition(".")[0]
-    plain = ACCELERATOR.sub("", package)
-    only = package in sys.stdlib_module_names and plain not in sys.stdlib_module_names
-    return package if only else plain
 
 
 # Cyclic garbage
@@ -325,7 +283,7 @@ def _explain_ring(graph: Graph, component: nx.DiGraph[int]) -> tuple[Explanation
         part = left.subgraph(max(parts, key=lambda part: (len(part), -min(part))))
         shortest = [_ring(graph.steps(part, ring, ring=True)) for ring in rings(part)]
         # of equally short rings, one outside of the standard library says more
-        best = min(shortest, key=lambda ring: (_package(ring) in sys.stdlib_module_names, ring.trail))
+        best = min(shortest, key=lambda ring: (package_of(ring) in sys.stdlib_module_names, ring.trail))
         explanations.append(best)
         at = best.suspect.step
         before, after = best.steps[at], best.steps[(at + 1) % len(best.steps)]

@@ -277,6 +277,21 @@ def _holder(name: str, fits: Callable[[PathStep], bool], reason: str) -> Rule:
     return Rule(name, find)
 
 
+def _owner(steps: Sequence[PathStep]) -> tuple[int, str] | None:
+    """Suspect the attribute that keeps the new object, where the path begins further away."""
+    entry = at = _entry(steps)
+    while at and steps[at].vertex.kind == "container":
+        at -= 1
+    step = steps[at]
+    if step.vertex.kind in ("class", "frame", "module") or not link(step).startswith("."):
+        return None
+    if step.name.startswith("__"):
+        return None
+    by_name = at and steps[at - 1].sort == "global"
+    place = f"`{steps[at - 1].name}{link(step)}`" if by_name else _place(step)
+    return entry, f"{place} {'holds it' if at == entry else 'takes it in and never lets go'}"
+
+
 def _unseen(steps: Sequence[PathStep]) -> tuple[int, str] | None:
     first = steps[0].vertex
     if not first.has(OPAQUE) or first.type == "contextvars.Context":  # the current one of a thread
@@ -329,10 +344,16 @@ PATH_RULES = (
         "the handler keeps its records, and with exc_info the traceback and its frames",
     ),
     _holder(
+        "loggers",
+        lambda step: step.vertex.type == "logging.Manager",
+        "`logging.getLogger` keeps each logger that it makes: give it a name that does not change",
+    ),
+    _holder(
         "callbacks",
         lambda step: step.sort == "callback",
         "the callback is registered again and never removed",
     ),
+    Rule("attribute", _owner),
     _holder(
         "global",
         lambda step: step.sort == "global",

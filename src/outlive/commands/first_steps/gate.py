@@ -220,7 +220,9 @@ def _accepted(
     releases = [release.version for release in Catalogue.load(project, framework).releases]
     measurements = [cell.measurement for result in gates for cell in result.cells]
     new = accepting.accept(reviewed, measurements, releases, wanted.known, wanted.today)
-    if new == reviewed:
+    if new == reviewed and not reviewed.text:
+        click.echo(f"nothing to accept: no request leaves anything, and without {reviewed.path} none may")
+    elif new == reviewed:
         click.echo(f"{reviewed.path} is as measured")
     else:
         write_text(file, new.text)

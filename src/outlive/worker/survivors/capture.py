@@ -140,6 +140,7 @@ def capture(objects: types.ModuleType, references: Any, collect: Callable[[], in
     made &= still
     search = Search(graph, references.Names(objects, made), remaining, own)
     search.run()
+    search.add_stacks()
     graph.unseen = bool(search.missing) or any(vertex[5] & OPAQUE for vertex in graph.vertices)
     return graph
 
@@ -241,6 +242,22 @@ def _untracked(graph: NewObjects, ids: list[int], held: set[int]) -> None:
             graph.vertices[number][5] |= CONTENT
 
 
+def _threads(graph: NewObjects) -> dict[int, int]:
+    """Return all that new threads hold, each with its thread; nothing else needs to hold a running thread."""
+    targets: dict[int, list[int]] = {}
+    for number, other, _ in graph.edges:
+        targets.setdefault(number, []).append(other)
+    kind = graph.text("thread")
+    todo = [at for at, vertex in enumerate(graph.vertices) if vertex[0] == kind and vertex[5] & KEPT]
+    inside = dict(zip(todo, todo))
+    for number in todo:
+        graph.vertices[number][5] |= OPAQUE if inside[number] == number else 0
+        new = [other for other in targets.get(number, ()) if other not in inside]
+        inside.update(dict.fromkeys(new, inside[number]))
+        todo += new
+    return inside
+
+
 class Search:
     """Searches backwards from all kept objects at once, level by level.
 
@@ -250,6 +267,8 @@ class Search:
     def __init__(self, graph: NewObjects, names: Names, start: list[Any], own: set[int]) -> None:
         self.graph = graph
         self.names = names
+        self.threads = _threads(graph)
+        start[:] = [obj for obj in start if graph.ids[id(obj)] not in self.threads]
         self.frontier = _some(start, HELD, HELD_ALIKE)
         if len(self.frontier) < len(start):
             cut = len(start) - len(self.frontier)
@@ -273,6 +292,15 @@ class Search:
                 self.graph.cut.append(f"paths from roots longer than {level} steps")
                 return
             self.frontier = self.one_level()
+
+    def add_stacks(self) -> None:
+        """Ascribe to threads the methods that only their stacks hold, as `with lock:` does `__exit__`."""
+        graph, bound = self.graph, self.graph.text("attribute:__self__")
+        for method, owner, name in list(graph.edges):
+            opaque = method not in self.threads and graph.vertices[method][5] & OPAQUE
+            if name == bound and owner in self.threads and opaque:
+                graph.vertices[method][5] &= ~OPAQUE
+                graph.edges.append((self.threads[owner], method, graph.text("internal:")))
 
     def add_frames(self) -> None:
         """Add the running frames whose locals include objects of the frontier."""

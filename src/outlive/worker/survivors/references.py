@@ -148,6 +148,8 @@ class Names:
             own = [field for base in self.objects.mro(kind) for field in self.stored(base, GREENLET_FIELDS)]
             yield own, _members
             yield self, _greenlet
+        if issubclass(kind, types.MethodType):
+            yield self, _thread
         if issubclass(kind, (type, types.ModuleType)):
             return
         mro, namespace = self.objects.mro, self.objects.namespace
@@ -268,8 +270,19 @@ def _suspended(field: str, obj: object) -> References:
 
 
 def _greenlet(names: Names, obj: Any) -> References:
+    return _stack(names, obj.gr_frame)  # None of one that runs now, or has ended
+
+
+def _thread(names: Names, obj: types.MethodType) -> References:
+    """Return the locals of a running thread, which this method runs."""
+    if names.objects.describe(obj)[0] != "thread":
+        return []
+    ident = names.objects.namespace_of(obj.__self__).get("_ident")
+    return _stack(names, sys._current_frames().get(ident) if type(ident) is int else None)
+
+
+def _stack(names: Names, frame: types.FrameType | None) -> References:
     references: References = []
-    frame = obj.gr_frame  # None of one that runs now, or has ended
     while frame is not None and len(references) < MOST_ITEMS:
         names.made.add(id(frame))
         names.note_locals(frame)
