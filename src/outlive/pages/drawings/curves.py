@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from markupsafe import Markup
 
-from outlive.pages.drawings.svg import Sheet, both, element, ends, figure, path, text, ticks
+from outlive.pages.drawings.svg import CHARACTER, Sheet, both, element, ends, figure, path, text, ticks
 from outlive.wording import number
 
 NEAR = 0.5
@@ -56,7 +56,9 @@ def curves(name: str, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve]
 
 
 def _curves(sheet: Sheet, title: str, axes: tuple[Axis, Axis], data: Sequence[Curve], desc: str) -> Markup:
-    left, right, top, bottom = 52.0, sheet.width - (12 if sheet.phone else 150), 14.0, 250.0
+    longest = max((len(curve.label) for curve in data), default=0)
+    named = 12 if sheet.phone else max(150, 30 + CHARACTER * longest)
+    left, right, top, bottom = 52.0, sheet.width - named, 14.0, 250.0
     across, up = axes
     xs = _scale((x for curve in data for x, _ in curve.points), across, left, right)
     ys = _scale((y for curve in data for _, y in curve.points), up, bottom, top)
@@ -78,7 +80,7 @@ def _curves(sheet: Sheet, title: str, axes: tuple[Axis, Axis], data: Sequence[Cu
         if placed:
             last.append((placed[-1][1], curve.style, curve.label))
     if not sheet.phone:
-        parts += ends(last, right + 8)
+        parts += ends(last, right + 8, bottom)
     return figure(sheet, bottom + 44, title, desc, parts)
 
 

@@ -149,7 +149,7 @@ def _history(sheet: Sheet, title: str, strips: Sequence[Strip], marked: tuple[st
         if last:
             last_points.append((last[2], place, strip.scenario))
     if not sheet.phone:
-        parts += ends(last_points, right + 8)
+        parts += ends(last_points, right + 8, bottom)
     desc = "; ".join(f"{strip.scenario}: {runs(strip)}" for strip in strips)
     return figure(sheet, bottom + 56, title, desc, parts)
 
@@ -168,8 +168,8 @@ def _heat(sheet: Sheet, title: str, strips: Sequence[Strip]) -> Markup:
     points = strips[0].points
     left = 12 + CHARACTER * max(len(strip.scenario) for strip in strips)
     right, top, high = sheet.width - 8, 22.0, 20.0
-    at = _columns(points, left + 4, right - 4)
-    half = (right - left - 8) / max(1, len(points) - 1) / 2
+    half = (right - left) / len(points) / 2
+    at = _columns(points, left + half, right - half)
     most = max((p.objects or 0 for strip in strips for p in strip.points), default=0) or 1
     parts: list[Markup] = []
     for row, strip in enumerate(strips):

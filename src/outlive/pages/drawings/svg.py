@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 WIDTH = 760.0  # of a plot, in pixels
 PHONE = 350.0  # of a plot on a phone, so that readers scroll in one direction only
+APART = 14.0  # two lines of text
 CHARACTER = 6.4
 """Approximate width in pixels of a character in the plots' font (11 px), to make room for labels."""
 
@@ -103,12 +104,13 @@ def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
     return element("path", d=drawn, fill="none", class_=class_)
 
 
-def ends(last: Sequence[tuple[float, int, str]], x: float) -> Iterator[Markup]:
-    """Yield the labels at the right ends of lines, moved apart where they would overlap."""
-    below = 0.0
-    for y, style, label in sorted(last):
-        placed = max(y + 4, below)
-        below = placed + 14
+def ends(last: Sequence[tuple[float, int, str]], x: float, bottom: float) -> Iterator[Markup]:
+    """Yield the labels at the right ends of lines, moved apart where they would overlap, down to `bottom`."""
+    lines = sorted(last)
+    places = itertools.accumulate((y + 4 for y, _, _ in lines), lambda above, own: max(own, above + APART))
+    lowest = [bottom + 4 - APART * at for at in reversed(range(len(lines)))]
+    for (_, style, label), place, most in zip(lines, places, lowest, strict=True):
+        placed = min(place, most)
         yield element("line", x1=x, x2=x + 12, y1=placed - 4, y2=placed - 4, class_=f"line s{style}")
         yield text(x + 16, placed, label)
 
