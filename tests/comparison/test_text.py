@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import io
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from comparisons import (
@@ -25,7 +27,7 @@ from outlive.comparison import markdown, terminal
 from outlive.comparison.changes import NAMED
 from outlive.comparison.lines import sections
 from outlive.comparison.pair import Comparison
-from outlive.markdown import escape
+from outlive.markdown import escape, table
 from outlive.records.measurement import ASKED, Measurement
 
 COMPARISONS = {"aiohttp": aiohttp_comparison, "flask": flask_comparison}
@@ -345,3 +347,17 @@ def test_no_line_is_wider_than_the_terminal(width: int, counts: list[int]) -> No
     )
     lines = shown(compared(before, after), width).splitlines()
     assert max(map(len, lines)) <= width
+
+
+foreign = st.text() | st.text("|`*_[]()<>&~#!\\@:/.-+ ab1", max_size=20)
+
+
+@given(st.sampled_from(["&amp; x", "&lt;b&gt;", "a && b"]) | foreign)
+def test_a_cell_of_a_markdown_table_shows_its_text(text: str) -> None:
+    line = wording.one_line(text)
+    rendered = MarkdownIt("commonmark").enable("table").render("\n".join(table(["a", "b"], [(line, "end")])))
+    shown = re.findall(r"<td>(.*?)</td>", rendered, re.DOTALL)
+    assert [html.unescape(re.sub("<[^>]*>", "", part)) for part in shown] == [
+        line.replace("@", "@\u2060"),
+        "end",
+    ]

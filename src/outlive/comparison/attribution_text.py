@@ -38,7 +38,7 @@ def show(waterfall: Waterfall, console: Console) -> None:
     names = ("objects", "change", *(["leaked"] if kept else []), *(["Python's own"] if own else []))
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", overflow="fold", min_width=WIDTH)
     for place, bar in enumerate(waterfall.bars):
         numbers = _numbers(bar)
         table.add_row(*map(Text, (_swapped(place, bar), *map(numbers.__getitem__, names), _bar(bar, most))))
