@@ -287,6 +287,15 @@ def test_a_view_that_answers_every_method_refuses_none(tmp_path: Path) -> None:
     assert [scenario.name for scenario in found.scenarios] == ["ok", "not-found"]
 
 
+def test_a_plain_success_is_asked_of_the_health_page_with_or_without_a_slash(tmp_path: Path) -> None:
+    code = "from flask import Flask\napp = Flask(__name__)\n"
+    code += "".join(
+        f"@app.get({path!r})\ndef view{at}(): ...\n" for at, path in enumerate(("/a", "/health/"))
+    )
+    ok = initiated(tmp_path, {"app.py": code}).scenarios[0]
+    assert (ok.name, ok.request.path) == ("ok", "/health/")
+
+
 def test_a_websocket_is_left_out_where_the_protocol_has_none(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(FLASK)
     assert "  left out: /echo, which opens a WebSocket" in guess(tmp_path, CHECKOUT).notes

@@ -5,6 +5,7 @@ import io
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,6 +197,18 @@ def test_files_that_stay_open_are_told() -> None:
     assert told in shown(comparison)
     assert "- abort-upload (close, gc off): 1 → 0 per request" in "\n".join(markdown.body(comparison))
     assert "Files" not in shown(compared([holding(0)], [holding(0)]))
+
+
+def test_files_that_leak_do_not_stay_open_until_a_collection() -> None:
+    before, leaked, phases = cell("upload", 60), 0, []
+    for requests in (11, 211, 101):
+        leaked += requests
+        open_now = phase(requests, fds=10 + leaked)
+        phases.append(msgspec.structs.replace(open_now, held={"files": requests}))
+    after = cell("upload", 60, phases=tuple(phases), held={"files": 1}, growth="leak")
+    told = shown(compared([before], [after]))
+    assert "open until a collection" not in told
+    assert "1 file leaked" in told
 
 
 def test_without_collector_records_its_work_is_left_out() -> None:

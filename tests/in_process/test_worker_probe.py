@@ -231,6 +231,7 @@ def test_files_and_threads_are_counted(tmp_path: Path) -> None:
         assert after.fds == before.fds + 1
         started = worker.count("threading.Thread(target=event.wait, daemon=True).start()")
         assert (before.threads, started.threads) == (2, 3)
+        assert started.fds == after.fds, "the files that tell whether a thread rests are ours"
 
 
 def test_threads_that_have_ended_leave_no_files(tmp_path: Path) -> None:

@@ -269,6 +269,7 @@ def test_what_ends_by_itself_is_no_structure(captured: Path, name: str) -> None:
         ("thread", "__main__"),
         ("thread_of_a_class", "__main__"),
         ("thread_of_a_builtin", "unknown"),  # whoever started it
+        ("logger_of_a_request", "unknown"),  # whoever asked for it
         ("module_global", "__main__"),
         ("logging_handler", "__main__"),
     ],

@@ -193,7 +193,8 @@ def _scenarios(routes: list[Route]) -> Iterator[str]:
     """Yield the text of each scenario: a plain success, failures that every service has, each route."""
     plain = [route.path for route in routes if route.plain]
     candidates = sorted(plain, key=lambda path: "admin" in path)
-    ok = next((path for path in PLAIN if path in plain), candidates[0] if candidates else "/")
+    usual = [path for name in PLAIN for path in (name, f"{name}/") if path in plain]
+    ok = next(iter([*usual, *candidates]), "/")
     yield _scenario(BASELINE, {"path": ok}, 200)
     yield _scenario("not-found", {"path": "/no-such-page"}, 404)
     refusing = [path for path in (ok, *candidates) if Route(path, ANY) not in routes]

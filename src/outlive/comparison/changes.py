@@ -196,7 +196,14 @@ def _connection(field: str) -> Callable[[Measurement], Amount | None]:
 
 
 def _open_files(measurement: Measurement) -> Amount | None:
-    return _slope(measurement.phases, "fds") if measurement.gc == "off" else None
+    """Return how many files each request leaves open until a collection: those that it leaks stay open."""
+    phases: list[Phase] = []
+    leaked = 0
+    for phase in measurement.phases:
+        leaked += sum(phase.held.get(name, 0) for name in ("files", "sockets"))
+        fds = None if phase.fds is None else phase.fds - leaked
+        phases.append(msgspec.structs.replace(phase, fds=fds))
+    return _slope(tuple(phases), "fds") if measurement.gc == "off" else None
 
 
 def _slope(phases: tuple[Phase, ...], reading: str) -> Amount | None:

@@ -14,6 +14,8 @@ from outlive.wording import listed
 
 UNSEEN = ("c-held", "not-found")
 """Rules that do not show whose code holds an object."""
+MADE_FOR = ("thread", "loggers")
+"""Rules that find what the standard library keeps for other code."""
 UNKNOWN = "unknown"
 NAMED = ("frame", "function", "method", "class", "cache", "thread")
 """Kinds of vertices whose own names show the package."""
@@ -43,12 +45,12 @@ def fault(graph: Graph, explanation: Explanation) -> tuple[str, Explanation]:
     """Return the package at fault, and the explanation with what is known of it.
 
     The type of an object that C code holds does not tell whose code that is, nor what of the standard library
-    a thread runs, who started it.
+    a thread runs, who started it, nor a logger, who asked for it.
     """
     found = explanation.suspect
     if found.rule not in UNSEEN:
         package = package_of(explanation)
-        unknown = found.rule == "thread" and package in sys.stdlib_module_names
+        unknown = found.rule in MADE_FOR and package in sys.stdlib_module_names
         return UNKNOWN if unknown else package, explanation
     if not graph.leaking:
         return UNKNOWN, explanation

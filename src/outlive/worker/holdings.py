@@ -105,13 +105,11 @@ class Holdings:
             pass
         return rss, peak
 
-    @staticmethod
-    def files() -> int | None:
-        """Return the number of open file descriptors."""
-        try:
-            return len(os.listdir("/proc/self/fd")) - 1
-        except OSError:
-            return None
+    @classmethod
+    def files(cls) -> int | None:
+        """Return the number of open file descriptors, without those by which we watch each thread."""
+        files, sockets = cls.descriptors()
+        return None if files is None or sockets is None else files + sockets
 
     @staticmethod
     def descriptors() -> tuple[int | None, int | None]:
