@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import load_comparisons
 from comparisons import compared
@@ -394,3 +396,16 @@ def test_a_browser_has_nothing_to_complain_of(tmp_path: Path, name: str) -> None
     assert not console
     # the script of a report ran under the policy
     assert ('<fieldset class="rates" id="rates">' in dom) == (name != "load tests")
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["https://x.invalid/a", "`a`", "<b>", " → ", ".", '"', "&", "`", " "])).map(
+        "".join
+    )
+)
+def test_whatever_is_linked_its_text_stays_and_none_of_it_is_markup(text: str) -> None:
+    page = Page(f"<p>{linked(text)}</p>")
+    assert {tag for tag, _ in page.tags} <= {"p", "a", "code"}
+    shown = "".join(page.texts).replace("\u00a0", " ")
+    assert shown.replace("`", "") == text.replace("`", "").replace("\u00a0", " ").replace("\r\n", "\n")
