@@ -449,7 +449,7 @@ class TestRealReleases:
         assert (code, said.split()[0]) == (0, "GREEN"), said
         code, said = run_gate(*words)
         assert (code, said.split()[0]) == (1, "RED"), said
-        assert ": 1 over the limit; 2 cells" in said
+        assert ": 1 of 2 cells over the limit" in said
         objects, allowed, types = over(said, "handler-error")
         assert objects > allowed + 50
         assert "frame" in types

@@ -22,7 +22,7 @@ ELEMENTS = {
     "unsupported": "skipped",
 }
 RULES = {
-    "over": "A cell leaves more objects than its limit",
+    "over": "A cell leaves more than its limit allows",
     "under": "A cell leaves less than its limit: lock the improvement in",
     "failed": "A cell could not be measured",
     "inconclusive": "A count did not repeat",

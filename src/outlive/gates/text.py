@@ -16,7 +16,7 @@ from outlive.gates.run import Gate, Replayed
 from outlive.markdown import escape, table
 from outlive.retention.growth import LEAST_LEAK
 from outlive.tables import say, whole
-from outlive.wording import counted, listed, number
+from outlive.wording import capital, counted, listed, number
 
 MOST_CELLS = 5
 """Most cells that a screen shows in full; the files have all."""
@@ -166,7 +166,7 @@ def _screen(gate: Gate) -> Iterator[str]:
         yield f"▼ {entry.what}"
         yield f"    next:  {entry.advice}"
     yield ""
-    counts = f"{_within(gate)} " if gate.cells and gate.code != ExitCode.FINE else ""
+    counts = f"{capital(_within(gate))} " if gate.cells and gate.code != ExitCode.FINE else ""
     yield f"{counts}Exit code {int(gate.code)}."
 
 
@@ -186,25 +186,28 @@ def _cell(gate: Gate, cell: JudgedCell) -> Iterator[str]:
 def _because(gate: Gate) -> str:
     if not all(control.seen for control in gate.controls):
         return "a planted leak was not found exactly"
-    counts = {
-        "over the limit": _count(gate, "over"),
-        "under the limit": _count(gate, "under"),
-        "stale in the limits": len(gate.stale),
-        "failed": _count(gate, "failed"),
-        "inconclusive": _count(gate, "inconclusive"),
+    outcomes: dict[Outcome, str] = {
+        "over": "over the limit",
+        "under": "under the limit",
+        "failed": "failed",
+        "inconclusive": "inconclusive",
     }
-    problems = [f"{count} {name}" for name, count in counts.items() if count]
+    counts = [(count, name) for outcome, name in outcomes.items() if (count := _count(gate, outcome))]
+    cells = counted(len(gate.cells), "cell")
+    problems = [
+        f"{count} {name}" if at else f"{count} of {cells} {name}" for at, (count, name) in enumerate(counts)
+    ]
+    if gate.stale:
+        problems.append(f"{counted(len(gate.stale), 'limit')} expired or unused")
     if gate.replayed and not gate.replayed.over:
         problems.append("the known-bad release passes")
-    if not problems:
-        return _within(gate).rstrip(".")
-    return f"{', '.join(problems)}; {counted(len(gate.cells), 'cell')}"
+    return ", ".join(problems) or _within(gate).rstrip(".")
 
 
 def _within(gate: Gate) -> str:
     cells = [cell for cell in gate.cells if cell.outcome == "within"]
     without = _count(gate, "unsupported")
-    text = f"{counted(len(cells), 'cell')} within the limits"
+    text = f"{counted(len(cells), 'cell') if cells else 'no cell'} within the limits"
     if without:
         text += f", {counted(without, 'cell')} that no worker can serve"
     if cells and (worst := max(cells, key=lambda cell: cell.objects)).objects:
