@@ -206,7 +206,9 @@ def test_the_screen_says_what_to_do(bench: Bench, prepared: Prepared) -> None:
     bench.leaks = 0.5
     said = screen(gated(prepared, "on"))
     python = prepared.record.python
-    assert said.startswith(f"RED  flask 3.1.3 under load, Python {python}, gc on: 1 of 1 cell over the limit\n")
+    assert said.startswith(
+        f"RED  flask 3.1.3 under load, Python {python}, gc on: 1 of 1 cell over the limit\n"
+    )
     assert "both found under load (keep-alive on gthread)" in said
     assert "▲ ErrorHeavy, keep-alive: leaks 0.5 objects per request, 0 allowed\n" in said
     assert (

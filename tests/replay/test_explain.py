@@ -273,6 +273,8 @@ def test_a_connection_s_own_is_told_from_a_request_s() -> None:
         ("aiohttp", False, "request", 1.0),
         ("asyncio", True, "connection", 1.0),
     }
+    said = "23 objects per request and 7 per connection outlive it, in 2 structures."
+    assert explanation.summary(analysis) == said
 
 
 @real
@@ -388,6 +390,16 @@ def test_the_links_of_several_rings_are_told_together() -> None:
    Without these 2 links, nothing here would need the collector.
 """
     )
+
+
+def test_a_count_over_more_requests_that_differs_from_the_sample_is_said() -> None:
+    """flask 3.1.3, not-found on Python 3.13.0: 92 objects by all counts, 93 in a sample of 11 requests."""
+    text = explanation.render("app", by_hand(), UNFOLDED, measured=4.0)
+    assert text.splitlines()[1] == (
+        "5 objects per request outlive it, in 2 structures. "
+        "This is a sample: over more requests, 4 objects stay."
+    )
+    assert "sample" not in explanation.render("app", by_hand(), measured=5.0)
 
 
 def test_nothing_is_said_in_one_sentence() -> None:

@@ -40,7 +40,8 @@ class ExplanationDocument(JsonDocument, frozen=True, kw_only=True):
 class Explained(msgspec.Struct, frozen=True):
     """An explanation, with everything that a reproducer or another tool needs.
 
-    `outside` says what each request leaks besides objects.
+    `outside` says what each request leaks besides objects; `measured` is how many objects each request
+    leaves, or leaks where cyclic garbage is left out.
     """
 
     document: ExplanationDocument
@@ -49,6 +50,7 @@ class Explained(msgspec.Struct, frozen=True):
     scenario: Scenario
     request: engine.CellRequest
     outside: tuple[str, ...]
+    measured: float | None
 
     def reproducer(self, structure: Structure) -> str:
         """Return a script that reproduces `structure`: it was run. Raises as `Reproducer.find` does."""
@@ -107,4 +109,5 @@ def explained(
         analysis=analysis,
         allocations=tuple(trace(served, scenario, cell, tracer) for served, tracer in traced),
     )
-    return Explained(document, subject, prepared, scenario, request, tuple(outside(measurement)))
+    left = measurement.leaked_per_request if policy == "on" else measurement.survivors_per_request
+    return Explained(document, subject, prepared, scenario, request, tuple(outside(measurement)), left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from outlive.retention.graph import PathStep
-from outlive.retention.structures import FURTHER, Analysis, Structure
+from outlive.retention.structures import FURTHER, LEAST_RATE, Analysis, Structure
 from outlive.retention.suspects import link, title
 from outlive.retention.trails import Explanation
 from outlive.tables import fold
@@ -31,14 +31,21 @@ def render(
     outside: Sequence[str] = (),
     *,
     collecting: bool = False,
+    measured: float | None = None,
 ) -> str:
     """Return the whole explanation of a cell, in lines of `width` columns; `heading` names the cell.
 
     `outside` says what each request leaks that is no object. `collecting`: cyclic garbage was left out.
+    `measured` is how many objects each request leaves by the cell's measurement, which has more requests.
     """
     lines = [fold(heading, width)]
     if analysis.structures or not outside:
-        lines += [fold(summary(analysis, collecting=collecting), width)]
+        text = summary(analysis, collecting=collecting)
+        apart = 0.0 if measured is None else abs(_own(analysis) + analysis.weak - measured)
+        if analysis.structures and measured is not None and round(apart, 1) >= LEAST_RATE:
+            stay = f"{counted(measured, 'object')} {does(measured, 'stay')}"
+            text += f" This is a sample: over more requests, {stay}."
+        lines += [fold(text, width)]
     if outside:
         lines += [fold(f"Each request leaks {listed(outside)}, which is no object.", width)]
     for place, structure in enumerate(analysis.structures, 1):
@@ -52,13 +59,29 @@ def summary(analysis: Analysis, *, collecting: bool = False) -> str:
     """Return in one sentence what outlives a request, or if `collecting` what outlives collections too."""
     if not analysis.structures:
         return f"Nothing outlives its request{', except what collections free' if collecting else ''}."
-    objects = round(sum(structure.objects_per_request for structure in analysis.structures), 2)
-    count = counted(len(analysis.structures), "structure")
+    amounts = {"request": _own(analysis), "connection": _of_connections(analysis)}
+    told = [(round(amount, 2), per) for per, amount in amounts.items() if amount]
+    parts = [
+        f"{number(amount) if at else counted(amount, 'object')} per {per}"
+        for at, (amount, per) in enumerate(told)
+    ]
     it = "it and every collection" if collecting else "it"
-    text = f"{counted(objects, 'object')} per request {does(objects, 'outlive')} {it}, in {count}."
+    verb = does(told[0][0] if len(told) == 1 else 2, "outlive")
+    text = f"{listed(parts)} {verb} {it}, in {counted(len(analysis.structures), 'structure')}."
     if weak := round(analysis.weak, 1):
         text += f" {counted(weak, 'weak reference')} per request {does(weak, 'go', 'goes')} with them."
     return text
+
+
+def _own(analysis: Analysis) -> float:
+    """Return how many objects each request leaves, without those that come with connections."""
+    return sum(one.objects_per_request for one in analysis.structures if one.per == "request")
+
+
+def _of_connections(analysis: Analysis) -> float:
+    """Return how many objects each connection leaves beside those of its requests."""
+    own = [one for one in analysis.structures if one.per == "connection"]
+    return sum(one.rate * (one.members + one.hanging) for one in own)
 
 
 def _block(place: int, structure: Structure, width: int) -> Iterator[str]:

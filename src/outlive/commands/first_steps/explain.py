@@ -108,10 +108,15 @@ def explain_command(
     parts += [f"Python {analysis.python}", *filter(None, [result.prepared.remedy_name])]
     console = output()
     heading = " · ".join(parts)
-    click.echo(
-        explanation.render(heading, analysis, console.width, result.outside, collecting=policy == "on"),
-        nl=False,
+    text = explanation.render(
+        heading,
+        analysis,
+        console.width,
+        result.outside,
+        collecting=policy == "on",
+        measured=result.measured,
     )
+    click.echo(text, nl=False)
     for traces in document.allocations:
         click.echo(allocation_lines(traces, console.width), nl=False)
     if readings := tool_readings(project, result.prepared, result.request, attached):
