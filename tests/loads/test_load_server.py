@@ -33,7 +33,8 @@ pauses = load("collector").Pauses()
 import gc
 periods = []
 counter = probe.Probe(holdings, None, pauses, periodic=periods.append)
-found = load_probe.start(sys.argv[2], counter, pauses, sys.argv[3], False)
+drop = load("idle").IdleWatch.drop_cancelled_timers
+found = load_probe.start(sys.argv[2], counter, pauses, sys.argv[3], False, drop_timers=drop)
 kept = []
 class Node:
     def __init__(self):
@@ -208,9 +209,9 @@ class TestProbe:
         pauses = collector.Pauses()
         for _ in range(3):
             pauses.started = -1e9  # a pause of many years, and whatever comes after it
-            pauses("stop", {"collected": 1})
-            pauses("start", {})
-            pauses("stop", {"collected": 0})
+            pauses("stop", {"generation": 0, "collected": 1})
+            pauses("start", {"generation": 0})
+            pauses("stop", {"generation": 0, "collected": 0})
         assert len(pauses.buckets) == collector.LONGEST
         assert sum(count for _, count in pauses.sums()["pauses"]) == 6
 

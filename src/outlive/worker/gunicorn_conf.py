@@ -187,7 +187,10 @@ def post_worker_init(worker: Any) -> None:
             request_hook.keep_first(renewed)
         probe.start(path, counter, idle.IdleWatch)
     else:
-        worker.outlive = load_probe.start(path, counter, log, POLICY, worker.cfg.preload_app)
+        drop = idle.IdleWatch.drop_cancelled_timers
+        worker.outlive = load_probe.start(
+            path, counter, log, POLICY, worker.cfg.preload_app, drop_timers=drop
+        )
 
 
 def _make_app(worker: Any) -> None:

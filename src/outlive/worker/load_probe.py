@@ -21,6 +21,7 @@ from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from outlive.worker.collector import Pauses
@@ -40,13 +41,26 @@ REST_LIMIT = 10.0
 
 
 class LoadProbe:
-    """Answers the harness over one connection; `probe` counts and collects, `pauses` logs collections."""
+    """Answers the harness over one connection; `probe` counts and collects, `pauses` logs collections.
 
-    def __init__(self, probe: Probe, pauses: Pauses, policy: str, preloaded: bool) -> None:
+    It stands in for the probe's watch of idle threads; `drop_timers` is that watch's.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        pauses: Pauses,
+        policy: str,
+        preloaded: bool,
+        *,
+        drop_timers: Callable[[Any], None],
+    ) -> None:
         self.probe = probe
+        self.drop_cancelled_timers = drop_timers
         self.kind, _, self.numbers = policy.partition(":")
         self.preloaded = preloaded
         probe.kind = self.kind
+        probe.frozen = self.kind in ("off", "freeze")
         self.pauses = pauses
         probe.idle = self  # type: ignore[assignment]
         self.aborted = False
@@ -199,9 +213,17 @@ def prepare_fork(policy: str) -> None:
         gc.freeze()
 
 
-def start(path: str, probe: Probe, pauses: Pauses, policy: str, preloaded: bool) -> LoadProbe:
+def start(
+    path: str,
+    probe: Probe,
+    pauses: Pauses,
+    policy: str,
+    preloaded: bool,
+    *,
+    drop_timers: Callable[[Any], None],
+) -> LoadProbe:
     """Apply the gc policy and start the probe's thread in this process; `path` is the harness's socket."""
-    load_probe = LoadProbe(probe, pauses, policy, preloaded)
+    load_probe = LoadProbe(probe, pauses, policy, preloaded, drop_timers=drop_timers)
     load_probe.apply()
     start_new_thread(load_probe.run, (path,))
     return load_probe
