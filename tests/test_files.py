@@ -148,4 +148,6 @@ def test_a_path_that_is_no_text_can_be_in_a_document() -> None:
     class Named(JsonDocument, frozen=True):
         path: Path
 
-    assert Named(Path(os.fsdecode(b"a\xff"))).to_json() == '{\n "path": "a\N{REPLACEMENT CHARACTER}"\n}\n'
+    assert Named(Path(os.fsdecode(b"a\xff"))).to_json() == (
+        '{\n "path": "a\N{REPLACEMENT CHARACTER}",\n "schema_version": 1\n}\n'
+    )
